@@ -1,0 +1,43 @@
+{
+  "includes": ["native/sources.gypi"],
+  "target_defaults": {
+    "include_dirs": ["native"],
+    "cflags!": ["-O2"],
+    "cflags": ["-O3"],
+    "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20"],
+    "cflags_cc": ["<@(common_cflags)"]
+  },
+  "targets": [
+    {
+      "target_name": "caracal",
+      "sources": ["<@(core_sources)", "<@(cpu_op_sources)"],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": [
+        "NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+        "CARACAL_ISA=scalar", "CARACAL_BUILD_TOOL=\"node-gyp\""
+      ],
+      "ldflags": ["-Wl,-Bsymbolic", "-Wl,--exclude-libs,ALL"],
+      "conditions": [["target_arch=='x64'", { "dependencies": ["cpu_avx2", "cpu_avx512"] }]]
+    }
+  ],
+  "conditions": [
+    ["target_arch=='x64'", {
+      "targets": [
+        {
+          "target_name": "cpu_avx2",
+          "type": "static_library",
+          "sources": ["<@(cpu_op_sources)"],
+          "defines": ["CARACAL_ISA=avx2", "CARACAL_ISA_AVX2"],
+          "cflags_cc": ["<@(avx2_cflags)"]
+        },
+        {
+          "target_name": "cpu_avx512",
+          "type": "static_library",
+          "sources": ["<@(cpu_op_sources)"],
+          "defines": ["CARACAL_ISA=avx512", "CARACAL_ISA_AVX512"],
+          "cflags_cc": ["<@(avx512_cflags)"]
+        }
+      ]
+    }]
+  ]
+}

@@ -1,0 +1,106 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { CaracalError, type ErrorCode } from "../errors.js";
+import type { DType } from "../tensor/dtype.js";
+
+declare const handleBrand: unique symbol;
+/** A native object; opaque to TypeScript. */
+export interface Handle<Kind extends string> {
+  readonly [handleBrand]: Kind;
+}
+export type TensorHandle = Handle<"tensor">;
+export type DeviceHandle = Handle<"device">;
+export type FileHandle = Handle<"file">;
+
+/** A tensor as the addon describes it. */
+export interface NativeTensor {
+  readonly handle: TensorHandle;
+  readonly dtype: DType;
+  readonly shape: number[];
+}
+
+export interface MemoryStatistics {
+  /** Bytes that tensors and temporaries hold now. */
+  readonly inUse: number;
+  /** The most bytes they ever held. */
+  readonly peak: number;
+  /** Bytes freed and kept for the next tensor of their size. */
+  readonly cached: number;
+}
+
+interface Addon {
+  openCpu(options: { threads?: number | undefined; isa?: string | undefined }): DeviceHandle;
+  deviceInfo(device: DeviceHandle): { isa: string; threads: number; capacity: number };
+  deviceMemory(device: DeviceHandle): MemoryStatistics;
+  synchronize(device: DeviceHandle): Promise<void>;
+  closeDevice(device: DeviceHandle): void;
+  tensorFrom(device: DeviceHandle, dtype: DType, shape: readonly number[], values: ArrayBufferView): NativeTensor;
+  zeros(device: DeviceHandle, dtype: DType, shape: readonly number[]): NativeTensor;
+  view(tensor: TensorHandle, firstElement: number, shape: readonly number[]): NativeTensor;
+  dispose(tensor: TensorHandle): void;
+  read(tensor: TensorHandle, asFloat32: boolean): Promise<ArrayBuffer>;
+  mapFile(path: string): FileHandle;
+  mapTensor(
+    device: DeviceHandle,
+    file: FileHandle,
+    offset: number,
+    dtype: DType,
+    shape: readonly number[],
+  ): NativeTensor;
+  readonly bestIsa: string;
+  readonly buildTool: string;
+  readonly [operation: string]: unknown;
+}
+
+let loaded: Addon | undefined;
+
+/** The native addon: `CARACAL_BINDING` when set, else the checkout's own build. Throws `NATIVE_LOAD_FAILED`. */
+export function addon(): Addon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Addon {
+  const built = fileURLToPath(new URL("../../build/Release/caracal.node", import.meta.url));
+  const path = process.env.CARACAL_BINDING ?? built;
+  if (!existsSync(path))
+    throw new CaracalError(
+      "NATIVE_LOAD_FAILED",
+      `the native addon is not at ${path}: run \`npm run build\` in the checkout, or set CARACAL_BINDING to a caracal.node`,
+      { path },
+    );
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (cause) {
+    throw new CaracalError(
+      "NATIVE_LOAD_FAILED",
+      `the native addon at ${path} could not be loaded: ${(cause as Error).message}`,
+      { path },
+      { cause },
+    );
+  }
+}
+
+/** Runs a native call; what it throws becomes a `CaracalError` with a JavaScript stack. */
+export function guarded<T>(fn: () => T): T {
+  try {
+    return fn();
+  } catch (e) {
+    throw fromNative(e);
+  }
+}
+
+/** The same for a native promise. */
+export async function guardedAsync<T>(promise: Promise<T>): Promise<T> {
+  try {
+    return await promise;
+  } catch (e) {
+    throw fromNative(e);
+  }
+}
+
+function fromNative(e: unknown): unknown {
+  if (!(e instanceof Error) || e instanceof CaracalError || !("code" in e)) return e;
+  return new CaracalError(e.code as ErrorCode, e.message, {}, { cause: e });
+}

@@ -1,0 +1,179 @@
+import { CaracalError } from "../errors.js";
+import {
+  addon,
+  type DeviceHandle,
+  type FileHandle,
+  guarded,
+  guardedAsync,
+  type MemoryStatistics,
+} from "../native/addon.js";
+import type { DType } from "./dtype.js";
+import { type Shape, Tensor } from "./tensor.js";
+
+export interface DeviceOptions {
+  /** Which backend: `"auto"` (the default) takes the best usable one; `device.why` says what was passed over. */
+  readonly backend?: "auto" | "cpu" | "cuda";
+  /** CPU threads; the default is what the process may use (affinity and cgroup quota). */
+  readonly threads?: number;
+  /** CPU instruction set; the default is the best this processor has. `CARACAL_CPU` sets it from outside. */
+  readonly isa?: "scalar" | "avx2" | "avx512";
+}
+
+/** Why a backend was passed over. */
+export interface BackendNote {
+  readonly backend: "cuda";
+  readonly code: string;
+  readonly message: string;
+}
+
+export type Values = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | readonly number[];
+
+/** A checkpoint file mapped into memory; tensors made from it are read from disk as they are touched. */
+export interface MappedFile {
+  readonly path: string;
+  /** @internal */
+  readonly handle: FileHandle;
+}
+
+/**
+ * Where tensors live and operations run. Operations are queued in order and run off the event loop; only reading a
+ * tensor waits. A device may be opened any number of times, in any worker thread; tensors of different devices do
+ * not mix.
+ */
+export class Device implements AsyncDisposable {
+  /** Backends that were tried and passed over, with the reason. */
+  readonly why: readonly BackendNote[];
+  readonly backend = "cpu";
+  readonly threads: number;
+  readonly isa: string;
+  readonly #handle: DeviceHandle;
+  readonly #scopes: Tensor[][] = [];
+  #disposed = false;
+
+  private constructor(handle: DeviceHandle, why: readonly BackendNote[]) {
+    this.#handle = handle;
+    this.why = why;
+    const info = addon().deviceInfo(handle);
+    this.threads = info.threads;
+    this.isa = info.isa;
+  }
+
+  /**
+   * Opens a device.
+   * @throws `NATIVE_LOAD_FAILED` when the addon cannot be loaded, `UNSUPPORTED` when the asked backend or instruction
+   *   set is not there, `INVALID_ARGUMENT` for a bad option.
+   */
+  static async open(options: DeviceOptions = {}): Promise<Device> {
+    const { backend = "auto", threads, isa } = options;
+    const cuda: BackendNote = { backend: "cuda", code: "UNSUPPORTED", message: "this build has no CUDA backend" };
+    if (backend === "cuda") throw new CaracalError("UNSUPPORTED", `cuda: ${cuda.message}; use backend "cpu" or "auto"`);
+    if (backend !== "auto" && backend !== "cpu")
+      throw new CaracalError(
+        "INVALID_ARGUMENT",
+        `backend must be "auto", "cpu" or "cuda", got ${JSON.stringify(backend)}`,
+      );
+    const handle = guarded(() => addon().openCpu({ threads, isa }));
+    return new Device(handle, backend === "auto" ? [cuda] : []);
+  }
+
+  /** For people: `cpu avx2, 2 threads`. */
+  get name(): string {
+    return `${this.backend} ${this.isa}, ${this.threads} ${this.threads === 1 ? "thread" : "threads"}`;
+  }
+
+  get memory(): MemoryStatistics {
+    return guarded(() => addon().deviceMemory(this.#handle));
+  }
+
+  /**
+   * Copies values into a new tensor. Floats are converted to `dtype`; a `Uint16Array` holds raw bf16 or f16, a
+   * `Uint8Array` u8 or raw f8e4m3.
+   * @throws `SHAPE_MISMATCH` when the counts differ, `DTYPE_MISMATCH` when the array cannot hold the dtype.
+   */
+  tensor<const S extends Shape, D extends DType = "f32">(values: Values, shape: S, dtype?: D): Tensor<D, S> {
+    const type = (dtype ?? "f32") as D;
+    const array = ArrayBuffer.isView(values) ? values : numbersTo(type, values);
+    return new Tensor<D, S>(
+      this,
+      guarded(() => addon().tensorFrom(this.#handle, type, shape, array)),
+    );
+  }
+
+  /** A tensor of zeros. */
+  zeros<const S extends Shape, D extends DType = "f32">(shape: S, dtype?: D): Tensor<D, S> {
+    return new Tensor<D, S>(
+      this,
+      guarded(() => addon().zeros(this.#handle, dtype ?? "f32", shape)),
+    );
+  }
+
+  /** Maps a file read-only. @throws `IO_ERROR`. */
+  mapFile(path: string): MappedFile {
+    return { path, handle: guarded(() => addon().mapFile(path)) };
+  }
+
+  /** A tensor whose bytes are those of a mapped file from `offset` on. @throws `IO_ERROR` past the file's end. */
+  mapped<const S extends Shape, D extends DType>(file: MappedFile, offset: number, shape: S, dtype: D): Tensor<D, S> {
+    return new Tensor<D, S>(
+      this,
+      guarded(() => addon().mapTensor(this.#handle, file.handle, offset, dtype, shape)),
+    );
+  }
+
+  /**
+   * Runs `fn` and disposes every tensor made on this device meanwhile, except those in its result (a tensor, or an
+   * array or plain object of tensors). `fn` is synchronous: operations only queue.
+   */
+  scope<T>(fn: () => T): T {
+    const made: Tensor[] = [];
+    this.#scopes.push(made);
+    let result: T | undefined;
+    try {
+      result = fn();
+      return result;
+    } finally {
+      this.#scopes.pop();
+      const kept = new Set<unknown>();
+      collectTensors(result, kept);
+      const outer = this.#scopes.at(-1);
+      for (const t of made) {
+        if (!kept.has(t)) t.dispose();
+        else outer?.push(t);
+      }
+    }
+  }
+
+  /** @internal */
+  track(tensor: Tensor): void {
+    this.#scopes.at(-1)?.push(tensor);
+  }
+
+  /** Resolves when every operation queued so far is done. */
+  async synchronize(): Promise<void> {
+    await guardedAsync(guarded(() => addon().synchronize(this.#handle)));
+  }
+
+  /** Drops what is queued, waits for the operation that runs, and stops the threads. Pending reads reject with `DISPOSED`. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    addon().closeDevice(this.#handle);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+}
+
+function numbersTo(dtype: DType, values: readonly number[]): Float64Array | Int32Array | Uint8Array {
+  if (dtype === "i32") return Int32Array.from(values);
+  if (dtype === "u8") return Uint8Array.from(values);
+  return Float64Array.from(values);
+}
+
+function collectTensors(value: unknown, into: Set<unknown>): void {
+  if (value instanceof Tensor) into.add(value);
+  else if (Array.isArray(value)) for (const v of value) collectTensors(v, into);
+  else if (value !== null && typeof value === "object" && !ArrayBuffer.isView(value))
+    for (const v of Object.values(value)) collectTensors(v, into);
+}

@@ -1,0 +1,124 @@
+import { CaracalError } from "../errors.js";
+import { addon, guarded, guardedAsync, type NativeTensor, type TensorHandle } from "../native/addon.js";
+import type { Device } from "./device.js";
+import { type DType, dtypeBytes, type RawArray } from "./dtype.js";
+
+export type Shape = readonly number[];
+
+/**
+ * A tensor on a device: row-major, contiguous, with its dtype and shape in the type. Literal dimensions are checked
+ * by the compiler, `number` ones at run time.
+ *
+ * A tensor holds native memory. Free it with `using`, `dispose()` or a `device.scope()`; the garbage collector frees
+ * what was forgotten. Disposing a tensor that queued operations still read is safe: they keep its bytes until they
+ * are done.
+ */
+export class Tensor<D extends DType = DType, S extends Shape = Shape> implements Disposable {
+  readonly dtype: D;
+  readonly shape: S;
+  readonly device: Device;
+  readonly #handle: TensorHandle;
+  #disposed = false;
+
+  /** @internal Tensors are made by a `Device` or by operations. */
+  constructor(device: Device, native: NativeTensor) {
+    this.device = device;
+    this.dtype = native.dtype as D;
+    this.shape = Object.freeze(native.shape) as readonly number[] as S;
+    this.#handle = native.handle;
+    device.track(this);
+  }
+
+  /** @internal The native handle; the addon refuses a disposed one. */
+  get handle(): TensorHandle {
+    return this.#handle;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.shape.reduce((n, d) => n * d, 1);
+  }
+
+  /** Bytes of the elements. */
+  get byteLength(): number {
+    return this.size * dtypeBytes[this.dtype];
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Frees the tensor's memory once no queued operation needs it. Safe to call twice. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    addon().dispose(this.#handle);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /**
+   * The elements as f32, whatever the dtype. Waits for the operations that compute them.
+   * @throws CaracalError with the code of whatever went wrong in computing this tensor, or `DISPOSED`.
+   */
+  async toFloat32Array(): Promise<Float32Array> {
+    const handle = this.#handle;
+    return new Float32Array(await guardedAsync(guarded(() => addon().read(handle, true))));
+  }
+
+  /** The elements as they are stored: `Float32Array`, `Int32Array`, `Uint8Array`, or `Uint16Array` for bf16 and f16. */
+  async read(): Promise<RawArray[D]> {
+    const buffer = await guardedAsync(guarded(() => addon().read(this.#handle, false)));
+    return wrapRaw(this.dtype, buffer) as RawArray[D];
+  }
+
+  /** The same bytes with another shape. @throws `SHAPE_MISMATCH` when the element counts differ. */
+  reshape<const T extends Shape>(shape: T): Tensor<D, T> {
+    const size = shape.reduce((n, d) => n * d, 1);
+    if (size !== this.size)
+      throw new CaracalError(
+        "SHAPE_MISMATCH",
+        `reshape: [${shape.join(", ")}] has ${size} elements, the tensor [${this.shape.join(", ")}] has ${this.size}`,
+      );
+    return this.#view<T>(0, shape);
+  }
+
+  /**
+   * Rows `[start, end)` of the leading dimension, without a copy.
+   * @throws `SHAPE_MISMATCH` when the rows are not there.
+   */
+  slice(start: number, end: number = this.shape[0] ?? 0): Tensor<D, Shape> {
+    const rows = this.shape[0];
+    if (rows === undefined || !(start >= 0 && start <= end && end <= rows))
+      throw new CaracalError("SHAPE_MISMATCH", `slice: rows [${start}, ${end}) of [${this.shape.join(", ")}]`);
+    const rest = this.shape.slice(1);
+    return this.#view(start * rest.reduce((n, d) => n * d, 1), [end - start, ...rest]);
+  }
+
+  #view<T extends Shape>(firstElement: number, shape: Shape): Tensor<D, T> {
+    return new Tensor<D, T>(
+      this.device,
+      guarded(() => addon().view(this.#handle, firstElement, shape)),
+    );
+  }
+
+  get [Symbol.toStringTag](): string {
+    return `Tensor<${this.dtype}, [${this.shape.join(", ")}]>`;
+  }
+}
+
+function wrapRaw(dtype: DType, buffer: ArrayBuffer): RawArray[DType] {
+  switch (dtype) {
+    case "f32":
+      return new Float32Array(buffer);
+    case "i32":
+      return new Int32Array(buffer);
+    case "bf16":
+    case "f16":
+      return new Uint16Array(buffer);
+    default:
+      return new Uint8Array(buffer);
+  }
+}

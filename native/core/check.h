@@ -1,0 +1,59 @@
+#pragma once
+// The words in which contracts say what is wrong. Each names the operation, the argument, what was expected and what
+// came.
+#include <algorithm>
+#include <string>
+
+#include "core/op.h"
+
+namespace caracal {
+
+[[noreturn]] inline void fail(const char* code, const std::string& message) { throw Error(code, message); }
+
+struct Checker {
+  const char* op;
+
+  [[noreturn]] void bad(const char* code, const char* arg, const std::string& what) const {
+    fail(code, std::string(op) + ": " + arg + " " + what);
+  }
+  void rank(const Tensor& t, const char* arg, int rank) const {
+    if (t.shape.rank() != rank)
+      bad(code::kShapeMismatch, arg, "must have " + std::to_string(rank) + " dimensions, got " + t.shape.str());
+  }
+  void rank_at_least(const Tensor& t, const char* arg, int rank) const {
+    if (t.shape.rank() < rank)
+      bad(code::kShapeMismatch, arg, "must have at least " + std::to_string(rank) + " dimensions, got " + t.shape.str());
+  }
+  // A dimension of -1 in `want` matches anything.
+  void shape(const Tensor& t, const char* arg, const Shape& want) const {
+    bool ok = t.shape.rank() == want.rank();
+    for (int i = 0; ok && i < want.rank(); i++) ok = want[i] < 0 || want[i] == t.shape[i];
+    if (!ok) bad(code::kShapeMismatch, arg, "must have shape " + want.str() + ", got " + t.shape.str());
+  }
+  void shape(const std::optional<Tensor>& t, const char* arg, const Shape& want) const {
+    if (t) shape(*t, arg, want);
+  }
+  void dtype(const Tensor& t, const char* arg, std::initializer_list<DType> allowed) const {
+    if (std::find(allowed.begin(), allowed.end(), t.dtype) != allowed.end()) return;
+    std::string names;
+    for (DType d : allowed) names += (names.empty() ? "" : " or ") + std::string(dtype_name(d));
+    bad(code::kDtypeMismatch, arg, "must be " + names + ", got " + dtype_name(t.dtype));
+  }
+  void dtype(const std::optional<Tensor>& t, const char* arg, std::initializer_list<DType> allowed) const {
+    if (t) dtype(*t, arg, allowed);
+  }
+  void activations(const Tensor& t, const char* arg) const { dtype(t, arg, {DType::f32, DType::bf16}); }
+  void rows(const Tensor& t, const char* arg) const {
+    if (t.layout != Layout::rows) bad(code::kInvalidArgument, arg, "must be a plain tensor, got a packed weight");
+  }
+  void positive(double v, const char* arg) const {
+    if (!(v > 0)) bad(code::kInvalidArgument, arg, "must be positive, got " + std::to_string(v));
+  }
+  void range(int64_t v, const char* arg, int64_t low, int64_t high) const {
+    if (v < low || v > high)
+      bad(code::kInvalidArgument, arg,
+          "must be in [" + std::to_string(low) + ", " + std::to_string(high) + "], got " + std::to_string(v));
+  }
+};
+
+}  // namespace caracal

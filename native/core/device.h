@@ -1,0 +1,31 @@
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "core/tensor.h"
+
+namespace caracal {
+
+// A backend's memory and its in-order queue. Jobs run one after another on a thread that is never the event loop.
+class Device : public std::enable_shared_from_this<Device> {
+ public:
+  enum class Backend { cpu };
+  virtual ~Device() = default;
+  virtual Backend backend() const = 0;
+  virtual std::byte* allocate(size_t bytes) = 0;  // throws OUT_OF_MEMORY; called on the queue
+  virtual void release(std::byte* data, size_t bytes) noexcept = 0;
+  virtual size_t capacity() const = 0;             // bytes that one tensor can ever have
+  virtual void submit(std::function<void()> job) = 0;
+  // Drops the jobs that have not started and waits for the one that has. Nothing runs afterwards.
+  virtual void shutdown() = 0;
+};
+
+inline Storage::~Storage() {
+  if (data != nullptr && owner == nullptr) device->release(data, bytes);
+}
+
+inline void materialize(Storage& s) {
+  if (s.data == nullptr && s.bytes > 0) s.data = s.device->allocate(s.bytes);
+}
+
+}  // namespace caracal

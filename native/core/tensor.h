@@ -1,0 +1,92 @@
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+
+#include "core/dtype.h"
+#include "core/error.h"
+
+namespace caracal {
+
+class Shape {
+ public:
+  static constexpr int kMaxRank = 6;
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> dims) {
+    for (int64_t d : dims) push_back(d);
+  }
+  void push_back(int64_t d) {
+    if (rank_ == kMaxRank) throw Error(code::kShapeMismatch, "a tensor has at most 6 dimensions");
+    dims_[rank_++] = d;
+  }
+  int rank() const { return rank_; }
+  int64_t operator[](int i) const { return dims_[i < 0 ? rank_ + i : i]; }  // -1 is the last dimension
+  int64_t& operator[](int i) { return dims_[i < 0 ? rank_ + i : i]; }
+  int64_t elements() const {
+    int64_t n = 1;
+    for (int i = 0; i < rank_; i++) n *= dims_[i];
+    return n;
+  }
+  // Rows of a matrix whose columns are the last dimension: [..., C] seen as [rows, C].
+  int64_t rows() const { return rank_ == 0 ? 1 : (dims_[rank_ - 1] == 0 ? 0 : elements() / dims_[rank_ - 1]); }
+  Shape with_last(int64_t d) const {
+    Shape s = *this;
+    s[-1] = d;
+    return s;
+  }
+  bool operator==(const Shape& o) const {
+    if (rank_ != o.rank_) return false;
+    for (int i = 0; i < rank_; i++)
+      if (dims_[i] != o.dims_[i]) return false;
+    return true;
+  }
+  std::string str() const {
+    std::string s = "[";
+    for (int i = 0; i < rank_; i++) s += (i ? ", " : "") + std::to_string(dims_[i]);
+    return s + "]";
+  }
+
+ private:
+  std::array<int64_t, kMaxRank> dims_{};
+  int rank_ = 0;
+};
+
+class Device;
+
+// Bytes on a device. Memory is taken when the first operation that writes it runs, not when the call is made, so a
+// long queue of calls does not hold every temporary at once.
+struct Storage {
+  Storage(std::shared_ptr<Device> d, size_t n) : device(std::move(d)), bytes(n) {}
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  std::shared_ptr<Device> device;
+  size_t bytes;
+  std::byte* data = nullptr;     // touched only on the device's queue once the storage is shared
+  std::shared_ptr<void> owner;   // set when the bytes belong to somebody else (a mapped file)
+  std::shared_ptr<const Error> fault;  // why the contents are not there; spreads to whatever is computed from them
+};
+
+// `rows`: row-major contiguous. `panels`: the CPU backend's packed weights (cpu/gemm.h), opaque to everything else.
+enum class Layout : uint8_t { rows, panels };
+
+struct Tensor {
+  std::shared_ptr<Storage> storage;
+  DType dtype = DType::f32;
+  Layout layout = Layout::rows;
+  Shape shape;
+  size_t offset = 0;  // bytes into the storage: views along the leading dimension
+
+  size_t bytes() const { return static_cast<size_t>(shape.elements()) * dtype_bytes(dtype); }
+  template <class T>
+  T* data() const {
+    return reinterpret_cast<T*>(storage->data + offset);
+  }
+};
+
+}  // namespace caracal

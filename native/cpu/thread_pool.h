@@ -1,0 +1,44 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace caracal {
+
+// Threads that share out numbered items. The caller is worker 0. Items are handed out dynamically, so an operation's
+// arithmetic must not depend on who computes an item.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(helpers_.size()) + 1; }
+
+  using Body = void (*)(void* context, int64_t item, int worker);
+  // Calls body for every item in [0, items); returns when all are done; rethrows the first exception.
+  void run(int64_t items, Body body, void* context);
+
+ private:
+  void helper_loop(int worker);
+  void work(int worker);
+
+  std::vector<std::thread> helpers_;
+  std::atomic<uint32_t> generation_{0};  // bumped to start a round; odd bits carry nothing
+  std::atomic<int> running_{0};
+  std::atomic<int64_t> next_{0};
+  std::atomic<bool> stop_{false};
+  int64_t items_ = 0;
+  Body body_ = nullptr;
+  void* context_ = nullptr;
+  std::mutex error_mutex_;
+  std::exception_ptr error_;
+};
+
+// Threads this process may use: the smaller of its CPU affinity and its cgroup's CPU quota.
+int available_threads();
+
+}  // namespace caracal

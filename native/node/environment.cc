@@ -1,0 +1,108 @@
+#include "node/environment.h"
+
+namespace caracal::node {
+
+// Where device queues leave what is done. It outlives the environment, so a late job finds a closed box, not freed
+// memory.
+struct Mailbox {
+  std::mutex mutex;
+  std::vector<Environment::Settled> settled;
+  napi_threadsafe_function wake = nullptr;  // null once the environment is going away
+
+  void post(Environment::Settled s) {
+    std::lock_guard lock(mutex);
+    if (wake == nullptr) return;
+    settled.push_back(std::move(s));
+    napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking);
+  }
+};
+
+// A promise not yet settled. Dropping the last copy unsettled means that the queue was shut down.
+struct Environment::Pending {
+  std::shared_ptr<Mailbox> mailbox;
+  uint64_t id;
+  bool done = false;
+
+  Pending(std::shared_ptr<Mailbox> m, uint64_t i) : mailbox(std::move(m)), id(i) {}
+  Pending(const Pending&) = delete;
+  void settle(Settled s) {
+    done = true;
+    mailbox->post(std::move(s));
+  }
+  ~Pending() {
+    if (!done) mailbox->post({id, nullptr, Error(code::kDisposed, "the device was disposed before this was done")});
+  }
+};
+
+Environment::Environment(Napi::Env env) : env_(env), mailbox_(std::make_shared<Mailbox>()) {
+  auto drain = [](napi_env e, napi_value, void* self, void*) {
+    if (e != nullptr) static_cast<Environment*>(self)->settle_all(Napi::Env(e));
+  };
+  napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "caracal"), 0, 1, nullptr, nullptr, this,
+                                  drain, &wake_);
+  napi_unref_threadsafe_function(env, wake_);
+  mailbox_->wake = wake_;
+  // Hooks run last-added first, so this one runs before Node takes the thread-safe function away.
+  napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Environment*>(self)->close(); }, this);
+}
+
+Environment::~Environment() = default;
+
+void Environment::close() {
+  {
+    std::lock_guard lock(mailbox_->mutex);
+    mailbox_->wake = nullptr;
+    mailbox_->settled.clear();
+  }
+  for (auto& weak : devices_)
+    if (auto device = weak.lock()) device->shutdown();
+  promises_.clear();
+}
+
+Napi::Promise Environment::run_async(Napi::Env env, Device& device, std::function<MakeValue()> work) {
+  auto deferred = Napi::Promise::Deferred::New(env);
+  auto pending = std::make_shared<Pending>(mailbox_, next_id_++);
+  if (promises_.empty()) napi_ref_threadsafe_function(env_, wake_);  // a pending promise keeps the process alive
+  promises_.emplace(pending->id, deferred);
+  device.submit([pending, work = std::move(work)] {
+    try {
+      pending->settle({pending->id, work()});
+    } catch (const Error& e) {
+      pending->settle({pending->id, nullptr, e});
+    } catch (const std::exception& e) {
+      pending->settle({pending->id, nullptr, Error(code::kUnsupported, e.what())});
+    }
+  });
+  return deferred.Promise();
+}
+
+void Environment::settle_all(Napi::Env env) {
+  std::vector<Settled> settled;
+  {
+    std::lock_guard lock(mailbox_->mutex);
+    settled.swap(mailbox_->settled);
+  }
+  for (Settled& s : settled) {
+    auto it = promises_.find(s.id);
+    if (it == promises_.end()) continue;
+    Napi::Promise::Deferred deferred = it->second;
+    promises_.erase(it);
+    if (promises_.empty()) napi_unref_threadsafe_function(env_, wake_);
+    try {
+      if (s.make_value)
+        deferred.Resolve(s.make_value(env));
+      else
+        deferred.Reject(to_js(env, s.error).Value());
+    } catch (const Napi::Error& e) {
+      deferred.Reject(e.Value());
+    }
+  }
+}
+
+Napi::Error to_js(Napi::Env env, const Error& error) {
+  Napi::Error e = Napi::Error::New(env, error.what());
+  e.Set("code", Napi::String::New(env, error.code()));
+  return e;
+}
+
+}  // namespace caracal::node

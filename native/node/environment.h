@@ -1,0 +1,51 @@
+#pragma once
+// What one Node environment (the main thread or one worker thread) owns: nothing here is shared between environments
+// and nothing is static, so the addon works in worker threads and dies with any of them.
+#include <napi.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/device.h"
+
+namespace caracal::node {
+
+class Environment {
+ public:
+  explicit Environment(Napi::Env env);
+  ~Environment();
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+
+  void own(const std::shared_ptr<Device>& device) { devices_.push_back(device); }
+
+  // Runs `work` on the device's queue; what it returns runs on the event loop and makes the promise's value. An
+  // exception rejects the promise; so does a queue that is shut down before the work began.
+  using MakeValue = std::function<Napi::Value(Napi::Env)>;
+  Napi::Promise run_async(Napi::Env env, Device& device, std::function<MakeValue()> work);
+
+ private:
+  struct Pending;
+  struct Settled {
+    uint64_t id;
+    MakeValue make_value;  // empty: rejected with `error`
+    Error error{"", ""};
+  };
+  void post(Settled settled);  // from any thread
+  void settle_all(Napi::Env env);
+  void close();
+
+  napi_env env_;
+  napi_threadsafe_function wake_ = nullptr;
+  std::vector<std::weak_ptr<Device>> devices_;
+  std::map<uint64_t, Napi::Promise::Deferred> promises_;  // event loop only
+  uint64_t next_id_ = 0;
+  std::shared_ptr<struct Mailbox> mailbox_;
+  friend struct Mailbox;
+};
+
+Napi::Error to_js(Napi::Env env, const Error& error);
+
+}  // namespace caracal::node

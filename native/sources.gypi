@@ -1,0 +1,21 @@
+{
+  "variables": {
+    "core_sources": [
+      "native/node/addon.cc",
+      "native/node/device_functions.cc",
+      "native/node/environment.cc",
+      "native/node/tensor_functions.cc",
+      "native/cpu/allocator.cc",
+      "native/cpu/cpu_device.cc",
+      "native/cpu/dispatch.cc",
+      "native/cpu/isa.cc",
+      "native/cpu/thread_pool.cc"
+    ],
+    "cpu_op_sources": [
+      "native/ops/norm/rms_norm.cpu.cc"
+    ],
+    "common_cflags": ["-std=c++20", "-fexceptions", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"],
+    "avx2_cflags": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512_cflags": ["-Wno-maybe-uninitialized", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c", "-mprefer-vector-width=512"]
+  }
+}

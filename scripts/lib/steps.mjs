@@ -1,0 +1,70 @@
+// What the scripts share: finding tools, telling what to install, and skipping what is up to date.
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** Ends the process with one clear line. */
+export function fail(message) {
+  console.error(`caracal: ${message}`);
+  process.exit(1);
+}
+
+const install = { debian: "sudo apt-get install", fedora: "sudo dnf install" };
+const tools = {
+  "c++": { candidates: ["g++", "c++", "clang++"], debian: "g++", fedora: "gcc-c++", why: "a C++20 compiler" },
+  make: { candidates: ["make"], debian: "make", fedora: "make", why: "make" },
+  python3: {
+    candidates: ["python3", "python"],
+    debian: "python3",
+    fedora: "python3",
+    why: "Python 3 (node-gyp runs on it)",
+  },
+  cmake: { candidates: ["cmake"], debian: "cmake", fedora: "cmake", why: "CMake" },
+};
+
+/** Fails, with the command that installs it, when a tool is missing. */
+export function needTool(name) {
+  const { candidates, debian, fedora, why } = tools[name];
+  if (name === "c++" && process.env.CXX) return;
+  if (candidates.some((c) => spawnSync(c, ["--version"], { stdio: "ignore" }).status === 0)) return;
+  fail(`${why} is missing. Install it with: ${install.debian} ${debian}   (Fedora: ${install.fedora} ${fedora})`);
+}
+
+/** Runs a command; its output is shown only when it fails (or with CARACAL_VERBOSE=1). */
+export function run(label, command, args, env = {}) {
+  const start = Date.now();
+  const verbose = process.env.CARACAL_VERBOSE === "1";
+  const result = spawnSync(command, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: verbose ? "inherit" : ["ignore", "pipe", "pipe"],
+    maxBuffer: 1 << 28,
+  });
+  if (result.status === 0) {
+    console.error(`caracal: ${label} (${((Date.now() - start) / 1000).toFixed(1)} s)`);
+    return;
+  }
+  if (!verbose) process.stderr.write(`${result.stdout ?? ""}${result.stderr ?? result.error ?? ""}`);
+  fail(`${label} failed; the output is above. Command: ${command} ${args.join(" ")}`);
+}
+
+/** The newest modification time below the given paths, in ms. */
+export function newest(...paths) {
+  let time = 0;
+  for (const path of paths.map((p) => join(root, p)).filter(existsSync)) {
+    const stat = statSync(path);
+    time = Math.max(time, stat.isDirectory() ? 0 : stat.mtimeMs);
+    if (stat.isDirectory())
+      for (const e of readdirSync(path)) time = Math.max(time, newest(join(path, e).slice(root.length)));
+  }
+  return time;
+}
+
+/** True when `output` exists and is newer than everything below `inputs`. */
+export function upToDate(output, ...inputs) {
+  const path = join(root, output);
+  return existsSync(path) && statSync(path).mtimeMs >= newest(...inputs);
+}
