@@ -6,11 +6,12 @@
 // fuse only where `fma` is written.
 #pragma once
 
-#include "../core/dtype.h"
+#include "core/dtype.h"
 
 #if defined(__AVX2__) || defined(__AVX512F__)
 #pragma GCC diagnostic push  // GCC 12 takes the AVX-512 intrinsics' undefined pass-through operands for mistakes
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 #endif
@@ -252,7 +253,7 @@ CARACAL_INLINE F32x16 sqrt(F32x16 a) {
 #elif defined(__AVX2__)
   CARACAL_EACH_PART a.v[part] = _mm256_sqrt_ps(a.v[part]);
 #else
-  for (int i = 0; i < 16; ++i) a.v[i / kPartLanes][i % kPartLanes] = __builtin_sqrtf(a.v[i / kPartLanes][i % kPartLanes]);
+  CARACAL_EACH_PART for (int i = 0; i < kPartLanes; ++i) a.v[part][i] = __builtin_sqrtf(a.v[part][i]);
 #endif
   return a;
 }
@@ -353,7 +354,7 @@ CARACAL_INLINE F32x16 floor(F32x16 a) {
   return select(nearest > a, nearest - set1(1.f), nearest);
 }
 
-// --- reductions: a fixed tree, the same on every instruction set ------------------------------------------------------
+// --- reductions: a fixed tree, the same on every instruction set ----------------------------------------------------
 
 typedef float Quarter __attribute__((vector_size(16)));
 typedef int32_t QuarterI __attribute__((vector_size(16)));

@@ -1,0 +1,145 @@
+// Elementary functions on F32x16. NaN propagates; infinities give the limits where they exist.
+// The polynomials of exp, log, sin, cos and tanh are those of Cephes (S. L. Moshier).
+#pragma once
+
+#include <math.h>
+
+#include "cpu/simd.h"
+
+namespace caracal::CARACAL_ISA {
+
+// c[0] + c[1] x + c[2] x^2 + ...
+template <int N>
+CARACAL_INLINE F32x16 polynomial(F32x16 x, const float (&c)[N]) {
+  F32x16 sum = set1(c[N - 1]);
+#pragma GCC unroll 16
+  for (int i = N - 2; i >= 0; --i) sum = fma(sum, x, set1(c[i]));
+  return sum;
+}
+
+// Adding it rounds to an integer, which then stands in the low bits: bits(kRoundMagic + n) = bits(kRoundMagic) + n.
+inline constexpr float kRoundMagic = 0x1.8p23f;
+inline constexpr int32_t kRoundMagicBits = 0x4b400000;
+
+// ln 2 in two parts, the first so short that its product with the reduction's integer is exact even without fma.
+// (The three parts of pi / 2 below are chosen alike.)
+inline constexpr float kLn2High = 0.693359375f;
+inline constexpr float kLn2Low = -2.12194440e-4f;
+
+// Error below 1.5 ulp.
+CARACAL_INLINE F32x16 exp(F32x16 x) {
+  x = min(set1(89.f), max(set1(-104.f), x));  // beyond, the result is infinity or zero anyway
+  const F32x16 shifted = fma(x, set1(1.44269504f), set1(kRoundMagic));
+  const F32x16 n = shifted - set1(kRoundMagic);
+  F32x16 r = fma(n, set1(-kLn2High), x);
+  r = fma(n, set1(-kLn2Low), r);
+  constexpr float c[] = {5.0000001201e-1f, 1.6666665459e-1f, 4.1665795894e-2f,
+                         8.3334519073e-3f, 1.3981999507e-3f, 1.9875691500e-4f};
+  const F32x16 power = fma(r * r, polynomial(r, c), r) + set1(1.f);
+  U32x16 low, high;  // 2^n as two factors, since n spans -150 to 128
+  CARACAL_EACH_PART {
+    const VecI exponent = (VecI)shifted.v[part] - kRoundMagicBits;
+    const VecI half = exponent >> 1;
+    low.v[part] = (VecU)(half + 127) << 23;
+    high.v[part] = (VecU)(exponent - half + 127) << 23;
+  }
+  return power * from_bits(low) * from_bits(high);
+}
+
+// Natural logarithm, error below 1.5 ulp. log(0) is -inf, log of a negative number NaN.
+CARACAL_INLINE F32x16 log(F32x16 x) {
+  const Mask16 subnormal = x < set1(0x1p-126f);
+  const F32x16 scaled = select(subnormal, x * set1(0x1p23f), x);
+  U32x16 mantissa, exponent;
+  CARACAL_EACH_PART {
+    const VecU bits = (VecU)scaled.v[part];
+    const VecI k = (VecI)(bits - 0x3f3504f3u) >> 23;  // the mantissa then lies in [sqrt(1/2), sqrt(2))
+    mantissa.v[part] = bits - ((VecU)k << 23);
+    exponent.v[part] = (VecU)(k + kRoundMagicBits);
+  }
+  const F32x16 e = from_bits(exponent) - set1(kRoundMagic) - select(subnormal, set1(23.f), zero());
+  const F32x16 f = from_bits(mantissa) - set1(1.f);
+  const F32x16 z = f * f;
+  constexpr float c[] = {3.3333331174e-1f,  -2.4999993993e-1f, 2.0000714765e-1f,  -1.6668057665e-1f, 1.4249322787e-1f,
+                         -1.2420140846e-1f, 1.1676998740e-1f,  -1.1514610310e-1f, 7.0376836292e-2f};
+  F32x16 y = polynomial(f, c) * f * z;
+  y = fma(e, set1(kLn2Low), y);
+  y = fma(z, set1(-0.5f), y);
+  F32x16 result = fma(e, set1(kLn2High), f + y);
+  result = select(x == zero(), set1(-INFINITY), result);
+  result = select(x < set1(INFINITY), result, x);  // infinity and NaN
+  return select(x < zero(), set1(NAN), result);
+}
+
+// Relative error of the rest: sigmoid, silu and tanh 2e-7, gelu 5e-7.
+CARACAL_INLINE F32x16 sigmoid(F32x16 x) { return set1(1.f) / (set1(1.f) + exp(-x)); }
+
+// x * sigmoid(x). As with PyTorch, silu(-inf) is NaN.
+CARACAL_INLINE F32x16 silu(F32x16 x) { return x / (set1(1.f) + exp(-x)); }
+
+CARACAL_INLINE F32x16 tanh(F32x16 x) {
+  const F32x16 a = abs(x);
+  const F32x16 z = x * x;
+  constexpr float c[] = {-3.33332819422e-1f, 1.33314422036e-1f, -5.37397155531e-2f, 2.06390887954e-2f,
+                         -5.70498872745e-3f};
+  const F32x16 small = fma(polynomial(z, c) * z, x, x);
+  const F32x16 large = set1(1.f) - set1(2.f) / (exp(a + a) + set1(1.f));
+  return select(a < set1(0.625f), small, copysign(large, x));
+}
+
+// x * Phi(x) with the normal distribution function (the erf form of GELU), accurate also in the negative tail:
+// Phi(-a) = exp(-a^2/2) * t * P(t), t = 1 / (1 + 0.3 a); P is a minimax fit of the Mills ratio (relative error 4e-9).
+CARACAL_INLINE F32x16 gelu(F32x16 x) {
+  const F32x16 a = min(set1(15.f), abs(x));
+  constexpr float c[] = {0.119686715f,  0.11957131f, 0.11023937f,  0.07837209f, 0.096205324f,
+                         -0.079509936f, 0.19188425f, -0.22828552f, 0.11246511f, -0.02062872f};
+  const F32x16 t = set1(1.f) / fma(a, set1(0.3f), set1(1.f));
+  // a^2 = high^2 + (a - high)(a + high) with high^2 exact: the exponential needs a^2 better than to one ulp.
+  U32x16 cut = bits_of(a);
+  CARACAL_EACH_PART cut.v[part] &= 0xfffff000u;
+  const F32x16 high = from_bits(cut);
+  const F32x16 density = exp(high * high * set1(-0.5f)) * exp((a - high) * (a + high) * set1(-0.5f));
+  const F32x16 tail = density * t * polynomial(t, c);
+  return x * select(x < zero(), tail, set1(1.f) - tail);
+}
+
+inline constexpr float kTrigLimit = 12800.f;  // keeps the reduction's integer within 13 bits
+
+// sin(x + quadrant * pi / 2) for |x| <= kTrigLimit, absolute error 1e-7.
+CARACAL_INLINE F32x16 sin_shifted(F32x16 x, int quadrant) {
+  const F32x16 shifted = fma(x, set1(0.636619772f), set1(kRoundMagic));
+  const F32x16 n = shifted - set1(kRoundMagic);
+  F32x16 r = fma(n, set1(-1.5703125f), x);
+  r = fma(n, set1(-4.837512969970703125e-4f), r);
+  r = fma(n, set1(-7.54978995489188216e-8f), r);
+  const F32x16 z = r * r;
+  constexpr float s[] = {-1.6666654611e-1f, 8.3321608736e-3f, -1.9515295891e-4f};
+  constexpr float c[] = {4.166664568298827e-2f, -1.388731625493765e-3f, 2.443315711809948e-5f};
+  const F32x16 sine = fma(polynomial(z, s) * z, r, r);
+  const F32x16 cosine = fma(z * z, polynomial(z, c), fma(z, set1(-0.5f), set1(1.f)));
+  F32x16 result;
+  CARACAL_EACH_PART {
+    const VecU turn = (VecU)shifted.v[part] + static_cast<uint32_t>(quadrant);
+    const VecF value = (turn & 1u) != 0 ? cosine.v[part] : sine.v[part];
+    result.v[part] = (VecF)((VecU)value ^ (turn & 2u) << 30);
+  }
+  return result;
+}
+
+CARACAL_INLINE F32x16 sin(F32x16 x) {
+  if (!any(abs(x) > set1(kTrigLimit))) return sin_shifted(x, 0);
+  float lane[16];
+  store16(lane, x);
+  for (float& value : lane) value = sinf(value);
+  return load16(lane);
+}
+
+CARACAL_INLINE F32x16 cos(F32x16 x) {
+  if (!any(abs(x) > set1(kTrigLimit))) return sin_shifted(x, 1);
+  float lane[16];
+  store16(lane, x);
+  for (float& value : lane) value = cosf(value);
+  return load16(lane);
+}
+
+}  // namespace caracal::CARACAL_ISA
