@@ -8,7 +8,7 @@ import {
   type MemoryStatistics,
 } from "../native/addon.js";
 import type { DType } from "./dtype.js";
-import { type Shape, Tensor } from "./tensor.js";
+import { NativeArray, type Shape, Tensor } from "./tensor.js";
 
 export interface DeviceOptions {
   /** Which backend: `"auto"` (the default) takes the best usable one; `device.why` says what was passed over. */
@@ -47,7 +47,7 @@ export class Device implements AsyncDisposable {
   readonly threads: number;
   readonly isa: string;
   readonly #handle: DeviceHandle;
-  readonly #scopes: Tensor[][] = [];
+  readonly #scopes: NativeArray[][] = [];
   #disposed = false;
 
   private constructor(handle: DeviceHandle, why: readonly BackendNote[]) {
@@ -125,7 +125,7 @@ export class Device implements AsyncDisposable {
    * array or plain object of tensors). `fn` is synchronous: operations only queue.
    */
   scope<T>(fn: () => T): T {
-    const made: Tensor[] = [];
+    const made: NativeArray[] = [];
     this.#scopes.push(made);
     let result: T | undefined;
     try {
@@ -144,7 +144,7 @@ export class Device implements AsyncDisposable {
   }
 
   /** @internal */
-  track(tensor: Tensor): void {
+  track(tensor: NativeArray): void {
     this.#scopes.at(-1)?.push(tensor);
   }
 
@@ -172,7 +172,7 @@ function numbersTo(dtype: DType, values: readonly number[]): Float64Array | Int3
 }
 
 function collectTensors(value: unknown, into: Set<unknown>): void {
-  if (value instanceof Tensor) into.add(value);
+  if (value instanceof NativeArray) into.add(value);
   else if (Array.isArray(value)) for (const v of value) collectTensors(v, into);
   else if (value !== null && typeof value === "object" && !ArrayBuffer.isView(value))
     for (const v of Object.values(value)) collectTensors(v, into);

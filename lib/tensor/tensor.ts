@@ -5,22 +5,15 @@ import { type DType, dtypeBytes, type RawArray } from "./dtype.js";
 
 export type Shape = readonly number[];
 
-/**
- * A tensor on a device: row-major, contiguous, with its dtype and shape in the type. Literal dimensions are checked
- * by the compiler, `number` ones at run time.
- *
- * A tensor holds native memory. Free it with `using`, `dispose()` or a `device.scope()`; the garbage collector frees
- * what was forgotten. Disposing a tensor that queued operations still read is safe: they keep its bytes until they
- * are done.
- */
-export class Tensor<D extends DType = DType, S extends Shape = Shape> implements Disposable {
+/** What tensors and packed weights share: native memory on a device, with a dtype and a shape in the type. */
+export abstract class NativeArray<D extends DType = DType, S extends Shape = Shape> implements Disposable {
   readonly dtype: D;
   readonly shape: S;
   readonly device: Device;
   readonly #handle: TensorHandle;
   #disposed = false;
 
-  /** @internal Tensors are made by a `Device` or by operations. */
+  /** @internal */
   constructor(device: Device, native: NativeTensor) {
     this.device = device;
     this.dtype = native.dtype as D;
@@ -48,7 +41,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> implements
     return this.#disposed;
   }
 
-  /** Frees the tensor's memory once no queued operation needs it. Safe to call twice. */
+  /** Frees the memory once no queued operation needs it. Safe to call twice. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -59,18 +52,34 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> implements
     this.dispose();
   }
 
+  get [Symbol.toStringTag](): string {
+    return `${this.constructor.name}<${this.dtype}, [${this.shape.join(", ")}]>`;
+  }
+}
+
+/**
+ * A tensor on a device: row-major, contiguous, with its dtype and shape in the type. Literal dimensions are checked
+ * by the compiler, `number` ones at run time.
+ *
+ * A tensor holds native memory. Free it with `using`, `dispose()` or a `device.scope()`; the garbage collector frees
+ * what was forgotten. Disposing a tensor that queued operations still read is safe: they keep its bytes until they
+ * are done.
+ */
+export class Tensor<D extends DType = DType, S extends Shape = Shape> extends NativeArray<D, S> {
+  // Makes the class nominal: a packed weight is no tensor.
+  declare protected readonly tensorBrand: true;
+
   /**
    * The elements as f32, whatever the dtype. Waits for the operations that compute them.
    * @throws CaracalError with the code of whatever went wrong in computing this tensor, or `DISPOSED`.
    */
   async toFloat32Array(): Promise<Float32Array> {
-    const handle = this.#handle;
-    return new Float32Array(await guardedAsync(guarded(() => addon().read(handle, true))));
+    return new Float32Array(await guardedAsync(guarded(() => addon().read(this.handle, true))));
   }
 
   /** The elements as they are stored: `Float32Array`, `Int32Array`, `Uint8Array`, or `Uint16Array` for bf16 and f16. */
   async read(): Promise<RawArray[D]> {
-    const buffer = await guardedAsync(guarded(() => addon().read(this.#handle, false)));
+    const buffer = await guardedAsync(guarded(() => addon().read(this.handle, false)));
     return wrapRaw(this.dtype, buffer) as RawArray[D];
   }
 
@@ -100,13 +109,17 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> implements
   #view<T extends Shape>(firstElement: number, shape: Shape): Tensor<D, T> {
     return new Tensor<D, T>(
       this.device,
-      guarded(() => addon().view(this.#handle, firstElement, shape)),
+      guarded(() => addon().view(this.handle, firstElement, shape)),
     );
   }
+}
 
-  get [Symbol.toStringTag](): string {
-    return `Tensor<${this.dtype}, [${this.shape.join(", ")}]>`;
-  }
+/**
+ * A weight in the layout that a backend's matrix kernels read, made by `packWeight` and its kin: opaque, not readable,
+ * and no tensor; operations that take weights take either.
+ */
+export class PackedWeight<D extends DType = DType, S extends Shape = Shape> extends NativeArray<D, S> {
+  declare protected readonly packedBrand: true;
 }
 
 function wrapRaw(dtype: DType, buffer: ArrayBuffer): RawArray[DType] {
