@@ -1,0 +1,55 @@
+// Reads test/golden/*.safetensors for the tests. Independent of the library's own reader, so that neither can hide
+// the other's mistake.
+import { readFileSync } from "node:fs";
+
+export interface GoldenTensor {
+  readonly dtype: "F32" | "BF16" | "I32" | "U8";
+  readonly shape: number[];
+  /** f32 and bf16 as `Float32Array`, i32 as `Int32Array`, u8 as `Uint8Array`. */
+  readonly values: Float32Array | Int32Array | Uint8Array;
+}
+
+export interface Golden {
+  readonly names: readonly string[];
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Throws when there is no such tensor. */
+  tensor(name: string): GoldenTensor;
+  f32(name: string): Float32Array;
+  i32(name: string): Int32Array;
+}
+
+type Entry = { dtype: GoldenTensor["dtype"]; shape: number[]; data_offsets: [number, number] };
+
+/** `readGolden("longcat_flash")` */
+export function readGolden(name: string): Golden {
+  const file = readFileSync(new URL(`../golden/${name}.safetensors`, import.meta.url));
+  const headerBytes = Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.toString("utf8", 8, 8 + headerBytes)) as Record<string, Entry>;
+  const metadata = (header.__metadata__ ?? {}) as unknown as Record<string, string>;
+  delete header.__metadata__;
+  const tensor = (key: string): GoldenTensor => {
+    const entry = header[key];
+    if (!entry) throw new Error(`${name} has no ${key}; it has ${Object.keys(header).join(", ")}`);
+    const [start, end] = entry.data_offsets;
+    const bytes = Uint8Array.from(file.subarray(8 + headerBytes + start, 8 + headerBytes + end));
+    return { dtype: entry.dtype, shape: entry.shape, values: decode(entry.dtype, bytes) };
+  };
+  return {
+    names: Object.keys(header),
+    config: JSON.parse(metadata.config ?? "{}"),
+    metadata,
+    tensor,
+    f32: (key) => tensor(key).values as Float32Array,
+    i32: (key) => tensor(key).values as Int32Array,
+  };
+}
+
+function decode(dtype: GoldenTensor["dtype"], bytes: Uint8Array): GoldenTensor["values"] {
+  const { buffer } = bytes;
+  if (dtype === "F32") return new Float32Array(buffer);
+  if (dtype === "I32") return new Int32Array(buffer);
+  if (dtype === "U8") return bytes;
+  const wide = Uint32Array.from(new Uint16Array(buffer), (bits) => bits << 16);
+  return new Float32Array(wide.buffer);
+}
