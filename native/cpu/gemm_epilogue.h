@@ -1,0 +1,88 @@
+#pragma once
+// What happens to a finished group of sixteen sums. An epilogue is called once per row m and group with the sums, the
+// first column n and the number of columns (16, or fewer at the right edge); it may be called from any worker.
+#include "cpu/math.h"
+
+namespace caracal {
+
+enum class Activation : uint8_t { none, relu, relu6, gelu, silu, tanh, sigmoid };
+
+}  // namespace caracal
+
+namespace caracal::CARACAL_ISA {
+
+CARACAL_INLINE F32x16 activate(Activation activation, F32x16 x) {
+  switch (activation) {
+    case Activation::relu: return max(zero(), x);
+    case Activation::relu6: return min(set1(6.f), max(zero(), x));
+    case Activation::gelu: return gelu(x);
+    case Activation::silu: return silu(x);
+    case Activation::tanh: return tanh(x);
+    case Activation::sigmoid: return sigmoid(x);
+    default: return x;
+  }
+}
+
+template <class T>
+CARACAL_INLINE F32x16 load_columns(const T* p, int count) {
+  return count == 16 ? load16(p) : load_partial(p, count);
+}
+
+template <class T>
+CARACAL_INLINE void store_columns(T* p, F32x16 v, int count) {
+  if (count == 16) {
+    store16(p, v);
+  } else {
+    store_partial(p, v, count);
+  }
+}
+
+// A per-column parameter of any float dtype; null data means absent.
+struct ColumnVector {
+  const void* data = nullptr;
+  DType dtype = DType::f32;
+
+  CARACAL_INLINE explicit operator bool() const { return data != nullptr; }
+  CARACAL_INLINE F32x16 load(int64_t n, int count) const {
+    if (dtype == DType::bf16) return load_columns(static_cast<const bf16*>(data) + n, count);
+    if (dtype == DType::f16) return load_columns(static_cast<const f16*>(data) + n, count);
+    return load_columns(static_cast<const float*>(data) + n, count);
+  }
+};
+
+// out[m, n] = residual[m, n] + gain[n] * activation(sum + bias[n]); T is float or bf16, out may be the residual.
+template <class T>
+struct LinearEpilogue {
+  T* out;
+  int64_t stride;
+  ColumnVector bias = {};
+  Activation activation = Activation::none;
+  ColumnVector gain = {};  // LayerScale
+  const T* residual = nullptr;
+  int64_t residual_stride = 0;
+
+  CARACAL_INLINE void operator()(F32x16 sum, int64_t m, int64_t n, int count) const {
+    if (bias) sum += bias.load(n, count);
+    sum = activate(activation, sum);
+    if (gain) sum = sum * gain.load(n, count);
+    if (residual) sum += load_columns(residual + m * residual_stride + n, count);
+    store_columns(out + m * stride + n, sum, count);
+  }
+};
+
+// out[m, n] = silu(gate + gate_bias[n]) * (up + up_bias[n]).
+template <class T>
+struct SwiGluEpilogue {
+  T* out;
+  int64_t stride;
+  ColumnVector gate_bias = {};
+  ColumnVector up_bias = {};
+
+  CARACAL_INLINE void operator()(F32x16 gate, F32x16 up, int64_t m, int64_t n, int count) const {
+    if (gate_bias) gate += gate_bias.load(n, count);
+    if (up_bias) up += up_bias.load(n, count);
+    store_columns(out + m * stride + n, silu(gate) * up, count);
+  }
+};
+
+}  // namespace caracal::CARACAL_ISA

@@ -1,0 +1,155 @@
+#pragma once
+// The register tiles of the matrix product: R rows by P panels of sixteen columns, accumulated over k in registers.
+//
+// Every sum is one chain of fma over k = 0 ... K - 1, whatever R, P and the blocking are: a chain that is interrupted
+// is stored as f32 and resumed. So a row's bits depend on nothing but the row, the weight and the instruction set.
+#include "cpu/gemm_panels.h"
+#include "cpu/simd.h"
+
+namespace caracal::CARACAL_ISA {
+
+#if defined(__AVX512F__)
+inline constexpr int kAccumulators = 28;  // of 32 registers; the rest hold weights and the broadcast element
+inline constexpr int kTileRows = 14;
+#elif defined(__AVX2__)
+inline constexpr int kAccumulators = 12;  // of 16
+inline constexpr int kTileRows = 6;
+#else
+inline constexpr int kAccumulators = 8;  // of 16
+inline constexpr int kTileRows = 2;
+#endif
+inline constexpr int kMaxPanels = 4;  // per pass: several streams keep memory busier than one
+
+// Panels that one pass over `rows` rows takes.
+CARACAL_INLINE constexpr int panels_per_pass(int rows) {
+  const int fit = kAccumulators / (rows * kParts);
+  return fit < 1 ? 1 : fit < kMaxPanels ? fit : kMaxPanels;
+}
+
+// --- one group of sixteen weights, in column order ------------------------------------------------------------------
+
+CARACAL_INLINE F32x16 decode(const float* p, float) { return load16(p); }
+
+CARACAL_INLINE F32x16 decode(const bf16* p, float) {
+#if defined(__AVX512F__)
+  const __m512i pairs = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  const __m512i high = _mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
+  return {{(VecF)_mm512_mask_slli_epi32(high, 0x00ff, pairs, 16)}};
+#else
+  typedef uint32_t Pairs __attribute__((vector_size(64 / kParts), aligned(2), may_alias));
+  constexpr int half = kParts / 2;
+  F32x16 r;
+#pragma GCC unroll 2
+  for (int i = 0; i < half; i++) {
+    const VecU pairs = *reinterpret_cast<const Pairs*>(p + i * kPartLanes * 2);
+    r.v[i] = (VecF)(pairs << 16);
+    r.v[i + half] = (VecF)(pairs & 0xffff0000u);
+  }
+  return r;
+#endif
+}
+
+// The weight is value * scale rounded to f32.
+CARACAL_INLINE F32x16 decode(const f8e4m3* p, float scale) {
+#if defined(__AVX2__)
+  // Shifted into the fields of an f16, an e4m3 number reads as its 2^-8th, subnormals included; NaN is put back.
+  const __m128i pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  const __m256i codes = _mm256_set_m128i(pairs, _mm_slli_epi16(pairs, 8));
+  const __m256i half = _mm256_and_si256(_mm256_srai_epi16(codes, 1), _mm256_set1_epi16(static_cast<short>(0xbf80)));
+  const __m256i magnitude = _mm256_and_si256(half, _mm256_set1_epi16(0x3f80));
+  const __m256i bits = _mm256_or_si256(half, _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x3f80)));
+#if defined(__AVX512F__)
+  return {{_mm512_cvtph_ps(bits) * (scale * 256.f)}};
+#else
+  return {{_mm256_cvtph_ps(_mm256_castsi256_si128(bits)) * (scale * 256.f),
+           _mm256_cvtph_ps(_mm256_extracti128_si256(bits, 1)) * (scale * 256.f)}};
+#endif
+#else
+  F32x16 r;
+  for (int i = 0; i < 16; i++) r.v[i / kPartLanes][i % kPartLanes] = to_float(p[i < 8 ? 2 * i : 2 * i - 15]) * scale;
+  return r;
+#endif
+}
+
+// --- tiles ----------------------------------------------------------------------------------------------------------
+
+// Arguments of one tile: rows at a + r * a_stride, panels w[p] from the tile's first k on, sums at
+// c + p * c_panel_stride + r * 16.
+template <class W>
+struct Tile {
+  const float* a;
+  int64_t a_stride;
+  const W* w[kMaxPanels];
+  float scale[kMaxPanels];  // f8e4m3 only; k then stays within one scale block
+  int64_t k;
+  float* c;
+  int64_t c_panel_stride;
+  bool resume;
+};
+
+template <int R, int P, class W>
+CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, const W* const (&w)[P], const float* scale,
+                         int64_t k) {
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+    const F32x16 weight = decode(w[p] + k * kPanelColumns, scale[p]);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) sum[p][r] = fma(set1(a[r * a_stride + k]), weight, sum[p][r]);
+  }
+}
+
+template <int R, int P, class W>
+void run_tile(const Tile<W>& t) {
+  constexpr int kUnroll = 4;
+  constexpr int64_t kPrefetchBytes = 2048;
+  // GCC 12 keeps an accumulator array in memory unless every index is a constant: all loops over it unroll fully.
+  F32x16 sum[P][R];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      sum[p][r] = t.resume ? load16(t.c + p * t.c_panel_stride + r * kPanelColumns) : zero();
+    }
+  }
+  const W* w[P];
+  float scale[P];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+    w[p] = t.w[p];
+    scale[p] = t.scale[p];
+  }
+  const float* a = t.a;
+  const int64_t a_stride = t.a_stride;
+  int64_t k = 0;
+  for (; k + kUnroll <= t.k; k += kUnroll) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) {
+#pragma GCC unroll 4
+      for (int64_t line = 0; line < kUnroll * kPanelColumns * static_cast<int64_t>(sizeof(W)); line += 64) {
+        __builtin_prefetch(reinterpret_cast<const char*>(w[p] + k * kPanelColumns) + kPrefetchBytes + line);
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kUnroll; i++) step<R, P>(sum, a, a_stride, w, scale, k + i);
+  }
+  for (; k < t.k; k++) step<R, P>(sum, a, a_stride, w, scale, k);
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) store16(t.c + p * t.c_panel_stride + r * kPanelColumns, sum[p][r]);
+  }
+}
+
+// run_tile<rows, panels>; panels is at most panels_per_pass(rows).
+template <class W, int R = kTileRows, int P = panels_per_pass(R)>
+CARACAL_INLINE void run_tile(const Tile<W>& t, int rows, int panels) {
+  if (rows < R) {
+    if constexpr (R > 1) run_tile<W, R - 1>(t, rows, panels);
+  } else if (panels < P) {
+    if constexpr (P > 1) run_tile<W, R, P - 1>(t, rows, panels);
+  } else {
+    run_tile<R, P, W>(t);
+  }
+}
+
+}  // namespace caracal::CARACAL_ISA
