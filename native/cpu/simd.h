@@ -58,7 +58,13 @@ struct U32x16 {
 
 CARACAL_INLINE F32x16 set1(float value) {
   F32x16 r;
-  CARACAL_EACH_PART r.v[part] = VecF{} + value;
+#if defined(__AVX512F__)
+  r.v[0] = _mm512_set1_ps(value);
+#elif defined(__AVX2__)
+  CARACAL_EACH_PART r.v[part] = _mm256_set1_ps(value);
+#else
+  CARACAL_EACH_PART r.v[part] = VecF{value, value, value, value};
+#endif
   return r;
 }
 
