@@ -12,6 +12,13 @@
       "native/cpu/thread_pool.cc"
     ],
     "cpu_op_sources": [
+      "native/ops/linear/linear.cpu.cc",
+      "native/ops/linear/pack_weight.cpu.cc",
+      "native/ops/linear/swiglu.cpu.cc",
+      "native/ops/moe/combine.cpu.cc",
+      "native/ops/moe/grouped_gemm.cpu.cc",
+      "native/ops/moe/permutation.cpu.cc",
+      "native/ops/moe/router.cpu.cc",
       "native/ops/norm/rms_norm.cpu.cc"
     ],
     "common_cflags": ["-std=c++20", "-fexceptions", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"],

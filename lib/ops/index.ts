@@ -1,1 +1,3 @@
+export * from "./linear.js";
+export * from "./moe.js";
 export * from "./norm.js";

@@ -1,13 +1,8 @@
 #pragma once
 // What happens to a finished group of sixteen sums. An epilogue is called once per row m and group with the sums, the
 // first column n and the number of columns (16, or fewer at the right edge); it may be called from any worker.
+#include "core/activation.h"
 #include "cpu/math.h"
-
-namespace caracal {
-
-enum class Activation : uint8_t { none, relu, relu6, gelu, silu, tanh, sigmoid };
-
-}  // namespace caracal
 
 namespace caracal::CARACAL_ISA {
 

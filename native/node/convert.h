@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/activation.h"
 #include "core/op.h"
 
 namespace caracal::node {
@@ -80,6 +81,11 @@ void read(const Napi::Value& v, const char* name, std::optional<T>& out) {
 template <>
 struct EnumNames<DType> {
   static constexpr const char* names[] = {"f32", "f16", "bf16", "f8e4m3", "i32", "u8"};
+};
+
+template <>
+struct EnumNames<Activation> {
+  static constexpr auto& names = kActivationNames;
 };
 
 // A field that is missing keeps the contract's default; tensors without one are required.

@@ -1,6 +1,21 @@
 #pragma once
 // Every operation, once. From this list come the bindings (node/addon.cc) and the CPU dispatch (cpu/dispatch.cc).
+#include "ops/linear/linear.h"
+#include "ops/linear/pack_weight.h"
+#include "ops/linear/swiglu.h"
+#include "ops/moe/combine.h"
+#include "ops/moe/grouped_gemm.h"
+#include "ops/moe/permutation.h"
+#include "ops/moe/router.h"
 #include "ops/norm/rms_norm.h"
 
 #define CARACAL_OPS(X) \
-  X(RmsNorm)
+  X(Combine)       \
+  X(GroupedGemm)   \
+  X(GroupedSwiglu) \
+  X(Linear)        \
+  X(PackWeight)    \
+  X(Permutation)   \
+  X(RmsNorm)       \
+  X(Router)        \
+  X(Swiglu)

@@ -1,0 +1,94 @@
+import type { DType } from "../tensor/dtype.js";
+import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
+import { type Activations, call, callPacked, type Weight, type WeightDType } from "./call.js";
+
+/** `gelu` is the exact erf form; `relu6` is min(max(x, 0), 6). */
+export type Activation = "none" | "relu" | "relu6" | "gelu" | "silu" | "tanh" | "sigmoid";
+
+/** `[..., K]` with its last dimension replaced by `N`. */
+export type WithLast<S extends Shape, N extends number> = S extends readonly [...infer Lead extends number[], number]
+  ? readonly [...Lead, N]
+  : Shape;
+/** The last dimension of a shape. */
+export type Last<S extends Shape> = S extends readonly [...number[], infer L extends number] ? L : number;
+
+/**
+ * Rearranges a weight matrix for the backend's matrix kernels; do it once, at load. Pages of a memory-mapped source
+ * are given back as they are packed.
+ *
+ * @param w `[N, K]`, f32, bf16 or f8e4m3
+ * @param options `scale`: for f8e4m3 only, f32 `[ceil(N/128), ceil(K/128)]`; weight = stored value · scale of its
+ *   128×128 block
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT` (f8e4m3 without scale)
+ */
+export function packWeight<D extends WeightDType, S extends readonly [number, number]>(
+  w: Tensor<D, S>,
+  options: { scale?: Tensor<"f32"> | undefined } = {},
+): PackedWeight<D, S> {
+  const scales = options.scale ? [options.scale] : [];
+  return callPacked("packWeight", { weights: [w], scales }) as PackedWeight<D, S>;
+}
+
+/**
+ * Packs the matrices of E experts into one grouped weight.
+ *
+ * @param weights E tensors `[N, K]` of one shape and dtype, or a single `[E, N, K]`
+ * @param options `scales`: for f8e4m3, one f32 `[ceil(N/128), ceil(K/128)]` per matrix
+ * @returns `[E, N, K]`
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`
+ */
+export function packWeights<D extends WeightDType>(
+  weights: readonly Tensor<D>[],
+  options: { scales?: readonly Tensor<"f32">[] | undefined } = {},
+): PackedWeight<D, readonly [number, number, number]> {
+  const scales = options.scales ?? [];
+  return callPacked("packWeight", { weights, scales }) as PackedWeight<D, readonly [number, number, number]>;
+}
+
+export interface LinearOptions<Out extends Activations> {
+  /** `[N]` */
+  readonly bias?: Tensor<Activations> | undefined;
+  readonly activation?: Activation | undefined;
+  /** LayerScale, `[N]`: multiplies the activated value. */
+  readonly layerScale?: Tensor<Activations> | undefined;
+  /** Added last, `[..., N]`. */
+  readonly residual?: Tensor<Out> | undefined;
+  /** The result's dtype; x's when left out. */
+  readonly outDtype?: Out | undefined;
+}
+
+/**
+ * `y = residual + layerScale ⊙ act(x·Wᵀ + bias)`, accumulated in f32 in one order: a row's bits do not depend on the
+ * other rows, nor on the number of threads.
+ *
+ * @param x `[..., K]`, f32 or bf16
+ * @param w `[N, K]`, f32 or bf16, packed or plain, or a packed f8e4m3
+ * @returns `[..., N]` of x's dtype, or `outDtype`
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
+ */
+export function linear<
+  D extends Activations,
+  S extends Shape,
+  N extends number,
+  K extends Last<S>,
+  Out extends Activations = D,
+>(x: Tensor<D, S>, w: Weight<WeightDType, readonly [N, K]>, options: LinearOptions<Out> = {}): Tensor<Out, WithLast<S, N>> {
+  return call("linear", { x, w, ...options })[0] as Tensor<DType> as Tensor<Out, WithLast<S, N>>;
+}
+
+/**
+ * `silu(x·Wgᵀ + bg) ⊙ (x·Wuᵀ + bu)`, the gated half of a SwiGLU feed-forward network.
+ *
+ * @param x `[..., K]`, f32 or bf16
+ * @param gate, up `[N, K]` of one dtype, both packed or both plain
+ * @returns `[..., N]` of x's dtype
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
+ */
+export function swiglu<D extends Activations, S extends Shape, N extends number, K extends Last<S>>(
+  x: Tensor<D, S>,
+  gate: Weight<WeightDType, readonly [N, K]>,
+  up: Weight<WeightDType, readonly [N, K]>,
+  options: { gateBias?: Tensor<Activations> | undefined; upBias?: Tensor<Activations> | undefined } = {},
+): Tensor<D, WithLast<S, N>> {
+  return call("swiglu", { x, gate, up, ...options })[0] as Tensor<DType> as Tensor<D, WithLast<S, N>>;
+}

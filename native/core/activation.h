@@ -1,0 +1,10 @@
+#pragma once
+#include <cstdint>
+
+namespace caracal {
+
+// gelu is the exact erf form; relu6 is min(max(x, 0), 6). Order and names are those of lib/ops/linear.ts.
+enum class Activation : uint8_t { none, relu, relu6, gelu, silu, tanh, sigmoid };
+inline constexpr const char* kActivationNames[] = {"none", "relu", "relu6", "gelu", "silu", "tanh", "sigmoid"};
+
+}  // namespace caracal

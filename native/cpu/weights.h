@@ -1,0 +1,55 @@
+#pragma once
+// Weights as the kernels want them: panels of a packed weight in place, those of a plain one made for the length of a
+// call. Both have the same bits, so packing is a matter of speed alone.
+#include "cpu/gemm.h"
+#include "cpu/implement.h"
+#include "cpu/packed_weight.h"
+
+namespace caracal::CARACAL_ISA {
+
+// Row-major [n, k] into panels, by all threads.
+inline void pack_matrix(Cpu& cpu, DType dtype, const void* w, int64_t n, int64_t k, void* panels) {
+  const int64_t count = divide_up(n, kPanelColumns);
+  auto pack = [&](auto type) {
+    using T = typename decltype(type)::type;
+    cpu.parallel_for(count, [&](int64_t panel, int) {
+      pack_panels(static_cast<T*>(panels), static_cast<const T*>(w), n, k, panel, panel + 1);
+    });
+  };
+  if (dtype == DType::bf16)
+    pack(Type<bf16>{});
+  else if (dtype == DType::f8e4m3)
+    pack(Type<f8e4m3>{});
+  else
+    pack(Type<float>{});
+}
+
+class WeightPanels {
+ public:
+  WeightPanels(Cpu& cpu, const Tensor& w)
+      : packed_(cpu, w.layout == Layout::panels ? 0 : panels_bytes(w.shape[0], w.shape[1], w.dtype)) {
+    if (w.layout == Layout::panels) {
+      panels_ = panels_of(w);
+      return;
+    }
+    pack_matrix(cpu, w.dtype, w.data<std::byte>(), w.shape[0], w.shape[1], packed_.data());
+    panels_ = {w.dtype, packed_.data(), w.shape[0], w.shape[1], nullptr};
+  }
+  operator const Panels&() const { return panels_; }
+
+ private:
+  Cpu::Temporary<std::byte> packed_;
+  Panels panels_;
+};
+
+inline ColumnVector column_vector(const std::optional<Tensor>& t) {
+  return t ? ColumnVector{t->data<std::byte>(), t->dtype} : ColumnVector{};
+}
+
+// All but the last dimension as rows.
+template <class T>
+Rows<T> rows_of(const Tensor& x, const int32_t* index = nullptr) {
+  return {x.data<T>(), x.shape[-1], index};
+}
+
+}  // namespace caracal::CARACAL_ISA

@@ -1,0 +1,55 @@
+#pragma once
+// y = residual + layerScale ⊙ act(x·Wᵀ + bias), accumulated in f32 along k in order: a row's bits depend on nothing
+// but that row and the weights.
+//   x [..., K] f32 | bf16     w [N, K] f32 | bf16 | f8e4m3, packed or plain (f8e4m3 packed only)
+//   bias, layerScale [N] f32 | bf16     residual [..., N] of the output's dtype
+//   output [..., N], x's dtype or outDtype (f32 | bf16)
+#include "core/activation.h"
+#include "core/check.h"
+
+namespace caracal {
+
+// What every operation asks of a weight matrix.
+inline void check_weight(const Checker& c, const Tensor& w, const char* arg, const Shape& shape) {
+  c.dtype(w, arg, {DType::f32, DType::bf16, DType::f8e4m3});
+  c.shape(w, arg, shape);
+  if (w.dtype == DType::f8e4m3 && w.layout == Layout::rows)
+    c.bad(code::kInvalidArgument, arg, "is f8e4m3 without its block scales: pack it with packWeight(w, { scale })");
+}
+
+struct Linear {
+  static constexpr const char* kName = "linear";
+  Tensor x, w;
+  std::optional<Tensor> bias, residual, layerScale;
+  Activation activation = Activation::none;
+  std::optional<DType> outDtype;
+  static constexpr auto kFields =
+      std::tuple{field("x", &Linear::x),
+                 field("w", &Linear::w),
+                 field("bias", &Linear::bias),
+                 field("residual", &Linear::residual),
+                 field("layerScale", &Linear::layerScale),
+                 field("activation", &Linear::activation),
+                 field("outDtype", &Linear::outDtype)};
+
+  Outputs check() const {
+    Checker c{kName};
+    c.rank_at_least(x, "x", 1);
+    c.activations(x, "x");
+    check_weight(c, w, "w", {-1, x.shape[-1]});
+    const int64_t n = w.shape[0];
+    const Shape shape = x.shape.with_last(n);
+    const DType dtype = outDtype.value_or(x.dtype);
+    if (dtype != DType::f32 && dtype != DType::bf16)
+      c.bad(code::kDtypeMismatch, "outDtype", std::string("must be f32 or bf16, got ") + dtype_name(dtype));
+    for (const auto& [t, arg] : {std::pair{&bias, "bias"}, std::pair{&layerScale, "layerScale"}}) {
+      c.dtype(*t, arg, {DType::f32, DType::bf16});
+      c.shape(*t, arg, {n});
+    }
+    c.dtype(residual, "residual", {dtype});
+    c.shape(residual, "residual", shape);
+    return {{dtype, shape}};
+  }
+};
+
+}  // namespace caracal

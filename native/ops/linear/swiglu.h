@@ -1,0 +1,33 @@
+#pragma once
+// h = silu(x·Wgᵀ + bg) ⊙ (x·Wuᵀ + bu); each product has the bits that `linear` gives.
+//   x [..., K] f32 | bf16     gate, up [N, K] as in linear.h, of one dtype and layout     gateBias, upBias [N]
+//   output [..., N] of x's dtype
+#include "ops/linear/linear.h"
+
+namespace caracal {
+
+struct Swiglu {
+  static constexpr const char* kName = "swiglu";
+  Tensor x, gate, up;
+  std::optional<Tensor> gateBias, upBias;
+  static constexpr auto kFields =
+      std::tuple{field("x", &Swiglu::x), field("gate", &Swiglu::gate), field("up", &Swiglu::up),
+                 field("gateBias", &Swiglu::gateBias), field("upBias", &Swiglu::upBias)};
+
+  Outputs check() const {
+    Checker c{kName};
+    c.rank_at_least(x, "x", 1);
+    c.activations(x, "x");
+    check_weight(c, gate, "gate", {-1, x.shape[-1]});
+    check_weight(c, up, "up", gate.shape);
+    c.dtype(up, "up", {gate.dtype});
+    if (up.layout != gate.layout) c.bad(code::kInvalidArgument, "up", "must be packed exactly if gate is");
+    for (const auto& [t, arg] : {std::pair{&gateBias, "gateBias"}, std::pair{&upBias, "upBias"}}) {
+      c.dtype(*t, arg, {DType::f32, DType::bf16});
+      c.shape(*t, arg, {gate.shape[0]});
+    }
+    return {{x.dtype, x.shape.with_last(gate.shape[0])}};
+  }
+};
+
+}  // namespace caracal

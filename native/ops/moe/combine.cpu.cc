@@ -1,0 +1,47 @@
+#include "ops/moe/combine.h"
+
+#include "cpu/implement.h"
+
+namespace caracal::CARACAL_ISA {
+namespace {
+
+template <class T>
+void combine_row(const Combine& op, int64_t t, T* out) {
+  const int64_t d = op.x.shape[1], k = op.weights.shape[1], rows = op.y.shape[0];
+  const T* x = op.x.data<T>() + t * d;
+  const T* residual = op.residual ? op.residual->data<T>() + t * d : nullptr;
+  const float* weights = op.weights.data<float>() + t * k;
+  const int32_t* slots = op.slotOf.data<int32_t>() + t * k;
+  const float identity = op.zeroWeight.data<float>()[t];
+  for (int64_t i = 0; i < k; i++)
+    if (slots[i] < -1 || slots[i] >= rows)
+      throw Error(code::kIndexOutOfRange, "combine: slotOf[" + std::to_string(t) + "][" + std::to_string(i) + "] is " +
+                                              std::to_string(slots[i]) + ", outside [-1, " + std::to_string(rows) + ")");
+  auto columns = [&](int64_t c, auto load, auto store) {
+    F32x16 sum = residual ? load(residual + c) : zero();
+    // A zero weight must not turn an infinite x into NaN: a token without zero experts does not read x at all.
+    if (identity != 0) sum = fma(set1(identity), load(x + c), sum);
+    for (int64_t i = 0; i < k; i++)
+      if (slots[i] >= 0) sum = fma(set1(weights[i]), load(op.y.data<T>() + slots[i] * d + c), sum);
+    store(out + t * d + c, sum);
+  };
+  int64_t c = 0;
+  for (; c + 16 <= d; c += 16)
+    columns(c, [](const T* p) { return load16(p); }, [](T* p, F32x16 v) { store16(p, v); });
+  const int left = static_cast<int>(d - c);
+  if (left > 0)
+    columns(c, [left](const T* p) { return load_partial(p, left); },
+            [left](T* p, F32x16 v) { store_partial(p, v, left); });
+}
+
+}  // namespace
+
+void run(const Combine& op, std::span<Tensor> out, Cpu& cpu) {
+  by_activation_type(op.x.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    for_rows(cpu, op.x.shape[0], op.x.shape[1] * (op.weights.shape[1] + 2),
+             [&](int64_t t) { combine_row<T>(op, t, out[0].data<T>()); });
+  });
+}
+
+}  // namespace caracal::CARACAL_ISA

@@ -1,0 +1,56 @@
+#pragma once
+// One GEMM per expert over ragged rows: y[r] = x[r]·W[e]ᵀ for r in [offsets[e], offsets[e+1]); any number of rows per
+// expert, 0 included. With `gather`, row r reads x[gather[r]]: the permuted activations are never written out.
+//   x [R, K] f32 | bf16     w [E, N, K] packed     offsets i32 [E+1], 0 = offsets[0] <= … <= offsets[E] <= rows
+//   gather i32 [R'] (optional)     output [R', N] of x's dtype; rows from offsets[E] on are zero
+// Bits of a row are those of `linear` with that expert's weight.
+#include "core/check.h"
+
+namespace caracal {
+
+// What the grouped operations share.
+inline Shape check_groups(const Checker& c, const Tensor& x, const Tensor& w, const char* w_name, const Tensor& offsets,
+                          const std::optional<Tensor>& gather) {
+  c.rank(x, "x", 2);
+  c.activations(x, "x");
+  c.dtype(w, w_name, {DType::f32, DType::bf16, DType::f8e4m3});
+  c.shape(w, w_name, {-1, -1, x.shape[1]});
+  if (w.layout != Layout::panels)
+    c.bad(code::kInvalidArgument, w_name, "must be packed: use packWeights on the experts' matrices");
+  c.dtype(offsets, "offsets", {DType::i32});
+  c.shape(offsets, "offsets", {w.shape[0] + 1});
+  c.dtype(gather, "gather", {DType::i32});
+  if (gather) c.rank(*gather, "gather", 1);
+  return {gather ? gather->shape[0] : x.shape[0], w.shape[1]};
+}
+
+struct GroupedGemm {
+  static constexpr const char* kName = "groupedGemm";
+  Tensor x, w, offsets;
+  std::optional<Tensor> gather;
+  static constexpr auto kFields = std::tuple{field("x", &GroupedGemm::x), field("w", &GroupedGemm::w),
+                                             field("offsets", &GroupedGemm::offsets),
+                                             field("gather", &GroupedGemm::gather)};
+  Outputs check() const { return {{x.dtype, check_groups({kName}, x, w, "w", offsets, gather)}}; }
+};
+
+// h[r] = silu(x[r]·G[e]ᵀ) ⊙ (x[r]·U[e]ᵀ): the first half of an expert, with its activation fused.
+struct GroupedSwiglu {
+  static constexpr const char* kName = "groupedSwiglu";
+  Tensor x, gate, up, offsets;
+  std::optional<Tensor> gather;
+  static constexpr auto kFields = std::tuple{field("x", &GroupedSwiglu::x), field("gate", &GroupedSwiglu::gate),
+                                             field("up", &GroupedSwiglu::up),
+                                             field("offsets", &GroupedSwiglu::offsets),
+                                             field("gather", &GroupedSwiglu::gather)};
+  Outputs check() const {
+    Checker c{kName};
+    const Shape shape = check_groups(c, x, gate, "gate", offsets, gather);
+    c.shape(up, "up", gate.shape);
+    c.dtype(up, "up", {gate.dtype});
+    if (up.layout != Layout::panels) c.bad(code::kInvalidArgument, "up", "must be packed like gate");
+    return {{x.dtype, shape}};
+  }
+};
+
+}  // namespace caracal

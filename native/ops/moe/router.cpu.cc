@@ -1,0 +1,91 @@
+#include "ops/moe/router.h"
+
+#include "cpu/math.h"
+#include "cpu/weights.h"
+
+namespace caracal::CARACAL_ISA {
+namespace {
+
+// In place; the sum is taken in a fixed order. A NaN or +inf anywhere makes every score NaN.
+void softmax(float* s, int64_t n) {
+  float largest = -__builtin_inff();
+  bool valid = true;
+  for (int64_t i = 0; i < n; i++) {
+    valid = valid && s[i] < __builtin_inff();
+    if (s[i] > largest) largest = s[i];
+  }
+  const F32x16 shift = set1(valid ? largest : __builtin_nanf(""));
+  F32x16 sum = zero();
+  for (int64_t i = 0; i < n; i += 16) {
+    const int count = n - i < 16 ? static_cast<int>(n - i) : 16;
+    const F32x16 e = exp(load_columns(s + i, count) - shift);
+    store_columns(s + i, e, count);
+    sum += load_columns(s + i, count);  // lanes past the end read as zero
+  }
+  const F32x16 total = set1(hsum(sum));
+  for (int64_t i = 0; i < n; i += 16) {
+    const int count = n - i < 16 ? static_cast<int>(n - i) : 16;
+    store_columns(s + i, load_columns(s + i, count) / total, count);
+  }
+}
+
+// The index of the largest not yet taken, the lowest among equals; NaN ranks below everything.
+int64_t next_pick(const float* biased, const uint8_t* taken, int64_t n) {
+  int64_t best = -1;
+  for (int64_t i = 0; i < n; i++) {
+    if (taken[i]) continue;
+    if (best < 0 || biased[i] > biased[best] || (biased[best] != biased[best] && biased[i] == biased[i])) best = i;
+  }
+  return best;
+}
+
+void choose(const Router& op, const float* scores, float* biased, uint8_t* taken, int32_t* ids, float* weights,
+            float* zero_weight) {
+  const int64_t all = op.experts + op.zeroExperts;
+  const float* bias = op.correctionBias ? op.correctionBias->data<float>() : nullptr;
+  for (int64_t i = 0; i < all; i++) {
+    biased[i] = bias ? scores[i] + bias[i] : scores[i];
+    taken[i] = 0;
+  }
+  float sum = 0;
+  for (int64_t k = 0; k < op.topK; k++) {
+    const int64_t pick = next_pick(biased, taken, all);
+    taken[pick] = 1;
+    ids[k] = static_cast<int32_t>(pick);
+    weights[k] = scores[pick];
+    sum += scores[pick];
+  }
+  float identity = 0;
+  for (int64_t k = 0; k < op.topK; k++) {
+    if (op.renormalize) weights[k] /= sum;
+    const bool is_zero_expert = ids[k] >= op.experts;
+    if (!is_zero_expert || op.scaleZeroExperts) weights[k] *= static_cast<float>(op.scale);
+    if (is_zero_expert) identity += weights[k];
+  }
+  *zero_weight = identity;
+}
+
+}  // namespace
+
+void run(const Router& op, std::span<Tensor> out, Cpu& cpu) {
+  const int64_t tokens = op.x.shape[0], all = op.experts + op.zeroExperts;
+  Cpu::Temporary<float> scores(cpu, size_t(tokens * all));
+  {
+    const WeightPanels classifier(cpu, op.classifier);
+    by_activation_type(op.x.dtype, [&](auto type) {
+      using T = typename decltype(type)::type;
+      run_gemm(cpu, make_gemm(tokens, rows_of<T>(op.x), classifier,
+                              LinearEpilogue<float>{.out = scores.data(), .stride = all}));
+    });
+  }
+  Cpu::Temporary<float> biased(cpu, size_t(all) * size_t(cpu.workers()));
+  Cpu::Temporary<uint8_t> taken(cpu, size_t(all) * size_t(cpu.workers()));
+  cpu.parallel_for(tokens, [&](int64_t t, int worker) {
+    float* s = scores.data() + t * all;
+    softmax(s, all);
+    choose(op, s, biased.data() + worker * all, taken.data() + worker * all, out[0].data<int32_t>() + t * op.topK,
+           out[1].data<float>() + t * op.topK, out[2].data<float>() + t);
+  });
+}
+
+}  // namespace caracal::CARACAL_ISA
