@@ -1,0 +1,100 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { CaracalError } from "../errors.js";
+
+const headerBytes = 44;
+
+/**
+ * The header of a mono 16-bit WAV file. Without `dataBytes` the length is marked as unknown, as is usual for a WAV
+ * that is streamed.
+ */
+export function wavHeader(sampleRate: number, dataBytes?: number): Uint8Array {
+  const header = Buffer.alloc(headerBytes);
+  header.write("RIFF", 0, "latin1");
+  header.writeUInt32LE(dataBytes === undefined ? 0xffffffff : headerBytes - 8 + dataBytes, 4);
+  header.write("WAVEfmt ", 8, "latin1");
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(1, 20); // PCM
+  header.writeUInt16LE(1, 22); // mono
+  header.writeUInt32LE(sampleRate, 24);
+  header.writeUInt32LE(sampleRate * 2, 28);
+  header.writeUInt16LE(2, 32);
+  header.writeUInt16LE(16, 34);
+  header.write("data", 36, "latin1");
+  header.writeUInt32LE(dataBytes ?? 0xffffffff, 40);
+  return header;
+}
+
+/** Float samples as 16-bit little-endian PCM, clipped to [−1, 1]. */
+export function pcm16(samples: Float32Array): Uint8Array {
+  const bytes = Buffer.alloc(samples.length * 2);
+  samples.forEach((sample, i) => {
+    bytes.writeInt16LE(Math.round(Math.min(1, Math.max(-1, sample || 0)) * 32767), i * 2);
+  });
+  return bytes;
+}
+
+/** A whole mono 16-bit WAV file. */
+export function encodeWav(samples: Float32Array, sampleRate: number): Uint8Array {
+  return Buffer.concat([wavHeader(sampleRate, samples.length * 2), pcm16(samples)]);
+}
+
+/**
+ * Writes a mono 16-bit WAV file as the samples arrive. The file is readable at any time; `close` puts the final length
+ * into the header.
+ */
+export class WavWriter {
+  readonly #path: string;
+  readonly #file: FileHandle;
+  readonly #sampleRate: number;
+  #dataBytes = 0;
+
+  private constructor(path: string, file: FileHandle, sampleRate: number) {
+    this.#path = path;
+    this.#file = file;
+    this.#sampleRate = sampleRate;
+  }
+
+  /** @throws IO_ERROR when `path` cannot be written */
+  static async create(path: string, sampleRate: number): Promise<WavWriter> {
+    const file = await guarded(path, () => open(path, "w"));
+    const writer = new WavWriter(path, file, sampleRate);
+    await writer.#write(wavHeader(sampleRate), 0);
+    return writer;
+  }
+
+  /** Seconds written so far. */
+  get seconds(): number {
+    return this.#dataBytes / 2 / this.#sampleRate;
+  }
+
+  async write(samples: Float32Array): Promise<void> {
+    const at = headerBytes + this.#dataBytes;
+    this.#dataBytes += samples.length * 2;
+    await this.#write(pcm16(samples), at);
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#write(wavHeader(this.#sampleRate, this.#dataBytes), 0);
+    } finally {
+      await this.#file.close();
+    }
+  }
+
+  async #write(bytes: Uint8Array, at: number): Promise<void> {
+    await guarded(this.#path, async () => {
+      let done = 0;
+      while (done < bytes.length) {
+        done += (await this.#file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+      }
+    });
+  }
+}
+
+async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new CaracalError("IO_ERROR", `cannot write ${path}: ${(cause as Error).message}`, { path }, { cause });
+  }
+}

@@ -1,0 +1,73 @@
+import { describe, expect, it } from "vitest";
+import { Resampler, resample } from "../../lib/media/resample.js";
+import { rms, sine } from "./inputs.js";
+
+const decibel = (ratio: number) => 20 * Math.log10(ratio);
+
+describe("resample", () => {
+  it.each([
+    [48000, 16000],
+    [44100, 16000],
+    [24000, 16000],
+    [8000, 16000],
+    [11025, 16000],
+    [16000, 24000],
+    [22255, 16000], // an uncommon rate
+  ])("%i -> %i: passes what fits, rejects aliases by more than 90 dB", async (from, to) => {
+    const nyquist = Math.min(from, to) / 2;
+    for (const part of [0.01, 0.3, 0.6, 0.92]) {
+      const tone = await resample(sine(part * nyquist, from, 1), from, to);
+      expect(Math.abs(decibel(rms(tone) / (0.5 * Math.SQRT1_2))), `${part} of Nyquist`).toBeLessThan(0.02);
+    }
+    for (let frequency = nyquist * 1.01; frequency < from / 2; frequency *= 1.13) {
+      const alias = await resample(sine(frequency, from, 1), from, to);
+      expect(decibel(rms(alias) / (0.5 * Math.SQRT1_2)), `${frequency} Hz`).toBeLessThan(-90);
+    }
+  });
+
+  it.each([
+    [48000, 16000],
+    [44100, 16000],
+    [16000, 24000],
+  ])("%i -> %i: has no delay and the right length", async (from, to) => {
+    const out = await resample(sine(440, from, 0.7), from, to);
+    expect(out.length).toBe(Math.ceil((Math.round(from * 0.7) * to) / from));
+    const exact = sine(440, to, 0.7);
+    for (let i = 1000; i < out.length - 1000; i++) expect(Math.abs(out[i]! - exact[i]!)).toBeLessThan(1e-4);
+  });
+
+  it("gives bit-identical output however the input is cut", () => {
+    const input = sine(997, 44100, 0.5).map((sample, i) => sample + 0.1 * Math.sin(i * i));
+    const whole = new Resampler(44100, 16000);
+    const expected = [...whole.push(input), ...whole.flush()];
+    const cut = new Resampler(44100, 16000);
+    const out: number[] = [];
+    for (let at = 0, size = 1; at < input.length; at += size, size = (size * 7) % 1013) {
+      out.push(...cut.push(input.subarray(at, at + size)));
+    }
+    out.push(...cut.flush());
+    expect(out).toEqual(expected);
+    // and starts anew after a flush
+    expect([...cut.push(input), ...cut.flush()]).toEqual(expected);
+  });
+
+  it("handles very short input", async () => {
+    expect((await resample(new Float32Array([1]), 48000, 16000)).length).toBe(1);
+    expect((await resample(new Float32Array([1]), 16000, 48000)).length).toBe(3);
+  });
+
+  it("takes less than a second of CPU time for 10 s at 48 kHz, and can be aborted", async () => {
+    const input = sine(440, 48000, 10);
+    const start = process.cpuUsage();
+    await resample(input, 48000, 16000);
+    expect(process.cpuUsage(start).user).toBeLessThan(1e6);
+    await expect(resample(input, 48000, 16000, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: "ABORTED",
+    });
+  });
+
+  it("refuses rates that are none", () => {
+    expect(() => new Resampler(0, 16000)).toThrow(/positive/);
+    expect(() => new Resampler(Number.NaN, 16000)).toThrow(/positive/);
+  });
+});
