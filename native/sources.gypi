@@ -12,6 +12,7 @@
       "native/cpu/thread_pool.cc"
     ],
     "cpu_op_sources": [
+      "native/cpu/gemm_kernel.cpu.cc",
       "native/ops/linear/linear.cpu.cc",
       "native/ops/linear/pack_weight.cpu.cc",
       "native/ops/linear/swiglu.cpu.cc",

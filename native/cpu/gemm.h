@@ -165,17 +165,18 @@ CARACAL_INLINE void run_chunk(const PanelPass<W>& pass, const Tiles& tiles, cons
   run(tile);
 }
 
-template <int G, class RowSource, class Epilogue>
-CARACAL_INLINE void finish(const Gemm<G, RowSource, Epilogue>& g, int64_t row0, int64_t rows, int64_t panel,
-                           const float* sums, int64_t panel_stride) {
+// Out of line: compiled once per epilogue, not once per row source and weight type.
+template <int G, class Epilogue>
+__attribute__((noinline)) void finish(const Epilogue& epilogue, int64_t columns, int64_t row0, int64_t rows,
+                                      int64_t panel, const float* sums, int64_t panel_stride) {
   const int64_t n = panel * kPanelColumns;
-  const int count = static_cast<int>(smaller(kPanelColumns, g.w[0].n - n));
+  const int count = static_cast<int>(smaller(kPanelColumns, columns - n));
   for (int64_t r = 0; r < rows; r++) {
     const float* sum = sums + r * kPanelColumns;
     if constexpr (G == 1) {
-      g.epilogue(load16(sum), row0 + r, n, count);
+      epilogue(load16(sum), row0 + r, n, count);
     } else {
-      g.epilogue(load16(sum), load16(sum + panel_stride), row0 + r, n, count);
+      epilogue(load16(sum), load16(sum + panel_stride), row0 + r, n, count);
     }
   }
 }
@@ -229,7 +230,7 @@ void run_item(const Gemm<G, RowSource, Epilogue>& g, const Blocking& b, int64_t 
         } while (k < k0 + slab_k);
       }
       if (k0 + slab_k < depth) continue;
-      for (int64_t p = panel; p < end; p++) finish(g, row0, rows, p, sums + (p - panel) * G * panel_stride, panel_stride);
+      for (int64_t p = panel; p < end; p++) finish<G>(g.epilogue, g.w[0].n, row0, rows, p, sums + (p - panel) * G * panel_stride, panel_stride);
     }
     k0 += slab_k;
   } while (k0 < depth);

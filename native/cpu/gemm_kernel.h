@@ -87,69 +87,10 @@ struct Tile {
   bool resume;
 };
 
-template <int R, int P, class W>
-CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, const W* const (&w)[P], const float* scale,
-                         int64_t k) {
-#pragma GCC unroll 4
-  for (int p = 0; p < P; p++) {
-    const F32x16 weight = decode(w[p] + k * kPanelColumns, scale[p]);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++) sum[p][r] = fma(set1(a[r * a_stride + k]), weight, sum[p][r]);
-  }
-}
-
-template <int R, int P, class W>
-void run_tile(const Tile<W>& t) {
-  constexpr int kUnroll = 4;
-  constexpr int64_t kPrefetchBytes = 2048;
-  // GCC 12 keeps an accumulator array in memory unless every index is a constant: all loops over it unroll fully.
-  F32x16 sum[P][R];
-#pragma GCC unroll 4
-  for (int p = 0; p < P; p++) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++) {
-      sum[p][r] = t.resume ? load16(t.c + p * t.c_panel_stride + r * kPanelColumns) : zero();
-    }
-  }
-  const W* w[P];
-  float scale[P];
-#pragma GCC unroll 4
-  for (int p = 0; p < P; p++) {
-    w[p] = t.w[p];
-    scale[p] = t.scale[p];
-  }
-  const float* a = t.a;
-  const int64_t a_stride = t.a_stride;
-  int64_t k = 0;
-  for (; k + kUnroll <= t.k; k += kUnroll) {
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p++) {
-#pragma GCC unroll 4
-      for (int64_t line = 0; line < kUnroll * kPanelColumns * static_cast<int64_t>(sizeof(W)); line += 64) {
-        __builtin_prefetch(reinterpret_cast<const char*>(w[p] + k * kPanelColumns) + kPrefetchBytes + line);
-      }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < kUnroll; i++) step<R, P>(sum, a, a_stride, w, scale, k + i);
-  }
-  for (; k < t.k; k++) step<R, P>(sum, a, a_stride, w, scale, k);
-#pragma GCC unroll 4
-  for (int p = 0; p < P; p++) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++) store16(t.c + p * t.c_panel_stride + r * kPanelColumns, sum[p][r]);
-  }
-}
-
-// run_tile<rows, panels>; panels is at most panels_per_pass(rows).
-template <class W, int R = kTileRows, int P = panels_per_pass(R)>
-CARACAL_INLINE void run_tile(const Tile<W>& t, int rows, int panels) {
-  if (rows < R) {
-    if constexpr (R > 1) run_tile<W, R - 1>(t, rows, panels);
-  } else if (panels < P) {
-    if constexpr (P > 1) run_tile<W, R, P - 1>(t, rows, panels);
-  } else {
-    run_tile<R, P, W>(t);
-  }
-}
+// Runs one tile of `rows` rows (at most kTileRows) by `panels` panels (at most panels_per_pass(rows)). Defined once per
+// instruction set, in gemm_kernel.cpu.cc: the unrolled tiles are what takes long to compile.
+void run_tile(const Tile<float>& t, int rows, int panels);
+void run_tile(const Tile<bf16>& t, int rows, int panels);
+void run_tile(const Tile<f8e4m3>& t, int rows, int panels);
 
 }  // namespace caracal::CARACAL_ISA

@@ -1,0 +1,76 @@
+#include "cpu/gemm_kernel.h"
+
+namespace caracal::CARACAL_ISA {
+namespace {
+
+template <int R, int P, class W>
+CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, const W* const (&w)[P], const float* scale,
+                         int64_t k) {
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+    const F32x16 weight = decode(w[p] + k * kPanelColumns, scale[p]);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) sum[p][r] = fma(set1(a[r * a_stride + k]), weight, sum[p][r]);
+  }
+}
+
+template <int R, int P, class W>
+void tile(const Tile<W>& t) {
+  constexpr int kUnroll = 4;
+  constexpr int64_t kPrefetchBytes = 2048;
+  // GCC 12 keeps an accumulator array in memory unless every index is a constant: all loops over it unroll fully.
+  F32x16 sum[P][R];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      sum[p][r] = t.resume ? load16(t.c + p * t.c_panel_stride + r * kPanelColumns) : zero();
+    }
+  }
+  const W* w[P];
+  float scale[P];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+    w[p] = t.w[p];
+    scale[p] = t.scale[p];
+  }
+  const float* a = t.a;
+  const int64_t a_stride = t.a_stride;
+  int64_t k = 0;
+  for (; k + kUnroll <= t.k; k += kUnroll) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) {
+#pragma GCC unroll 4
+      for (int64_t line = 0; line < kUnroll * kPanelColumns * static_cast<int64_t>(sizeof(W)); line += 64) {
+        __builtin_prefetch(reinterpret_cast<const char*>(w[p] + k * kPanelColumns) + kPrefetchBytes + line);
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kUnroll; i++) step<R, P>(sum, a, a_stride, w, scale, k + i);
+  }
+  for (; k < t.k; k++) step<R, P>(sum, a, a_stride, w, scale, k);
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) store16(t.c + p * t.c_panel_stride + r * kPanelColumns, sum[p][r]);
+  }
+}
+
+template <class W, int R = kTileRows, int P = panels_per_pass(R)>
+void choose_tile(const Tile<W>& t, int rows, int panels) {
+  if (rows < R) {
+    if constexpr (R > 1) choose_tile<W, R - 1>(t, rows, panels);
+  } else if (panels < P) {
+    if constexpr (P > 1) choose_tile<W, R, P - 1>(t, rows, panels);
+  } else {
+    tile<R, P, W>(t);
+  }
+}
+
+}  // namespace
+
+void run_tile(const Tile<float>& t, int rows, int panels) { choose_tile(t, rows, panels); }
+void run_tile(const Tile<bf16>& t, int rows, int panels) { choose_tile(t, rows, panels); }
+void run_tile(const Tile<f8e4m3>& t, int rows, int panels) { choose_tile(t, rows, panels); }
+
+}  // namespace caracal::CARACAL_ISA
