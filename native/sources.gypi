@@ -12,6 +12,8 @@
       "native/cpu/thread_pool.cc"
     ],
     "cpu_op_sources": [
+      "native/cpu/gemm.cpu.cc",
+      "native/cpu/gemm_epilogue.cpu.cc",
       "native/cpu/gemm_kernel.cpu.cc",
       "native/ops/linear/linear.cpu.cc",
       "native/ops/linear/pack_weight.cpu.cc",

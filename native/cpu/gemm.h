@@ -1,11 +1,11 @@
 #pragma once
 // y[M, N] = epilogue(x[M, K] . W[N, K]^T), its grouped form, and the two-weight form of SwiGLU.
 //
-// A work item is a block of rows by a range of panels. Its rows are copied once, widened to f32, into a slab that stays
-// in L2 (rows that can be read in place and form a single tile are not copied); the panels stream past it, a chunk of k
-// at a time that stays in L1. Items share nothing, so any schedule gives the same bits (gemm_kernel.h).
+// A product's row source (gemm_rows.h) and epilogue (gemm_epilogue.h) are any types; they reach the engine, which is
+// compiled once per instruction set in gemm.cpu.cc, as function pointers that it calls once per block.
+#include "cpu/cpu.h"
 #include "cpu/gemm_epilogue.h"
-#include "cpu/gemm_kernel.h"
+#include "cpu/gemm_panels.h"
 #include "cpu/gemm_rows.h"
 
 namespace caracal::CARACAL_ISA {
@@ -34,261 +34,69 @@ CARACAL_INLINE constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b
 CARACAL_INLINE constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 CARACAL_INLINE constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// --- blocking -------------------------------------------------------------------------------------------------------
-
-inline constexpr int64_t kChunkBytes = 16384;         // of a panel: half of L1
-inline constexpr int64_t kBlockRows = 32 * kTileRows;
-inline constexpr int64_t kSlabFloats = 48 * 1024;     // rows x k kept in L2
-inline constexpr int64_t kSumFloats = 64 * 1024;      // unfinished sums of an item
-
-// How a product is cut into items. Item i covers row block i % row_blocks of panel range i / row_blocks.
-struct Blocking {
-  int64_t block_rows, row_blocks;
-  int64_t range_panels, ranges;
-  int64_t slab_k;   // k per slab
-  int64_t chunk_k;  // k per panel chunk
-
-  CARACAL_INLINE int64_t items() const { return row_blocks * ranges; }
+// A product as the engine sees it.
+struct Product {
+  int64_t m;
+  int groups;
+  Panels w[2];
+  const void* rows;
+  const float* (*direct)(const void* rows, int64_t m);
+  void (*copy)(const void* rows, int64_t m, int64_t k, int64_t count, float* out);
+  const void* epilogue;
+  // Sums of `rows` rows by one panel; the second weight's sums start at sums + group_stride.
+  void (*finish)(const void* epilogue, int64_t columns, int64_t row0, int64_t rows, int64_t panel, const float* sums,
+                 int64_t group_stride);
 };
 
-CARACAL_INLINE int64_t chunk_k(DType dtype, bool single_tile, int64_t k) {
-  if (dtype == DType::f8e4m3) return single_tile ? kScaleBlock : 2 * kScaleBlock;
-  return single_tile ? larger(k, 1) : kChunkBytes / (kPanelColumns * static_cast<int64_t>(dtype_bytes(dtype)));
-}
-
-// Cost of a block of rows per weight, in units of one row's arithmetic; few rows wait for memory instead.
-CARACAL_INLINE int64_t block_cost(int64_t rows) { return larger(rows, 6); }
-
-// `groups` is G; an item should cost about `target` multiply-adds.
-CARACAL_INLINE Blocking plan_gemm(int64_t m, const Panels& w, int groups, int64_t target) {
-  Blocking b;
-  b.row_blocks = divide_up(m, kBlockRows);
-  b.block_rows = b.row_blocks > 0 ? divide_up(divide_up(m, b.row_blocks), kTileRows) * kTileRows : 0;
-  const int64_t rows = smaller(m, b.block_rows);
-  const bool single_tile = rows <= kTileRows;
-  b.chunk_k = chunk_k(w.dtype, single_tile, w.k);
-  b.slab_k = larger(w.k, 1);
-  if (!single_tile && rows * w.k > kSlabFloats) {
-    b.slab_k = smaller(w.k, larger(kSlabFloats / rows / b.chunk_k, 1) * b.chunk_k);
-  }
-  int64_t range = larger(target / larger(block_cost(rows) * w.k * kPanelColumns * groups, 1), kMaxPanels);
-  if (b.slab_k < w.k) range = smaller(larger(range, 16), kSumFloats * 2 / (rows * kPanelColumns * groups));
-  b.ranges = divide_up(w.count(), larger(range, 1));
-  b.range_panels = b.ranges > 0 ? divide_up(w.count(), b.ranges) : 0;
-  return b;
-}
-
-// Scratch of one item: slab, sums, and decoded f8e4m3 chunks.
-struct Scratch {
-  float* slab;
-  float* sums;
-  float* decoded;
-};
-
-CARACAL_INLINE int64_t slab_stride(const Blocking& b) { return divide_up(b.slab_k, 16) * 16 + 16; }  // off powers of two
-
-CARACAL_INLINE int64_t sum_floats(const Blocking& b, bool all_panels, int groups) {
-  return b.block_rows * kPanelColumns * groups * (all_panels ? b.range_panels : kMaxPanels);
-}
-
-CARACAL_INLINE size_t scratch_floats(const Blocking& b, const Panels& w, int groups) {
-  return static_cast<size_t>(b.block_rows * slab_stride(b) + sum_floats(b, b.slab_k < w.k, groups) +
-                             kMaxPanels * b.chunk_k * kPanelColumns);
-}
-
-// --- one item -------------------------------------------------------------------------------------------------------
-
-// The rows of an item cut into tiles of nearly equal height: the first `taller` have one row more.
-struct Tiles {
-  int64_t count, height, taller;
-
-  CARACAL_INLINE explicit Tiles(int64_t rows)
-      : count(divide_up(rows, kTileRows)), height(rows / count), taller(rows % count) {}
-  CARACAL_INLINE int rows(int64_t i) const { return static_cast<int>(height + (i < taller)); }
-  CARACAL_INLINE int tallest() const { return rows(0); }
-};
-
-template <class W>
-struct PanelPass {  // up to kMaxPanels panels that run through the tiles together
-  const W* w[kMaxPanels];
-  const float* scales[kMaxPanels];
-  int count = 0;
-};
-
-template <class W>
-CARACAL_INLINE void add_panel(PanelPass<W>& pass, const Panels& w, int64_t panel) {
-  pass.w[pass.count] = static_cast<const W*>(w.data) + panel * w.k * kPanelColumns;
-  pass.scales[pass.count] =
-      w.scales ? w.scales + panel * kPanelColumns / kScaleBlock * divide_up(w.k, kScaleBlock) : nullptr;
-  pass.count++;
-}
-
-// f8e4m3 costs more to decode than to multiply: with several tiles a chunk is decoded once, into L1.
-CARACAL_INLINE void decode_chunk(const f8e4m3* w, const float* scales, int64_t k, int64_t count, float* out) {
-  for (int64_t i = 0; i < count; i++) {
-    const float scale = scales[(k + i) / kScaleBlock];
-    store16(out + i * kPanelColumns, decode(w + (k + i) * kPanelColumns, scale));
-  }
-}
-
-// Adds x[., k .. k + count) . W to the sums of every tile. `a` points at the rows' element k.
-template <class W>
-CARACAL_INLINE void run_chunk(const PanelPass<W>& pass, const Tiles& tiles, const float* a, int64_t a_stride, int64_t k,
-                              int64_t count, float* sums, int64_t panel_stride, float* decoded) {
-  auto run = [&](auto tile) {
-    tile.a_stride = a_stride;
-    tile.k = count;
-    tile.c_panel_stride = panel_stride;
-    tile.resume = k > 0;
-    int64_t row = 0;
-    for (int64_t i = 0; i < tiles.count; i++) {
-      tile.a = a + row * a_stride;
-      tile.c = sums + row * kPanelColumns;
-      run_tile(tile, tiles.rows(i), pass.count);
-      row += tiles.rows(i);
-    }
-  };
-  if (sizeof(W) == 1 && tiles.count > 1) {
-    Tile<float> tile{};
-    for (int p = 0; p < pass.count; p++) {
-      float* out = decoded + p * count * kPanelColumns;
-      if constexpr (sizeof(W) == 1) decode_chunk(pass.w[p], pass.scales[p], k, count, out);
-      tile.w[p] = out;
-    }
-    return run(tile);
-  }
-  Tile<W> tile{};
-  for (int p = 0; p < pass.count; p++) {
-    tile.w[p] = pass.w[p] + k * kPanelColumns;
-    if (sizeof(W) == 1) tile.scale[p] = pass.scales[p][k / kScaleBlock];
-  }
-  run(tile);
-}
-
-// Out of line: compiled once per epilogue, not once per row source and weight type.
 template <int G, class Epilogue>
-__attribute__((noinline)) void finish(const Epilogue& epilogue, int64_t columns, int64_t row0, int64_t rows,
-                                      int64_t panel, const float* sums, int64_t panel_stride) {
+void finish_panel(const void* epilogue, int64_t columns, int64_t row0, int64_t rows, int64_t panel, const float* sums,
+                  int64_t group_stride) {
+  const Epilogue& apply = *static_cast<const Epilogue*>(epilogue);
   const int64_t n = panel * kPanelColumns;
   const int count = static_cast<int>(smaller(kPanelColumns, columns - n));
   for (int64_t r = 0; r < rows; r++) {
     const float* sum = sums + r * kPanelColumns;
     if constexpr (G == 1) {
-      epilogue(load16(sum), row0 + r, n, count);
+      apply(load16(sum), row0 + r, n, count);
     } else {
-      epilogue(load16(sum), load16(sum + panel_stride), row0 + r, n, count);
+      apply(load16(sum), load16(sum + group_stride), row0 + r, n, count);
     }
   }
 }
 
-// The rows' elements [k, k + count): in place where a single tile can, else copied into the slab.
-template <class RowSource>
-CARACAL_INLINE const float* load_rows(const RowSource& source, int64_t row0, int64_t rows, int64_t k, int64_t count,
-                                      float* slab, int64_t& stride) {
-  if (const float* first = source.direct(row0); first && rows <= kTileRows) {
-    const int64_t step = rows > 1 ? source.direct(row0 + 1) - first : 0;
-    bool even = true;
-    for (int64_t r = 2; r < rows; r++) even = even && source.direct(row0 + r) - first == r * step;
-    if (even) {
-      stride = step;
-      return first + k;
-    }
-  }
-  for (int64_t r = 0; r < rows; r++) source.copy(row0 + r, k, count, slab + r * stride);
-  return slab;
-}
-
-template <class W, int G, class RowSource, class Epilogue>
-void run_item(const Gemm<G, RowSource, Epilogue>& g, const Blocking& b, int64_t item, const Scratch& scratch) {
-  const int64_t row0 = item % b.row_blocks * b.block_rows;
-  const int64_t rows = smaller(b.block_rows, g.m - row0);
-  const int64_t first = item / b.row_blocks * b.range_panels;
-  const int64_t last = smaller(first + b.range_panels, g.w[0].count());
-  const int64_t depth = g.w[0].k;
-  const Tiles tiles(rows);
-  const int width = panels_per_pass(tiles.tallest());
-  const int64_t panel_stride = rows * kPanelColumns;
-  const bool keep = b.slab_k < depth;  // sums wait for the next slab
-  int64_t k0 = 0;
-  do {  // at least once: with K = 0 the sums are zero
-    const int64_t slab_k = smaller(b.slab_k, depth - k0);
-    int64_t stride = slab_stride(b);
-    const float* a = load_rows(g.rows, row0, rows, k0, slab_k, scratch.slab, stride);
-    const int64_t unit = larger(width / G, 1);
-    for (int64_t panel = first; panel < last; panel += unit) {
-      const int64_t end = smaller(panel + unit, last);
-      float* sums = scratch.sums + (keep ? (panel - first) * G * panel_stride : 0);
-      for (int64_t v = panel * G; v < end * G;) {
-        PanelPass<W> pass;
-        float* pass_sums = sums + (v - panel * G) * panel_stride;
-        for (; pass.count < width && v < end * G; v++) add_panel(pass, g.w[v % G], v / G);
-        int64_t k = k0;
-        do {
-          const int64_t count = smaller(b.chunk_k, k0 + slab_k - k);
-          run_chunk(pass, tiles, a + (k - k0), stride, k, count, pass_sums, panel_stride, scratch.decoded);
-          k += count;
-        } while (k < k0 + slab_k);
-      }
-      if (k0 + slab_k < depth) continue;
-      for (int64_t p = panel; p < end; p++) finish<G>(g.epilogue, g.w[0].n, row0, rows, p, sums + (p - panel) * G * panel_stride, panel_stride);
-    }
-    k0 += slab_k;
-  } while (k0 < depth);
-}
-
-// Runs item `item` of a product on the calling thread with scratch_floats() of 64-byte aligned scratch.
+// Refers to `g`, which must stay where it is.
 template <int G, class RowSource, class Epilogue>
-void run_item(const Gemm<G, RowSource, Epilogue>& g, const Blocking& b, int64_t item, float* scratch) {
-  float* sums = scratch + b.block_rows * slab_stride(b);
-  const Scratch s{scratch, sums, sums + sum_floats(b, b.slab_k < g.w[0].k, G)};
-  switch (g.w[0].dtype) {
-    case DType::bf16: return run_item<bf16>(g, b, item, s);
-    case DType::f8e4m3: return run_item<f8e4m3>(g, b, item, s);
-    default: return run_item<float>(g, b, item, s);
-  }
+Product product_of(const Gemm<G, RowSource, Epilogue>& g) {
+  return {g.m,
+          G,
+          {g.w[0], g.w[G - 1]},
+          &g.rows,
+          [](const void* rows, int64_t m) { return static_cast<const RowSource*>(rows)->direct(m); },
+          [](const void* rows, int64_t m, int64_t k, int64_t count, float* out) {
+            static_cast<const RowSource*>(rows)->copy(m, k, count, out);
+          },
+          &g.epilogue,
+          finish_panel<G, Epilogue>};
 }
 
-// --- whole products -------------------------------------------------------------------------------------------------
+// Runs `count` products as one pool of items: a product without rows costs nothing, and a small one does not leave
+// threads idle.
+void run_products(Cpu& cpu, const Product* products, int64_t count);
 
-inline constexpr int64_t kItemsPerWorker = 6;
-inline constexpr int64_t kLeastItem = 1 << 18;  // multiply-adds that outweigh handing an item out
-
-// Runs `count` products, problem(i) giving the i-th, as one pool of items: a product without rows costs nothing, and a
-// small one does not leave threads idle.
-template <class Cpu, class Problem>
+// The same for problem(i) giving the i-th product.
+template <class Problem>
 void run_gemms(Cpu& cpu, int64_t count, Problem&& problem) {
-  typename Cpu::template Temporary<Blocking> blockings(cpu, static_cast<size_t>(count));
-  typename Cpu::template Temporary<int64_t> starts(cpu, static_cast<size_t>(count) + 1);
-  int64_t cost = 0;
-  for (int64_t i = 0; i < count; i++) {
-    const auto g = problem(i);
-    constexpr int groups = sizeof(g.w) / sizeof(Panels);
-    if (g.m > 0) cost += block_cost(g.m) * g.w[0].k * g.w[0].n * groups;
-  }
-  const int64_t target = larger(cost / (cpu.workers() * kItemsPerWorker), kLeastItem);
-  size_t scratch = 0;
-  starts[0] = 0;
-  for (int64_t i = 0; i < count; i++) {
-    const auto g = problem(i);
-    constexpr int groups = sizeof(g.w) / sizeof(Panels);
-    blockings[i] = plan_gemm(g.m, g.w[0], groups, target);
-    starts[i + 1] = starts[i] + blockings[i].items();
-    const size_t floats = scratch_floats(blockings[i], g.w[0], groups);
-    if (scratch < floats) scratch = floats;
-  }
-  cpu.parallel_for(starts[count], [&](int64_t item, int worker) {
-    int64_t low = 0, high = count;  // the product whose items include this one
-    while (high - low > 1) {
-      const int64_t middle = (low + high) / 2;
-      (starts[middle] <= item ? low : high) = middle;
-    }
-    run_item(problem(low), blockings[low], item - starts[low], cpu.scratch(worker, scratch));
-  });
+  using G = std::decay_t<decltype(problem(int64_t{0}))>;
+  Cpu::Temporary<G> gemms(cpu, static_cast<size_t>(count));
+  Cpu::Temporary<Product> products(cpu, static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; i++) products[i] = product_of(*new (&gemms[i]) G(problem(i)));
+  run_products(cpu, products.data(), count);
 }
 
-template <class Cpu, int G, class RowSource, class Epilogue>
+template <int G, class RowSource, class Epilogue>
 void run_gemm(Cpu& cpu, const Gemm<G, RowSource, Epilogue>& g) {
-  run_gemms(cpu, 1, [&](int64_t) -> const Gemm<G, RowSource, Epilogue>& { return g; });
+  const Product product = product_of(g);
+  run_products(cpu, &product, 1);
 }
 
 }  // namespace caracal::CARACAL_ISA

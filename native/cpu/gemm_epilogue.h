@@ -6,17 +6,8 @@
 
 namespace caracal::CARACAL_ISA {
 
-CARACAL_INLINE F32x16 activate(Activation activation, F32x16 x) {
-  switch (activation) {
-    case Activation::relu: return max(zero(), x);
-    case Activation::relu6: return min(set1(6.f), max(zero(), x));
-    case Activation::gelu: return gelu(x);
-    case Activation::silu: return silu(x);
-    case Activation::tanh: return tanh(x);
-    case Activation::sigmoid: return sigmoid(x);
-    default: return x;
-  }
-}
+// Out of line: the functions behind it are long, and a call for sixteen sums costs nothing beside them.
+F32x16 activate(Activation activation, F32x16 x);
 
 template <class T>
 CARACAL_INLINE F32x16 load_columns(const T* p, int count) {

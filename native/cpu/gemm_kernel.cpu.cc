@@ -4,8 +4,8 @@ namespace caracal::CARACAL_ISA {
 namespace {
 
 template <int R, int P, class W>
-CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, const W* const (&w)[P], const float* scale,
-                         int64_t k) {
+CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, const W* const (&w)[P],
+                         const float (&scale)[P], int64_t k) {
 #pragma GCC unroll 4
   for (int p = 0; p < P; p++) {
     const F32x16 weight = decode(w[p] + k * kPanelColumns, scale[p]);

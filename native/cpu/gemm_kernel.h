@@ -49,26 +49,33 @@ CARACAL_INLINE F32x16 decode(const bf16* p, float) {
 #endif
 }
 
-// The weight is value * scale rounded to f32.
+// The weight is value * scale rounded to f32; scale must be below kDirectScale.
+inline constexpr float kDirectScale = 256.f;
+
 CARACAL_INLINE F32x16 decode(const f8e4m3* p, float scale) {
-#if defined(__AVX2__)
-  // Shifted into the fields of an f16, an e4m3 number reads as its 2^-8th, subnormals included; NaN is put back.
-  const __m128i pairs = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  const __m256i codes = _mm256_set_m128i(pairs, _mm_slli_epi16(pairs, 8));
-  const __m256i half = _mm256_and_si256(_mm256_srai_epi16(codes, 1), _mm256_set1_epi16(static_cast<short>(0xbf80)));
-  const __m256i magnitude = _mm256_and_si256(half, _mm256_set1_epi16(0x3f80));
-  const __m256i bits = _mm256_or_si256(half, _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x3f80)));
-#if defined(__AVX512F__)
-  return {{_mm512_cvtph_ps(bits) * (scale * 256.f)}};
-#else
-  return {{_mm256_cvtph_ps(_mm256_castsi256_si128(bits)) * (scale * 256.f),
-           _mm256_cvtph_ps(_mm256_extracti128_si256(bits, 1)) * (scale * 256.f)}};
-#endif
-#else
+  // Shifted into the fields of an f32, an e4m3 number reads as its 2^-120th, subnormals included.
+  constexpr uint32_t fields = 0x87f00000u;
+  const float factor = scale * 0x1p120f;
   F32x16 r;
-  for (int i = 0; i < 16; i++) r.v[i / kPartLanes][i % kPartLanes] = to_float(p[i < 8 ? 2 * i : 2 * i - 15]) * scale;
-  return r;
+#if defined(__AVX512F__)
+  const __m512i group = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m512i left = _mm512_set_epi64(0, 0, 0x800000008, 0x800000008, 0x1000000010, 0x1000000010, 0x1800000018,
+                                        0x1800000018);
+  const VecI code = (VecI)_mm512_sllv_epi32(group, left);
+  r.v[0] = (VecF)((VecU)(code >> 4) & fields) * factor;
+#elif defined(__AVX2__)
+  const __m256i group = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const VecI low = (VecI)_mm256_sllv_epi32(group, _mm256_setr_epi32(24, 24, 24, 24, 16, 16, 16, 16));
+  const VecI high = (VecI)_mm256_sllv_epi32(group, _mm256_setr_epi32(8, 8, 8, 8, 0, 0, 0, 0));
+  r.v[0] = (VecF)((VecU)(low >> 4) & fields) * factor;
+  r.v[1] = (VecF)((VecU)(high >> 4) & fields) * factor;
+#else
+  typedef uint32_t Group __attribute__((vector_size(16), aligned(1), may_alias));
+  const VecU group = *reinterpret_cast<const Group*>(p);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) r.v[i] = (VecF)((VecU)((VecI)(group << (24 - 8 * i)) >> 4) & fields) * factor;
 #endif
+  return r;
 }
 
 // --- tiles ----------------------------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 //
 // A weight [N, K] is stored as [ceil(N / 16)][K][16]: panel p holds columns 16 p to 16 p + 15 of the product, one group
 // of sixteen per k, absent columns zero. So any number of rows streams the same contiguous memory.
-// f32 groups are in column order. bf16 and f8e4m3 groups interleave columns j and j + 8 (0 8 1 9 ... 7 15): read as
-// eight wider integers, the low halves are columns 0 to 7 and the high halves columns 8 to 15, so that widening takes a
-// shift and a mask and no shuffle. The layout is the same on every instruction set.
+// f32 groups are in column order. Read as 32-bit integers, a bf16 group's low halves are columns 0 to 7 and its high
+// halves columns 8 to 15 (0 8 1 9 ... 7 15); an f8e4m3 group's lowest bytes are columns 0 to 3, the next ones 4 to 7,
+// and so on (0 4 8 12 1 5 ... 15). So widening takes shifts and masks but no shuffle, on every instruction set.
 #include "core/dtype.h"
 
 namespace caracal {
@@ -27,7 +27,14 @@ CARACAL_INLINE constexpr size_t panels_bytes(int64_t n, int64_t k, DType dtype) 
   return static_cast<size_t>((n + kPanelColumns - 1) / kPanelColumns * kPanelColumns * k) * dtype_bytes(dtype);
 }
 
+// Where column j stands in its group.
+template <class T>
+CARACAL_INLINE constexpr int64_t group_position(int64_t j) {
+  return sizeof(T) == 4 ? j : sizeof(T) == 2 ? j % 8 * 2 + j / 8 : j % 4 * 4 + j / 4;
+}
+
 // Packs panels [first, last) of a weight whose element (row, k) is at(row, k); rows are the product's columns.
+// f8e4m3 weights must not be NaN: panels read 0x7f as 480 (see find_nan).
 template <class T, class At>
 CARACAL_INLINE void pack_panels(T* panels, int64_t n, int64_t k, int64_t first, int64_t last, At&& at) {
   constexpr int64_t block = 64;  // of k: a block's sixteen rows stay in L1 while they are interleaved
@@ -36,7 +43,7 @@ CARACAL_INLINE void pack_panels(T* panels, int64_t n, int64_t k, int64_t first, 
       const int64_t k1 = k0 + block < k ? k0 + block : k;
       for (int64_t j = 0; j < kPanelColumns; j++) {
         const int64_t row = p * kPanelColumns + j;
-        T* out = panels + p * k * kPanelColumns + (sizeof(T) == 4 ? j : j < 8 ? 2 * j : 2 * j - 15);
+        T* out = panels + p * k * kPanelColumns + group_position<T>(j);
         if (row < n) {
           for (int64_t i = k0; i < k1; i++) out[i * kPanelColumns] = at(row, i);
         } else {
@@ -51,6 +58,13 @@ CARACAL_INLINE void pack_panels(T* panels, int64_t n, int64_t k, int64_t first, 
 template <class T>
 CARACAL_INLINE void pack_panels(T* panels, const T* w, int64_t n, int64_t k, int64_t first, int64_t last) {
   pack_panels(panels, n, k, first, last, [w, k](int64_t row, int64_t i) { return w[row * k + i]; });
+}
+
+// Index of the first NaN among n elements, or n.
+CARACAL_INLINE int64_t find_nan(const f8e4m3* w, int64_t n) {
+  int64_t i = 0;
+  while (i < n && (w[i].bits & 0x7f) != 0x7f) i++;
+  return i;
 }
 
 }  // namespace caracal
