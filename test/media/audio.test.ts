@@ -5,22 +5,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadAudio } from "../../lib/media/audio.js";
 import { encodeWav, pcm16, WavWriter, wavHeader } from "../../lib/media/wav.js";
-import { itWith, rms, sine } from "./inputs.js";
+import { hasFfmpeg, itWith, rms, sine } from "./inputs.js";
 
 let directory = "";
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "caracal-audio-"));
 });
 afterAll(() => rm(directory, { recursive: true }));
-
-const hasFfmpeg = (() => {
-  try {
-    execFileSync("ffmpeg", ["-version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-})();
 
 interface Coding {
   readonly format: number;

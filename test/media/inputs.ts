@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { it } from "vitest";
@@ -13,6 +14,16 @@ export function itWith(name: string, title: string, test: (path: string) => Prom
   if (existsSync(path)) it(`${title} (${name})`, () => test(path));
   else it.skip(`${title} (needs ../shared/inputs/${name})`);
 }
+
+/** Whether ffmpeg is installed: tests that need it to make their input are skipped without. */
+export const hasFfmpeg = (() => {
+  try {
+    execFileSync("ffmpeg", ["-version"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+})();
 
 /** A sine of `frequency` Hz. */
 export function sine(frequency: number, sampleRate: number, seconds: number, amplitude = 0.5): Float32Array {

@@ -5,16 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { RgbImage } from "../../lib/media/image.js";
 import { openVideo, type Video } from "../../lib/media/video.js";
-import { itWith, rms } from "./inputs.js";
-
-const hasFfmpeg = (() => {
-  try {
-    execFileSync("ffmpeg", ["-version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-})();
+import { hasFfmpeg, itWith, rms } from "./inputs.js";
 
 let directory = "";
 const file = (name: string) => join(directory, name);
