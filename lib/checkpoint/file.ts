@@ -6,9 +6,14 @@ export function invalid(file: string, problem: string, cause?: unknown): Caracal
   return new CaracalError("CHECKPOINT_INVALID", `${file}: ${problem}`, { file, problem }, { cause });
 }
 
-/** A string from a file made fit for a message: escaped, and cut when a hostile file made it long. */
+/** A string from a file made fit for a message: quoted, escaped, and cut when a hostile file made it long. */
 export function quote(text: string): string {
-  return JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text);
+  return printable(JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text));
+}
+
+/** Without control characters, which could command the reader's terminal. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, "\uFFFD");
 }
 
 /** A file opened for bounded reads: a read outside it is refused before any memory is taken for it. */

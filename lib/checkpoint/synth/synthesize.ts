@@ -11,6 +11,8 @@ import { makeTokenizer, type TokenizerFiles } from "./tokenizer.js";
 import { writeTorchArchive } from "./torch.js";
 import { asWriteError, Progress, type SynthProgress } from "./writer.js";
 
+export type { SynthProgress } from "./writer.js";
+
 export interface SynthOptions {
   /** Default `tiny`. */
   readonly preset?: PresetName;
