@@ -35,7 +35,9 @@ function describeDirectory({ path, parts, total, configs, problems }: DirectoryI
   const header = ["part", "file", "tensors", "parameters", "dtype", "size", ""];
   const table = align([header, ...rows, ["total", "", ...columns(total), ""]], [2, 3, 5]);
   const wrong = problems.map((problem) => `  - ${problem}`).join("\n");
-  const verdict = wrong ? `${problems.length} problems:\n${wrong}` : "Complete: it can be loaded.";
+  const verdict = wrong
+    ? `${problems.length} problem${problems.length > 1 ? "s" : ""}:\n${wrong}`
+    : "Complete: it can be loaded.";
   return [path, "", table, "", align(describeConfigs(configs), []), "", verdict].join("\n");
 }
 

@@ -110,13 +110,13 @@ function wordCounts(letters: readonly string[]): Map<string, number> {
 
 /** Byte-pair encoding: joins the most frequent neighbours (ties: the first in code order), `limit` times at most. */
 function learnMerges(counts: ReadonlyMap<string, number>, limit: number): [string, string][] {
-  let words = [...counts].map(([word, count]) => ({ pieces: [...word], count }));
+  let words: Word[] = [...counts].map(([word, count]) => ({ pieces: [...word], count }));
   const merges: [string, string][] = [];
   while (merges.length < limit) {
     const best = mostFrequentPair(words);
     if (!best) break;
     merges.push(best);
-    words = words.map(({ pieces, count }) => ({ pieces: join(pieces, best), count }));
+    words = words.map((word) => join(word, best)).filter(({ pieces }) => pieces.length > 1);
   }
   return merges;
 }
@@ -141,11 +141,11 @@ function mostFrequentPair(words: readonly Word[]): [string, string] | undefined 
   return best && (best[0].split(" ") as [string, string]);
 }
 
-function join(pieces: readonly string[], [a, b]: readonly [string, string]): string[] {
+function join({ pieces, count }: Word, [a, b]: readonly [string, string]): Word {
   const joined: string[] = [];
   for (const piece of pieces) {
     if (piece === b && joined.at(-1) === a) joined[joined.length - 1] = a + b;
     else joined.push(piece);
   }
-  return joined;
+  return { pieces: joined, count };
 }

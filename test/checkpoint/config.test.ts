@@ -1,0 +1,107 @@
+import { describe, expect, it } from "vitest";
+import {
+  parseAudioConfig,
+  parseAudioFeatureConfig,
+  parseCodecConfig,
+  parseLlmConfig,
+  parseVisionConfig,
+  readConfig,
+} from "../../lib/checkpoint/config.js";
+import { preset } from "../../lib/checkpoint/synth/presets.js";
+import { expectInvalid, scratch, writeIn } from "./files.js";
+
+const folder = scratch();
+const tiny = preset("tiny");
+const invalid = (parse: () => unknown, ...patterns: RegExp[]) => expectInvalid((async () => parse())(), ...patterns);
+
+describe("config.json", () => {
+  it("names everything that is wrong with it at once", () => {
+    const { hidden_size: _, ...rest } = tiny.llm;
+    const broken = {
+      ...rest,
+      num_layers: "two",
+      vocab_size: 2.5,
+      moe_topk: 13,
+      qk_rope_head_dim: 7,
+      attention_bias: true,
+    };
+    return invalid(
+      () => parseLlmConfig(broken, "config.json"),
+      /^config\.json:/,
+      /hidden_size is missing; expected a whole number from 1 to/,
+      /num_layers is "two"; expected a whole number from 1 to 1024/,
+      /vocab_size is 2\.5; expected a whole number/,
+      /moe_topk 13 > 8 \+ 4 experts/,
+      /qk_rope_head_dim 7 is odd/,
+      /attention_bias is true; expected false, the only value supported/,
+    );
+  });
+
+  it.each([
+    [{ zero_expert_type: "drop" }, /zero_expert_type is "drop"; expected "identity"/],
+    [{ rope_scaling: { type: "yarn" } }, /rope_scaling is set/],
+    [{ eos_token_id: 1024 }, /eos_token_id 1024 is outside the vocabulary of 1024/],
+    [{ num_layers: 1024, n_routed_experts: 4096 }, /too many/],
+    [{ quantization_config: { quant_method: "gptq" } }, /quantization_config\.quant_method is "gptq"; expected "fp8"/],
+    [{ quantization_config: { weight_block_size: [64, 64] } }, /weight_block_size \[64,64\]; expected \[128, 128\]/],
+    [{ routed_scaling_factor: null }, /routed_scaling_factor is missing/],
+  ])("refuses %o", (change, message) => invalid(() => parseLlmConfig({ ...tiny.llm, ...change }, "c"), message));
+
+  it("has the published defaults, and takes FP8", () => {
+    const { pad_token_id, rope_theta, mla_scale_q_lora, ...rest } = tiny.llm;
+    const fp8 = { quantization_config: { quant_method: "fp8", weight_block_size: [128, 128] } };
+    expect(parseLlmConfig({ ...rest, ...fp8, architectures: ["x"] }, "c")).toEqual(tiny.llm);
+  });
+
+  it("must be an object", () => invalid(() => parseLlmConfig([], "c"), /must be an object/));
+});
+
+describe("the other configurations", () => {
+  it("have the published classes' defaults", () => {
+    expect(parseVisionConfig({}, "v")).toMatchObject({ hidden_size: 1024, num_hidden_layers: 24, adaptor_dim: 7168 });
+    expect(parseAudioConfig({}, "a")).toEqual(preset("full").audio);
+    expect(parseAudioFeatureConfig({}, "f").splice).toEqual({ left: 7, right: 7, stride: 8 });
+  });
+
+  it.each<[string, () => unknown, RegExp]>([
+    ["heads that do not divide", () => parseVisionConfig({ num_attention_heads: 7 }, "v"), /1024 is not 7 heads/],
+    ["a pyramid", () => parseVisionConfig({ pe_type: "learned" }, "v"), /pe_type is "learned"; expected "rope2d"/],
+    ["min above max", () => parseVisionConfig({ min_tokens: 9, max_tokens: 8 }, "v"), /min_tokens 9 > max_tokens 8/],
+    ["two means", () => parseVisionConfig({ image_mean: [1, 2] }, "v"), /need 3 numbers each/],
+    ["a deviation of 0", () => parseVisionConfig({ image_std: [1, 0, 1] }, "v"), /image_std is \[1,0,1\]/],
+    ["too many right layers", () => parseAudioConfig({ num_right_layers: 23 }, "a"), /num_right_layers 23 > nlayer 22/],
+    [
+      "an unknown activation",
+      () => parseAudioConfig({ activation: "gelu" }, "a"),
+      /expected "relu6" or "relu" or "relu2"/,
+    ],
+    ["a band beyond Nyquist", () => parseAudioFeatureConfig({ fbank: { high_freq: 9000 } }, "f"), /40 to 9000 Hz/],
+    ["a wrong section", () => parseAudioFeatureConfig({ fbank: 5 }, "f"), /fbank must be an object/],
+    ["a section's field", () => parseAudioFeatureConfig({ splice: { left: -1 } }, "f"), /splice\.left is -1/],
+    ["an odd decoder", () => parseCodecConfig({ ...tiny.codec, decoder_dim: 24 }, "c"), /24 cannot be halved 4 times/],
+    ["an unknown decoder", () => parseCodecConfig({ ...tiny.codec, decoder_type: "48k" }, "c"), /"24k" or "16k"/],
+    ["half a rate", () => parseCodecConfig({ ...tiny.codec, codec_dec_ratios: [2.5] }, "c"), /1 to 16 whole numbers/],
+  ])("refuse %s", (_, parse, message) => invalid(parse, message));
+});
+
+describe("files", () => {
+  it("may be YAML", async () => {
+    const file = writeIn(folder, "c.yaml", "codec_config:\n  codec_dec_ratios: [8,6]\n  decoder_type: '24k'\n");
+    expect(await readConfig(file)).toEqual({ codec_config: { codec_dec_ratios: [8, 6], decoder_type: "24k" } });
+  });
+
+  it.each([
+    ["bad.yaml", "a: [1", /not YAML/],
+    ["twice.yaml", "a: 1\na: 2", /not YAML: .*unique/],
+    [
+      "bomb.yaml",
+      `a: &a [x,x,x,x,x,x,x,x,x,x]\n${"bcdefghi"
+        .split("")
+        .map((k, i) => `${k}: &${k} [${`*${"abcdefgh"[i]},`.repeat(10)}]`)
+        .join("\n")}`,
+      /not YAML: .*alias/,
+    ],
+    ["twice.json", '{"a": 1, "a": 2}', /the key "a" is given twice/],
+    ["bad.json", "{'a': 1}", /not JSON/],
+  ])("%s is refused", (name, text, message) => expectInvalid(readConfig(writeIn(folder, name, text)), message));
+});

@@ -1,0 +1,167 @@
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { tensorProblems } from "../../lib/checkpoint/check.js";
+import { openCheckpoint } from "../../lib/checkpoint/directory.js";
+import { entryBytes, type TensorEntry } from "../../lib/checkpoint/entry.js";
+import { llmLayout } from "../../lib/checkpoint/layout.js";
+import { preset } from "../../lib/checkpoint/synth/presets.js";
+import { synthesize } from "../../lib/checkpoint/synth/synthesize.js";
+import { CaracalError } from "../../lib/errors.js";
+import { expectInvalid, safetensors, scratch } from "./files.js";
+
+const folder = scratch();
+const whole = join(folder, "whole");
+beforeAll(() => synthesize(whole));
+
+let next = 0;
+/** A copy of the checkpoint, changed. */
+function changed(change: (directory: string) => void): Promise<unknown> {
+  const directory = join(folder, `changed-${next++}`);
+  cpSync(whole, directory, { recursive: true });
+  change(directory);
+  return openCheckpoint(directory);
+}
+
+function editJson(file: string, edit: (value: Record<string, object>) => object): (directory: string) => void {
+  return (directory) => {
+    const path = join(directory, file);
+    writeFileSync(path, JSON.stringify(edit(JSON.parse(readFileSync(path, "utf8")))));
+  };
+}
+
+describe("openCheckpoint", () => {
+  it("gives configurations and every tensor by name", async () => {
+    const checkpoint = await openCheckpoint(whole);
+    const { llm, vision, audio, codec } = preset("tiny");
+    expect(checkpoint.llm.config).toEqual(llm);
+    expect(checkpoint.vision.config).toEqual(vision);
+    expect(checkpoint.audio.config).toEqual(audio);
+    expect(checkpoint.codec.config).toEqual(codec);
+    expect(checkpoint.speech.config).toEqual({ books: 4, vocab: 96 });
+    expect(checkpoint.audio.cmvn.mean).toHaveLength(80);
+    expect(checkpoint.llm.tensors.get("model.layers.1.mlp.router.classifier.weight")).toMatchObject({
+      dtype: "f32",
+      shape: [12, 64],
+    });
+    expect(checkpoint.vision.encoder.get("encoder.layers.1.ls2")).toMatchObject({ dtype: "bf16", shape: [64] });
+    expect(checkpoint.codec.tensors.get("decoder.model.7.weight_v")).toMatchObject({ dtype: "f32", shape: [1, 4, 7] });
+  });
+
+  it("lays every tensor at a multiple of its item size, in torch archives of 64 bytes", async () => {
+    const { llm, audio } = await openCheckpoint(whole);
+    for (const { offset, dtype } of llm.tensors.values()) expect(offset % (dtype === "f32" ? 4 : 2)).toBe(0);
+    for (const { offset } of audio.encoder.values()) expect(offset % 64).toBe(0);
+  });
+
+  it("does without the copy of the text embedding, and without the CTC head's configuration", async () => {
+    await changed((directory) => rmSync(join(directory, "language_model_embedding.pt")));
+    await changed(editJson("audio/config.json", ({ vocab_size: _, nlayer: __, ...rest }) => rest));
+  });
+
+  it("tolerates a multi-token-prediction layer", async () => {
+    await changed((directory) => {
+      const name = "model.mtp.norm.weight";
+      const header = { [name]: { dtype: "BF16", shape: [64], data_offsets: [0, 128] } };
+      writeFileSync(join(directory, "mtp.safetensors"), safetensors(header, Buffer.alloc(128)));
+      editJson("model.safetensors.index.json", (index) => ({
+        weight_map: { ...index.weight_map, [name]: "mtp.safetensors" },
+      }))(directory);
+    });
+  });
+
+  it("names everything that is wrong, in all modules, at once", () => {
+    const broken = changed((directory) => {
+      editJson("config.json", (config) => ({ ...config, n_routed_experts: 9 }))(directory);
+      editJson("audio/config.json", (config) => ({ ...config, hidden_size: 97 }))(directory);
+      editJson("audio/preprocessor_config.json", (config) => ({ ...config, splice: { left: 6 } }))(directory);
+      editJson("vision/config.json", (config) => ({ ...config, num_hidden_layers: 1 }))(directory);
+      copyFileSync(join(directory, "audio/audio_projector.pt"), join(directory, "vision/vision_projector.pt"));
+      writeFileSync(join(directory, "audio/global_cmvn"), "[ 1 1\n 2 0 ]");
+      rmSync(join(directory, "audio/audio_output_layers.pt"));
+      writeFileSync(join(directory, "tokenizer.json"), "no");
+    });
+    return expectInvalid(
+      broken,
+      /the model-\*\.safetensors: 6 tensors missing: "model\.layers\.0\.mlp\.experts\.8\./,
+      /the model-\*\.safetensors: 4 tensors misshapen: .*classifier\.weight" \[12,64\], expected \[13,64\]/,
+      /vision\/vision_model\.pt: 16 tensors unexpected: "encoder\.layers\.1\..*; and 8 more/,
+      /vision\/vision_projector\.pt: 8 tensors missing: .*"p0\.0\.weight" \[128\]/,
+      /vision\/vision_projector\.pt: 4 tensors unexpected: "0\.weight"/,
+      /audio\/audio_encoder\.pt: \d+ tensors misshapen: "ffn\.0\.weight" \[96,1200\], expected \[97,1200\]/,
+      /audio\/preprocessor_config\.json: gives 1120 features a step, the encoder takes 1200/,
+      /audio\/global_cmvn: normalises 1 features, frames have 80/,
+      /audio\/audio_output_layers\.pt: no such file/,
+      /tokenizer\.json: not JSON/,
+    );
+  });
+
+  it.each<[string, (directory: string) => void, RegExp]>([
+    [
+      "more experts than tensors",
+      editJson("config.json", (c) => ({ ...c, n_routed_experts: 10, zero_expert_num: 2 })),
+      /the model-\*\.safetensors: 12 tensors missing: "model\.layers\.0\.mlp\.experts\.8\.gate_proj\.weight" \[32,64\]/,
+    ],
+    [
+      "fewer layers than tensors",
+      editJson("config.json", (c) => ({ ...c, num_layers: 1 })),
+      /tensors unexpected: "model\.layers\.1/,
+    ],
+    [
+      "a vocabulary of another size",
+      editJson("config.json", (c) => ({ ...c, vocab_size: 1000 })),
+      /misshapen: "lm_head\.weight" \[1024,64\], expected \[1000,64\]|"model\.embed_tokens\.weight" \[1024,64\], expected \[1000,64\]/,
+    ],
+    [
+      "more codes than the LLM has ids",
+      (d) => {
+        const file = join(d, "audio_codec/config.yaml");
+        writeFileSync(file, readFileSync(file, "utf8").replace("codec_codebook_size: 8", "codec_codebook_size: 9"));
+      },
+      /audio_embeddings\.pt: 96 ids a book; the speech decoder's codes need 113/,
+    ],
+    [
+      "a decoder outside the folder",
+      (d) => {
+        const file = join(d, "audio_codec/config.yaml");
+        writeFileSync(file, readFileSync(file, "utf8").replace(/ckpt_path: .*/, "ckpt_path: ../../whole/audio/x.pt"));
+      },
+      /audio_codec\/x\.pt: no such file/,
+    ],
+    ["nothing", (d) => rmSync(join(d, "config.json")), /config\.json: no such file/],
+  ])("refuses %s", (_, change, message) => expectInvalid(changed(change), message));
+
+  it("refuses a directory that is none, and stops when aborted", async () => {
+    await expectInvalid(openCheckpoint(join(folder, "missing")), /missing: no such file/);
+    mkdirSync(join(folder, "empty"));
+    await expectInvalid(openCheckpoint(join(folder, "empty")), /config\.json: no such file/, /vision\/config\.json/);
+    const aborted = openCheckpoint(whole, { signal: AbortSignal.abort() });
+    await expect(aborted).rejects.toMatchObject({ code: "ABORTED" });
+    await expect(aborted).rejects.toBeInstanceOf(CaracalError);
+  });
+});
+
+describe("FP8 language models", () => {
+  const expected = llmLayout(preset("tiny").llm);
+  const entry = (name: string, dtype: TensorEntry["dtype"], shape: readonly number[]): TensorEntry => {
+    return { name, dtype, shape, file: "f", offset: 0, byteLength: entryBytes(dtype, shape) };
+  };
+  const bf16 = [...expected].filter(([, { scales }]) => !scales).map(([name, { shape }]) => entry(name, "bf16", shape));
+  const name = "model.layers.0.mlps.0.up_proj.weight";
+  const scale = entry(`${name}_scale_inv`, "f32", [1, 1]);
+  const fp8 = bf16.map((e) => (e.name === name ? entry(name, "f8e4m3", e.shape) : e));
+
+  it("need scales for FP8 weights, and only for them", () => {
+    expect(tensorProblems(bf16, expected)).toEqual([]);
+    expect(tensorProblems([...fp8, scale], expected)).toEqual([]);
+    expect(tensorProblems(fp8, expected)).toEqual([`1 tensor missing: "${scale.name}" [1,1]`]);
+    expect(tensorProblems([...bf16, scale], expected)).toEqual([`1 tensor unexpected: "${scale.name}"`]);
+  });
+
+  it("may not have FP8 norms", () => {
+    const norm = bf16.map((e) => (e.name === "model.norm.weight" ? entry(e.name, "f8e4m3", e.shape) : e));
+    expect(tensorProblems(norm, expected)).toEqual([
+      '1 tensor of another dtype: "model.norm.weight" f8e4m3, expected bf16 or f32',
+    ]);
+  });
+});
