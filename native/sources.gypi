@@ -18,6 +18,7 @@
       "native/ops/linear/linear.cpu.cc",
       "native/ops/linear/pack_weight.cpu.cc",
       "native/ops/linear/swiglu.cpu.cc",
+      "native/ops/machine/peaks.cpu.cc",
       "native/ops/moe/combine.cpu.cc",
       "native/ops/moe/grouped_gemm.cpu.cc",
       "native/ops/moe/permutation.cpu.cc",

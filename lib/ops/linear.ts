@@ -72,7 +72,11 @@ export function linear<
   N extends number,
   K extends Last<S>,
   Out extends Activations = D,
->(x: Tensor<D, S>, w: Weight<WeightDType, readonly [N, K]>, options: LinearOptions<Out> = {}): Tensor<Out, WithLast<S, N>> {
+>(
+  x: Tensor<D, S>,
+  w: Weight<WeightDType, readonly [N, K]>,
+  options: LinearOptions<Out> = {},
+): Tensor<Out, WithLast<S, N>> {
   return call("linear", { x, w, ...options })[0] as Tensor<DType> as Tensor<Out, WithLast<S, N>>;
 }
 

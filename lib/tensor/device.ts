@@ -171,6 +171,13 @@ function numbersTo(dtype: DType, values: readonly number[]): Float64Array | Int3
   return Float64Array.from(values);
 }
 
+/** Disposes every tensor and packed weight in a value: a tensor, or an array or plain object of them. */
+export function disposeAll(value: unknown): void {
+  const tensors = new Set<unknown>();
+  collectTensors(value, tensors);
+  for (const t of tensors) (t as NativeArray).dispose();
+}
+
 function collectTensors(value: unknown, into: Set<unknown>): void {
   if (value instanceof NativeArray) into.add(value);
   else if (Array.isArray(value)) for (const v of value) collectTensors(v, into);

@@ -3,6 +3,7 @@
 #include "ops/linear/linear.h"
 #include "ops/linear/pack_weight.h"
 #include "ops/linear/swiglu.h"
+#include "ops/machine/peaks.h"
 #include "ops/moe/combine.h"
 #include "ops/moe/grouped_gemm.h"
 #include "ops/moe/permutation.h"
@@ -14,6 +15,7 @@
   X(GroupedGemm)   \
   X(GroupedSwiglu) \
   X(Linear)        \
+  X(MachinePeaks)  \
   X(PackWeight)    \
   X(Permutation)   \
   X(RmsNorm)       \

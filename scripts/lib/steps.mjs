@@ -12,6 +12,13 @@ export function fail(message) {
   process.exit(1);
 }
 
+/** Fails on a Node.js that the addon and the tools do not support. */
+export function needNode() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major > 20 || (major === 20 && minor >= 17)) return;
+  fail(`Node.js ${process.versions.node} is too old: 20.17 or newer is needed. Install it from https://nodejs.org`);
+}
+
 const install = { debian: "sudo apt-get install", fedora: "sudo dnf install" };
 const tools = {
   "c++": { candidates: ["g++", "c++", "clang++"], debian: "g++", fedora: "gcc-c++", why: "a C++20 compiler" },

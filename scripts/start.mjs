@@ -1,0 +1,36 @@
+// npm start [-- options of `caracal run`]: everything a fresh clone needs, then the model's answer to a spoken question
+// about a photo. What is up to date is skipped.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { buildAddon, buildTypeScript, installDependencies } from "./lib/build.mjs";
+import { fail, needNode, root } from "./lib/steps.mjs";
+
+needNode();
+installDependencies();
+buildAddon();
+buildTypeScript();
+
+const caracal = (args) =>
+  spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...args], { cwd: root, stdio: "inherit" });
+
+const model = join(root, "models/mini");
+if (!existsSync(join(model, "config.json"))) {
+  const made = caracal(["synth", model, "--preset", "mini", "--seed", "1"]);
+  if (made.status !== 0) fail("the sample checkpoint could not be written; the reason is above");
+}
+
+mkdirSync(join(root, "out"), { recursive: true });
+const own = process.argv.slice(2);
+const question = ["--audio", join(root, "samples/question.wav"), "--image", join(root, "samples/photo.jpg")];
+const hasInput = own.some((a) => /^--(audio|image|video|text)\b/.test(a));
+const result = caracal([
+  "run",
+  "--model",
+  model,
+  ...(hasInput ? [] : question),
+  "--out",
+  join(root, "out/answer.wav"),
+  ...own,
+]);
+process.exit(result.status ?? 1);
