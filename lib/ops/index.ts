@@ -1,3 +1,4 @@
+export * from "./attention.js";
 export * from "./linear.js";
 export * from "./machine.js";
 export * from "./moe.js";

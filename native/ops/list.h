@@ -1,5 +1,8 @@
 #pragma once
 // Every operation, once. From this list come the bindings (node/addon.cc) and the CPU dispatch (cpu/dispatch.cc).
+#include "ops/attention/attention.h"
+#include "ops/attention/rope.h"
+#include "ops/attention/vit_attention.h"
 #include "ops/linear/linear.h"
 #include "ops/linear/pack_weight.h"
 #include "ops/linear/swiglu.h"
@@ -11,6 +14,7 @@
 #include "ops/norm/rms_norm.h"
 
 #define CARACAL_OPS(X) \
+  X(Attention)     \
   X(Combine)       \
   X(GroupedGemm)   \
   X(GroupedSwiglu) \
@@ -19,5 +23,7 @@
   X(PackWeight)    \
   X(Permutation)   \
   X(RmsNorm)       \
+  X(Rope)          \
   X(Router)        \
-  X(Swiglu)
+  X(Swiglu)        \
+  X(VitAttention)
