@@ -3,6 +3,16 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
+// sum += x * w. As an instruction: GCC 12 prefers the forms that overwrite a factor, and then accumulators wander
+// between registers until some are spilled.
+CARACAL_INLINE void accumulate(F32x16& sum, F32x16 x, F32x16 w) {
+#if defined(__AVX2__) && defined(__GNUC__)
+  CARACAL_EACH_PART asm("vfmadd231ps %2, %1, %0" : "+v"(sum.v[part]) : "v"(x.v[part]), "v"(w.v[part]));
+#else
+  sum = fma(x, w, sum);
+#endif
+}
+
 template <int R, int P, class W>
 CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, const W* const (&w)[P],
                          const float (&scale)[P], int64_t k) {
@@ -10,7 +20,7 @@ CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, 
   for (int p = 0; p < P; p++) {
     const F32x16 weight = decode(w[p] + k * kPanelColumns, scale[p]);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) sum[p][r] = fma(set1(a[r * a_stride + k]), weight, sum[p][r]);
+    for (int r = 0; r < R; r++) accumulate(sum[p][r], set1(a[r * a_stride + k]), weight);
   }
 }
 
