@@ -1,6 +1,6 @@
-import { inputFile, runTool } from "./ffmpeg.js";
+import { inputFile, runTool, toolOutput } from "./ffmpeg.js";
 import { mediaError, readMedia } from "./input.js";
-import { resample } from "./resample.js";
+import { concat, Resampler, resample } from "./resample.js";
 import { WaveFile } from "./wavefile.js";
 
 /** Mono samples, nominally in [−1, 1]. */
@@ -30,26 +30,33 @@ export interface AudioOptions {
 export async function loadAudio(input: AudioInput, options: AudioOptions = {}): Promise<Float32Array> {
   const { sampleRate = 16000, signal } = options;
   const name = typeof input === "string" ? input : (options.name ?? "audio");
-  const clip = await decode(input, name, signal);
-  if (!(clip.sampleRate > 0 && Number.isFinite(clip.sampleRate))) {
-    throw mediaError(name, `its sample rate is ${clip.sampleRate} Hz`);
+  const clip = typeof input === "object" && "samples" in input ? input : await readWav(input, name, signal);
+  if (clip !== null) {
+    checkFormat(1, clip.sampleRate, name);
+    checkSamples(clip.samples, name);
+    return resample(clip.samples, clip.sampleRate, sampleRate, { signal });
   }
-  checkSamples(clip.samples, name);
-  return resample(clip.samples, clip.sampleRate, sampleRate, { signal });
+  const track = await decodeAudioTrack(input as string | Uint8Array, { name, sampleRate, signal });
+  if (track === null) throw mediaError(name, "it has no audio");
+  return track;
 }
 
-/** @throws MEDIA_INVALID for no samples, or one that is not finite */
-export function checkSamples(samples: Float32Array, name: string): void {
+/** Also keeps a hostile header from asking for a filter of gigabytes. */
+function checkFormat(channels: number, sampleRate: number, name: string): void {
+  if (!(channels >= 1)) throw mediaError(name, `it has ${channels} channels`);
+  if (!(sampleRate >= 1000 && sampleRate <= 768000)) throw mediaError(name, `its sample rate is ${sampleRate} Hz`);
+}
+
+function checkSamples(samples: Float32Array, name: string): void {
   if (samples.length === 0) throw mediaError(name, "it holds no samples");
   const bad = samples.findIndex((sample) => !Number.isFinite(sample));
   if (bad >= 0) throw mediaError(name, `sample ${bad} is ${samples[bad]}`);
 }
 
-async function decode(input: AudioInput, name: string, signal?: AbortSignal): Promise<AudioClip> {
-  if (typeof input === "object" && "samples" in input) return input;
+async function readWav(input: string | Uint8Array, name: string, signal?: AbortSignal): Promise<AudioClip | null> {
   const bytes = typeof input === "string" ? await readMedia(input, signal) : input;
   if (bytes.length === 0) throw mediaError(name, "it is empty");
-  return decodeWav(bytes, name) ?? (await decodeThroughFfmpeg(input, name, signal));
+  return decodeWav(bytes, name);
 }
 
 /** Null when `bytes` is no WAV file, or one in a coding that only ffmpeg knows. */
@@ -69,7 +76,7 @@ function decodeWav(bytes: Uint8Array, name: string): AudioClip | null {
   const scale = sampleScale[wav.bitDepth];
   if (scale === undefined) return null;
   const { numChannels, sampleRate } = wav.fmt;
-  if (numChannels < 1) throw mediaError(name, `it has ${numChannels} channels`);
+  checkFormat(numChannels, sampleRate, name);
   const values = wav.getSamples(true, Float64Array);
   const offset = wav.bitDepth === "8" ? 128 : 0; // 8-bit WAV is unsigned
   return { samples: mixDown(values, numChannels, scale, offset), sampleRate };
@@ -125,15 +132,17 @@ interface AudioStream {
   readonly channels: number;
 }
 
-/** The first audio stream of any file ffmpeg can read, mixed down; null when there is none. */
+/**
+ * The first audio stream of any file that ffmpeg reads, mono and resampled; null when there is none. It is converted
+ * as it arrives: only the result is held in memory.
+ */
 export async function decodeAudioTrack(
   input: string | Uint8Array,
-  name: string,
-  signal?: AbortSignal,
-): Promise<AudioClip | null> {
-  const stdin = typeof input === "string" ? undefined : input;
+  options: { name: string; sampleRate: number; signal?: AbortSignal },
+): Promise<Float32Array | null> {
+  const { name, sampleRate, signal } = options;
   const source = typeof input === "string" ? inputFile(input) : ["-i", "pipe:0"];
-  const options = { name, stdin, signal };
+  const toolOptions = { name, stdin: typeof input === "string" ? undefined : input, signal };
   const probe = [
     "-v",
     "error",
@@ -144,18 +153,28 @@ export async function decodeAudioTrack(
     "-of",
     "json",
   ];
-  const streams = JSON.parse(Buffer.from(await runTool("ffprobe", [...probe, ...source], options)).toString()).streams;
-  const stream = (streams as AudioStream[] | undefined)?.[0];
+  const json = Buffer.from(await runTool("ffprobe", [...probe, ...source], toolOptions)).toString();
+  const stream = (JSON.parse(json) as { streams?: AudioStream[] }).streams?.[0];
   if (stream === undefined) return null;
-  const decodeArgs = ["-v", "error", ...source, "-map", "0:a:0", "-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"];
-  const raw = await runTool("ffmpeg", decodeArgs, options);
-  const aligned = raw.slice(0, raw.length - (raw.length % 4)); // a copy: pooled buffers may start anywhere
-  const values = new Float32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4);
-  return { samples: mixDown(values, stream.channels), sampleRate: Number(stream.sample_rate) };
-}
+  const rate = Number(stream.sample_rate);
+  checkFormat(stream.channels, rate, name);
 
-async function decodeThroughFfmpeg(input: string | Uint8Array, name: string, signal?: AbortSignal): Promise<AudioClip> {
-  const clip = await decodeAudioTrack(input, name, signal);
-  if (clip === null) throw mediaError(name, "it has no audio");
-  return clip;
+  const resampler = rate === sampleRate ? null : new Resampler(rate, sampleRate);
+  const frameBytes = 4 * stream.channels;
+  const parts: Float32Array[] = [];
+  let rest = Buffer.alloc(0); // an incomplete frame
+  const decodeArgs = ["-v", "error", ...source, "-map", "0:a:0", "-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"];
+  for await (const chunk of toolOutput("ffmpeg", decodeArgs, toolOptions)) {
+    const bytes = Buffer.concat([rest, chunk]);
+    const whole = bytes.length - (bytes.length % frameBytes);
+    const values = new Float32Array(whole / 4);
+    new Uint8Array(values.buffer).set(bytes.subarray(0, whole));
+    rest = bytes.subarray(whole);
+    const samples = mixDown(values, stream.channels);
+    parts.push(resampler?.push(samples) ?? samples);
+  }
+  if (resampler) parts.push(resampler.flush());
+  const samples = concat(parts);
+  checkSamples(samples, name);
+  return samples;
 }

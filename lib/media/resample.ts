@@ -141,11 +141,16 @@ export async function resample(
     await setImmediate();
   }
   parts.push(resampler.flush());
-  const out = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
+  return concat(parts);
+}
+
+/** The parts of a signal as one. */
+export function concat(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
   for (const part of parts) {
-    out.set(part, at);
+    whole.set(part, at);
     at += part.length;
   }
-  return out;
+  return whole;
 }

@@ -1,8 +1,7 @@
-import { type AudioClip, type AudioInput, checkSamples, decodeAudioTrack, loadAudio } from "./audio.js";
+import { type AudioInput, decodeAudioTrack, loadAudio } from "./audio.js";
 import { inputFile, runTool, toolOutput } from "./ffmpeg.js";
 import { loadImage, type RgbImage } from "./image.js";
 import { checkReadable, mediaError } from "./input.js";
-import { resample } from "./resample.js";
 
 /** Frames that are already decoded, all of one size, with their rate and maybe sound. */
 export interface VideoClip {
@@ -111,12 +110,8 @@ async function openFile(path: string, signal?: AbortSignal): Promise<Video> {
     frameCount,
     hasAudio: streams.some((s) => s.codec_type === "audio"),
     frames: (indices, options = {}) => decodeFrames(path, frameCount, indices, options.signal),
-    async audio({ sampleRate = 16000, signal: audioSignal } = {}) {
-      const clip: AudioClip | null = await decodeAudioTrack(path, path, audioSignal);
-      if (clip === null) return null;
-      checkSamples(clip.samples, `${path}, audio`);
-      return resample(clip.samples, clip.sampleRate, sampleRate, { signal: audioSignal });
-    },
+    audio: ({ sampleRate = 16000, signal: audioSignal } = {}) =>
+      decodeAudioTrack(path, { name: path, sampleRate, signal: audioSignal }),
   };
 }
 
@@ -126,6 +121,9 @@ function rate(fraction = "0/0"): number {
   return numerator! / denominator! || 0;
 }
 
+/** Frames chosen in one run of ffmpeg: the choice is one argument, which may have 128 KiB. */
+const framesPerRun = 2000;
+
 async function* decodeFrames(
   path: string,
   frameCount: number,
@@ -134,18 +132,32 @@ async function* decodeFrames(
 ): AsyncGenerator<RgbImage> {
   checkIndices(indices, frameCount, path);
   const distinct = [...new Set(indices)];
-  const select = distinct.map((index) => `eq(n,${index})`).join("+");
-  // Even time stamps, or ffmpeg would repeat frames to fill the gaps. PPM carries the size of each frame.
-  const filter = `select='${select}',setpts=N/FRAME_RATE/TB`;
-  const output = ["-frames:v", `${distinct.length}`, "-f", "image2pipe", "-c:v", "ppm", "pipe:1"];
-  const args = ["-v", "error", ...inputFile(path), "-map", "0:V:0", "-an", "-vf", filter, ...output];
-  let decoded = 0;
   let at = 0;
-  for await (const frame of readPpm(toolOutput("ffmpeg", args, { name: path, signal }), path)) {
-    const index = distinct[decoded++];
-    for (; at < indices.length && indices[at] === index; at++) yield frame;
+  for (let from = 0; from < distinct.length; from += framesPerRun) {
+    const chosen = distinct.slice(from, from + framesPerRun);
+    let decoded = 0;
+    for await (const frame of readPpm(toolOutput("ffmpeg", selectArgs(path, chosen), { name: path, signal }), path)) {
+      const index = chosen[decoded++];
+      for (; at < indices.length && indices[at] === index; at++) yield frame;
+    }
+    if (decoded < chosen.length) throw mediaError(path, `frame ${chosen[decoded]} of ${frameCount} cannot be decoded`);
   }
-  if (at < indices.length) throw mediaError(path, `frame ${indices[at]} of ${frameCount} cannot be decoded`);
+}
+
+/** ffmpeg arguments that write the frames at `indices` as PPM images: each carries its own size. */
+function selectArgs(path: string, indices: readonly number[]): string[] {
+  // Even time stamps, or ffmpeg would repeat frames to fill the gaps.
+  const filter = `select='${isOneOf(indices)}',setpts=N/FRAME_RATE/TB`;
+  const output = ["-frames:v", `${indices.length}`, "-f", "image2pipe", "-c:v", "ppm", "pipe:1"];
+  return ["-v", "error", ...inputFile(path), "-map", "0:V:0", "-an", "-vf", filter, ...output];
+}
+
+/** Whether frame n is one of `indices`, as a search tree: ffmpeg refuses expressions deeper than 100. */
+function isOneOf(indices: readonly number[]): string {
+  if (indices.length === 1) return `eq(n,${indices[0]})`;
+  const middle = indices.length >> 1;
+  const [left, right] = [indices.slice(0, middle), indices.slice(middle)];
+  return `if(lt(n,${right[0]}),${isOneOf(left)},${isOneOf(right)})`;
 }
 
 function checkIndices(indices: readonly number[], frameCount: number, name: string): void {

@@ -143,6 +143,7 @@ describe("loadAudio refuses", () => {
     ["a header cut short", whole.subarray(0, 30), /"fmt " chunk should have 16 bytes, 10 are there/],
     ["a WAV without data", whole.subarray(0, 36), /no "data" chunk/],
     ["no channels", changed((view) => view.setUint16(22, 0, true)), /0 channels/],
+    ["an absurd rate", changed((view) => view.setUint32(24, 4e9, true)), /sample rate is 4000000000 Hz/],
     ["rate 0 in a header", changed((view) => view.setUint32(24, 0, true)), /sample rate is 0 Hz/],
   ])("%s", async (_, input, message) => {
     await expect(loadAudio(input, { name: "clip.wav" })).rejects.toMatchObject({
@@ -158,6 +159,31 @@ describe("loadAudio refuses", () => {
       await expect(loadAudio(input)).rejects.toMatchObject({ code: "MEDIA_INVALID" });
     }
     await expect(loadAudio(path)).rejects.toThrow(/random\.mp3: /);
+  });
+
+  it("or reads: any header gives samples or a CaracalError", async () => {
+    const path = process.env.PATH;
+    process.env.PATH = directory; // codings that only ffmpeg knows end in MISSING_TOOL
+    let seed = 7;
+    const random = (n: number) => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return Math.floor((seed / 2 ** 32) * n);
+    };
+    const seen = new Set<string>();
+    try {
+      for (let round = 0; round < 400; round++) {
+        const hostile = new Uint8Array(whole);
+        for (let changes = 1 + random(3); changes > 0; changes--) hostile[4 + random(40)] = random(256);
+        const outcome = await loadAudio(hostile).then(
+          (samples) => (samples.every(Number.isFinite) ? "samples" : "not finite"),
+          (error) => error.code ?? error.stack,
+        );
+        seen.add(outcome);
+      }
+    } finally {
+      process.env.PATH = path;
+    }
+    expect([...seen].sort()).toEqual(["MEDIA_INVALID", "MISSING_TOOL", "samples"]);
   });
 
   it("a file that is not there, and an aborted call", async () => {

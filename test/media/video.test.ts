@@ -103,6 +103,18 @@ describe.skipIf(!hasFfmpeg)("openVideo on a file", () => {
     await expect(attempt).rejects.toMatchObject({ code: "MEDIA_INVALID" });
   });
 
+  it("decodes thousands of frames of a long video", async () => {
+    const source = "testsrc=size=32x32:rate=25:duration=100";
+    execFileSync("ffmpeg", ["-v", "error", "-f", "lavfi", "-i", source, "-preset", "ultrafast", file("long.mp4")]);
+    const video = await openVideo(file("long.mp4"));
+    for (const count of [300, 2100]) {
+      let frames = 0;
+      for await (const _ of video.frames(Array.from({ length: count }, (_, i) => Math.floor((i * 2500) / count))))
+        frames++;
+      expect(frames).toBe(count);
+    }
+  });
+
   it("refuses indices out of order or range", async () => {
     greyRamp(file("indices.mp4"), "-c:v", "libx264", "-an", "-pix_fmt", "yuv420p");
     const video = await openVideo(file("indices.mp4"));
