@@ -1,0 +1,110 @@
+import { writeFile } from "node:fs/promises";
+import { Command, InvalidArgumentError } from "commander";
+import { moeChart } from "../bench/chart.js";
+import { type RoutingKind, routings } from "../bench/layouts.js";
+import { benchMoe, type MoeResult, moeHeader, moeRow } from "../bench/moe.js";
+import { benchOps, type OpResult, opHeader, opRow } from "../bench/ops.js";
+import { machine, openPeer } from "../bench/peers.js";
+import { formatTable } from "../bench/table.js";
+import { Device } from "../tensor/device.js";
+
+interface Common {
+  device: "auto" | "cpu" | "cuda";
+  threads?: number;
+  json?: boolean;
+  markdown?: boolean;
+}
+
+const whole = (text: string) => {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1) throw new InvalidArgumentError("expected a positive integer");
+  return n;
+};
+const wholes = (text: string) => text.split(",").map(whole);
+
+/** `caracal bench ops|moe|model` */
+export function benchCommand(): Command {
+  const bench = new Command("bench").description("measure operations, CP/EP layouts and models on this machine");
+  common(bench.command("ops").description("each operation beside onnxruntime and the machine's measured peaks"))
+    .option("--filter <regexp>", "only operations whose name and size match", ".")
+    .option("--no-peer", "leave onnxruntime out")
+    .action(runOps);
+  common(bench.command("moe").description("the grouped GEMMs that one rank of each CP/EP layout runs"))
+    .option("--cp <sizes>", "context-parallel sizes", wholes, [1, 2, 4])
+    .option("--ep <sizes>", "expert-parallel sizes", wholes, [8, 16, 32, 64])
+    .option("--seq <tokens>", "sequence length", whole, 8192)
+    .option("--scale <n>", "divide the hidden sizes and the sequence by n", whole, 8)
+    .option("--routing <kind>", `how rows fall on experts: ${routings.join(", ")}`, parseRouting, "balanced")
+    .option("--seed <n>", "seed of the routing", Number, 1)
+    .option("--svg <file>", "write a chart")
+    .action(runMoe);
+  return bench;
+}
+
+function common(command: Command): Command {
+  return command
+    .option("--device <backend>", "auto, cpu or cuda", "auto")
+    .option("--threads <n>", "CPU threads", whole)
+    .option("--json", "print JSON")
+    .option("--markdown", "print a Markdown table");
+}
+
+function parseRouting(text: string): RoutingKind {
+  const kind = routings.find((r) => r === text);
+  if (!kind) throw new InvalidArgumentError(`expected one of ${routings.join(", ")}`);
+  return kind;
+}
+
+async function runOps(options: Common & { filter: string; peer: boolean }): Promise<void> {
+  await using device = await open(options);
+  const peer = options.peer ? await openPeer(device.threads) : undefined;
+  const note = peer ? `peer: ${peer.name}` : options.peer ? "peer: onnxruntime-node is not installed" : "no peer";
+  const results: OpResult[] = [];
+  for await (const r of benchOps(device, { filter: new RegExp(options.filter), peer })) {
+    results.push(r);
+    process.stderr.write(`${r.op} ${r.size}: ${r.time.best.toFixed(3)} ms\n`);
+  }
+  print(options, device, note, results, opHeader, results.map(opRow));
+}
+
+async function runMoe(
+  options: Common & {
+    cp: number[];
+    ep: number[];
+    seq: number;
+    scale: number;
+    routing: RoutingKind;
+    seed: number;
+    svg?: string;
+  },
+): Promise<void> {
+  await using device = await open(options);
+  const { cp, ep, seq: sequence, scale, routing, seed } = options;
+  const results: MoeResult[] = [];
+  for await (const r of benchMoe(device, { cp, ep, sequence, scale, routing, seed })) {
+    results.push(r);
+    process.stderr.write(`CP ${r.cp} EP ${r.ep} ${r.gemm}: ${r.milliseconds.toFixed(2)} ms\n`);
+  }
+  const note = `sequence ${sequence}, ${routing} routing, sizes and sequence divided by ${scale}; report's MFU: its GPUs, full size`;
+  print(options, device, note, results, moeHeader, results.map(moeRow));
+  if (options.svg) await writeFile(options.svg, await moeChart(results, `${device.name}; ${note}`));
+}
+
+const open = ({ device, threads }: Common): Promise<Device> =>
+  Device.open({ backend: device, ...(threads === undefined ? {} : { threads }) });
+
+function print(
+  options: Common,
+  device: Device,
+  note: string,
+  results: readonly unknown[],
+  header: readonly string[],
+  rows: readonly (readonly (string | number | undefined)[])[],
+): void {
+  const head = { machine: machine(), device: device.name, note };
+  if (options.json) process.stdout.write(`${JSON.stringify({ ...head, results }, null, 2)}\n`);
+  else
+    process.stdout.write(
+      `${head.machine}; ${head.device}; ${note}\n\n${formatTable(header, rows, options.markdown)}\n`,
+    );
+}
