@@ -11,8 +11,8 @@ const ids = (n: number, semantic = 1000 + n) => [semantic, 2000 + n, 3000 + n, 4
 const codes = (semanticStep: number, acousticStep: number) =>
   [1000 + semanticStep, 2000 + acousticStep, 3000 + acousticStep, 4000 + acousticStep].map((id) => id - 32);
 
-/** The published serving loop and post-processing, followed literally on whole lists. */
-function published(samples: [number, number[]][]): { inputs: (SpeechInput | null)[]; frames: number[][] } {
+/** An independent second writing of the rules, over whole lists: phases, masks, and frames paired at the end. */
+function wholeList(samples: [number, number[]][]): { inputs: (SpeechInput | null)[]; frames: number[][] } {
   let state: "ST0" | "ST1" | "ABORT" = "ST0";
   let step = 0;
   let toAbort = false;
@@ -114,7 +114,7 @@ describe("SpeechState", () => {
     expect(state.step(503, ids(3)).frame).toEqual(codes(2, 3));
   });
 
-  it("equals the published loop and post-processing on random samples", () => {
+  it("equals the rules applied to whole lists, on random samples", () => {
     let seed = 1;
     const random = (n: number) => {
       seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
@@ -129,7 +129,7 @@ describe("SpeechState", () => {
       const state = create();
       const steps: SpeechStep[] = [];
       for (const [text, codec] of samples) if (!state.done) steps.push(state.step(text, codec));
-      const expected = published(samples);
+      const expected = wholeList(samples);
       expect(steps.map((step) => step.next)).toEqual(expected.inputs);
       expect(steps.flatMap((step) => (step.frame ? [step.frame] : []))).toEqual(expected.frames);
     }
