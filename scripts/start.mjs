@@ -22,7 +22,7 @@ if (!existsSync(join(model, "config.json"))) {
 
 mkdirSync(join(root, "out"), { recursive: true });
 const own = process.argv.slice(2);
-const question = ["--audio", join(root, "samples/question.wav"), "--image", join(root, "samples/photo.jpg")];
+const question = ["--audio", join(root, "samples/speech.wav"), "--image", join(root, "samples/photo.jpg")];
 const hasInput = own.some((a) => /^--(audio|image|video|text)\b/.test(a));
 const result = caracal([
   "run",
