@@ -9,7 +9,8 @@
       "native/cpu/cpu_device.cc",
       "native/cpu/dispatch.cc",
       "native/cpu/isa.cc",
-      "native/cpu/thread_pool.cc"
+      "native/cpu/thread_pool.cc",
+      "native/ops/audio/fbank_tables.cc"
     ],
     "cpu_op_sources": [
       "native/cpu/gemm.cpu.cc",
@@ -18,6 +19,12 @@
       "native/ops/attention/attention.cpu.cc",
       "native/ops/attention/rope.cpu.cc",
       "native/ops/attention/vit_attention.cpu.cc",
+      "native/ops/audio/cmvn.cpu.cc",
+      "native/ops/audio/codec_embedding.cpu.cc",
+      "native/ops/audio/fbank.cpu.cc",
+      "native/ops/audio/fsmn_memory.cpu.cc",
+      "native/ops/audio/snake.cpu.cc",
+      "native/ops/audio/splice.cpu.cc",
       "native/ops/linear/linear.cpu.cc",
       "native/ops/linear/pack_weight.cpu.cc",
       "native/ops/linear/swiglu.cpu.cc",

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/activation.h"
 #include "core/tensor.h"
 
 namespace caracal {
@@ -32,6 +33,20 @@ template <class Op, class T>
 constexpr Field<Op, T> field(const char* name, T Op::*member, Access access = Access::in) {
   return {name, member, access};
 }
+
+// An option that is a string in JavaScript is an enum here; a specialisation lists the enumerators' names in order.
+template <class E>
+struct EnumNames;
+
+template <>
+struct EnumNames<DType> {
+  static constexpr const char* names[] = {"f32", "f16", "bf16", "f8e4m3", "i32", "u8"};
+};
+
+template <>
+struct EnumNames<Activation> {
+  static constexpr auto& names = kActivationNames;
+};
 
 // Calls fn(tensor, name, access) for every tensor that is present among the arguments.
 template <class Op, class Fn>

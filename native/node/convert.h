@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "core/activation.h"
 #include "core/op.h"
 
 namespace caracal::node {
@@ -18,10 +17,6 @@ struct TensorHandle {
   Tensor tensor;
   int64_t accounted = 0;  // bytes V8 was told of
 };
-
-// An operation's string options are enums with a table of names: specialise for each.
-template <class E>
-struct EnumNames;
 
 [[noreturn]] inline void bad_argument(const char* name, const std::string& want) {
   throw Error(code::kInvalidArgument, std::string("argument ") + name + " must be " + want);
@@ -77,16 +72,6 @@ template <class T>
 void read(const Napi::Value& v, const char* name, std::optional<T>& out) {
   read(v, name, out.emplace());
 }
-
-template <>
-struct EnumNames<DType> {
-  static constexpr const char* names[] = {"f32", "f16", "bf16", "f8e4m3", "i32", "u8"};
-};
-
-template <>
-struct EnumNames<Activation> {
-  static constexpr auto& names = kActivationNames;
-};
 
 // A field that is missing keeps the contract's default; tensors without one are required.
 template <class Op>

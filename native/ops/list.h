@@ -3,6 +3,12 @@
 #include "ops/attention/attention.h"
 #include "ops/attention/rope.h"
 #include "ops/attention/vit_attention.h"
+#include "ops/audio/cmvn.h"
+#include "ops/audio/codec_embedding.h"
+#include "ops/audio/fbank.h"
+#include "ops/audio/fsmn_memory.h"
+#include "ops/audio/snake.h"
+#include "ops/audio/splice.h"
 #include "ops/linear/linear.h"
 #include "ops/linear/pack_weight.h"
 #include "ops/linear/swiglu.h"
@@ -14,16 +20,22 @@
 #include "ops/norm/rms_norm.h"
 
 #define CARACAL_OPS(X) \
-  X(Attention)     \
-  X(Combine)       \
-  X(GroupedGemm)   \
-  X(GroupedSwiglu) \
-  X(Linear)        \
-  X(MachinePeaks)  \
-  X(PackWeight)    \
-  X(Permutation)   \
-  X(RmsNorm)       \
-  X(Rope)          \
-  X(Router)        \
-  X(Swiglu)        \
+  X(Attention)       \
+  X(Cmvn)            \
+  X(CodecEmbedding)  \
+  X(Combine)         \
+  X(Fbank)           \
+  X(FsmnMemory)      \
+  X(GroupedGemm)     \
+  X(GroupedSwiglu)   \
+  X(Linear)          \
+  X(MachinePeaks)    \
+  X(PackWeight)      \
+  X(Permutation)     \
+  X(RmsNorm)         \
+  X(Rope)            \
+  X(Router)          \
+  X(Snake)           \
+  X(Splice)          \
+  X(Swiglu)          \
   X(VitAttention)

@@ -1,0 +1,161 @@
+import type { Shape, Tensor } from "../tensor/tensor.js";
+import { type Activations, call } from "./call.js";
+
+export interface FbankOptions {
+  /** Hz; default 16000. */
+  readonly sampleRate?: number;
+  /** Samples of a frame; default 400 (25 ms). */
+  readonly frameLength?: number;
+  /** Samples from one frame to the next; default 160 (10 ms). */
+  readonly frameShift?: number;
+  /** A power of two, no less than frameLength; default 512. */
+  readonly fftSize?: number;
+  /** Default 80. */
+  readonly melBins?: number;
+  /** Lower edge of the filters in Hz; default 40. */
+  readonly lowHz?: number;
+  /** Upper edge in Hz; 0 or less counts from the Nyquist frequency down. Default -200. */
+  readonly highHz?: number;
+  /** Default 0.97; 0 turns it off. */
+  readonly preemphasis?: number;
+  /** Subtract each frame's mean first; default false. */
+  readonly removeDc?: boolean;
+  /** Default `"povey"`, a Hann window to the power 0.85. */
+  readonly window?: "povey" | "hann" | "hamming";
+}
+
+/**
+ * Log mel filterbank energies as Kaldi computes them, without dither: per frame pre-emphasis (`x[-1] = x[0]`), window,
+ * power spectrum, triangular filters in `mel = 1127·ln(1 + f/700)`, `log(max(E, 2^-23))`. Frames are not centred; what
+ * is left at the end and fills no frame is dropped.
+ *
+ * @param wave `[N]` f32, in the range of 16-bit integers (±32768)
+ * @returns `[frames, melBins]` f32, `frames = floor((N - frameLength) / frameShift) + 1`, or 0 when N < frameLength
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT` (FFT size, band), `DISPOSED`
+ */
+export function fbank(wave: Tensor<"f32">, options: FbankOptions = {}): Tensor<"f32"> {
+  return call("fbank", { ...options, wave })[0] as Tensor<"f32">;
+}
+
+/**
+ * Cepstral mean and variance normalisation, `(x - mean) ⊙ inverseStd`.
+ *
+ * @param x `[T, C]` f32 or bf16
+ * @param mean `[C]` f32
+ * @param inverseStd `[C]` f32, `1 / max(eps, sqrt(variance))`
+ * @returns `[T, C]` of x's dtype
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
+ */
+export function cmvn<D extends Activations, S extends Shape>(
+  x: Tensor<D, S>,
+  mean: Tensor<"f32">,
+  inverseStd: Tensor<"f32">,
+): Tensor<D, S> {
+  return call("cmvn", { x, mean, inverseStd })[0] as Tensor<D, S>;
+}
+
+export interface SpliceOptions {
+  /** Frames before and after the centre that are stacked with it. */
+  readonly left: number;
+  readonly right: number;
+  /** Frames from one centre to the next; default 1. */
+  readonly stride?: number;
+}
+
+/**
+ * Stacks frames with their neighbours and keeps every `stride`-th:
+ * `y[t] = [x[stride·t - left] | … | x[stride·t + right]]`; beyond the ends the first or last frame is repeated.
+ * `SpliceStream` is its streaming form.
+ *
+ * @param x `[T, C]` f32 or bf16
+ * @returns `[ceil(T / stride), C·(left + 1 + right)]` of x's dtype
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
+ */
+export function splice<D extends Activations>(x: Tensor<D>, options: SpliceOptions): Tensor<D> {
+  const { left, right, stride } = options;
+  return call("splice", { x, left, right, stride })[0] as Tensor<D>;
+}
+
+export interface FsmnOrders {
+  /** Rows of the past that the memory sees, besides the present one. */
+  readonly leftOrder: number;
+  /** Rows of the future; default 0. */
+  readonly rightOrder?: number;
+  /** Rows from one tap to the next, in the past and in the future; default 1. */
+  readonly leftStride?: number;
+  readonly rightStride?: number;
+}
+
+export interface FsmnMemoryOptions<D extends Activations = Activations> extends FsmnOrders {
+  /** `[T, C]` of z's dtype, added to the memory. */
+  readonly residual?: Tensor<D> | undefined;
+  /**
+   * Streaming: the last `leftOrder·leftStride + delay` rows of z, with `delay = rightOrder·rightStride`; `[…, C]` of
+   * z's dtype, zeros at the start, moved on in place. Output row i then belongs to the row that came `delay` rows
+   * before z's row i; the first `delay` rows of a stream mean nothing. `FsmnMemoryStream` takes care of that.
+   */
+  readonly state?: Tensor<D> | undefined;
+  /** Streaming with a residual and a delay: the residual rows that wait, `[delay, C]`, zeros at the start. */
+  readonly pending?: Tensor<D> | undefined;
+  /** Ends a stream: `delay` rows more come out, as though zero rows followed. */
+  readonly last?: boolean;
+}
+
+/**
+ * Memory of a feed-forward sequential memory network (FSMN): a depthwise filter over time,
+ * `y[t, c] = residual[t, c] + Σ_k w[c, k] · z[t + o_k, c]` with the taps
+ * `o = -leftOrder·leftStride, …, -leftStride, 0, rightStride, …, rightOrder·rightStride`; rows of z beyond the ends
+ * are zero. Sums in f32, in order of k: streaming gives the bits of the whole.
+ *
+ * @param z `[T, C]` f32 or bf16
+ * @param weight `[C, leftOrder + 1 + rightOrder]`, or `[C, 1, …]` as checkpoints store it; f32 or bf16
+ * @returns `[T, C]` of z's dtype
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DEVICE_MISMATCH`, `DISPOSED`
+ */
+export function fsmnMemory<D extends Activations>(
+  z: Tensor<D>,
+  weight: Tensor<Activations>,
+  options: FsmnMemoryOptions<D>,
+): Tensor<D> {
+  return call("fsmnMemory", { ...options, z, weight })[0] as Tensor<D>;
+}
+
+/**
+ * The Snake activation, `x + sin²(αx) / (α + 1e-9)` with α per channel.
+ *
+ * @param x `[..., C]` f32 or bf16
+ * @param alpha `[C]` f32 or bf16
+ * @returns x's shape and dtype; computed in f32
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
+ */
+export function snake<D extends Activations, S extends Shape>(
+  x: Tensor<D, S>,
+  alpha: Tensor<Activations>,
+): Tensor<D, S> {
+  return call("snake", { x, alpha })[0] as Tensor<D, S>;
+}
+
+export interface CodecEmbeddingArguments<D extends Activations> {
+  /** `[T]`, ids of `semanticTable`'s rows. */
+  readonly semantic: Tensor<"i32">;
+  /** `[T, Q]`; a code stands for the pair `code / n` of tableA and `code mod n` of tableB (n entries per book). */
+  readonly acoustic: Tensor<"i32">;
+  /** `[V, S]` */
+  readonly semanticTable: Tensor<D>;
+  /** `[Q, n, A]` and `[Q, n, B]`: the books' entries after their output projections. */
+  readonly tableA: Tensor<D>;
+  readonly tableB: Tensor<D>;
+}
+
+/**
+ * Frames of the speech codec from their codes:
+ * `y[t] = [semanticTable[s_t] | Σ_q tableA[q, code / n] | Σ_q tableB[q, code mod n]]` (LongCat-Audio-Codec, published
+ * code). Sums in f32, in order of q.
+ *
+ * @returns `[T, S + A + B]` of the tables' dtype
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`; `INDEX_OUT_OF_RANGE` when the result is
+ *   read and a code was outside its table
+ */
+export function codecEmbedding<D extends Activations>(args: CodecEmbeddingArguments<D>): Tensor<D> {
+  return call("codecEmbedding", { ...args })[0] as Tensor<D>;
+}

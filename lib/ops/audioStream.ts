@@ -1,0 +1,144 @@
+import type { Device } from "../tensor/device.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { type FbankOptions, type FsmnOrders, fbank, fsmnMemory, type SpliceOptions } from "./audio.js";
+import { type Activations, call } from "./call.js";
+
+/** Whether these are the last rows of a stream. */
+export interface PushOptions {
+  readonly last?: boolean;
+}
+
+/** Rows of `x` from `skip` on; takes x's place. */
+function dropRows<D extends Activations>(x: Tensor<D>, skip: number): Tensor<D> {
+  if (skip === 0) return x;
+  const rest = x.slice(skip);
+  x.dispose();
+  return rest as Tensor<D>;
+}
+
+/**
+ * `fbank` of a wave that arrives in pieces of any length: the frames of all pieces are those of the whole, bit for
+ * bit. What does not fill a frame waits for the next piece.
+ */
+export class FbankStream {
+  readonly #device: Device;
+  readonly #options: FbankOptions;
+  #rest = new Float32Array(0);
+  #skip = 0; // samples between two frames, when frameShift is above frameLength
+
+  constructor(device: Device, options: FbankOptions = {}) {
+    this.#device = device;
+    this.#options = options;
+  }
+
+  /**
+   * @param samples f32 in the range of 16-bit integers
+   * @returns `[frames, melBins]` f32: the frames that are now complete, perhaps none
+   */
+  push(samples: Float32Array): Tensor<"f32"> {
+    const skipped = Math.min(this.#skip, samples.length);
+    this.#skip -= skipped;
+    const wave = new Float32Array(this.#rest.length + samples.length - skipped);
+    wave.set(this.#rest);
+    wave.set(samples.subarray(skipped), this.#rest.length);
+    using tensor = this.#device.tensor(wave, [wave.length]);
+    const frames = fbank(tensor, this.#options);
+    const used = frames.shape[0]! * (this.#options.frameShift ?? 160);
+    this.#rest = wave.slice(used);
+    this.#skip += Math.max(0, used - wave.length);
+    return frames;
+  }
+}
+
+/** `splice` of frames that arrive in pieces; the rows of all pieces are those of the whole. */
+export class SpliceStream<D extends Activations = "f32"> implements Disposable {
+  readonly #options: Required<SpliceOptions>;
+  readonly #state: Tensor<D>;
+  #frames = 0;
+  #rows = 0;
+
+  /** @param columns columns of a frame */
+  constructor(device: Device, columns: number, options: SpliceOptions & { dtype?: D }) {
+    const { left, right, stride = 1, dtype = "f32" as D } = options;
+    this.#options = { left, right, stride };
+    this.#state = device.zeros([left + right, columns], dtype);
+  }
+
+  /**
+   * @param frames `[T, columns]`, T may be 0
+   * @returns the rows whose neighbours are known; with `last` all that are left
+   */
+  push(frames: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
+    const { left, right, stride } = this.#options;
+    const before = this.#frames;
+    const total = before + frames.shape[0]!;
+    const centres = Math.max(0, last ? total : total - right); // frames that can be centres by now
+    const known = Math.min(before, left + right);
+    const first = this.#rows * stride - before;
+    const rows = Math.ceil(centres / stride) - this.#rows;
+    const args = { x: frames, state: this.#state, left, right, stride, first, rows, known };
+    const out = call("splice", args)[0] as Tensor<D>;
+    this.#frames = total;
+    this.#rows += rows;
+    return out;
+  }
+
+  dispose(): void {
+    this.#state.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * `fsmnMemory` of rows that arrive in pieces. A memory that looks ahead gives its rows `delay` rows late; all rows
+ * together are those of the whole, bit for bit.
+ */
+export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposable {
+  /** Rows that the output lags behind the input, until the end. */
+  readonly delay: number;
+  readonly #weight: Tensor<Activations>;
+  readonly #orders: FsmnOrders;
+  readonly #state: Tensor<D>;
+  readonly #pending: Tensor<D> | undefined;
+  #skip: number;
+
+  /**
+   * @param weight as for `fsmnMemory`; it is not disposed with the stream
+   * @param options `residual` (default true) says whether rows come with a residual
+   */
+  constructor(weight: Tensor<Activations>, options: FsmnOrders & { dtype?: D; residual?: boolean }) {
+    const { leftOrder, rightOrder = 0, leftStride = 1, rightStride = 1, dtype = "f32" as D, residual = true } = options;
+    const channels = weight.shape[0]!;
+    this.delay = rightOrder * rightStride;
+    this.#weight = weight;
+    this.#orders = { leftOrder, rightOrder, leftStride, rightStride };
+    this.#state = weight.device.zeros([leftOrder * leftStride + this.delay, channels], dtype);
+    if (residual && this.delay > 0) this.#pending = weight.device.zeros([this.delay, channels], dtype);
+    this.#skip = this.delay;
+  }
+
+  /**
+   * @param z `[T, C]`, T may be 0
+   * @param residual `[T, C]`
+   * @returns the rows whose look-ahead is known; with `last` all that are left
+   */
+  push(z: Tensor<D>, residual?: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
+    const options = { ...this.#orders, residual, state: this.#state, pending: this.#pending, last };
+    const rows = fsmnMemory(z, this.#weight, options);
+    const skip = Math.min(this.#skip, rows.shape[0]!);
+    this.#skip -= skip;
+    return dropRows(rows, skip);
+  }
+
+  dispose(): void {
+    this.#state.dispose();
+    this.#pending?.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

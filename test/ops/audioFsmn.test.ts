@@ -1,0 +1,171 @@
+import { describe, expect, test } from "vitest";
+import { cmvn, type FsmnOrders, fbank, fsmnMemory } from "../../lib/ops/audio.js";
+import { FbankStream, FsmnMemoryStream } from "../../lib/ops/audioStream.js";
+import { linear } from "../../lib/ops/linear.js";
+import type { Device } from "../../lib/tensor/device.js";
+import type { Tensor } from "../../lib/tensor/tensor.js";
+import { devices } from "../support/devices.js";
+import { type Golden, readGolden } from "../support/golden.js";
+import { bf16, randomArray, relativeError } from "../support/numbers.js";
+
+function referenceMemory(
+  z: Float32Array,
+  w: Float32Array,
+  channels: number,
+  { leftOrder, rightOrder = 0, leftStride = 1, rightStride = 1 }: FsmnOrders,
+  residual?: Float32Array,
+): Float64Array {
+  const offsets: number[] = [];
+  for (let k = leftOrder; k > 0; k--) offsets.push(-k * leftStride);
+  for (let k = 0; k <= rightOrder; k++) offsets.push(k * rightStride);
+  return Float64Array.from(z, (_, i) => {
+    let sum = residual?.[i] ?? 0;
+    offsets.forEach((o, k) => {
+      sum += w[(i % channels) * offsets.length + k]! * (z[i + o * channels] ?? 0);
+    });
+    return sum;
+  });
+}
+
+const cases: [number, number, FsmnOrders][] = [
+  [40, 48, { leftOrder: 10 }],
+  [40, 37, { leftOrder: 10, rightOrder: 1 }],
+  [150, 16, { leftOrder: 4, rightOrder: 3, leftStride: 2, rightStride: 3 }],
+  [1, 1, { leftOrder: 3 }],
+  [5, 100, { leftOrder: 0, rightOrder: 7 }],
+  [9, 20, { leftOrder: 0 }],
+  [0, 20, { leftOrder: 2, rightOrder: 1 }],
+];
+
+describe.each(devices)("fsmnMemory on $name", (device) => {
+  test.each(cases)("[%i, %i] with %o is the definition", async (rows, channels, orders) => {
+    const taps = orders.leftOrder + 1 + (orders.rightOrder ?? 0);
+    const [z, r, w] = [rows * channels, rows * channels, channels * taps].map((n, i) => randomArray(n, i).map(bf16));
+    for (const dtype of ["f32", "bf16"] as const) {
+      const x = device.tensor(z!, [rows, channels], dtype);
+      const residual = device.tensor(r!, [rows, channels], dtype);
+      using y = fsmnMemory(x, device.tensor(w!, [channels, taps], dtype), { ...orders, residual });
+      const tolerance = dtype === "f32" ? 1e-6 : 4e-3;
+      const expected = referenceMemory(z!, w!, channels, orders, r);
+      expect(relativeError(await y.toFloat32Array(), expected)).toBeLessThan(tolerance);
+      using bare = fsmnMemory(x, device.tensor(w!, [channels, 1, taps]), orders);
+      const memory = referenceMemory(z!, w!, channels, orders);
+      expect(relativeError(await bare.toFloat32Array(), memory)).toBeLessThan(tolerance);
+    }
+  });
+
+  test.each(cases)("[%i, %i] with %o in pieces is the whole", async (rows, channels, orders) => {
+    const taps = orders.leftOrder + 1 + (orders.rightOrder ?? 0);
+    const weight = device.tensor(randomArray(channels * taps, 1), [channels, taps]);
+    const z = device.tensor(randomArray(rows * channels, 2), [rows, channels]);
+    const residual = device.tensor(randomArray(rows * channels, 3), [rows, channels]);
+    for (const withResidual of [true, false]) {
+      using whole = fsmnMemory(z, weight, withResidual ? { ...orders, residual } : orders);
+      for (const size of [1, 3, 64, 200]) {
+        using stream = new FsmnMemoryStream(weight, { ...orders, residual: withResidual });
+        const parts: Float32Array[] = [];
+        const push = async (from: number, to: number, last: boolean) => {
+          const r = withResidual ? residual.slice(from, to) : undefined;
+          using y = stream.push(z.slice(from, to), r, { last });
+          parts.push(await y.toFloat32Array());
+        };
+        for (let t = 0; t < rows; t += size) await push(t, Math.min(rows, t + size), false);
+        await push(rows, rows, true);
+        expect(Float32Array.from(parts.flatMap((p) => [...p]))).toEqual(await whole.toFloat32Array());
+      }
+    }
+  });
+
+  test("bad input is refused before anything runs", () => {
+    const code = (code: string) => expect.objectContaining({ code });
+    const z = device.zeros([6, 8]);
+    const w = device.zeros([8, 4]);
+    const orders = { leftOrder: 2, rightOrder: 1 };
+    const call = (options: object, x: Tensor = z, weight: Tensor = w) => {
+      expect.assertions(12);
+      return () => fsmnMemory(x as Tensor<"f32">, weight as Tensor<"f32">, { ...orders, ...options });
+    };
+    expect(call({ leftOrder: 3 })).toThrowError(code("SHAPE_MISMATCH"));
+    expect(call({}, device.zeros([8]))).toThrowError(code("SHAPE_MISMATCH"));
+    expect(call({}, z, device.zeros([8, 2, 4]))).toThrowError(code("SHAPE_MISMATCH"));
+    expect(call({ leftStride: 0 })).toThrowError(code("INVALID_ARGUMENT"));
+    expect(call({}, z, device.zeros([8, 4], "i32"))).toThrowError(code("DTYPE_MISMATCH"));
+    expect(call({ residual: device.zeros([5, 8]) })).toThrowError(code("SHAPE_MISMATCH"));
+    expect(call({ residual: device.zeros([6, 8], "bf16") })).toThrowError(code("DTYPE_MISMATCH"));
+    expect(call({ state: device.zeros([2, 8]) })).toThrowError(code("SHAPE_MISMATCH"));
+    expect(call({ state: device.zeros([3, 8]), residual: z })).toThrowError(code("INVALID_ARGUMENT"));
+    expect(call({ pending: device.zeros([1, 8]) })).toThrowError(code("INVALID_ARGUMENT"));
+    expect(call({ last: true })).toThrowError(code("INVALID_ARGUMENT"));
+    expect(call({ state: z.slice(0, 3) })).toThrowError(code("INVALID_ARGUMENT"));
+  });
+});
+
+/** FireRedVAD's causal detector: a trained FSMN, whose parts are this library's operations. */
+class Detector {
+  readonly #golden: Golden;
+  readonly #device: Device;
+  readonly #memories: FsmnMemoryStream[] = [];
+
+  constructor(golden: Golden, device: Device) {
+    this.#golden = golden;
+    this.#device = device;
+    // y = p + memory + what came before: the tap of the present row takes the p, the residual the rest.
+    for (let b = 0; b < 8; b++) {
+      const w = golden.f32(`weight.fsmn.${b}.lookback`).map((v, i) => (i % 20 === 19 ? v + 1 : v));
+      this.#memories.push(new FsmnMemoryStream(device.tensor(w, [128, 20]), { leftOrder: 19 }));
+    }
+  }
+
+  #weight(name: string): Tensor<"f32"> {
+    return this.#device.tensor(this.#golden.f32(`weight.${name}`), this.#golden.tensor(`weight.${name}`).shape);
+  }
+
+  #dense(x: Tensor<"f32">, name: string, activation: "relu" | "sigmoid" | "none" = "relu"): Tensor<"f32"> {
+    const weight = this.#weight(`${name}.weight`) as Tensor<"f32", readonly [number, number]>;
+    const bias = this.#golden.names.includes(`weight.${name}.bias`) ? this.#weight(`${name}.bias`) : undefined;
+    return linear(x as Tensor<"f32", readonly [number, number]>, weight, { bias, activation });
+  }
+
+  /** Probabilities of speech for the next frames. */
+  push(features: Tensor<"f32">): Tensor<"f32"> {
+    return this.#device.scope(() => {
+      const x = cmvn(features, this.#weight("cmvn.mean"), this.#weight("cmvn.inv_std"));
+      let m = this.#memories[0]!.push(this.#dense(this.#dense(x, "fc1"), "fc2"));
+      for (let b = 1; b < 8; b++) {
+        const p = this.#dense(this.#dense(m, `block.${b}.fc1`), `block.${b}.fc2`, "none");
+        m = this.#memories[b]!.push(p, m);
+      }
+      return this.#dense(this.#dense(m, "dnn"), "out", "sigmoid");
+    });
+  }
+}
+
+describe.each(devices)("a trained FSMN on $name", (device) => {
+  const golden = readGolden("fsmn_vad_trained_causal");
+  const wave = golden.f32("input.waveform");
+  const options = { removeDc: true, lowHz: 20, highHz: 8000 };
+  const expected = golden.f32("expected.probabilities");
+
+  test("its features and, from the wave on, its probabilities are those of the published model", async () => {
+    using features = fbank(device.tensor(wave, [wave.length]), options);
+    const [mean, inverseStd] = ["mean", "inv_std"].map((n) => device.tensor(golden.f32(`weight.cmvn.${n}`), [80]));
+    using normalised = cmvn(features, mean!, inverseStd!);
+    expect(relativeError(await normalised.toFloat32Array(), golden.f32("input.features"))).toBeLessThan(1e-5);
+    using y = new Detector(golden, device).push(features);
+    expect(relativeError(await y.toFloat32Array(), expected)).toBeLessThan(1e-4);
+  });
+
+  test("frame by frame, it hears the same", async () => {
+    const stream = new FbankStream(device, options);
+    const detector = new Detector(golden, device);
+    const heard: number[] = [];
+    for (let start = 0; start < wave.length; start += 160) {
+      using features = stream.push(wave.subarray(start, start + 160));
+      using y = detector.push(features);
+      heard.push(...(await y.toFloat32Array()));
+    }
+    using whole = new Detector(golden, device).push(fbank(device.tensor(wave, [wave.length]), options));
+    expect(Float32Array.from(heard)).toEqual(await whole.toFloat32Array());
+    expect(relativeError(heard, expected)).toBeLessThan(1e-4);
+  });
+});
