@@ -14,7 +14,9 @@ function touch(path) {
 export function installDependencies() {
   if (upToDate("node_modules/.caracal-installed", "package-lock.json")) return;
   // onnxruntime-node is only measured against; its binary is in the package, its install script wants a download.
-  run("installed dependencies", "npm", ["ci", "--no-audit", "--no-fund"], { ONNXRUNTIME_NODE_INSTALL: "skip" });
+  // Not `npm ci`: that refuses a lock file made where some optional platform packages could not be had.
+  const args = ["install", "--no-save", "--no-audit", "--no-fund"];
+  run("installed dependencies", "npm", args, { ONNXRUNTIME_NODE_INSTALL: "skip" });
   touch("node_modules/.caracal-installed");
 }
 
