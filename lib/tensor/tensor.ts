@@ -5,6 +5,9 @@ import { type DType, dtypeBytes, type RawArray } from "./dtype.js";
 
 export type Shape = readonly number[];
 
+/** A shape without its leading dimension. */
+export type Row<S extends Shape> = S extends readonly [number, ...infer R extends number[]] ? R : number[];
+
 /** What tensors and packed weights share: native memory on a device, with a dtype and a shape in the type. */
 export abstract class NativeArray<D extends DType = DType, S extends Shape = Shape> implements Disposable {
   readonly dtype: D;
@@ -98,7 +101,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    * Rows `[start, end)` of the leading dimension, without a copy.
    * @throws `SHAPE_MISMATCH` when the rows are not there.
    */
-  slice(start: number, end: number = this.shape[0] ?? 0): Tensor<D, Shape> {
+  slice(start: number, end: number = this.shape[0] ?? 0): Tensor<D, readonly [number, ...Row<S>]> {
     const rows = this.shape[0];
     if (rows === undefined || !(start >= 0 && start <= end && end <= rows))
       throw new CaracalError("SHAPE_MISMATCH", `slice: rows [${start}, ${end}) of [${this.shape.join(", ")}]`);

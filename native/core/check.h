@@ -42,7 +42,10 @@ struct Checker {
   void dtype(const std::optional<Tensor>& t, const char* arg, std::initializer_list<DType> allowed) const {
     if (t) dtype(*t, arg, allowed);
   }
-  void activations(const Tensor& t, const char* arg) const { dtype(t, arg, {DType::f32, DType::bf16}); }
+  void activations(const Tensor& t, const char* arg) const {
+    dtype(t, arg, {DType::f32, DType::bf16});
+    rows(t, arg);
+  }
   void rows(const Tensor& t, const char* arg) const {
     if (t.layout != Layout::rows) bad(code::kInvalidArgument, arg, "must be a plain tensor, got a packed weight");
   }

@@ -21,6 +21,28 @@ void by_activation_type(DType dtype, Fn&& fn) {
     fn(Type<float>{});
 }
 
+// The first `count` <= 16 elements at p; the other lanes are zero.
+template <class T>
+CARACAL_INLINE F32x16 load(const T* p, int count) {
+  return count == 16 ? load16(p) : load_partial(p, count);
+}
+
+template <class T>
+CARACAL_INLINE void store(T* p, F32x16 v, int count) {
+  if (count == 16)
+    store16(p, v);
+  else
+    store_partial(p, v, count);
+}
+
+// fn(first, count) for every group of sixteen columns; count is less than 16 in the last one only.
+template <class Fn>
+CARACAL_INLINE void for_columns(int64_t columns, Fn&& fn) {
+  int64_t i = 0;
+  for (; i + 16 <= columns; i += 16) fn(i, 16);
+  if (i < columns) fn(i, static_cast<int>(columns - i));
+}
+
 // Rows that one work item of a row-wise operation takes: enough that handing it out costs nothing.
 inline int64_t rows_per_item(int64_t columns) {
   const int64_t rows = 16384 / (columns > 0 ? columns : 1);
@@ -34,6 +56,16 @@ void for_rows(Cpu& cpu, int64_t rows, int64_t columns, Fn&& fn) {
   cpu.parallel_for((rows + block - 1) / block, [&](int64_t item, int) {
     const int64_t end = rows < (item + 1) * block ? rows : (item + 1) * block;
     for (int64_t row = item * block; row < end; row++) fn(row);
+  });
+}
+
+// fn(first, count) for blocks of an elementwise operation.
+template <class Fn>
+void for_blocks(Cpu& cpu, int64_t elements, Fn&& fn) {
+  constexpr int64_t block = 16384;
+  cpu.parallel_for((elements + block - 1) / block, [&](int64_t item, int) {
+    const int64_t first = item * block;
+    fn(first, elements - first < block ? elements - first : block);
   });
 }
 

@@ -9,6 +9,16 @@
 #include "ops/audio/fsmn_memory.h"
 #include "ops/audio/snake.h"
 #include "ops/audio/splice.h"
+#include "ops/embedding/cast.h"
+#include "ops/embedding/concat_rows.h"
+#include "ops/embedding/copy_rows.h"
+#include "ops/embedding/gather_rows.h"
+#include "ops/embedding/mask_rows.h"
+#include "ops/embedding/prompt_embedding.h"
+#include "ops/embedding/split_columns.h"
+#include "ops/image/interpolate_tokens.h"
+#include "ops/image/patchify.h"
+#include "ops/image/resize_bicubic.h"
 #include "ops/linear/linear.h"
 #include "ops/linear/pack_weight.h"
 #include "ops/linear/swiglu.h"
@@ -17,25 +27,47 @@
 #include "ops/moe/grouped_gemm.h"
 #include "ops/moe/permutation.h"
 #include "ops/moe/router.h"
+#include "ops/norm/activation.h"
+#include "ops/norm/binary.h"
+#include "ops/norm/layer_norm.h"
 #include "ops/norm/rms_norm.h"
+#include "ops/sampling/argmax.h"
+#include "ops/sampling/repetition_penalty.h"
+#include "ops/sampling/sample.h"
 
 #define CARACAL_OPS(X) \
-  X(Attention)       \
-  X(Cmvn)            \
-  X(CodecEmbedding)  \
-  X(Combine)         \
-  X(Fbank)           \
-  X(FsmnMemory)      \
-  X(GroupedGemm)     \
-  X(GroupedSwiglu)   \
-  X(Linear)          \
-  X(MachinePeaks)    \
-  X(PackWeight)      \
-  X(Permutation)     \
-  X(RmsNorm)         \
-  X(Rope)            \
-  X(Router)          \
-  X(Snake)           \
-  X(Splice)          \
-  X(Swiglu)          \
+  X(Activate) \
+  X(Argmax) \
+  X(Attention) \
+  X(Binary) \
+  X(Cast) \
+  X(Cmvn) \
+  X(CodecEmbedding) \
+  X(Combine) \
+  X(ConcatRows) \
+  X(CopyRows) \
+  X(Fbank) \
+  X(FsmnMemory) \
+  X(GatherRows) \
+  X(GroupedGemm) \
+  X(GroupedSwiglu) \
+  X(InterpolateTokens) \
+  X(LayerNorm) \
+  X(Linear) \
+  X(MachinePeaks) \
+  X(MaskRows) \
+  X(PackWeight) \
+  X(Patchify) \
+  X(Permutation) \
+  X(PromptEmbedding) \
+  X(RepetitionPenalty) \
+  X(ResizeBicubic) \
+  X(RmsNorm) \
+  X(Rope) \
+  X(Router) \
+  X(Sample) \
+  X(Snake) \
+  X(Splice) \
+  X(SplitColumns) \
+  X(Swiglu) \
   X(VitAttention)

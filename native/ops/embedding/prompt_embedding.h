@@ -1,0 +1,59 @@
+#pragma once
+// The input rows of the language model. Each position has a text id and Q codec ids; an id equal to padId is absent.
+//   y[t] = textTable[text] + Σ_k codecTables[k][codec_k]        over the ids present
+//   y[t] = textTable[padId]                                     where none is (zeros for a negative padId)
+//   y[t] = next row of audioRows / visionRows                   where text is audioPadId / imagePadId
+// Sums in f32, rounded once. As published: the sum first, then the audio rows, then the vision rows.
+//   textTable [V, C], codecTables Q x [V_k, C] f32 | bf16, all alike
+//   textIds [T] i32      codecIds [T, Q] i32      audioRows [Na, C], visionRows [Nv, C] f32 | bf16
+//   y  [T, C] of outDtype (default the tables')
+// Found when the operation runs: an id outside its table (INDEX_OUT_OF_RANGE), and rows that are more or fewer than
+// the pads in textIds (SHAPE_MISMATCH).
+#include "core/check.h"
+
+namespace caracal {
+
+struct PromptEmbedding {
+  static constexpr const char* kName = "promptEmbedding";
+  static constexpr int kMaxBooks = 32;
+  Tensor text_table, text_ids, codec_ids;
+  std::vector<Tensor> codec_tables;
+  std::optional<Tensor> audio_rows, vision_rows;
+  std::optional<int64_t> audio_pad_id, image_pad_id;
+  int64_t pad_id = 3;
+  std::optional<DType> out_dtype;
+  static constexpr auto kFields = std::tuple{
+      field("textTable", &PromptEmbedding::text_table),     field("codecTables", &PromptEmbedding::codec_tables),
+      field("textIds", &PromptEmbedding::text_ids),         field("codecIds", &PromptEmbedding::codec_ids),
+      field("audioRows", &PromptEmbedding::audio_rows),     field("visionRows", &PromptEmbedding::vision_rows),
+      field("audioPadId", &PromptEmbedding::audio_pad_id),  field("imagePadId", &PromptEmbedding::image_pad_id),
+      field("padId", &PromptEmbedding::pad_id),             field("outDtype", &PromptEmbedding::out_dtype)};
+
+  Outputs check() const {
+    Checker c{kName};
+    c.rank(text_table, "textTable", 2);
+    c.activations(text_table, "textTable");
+    c.range(static_cast<int64_t>(codec_tables.size()), "number of codecTables", 0, kMaxBooks);
+    const int64_t columns = text_table.shape[1];
+    for (const Tensor& t : codec_tables) {
+      c.shape(t, "codecTables", {-1, columns});
+      c.dtype(t, "codecTables", {text_table.dtype});
+    }
+    c.rank(text_ids, "textIds", 1);
+    c.dtype(text_ids, "textIds", {DType::i32});
+    c.shape(codec_ids, "codecIds", {text_ids.shape[0], static_cast<int64_t>(codec_tables.size())});
+    c.dtype(codec_ids, "codecIds", {DType::i32});
+    c.shape(audio_rows, "audioRows", {-1, columns});
+    c.dtype(audio_rows, "audioRows", {DType::f32, DType::bf16});
+    c.shape(vision_rows, "visionRows", {-1, columns});
+    c.dtype(vision_rows, "visionRows", {DType::f32, DType::bf16});
+    if (audio_rows && !audio_pad_id) c.bad(code::kInvalidArgument, "audioPadId", "must come with audioRows");
+    if (vision_rows && !image_pad_id) c.bad(code::kInvalidArgument, "imagePadId", "must come with visionRows");
+    const DType out = out_dtype.value_or(text_table.dtype);
+    if (out != DType::f32 && out != DType::bf16)
+      c.bad(code::kDtypeMismatch, "outDtype", std::string("must be f32 or bf16, got ") + dtype_name(out));
+    return {{out, {text_ids.shape[0], columns}}};
+  }
+};
+
+}  // namespace caracal

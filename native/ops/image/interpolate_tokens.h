@@ -1,0 +1,30 @@
+#pragma once
+// Bilinear interpolation of a grid of token vectors: half-pixel centres, edges clamped, no antialiasing; f32.
+//   x  [height · width, C] f32 | bf16, raster order      y  [toHeight · toWidth, C] of x's dtype
+#include "core/check.h"
+
+namespace caracal {
+
+struct InterpolateTokens {
+  static constexpr const char* kName = "interpolateTokens";
+  Tensor x;
+  int64_t height = 0, width = 0, to_height = 0, to_width = 0;
+  static constexpr auto kFields =
+      std::tuple{field("x", &InterpolateTokens::x), field("height", &InterpolateTokens::height),
+                 field("width", &InterpolateTokens::width), field("toHeight", &InterpolateTokens::to_height),
+                 field("toWidth", &InterpolateTokens::to_width)};
+
+  Outputs check() const {
+    constexpr int64_t most = 1 << 20;
+    Checker c{kName};
+    c.range(height, "from[0]", 1, most);
+    c.range(width, "from[1]", 1, most);
+    c.range(to_height, "to[0]", 1, most);
+    c.range(to_width, "to[1]", 1, most);
+    c.shape(x, "x", {height * width, -1});
+    c.activations(x, "x");
+    return {{x.dtype, {to_height * to_width, x.shape[1]}}};
+  }
+};
+
+}  // namespace caracal

@@ -1,0 +1,44 @@
+#pragma once
+// Cuts frames into normalised patch rows for a vision transformer.
+//   frames  [H, W, 3] u8, which stands for `temporal` equal frames, or [temporal, H, W, 3] u8
+//   y       [H/patch · W/patch, 3 · temporal · patch²] f32, a row ordered (channel, time, row, column),
+//           value (v / 255 - mean[channel]) / std[channel]
+// Patches come in raster order of mergeSize x mergeSize blocks, raster order inside each block.
+#include "core/check.h"
+
+namespace caracal {
+
+struct Patchify {
+  static constexpr const char* kName = "patchify";
+  Tensor frames;
+  int64_t patch = 14, temporal = 2, merge_size = 1;
+  std::vector<double> mean, std;
+  static constexpr auto kFields =
+      std::tuple{field("frames", &Patchify::frames),        field("patch", &Patchify::patch),
+                 field("temporal", &Patchify::temporal),    field("mergeSize", &Patchify::merge_size),
+                 field("mean", &Patchify::mean),            field("std", &Patchify::std)};
+
+  int64_t height() const { return frames.shape[-3]; }
+  int64_t width() const { return frames.shape[-2]; }
+
+  Outputs check() const {
+    Checker c{kName};
+    c.range(patch, "patch", 1, 1024);
+    c.range(temporal, "temporal", 1, 1024);
+    c.range(merge_size, "mergeSize", 1, 1024);
+    c.dtype(frames, "frames", {DType::u8});
+    if (frames.shape.rank() == 4)
+      c.shape(frames, "frames", {temporal, -1, -1, 3});
+    else
+      c.shape(frames, "frames", {-1, -1, 3});
+    const int64_t unit = patch * merge_size;
+    if (height() % unit != 0 || width() % unit != 0)
+      c.bad(code::kShapeMismatch, "frames", "must have sides divisible by patch · mergeSize = " + std::to_string(unit) +
+                                                ", got " + frames.shape.str());
+    if (mean.size() != 3 || std.size() != 3) c.bad(code::kInvalidArgument, "mean and std", "must have 3 values each");
+    for (double s : std) c.positive(s, "std");
+    return {{DType::f32, {height() / patch * (width() / patch), 3 * temporal * patch * patch}}};
+  }
+};
+
+}  // namespace caracal

@@ -1,0 +1,29 @@
+#pragma once
+// Philox4x32-10, a counter-based random generator: the numbers are a function of key and counter alone, so a draw can
+// be repeated, and made in any order. (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.)
+#include <array>
+#include <cstdint>
+
+#include "core/dtype.h"
+
+namespace caracal {
+
+CARACAL_INLINE std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+  for (int round = 0; round < 10; round++) {
+    const uint64_t a = uint64_t{0xd2511f53u} * counter[0];
+    const uint64_t b = uint64_t{0xcd9e8d57u} * counter[2];
+    counter = {static_cast<uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<uint32_t>(b),
+               static_cast<uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<uint32_t>(a)};
+    key = {key[0] + 0x9e3779b9u, key[1] + 0xbb67ae85u};
+  }
+  return counter;
+}
+
+// Uniform in [0, 1), 53 bits; `stream` tells apart the draws that share seed and step.
+CARACAL_INLINE double uniform(uint64_t seed, uint64_t step, uint32_t stream) {
+  const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
+  const auto bits = philox({low(step), low(step >> 32), stream, 0}, {low(seed), low(seed >> 32)});
+  return static_cast<double>((uint64_t{bits[0]} << 32 | bits[1]) >> 11) * 0x1p-53;
+}
+
+}  // namespace caracal

@@ -1,0 +1,28 @@
+#pragma once
+// Makes ids that came up before less likely. With c the number of times an id stands in its row of the history,
+//   y = logits / penaltyᶜ where logits >= 0, logits · penaltyᶜ where logits < 0.
+//   logits  [B, V] f32 | bf16      history  [B, W] i32, negative where empty      y  [B, V] of logits' dtype
+// An id of V or more is found when the operation runs (INDEX_OUT_OF_RANGE).
+#include "ops/sampling/allowed.h"
+
+namespace caracal {
+
+struct RepetitionPenalty {
+  static constexpr const char* kName = "repetitionPenalty";
+  Tensor logits, history;
+  double penalty = 1;
+  static constexpr auto kFields =
+      std::tuple{field("logits", &RepetitionPenalty::logits), field("history", &RepetitionPenalty::history),
+                 field("penalty", &RepetitionPenalty::penalty)};
+
+  Outputs check() const {
+    Checker c{kName};
+    check_logits(c, logits);
+    c.shape(history, "history", {logits.shape[0], -1});
+    c.dtype(history, "history", {DType::i32});
+    c.positive(penalty, "penalty");
+    return {{logits.dtype, logits.shape}};
+  }
+};
+
+}  // namespace caracal

@@ -1,0 +1,52 @@
+#pragma once
+// Draws one id per row: p = softmax(logits / temperature) over the allowed ids, cut to the topK largest, then to the
+// fewest largest that hold topP of what is left; the draw is a function of seed, step and row alone.
+//   logits  [B, V] f32 | bf16      ids  [B] i32
+// temperature, topK, topP, seed and step hold one value for all rows or one per row. With one seed, row r draws from
+// its r-th stream; with one per row, a row draws as if it were alone.
+// temperature 0: the largest logit, as argmax. topK 0 or topP 1: no cut. Equal logits at a cut: lowest ids first.
+// NaN counts as -infinity, which is never drawn; where nothing else is there, the first allowed id is the answer.
+// +infinity outweighs everything finite; several share the probability equally.
+#include <cmath>
+
+#include "ops/sampling/allowed.h"
+
+namespace caracal {
+
+struct Sample {
+  static constexpr const char* kName = "sample";
+  Tensor logits;
+  std::vector<double> temperature{1}, top_p{1};
+  std::vector<int64_t> top_k{0}, seed{0}, step{0}, allowed;
+  static constexpr auto kFields =
+      std::tuple{field("logits", &Sample::logits), field("temperature", &Sample::temperature),
+                 field("topK", &Sample::top_k),    field("topP", &Sample::top_p),
+                 field("seed", &Sample::seed),     field("step", &Sample::step),
+                 field("allowed", &Sample::allowed)};
+
+  template <class T>
+  static T at(const std::vector<T>& values, int64_t row) {
+    return values[values.size() == 1 ? 0 : static_cast<size_t>(row)];
+  }
+
+  Outputs check() const {
+    Checker c{kName};
+    check_logits(c, logits);
+    check_allowed(c, allowed, logits.shape[1]);
+    auto each = [&](const auto& values, const char* name, const char* want, auto valid) {
+      if (values.size() != 1 && static_cast<int64_t>(values.size()) != logits.shape[0])
+        c.bad(code::kInvalidArgument, name, "must be one value, or one for each row of " + logits.shape.str() +
+                                                ", got " + std::to_string(values.size()));
+      for (auto v : values)
+        if (!valid(v)) c.bad(code::kInvalidArgument, name, std::string("must be ") + want + ", got " + std::to_string(v));
+    };
+    each(temperature, "temperature", "finite and at least 0", [](double v) { return v >= 0 && std::isfinite(v); });
+    each(top_p, "topP", "above 0 and at most 1", [](double v) { return v > 0 && v <= 1; });
+    each(top_k, "topK", "at least 0", [](int64_t v) { return v >= 0; });
+    each(seed, "seed", "at least 0", [](int64_t v) { return v >= 0; });
+    each(step, "step", "at least 0", [](int64_t v) { return v >= 0; });
+    return {{DType::i32, {logits.shape[0]}}};
+  }
+};
+
+}  // namespace caracal
