@@ -136,7 +136,7 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
     moe_topk: f.integer("moe_topk"),
     routed_scaling_factor: f.number("routed_scaling_factor"),
     norm_topk_prob: f.boolean("norm_topk_prob", false),
-    rms_norm_eps: f.number("rms_norm_eps", { default: 1e-5, min: 0, max: 1 }),
+    rms_norm_eps: f.number("rms_norm_eps", { default: 1e-5, min: 1e-12, max: 1 }),
     rope_theta: f.number("rope_theta", { default: 1e7, min: 1 }),
     max_position_embeddings: f.integer("max_position_embeddings", { default: 131072 }),
     bos_token_id: f.integer("bos_token_id", { default: 1, min: 0 }),
@@ -188,7 +188,7 @@ export function parseVisionConfig(source: unknown, file: string): VisionConfig {
     qkv_bias: f.boolean("qkv_bias", false),
     qk_normalization: f.boolean("qk_normalization", true),
     rope_theta: f.number("rope_theta", { default: 10000, min: 1 }),
-    layer_norm_eps: f.number("layer_norm_eps", { default: 1e-6, min: 0, max: 1 }),
+    layer_norm_eps: f.number("layer_norm_eps", { default: 1e-6, min: 1e-12, max: 1 }),
     adaptor_dim: f.integer("adaptor_dim", { default: 7168 }),
     image_mean: f.numbers("image_mean", { default: [0.485, 0.456, 0.406] }),
     image_std: f.numbers("image_std", { default: [0.229, 0.224, 0.225], min: 1e-6 }),
@@ -301,12 +301,13 @@ export function parseCodecConfig(source: unknown, file: string): CodecConfig {
   return config;
 }
 
-const maxConfigBytes = 4 << 20;
+/** YAML is parsed in quadratic time, and the published file has 300 bytes. */
+const maxBytes = { json: 4 << 20, yaml: 32 << 10 };
 
 /** Reads a `.json`, `.yaml` or `.yml` file. Throws `CHECKPOINT_INVALID` when it does not parse. */
 export async function readConfig(file: string): Promise<unknown> {
-  const text = await readText(file, maxConfigBytes);
-  if (file.endsWith(".json")) return parseJson(text, file);
+  if (file.endsWith(".json")) return parseJson(await readText(file, maxBytes.json), file);
+  const text = await readText(file, maxBytes.yaml);
   try {
     return parseYaml(text, { logLevel: "error" });
   } catch (error) {

@@ -4,7 +4,7 @@ import { tensorProblems } from "./check.js";
 import * as configs from "./config.js";
 import type { TensorEntry } from "./entry.js";
 import { throwProblems } from "./fields.js";
-import { listDirectory } from "./file.js";
+import { BoundedFile, listDirectory } from "./file.js";
 import { type Cmvn, cmvnFromStats, readKaldiMatrix } from "./kaldi.js";
 import * as layouts from "./layout.js";
 import { recoverAudioConfig, recoverSpeechConfig, recoverVisionConfig } from "./recover.js";
@@ -103,7 +103,8 @@ export async function surveyCheckpoint(directory: string, { signal }: OpenOption
   const codec = await surveyCodec(surveyor);
   const speech = await surveySpeech(surveyor, llm, codec);
   const tokenizer = { model: surveyor.path("tokenizer.json"), config: surveyor.path("tokenizer_config.json") };
-  for (const file of Object.values(tokenizer)) await surveyor.attempt(() => configs.readConfig(file));
+  await surveyor.attempt(() => configs.readConfig(tokenizer.config));
+  await surveyor.attempt(() => BoundedFile.use(tokenizer.model, async () => {})); // long: parsed when it is used
   const { parts, problems } = surveyor;
   return { directory, parts, problems, cmvn, tokenizer, configs: { llm, vision, audio, features, speech, codec } };
 }

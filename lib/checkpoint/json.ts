@@ -1,8 +1,11 @@
 import { invalid, quote } from "./file.js";
 
+const maxDepth = 64;
+
 /**
- * `JSON.parse` that also refuses duplicate keys, of which `JSON.parse` silently keeps the last: two readers of one
- * file could then disagree about where a tensor lies. Throws `CHECKPOINT_INVALID` that names `file`.
+ * `JSON.parse` for files that may be hostile. It also refuses duplicate keys, of which `JSON.parse` silently keeps
+ * the last (two readers of one file could then disagree about where a tensor lies), and deep nesting, which would
+ * overflow the stack of whoever prints it. Throws `CHECKPOINT_INVALID` that names `file`.
  */
 export function parseJson(text: string, file: string): unknown {
   let value: unknown;
@@ -11,8 +14,8 @@ export function parseJson(text: string, file: string): unknown {
   } catch (error) {
     throw invalid(file, `not JSON: ${quote((error as Error).message)}`, error);
   }
-  const duplicate = findDuplicateKey(text);
-  if (duplicate !== undefined) throw invalid(file, `the key ${quote(duplicate)} is given twice`);
+  const fault = findFault(text);
+  if (fault !== undefined) throw invalid(file, fault);
   return value;
 }
 
@@ -20,19 +23,21 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The first key that occurs twice in one object of `text`, which must be valid JSON. */
-function findDuplicateKey(text: string): string | undefined {
-  const open: Set<string>[] = [];
+/** What is wrong with `text`, which must be valid JSON. */
+function findFault(text: string): string | undefined {
+  const open: Set<string>[] = []; // the keys of each object, and an empty set for each list, around position i
   for (let i = 0; i < text.length; i++) {
     const char = text[i];
-    if (char === "{") open.push(new Set());
-    else if (char === "}") open.pop();
-    else if (char === '"') {
+    if (char === "{" || char === "[") {
+      if (open.push(new Set()) > maxDepth) return `nested deeper than ${maxDepth} levels`;
+    } else if (char === "}" || char === "]") {
+      open.pop();
+    } else if (char === '"') {
       const end = endOfString(text, i);
       if (isKey(text, end)) {
         const key = JSON.parse(text.slice(i, end)) as string;
         const keys = open.at(-1)!;
-        if (keys.has(key)) return key;
+        if (keys.has(key)) return `the key ${quote(key)} is given twice`;
         keys.add(key);
       }
       i = end - 1;

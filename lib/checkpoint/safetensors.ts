@@ -16,9 +16,9 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The reference implementation's limit on the JSON header. */
-const maxHeaderBytes = 100_000_000;
-const maxIndexBytes = 64 << 20;
+/** Parsed JSON takes many times its text's memory. The full model's header in one file would have 7 MB. */
+const maxHeaderBytes = 32 << 20;
+const maxIndexBytes = 32 << 20;
 
 const dtypes = new Map<unknown, EntryDType>([
   ["F64", "f64"],

@@ -101,6 +101,8 @@ describe("files", () => {
         .join("\n")}`,
       /not YAML: .*alias/,
     ],
+    ["long.yaml", "- \n".repeat(20_000), /has 60000 bytes; expected a small text file/],
+    ["deep.yaml", "[".repeat(30_000), /not YAML/],
     ["twice.json", '{"a": 1, "a": 2}', /the key "a" is given twice/],
     ["bad.json", "{'a': 1}", /not JSON/],
   ])("%s is refused", (name, text, message) => expectInvalid(readConfig(writeIn(folder, name, text)), message));

@@ -79,7 +79,8 @@ describe("openCheckpoint", () => {
       copyFileSync(join(directory, "audio/audio_projector.pt"), join(directory, "vision/vision_projector.pt"));
       writeFileSync(join(directory, "audio/global_cmvn"), "[ 1 1\n 2 0 ]");
       rmSync(join(directory, "audio/audio_output_layers.pt"));
-      writeFileSync(join(directory, "tokenizer.json"), "no");
+      writeFileSync(join(directory, "tokenizer_config.json"), "no");
+      rmSync(join(directory, "tokenizer.json"));
     });
     return expectInvalid(
       broken,
@@ -92,7 +93,8 @@ describe("openCheckpoint", () => {
       /audio\/preprocessor_config\.json: gives 1120 features a step, the encoder takes 1200/,
       /audio\/global_cmvn: normalises 1 features, frames have 80/,
       /audio\/audio_output_layers\.pt: no such file/,
-      /tokenizer\.json: not JSON/,
+      /tokenizer_config\.json: not JSON/,
+      /tokenizer\.json: no such file/,
     );
   });
 

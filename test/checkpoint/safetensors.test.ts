@@ -69,6 +69,7 @@ describe("one file", () => {
     ["duplicate keys", '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{}}', 1, /the key "a" is given twice/],
     ["duplicate keys, one escaped", '{"\\u0061" : {}, "a":{}}', 0, /the key "a" is given twice/],
     ["duplicate keys inside an entry", '{"a":{"dtype":"U8","dtype":"F32"}}', 0, /the key "dtype" is given twice/],
+    ["deep nesting", `{"a":{"dtype":${"[".repeat(1e5)}${"]".repeat(1e5)}}}`, 0, /nested deeper than 64 levels/],
     ["a prototype", '{"__proto__":{"dtype":"U8"}}', 0, /tensor "__proto__": shape/],
   ])("refuses %s", async (_, header, dataBytes, message) => {
     await expectInvalid(open(safetensors(header, Buffer.alloc(dataBytes))), message, /t\.safetensors/);
