@@ -8,7 +8,7 @@ import {
   type TensorTotals,
 } from "../checkpoint/inspect.js";
 
-/** `caracal inspect PATH [--json]`: what a model directory or a file of tensors holds; exits 1 if something is wrong. */
+/** `caracal inspect PATH [--json]`: what a model directory or a file of tensors holds; exits 1 if it is faulty. */
 export function inspectCommand(): Command {
   return new Command("inspect")
     .description("show what a model directory, .safetensors, .index.json or .pt file holds")

@@ -112,7 +112,7 @@ describe("openCheckpoint", () => {
     [
       "a vocabulary of another size",
       editJson("config.json", (c) => ({ ...c, vocab_size: 1000 })),
-      /misshapen: "lm_head\.weight" \[1024,64\], expected \[1000,64\]|"model\.embed_tokens\.weight" \[1024,64\], expected \[1000,64\]/,
+      /misshapen: .*"lm_head\.weight" \[1024,64\], expected \[1000,64\]/,
     ],
     [
       "more codes than the LLM has ids",

@@ -76,8 +76,8 @@ async function checkSpace(directory: string, needed: number): Promise<void> {
   const free = bavail * bsize;
   if (free >= needed * 1.01 + (1 << 20)) return;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-  const message = `${directory}: needs ${gigabytes(needed)}, the disk has ${gigabytes(free)} free; take a smaller preset`;
-  throw new CaracalError("IO_ERROR", message, { needed, free });
+  const found = `needs ${gigabytes(needed)}, the disk has ${gigabytes(free)} free`;
+  throw new CaracalError("IO_ERROR", `${directory}: ${found}; take a smaller preset`, { needed, free });
 }
 
 interface Contents {
