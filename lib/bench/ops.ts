@@ -1,6 +1,7 @@
 import { type MachinePeaks, machinePeaks } from "../ops/machine.js";
 import { type Device, disposeAll } from "../tensor/device.js";
 import type { OpCase } from "./case.js";
+import { audioCases } from "./cases/audio.js";
 import { linearCases } from "./cases/linear.js";
 import { moeCases } from "./cases/moe.js";
 import type { Peer } from "./peers.js";
@@ -22,7 +23,7 @@ export interface OpResult {
 }
 
 /** Every operation that has a benchmark, at the model's sizes and at a small one. */
-export const opCases = (): OpCase[] => [...linearCases(), ...moeCases()];
+export const opCases = (): OpCase[] => [...linearCases(), ...moeCases(), ...audioCases()];
 
 /**
  * Measures the cases whose `op size` matches `filter`. The machine's peaks are taken before each operation's cases,

@@ -1,5 +1,6 @@
 import type { Shape, Tensor } from "../tensor/tensor.js";
-import { type Activations, call } from "./call.js";
+import { type Activations, call, callPacked, type Weight } from "./call.js";
+import type { Activation } from "./linear.js";
 
 export interface FbankOptions {
   /** Hz; default 16000. */
@@ -158,4 +159,144 @@ export interface CodecEmbeddingArguments<D extends Activations> {
  */
 export function codecEmbedding<D extends Activations>(args: CodecEmbeddingArguments<D>): Tensor<D> {
   return call("codecEmbedding", { ...args })[0] as Tensor<D>;
+}
+
+/** A convolution weight, plain or rearranged by `packConv1d` or `packConvTranspose1d`. */
+export type ConvWeight<D extends Activations = Activations> = Weight<D, readonly [number, number, number]>;
+
+/** Zero rows before and after the sequence; `"causal"` puts all `(k-1)·dilation` before it, `"symmetric"` half. */
+export type ConvPadding = "causal" | "symmetric" | readonly [left: number, right: number];
+
+export interface Conv1dGeometry {
+  /** Rows from one tap to the next; default 1. */
+  readonly dilation?: number;
+  /** Groups of channels that are convolved apart; default 1. With Cin = Cout = groups the convolution is depthwise. */
+  readonly groups?: number;
+  /** Rows of x from one output row to the next; default 1. */
+  readonly stride?: number;
+  /** Default `"causal"`. */
+  readonly padding?: ConvPadding;
+  /** `[Cout]` */
+  readonly bias?: Tensor<Activations> | undefined;
+  readonly activation?: Activation;
+}
+
+export interface Conv1dOptions<D extends Activations = Activations> extends Conv1dGeometry {
+  /** `[T', Cout]`, added last. */
+  readonly residual?: Tensor<D> | undefined;
+  /**
+   * Streaming: the last `(k-1)·dilation` rows of x, `[…, Cin]` of x's dtype, zeros at the start, moved on in place. It
+   * stands in place of the left padding; a right padding ends the stream. `Conv1dStream` also looks ahead and strides.
+   */
+  readonly state?: Tensor<D> | undefined;
+}
+
+/**
+ * Rearranges a convolution weight for the backend's matrix kernels; do it once, at load. `conv1d` gives the same bits
+ * with the plain weight, only slower.
+ *
+ * @param w `[Cout, Cin/groups, k]`, f32 or bf16; not depthwise, which `conv1d` takes plain
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`
+ */
+export function packConv1d<D extends Activations>(w: Tensor<D>, options: { groups?: number } = {}): ConvWeight<D> {
+  return callPacked("packConv1d", { w, groups: options.groups }) as ConvWeight<D>;
+}
+
+/** @internal Zero rows on either side of a convolution whose taps span `span` rows beyond the first. */
+export function paddingRows(padding: ConvPadding, span: number): readonly [left: number, right: number] {
+  if (padding === "causal") return [span, 0];
+  if (padding === "symmetric") return [Math.floor(span / 2), Math.ceil(span / 2)];
+  return padding;
+}
+
+/**
+ * Convolution over time,
+ * `y[t, o] = residual[t, o] + act(bias[o] + Σ_j Σ_c w[o, c, j] · x[t·stride + j·dilation - left, c])`; x is zero beyond
+ * its ends. Sums in f32 in one order: streaming gives the bits of the whole.
+ *
+ * @param x `[T, Cin]` f32 or bf16
+ * @param w `[Cout, Cin/groups, k]` f32 or bf16, plain or from `packConv1d` with the same groups
+ * @returns `[T', Cout]` of x's dtype, `T' = floor((T + left + right - (k-1)·dilation - 1) / stride) + 1`, or 0
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DEVICE_MISMATCH`, `DISPOSED`
+ */
+export function conv1d<D extends Activations>(x: Tensor<D>, w: ConvWeight, options: Conv1dOptions<D> = {}): Tensor<D> {
+  const { padding = "causal", ...rest } = options;
+  const span = ((w.shape[2] ?? 1) - 1) * (options.dilation ?? 1);
+  const [left, padRight] = paddingRows(padding, span);
+  return call("conv1d", { x, w, ...rest, padLeft: options.state ? 0 : left, padRight })[0] as Tensor<D>;
+}
+
+export interface ConvTranspose1dGeometry {
+  /** Output rows from one input row to the next. */
+  readonly stride: number;
+  /** Rows cut off at both ends; default 0. */
+  readonly padding?: number;
+  /** Rows appended at the end, fewer than the stride; default 0. */
+  readonly outputPadding?: number;
+  /** `[Cout]` */
+  readonly bias?: Tensor<Activations> | undefined;
+}
+
+export interface ConvTranspose1dOptions extends ConvTranspose1dGeometry {
+  /**
+   * Streaming: f32 `[max(k - stride, 0), Cout]`, the sums that later rows still add to; zeros at the start, moved on in
+   * place. A call then gives `T·stride` rows, of which the first `padding` of the stream do not belong to the result.
+   * `ConvTranspose1dStream` takes care of that.
+   */
+  readonly state?: Tensor<"f32"> | undefined;
+  /** Ends a stream: the remaining `k - stride - padding + outputPadding` rows come out too. */
+  readonly last?: boolean;
+}
+
+/**
+ * `packConv1d` for `convTranspose1d`.
+ *
+ * @param w `[Cin, Cout, k]`, f32 or bf16
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`
+ */
+export function packConvTranspose1d<D extends Activations>(w: Tensor<D>): ConvWeight<D> {
+  return callPacked("packConvTranspose1d", { w }) as ConvWeight<D>;
+}
+
+/**
+ * Transposed convolution over time (PyTorch's `ConvTranspose1d`): row t of x adds `Σ_c w[c, o, j] · x[t, c]` to the
+ * output rows `t·stride + j - padding`; then the bias is added. Sums in f32 in one order: streaming gives the bits of
+ * the whole.
+ *
+ * @param x `[T, Cin]` f32 or bf16
+ * @param w `[Cin, Cout, k]` f32 or bf16, plain or from `packConvTranspose1d`
+ * @returns `[T', Cout]` of x's dtype, `T' = (T-1)·stride + k - 2·padding + outputPadding`, or 0
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DEVICE_MISMATCH`, `DISPOSED`
+ */
+export function convTranspose1d<D extends Activations>(
+  x: Tensor<D>,
+  w: ConvWeight,
+  options: ConvTranspose1dOptions,
+): Tensor<D> {
+  return call("convTranspose1d", { x, w, ...options })[0] as Tensor<D>;
+}
+
+export interface LstmParameters {
+  /** `[4H, I]` and `[4H, H]`, f32 or bf16, plain or from `packWeight` (wHh then needs H to be a multiple of 16). */
+  readonly wIh: Weight<Activations>;
+  readonly wHh: Weight<Activations>;
+  /** `[4H]` */
+  readonly bIh?: Tensor<Activations> | undefined;
+  readonly bHh?: Tensor<Activations> | undefined;
+  /** `[H]` f32: the state, zeros at the start, moved on in place. */
+  readonly h: Tensor<"f32">;
+  readonly c: Tensor<"f32">;
+}
+
+/**
+ * One layer of long short-term memory: `[i f g o] = x·wIhᵀ + bIh + bHh + h·wHhᵀ`, `c = σ(f)·c + σ(i)·tanh(g)`,
+ * `y = h = σ(o)·tanh(c)` (gates in PyTorch's order). Gates and state are f32. A sequence may be cut anywhere: h and c
+ * carry it on, with the bits of the whole.
+ *
+ * @param x `[T, I]` f32 or bf16
+ * @returns `[T, H]` of x's dtype
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DEVICE_MISMATCH`, `DISPOSED`
+ */
+export function lstm<D extends Activations>(x: Tensor<D>, parameters: LstmParameters): Tensor<D> {
+  return call("lstm", { x, ...parameters })[0] as Tensor<D>;
 }

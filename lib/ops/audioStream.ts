@@ -1,6 +1,18 @@
+import { CaracalError } from "../errors.js";
 import type { Device } from "../tensor/device.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { type FbankOptions, type FsmnOrders, fbank, fsmnMemory, type SpliceOptions } from "./audio.js";
+import {
+  type Conv1dGeometry,
+  type ConvTranspose1dGeometry,
+  type ConvWeight,
+  convTranspose1d,
+  type FbankOptions,
+  type FsmnOrders,
+  fbank,
+  fsmnMemory,
+  paddingRows,
+  type SpliceOptions,
+} from "./audio.js";
 import { type Activations, call } from "./call.js";
 
 /** Whether these are the last rows of a stream. */
@@ -136,6 +148,99 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
   dispose(): void {
     this.#state.dispose();
     this.#pending?.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * `conv1d` of rows that arrive in pieces, with any padding and stride; all rows together are those of the whole, bit
+ * for bit. With right padding the output lags behind until the end.
+ */
+export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
+  readonly #weight: ConvWeight;
+  readonly #options: Omit<Conv1dGeometry, "padding">;
+  readonly #state: Tensor<D>;
+  readonly #padRight: number;
+  #position: number; // row of the stream that the next output row's last tap reads
+  #rows = 0;
+
+  /**
+   * @param weight as for `conv1d`; neither it nor the bias is disposed with the stream
+   * @throws `INVALID_ARGUMENT` when the left padding is longer than the reach of the taps, `(k-1)·dilation`
+   */
+  constructor(weight: ConvWeight, options: Conv1dGeometry & { dtype?: D } = {}) {
+    const { padding = "causal", dtype = "f32" as D, ...rest } = options;
+    const [, channels, taps] = weight.shape;
+    const span = (taps - 1) * (rest.dilation ?? 1);
+    const [left, right] = paddingRows(padding, span);
+    if (left > span)
+      throw new CaracalError("INVALID_ARGUMENT", `Conv1dStream: left padding must be at most ${span}, got ${left}`);
+    this.#weight = weight;
+    this.#options = rest;
+    this.#state = weight.device.zeros([span, channels * (rest.groups ?? 1)], dtype);
+    this.#padRight = right;
+    this.#position = span - left;
+  }
+
+  /**
+   * @param x `[T, Cin]`, T may be 0
+   * @returns the rows whose inputs are known; with `last` all that are left
+   */
+  push(x: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
+    const y = call("conv1d", {
+      ...this.#options,
+      x,
+      w: this.#weight,
+      state: this.#state,
+      first: this.#position - this.#rows,
+      padRight: last ? this.#padRight : 0,
+    })[0] as Tensor<D>;
+    this.#position += y.shape[0]! * (this.#options.stride ?? 1);
+    this.#rows += x.shape[0]!;
+    return y;
+  }
+
+  dispose(): void {
+    this.#state.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** `convTranspose1d` of rows that arrive in pieces; all rows together are those of the whole, bit for bit. */
+export class ConvTranspose1dStream implements Disposable {
+  readonly #weight: ConvWeight;
+  readonly #options: ConvTranspose1dGeometry;
+  readonly #state: Tensor<"f32">;
+  #skip: number;
+
+  /** @param weight as for `convTranspose1d`; neither it nor the bias is disposed with the stream */
+  constructor(weight: ConvWeight, options: ConvTranspose1dGeometry) {
+    const [, outputs, taps] = weight.shape;
+    this.#weight = weight;
+    this.#options = options;
+    this.#state = weight.device.zeros([Math.max(0, taps - options.stride), outputs]);
+    this.#skip = options.padding ?? 0;
+  }
+
+  /**
+   * @param x `[T, Cin]`, T may be 0
+   * @returns the rows that no later row of x adds to; with `last` all that are left
+   */
+  push<D extends Activations>(x: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
+    const y = convTranspose1d(x, this.#weight, { ...this.#options, state: this.#state, last });
+    const skip = Math.min(this.#skip, y.shape[0]!);
+    this.#skip -= skip;
+    return dropRows(y, skip);
+  }
+
+  dispose(): void {
+    this.#state.dispose();
   }
 
   [Symbol.dispose](): void {

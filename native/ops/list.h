@@ -5,8 +5,13 @@
 #include "ops/attention/vit_attention.h"
 #include "ops/audio/cmvn.h"
 #include "ops/audio/codec_embedding.h"
+#include "ops/audio/conv1d.h"
+#include "ops/audio/conv_transpose1d.h"
 #include "ops/audio/fbank.h"
 #include "ops/audio/fsmn_memory.h"
+#include "ops/audio/lstm.h"
+#include "ops/audio/pack_conv1d.h"
+#include "ops/audio/pack_conv_transpose1d.h"
 #include "ops/audio/snake.h"
 #include "ops/audio/splice.h"
 #include "ops/embedding/cast.h"
@@ -36,38 +41,43 @@
 #include "ops/sampling/sample.h"
 
 #define CARACAL_OPS(X) \
-  X(Activate) \
-  X(Argmax) \
-  X(Attention) \
-  X(Binary) \
-  X(Cast) \
-  X(Cmvn) \
-  X(CodecEmbedding) \
-  X(Combine) \
-  X(ConcatRows) \
-  X(CopyRows) \
-  X(Fbank) \
-  X(FsmnMemory) \
-  X(GatherRows) \
-  X(GroupedGemm) \
-  X(GroupedSwiglu) \
-  X(InterpolateTokens) \
-  X(LayerNorm) \
-  X(Linear) \
-  X(MachinePeaks) \
-  X(MaskRows) \
-  X(PackWeight) \
-  X(Patchify) \
-  X(Permutation) \
-  X(PromptEmbedding) \
-  X(RepetitionPenalty) \
-  X(ResizeBicubic) \
-  X(RmsNorm) \
-  X(Rope) \
-  X(Router) \
-  X(Sample) \
-  X(Snake) \
-  X(Splice) \
-  X(SplitColumns) \
-  X(Swiglu) \
+  X(Activate)             \
+  X(Argmax)               \
+  X(Attention)            \
+  X(Binary)               \
+  X(Cast)                 \
+  X(Cmvn)                 \
+  X(CodecEmbedding)       \
+  X(Combine)              \
+  X(ConcatRows)           \
+  X(Conv1d)               \
+  X(ConvTranspose1d)      \
+  X(CopyRows)             \
+  X(Fbank)                \
+  X(FsmnMemory)           \
+  X(GatherRows)           \
+  X(GroupedGemm)          \
+  X(GroupedSwiglu)        \
+  X(InterpolateTokens)    \
+  X(LayerNorm)            \
+  X(Linear)               \
+  X(Lstm)                 \
+  X(MachinePeaks)         \
+  X(MaskRows)             \
+  X(PackConv1d)           \
+  X(PackConvTranspose1d)  \
+  X(PackWeight)           \
+  X(Patchify)             \
+  X(Permutation)          \
+  X(PromptEmbedding)      \
+  X(RepetitionPenalty)    \
+  X(ResizeBicubic)        \
+  X(RmsNorm)              \
+  X(Rope)                 \
+  X(Router)               \
+  X(Sample)               \
+  X(Snake)                \
+  X(Splice)               \
+  X(SplitColumns)         \
+  X(Swiglu)               \
   X(VitAttention)

@@ -1,0 +1,74 @@
+#include "ops/audio/conv1d.h"
+
+#include "ops/audio/conv_weights.h"
+#include "ops/audio/depthwise.h"
+
+namespace caracal::CARACAL_ISA {
+namespace {
+
+template <class T>
+LinearEpilogue<T> epilogue_of(const Conv1d& op, Tensor& out) {
+  const int64_t n = out.shape[1];
+  return {.out = out.data<T>(),
+          .stride = n,
+          .bias = column_vector(op.bias),
+          .activation = op.activation,
+          .residual = op.residual ? op.residual->data<T>() : nullptr,
+          .residual_stride = n};
+}
+
+// The epilogue of the columns from `column` on.
+template <class T>
+LinearEpilogue<T> shifted(LinearEpilogue<T> e, int64_t column) {
+  e.out += column;
+  if (e.residual) e.residual += column;
+  if (e.bias) e.bias.data = static_cast<const std::byte*>(e.bias.data) + column * int64_t(dtype_bytes(e.bias.dtype));
+  return e;
+}
+
+// One product per group, whose rows are read through the taps (an implicit im2col).
+template <class T>
+void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
+  const int64_t channels = op.w.shape[1], taps = op.w.shape[2], n = op.w.shape[0] / op.groups;
+  const ConvPanels panels(cpu, op.w, packed_conv_bytes(op.w.shape, op.groups, op.w.dtype),
+                          [&](std::byte* to) { pack_conv1d(cpu, op.w, op.groups, to); });
+  const TimeRows<T> x = time_rows<T>(op.x, op.state);
+  const LinearEpilogue<T> epilogue = epilogue_of<T>(op, out);
+  const int64_t origin = op.origin(), stride = op.stride, dilation = op.dilation;
+  run_gemms(cpu, op.groups, [&](int64_t group) {
+    auto rows = segmented_rows<T>(channels, [x, origin, stride, dilation, offset = group * channels](int64_t t, int64_t tap) {
+      const T* row = x.at(origin + t * stride + tap * dilation);
+      return row ? row + offset : nullptr;
+    });
+    return make_gemm(out.shape[0], rows, panels.matrix(op.w.dtype, n, channels * taps, group),
+                     shifted(epilogue, group * n));
+  });
+}
+
+template <class T>
+void run_depthwise(const Conv1d& op, Tensor& out, Cpu& cpu) {
+  Taps taps;
+  taps.stride = op.stride;
+  for (int64_t tap = 0; tap < op.w.shape[2]; tap++) taps.offsets.push_back(op.origin() + tap * op.dilation);
+  const LinearEpilogue<T> epilogue = epilogue_of<T>(op, out);
+  by_activation_type(op.w.dtype, [&](auto w_type) {
+    using W = typename decltype(w_type)::type;
+    depthwise(cpu, time_rows<T>(op.x, op.state), op.w.data<W>(), taps, out.shape[0],
+              [&](int64_t row, int64_t channel, int lanes, F32x16 acc) { epilogue(acc, row, channel, lanes); });
+  });
+}
+
+}  // namespace
+
+void run(const Conv1d& op, std::span<Tensor> out, Cpu& cpu) {
+  by_activation_type(op.x.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    if (op.depthwise() && op.w.layout == Layout::rows)
+      run_depthwise<T>(op, out[0], cpu);
+    else
+      run_dense<T>(op, out[0], cpu);
+  });
+  if (op.state) advance(*op.state, op.x);
+}
+
+}  // namespace caracal::CARACAL_ISA

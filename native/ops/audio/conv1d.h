@@ -1,0 +1,101 @@
+#pragma once
+// y[t, o] = residual[t, o] + act(bias[o] + Σ_tap Σ_c w[o, c, tap] · x[t·stride + tap·dilation - padLeft, c]); x is zero
+// outside the sequence; c runs over the inputs of o's group. Sums in f32: taps in order, channels in order within a tap.
+//   x [T, Cin] f32 | bf16     w [Cout, Cin/groups, k] f32 | bf16, plain or packed by packConv1d
+//   bias [Cout] f32 | bf16    residual, output [T', Cout] of x's dtype
+//   T' = floor((T + padLeft + padRight - (k-1)·dilation - 1) / stride) + 1, or 0
+// Streaming: `state` [(k-1)·dilation, Cin] of x's dtype stands in place of the left padding. The first output row's last
+// tap is row `first` of x (causal and stride 1: always 0), so that a stream may be cut anywhere. padRight zero rows
+// follow x: the end of a stream that looks ahead.
+#include "core/activation.h"
+#include "ops/audio/streaming.h"
+
+namespace caracal {
+
+struct Conv1d {
+  static constexpr const char* kName = "conv1d";
+  Tensor x, w;
+  std::optional<Tensor> bias, residual, state;
+  int64_t dilation = 1, groups = 1, stride = 1, pad_left = 0, pad_right = 0, first = 0;
+  Activation activation = Activation::none;
+  static constexpr auto kFields = std::tuple{
+      field("x", &Conv1d::x),
+      field("w", &Conv1d::w),
+      field("bias", &Conv1d::bias),
+      field("residual", &Conv1d::residual),
+      field("state", &Conv1d::state, Access::inout),
+      field("dilation", &Conv1d::dilation),
+      field("groups", &Conv1d::groups),
+      field("stride", &Conv1d::stride),
+      field("padLeft", &Conv1d::pad_left),
+      field("padRight", &Conv1d::pad_right),
+      field("first", &Conv1d::first),
+      field("activation", &Conv1d::activation)};
+
+  int64_t span() const { return (w.shape[2] - 1) * dilation; }
+  // Row of x that output row t's first tap reads.
+  int64_t origin() const { return state ? first - span() : -pad_left; }
+  int64_t rows_out() const {
+    const int64_t room = x.shape[0] + pad_right + (state ? -first : pad_left - span());
+    return room > 0 ? (room - 1) / stride + 1 : 0;
+  }
+  bool depthwise() const { return groups == x.shape[1] && groups == w.shape[0]; }
+
+  Outputs check() const;
+
+ private:
+  void check_options(const Checker& c) const;
+  void check_weight(const Checker& c) const;
+};
+
+inline size_t packed_conv_bytes(const Shape& w, int64_t groups, DType dtype) {
+  const int64_t n = (w[0] / groups + 15) / 16 * 16;
+  return static_cast<size_t>(groups * n * w[1] * w[2]) * dtype_bytes(dtype);
+}
+
+inline void Conv1d::check_options(const Checker& c) const {
+  constexpr int64_t most = 1 << 20;
+  c.range(dilation, "dilation", 1, most);
+  c.range(groups, "groups", 1, most);
+  c.range(stride, "stride", 1, most);
+  check_weight(c);  // before the padding, which follows from the taps
+  c.range(pad_left, "padLeft", 0, most);
+  c.range(pad_right, "padRight", 0, most);
+  c.range(first, "first", 0, most);
+  if (state && pad_left != 0) c.bad(code::kInvalidArgument, "padLeft", "must be 0: the state stands in its place");
+  if (!state && first != 0) c.bad(code::kInvalidArgument, "first", "must be 0 without a state");
+}
+
+inline void Conv1d::check_weight(const Checker& c) const {
+  c.rank(w, "w", 3);
+  c.activations(w, "w");
+  if (w.shape[2] < 1) c.bad(code::kShapeMismatch, "w", "must have at least one tap, got " + w.shape.str());
+  if (x.shape[1] % groups != 0 || w.shape[0] % groups != 0)
+    c.bad(code::kInvalidArgument, "groups",
+          "must divide both channel counts " + std::to_string(x.shape[1]) + " and " + std::to_string(w.shape[0]) +
+              ", got " + std::to_string(groups));
+  c.shape(w, "w", {-1, x.shape[1] / groups, -1});
+  if (w.layout == Layout::rows) return;
+  if (depthwise() && groups > 1)
+    c.bad(code::kInvalidArgument, "w", "is packed, but a depthwise convolution takes its weight plain");
+  if (w.storage->bytes != packed_conv_bytes(w.shape, groups, w.dtype))
+    c.bad(code::kInvalidArgument, "w", "was not packed by packConv1d with groups " + std::to_string(groups));
+}
+
+inline Outputs Conv1d::check() const {
+  Checker c{kName};
+  c.rank(x, "x", 2);
+  c.activations(x, "x");
+  check_options(c);
+  const Shape shape{rows_out(), w.shape[0]};
+  c.shape(bias, "bias", {w.shape[0]});
+  c.dtype(bias, "bias", {DType::f32, DType::bf16});
+  c.shape(residual, "residual", shape);
+  c.dtype(residual, "residual", {x.dtype});
+  if (state) check_state(c, *state, "state", x.dtype, {span(), x.shape[1]}, {&x, &w});
+  if (state && residual && overlap(*state, *residual))
+    c.bad(code::kInvalidArgument, "state", "is written in place and must not share memory with residual");
+  return {{x.dtype, shape}};
+}
+
+}  // namespace caracal

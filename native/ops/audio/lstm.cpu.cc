@@ -1,0 +1,117 @@
+#include "ops/audio/lstm.h"
+
+#include <algorithm>
+
+#include "cpu/gemm_kernel.h"
+#include "cpu/weights.h"
+
+namespace caracal::CARACAL_ISA {
+namespace {
+
+constexpr int64_t kGroupsPerItem = 4;
+
+// The recurrent weight as four matrices [H, H], one per gate, each a whole number of panels.
+class GatePanels {
+ public:
+  GatePanels(Cpu& cpu, const Tensor& w)
+      : dtype_(w.dtype),
+        hidden_(w.shape[1]),
+        gate_bytes_(panels_bytes(hidden_, hidden_, w.dtype)),
+        made_(cpu, w.layout == Layout::panels ? 0 : 4 * gate_bytes_) {
+    data_ = w.layout == Layout::panels ? w.data<std::byte>() : made_.data();
+    if (w.layout == Layout::panels) return;
+    for (size_t gate = 0; gate < 4; gate++)
+      pack_matrix(cpu, dtype_, w.data<std::byte>() + gate * w.bytes() / 4, hidden_, hidden_,
+                  made_.data() + gate * gate_bytes_);
+  }
+
+  // Adds h·wᵀ of the units [16·group, 16·group + 16) to sums [4 gates][16].
+  void add_product(int64_t group, const float* h, float* sums) const {
+    if (dtype_ == DType::bf16)
+      add_product<bf16>(group, h, sums);
+    else
+      add_product<float>(group, h, sums);
+  }
+
+ private:
+  template <class W>
+  void add_product(int64_t group, const float* h, float* sums) const {
+    Tile<W> tile{.a = h, .a_stride = 0, .w = {}, .scale = {}, .k = hidden_, .c = sums, .c_panel_stride = 16, .resume = true};
+    for (size_t gate = 0; gate < 4; gate++)
+      tile.w[gate] = reinterpret_cast<const W*>(data_ + gate * gate_bytes_) + group * hidden_ * kPanelColumns;
+    constexpr int together = std::min(4, panels_per_pass(1));
+    for (int gate = 0; gate < 4; gate += together) {
+      run_tile(tile, 1, together);
+      tile.c += together * 16;
+      for (int next = 0; next + gate + together < 4; next++) tile.w[next] = tile.w[next + together];
+    }
+  }
+
+  DType dtype_;
+  int64_t hidden_;
+  size_t gate_bytes_;
+  Cpu::Temporary<std::byte> made_;
+  const std::byte* data_;
+};
+
+// x·wIhᵀ + bIh + bHh for every step.
+template <class T>
+void input_half(const Lstm& op, Cpu& cpu, float* gates) {
+  const int64_t n = op.w_ih.shape[0];
+  Cpu::Temporary<float> bias(cpu, static_cast<size_t>(n));
+  std::fill_n(bias.data(), n, 0.f);
+  for (const auto* b : {&op.b_ih, &op.b_hh}) {
+    if (!*b) continue;
+    by_activation_type((*b)->dtype, [&](auto type) {
+      const auto* p = (*b)->template data<typename decltype(type)::type>();
+      for (int64_t i = 0; i < n; i++) bias[i] += to_float(p[i]);
+    });
+  }
+  const WeightPanels w(cpu, op.w_ih);
+  const LinearEpilogue<float> epilogue{.out = gates, .stride = n, .bias = {bias.data(), DType::f32}};
+  run_gemm(cpu, make_gemm(op.x.shape[0], rows_of<T>(op.x), w, epilogue));
+}
+
+template <class T>
+void run_typed(const Lstm& op, Tensor& out, Cpu& cpu) {
+  const int64_t steps = op.x.shape[0], hidden = op.w_hh.shape[1], groups = divide_up(hidden, 16);
+  if (steps == 0) return;
+  Cpu::Temporary<float> gates(cpu, static_cast<size_t>(steps * 4 * hidden));
+  input_half<T>(op, cpu, gates.data());
+  const GatePanels w(cpu, op.w_hh);
+  Cpu::Temporary<float> h_next(cpu, static_cast<size_t>(hidden));
+  float *h = op.h.data<float>(), *c = op.c.data<float>(), *next = h_next.data();
+
+  for (int64_t t = 0; t < steps; t++) {
+    const float* input = gates.data() + t * 4 * hidden;
+    T* y = out.data<T>() + t * hidden;
+    auto group_step = [&](int64_t group) {
+      const int64_t unit = group * 16;
+      const int lanes = static_cast<int>(std::min<int64_t>(16, hidden - unit));
+      alignas(64) float sums[4][16];
+      for (int gate = 0; gate < 4; gate++) store16(sums[gate], load_columns(input + gate * hidden + unit, lanes));
+      w.add_product(group, h, sums[0]);
+      const F32x16 cell = fma(sigmoid(load16(sums[1])), load_columns(c + unit, lanes),
+                              sigmoid(load16(sums[0])) * tanh(load16(sums[2])));
+      const F32x16 value = sigmoid(load16(sums[3])) * tanh(cell);
+      store_columns(c + unit, cell, lanes);
+      store_columns(next + unit, value, lanes);
+      store_columns(y + unit, value, lanes);
+    };
+    // Every other step runs backwards: the weights that the last step left in the caches come first.
+    cpu.parallel_for(divide_up(groups, kGroupsPerItem), [&](int64_t item, int) {
+      for (int64_t i = item * kGroupsPerItem; i < std::min(groups, (item + 1) * kGroupsPerItem); i++)
+        group_step(t % 2 == 0 ? i : groups - 1 - i);
+    });
+    std::swap(h, next);
+  }
+  if (h != op.h.data<float>()) memcpy(op.h.data<float>(), h, static_cast<size_t>(hidden) * sizeof(float));
+}
+
+}  // namespace
+
+void run(const Lstm& op, std::span<Tensor> out, Cpu& cpu) {
+  by_activation_type(op.x.dtype, [&](auto type) { run_typed<typename decltype(type)::type>(op, out[0], cpu); });
+}
+
+}  // namespace caracal::CARACAL_ISA

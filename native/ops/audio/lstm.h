@@ -1,0 +1,44 @@
+#pragma once
+// One layer of long short-term memory over a sequence, gates in the order i, f, g, o:
+//   [i f g o] = x[t]·wIhᵀ + bIh + bHh + h·wHhᵀ;  c = σ(f)·c + σ(i)·tanh(g);  h = σ(o)·tanh(c);  y[t] = h
+//   x [T, I] f32 | bf16     wIh [4H, I], wHh [4H, H] f32 | bf16, plain or packed (a packed wHh: H a multiple of 16)
+//   bIh, bHh [4H] f32 | bf16     h, c [H] f32, moved on in place     output [T, H] of x's dtype
+// All but the output is f32; any division of the sequence into calls gives the same bits.
+#include "ops/audio/streaming.h"
+
+namespace caracal {
+
+struct Lstm {
+  static constexpr const char* kName = "lstm";
+  Tensor x, w_ih, w_hh, h, c;
+  std::optional<Tensor> b_ih, b_hh;
+  static constexpr auto kFields = std::tuple{
+      field("x", &Lstm::x),       field("wIh", &Lstm::w_ih), field("wHh", &Lstm::w_hh),
+      field("bIh", &Lstm::b_ih),  field("bHh", &Lstm::b_hh), field("h", &Lstm::h, Access::inout),
+      field("c", &Lstm::c, Access::inout)};
+
+  Outputs check() const {
+    Checker k{kName};
+    k.rank(x, "x", 2);
+    k.activations(x, "x");
+    k.rank(w_hh, "wHh", 2);
+    const int64_t hidden = w_hh.shape[1];
+    k.shape(w_hh, "wHh", {4 * hidden, hidden});
+    k.activations(w_hh, "wHh");
+    k.shape(w_ih, "wIh", {4 * hidden, x.shape[1]});
+    k.activations(w_ih, "wIh");
+    if (w_hh.layout == Layout::panels && hidden % 16 != 0)
+      k.bad(code::kInvalidArgument, "wHh",
+            "is packed, which needs a hidden size that is a multiple of 16, got " + std::to_string(hidden) +
+                ": pass it plain");
+    k.shape(b_ih, "bIh", {4 * hidden});
+    k.dtype(b_ih, "bIh", {DType::f32, DType::bf16});
+    k.shape(b_hh, "bHh", {4 * hidden});
+    k.dtype(b_hh, "bHh", {DType::f32, DType::bf16});
+    check_state(k, h, "h", DType::f32, {hidden}, {&x, &w_ih, &w_hh, &c});
+    check_state(k, c, "c", DType::f32, {hidden}, {&x, &w_ih, &w_hh});
+    return {{x.dtype, {x.shape[0], hidden}}};
+  }
+};
+
+}  // namespace caracal

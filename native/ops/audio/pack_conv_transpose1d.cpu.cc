@@ -1,0 +1,11 @@
+#include "ops/audio/pack_conv_transpose1d.h"
+
+#include "ops/audio/conv_weights.h"
+
+namespace caracal::CARACAL_ISA {
+
+void run(const PackConvTranspose1d& op, std::span<Tensor> out, Cpu& cpu) {
+  pack_conv_transpose1d(cpu, op.w, out[0].data<std::byte>());
+}
+
+}  // namespace caracal::CARACAL_ISA
