@@ -1,6 +1,9 @@
 #pragma once
 // Every operation, once. From this list come the bindings (node/addon.cc) and the CPU dispatch (cpu/dispatch.cc).
 #include "ops/attention/attention.h"
+#include "ops/attention/mla_cache_write.h"
+#include "ops/attention/mla_decode.h"
+#include "ops/attention/mla_prefill.h"
 #include "ops/attention/rope.h"
 #include "ops/attention/vit_attention.h"
 #include "ops/audio/cmvn.h"
@@ -41,43 +44,46 @@
 #include "ops/sampling/sample.h"
 
 #define CARACAL_OPS(X) \
-  X(Activate)             \
-  X(Argmax)               \
-  X(Attention)            \
-  X(Binary)               \
-  X(Cast)                 \
-  X(Cmvn)                 \
-  X(CodecEmbedding)       \
-  X(Combine)              \
-  X(ConcatRows)           \
-  X(Conv1d)               \
-  X(ConvTranspose1d)      \
-  X(CopyRows)             \
-  X(Fbank)                \
-  X(FsmnMemory)           \
-  X(GatherRows)           \
-  X(GroupedGemm)          \
-  X(GroupedSwiglu)        \
-  X(InterpolateTokens)    \
-  X(LayerNorm)            \
-  X(Linear)               \
-  X(Lstm)                 \
-  X(MachinePeaks)         \
-  X(MaskRows)             \
-  X(PackConv1d)           \
-  X(PackConvTranspose1d)  \
-  X(PackWeight)           \
-  X(Patchify)             \
-  X(Permutation)          \
-  X(PromptEmbedding)      \
-  X(RepetitionPenalty)    \
-  X(ResizeBicubic)        \
-  X(RmsNorm)              \
-  X(Rope)                 \
-  X(Router)               \
-  X(Sample)               \
-  X(Snake)                \
-  X(Splice)               \
-  X(SplitColumns)         \
-  X(Swiglu)               \
+  X(Activate)            \
+  X(Argmax)              \
+  X(Attention)           \
+  X(Binary)              \
+  X(Cast)                \
+  X(Cmvn)                \
+  X(CodecEmbedding)      \
+  X(Combine)             \
+  X(ConcatRows)          \
+  X(Conv1d)              \
+  X(ConvTranspose1d)     \
+  X(CopyRows)            \
+  X(Fbank)               \
+  X(FsmnMemory)          \
+  X(GatherRows)          \
+  X(GroupedGemm)         \
+  X(GroupedSwiglu)       \
+  X(InterpolateTokens)   \
+  X(LayerNorm)           \
+  X(Linear)              \
+  X(Lstm)                \
+  X(MachinePeaks)        \
+  X(MaskRows)            \
+  X(MlaCacheWrite)       \
+  X(MlaDecode)           \
+  X(MlaPrefill)          \
+  X(PackConv1d)          \
+  X(PackConvTranspose1d) \
+  X(PackWeight)          \
+  X(Patchify)            \
+  X(Permutation)         \
+  X(PromptEmbedding)     \
+  X(RepetitionPenalty)   \
+  X(ResizeBicubic)       \
+  X(RmsNorm)             \
+  X(Rope)                \
+  X(Router)              \
+  X(Sample)              \
+  X(Snake)               \
+  X(Splice)              \
+  X(SplitColumns)        \
+  X(Swiglu)              \
   X(VitAttention)

@@ -6,11 +6,6 @@ namespace caracal::CARACAL_ISA {
 namespace {
 
 template <class T>
-CARACAL_INLINE void widen_scaled(const T* in, int64_t n, float scale, float* out) {
-  for (int64_t i = 0; i < n; i++) out[i] = to_float(in[i]) * scale;
-}
-
-template <class T>
 void pack_group(const Attention& op, const PackedSequences& sequences, const PackedKeys& packed, int64_t group,
                 float* rows) {
   const int64_t width = op.q.shape[1] * op.q.shape[2];
@@ -21,7 +16,7 @@ void pack_group(const Attention& op, const PackedSequences& sequences, const Pac
       continue;
     }
     const int64_t offset = (sequences.begin(s) + first + j) * width;
-    widen_scaled(op.k.data<T>() + offset, width, 1, rows + j * width);
+    widen(op.k.data<T>() + offset, width, rows + j * width);
     packed.pack_values_of(s, first + j, op.v.data<T>() + offset);
   }
   packed.pack_keys_of(group, rows);
@@ -32,7 +27,7 @@ void pack_group(const Attention& op, const PackedSequences& sequences, const Pac
 void run(const Attention& op, std::span<Tensor> out, Cpu& cpu) {
   check_sequences(Attention::kName, op.cu_seqlens, op.q.shape[0]);
   const int64_t heads = op.q.shape[1], dim = op.q.shape[2], width = heads * dim;
-  const float scale = static_cast<float>(op.scale.value_or(1 / ::sqrt(static_cast<double>(dim))));
+  const float scale = static_cast<float>(kLog2E * op.scale.value_or(1 / ::sqrt(static_cast<double>(dim))));
   by_activation_type(op.q.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const PackedSequences sequences(cpu, op.cu_seqlens);

@@ -5,21 +5,40 @@
 // Scores and values are products of gemm_kernel.h: keys are packed as panels [ceil(n / 16)][depth][16], values as
 // panels [ceil(dim / 16)][n rounded up to 16][16]. A row's bits depend on its query, its keys and on where blocks of
 // keys start, which is at multiples of kKeyBlock of the sequence: not on the other rows of its tile.
+//
+// The exponentials are powers of two: queries come multiplied by scale * log2(e), and maxima are in that unit too.
 #include <math.h>
 #include <string.h>
 
 #include "cpu/gemm_kernel.h"
+#include "cpu/gemm_rows.h"
 #include "cpu/implement.h"
 #include "cpu/math.h"
 
 namespace caracal::CARACAL_ISA {
 
-inline constexpr int64_t kKeyBlock = 128;
+inline constexpr int64_t kKeyBlock = 256;
 inline constexpr int64_t kQueryRows = kTileRows * (48 / kTileRows);  // a tile's queries, panel and scores stay near L1
 
 CARACAL_INLINE constexpr int64_t up_to_16(int64_t n) { return (n + 15) / 16 * 16; }
 
-// Queries [rows][depth], already multiplied by the softmax scale, and what is known of their answers so far.
+inline constexpr double kLog2E = 1.4426950408889634;
+
+// 2^x for x <= 0, error below 0.6 ulp; exactly 1 at 0, and 0 below -126.5. A NaN stays one.
+CARACAL_INLINE F32x16 power_of_two(F32x16 x) {
+  constexpr float kMagic = kRoundMagic + 127;  // the sum's low bits are the exponent field of 2^n
+  x = max(set1(-127.f), x);
+  const F32x16 shifted = x + set1(kMagic);
+  const F32x16 r = x - (shifted - set1(kMagic));
+  constexpr float c[] = {1.f, 6.931472e-1f, 2.4022648e-1f, 5.55036e-2f, 9.618506e-3f, 1.3390806e-3f, 1.5326471e-4f};
+  U32x16 power = bits_of(shifted);
+  CARACAL_EACH_PART power.v[part] <<= 23;
+  return polynomial(r, c) * from_bits(power);
+}
+
+CARACAL_INLINE float power_of_two(float x) { return hmax(power_of_two(set1(x))); }
+
+// Queries [rows][depth], already multiplied by scale * log2(e), and what is known of their answers so far.
 struct QueryTile {
   int64_t rows;  // at most kQueryRows
   int64_t depth;
@@ -102,12 +121,12 @@ CARACAL_INLINE float row_max(const float* scores, int64_t seen) {
   return hmax(most);
 }
 
-// weights = exp(scores - max) for the keys seen, zero up to `end`; returns their sum.
+// weights = 2^(scores - max) for the keys seen, zero up to `end`; returns their sum.
 CARACAL_INLINE float row_weights(const float* scores, int64_t seen, int64_t end, float max, float* weights) {
   F32x16 sum = zero();
   int64_t j = 0;
   for (; j < seen; j += 16) {
-    F32x16 w = exp(load16(scores + j * kQueryRows) - set1(max));
+    F32x16 w = power_of_two(load16(scores + j * kQueryRows) - set1(max));
     if (seen - j < 16) w = select(first_lanes(seen - j), w, zero());
     store16(weights + j, w);
     sum += w;
@@ -128,7 +147,7 @@ inline void rescale(const QueryTile& t, const KeyBlock& b, int64_t first, int ro
     now[r] = old[r] > most ? old[r] : most;
   }
   float factor[16];
-  store16(factor, exp(load16(old) - load16(now)));
+  store16(factor, power_of_two(load16(old) - load16(now)));
   for (int r = 0; r < rows; r++) {
     const int64_t row = first + r;
     const int64_t seen = b.seen_by(row);
@@ -136,6 +155,7 @@ inline void rescale(const QueryTile& t, const KeyBlock& b, int64_t first, int ro
     if (seen == 0) continue;
     t.max[row] = now[r];
     t.sum[row] = t.sum[row] * factor[r] + sum;
+    if (factor[r] == 1) continue;
     for (int64_t p = 0; p < t.value_panels; p++) {
       float* o = t.o + (p * kQueryRows + row) * 16;
       store16(o, load16(o) * set1(factor[r]));
@@ -181,6 +201,11 @@ void finish(const QueryTile& t, int64_t dim, T* out, int64_t stride) {
         store16(out + r * stride + i, value);
     }
   }
+}
+
+template <class T>
+CARACAL_INLINE void widen_scaled(const T* in, int64_t n, float scale, float* out) {
+  for (int64_t i = 0; i < n; i++) out[i] = to_float(in[i]) * scale;
 }
 
 // --- packing --------------------------------------------------------------------------------------------------------

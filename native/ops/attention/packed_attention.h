@@ -82,7 +82,7 @@ class PackedKeys {
   Cpu::Temporary<float> keys_, values_;
 };
 
-// out [T, heads * dim]. load_queries(row, rows, head, q) fills q [rows][dim], multiplied by the softmax scale.
+// out [T, heads * dim]. load_queries(row, rows, head, q) fills q [rows][dim], multiplied by scale * log2(e).
 template <class T, class LoadQueries>
 void attend_packed(Cpu& cpu, const PackedSequences& sequences, const PackedKeys& packed, bool causal, T* out,
                    LoadQueries&& load_queries) {

@@ -69,7 +69,7 @@ class Prologue {
 template <class T>
 void run_as(const VitAttention& op, T* out, Cpu& cpu) {
   const int64_t tokens = op.qkv.shape[0], width = op.qkv.shape[1] / 3, dim = width / op.heads;
-  const float scale = static_cast<float>(1 / ::sqrt(static_cast<double>(dim)));
+  const float scale = static_cast<float>(kLog2E / ::sqrt(static_cast<double>(dim)));
   const PackedSequences sequences(cpu, op.cu_seqlens);
   const PackedKeys packed(cpu, sequences, op.heads, dim);
   const Prologue prologue(cpu, op);

@@ -1,0 +1,87 @@
+#pragma once
+// What the operations of multi-head latent attention share. Its cache holds, per token, the compressed vector c (R
+// values, normalised and scaled) and the rotated key k_r (P values) that all heads share; W_kvb [H * (N + V), R] makes
+// of c every head's key without position [N] and value [V]. A row of the cache is addressed by block and offset; the
+// block table says which blocks hold a sequence, in order. Entries past the blocks a sequence needs are never read.
+#include "ops/attention/sequences.h"
+#include "ops/linear/linear.h"
+
+namespace caracal {
+
+struct MlaSizes {
+  int64_t heads, nope, rope, value, latent;
+  int64_t depth() const { return nope + rope; }        // of a query or key
+  int64_t width() const { return latent + rope; }      // of a cache row
+  int64_t head_columns() const { return nope + value; }  // of W_kvb
+};
+
+template <class Op>
+MlaSizes mla_sizes(const Op& op) {
+  return {op.heads, op.nope_dim, op.rope_dim, op.v_dim, op.w_kv_b.shape[1]};
+}
+
+inline void check_cache(const Checker& c, const Tensor& cache, int64_t width) {
+  c.rank(cache, "cache", 3);
+  c.shape(cache, "cache", {-1, -1, width});
+  c.activations(cache, "cache");
+  if (cache.shape[0] * cache.shape[1] > INT32_MAX)
+    c.bad(code::kShapeMismatch, "cache", "must have fewer than 2^31 rows, got " + cache.shape.str());
+}
+
+// q, W_kvb, cache, blockTable and seqLens of one operation.
+template <class Op>
+void check_mla(const Checker& c, const Op& op) {
+  for (auto [v, name] : {std::pair{op.heads, "heads"}, {op.nope_dim, "nopeDim"}, {op.rope_dim, "ropeDim"}, {op.v_dim, "vDim"}})
+    c.range(v, name, 1, 65536);
+  c.rank(op.w_kv_b, "wKvB", 2);
+  const MlaSizes d = mla_sizes(op);
+  check_weight(c, op.w_kv_b, "wKvB", {d.heads * d.head_columns(), -1});
+  if (d.depth() % 4 != 0 || d.width() % 4 != 0)
+    c.bad(code::kShapeMismatch, "ropeDim", "plus nopeDim, and plus the latent width, must be multiples of 4");
+  c.shape(op.q, "q", {-1, d.heads, d.depth()});
+  c.activations(op.q, "q");
+  check_cache(c, op.cache, d.width());
+  c.rank(op.block_table, "blockTable", 2);
+  c.dtype(op.block_table, "blockTable", {DType::i32});
+  c.shape(op.seq_lens, "seqLens", {op.block_table.shape[0]});
+  c.dtype(op.seq_lens, "seqLens", {DType::i32});
+  if (op.scale) c.positive(*op.scale, "scale");
+}
+
+// Sequences of a paged cache, checked before the cache is touched.
+class PagedSequences {
+ public:
+  PagedSequences(const char* op, const Tensor& cache, const Tensor& block_table, const Tensor& seq_lens)
+      : block_size_(cache.shape[1]),
+        table_width_(block_table.shape[1]),
+        table_(block_table.data<int32_t>()),
+        lengths_(seq_lens.data<int32_t>()) {
+    const int64_t blocks = cache.shape[0], capacity = table_width_ * block_size_;
+    for (int64_t s = 0; s < seq_lens.shape[0]; s++) {
+      if (lengths_[s] < 0 || lengths_[s] > capacity)
+        fail(code::kIndexOutOfRange, std::string(op) + ": seqLens[" + std::to_string(s) + "] must be in [0, " +
+                                         std::to_string(capacity) + "], which the block table can hold, got " +
+                                         std::to_string(lengths_[s]));
+      for (int64_t i = 0; i * block_size_ < lengths_[s]; i++) {
+        const int32_t block = table_[s * table_width_ + i];
+        if (block < 0 || block >= blocks)
+          fail(code::kIndexOutOfRange, std::string(op) + ": blockTable[" + std::to_string(s) + ", " + std::to_string(i) +
+                                           "] must be one of the cache's " + std::to_string(blocks) + " blocks, got " +
+                                           std::to_string(block));
+      }
+    }
+  }
+
+  int64_t length(int64_t s) const { return lengths_[s]; }
+  // The cache row of token i of sequence s.
+  int64_t slot(int64_t s, int64_t i) const {
+    return table_[s * table_width_ + i / block_size_] * block_size_ + i % block_size_;
+  }
+
+ private:
+  int64_t block_size_, table_width_;
+  const int32_t* table_;
+  const int32_t* lengths_;
+};
+
+}  // namespace caracal

@@ -1,0 +1,47 @@
+#pragma once
+// Writes new tokens to the cache of multi-head latent attention (mla.h): cache row slots[t] becomes
+//   [ scale * normWeight ⊙ a / sqrt(mean(a²) + eps)  |  k_r turned to positions[t] ]    with kv[t] = [ a | k_r ]
+// and is rounded to the cache's dtype once. k_r turns in interleaved pairs, as rope.h.
+//   kv          [T, R + P] f32 | bf16, the output of kv_a_proj; P even
+//   normWeight  [R] f32 | bf16
+//   positions, slots  [T] i32; slot = block * blockSize + offset, all different
+//   cache       [blocks, blockSize, R + P] f32 | bf16, written in place
+#include "ops/attention/mla.h"
+
+namespace caracal {
+
+struct MlaCacheWrite {
+  static constexpr const char* kName = "mlaCacheWrite";
+  Tensor kv, norm_weight, positions, slots, cache;
+  double eps = 1e-6, scale = 1, theta = 10000;
+  static constexpr auto kFields = std::tuple{field("kv", &MlaCacheWrite::kv),
+                                             field("normWeight", &MlaCacheWrite::norm_weight),
+                                             field("positions", &MlaCacheWrite::positions),
+                                             field("slots", &MlaCacheWrite::slots),
+                                             field("cache", &MlaCacheWrite::cache, Access::inout),
+                                             field("eps", &MlaCacheWrite::eps),
+                                             field("scale", &MlaCacheWrite::scale),
+                                             field("theta", &MlaCacheWrite::theta)};
+
+  Outputs check() const {
+    Checker c{kName};
+    c.rank(kv, "kv", 2);
+    c.activations(kv, "kv");
+    c.rank(norm_weight, "normWeight", 1);
+    c.activations(norm_weight, "normWeight");
+    const int64_t latent = norm_weight.shape[0], rotated = kv.shape[1] - latent;
+    if (latent < 1 || rotated < 0 || rotated % 2 != 0)
+      c.bad(code::kShapeMismatch, "kv", "must have normWeight's columns and an even number more, got " + kv.shape.str() +
+                                            " for " + norm_weight.shape.str());
+    for (auto [t, name] : {std::pair{&positions, "positions"}, {&slots, "slots"}}) {
+      c.shape(*t, name, {kv.shape[0]});
+      c.dtype(*t, name, {DType::i32});
+    }
+    check_cache(c, cache, kv.shape[1]);
+    c.positive(eps, "eps");
+    c.positive(theta, "theta");
+    return {};
+  }
+};
+
+}  // namespace caracal

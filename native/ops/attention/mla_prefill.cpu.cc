@@ -1,0 +1,189 @@
+#include "ops/attention/mla_prefill.h"
+
+#include "cpu/weights.h"
+#include "ops/attention/flash.h"
+
+namespace caracal::CARACAL_ISA {
+namespace {
+
+// Keys and values of every head, made from one block of the cache and packed for flash.h.
+struct Decompressed {
+  MlaSizes d;
+  float* k;
+  float* v;
+
+  int64_t key_floats() const { return kKeyBlock * d.depth(); }
+  int64_t value_floats() const { return kKeyBlock * up_to_16(d.value); }
+  float* key(int64_t head, int64_t token, int64_t i) const {
+    return k + head * key_floats() + (token / 16 * d.depth() + i) * 16 + token % 16;
+  }
+  float* value(int64_t head, int64_t token, int64_t i) const {
+    return v + head * value_floats() + (i / 16 * kKeyBlock + token) * 16 + i % 16;
+  }
+};
+
+// Epilogue of the product that makes them: sixteen columns of W_kvb c of one token.
+struct StoreDecompressed {
+  Decompressed to;
+
+  CARACAL_INLINE void operator()(F32x16 sum, int64_t token, int64_t n, int count) const {
+    const MlaSizes& d = to.d;
+    const int64_t head = n / d.head_columns(), i = n % d.head_columns();
+    if (i >= d.nope && (i - d.nope) % 16 == 0 && i + 16 <= d.head_columns())
+      return store16(to.value(head, token, i - d.nope), sum);
+    float lane[16];
+    store16(lane, sum);
+    if (i + 16 <= d.nope) {
+      float* out = to.key(head, token, i);
+      for (int j = 0; j < 16; j++) out[j * 16] = lane[j];
+      return;
+    }
+    for (int j = 0; j < count; j++) {  // sizes that are no multiples of 16
+      const int64_t h = (n + j) / d.head_columns(), c = (n + j) % d.head_columns();
+      *(c < d.nope ? to.key(h, token, c) : to.value(h, token, c - d.nope)) = lane[j];
+    }
+  }
+};
+
+// The rotated part of sixteen keys, which all heads share: every head's panel ends with it.
+template <class C>
+void store_rotated(const Decompressed& to, const C* cache, const int32_t* slots, int64_t group, int64_t tokens) {
+  const MlaSizes& d = to.d;
+  for (int64_t t = 16 * group; t < 16 * group + 16 && t < tokens; t++) {
+    const C* row = cache + slots[t] * d.width() + d.latent;
+    for (int64_t i = 0; i < d.rope; i++) *to.key(0, t, d.nope + i) = to_float(row[i]);
+  }
+  const float* first = to.key(0, 16 * group, d.nope);
+  for (int64_t h = 1; h < d.heads; h++)
+    memcpy(to.key(h, 16 * group, d.nope), first, static_cast<size_t>(16 * d.rope) * sizeof(float));
+}
+
+// The queries of one sequence, all heads, and their unfinished answers.
+template <class T>
+class Queries {
+ public:
+  Queries(Cpu& cpu, const MlaPrefill& op, int64_t begin, int64_t rows)
+      : d_(mla_sizes(op)),
+        q_(op.q.data<T>() + begin * d_.heads * d_.depth()),
+        rows_(rows),
+        tiles_(divide_up(rows, kQueryRows)),
+        state_floats_(query_state_floats(up_to_16(d_.value) / 16)),
+        scale_(static_cast<float>(kLog2E * op.scale.value_or(1 / ::sqrt(static_cast<double>(d_.depth()))))),
+        states_(cpu, static_cast<size_t>(items() * state_floats_)) {
+    cpu.parallel_for(items(), [&](int64_t item, int) { start(tile(item, nullptr)); });
+  }
+
+  int64_t items() const { return tiles_ * d_.heads; }
+  int64_t head(int64_t item) const { return item / tiles_; }
+  int64_t first_row(int64_t item) const { return item % tiles_ * kQueryRows; }
+  QueryTile tile(int64_t item, const float* q) const {
+    return query_tile(smaller(kQueryRows, rows_ - first_row(item)), d_.depth(), up_to_16(d_.value) / 16, q,
+                      states_.data() + item * state_floats_);
+  }
+  void load(int64_t item, float* q) const {
+    for (int64_t r = first_row(item); r < smaller(first_row(item) + kQueryRows, rows_); r++, q += d_.depth())
+      widen_scaled(q_ + (r * d_.heads + head(item)) * d_.depth(), d_.depth(), scale_, q);
+  }
+  void write(Cpu& cpu, T* out) const {
+    cpu.parallel_for(items(), [&](int64_t item, int) {
+      const int64_t stride = d_.heads * d_.value;
+      finish(tile(item, nullptr), d_.value, out + first_row(item) * stride + head(item) * d_.value, stride);
+    });
+  }
+
+ private:
+  MlaSizes d_;
+  const T* q_;
+  int64_t rows_, tiles_, state_floats_;
+  float scale_;
+  Cpu::Temporary<float> states_;
+};
+
+template <class T, class C>
+class Prefill {
+ public:
+  Prefill(Cpu& cpu, const MlaPrefill& op)
+      : cpu_(cpu),
+        op_(op),
+        d_(mla_sizes(op)),
+        w_(cpu, op.w_kv_b),
+        keys_(cpu, static_cast<size_t>(d_.heads * kKeyBlock * d_.depth())),
+        values_(cpu, static_cast<size_t>(d_.heads * kKeyBlock * up_to_16(d_.value))),
+        q_(cpu, static_cast<size_t>(kQueryRows * d_.depth() * cpu.workers())),
+        scratch_(cpu, static_cast<size_t>(cpu.workers())) {}
+
+  // Queries [begin, begin + n) of the batch are the last n of the sequence's keys.
+  void run_sequence(const PagedSequences& paged, int64_t s, int64_t begin, int64_t n, T* out) {
+    const Queries<T> queries(cpu_, op_, begin, n);
+    for (int64_t key = 0; key < paged.length(s); key += kKeyBlock) {
+      const int64_t count = smaller(kKeyBlock, paged.length(s) - key);
+      for (int64_t i = 0; i < count; i++) slots_[i] = static_cast<int32_t>(paged.slot(s, key + i));
+      decompress(count);
+      attend_block(queries, count, paged.length(s) - n + 1 - key);
+    }
+    queries.write(cpu_, out + begin * d_.heads * d_.value);
+  }
+
+ private:
+  Decompressed block() const { return {d_, keys_.data(), values_.data()}; }
+
+  void decompress(int64_t count) {
+    const C* cache = op_.cache.data<C>();
+    cpu_.parallel_for(divide_up(count, 16),
+                      [&](int64_t group, int) { store_rotated(block(), cache, slots_, group, count); });
+    run_gemm(cpu_, make_gemm(count, Rows<C>{cache, d_.width(), slots_}, w_, StoreDecompressed{block()}));
+  }
+
+  void attend_block(const Queries<T>& queries, int64_t count, int64_t visible) {
+    cpu_.parallel_for(queries.items(), [&](int64_t item, int worker) {
+      const int64_t head = queries.head(item);
+      const KeyBlock keys{.count = count,
+                          .k = block().key(head, 0, 0),
+                          .v = block().value(head, 0, 0),
+                          .value_panel_stride = kKeyBlock * 16,
+                          .visible = visible + queries.first_row(item),
+                          .step = 1};
+      float* q = q_.data() + kQueryRows * d_.depth() * worker;
+      const QueryTile tile = queries.tile(item, q);
+      if (keys.seen_by(tile.rows - 1) == 0) return;
+      queries.load(item, q);
+      attend(tile, keys, scratch_[static_cast<size_t>(worker)]);
+    });
+  }
+
+  Cpu& cpu_;
+  const MlaPrefill& op_;
+  MlaSizes d_;
+  WeightPanels w_;
+  Cpu::Temporary<float> keys_, values_, q_;
+  Cpu::Temporary<FlashScratch> scratch_;
+  int32_t slots_[kKeyBlock];
+};
+
+void check_queries(const MlaPrefill& op, const PagedSequences& paged) {
+  check_sequences(op.kName, op.cu_seqlens, op.q.shape[0]);
+  const int32_t* cu = op.cu_seqlens.data<int32_t>();
+  for (int64_t s = 0; s + 1 < op.cu_seqlens.shape[0]; s++)
+    if (paged.length(s) < cu[s + 1] - cu[s])
+      fail(code::kIndexOutOfRange, std::string(op.kName) + ": seqLens[" + std::to_string(s) + "] counts the " +
+                                       std::to_string(cu[s + 1] - cu[s]) + " new tokens too, got " +
+                                       std::to_string(paged.length(s)));
+}
+
+}  // namespace
+
+void run(const MlaPrefill& op, std::span<Tensor> out, Cpu& cpu) {
+  const PagedSequences paged(op.kName, op.cache, op.block_table, op.seq_lens);
+  check_queries(op, paged);
+  const int32_t* cu = op.cu_seqlens.data<int32_t>();
+  by_activation_type(op.q.dtype, [&](auto q_type) {
+    by_activation_type(op.cache.dtype, [&](auto cache_type) {
+      using T = typename decltype(q_type)::type;
+      Prefill<T, typename decltype(cache_type)::type> prefill(cpu, op);
+      for (int64_t s = 0; s + 1 < op.cu_seqlens.shape[0]; s++)
+        if (cu[s + 1] > cu[s]) prefill.run_sequence(paged, s, cu[s], cu[s + 1] - cu[s], out[0].data<T>());
+    });
+  });
+}
+
+}  // namespace caracal::CARACAL_ISA

@@ -1,0 +1,45 @@
+#pragma once
+// Multi-head latent attention of many new tokens (mla.h), in its naive form: with [k_n | v]_h = W_kvb,h c_j,
+//   o_i,h = Σ_j softmax_j(scale * (q_n · k_n,j + q_r · k_r,j)) v_j
+// Query i of a sequence with n queries and s keys, which include those of the queries themselves, sees keys
+// 0 .. s - n + i. Keys and values are made from the cache one block of 256 keys at a time; the sums, T * H * V f32,
+// stand in memory for the length of the operation. A row's bits do not depend on how the tokens before it were cut into
+// calls.
+//   q           [T, H, N + P] f32 | bf16, rotated
+//   wKvB        [H * (N + V), R] f32 | bf16 | f8e4m3, packed or plain
+//   cache       [blocks, blockSize, R + P] f32 | bf16
+//   blockTable  [B, M] i32      cuSeqlens [B + 1] i32, rows of q      seqLens [B] i32, keys
+//   output      [T, H * V] of q's dtype
+#include "ops/attention/mla.h"
+
+namespace caracal {
+
+struct MlaPrefill {
+  static constexpr const char* kName = "mlaPrefill";
+  Tensor q, w_kv_b, cache, block_table, cu_seqlens, seq_lens;
+  int64_t heads = 0, nope_dim = 0, rope_dim = 0, v_dim = 0;
+  std::optional<double> scale;  // (N + P)^-1/2 when absent
+  static constexpr auto kFields =
+      std::tuple{field("q", &MlaPrefill::q),
+                 field("wKvB", &MlaPrefill::w_kv_b),
+                 field("cache", &MlaPrefill::cache),
+                 field("blockTable", &MlaPrefill::block_table),
+                 field("cuSeqlens", &MlaPrefill::cu_seqlens),
+                 field("seqLens", &MlaPrefill::seq_lens),
+                 field("heads", &MlaPrefill::heads),
+                 field("nopeDim", &MlaPrefill::nope_dim),
+                 field("ropeDim", &MlaPrefill::rope_dim),
+                 field("vDim", &MlaPrefill::v_dim),
+                 field("scale", &MlaPrefill::scale)};
+
+  Outputs check() const {
+    Checker c{kName};
+    c.rank(q, "q", 3);
+    check_mla(c, *this);
+    check_sequences_tensor(c, cu_seqlens);
+    c.shape(cu_seqlens, "cuSeqlens", {block_table.shape[0] + 1});
+    return {{q.dtype, {q.shape[0], heads * v_dim}}};
+  }
+};
+
+}  // namespace caracal
