@@ -1,9 +1,11 @@
 import { type MachinePeaks, machinePeaks } from "../ops/machine.js";
 import { type Device, disposeAll } from "../tensor/device.js";
 import type { OpCase } from "./case.js";
+import { attentionCases } from "./cases/attention.js";
 import { audioCases } from "./cases/audio.js";
 import { linearCases } from "./cases/linear.js";
 import { moeCases } from "./cases/moe.js";
+import { normCases } from "./cases/norm.js";
 import type { Peer } from "./peers.js";
 import type { Cell } from "./table.js";
 import { type Timing, time } from "./timing.js";
@@ -23,7 +25,13 @@ export interface OpResult {
 }
 
 /** Every operation that has a benchmark, at the model's sizes and at a small one. */
-export const opCases = (): OpCase[] => [...linearCases(), ...moeCases(), ...audioCases()];
+export const opCases = (): OpCase[] => [
+  ...linearCases(),
+  ...moeCases(),
+  ...attentionCases(),
+  ...audioCases(),
+  ...normCases(),
+];
 
 /**
  * Measures the cases whose `op size` matches `filter`. The machine's peaks are taken before each operation's cases,
