@@ -68,7 +68,7 @@ inline void Conv1d::check_options(const Checker& c) const {
 
 inline void Conv1d::check_weight(const Checker& c) const {
   c.rank(w, "w", 3);
-  c.activations(w, "w");
+  c.dtype(w, "w", {DType::f32, DType::bf16});
   if (w.shape[2] < 1) c.bad(code::kShapeMismatch, "w", "must have at least one tap, got " + w.shape.str());
   if (x.shape[1] % groups != 0 || w.shape[0] % groups != 0)
     c.bad(code::kInvalidArgument, "groups",

@@ -40,7 +40,7 @@ struct ConvTranspose1d {
     c.rank(x, "x", 2);
     c.activations(x, "x");
     c.rank(w, "w", 3);
-    c.activations(w, "w");
+    c.dtype(w, "w", {DType::f32, DType::bf16});
     c.shape(w, "w", {x.shape[1], -1, -1});
     if (w.shape[2] < 1) c.bad(code::kShapeMismatch, "w", "must have at least one tap, got " + w.shape.str());
     if (w.layout == Layout::panels && w.storage->bytes != packed_conv_transpose_bytes(w))

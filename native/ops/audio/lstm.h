@@ -24,9 +24,9 @@ struct Lstm {
     k.rank(w_hh, "wHh", 2);
     const int64_t hidden = w_hh.shape[1];
     k.shape(w_hh, "wHh", {4 * hidden, hidden});
-    k.activations(w_hh, "wHh");
+    k.dtype(w_hh, "wHh", {DType::f32, DType::bf16});
     k.shape(w_ih, "wIh", {4 * hidden, x.shape[1]});
-    k.activations(w_ih, "wIh");
+    k.dtype(w_ih, "wIh", {DType::f32, DType::bf16});
     if (w_hh.layout == Layout::panels && hidden % 16 != 0)
       k.bad(code::kInvalidArgument, "wHh",
             "is packed, which needs a hidden size that is a multiple of 16, got " + std::to_string(hidden) +
