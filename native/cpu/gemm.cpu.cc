@@ -90,15 +90,31 @@ template <class W>
 struct PanelPass {  // up to kMaxPanels panels that run through the tiles together
   const W* w[kMaxPanels];
   const float* scales[kMaxPanels];
+  const W* after[kMaxPanels];  // the panels of the next pass
   int count = 0;
 };
 
+// The panels of a product's weights take turns: number v is panel v / groups of weight v % groups.
 template <class W>
-CARACAL_INLINE void add_panel(PanelPass<W>& pass, const Panels& w, int64_t panel) {
-  pass.w[pass.count] = static_cast<const W*>(w.data) + panel * w.k * kPanelColumns;
-  pass.scales[pass.count] =
-      w.scales ? w.scales + panel * kPanelColumns / kScaleBlock * divide_up(w.k, kScaleBlock) : nullptr;
-  pass.count++;
+CARACAL_INLINE const W* panel_data(const Product& g, int64_t v) {
+  const Panels& w = g.w[v % g.groups];
+  return static_cast<const W*>(w.data) + v / g.groups * w.k * kPanelColumns;
+}
+
+// Panels [v, v + count), with more of them up to `last`.
+template <class W>
+CARACAL_INLINE PanelPass<W> make_pass(const Product& g, int64_t v, int count, int64_t last) {
+  PanelPass<W> pass;
+  pass.count = count;
+  for (int p = 0; p < count; p++) {
+    const int64_t panel = (v + p) / g.groups;
+    const float* scales = g.w[(v + p) % g.groups].scales;
+    pass.w[p] = panel_data<W>(g, v + p);
+    pass.scales[p] =
+        scales ? scales + panel * kPanelColumns / kScaleBlock * divide_up(g.w[0].k, kScaleBlock) : nullptr;
+    pass.after[p] = panel_data<W>(g, smaller(v + p + count, last - 1));
+  }
+  return pass;
 }
 
 // f8e4m3 costs more to decode than to multiply: with several tiles a chunk is decoded once, into L1.
@@ -115,40 +131,65 @@ CARACAL_INLINE void decode_chunk(const f8e4m3* w, const float* scales, int64_t k
   }
 }
 
-// Adds x[., k .. k + count) . W to the sums of every tile. `a` points at the rows' element k.
+// A stretch of k that a pass works through, and what it works on.
 template <class W>
-CARACAL_INLINE void run_chunk(const PanelPass<W>& pass, const Tiles& tiles, const float* a, int64_t a_stride, int64_t k,
-                              int64_t count, float* sums, int64_t panel_stride, float* decoded) {
-  auto run = [&](auto tile) {
-    tile.a_stride = a_stride;
-    tile.k = count;
-    tile.c_panel_stride = panel_stride;
-    tile.resume = k > 0;
-    int64_t row = 0;
-    for (int64_t i = 0; i < tiles.count; i++) {
-      tile.a = a + row * a_stride;
-      tile.c = sums + row * kPanelColumns;
-      run_tile(tile, tiles.rows(i), pass.count);
-      row += tiles.rows(i);
+struct Chunk {
+  int64_t k, count;
+  const W* const* next;  // panels of the chunk that follows, which begins at next_k
+  int64_t next_k;
+  const float* a;  // the rows' element k
+  int64_t a_stride;
+  float* sums;
+  int64_t panel_stride;
+};
+
+constexpr int64_t kPrefetchBytes = 2048;
+
+// Runs the tiles over a chunk. Together they prefetch the panels' next chunk, each an equal share, so that memory and
+// arithmetic overlap; a lone tile, which streams, prefetches a fixed distance ahead.
+template <class W, class Stored>
+CARACAL_INLINE void run_tiles(Tile<W>& tile, const PanelPass<Stored>& pass, const Tiles& tiles,
+                              const Chunk<Stored>& chunk) {
+  const bool streams = tiles.count == 1;
+  tile.a_stride = chunk.a_stride;
+  tile.k = chunk.count;
+  tile.c_panel_stride = chunk.panel_stride;
+  tile.resume = chunk.k > 0;
+  tile.ahead_step = streams ? 64 : divide_up(64 * sizeof(Stored) / sizeof(W), tiles.count);
+  const int64_t share = chunk.count / 4 * sizeof(W) * tile.ahead_step;
+  int64_t row = 0;
+  for (int64_t i = 0; i < tiles.count; i++) {
+    for (int p = 0; p < pass.count; p++) {
+      const Stored* from = streams ? pass.w[p] + chunk.k * kPanelColumns : chunk.next[p] + chunk.next_k * kPanelColumns;
+      tile.ahead[p] = reinterpret_cast<const char*>(from) + (streams ? kPrefetchBytes : i * share);
     }
-  };
+    tile.a = chunk.a + row * chunk.a_stride;
+    tile.c = chunk.sums + row * kPanelColumns;
+    run_tile(tile, tiles.rows(i), pass.count);
+    row += tiles.rows(i);
+  }
+}
+
+// Adds x[., k .. k + count) . W to the sums of every tile.
+template <class W>
+CARACAL_INLINE void run_chunk(const PanelPass<W>& pass, const Tiles& tiles, const Chunk<W>& chunk, float* decoded) {
   if constexpr (sizeof(W) == 1) {
-    if (decode_first(pass, tiles, k)) {
+    if (decode_first(pass, tiles, chunk.k)) {
       Tile<float> tile{};
       for (int p = 0; p < pass.count; p++) {
-        float* out = decoded + p * count * kPanelColumns;
-        decode_chunk(pass.w[p], pass.scales[p], k, count, out);
+        float* out = decoded + p * chunk.count * kPanelColumns;
+        decode_chunk(pass.w[p], pass.scales[p], chunk.k, chunk.count, out);
         tile.w[p] = out;
       }
-      return run(tile);
+      return run_tiles(tile, pass, tiles, chunk);
     }
   }
   Tile<W> tile{};
   for (int p = 0; p < pass.count; p++) {
-    tile.w[p] = pass.w[p] + k * kPanelColumns;
-    if constexpr (sizeof(W) == 1) tile.scale[p] = pass.scales[p][k / kScaleBlock];
+    tile.w[p] = pass.w[p] + chunk.k * kPanelColumns;
+    if constexpr (sizeof(W) == 1) tile.scale[p] = pass.scales[p][chunk.k / kScaleBlock];
   }
-  run(tile);
+  run_tiles(tile, pass, tiles, chunk);
 }
 
 // The rows' elements [k, k + count): in place where a single tile can, else copied into the slab.
@@ -189,14 +230,17 @@ void run_item(const Product& g, const Blocking& b, int64_t item, const Scratch& 
     for (int64_t panel = first; panel < last; panel += unit) {
       const int64_t end = smaller(panel + unit, last);
       float* sums = scratch.sums + (keep ? (panel - first) * G * panel_stride : 0);
-      for (int64_t v = panel * G; v < end * G;) {
-        PanelPass<W> pass;
+      for (int64_t v = panel * G; v < end * G; v += width) {
+        const auto pass = make_pass<W>(g, v, static_cast<int>(smaller(width, end * G - v)), last * G);
         float* pass_sums = sums + (v - panel * G) * panel_stride;
-        for (; pass.count < width && v < end * G; v++) add_panel(pass, g.w[v % G], v / G);
         int64_t k = k0;
         do {
           const int64_t count = smaller(b.chunk_k, k0 + slab_k - k);
-          run_chunk(pass, tiles, a + (k - k0), stride, k, count, pass_sums, panel_stride, scratch.decoded);
+          const bool more = k + count < k0 + slab_k;
+          run_chunk(pass, tiles,
+                    {k, count, more ? pass.w : pass.after, more ? k + count : k0, a + (k - k0), stride, pass_sums,
+                     panel_stride},
+                    scratch.decoded);
           k += count;
         } while (k < k0 + slab_k);
       }

@@ -19,6 +19,8 @@ CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, 
 #pragma GCC unroll 4
   for (int p = 0; p < P; p++) {
     const F32x16 weight = decode(w[p] + k * kPanelColumns, scale[p]);
+    // Hides that the panels share x: keeping it in R registers instead of loading it again would spill the sums.
+    if (P > 1 && R > 1) asm("" : "+r"(a));
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) accumulate(sum[p][r], set1(a[r * a_stride + k]), weight);
   }
@@ -27,7 +29,6 @@ CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, 
 template <int R, int P, class W>
 void tile(const Tile<W>& t) {
   constexpr int kUnroll = 4;
-  constexpr int64_t kPrefetchBytes = 2048;
   // GCC 12 keeps an accumulator array in memory unless every index is a constant: all loops over it unroll fully.
   F32x16 sum[P][R];
 #pragma GCC unroll 4
@@ -39,11 +40,14 @@ void tile(const Tile<W>& t) {
   }
   const W* w[P];
   float scale[P];
+  const char* ahead[P];
 #pragma GCC unroll 4
   for (int p = 0; p < P; p++) {
     w[p] = t.w[p];
     scale[p] = t.scale[p];
+    ahead[p] = t.ahead[p];
   }
+  const int64_t ahead_step = t.ahead_step;
   const float* a = t.a;
   const int64_t a_stride = t.a_stride;
   int64_t k = 0;
@@ -51,8 +55,9 @@ void tile(const Tile<W>& t) {
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
 #pragma GCC unroll 4
-      for (int64_t line = 0; line < kUnroll * kPanelColumns * static_cast<int64_t>(sizeof(W)); line += 64) {
-        __builtin_prefetch(reinterpret_cast<const char*>(w[p] + k * kPanelColumns) + kPrefetchBytes + line);
+      for (size_t i = 0; i < sizeof(W); i++) {
+        __builtin_prefetch(ahead[p], 0, 2);
+        ahead[p] += ahead_step;
       }
     }
 #pragma GCC unroll 4

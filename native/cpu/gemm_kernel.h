@@ -81,7 +81,8 @@ CARACAL_INLINE F32x16 decode(const f8e4m3* p, float scale) {
 // --- tiles ----------------------------------------------------------------------------------------------------------
 
 // Arguments of one tile: rows at a + r * a_stride, panels w[p] from the tile's first k on, sums at
-// c + p * c_panel_stride + r * 16.
+// c + p * c_panel_stride + r * 16. Every four k the tile prefetches sizeof(W) addresses per panel from ahead[p] on,
+// ahead_step bytes apart.
 template <class W>
 struct Tile {
   const float* a;
@@ -92,6 +93,8 @@ struct Tile {
   float* c;
   int64_t c_panel_stride;
   bool resume;
+  const char* ahead[kMaxPanels];
+  int64_t ahead_step;
 };
 
 // Runs one tile of `rows` rows (at most kTileRows) by `panels` panels (at most panels_per_pass(rows)). Defined once per
