@@ -425,24 +425,27 @@ describe.each(devices)("mlaCacheWrite on $name", (device) => {
 describe.each(devices)("latent attention on $name", (device) => {
   test("is the published implementation's", async () => {
     const golden = readGolden("longcat_flash");
-    const weight = (name: string) => {
-      const { values, shape } = golden.tensor(`weight.model.layers.0.${name}.weight`);
-      return device.tensor(values as Float32Array, shape as [number, number]);
-    };
-    const scaled = (x: Float32Array, factor: number) => x.map((v) => v * factor);
+    const values = (name: string) => golden.f32(`weight.model.layers.0.${name}.weight`);
+    const matrix = <N extends number, K extends number>(name: string, n: N, k: K) =>
+      device.tensor(values(`self_attn.0.${name}`), [n, k]);
+    const vector = (x: Float32Array, factor = 1) =>
+      device.tensor(
+        x.map((v) => v * factor),
+        [x.length],
+      );
     const ids = golden.i32("input.input_ids");
     const table = golden.f32("weight.model.embed_tokens.weight");
     const tokens = ids.length;
     const x = Float32Array.from([...ids].flatMap((id) => [...table.subarray(id * 64, id * 64 + 64)]));
     const positions = device.tensor([...ids.keys()], [tokens], "i32");
-    const n = rmsNorm(device.tensor(x, [tokens, 64]), weight("input_layernorm.0"), { eps: 1e-5 });
-    const qNorm = scaled(golden.f32("weight.model.layers.0.self_attn.0.q_a_layernorm.weight"), Math.sqrt(64 / 24));
-    const compressed = rmsNorm(linear(n, weight("self_attn.0.q_a_proj")), device.tensor(qNorm, [24]), { eps: 1e-6 });
-    const q = linear(compressed, weight("self_attn.0.q_b_proj")).reshape([tokens, 4, 24]);
+    const n = rmsNorm(device.tensor(x, [tokens, 64]), vector(values("input_layernorm.0")), { eps: 1e-5 });
+    const qNorm = vector(values("self_attn.0.q_a_layernorm"), Math.sqrt(64 / 24));
+    const compressed = rmsNorm(linear(n, matrix("q_a_proj", 24, 64)), qNorm, { eps: 1e-6 });
+    const q = linear(compressed, matrix("q_b_proj", 96, 24)).reshape([tokens, 4, 24]);
     const cache = device.zeros([1, tokens, 24]);
     mlaCacheWrite({
-      kv: linear(n, weight("self_attn.0.kv_a_proj_with_mqa")),
-      normWeight: weight("self_attn.0.kv_a_layernorm"),
+      kv: linear(n, matrix("kv_a_proj_with_mqa", 24, 64)),
+      normWeight: vector(values("self_attn.0.kv_a_layernorm")),
       positions,
       slots: positions,
       cache,
@@ -452,7 +455,7 @@ describe.each(devices)("latent attention on $name", (device) => {
     });
     const o = mlaPrefill({
       q: rope(q, positions, { theta: 1e7, ropeDim: 8 }),
-      wKvB: weight("self_attn.0.kv_b_proj"),
+      wKvB: matrix("kv_b_proj", 128, 16),
       cache,
       blockTable: device.tensor([0], [1, 1], "i32"),
       cuSeqlens: device.tensor([0, tokens], [2], "i32"),
@@ -462,7 +465,7 @@ describe.each(devices)("latent attention on $name", (device) => {
       ropeDim: 8,
       vDim: 16,
     });
-    const out = await linear(o, weight("self_attn.0.o_proj")).toFloat32Array();
+    const out = await linear(o, matrix("o_proj", 64, 64)).toFloat32Array();
     expect(relativeError(out, golden.f32("expected.layer0.attn0"))).toBeLessThan(1e-5);
   });
 });

@@ -31,8 +31,10 @@ inline void check_cache(const Checker& c, const Tensor& cache, int64_t width) {
 // q, W_kvb, cache, blockTable and seqLens of one operation.
 template <class Op>
 void check_mla(const Checker& c, const Op& op) {
-  for (auto [v, name] : {std::pair{op.heads, "heads"}, {op.nope_dim, "nopeDim"}, {op.rope_dim, "ropeDim"}, {op.v_dim, "vDim"}})
-    c.range(v, name, 1, 65536);
+  c.range(op.heads, "heads", 1, 65536);
+  c.range(op.nope_dim, "nopeDim", 1, 65536);
+  c.range(op.rope_dim, "ropeDim", 1, 65536);
+  c.range(op.v_dim, "vDim", 1, 65536);
   c.rank(op.w_kv_b, "wKvB", 2);
   const MlaSizes d = mla_sizes(op);
   check_weight(c, op.w_kv_b, "wKvB", {d.heads * d.head_columns(), -1});

@@ -10,7 +10,7 @@ constexpr int64_t kSplitKeys = 512;  // of one sequence, per item: fixed, so tha
 constexpr int64_t kStepKeys = 64;    // unpacked at a time; with their values they stay in L2
 constexpr int64_t kValueStride = kStepKeys * 16 + 16;  // off the powers of two, which would share few sets of L1
 
-// --- q̃ = Wkᵀ q_n ----------------------------------------------------------------------------------------------------
+// --- q̃ = Wkᵀ q_n ---------------------------------------------------------------------------------------------------
 
 // The panels that hold rows [first, first + count) of W_kvb; `skip` rows of others come before them.
 struct PanelRange {
@@ -26,13 +26,15 @@ struct PanelRange {
 template <int S, class W>
 void absorb(const Panels& w, const PanelRange& range, const float* q, float* out, int64_t stride) {
   const W* first = static_cast<const W*>(w.data) + range.panel * w.k * 16;
+  auto scale = [&](int64_t panel, int64_t i) {
+    return w.scales[panel * 16 / kScaleBlock * divide_up(w.k, kScaleBlock) + i / kScaleBlock];
+  };
   for (int64_t i = 0; i < w.k; i++) {
     F32x16 sum[S];
     for (int s = 0; s < S; s++) sum[s] = zero();
     for (int64_t p = 0; p < range.panels; p++) {
       F32x16 weight = decode(first + (p * w.k + i) * 16, 1.f);
-      if constexpr (sizeof(W) == 1)
-        weight = weight * set1(w.scales[(range.panel + p) * 16 / kScaleBlock * divide_up(w.k, kScaleBlock) + i / kScaleBlock]);
+      if constexpr (sizeof(W) == 1) weight = weight * set1(scale(range.panel + p, i));
       for (int s = 0; s < S; s++) sum[s] = fma(weight, load16(q + (s * range.panels + p) * 16), sum[s]);
     }
     for (int s = 0; s < S; s++) out[s * stride + i] = hsum(sum[s]);
@@ -146,7 +148,12 @@ void attend_splits(Cpu& cpu, const MlaDecode& op, const PagedSequences& paged, c
       const int64_t count = smaller(kStepKeys, last - key);
       unpack(paged, op.cache.data<C>(), d, s, key, count, step);
       attend(tile,
-             {.count = count, .k = step.keys, .v = step.values, .value_panel_stride = kValueStride, .visible = count, .step = 0},
+             {.count = count,
+              .k = step.keys,
+              .v = step.values,
+              .value_panel_stride = kValueStride,
+              .visible = count,
+              .step = 0},
              scratch[static_cast<size_t>(worker)]);
     }
   });
