@@ -1,14 +1,15 @@
 // Installing, compiling the addon and compiling TypeScript, each only when something changed.
-import { closeSync, mkdirSync, openSync, utimesSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, utimesSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { needTool, root, run, upToDate } from "./steps.mjs";
 
-function touch(path) {
+// A stamp bears the time at which its step began: a source that changed meanwhile is newer.
+function stamp(path, began) {
   const file = join(root, path);
   mkdirSync(dirname(file), { recursive: true });
   closeSync(openSync(file, "a"));
-  utimesSync(file, new Date(), new Date());
+  utimesSync(file, began, began);
 }
 
 export function installDependencies() {
@@ -17,12 +18,12 @@ export function installDependencies() {
   // Not `npm ci`: that refuses a lock file made where some optional platform packages could not be had.
   const args = ["install", "--no-save", "--no-audit", "--no-fund"];
   run("installed dependencies", "npm", args, { ONNXRUNTIME_NODE_INSTALL: "skip" });
-  touch("node_modules/.caracal-installed");
+  stamp("node_modules/.caracal-installed", new Date());
 }
 
 /** `tool` is "node-gyp" (what anyone can build) or "cmake" (the full build). Both write build/Release/caracal.node. */
 export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
-  const stamp = `build/.built-${tool}`;
+  const built = `build/.built-${tool}`;
   const other = `build/.built-${tool === "cmake" ? "node-gyp" : "cmake"}`;
   const inputs = ["native", "binding.gyp", "CMakeLists.txt", "package-lock.json", other];
   if (cmakeOptions.length === 0 && upToDate("build/Release/caracal.node", inputs[0]) && upToDate(stamp, ...inputs))
@@ -39,7 +40,7 @@ export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
     run("configured the addon", "npx", ["node-gyp", "configure"]);
     run("built the addon", "npx", ["node-gyp", "build", "-j", jobs]);
   }
-  touch(stamp);
+  stamp(built, began);
 }
 
 function mkReleaseDir() {
@@ -48,7 +49,9 @@ function mkReleaseDir() {
 }
 
 export function buildTypeScript() {
-  if (upToDate("build/tsbuildinfo", "lib", "tsconfig.json", "package-lock.json") && upToDate("dist/index.js")) return;
+  const inputs = ["lib", "tsconfig.json", "package-lock.json"];
+  if (existsSync(join(root, "dist/index.js")) && upToDate("build/.built-typescript", ...inputs)) return;
+  const began = new Date();
   run("compiled TypeScript", "npx", ["tsc"]);
-  touch("build/tsbuildinfo");
+  stamp("build/.built-typescript", began);
 }
