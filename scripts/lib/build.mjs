@@ -1,5 +1,5 @@
 // Installing, compiling the addon and compiling TypeScript, each only when something changed.
-import { closeSync, existsSync, mkdirSync, openSync, utimesSync } from "node:fs";
+import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, utimesSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { needTool, root, run, upToDate } from "./steps.mjs";
@@ -26,26 +26,23 @@ export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
   const built = `build/.built-${tool}`;
   const other = `build/.built-${tool === "cmake" ? "node-gyp" : "cmake"}`;
   const inputs = ["native", "binding.gyp", "CMakeLists.txt", "package-lock.json", other];
-  if (cmakeOptions.length === 0 && upToDate("build/Release/caracal.node", inputs[0]) && upToDate(stamp, ...inputs))
-    return;
+  const addon = join(root, "build/Release/caracal.node");
+  if (cmakeOptions.length === 0 && existsSync(addon) && upToDate(built, ...inputs)) return;
+  const began = new Date();
   needTool("c++");
   needTool("make");
   const jobs = String(availableParallelism());
   if (tool === "cmake") {
     needTool("cmake");
     run("built the addon with CMake", "npx", ["cmake-js", "build", "-O", "build/cmake", ...cmakeOptions, "-p", jobs]);
-    run("placed the addon", "cp", ["-f", "build/cmake/Release/caracal.node", mkReleaseDir()]);
+    mkdirSync(dirname(addon), { recursive: true });
+    copyFileSync(join(root, "build/cmake/Release/caracal.node"), addon);
   } else {
     needTool("python3");
     run("configured the addon", "npx", ["node-gyp", "configure"]);
     run("built the addon", "npx", ["node-gyp", "build", "-j", jobs]);
   }
   stamp(built, began);
-}
-
-function mkReleaseDir() {
-  mkdirSync(join(root, "build/Release"), { recursive: true });
-  return join(root, "build/Release/caracal.node");
 }
 
 export function buildTypeScript() {
