@@ -27,6 +27,7 @@
       "native/ops/audio/conv1d.cpu.cc",
       "native/ops/audio/conv_transpose1d.cpu.cc",
       "native/ops/audio/fbank.cpu.cc",
+      "native/ops/audio/fold_weight_norm.cpu.cc",
       "native/ops/audio/fsmn_memory.cpu.cc",
       "native/ops/audio/lstm.cpu.cc",
       "native/ops/audio/pack_conv1d.cpu.cc",

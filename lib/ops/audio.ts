@@ -300,3 +300,17 @@ export interface LstmParameters {
 export function lstm<D extends Activations>(x: Tensor<D>, parameters: LstmParameters): Tensor<D> {
   return call("lstm", { x, ...parameters })[0] as Tensor<D>;
 }
+
+/**
+ * The weight that a weight-normed layer applies, `g · v / ‖v‖` with the norm over all dimensions but the first: the
+ * form that PyTorch's `weight_norm` stores as `weight_v` and `weight_g`. Do it once, at load; pages of a memory-mapped
+ * v are given back.
+ *
+ * @param v `[N, …]` f32
+ * @param g f32, one number for each of the N rows
+ * @returns f32 of v's shape; a row of zeros, which has no direction, gives NaN
+ * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
+ */
+export function foldWeightNorm<S extends Shape>(v: Tensor<"f32", S>, g: Tensor<"f32">): Tensor<"f32", S> {
+  return call("foldWeightNorm", { v, g })[0] as Tensor<"f32", S>;
+}

@@ -11,6 +11,7 @@
 #include "ops/audio/conv1d.h"
 #include "ops/audio/conv_transpose1d.h"
 #include "ops/audio/fbank.h"
+#include "ops/audio/fold_weight_norm.h"
 #include "ops/audio/fsmn_memory.h"
 #include "ops/audio/lstm.h"
 #include "ops/audio/pack_conv1d.h"
@@ -57,6 +58,7 @@
   X(ConvTranspose1d)     \
   X(CopyRows)            \
   X(Fbank)               \
+  X(FoldWeightNorm)      \
   X(FsmnMemory)          \
   X(GatherRows)          \
   X(GroupedGemm)         \

@@ -1,24 +1,11 @@
 #include "ops/linear/pack_weight.h"
 
-#include <sys/mman.h>
-
 #include <cstring>
 
+#include "cpu/mapped_pages.h"
 #include "cpu/weights.h"
 
 namespace caracal::CARACAL_ISA {
-namespace {
-
-// Pages of a mapped file that were read once and will not be again; they would count as memory in use.
-void give_back(const Tensor& t) {
-  if (!t.storage->owner) return;
-  const uintptr_t page = 4096;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(t.data<std::byte>()) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(t.data<std::byte>()) + t.bytes()) / page * page;
-  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-}
-
-}  // namespace
 
 void run(const PackWeight& op, std::span<Tensor> out, Cpu& cpu) {
   const Tensor& first = op.weights[0];
@@ -31,7 +18,7 @@ void run(const PackWeight& op, std::span<Tensor> out, Cpu& cpu) {
     const Tensor& w = op.weights[stacked ? 0 : size_t(e)];
     const std::byte* source = w.data<std::byte>() + (stacked ? source_bytes * size_t(e) : 0);
     pack_matrix(cpu, w.dtype, source, n, k, panels + packed * size_t(e));
-    if (!stacked || e + 1 == matrices) give_back(w);
+    if (!stacked || e + 1 == matrices) give_back_pages(w);
   }
   std::byte* scales = panels + packed * size_t(matrices);
   for (const Tensor& s : op.scales) {
