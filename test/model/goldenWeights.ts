@@ -1,0 +1,13 @@
+import { fileURLToPath } from "node:url";
+import { openSafetensors } from "../../lib/checkpoint/safetensors.js";
+import { type LoadOptions, Weights } from "../../lib/model/weights.js";
+import type { Device } from "../../lib/tensor/device.js";
+
+export const goldenPath = (name: string): string =>
+  fileURLToPath(new URL(`../golden/${name}${name.includes(".") ? "" : ".safetensors"}`, import.meta.url));
+
+/** The weights of a golden file, under their published names. */
+export async function goldenWeights(device: Device, name: string, options: LoadOptions = {}): Promise<Weights> {
+  const { entries } = await openSafetensors(goldenPath(name));
+  return Weights.of(device, { "": entries }, options).part("weight");
+}
