@@ -1,0 +1,45 @@
+import { parseCodecConfig } from "../checkpoint/config.js";
+import { codecDecoderLayout } from "../checkpoint/layout.js";
+import { SpeechDecoder, type SpeechFrame } from "../model/speechDecoder.js";
+import type { Tensor } from "../tensor/tensor.js";
+import { join } from "./audioEncoder.js";
+import type { Golden } from "./golden.js";
+
+/** Codes to a waveform, utterance by utterance. The file's intermediates have channels before time. */
+export async function verifyCodecDecoder(golden: Golden): Promise<void> {
+  const config = golden.config(parseCodecConfig);
+  golden.checkWeights("", codecDecoderLayout(config));
+  const decoder = await SpeechDecoder.load(golden.weights, config);
+  const parts = new Map<string, Promise<Float32Array>[]>();
+  const collect = (name: string, values: Promise<Float32Array>) =>
+    parts.set(name, [...(parts.get(name) ?? []), values]);
+  for (const frames of await readUtterances(golden)) {
+    const tap = (name: string, value: Tensor) => collect(name, channelsFirst(value));
+    collect("waveform", decoder.decode(frames, { tap }));
+  }
+  for (const [name, values] of parts) {
+    if (name === "waveform" || golden.expects(name)) golden.compare(name, Promise.all(values).then(join), golden.f32);
+  }
+}
+
+/** `semantic_codes` [B, T] and `acoustic_codes` [B, books, T] as frames. */
+async function readUtterances(golden: Golden): Promise<SpeechFrame[][]> {
+  const semantic = golden.input("semantic_codes", "i32");
+  const acoustic = golden.input("acoustic_codes", "i32");
+  const [batch, books, time] = acoustic.shape as readonly [number, number, number];
+  if (acoustic.shape.length !== 3 || String(semantic.shape) !== String([batch, time]))
+    throw golden.invalid(`semantic_codes [${semantic.shape}] and acoustic_codes [${acoustic.shape}] do not match`);
+  const [s, a] = await Promise.all([semantic.read(), acoustic.read()]);
+  const frame = (b: number, t: number) => [
+    s[b * time + t]!,
+    ...Array.from({ length: books }, (_, book) => a[(b * books + book) * time + t]!),
+  ];
+  return Array.from({ length: batch }, (_, b) => Array.from({ length: time }, (_, t) => frame(b, t)));
+}
+
+/** `[T, C]` as `[C, T]`. */
+async function channelsFirst(value: Tensor): Promise<Float32Array> {
+  const [time, channels] = value.shape as readonly [number, number];
+  const values = await value.toFloat32Array();
+  return Float32Array.from({ length: values.length }, (_, i) => values[(i % time) * channels + Math.floor(i / time)]!);
+}
