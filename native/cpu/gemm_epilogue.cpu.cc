@@ -2,17 +2,16 @@
 
 namespace caracal::CARACAL_ISA {
 
-F32x16 activate(Activation activation, F32x16 x) {
+void activate(Activation activation, F32x16& x) {
   switch (activation) {
-    case Activation::none: break;
-    case Activation::relu: return max(zero(), x);
-    case Activation::relu6: return min(set1(6.f), max(zero(), x));
-    case Activation::gelu: return gelu(x);
-    case Activation::silu: return silu(x);
-    case Activation::tanh: return tanh(x);
-    case Activation::sigmoid: return sigmoid(x);
+    case Activation::none: return;
+    case Activation::relu: x = max(zero(), x); return;
+    case Activation::relu6: x = min(set1(6.f), max(zero(), x)); return;
+    case Activation::gelu: x = gelu(x); return;
+    case Activation::silu: x = silu(x); return;
+    case Activation::tanh: x = tanh(x); return;
+    case Activation::sigmoid: x = sigmoid(x); return;
   }
-  return x;
 }
 
 }  // namespace caracal::CARACAL_ISA

@@ -6,8 +6,9 @@
 
 namespace caracal::CARACAL_ISA {
 
-// Out of line: the functions behind it are long, and a call for sixteen sums costs nothing beside them.
-F32x16 activate(Activation activation, F32x16 x);
+// x = activation(x). Out of line, since the functions behind it are long; by reference, since GCC copies a vector
+// struct passed by value piecemeal, which stalls for longer than the function takes.
+void activate(Activation activation, F32x16& x);
 
 template <class T>
 CARACAL_INLINE F32x16 load_columns(const T* p, int count) {
@@ -49,7 +50,7 @@ struct LinearEpilogue {
 
   CARACAL_INLINE void operator()(F32x16 sum, int64_t m, int64_t n, int count) const {
     if (bias) sum += bias.load(n, count);
-    sum = activate(activation, sum);
+    if (activation != Activation::none) activate(activation, sum);
     if (gain) sum = sum * gain.load(n, count);
     if (residual) sum += load_columns(residual + m * residual_stride + n, count);
     store_columns(out + m * stride + n, sum, count);

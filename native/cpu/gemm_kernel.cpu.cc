@@ -13,16 +13,28 @@ CARACAL_INLINE void accumulate(F32x16& sum, F32x16 x, F32x16 w) {
 #endif
 }
 
+// One k. Every element of x is broadcast once for all panels if the registers suffice, else once per panel.
 template <int R, int P, class W>
 CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, const W* const (&w)[P],
                          const float (&scale)[P], int64_t k) {
+  if constexpr ((R * P + P + 1) * kParts + 1 <= kRegisters) {
+    F32x16 weight[P];
 #pragma GCC unroll 4
-  for (int p = 0; p < P; p++) {
-    const F32x16 weight = decode(w[p] + k * kPanelColumns, scale[p]);
-    // Hides that the panels share x: keeping it in R registers instead of loading it again would spill the sums.
-    if (P > 1 && R > 1) asm("" : "+r"(a));
+    for (int p = 0; p < P; p++) weight[p] = decode(w[p] + k * kPanelColumns, scale[p]);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) accumulate(sum[p][r], set1(a[r * a_stride + k]), weight);
+    for (int r = 0; r < R; r++) {
+      const F32x16 x = set1(a[r * a_stride + k]);
+#pragma GCC unroll 4
+      for (int p = 0; p < P; p++) accumulate(sum[p][r], x, weight[p]);
+    }
+  } else {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) {
+      const F32x16 weight = decode(w[p] + k * kPanelColumns, scale[p]);
+      if (P > 1 && R > 1) asm("" : "+r"(a));  // hides that the panels share x
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) accumulate(sum[p][r], set1(a[r * a_stride + k]), weight);
+    }
   }
 }
 

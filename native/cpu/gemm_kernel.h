@@ -9,13 +9,16 @@
 namespace caracal::CARACAL_ISA {
 
 #if defined(__AVX512F__)
-inline constexpr int kAccumulators = 28;  // of 32 registers; the rest hold weights and the broadcast element
+inline constexpr int kRegisters = 32;
+inline constexpr int kAccumulators = 28;  // the other registers hold weights and the broadcast element
 inline constexpr int kTileRows = 14;
 #elif defined(__AVX2__)
-inline constexpr int kAccumulators = 12;  // of 16
+inline constexpr int kRegisters = 16;
+inline constexpr int kAccumulators = 12;
 inline constexpr int kTileRows = 6;
 #else
-inline constexpr int kAccumulators = 8;  // of 16
+inline constexpr int kRegisters = 16;
+inline constexpr int kAccumulators = 8;
 inline constexpr int kTileRows = 2;
 #endif
 inline constexpr int kMaxPanels = 4;  // per pass: several streams keep memory busier than one

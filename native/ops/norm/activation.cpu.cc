@@ -11,7 +11,11 @@ void run(const Activate& op, std::span<Tensor> out, Cpu& cpu) {
     for_blocks(cpu, op.x.shape.elements(), [&](int64_t first, int64_t n) {
       const T* x = op.x.data<T>() + first;
       T* y = out[0].data<T>() + first;
-      for_columns(n, [&](int64_t i, int count) { store(y + i, activate(op.kind, load(x + i, count)), count); });
+      for_columns(n, [&](int64_t i, int count) {
+        F32x16 v = load(x + i, count);
+        activate(op.kind, v);
+        store(y + i, v, count);
+      });
     });
   });
 }
