@@ -18,7 +18,8 @@
 namespace caracal::CARACAL_ISA {
 
 inline constexpr int64_t kKeyBlock = 256;
-inline constexpr int64_t kQueryRows = kTileRows * (48 / kTileRows);  // a tile's queries, panel and scores stay near L1
+// Enough for the 64 heads that read a latent together, few enough that queries and a panel of keys stay in L1.
+inline constexpr int64_t kQueryRows = (64 + kTileRows - 1) / kTileRows * kTileRows;
 
 CARACAL_INLINE constexpr int64_t up_to_16(int64_t n) { return (n + 15) / 16 * 16; }
 

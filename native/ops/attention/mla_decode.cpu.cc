@@ -159,7 +159,8 @@ void attend_splits(Cpu& cpu, const MlaDecode& op, const PagedSequences& paged, c
   });
 }
 
-// Joins the splits of every sequence and head: latent [B][H][R] = Σ p c, and the log of the sum of exponentials.
+// Joins the splits of every sequence and head: latent [B][H][up_to_16(R)] = Σ p c, and the log of the sum of
+// exponentials.
 void merge_splits(Cpu& cpu, const MlaSizes& d, const Plan& plan, const float* states, float* latent, float* lse) {
   const int64_t panels = up_to_16(d.latent) / 16, state_floats = query_state_floats(panels);
   cpu.parallel_for(plan.batch * d.heads, [&](int64_t item, int) {
@@ -170,15 +171,16 @@ void merge_splits(Cpu& cpu, const MlaSizes& d, const Plan& plan, const float* st
     };
     float max = -INFINITY, sum = 0;
     for (int64_t i = 0; i < plan.splits_of(s); i++) max = state(i).max[row] > max ? state(i).max[row] : max;
-    float* out = latent + item * d.latent;
-    memset(out, 0, static_cast<size_t>(d.latent) * sizeof(float));
+    float* out = latent + item * panels * 16;
+    memset(out, 0, static_cast<size_t>(panels * 16) * sizeof(float));
     for (int64_t i = 0; i < plan.splits_of(s); i++) {
       const QueryTile t = state(i);
       const float factor = power_of_two(t.max[row] - max);
       sum += t.sum[row] * factor;
-      for (int64_t c = 0; c < d.latent; c++) out[c] += t.o[(c / 16 * kQueryRows + row) * 16 + c % 16] * factor;
+      for (int64_t p = 0; p < panels; p++)
+        store16(out + p * 16, fma(load16(t.o + (p * kQueryRows + row) * 16), set1(factor), load16(out + p * 16)));
     }
-    for (int64_t c = 0; c < d.latent && sum != 0; c++) out[c] /= sum;
+    for (int64_t p = 0; p < panels && sum != 0; p++) store16(out + p * 16, load16(out + p * 16) * set1(1 / sum));
     lse[item] = static_cast<float>((max + ::log2(static_cast<double>(sum))) / kLog2E);
   });
 }
@@ -203,13 +205,14 @@ struct StoreValues {
 template <class T>
 void make_values(Cpu& cpu, const MlaSizes& d, const Panels& w, int64_t batch, const float* latent, T* out) {
   const int64_t unit = w.dtype == DType::f8e4m3 ? kScaleBlock / 16 : 1;
+  const int64_t stride = up_to_16(d.latent);
   run_gemms(cpu, d.heads, [&](int64_t head) {
     const PanelRange range(head * d.head_columns() + d.nope, d.value, unit);
     Panels part = w;
     part.n = smaller(range.panels * 16, w.n - range.panel * 16);
     part.data = static_cast<const std::byte*>(w.data) + panels_bytes(range.panel * 16, w.k, w.dtype);
     if (w.scales) part.scales = w.scales + range.panel / unit * divide_up(w.k, kScaleBlock);
-    return make_gemm(batch, Rows<float>{latent + head * d.latent, d.heads * d.latent}, part,
+    return make_gemm(batch, Rows<float>{latent + head * stride, d.heads * stride}, part,
                      StoreValues<T>{out + head * d.value, d.heads * d.value, range.skip, d.value});
   });
 }
@@ -222,7 +225,7 @@ void run_as(const MlaDecode& op, const PagedSequences& paged, std::span<Tensor> 
   const Panels& w = weight;
   const Plan plan(cpu, paged, batch, d.heads);
   Cpu::Temporary<float> absorbed(cpu, static_cast<size_t>(batch * d.heads * d.width()));
-  Cpu::Temporary<float> latent(cpu, static_cast<size_t>(batch * d.heads * d.latent));
+  Cpu::Temporary<float> latent(cpu, static_cast<size_t>(batch * d.heads * up_to_16(d.latent)));
   Cpu::Temporary<float> states(
       cpu, static_cast<size_t>(plan.splits() * plan.groups * query_state_floats(up_to_16(d.latent) / 16)));
   if (w.dtype == DType::f8e4m3)
