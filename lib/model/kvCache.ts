@@ -89,18 +89,8 @@ export class KvCache implements Disposable {
       if (sequence.cache !== this) throw new CaracalError("INVALID_ARGUMENT", "the sequence is of another cache");
       if (sequence.disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
     }
-    const wanted = this.#blocksFor(batch);
-    if (wanted > this.#free.length) {
-      throw new CaracalError(
-        "OUT_OF_MEMORY",
-        `the KV cache of ${this.tokens} tokens is full: ${wanted} more blocks of ${this.blockSize} tokens are needed, ` +
-          `${this.#free.length} are free; end a reply or load the model with a larger kvCacheTokens`,
-        { tokens: this.tokens, wantedBlocks: wanted, freeBlocks: this.#free.length },
-      );
-    }
-    const grown = batch.map(({ sequence, rows }) => {
-      return { sequence, rows, from: sequence.grow(rows, () => this.#free.pop()!) };
-    });
+    this.#checkRoom(batch);
+    const grown = batch.map(({ sequence, rows }) => ({ sequence, rows, from: sequence.grow(rows) }));
     const tensors = this.#describe(grown);
     for (const { sequence } of batch) sequence.hold();
     return {
@@ -114,8 +104,26 @@ export class KvCache implements Disposable {
 
   #blocksFor(batch: readonly NewRows[]): number {
     return batch.reduce((sum, { sequence, rows }) => {
-      return sum + Math.ceil((sequence.length + rows) / this.blockSize) - sequence.blocks.length;
+      return sum + Math.max(0, Math.ceil((sequence.length + rows) / this.blockSize) - sequence.blocks.length);
     }, 0);
+  }
+
+  #checkRoom(batch: readonly NewRows[]): void {
+    const wanted = this.#blocksFor(batch);
+    if (wanted <= this.#free.length) return;
+    throw new CaracalError(
+      "OUT_OF_MEMORY",
+      `the KV cache of ${this.tokens} tokens is full: ${wanted} more blocks of ${this.blockSize} tokens are needed, ` +
+        `${this.#free.length} are free; end a reply or load the model with a larger kvCacheTokens`,
+      { tokens: this.tokens, wantedBlocks: wanted, freeBlocks: this.#free.length },
+    );
+  }
+
+  /** @internal @throws OUT_OF_MEMORY */
+  take(sequence: KvSequence, rows: number): number[] {
+    const batch = [{ sequence, rows }];
+    this.#checkRoom(batch);
+    return Array.from({ length: this.#blocksFor(batch) }, () => this.#free.pop()!);
   }
 
   #describe(batch: readonly (NewRows & { from: number })[]): Omit<CacheRows, typeof Symbol.dispose> {
@@ -183,11 +191,17 @@ export class KvSequence implements Disposable {
     return this.#disposed;
   }
 
+  /** Takes room for this many more tokens already now. @throws OUT_OF_MEMORY, DISPOSED */
+  reserve(rows: number): void {
+    if (this.#disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
+    this.#blocks.push(...this.cache.take(this, rows));
+  }
+
   /** @internal Adds rows, with blocks as needed; returns the position of the first. */
-  grow(rows: number, take: () => number): number {
+  grow(rows: number): number {
     const from = this.#length;
+    this.reserve(rows);
     this.#length += rows;
-    while (this.#blocks.length * this.cache.blockSize < this.#length) this.#blocks.push(take());
     return from;
   }
 

@@ -76,6 +76,20 @@ describe("KvCache", () => {
     expect(() => kv.append([{ sequence: cache().sequence(), rows: 1 }])).toThrowError(code("INVALID_ARGUMENT"));
   });
 
+  test("reserved room is the sequence's until it is cut", () => {
+    const kv = cache();
+    const [a, b] = [kv.sequence(), kv.sequence()];
+    a.reserve(20);
+    expect([a.length, kv.freeTokens]).toEqual([0, 8]);
+    expect(() => b.reserve(9)).toThrowError(code("OUT_OF_MEMORY"));
+    append(kv, { sequence: a, rows: 20 });
+    expect(kv.freeTokens).toBe(8);
+    a.truncate(3);
+    expect(kv.freeTokens).toBe(24);
+    a.dispose();
+    expect(() => a.reserve(1)).toThrowError(code("DISPOSED"));
+  });
+
   test("a batch holds its sequences until it is queued", () => {
     const kv = cache();
     const a = kv.sequence();
