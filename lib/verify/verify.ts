@@ -7,6 +7,9 @@ import { verifyCodecDecoder } from "./codecDecoder.js";
 import { verifyFsmnVad } from "./fsmnVad.js";
 import { Golden, type TensorReport } from "./golden.js";
 import { verifyImagePreprocess } from "./imagePreprocess.js";
+import { verifyLongcatFlash } from "./longcatFlash.js";
+import { verifyOmniAudioHeads } from "./omniAudioHeads.js";
+import { verifyOmniEmbedding } from "./omniEmbedding.js";
 import { verifyPreprocess } from "./preprocess.js";
 import { verifyVision } from "./vision.js";
 
@@ -20,6 +23,9 @@ const verifiers: Readonly<Record<string, Verifier>> = {
   codec_decoder: verifyCodecDecoder,
   fsmn_vad_trained: verifyFsmnVad,
   image_preprocess: verifyImagePreprocess,
+  longcat_flash: verifyLongcatFlash,
+  omni_audio_heads: verifyOmniAudioHeads,
+  omni_embedding: verifyOmniEmbedding,
   vision: verifyVision,
 };
 

@@ -1,0 +1,19 @@
+import { describe, expect, test } from "vitest";
+import { verifyFile } from "../../lib/verify/verify.js";
+import { goldenPath } from "../model/goldenWeights.js";
+import { devices } from "../support/devices.js";
+
+describe.each(devices)("published answers on $name", (device) => {
+  const modules = [
+    ["longcat_flash", 8],
+    ["omni_embedding", 1],
+    ["omni_audio_heads", 2],
+  ] as const;
+  for (const activations of ["f32", "bf16"] as const)
+    test.each(modules)(`%s, ${activations} activations`, async (name, count) => {
+      const report = await verifyFile(goldenPath(name), { device, activations });
+      expect(report.error).toBeUndefined();
+      expect(report.tensors.filter(({ passed }) => !passed)).toEqual([]);
+      expect(report.tensors).toHaveLength(count);
+    });
+});
