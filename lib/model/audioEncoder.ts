@@ -48,7 +48,6 @@ export class AudioEncoder {
     const { activations = "f32", features, cmvn } = options;
     if (config.activation === "relu2")
       throw new CaracalError("UNSUPPORTED", "the audio encoder's activation must be relu or relu6, got relu2");
-    const frontEnd = features && new AudioFeatures(weights.device, features, cmvn);
     const encoder = weights.part("audio_encoder");
     const pre = [encoder.linear("ffn.0"), encoder.linear("ffn.2")] as const;
     const layers: FsmnLayer[] = [];
@@ -61,6 +60,7 @@ export class AudioEncoder {
     const projection = weights.part("audio_projector");
     const projector = [projection.linear("0"), projection.linear("2")] as const;
     await weights.settle();
+    const frontEnd = features && new AudioFeatures(weights.device, features, cmvn); // last: an abort would leave it
     return new AudioEncoder(weights.device, config, activations, frontEnd, pre, layers, post, ctc, projector);
   }
 

@@ -1,0 +1,177 @@
+import { cpSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { GenerateEvent } from "../../lib/model/generate.js";
+import { type OmniLoadProgress, OmniModel } from "../../lib/model/omni.js";
+import type { Part } from "../../lib/model/prompt.js";
+import { Device } from "../../lib/tensor/device.js";
+import { tinyDirectory } from "./tinyModel.js";
+
+const directory = await tinyDirectory(2);
+const code = (expected: string) => expect.objectContaining({ code: expected });
+const sample = (name: string) => fileURLToPath(new URL(`../../samples/${name}`, import.meta.url));
+const photo: Part = { type: "image", image: sample("photo.jpg") };
+const question: Part = { type: "audio", audio: sample("speech.wav") };
+
+let device: Device;
+/** What the device holds of its own accord once it has worked. */
+let idle: number;
+beforeAll(async () => {
+  device = await Device.open({ threads: 2 });
+  (await OmniModel.load(directory, { device, kvCacheTokens: 128 })).dispose();
+  await device.synchronize();
+  idle = device.memory.inUse;
+  expect(idle).toBeLessThan(200_000);
+});
+afterAll(() => device.dispose());
+
+async function answer(model: OmniModel, content: readonly Part[], options = {}) {
+  const events: GenerateEvent[] = [];
+  for await (const event of model.generate([{ role: "user", content }], { maxTokens: 6, ...options }))
+    events.push(event);
+  const end = events.at(-1)!;
+  if (end.type !== "end") throw new Error(`ended with ${end.type}`);
+  return { events, ...end };
+}
+
+describe("OmniModel.load", () => {
+  test("shows its progress in bytes of the checkpoint", async () => {
+    const seen: OmniLoadProgress[] = [];
+    const model = await OmniModel.load(directory, { device, kvCacheTokens: 128, onProgress: (p) => seen.push(p) });
+    expect(model.synthetic).toBe(true);
+    const loaded = seen.map((progress) => progress.loaded);
+    expect(loaded).toEqual(loaded.toSorted((a, b) => a - b));
+    expect(seen.at(-1)!.loaded).toBe(seen.at(-1)!.total);
+    const modules = ["speech decoder", "audio encoder", "vision encoder", "speech heads", "language model"];
+    expect([...new Set(seen.map(({ module }) => module))]).toEqual([...modules, "speech embeddings"]);
+    model.dispose();
+    model.dispose();
+    await device.synchronize();
+    expect(device.memory.inUse).toBe(idle);
+  });
+
+  test("aborted at any point, it frees what it has loaded", async () => {
+    for (const at of [0, 1, 5, 12]) {
+      const abort = new AbortController();
+      let calls = 0;
+      const onProgress = () => {
+        if (calls++ === at) abort.abort();
+      };
+      const options = { device, kvCacheTokens: 128, signal: abort.signal, onProgress };
+      await expect(OmniModel.load(directory, options)).rejects.toThrowError(code("ABORTED"));
+      await device.synchronize();
+      expect(device.memory.inUse).toBe(idle);
+    }
+    await expect(OmniModel.load(directory, { device, signal: AbortSignal.abort() })).rejects.toThrowError(
+      code("ABORTED"),
+    );
+  });
+
+  test("names what is wrong before memory is spent", async () => {
+    const broken = `${directory}-broken`;
+    cpSync(directory, broken, { recursive: true });
+    rmSync(`${broken}/audio/audio_projector.pt`);
+    rmSync(`${broken}/vision/config.json`);
+    const error = await OmniModel.load(broken, { device }).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: "CHECKPOINT_INVALID" });
+    expect((error as Error).message).toMatch(
+      /audio_projector\.pt[\s\S]*vision\/config\.json|vision\/config\.json[\s\S]*audio_projector\.pt/,
+    );
+    expect(device.memory.inUse).toBe(idle);
+    await expect(OmniModel.load(`${directory}-none`, { device })).rejects.toThrowError(code("CHECKPOINT_INVALID"));
+  });
+});
+
+describe("OmniModel", () => {
+  let model: OmniModel;
+  beforeAll(async () => {
+    model = await OmniModel.load(directory, { device, kvCacheTokens: 4096 });
+  });
+  afterAll(() => model.dispose());
+
+  test("answers a spoken question about a photo", async () => {
+    const { usage, events } = await answer(model, [question, photo]);
+    const { stages } = usage;
+    expect(stages["audio encoder"].audioSeconds).toBeCloseTo(3.29, 1);
+    expect(stages["audio encoder"].tokens).toBe(Math.ceil(stages["audio encoder"].audioSeconds / 0.08 - 1));
+    expect(stages.vision.tokens).toBeGreaterThan(16);
+    expect(usage.promptTokens).toBeGreaterThan(stages.vision.tokens + stages["audio encoder"].tokens);
+    const order = events.filter((event) => event.type === "stage").map(({ stage }) => stage);
+    expect([...new Set(order)]).toEqual(["preprocess", "audio encoder", "vision", "prefill"]);
+    expect(usage.audioSeconds).toBeGreaterThan(0);
+  });
+
+  test("hears and sees: the reply depends on every input", async () => {
+    const said = async (content: readonly Part[]) => {
+      const { events } = await answer(model, content, { maxTokens: 8 });
+      return events.flatMap((event) => (event.type === "audio" ? [...event.samples] : []));
+    };
+    const text: Part = { type: "text", text: "Well?" };
+    const replies = await Promise.all([
+      said([question, photo, text]),
+      said([question, text]),
+      said([photo, text]),
+      said([question, photo, text]),
+    ]);
+    expect(replies[3]).toEqual(replies[0]);
+    expect(replies[1]).not.toEqual(replies[0]);
+    expect(replies[2]).not.toEqual(replies[0]);
+  });
+
+  test("takes video, with its sound in step or without", async () => {
+    const clip = sample("clip.mp4");
+    const silent = await answer(model, [{ type: "video", video: clip }]);
+    expect(silent.usage.stages.vision.tokens).toBeGreaterThan(0);
+    expect(silent.usage.stages["audio encoder"].tokens).toBe(0);
+    const heard = await answer(model, [{ type: "video", video: clip, interleaveAudio: question.audio }]);
+    expect(heard.usage.stages["audio encoder"].tokens).toBeGreaterThan(0);
+  });
+
+  test("aborted while audio and images are encoded, it frees everything and goes on", async () => {
+    await answer(model, [question, photo]);
+    await device.synchronize();
+    const before = device.memory.inUse;
+    for (const stage of ["preprocess", "audio encoder", "vision"]) {
+      const abort = new AbortController();
+      const events = model.generate([{ role: "user", content: [question, photo] }], { signal: abort.signal });
+      const run = async () => {
+        for await (const event of events) if (event.type === "stage" && event.stage === stage) abort.abort();
+      };
+      await expect(run()).rejects.toThrowError(code("ABORTED"));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await device.synchronize();
+      expect(device.memory.inUse).toBe(before);
+    }
+    expect((await answer(model, [question])).usage.steps).toBe(6);
+  });
+
+  test("a file that is not there or not what it should be ends the reply only", async () => {
+    await expect(answer(model, [{ type: "audio", audio: sample("none.wav") }])).rejects.toThrowError(code("IO_ERROR"));
+    const image: Part = { type: "image", image: new Uint8Array([1, 2, 3]) };
+    await expect(answer(model, [image])).rejects.toThrowError(code("MEDIA_INVALID"));
+    expect((await answer(model, [question])).usage.steps).toBe(6);
+  });
+
+  test("its modules can be used alone", async () => {
+    using stream = model.audioEncoder.stream();
+    using tokens = stream.push(new Float32Array(32000));
+    expect(tokens!.shape[1]).toBe(model.llm.config.hidden_size);
+    using sequence = model.llm.cache.sequence();
+    using embeddings = model.llm.embed(model.tokenizer.encode("Hello"));
+    using hidden = await model.llm.prefill([{ sequence, embeddings }]);
+    using logits = model.llm.logits(hidden);
+    expect(logits.shape).toEqual([1, model.llm.config.vocab_size]);
+  });
+
+  test("disposed, it ends its replies and gives no more", async () => {
+    const own = await OmniModel.load(directory, { kvCacheTokens: 256 });
+    const events = own.generate([{ role: "user", content: "Hello!" }], { maxTokens: 200 });
+    await events.next();
+    const rest = (async () => {
+      for await (const _ of events);
+    })();
+    own.dispose();
+    await expect(rest).rejects.toThrowError(code("DISPOSED"));
+    await expect(own.generate([{ role: "user", content: "Hello!" }]).next()).rejects.toThrowError(code("DISPOSED"));
+  });
+});
