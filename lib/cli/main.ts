@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+import { Command } from "commander";
+import { CaracalError } from "../errors.js";
+
+/** Only the command that is asked for is imported, so that `--help` is quick. */
+const commands: Readonly<Record<string, { readonly summary: string; load(): Promise<Command> }>> = {
+  run: {
+    summary: "answer a question given as text, speech, images or video",
+    load: async () => (await import("./run.js")).runCommand(),
+  },
+  synth: {
+    summary: "write a complete model directory with random weights",
+    load: async () => (await import("./synth.js")).synthCommand(),
+  },
+  inspect: {
+    summary: "show what a model directory or a file of tensors holds",
+    load: async () => (await import("./inspect.js")).inspectCommand(),
+  },
+  verify: {
+    summary: "run golden files through the library and compare every result",
+    load: async () => (await import("./verify.js")).verifyCommand(),
+  },
+  bench: {
+    summary: "measure operations, CP/EP layouts and models on this machine",
+    load: async () => (await import("./bench.js")).benchCommand(),
+  },
+  doctor: {
+    summary: "say what works on this machine, and why something does not",
+    load: async () => (await import("./doctor.js")).doctorCommand(),
+  },
+};
+
+async function main(args: readonly string[]): Promise<void> {
+  const program = new Command("caracal")
+    .description("Runs LongCat-Flash-Omni models: text, speech, images and video in, text and speech out.")
+    .addHelpText("after", "\n`caracal help COMMAND` or `caracal COMMAND --help` tells the options of a command.");
+  const asked = args[0] === "help" ? args[1] : args[0];
+  for (const [name, { summary, load }] of Object.entries(commands)) {
+    if (name === asked) program.addCommand(await load());
+    else program.command(name).description(summary);
+  }
+  await program.parseAsync(args, { from: "user" });
+}
+
+/** One line; the stack is for those who debug. */
+function report(error: unknown): void {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  const code = error instanceof CaracalError ? ` ${error.code}` : "";
+  console.error(`error${code}: ${message.replaceAll("\n", " ")}`);
+  if (process.env.CARACAL_DEBUG) console.error(stack);
+  process.exitCode ||= 1;
+}
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0); // whoever read our output has seen enough
+  throw error;
+});
+await main(process.argv.slice(2)).catch(report);

@@ -1,0 +1,117 @@
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { loadAudio } from "../../lib/media/audio.js";
+import { tinyDirectory } from "../model/tinyModel.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const main = join(root, "dist/cli/main.js");
+if (!existsSync(main)) throw new Error("the command line is tested as it is built: run `npm run build` first");
+const directory = await tinyDirectory(3);
+const sample = (name: string) => join(root, "samples", name);
+
+function caracal(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", cwd: directory });
+  return { status, stdout, stderr };
+}
+
+describe("caracal", () => {
+  test("--help names the commands, and is quick", () => {
+    const start = performance.now();
+    const { status, stdout } = caracal("--help");
+    expect(status).toBe(0);
+    for (const name of ["run", "synth", "inspect", "verify", "doctor", "bench"]) expect(stdout).toContain(`  ${name}`);
+    expect(performance.now() - start).toBeLessThan(3000);
+    expect(caracal("help", "run").stdout).toContain("--repetition-penalty");
+    expect(caracal("run", "--help").stdout).toContain("--video-with-sound");
+  });
+
+  test("errors are one line with a code", () => {
+    const { status, stderr, stdout } = caracal("run", "--model", "nowhere", "--text", "Hello!");
+    expect(status).toBe(1);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(/^error CHECKPOINT_INVALID: .*nowhere.*\n$/);
+    expect(caracal("run", "--model", directory).stderr).toMatch(/^error INVALID_ARGUMENT: there is no question.*\n$/);
+    const out = ["--out", "/nowhere/a.wav"];
+    expect(caracal("run", "--model", directory, "--text", "a", ...out).stderr).toMatch(/^error IO_ERROR: .*\n$/);
+    expect(caracal("run", "--model", directory, "--text", "a", "--top-k", "x").status).toBe(1);
+    expect(caracal("rnu")).toMatchObject({ status: 1, stderr: expect.stringContaining("unknown command 'rnu'") });
+  });
+
+  test("doctor says what works and exits 0", () => {
+    const { status, stdout } = caracal("doctor");
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^ok +node +v\d+/m);
+    expect(stdout).toMatch(/^ok +cpu +(scalar|avx2|avx512), \d+ threads$/m);
+    expect(stdout).toMatch(/^no +cuda +/m);
+    const { findings } = JSON.parse(caracal("doctor", "--json").stdout);
+    expect(findings.map(({ what }: { what: string }) => what)).toContain("ffmpeg");
+  });
+});
+
+describe("caracal run", () => {
+  const question = ["run", "--model", directory, "--audio", sample("speech.wav"), "--image", sample("photo.jpg")];
+
+  test("answers in text and speech, and says what it took", async () => {
+    const { status, stdout, stderr } = caracal(...question, "--max-tokens", "12", "--out", "answer.wav");
+    expect(status).toBe(0);
+    expect(stdout.trim()).not.toBe("");
+    for (const stage of ["load", "preprocess", "audio encoder", "vision", "prefill", "decode", "speech decoder"])
+      expect(stderr).toMatch(new RegExp(`^  ${stage} +\\d+\\.\\d\\d s`, "m"));
+    expect(stderr).toMatch(/first text \d.* s, first audio \d.* s, .*peak memory \d+ MiB/);
+    expect(stderr).toContain("the answer is noise and means nothing");
+    expect(stderr).toContain(join(directory, "answer.wav"));
+    const samples = await loadAudio(join(directory, "answer.wav"), { sampleRate: 24000 });
+    const frames = Number(/^ {2}speech decoder .* (\d+) frames/m.exec(stderr)![1]);
+    expect(frames).toBeGreaterThan(3);
+    expect(samples.length).toBe(frames * 1440);
+  });
+
+  test("--json prints one document, the same for the same seed", () => {
+    const options = ["--json", "--max-tokens", "10", "--temperature", "1.5", "--top-k", "0", "--seed", "7"];
+    const run = () => JSON.parse(caracal(...question, ...options).stdout);
+    const [first, second] = [run(), run()];
+    expect(first).toMatchObject({ reason: "length", synthetic: true, seed: 7, model: directory });
+    expect(first.audio.seconds).toBeCloseTo(first.usage.stages["speech decoder"].tokens * 0.06, 6);
+    expect(first.usage.steps).toBe(10);
+    expect(second.text).toBe(first.text);
+  });
+
+  test("--no-speech writes no file", () => {
+    rmSync(join(directory, "answer.wav"), { force: true });
+    const { status, stderr } = caracal(
+      "run",
+      "--model",
+      directory,
+      "--text",
+      "Hello!",
+      "--no-speech",
+      "--max-tokens",
+      "5",
+    );
+    expect(status).toBe(0);
+    expect(stderr).toContain("no speech");
+    expect(existsSync(join(directory, "answer.wav"))).toBe(false);
+  });
+
+  test("Ctrl-C ends it cleanly and leaves a WAV file that can be played", async () => {
+    const out = join(directory, "interrupted.wav");
+    const args = ["run", "--model", directory, "--text", "Go on", "--max-tokens", "100000", "--out", out];
+    const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+    while (!existsSync(out) || readFileSync(out).length < 10_000)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill("SIGINT");
+    const status = await closed;
+    expect([status, stderr]).toEqual([130, expect.stringMatching(/^error ABORTED: .*\n$/)]);
+    const bytes = readFileSync(out);
+    expect(bytes.readUInt32LE(40)).toBe(bytes.length - 44);
+    expect(bytes.readUInt32LE(4)).toBe(bytes.length - 8);
+  });
+});
