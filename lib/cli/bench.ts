@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
 import { moeChart } from "../bench/chart.js";
 import { type RoutingKind, routings } from "../bench/layouts.js";
+import { benchModel, type ModelResult, modelHeader, modelRow } from "../bench/model.js";
 import { benchMoe, type MoeResult, moeHeader, moeRow } from "../bench/moe.js";
 import { benchOps, type OpResult, opHeader, opRow } from "../bench/ops.js";
 import { machine, openPeer } from "../bench/peers.js";
@@ -38,6 +39,12 @@ export function benchCommand(): Command {
     .option("--seed <n>", "seed of the routing", Number, 1)
     .option("--svg <file>", "write a chart")
     .action(runMoe);
+  common(bench.command("model").description("each part of a model: tokens/s, real-time factors, peak memory"))
+    .requiredOption("--model <dir>", "the model directory")
+    .option("--prompt <tokens>", "tokens of the prefill", whole, 256)
+    .option("--steps <n>", "steps of the decode", whole, 32)
+    .option("--seconds <s>", "seconds of sound for the audio parts", whole, 6)
+    .action(runModel);
   return bench;
 }
 
@@ -88,6 +95,20 @@ async function runMoe(
   const note = `sequence ${sequence}, ${routing} routing, sizes and sequence divided by ${scale}; report's MFU: its GPUs, full size`;
   print(options, device, note, results, moeHeader, results.map(moeRow));
   if (options.svg) await writeFile(options.svg, await moeChart(results, `${device.name}; ${note}`));
+}
+
+async function runModel(
+  options: Common & { model: string; prompt: number; steps: number; seconds: number },
+): Promise<void> {
+  await using device = await open(options);
+  const results: ModelResult[] = [];
+  for await (const r of benchModel(options.model, device, options)) {
+    results.push(r);
+    process.stderr.write(`${r.part}: ${r.seconds.toFixed(3)} s\n`);
+  }
+  const peak = process.resourceUsage().maxRSS / 1024;
+  const note = `peak memory ${peak.toFixed(0)} MB, of which the backend ${(device.memory.peak / 2 ** 20).toFixed(0)} MB`;
+  print(options, device, note, results, modelHeader, results.map(modelRow));
 }
 
 const open = ({ device, threads }: Common): Promise<Device> =>
