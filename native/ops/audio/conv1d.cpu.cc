@@ -50,11 +50,9 @@ void run_depthwise(const Conv1d& op, Tensor& out, Cpu& cpu) {
   Taps taps;
   taps.stride = op.stride;
   for (int64_t tap = 0; tap < op.w.shape[2]; tap++) taps.offsets.push_back(op.origin() + tap * op.dilation);
-  const LinearEpilogue<T> epilogue = epilogue_of<T>(op, out);
   by_activation_type(op.w.dtype, [&](auto w_type) {
     using W = typename decltype(w_type)::type;
-    depthwise(cpu, time_rows<T>(op.x, op.state), op.w.data<W>(), taps, out.shape[0],
-              [&](int64_t row, int64_t channel, int lanes, F32x16 acc) { epilogue(acc, row, channel, lanes); });
+    depthwise(cpu, time_rows<T>(op.x, op.state), op.w.data<W>(), taps, out.shape[0], epilogue_of<T>(op, out));
   });
 }
 

@@ -13,26 +13,31 @@ Taps taps_of(const FsmnMemory& op) {
   return taps;
 }
 
+template <class T>
+struct MemoryEpilogue {
+  T* y;
+  TimeRows<T> residual;
+  int64_t delay, channels;
+
+  CARACAL_INLINE void operator()(F32x16 acc, int64_t row, int64_t channel, int count) const {
+    if (const T* r = residual.at(row - delay)) acc += load_columns(r + channel, count);
+    store_columns(y + row * channels + channel, acc, count);
+  }
+};
+
 }  // namespace
 
 void run(const FsmnMemory& op, std::span<Tensor> out, Cpu& cpu) {
-  const int64_t channels = op.z.shape[1];
   by_activation_type(op.z.dtype, [&](auto z_type) {
     by_activation_type(op.weight.dtype, [&](auto w_type) {
       using T = typename decltype(z_type)::type;
       using W = typename decltype(w_type)::type;
-      const TimeRows<T> residual = op.residual ? time_rows<T>(*op.residual, op.pending) : TimeRows<T>{};
-      const int64_t delay = op.state ? op.delay() : 0;
-      T* y = out[0].data<T>();
-      depthwise(cpu, time_rows<T>(op.z, op.state), op.weight.data<W>(), taps_of(op), out[0].shape[0],
-                [&](int64_t row, int64_t channel, int lanes, F32x16 acc) {
-                  const T* r = residual.at(row - delay);
-                  T* p = y + row * channels + channel;
-                  if (lanes == 16)
-                    store16(p, r ? load16(r + channel) + acc : acc);
-                  else
-                    store_partial(p, r ? load_partial(r + channel, lanes) + acc : acc, lanes);
-                });
+      const MemoryEpilogue<T> epilogue{
+          .y = out[0].data<T>(),
+          .residual = op.residual ? time_rows<T>(*op.residual, op.pending) : TimeRows<T>{},
+          .delay = op.state ? op.delay() : 0,
+          .channels = op.z.shape[1]};
+      depthwise(cpu, time_rows<T>(op.z, op.state), op.weight.data<W>(), taps_of(op), out[0].shape[0], epilogue);
     });
   });
   if (op.state) advance(*op.state, op.z);

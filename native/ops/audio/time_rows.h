@@ -1,7 +1,9 @@
 #pragma once
 // Rows of a sequence by time, for the CPU implementations of streaming.h.
 #include <cstring>
+#include <optional>
 
+#include "core/tensor.h"
 #include "cpu/implement.h"
 
 namespace caracal::CARACAL_ISA {
