@@ -1,4 +1,4 @@
-import { type ReplyUsage, stages } from "../model/generate.js";
+import { type ReplyUsage, type StageUsage, stages } from "../model/generate.js";
 
 /** What `caracal run --json` prints. Times in seconds. */
 export interface Answer {
@@ -20,16 +20,9 @@ export function describeAnswer(answer: Answer): string {
   const { usage, audio, device, peakMemoryBytes } = answer;
   const seconds = (value: number | null) => (value === null ? "-" : `${value.toFixed(2)} s`);
   const rows = stages
-    .map((stage) => ({ stage, ...usage.stages[stage] }))
-    .filter(({ tokens, seconds }) => tokens > 0 || seconds > 0)
-    .map(({ stage, ...used }) => [
-      stage,
-      seconds(used.seconds),
-      `${used.tokens} ${units[stage] ?? "tokens"}`,
-      used.audioSeconds > 0
-        ? `${used.audioSeconds.toFixed(2)} s audio, real-time factor ${(used.seconds / used.audioSeconds).toFixed(3)}`
-        : `${(used.tokens / used.seconds).toFixed(1)} ${units[stage] ?? "tokens"}/s`,
-    ]);
+    .map((stage) => ({ stage, unit: units[stage] ?? "tokens", ...usage.stages[stage] }))
+    .filter((used) => used.tokens > 0 || used.seconds > 0)
+    .map((used) => [used.stage, seconds(used.seconds), ...amounts(used)]);
   const table = align([["load", seconds(answer.loadSeconds), "", ""], ...rows]);
   const first = `first text ${seconds(usage.firstText)}, first audio ${seconds(usage.firstAudio)}`;
   const where = audio ? `speech: ${audio.file} (${audio.seconds.toFixed(2)} s)` : "no speech";
@@ -47,6 +40,16 @@ export function describeAnswer(answer: Answer): string {
 }
 
 const units: Readonly<Record<string, string>> = { decode: "steps", "speech decoder": "frames" };
+
+/** How much a stage made, and how fast. */
+function amounts({ unit, tokens, seconds, audioSeconds }: StageUsage & { unit: string }): string[] {
+  if (tokens === 0) return ["", ""];
+  const speed =
+    audioSeconds > 0
+      ? `${audioSeconds.toFixed(2)} s audio, real-time factor ${(seconds / audioSeconds).toFixed(3)}`
+      : `${(tokens / seconds).toFixed(1)} ${unit}/s`;
+  return [`${tokens} ${unit}`, speed];
+}
 
 function align(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));

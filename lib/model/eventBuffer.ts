@@ -28,14 +28,19 @@ export class EventBuffer<T> {
     this.#finish({});
   }
 
+  /** Forgets what nobody has taken. */
+  drop(): void {
+    this.#events.length = 0;
+  }
+
   /** Like `end`, but the consumer gets an error once, after the events. */
   fail(error: unknown): void {
     this.#finish({ error });
   }
 
-  /** Ends at once: drops what nobody has taken. */
+  /** Ends at once. */
   close(): void {
-    this.#events.length = 0;
+    this.drop();
     this.#end = {};
     for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined });
   }

@@ -54,7 +54,10 @@ export class Generation implements AsyncIterableIterator<GenerateEvent>, AsyncDi
     try {
       const reply = await this.prepare(this.#events, signal);
       this.#reply = reply;
-      const abort = () => reply.fail(abortError(signal.reason));
+      const abort = () => {
+        this.#events.drop(); // who aborts wants no more
+        reply.fail(abortError(signal.reason));
+      };
       if (this.#gone.signal.aborted) reply.cancel();
       else if (signal.aborted) abort();
       else signal.addEventListener("abort", abort, { signal: reply.ended });

@@ -58,7 +58,7 @@ export async function preparePrompt(
   const loaded = await loadMessages(messages, { sampleRate: framing.sampleRate, signal });
   const prompt = buildPrompt(loaded, tokenizer, { ...options, vision: vision.limits, audio: framing });
   usage.promptTokens = prompt.textIds.length;
-  usage.add("preprocess", performance.now() - start, usage.promptTokens);
+  usage.add("preprocess", performance.now() - start, 0);
   onStage("preprocess", messages.length, messages.length);
   checkLength(prompt.textIds.length, llm);
 

@@ -79,6 +79,12 @@ describe("caracal run", () => {
     expect(second.text).toBe(first.text);
   });
 
+  test("a full disk is an error like any other", () => {
+    const { status, stderr } = caracal(...question, "--max-tokens", "12", "--out", "/dev/full");
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^error IO_ERROR: cannot write \/dev\/full.*\n$/);
+  });
+
   test("--no-speech writes no file", () => {
     rmSync(join(directory, "answer.wav"), { force: true });
     const { status, stderr } = caracal(

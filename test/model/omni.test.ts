@@ -152,6 +152,20 @@ describe("OmniModel", () => {
     expect((await answer(model, [question])).usage.steps).toBe(6);
   });
 
+  test("with bf16 activations, small passes and small batches, replies are still what they are alone", async () => {
+    const options = { device, kvCacheTokens: 1024, activations: "bf16", prefillChunk: 16, maxBatch: 2 } as const;
+    const narrow = await OmniModel.load(directory, options);
+    const questions = ["One", "What is two and two?", "Three times", "Forty-four", "Five"];
+    const say = async (text: string) => {
+      const { text: reply, usage } = await answer(narrow, [{ type: "text", text }, photo], { maxTokens: 12 });
+      return { reply, steps: usage.steps, audio: usage.audioSeconds };
+    };
+    const alone = [];
+    for (const text of questions) alone.push(await say(text));
+    expect(await Promise.all(questions.map(say))).toEqual(alone);
+    narrow.dispose();
+  });
+
   test("its modules can be used alone", async () => {
     using stream = model.audioEncoder.stream();
     using tokens = stream.push(new Float32Array(32000));
