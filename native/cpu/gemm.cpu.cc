@@ -35,14 +35,17 @@ CARACAL_INLINE int64_t chunk_k(DType dtype, bool single_tile, int64_t k) {
 // Cost of a block of rows per weight, in units of one row's arithmetic; few rows wait for memory instead.
 CARACAL_INLINE int64_t block_cost(int64_t rows) { return larger(rows, 6); }
 
-// `groups` is G; an item should cost about `target` multiply-adds.
-CARACAL_INLINE Blocking plan_gemm(int64_t m, const Panels& w, int groups, int64_t target) {
+// An item should cost about `target` multiply-adds.
+CARACAL_INLINE Blocking plan_gemm(const Product& g, int64_t target) {
+  const int64_t m = g.m;
+  const Panels& w = g.w[0];
+  const int groups = g.groups;
   Blocking b;
   b.row_blocks = divide_up(m, kBlockRows);
   b.block_rows = b.row_blocks > 0 ? divide_up(divide_up(m, b.row_blocks), kTileRows) * kTileRows : 0;
   const int64_t rows = smaller(m, b.block_rows);
   const bool single_tile = rows <= kTileRows;
-  b.chunk_k = chunk_k(w.dtype, single_tile, w.k);
+  b.chunk_k = g.chain ? g.chain : chunk_k(w.dtype, single_tile, w.k);
   b.slab_k = larger(w.k, 1);
   if (!single_tile && rows * w.k > kSlabFloats) {
     b.slab_k = smaller(w.k, larger(kSlabFloats / rows / b.chunk_k, 1) * b.chunk_k);
@@ -141,6 +144,7 @@ struct Chunk {
   int64_t a_stride;
   float* sums;
   int64_t panel_stride;
+  bool chain;  // the chunk is a chain of its own
 };
 
 constexpr int64_t kPrefetchBytes = 2048;
@@ -154,7 +158,8 @@ CARACAL_INLINE void run_tiles(Tile<W>& tile, const PanelPass<Stored>& pass, cons
   tile.a_stride = chunk.a_stride;
   tile.k = chunk.count;
   tile.c_panel_stride = chunk.panel_stride;
-  tile.resume = chunk.k > 0;
+  tile.resume = chunk.k > 0 && !chunk.chain;
+  tile.add = chunk.k > 0 && chunk.chain;
   tile.ahead_step = streams ? 64 : divide_up(64 * sizeof(Stored) / sizeof(W), tiles.count);
   const int64_t share = chunk.count / 4 * sizeof(W) * tile.ahead_step;
   int64_t row = 0;
@@ -239,7 +244,7 @@ void run_item(const Product& g, const Blocking& b, int64_t item, const Scratch& 
           const bool more = k + count < k0 + slab_k;
           run_chunk(pass, tiles,
                     {k, count, more ? pass.w : pass.after, more ? k + count : k0, a + (k - k0), stride, pass_sums,
-                     panel_stride},
+                     panel_stride, g.chain > 0},
                     scratch.decoded);
           k += count;
         } while (k < k0 + slab_k);
@@ -283,7 +288,7 @@ void run_products(Cpu& cpu, const Product* products, int64_t count) {
   starts[0] = 0;
   for (int64_t i = 0; i < count; i++) {
     const Product& g = products[i];
-    blockings[i] = plan_gemm(g.m, g.w[0], g.groups, target);
+    blockings[i] = plan_gemm(g, target);
     starts[i + 1] = starts[i] + blockings[i].items();
     const size_t floats = scratch_floats(blockings[i], g.w[0], g.groups);
     if (scratch < floats) scratch = floats;

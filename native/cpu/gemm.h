@@ -17,11 +17,12 @@ struct Gemm {
   RowSource rows;
   Panels w[G];
   Epilogue epilogue;
+  int64_t chain = 0;  // how many products one chain sums (gemm_kernel.h), 0: all; not for f8e4m3
 };
 
 template <class RowSource, class Epilogue>
-Gemm<1, RowSource, Epilogue> make_gemm(int64_t m, RowSource rows, const Panels& w, Epilogue epilogue) {
-  return {m, rows, {w}, epilogue};
+Gemm<1, RowSource, Epilogue> make_gemm(int64_t m, RowSource rows, const Panels& w, Epilogue epilogue, int64_t chain = 0) {
+  return {m, rows, {w}, epilogue, chain};
 }
 
 template <class RowSource, class Epilogue>
@@ -37,6 +38,7 @@ CARACAL_INLINE constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a
 // A product as the engine sees it.
 struct Product {
   int64_t m;
+  int64_t chain;
   int groups;
   Panels w[2];
   const void* rows;
@@ -68,6 +70,7 @@ void finish_panel(const void* epilogue, int64_t columns, int64_t row0, int64_t r
 template <int G, class RowSource, class Epilogue>
 Product product_of(const Gemm<G, RowSource, Epilogue>& g) {
   return {g.m,
+          g.chain,
           G,
           {g.w[0], g.w[G - 1]},
           &g.rows,

@@ -79,7 +79,10 @@ void tile(const Tile<W>& t) {
 #pragma GCC unroll 4
   for (int p = 0; p < P; p++) {
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) store16(t.c + p * t.c_panel_stride + r * kPanelColumns, sum[p][r]);
+    for (int r = 0; r < R; r++) {
+      float* c = t.c + p * t.c_panel_stride + r * kPanelColumns;
+      store16(c, t.add ? load16(c) + sum[p][r] : sum[p][r]);
+    }
   }
 }
 

@@ -2,7 +2,8 @@
 // The register tiles of the matrix product: R rows by P panels of sixteen columns, accumulated over k in registers.
 //
 // Every sum is one chain of fma over k = 0 ... K - 1, whatever R, P and the blocking are: a chain that is interrupted
-// is stored as f32 and resumed. So a row's bits depend on nothing but the row, the weight and the instruction set.
+// is stored as f32 and resumed. A product may ask for shorter chains, added up in order. So a row's bits depend on
+// nothing but the row, the weight and the instruction set.
 #include "cpu/gemm_panels.h"
 #include "cpu/simd.h"
 
@@ -95,7 +96,8 @@ struct Tile {
   int64_t k;
   float* c;
   int64_t c_panel_stride;
-  bool resume;
+  bool resume;  // goes on with the chains in c
+  bool add;     // adds chains of its own to the sums in c
   const char* ahead[kMaxPanels];
   int64_t ahead_step;
 };

@@ -1,5 +1,7 @@
 #include "ops/audio/conv1d.h"
 
+#include <algorithm>
+
 #include "ops/audio/conv_weights.h"
 #include "ops/audio/depthwise.h"
 
@@ -26,6 +28,9 @@ LinearEpilogue<T> shifted(LinearEpilogue<T> e, int64_t column) {
   return e;
 }
 
+// Deep stacks of convolutions grow the rounding of long sums; sums per tap, and of at most this many, stay small.
+constexpr int64_t kLongestChain = 256;
+
 // One product per group, whose rows are read through the taps (an implicit im2col).
 template <class T>
 void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
@@ -41,7 +46,7 @@ void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
       return row ? row + offset : nullptr;
     });
     return make_gemm(out.shape[0], rows, panels.matrix(op.w.dtype, n, channels * taps, group),
-                     shifted(epilogue, group * n));
+                     shifted(epilogue, group * n), std::min(channels, kLongestChain));
   });
 }
 

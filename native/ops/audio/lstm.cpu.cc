@@ -25,18 +25,18 @@ class GatePanels {
                   made_.data() + gate * gate_bytes_);
   }
 
-  // Adds h·wᵀ of the units [16·group, 16·group + 16) to sums [4 gates][16].
-  void add_product(int64_t group, const float* h, float* sums) const {
+  // h·wᵀ of the units [16·group, 16·group + 16), [4 gates][16].
+  void product(int64_t group, const float* h, float* sums) const {
     if (dtype_ == DType::bf16)
-      add_product<bf16>(group, h, sums);
+      product<bf16>(group, h, sums);
     else
-      add_product<float>(group, h, sums);
+      product<float>(group, h, sums);
   }
 
  private:
   template <class W>
-  void add_product(int64_t group, const float* h, float* sums) const {
-    Tile<W> tile{.a = h, .a_stride = 0, .w = {}, .scale = {}, .k = hidden_, .c = sums, .c_panel_stride = 16, .resume = true};
+  void product(int64_t group, const float* h, float* sums) const {
+    Tile<W> tile{.a = h, .a_stride = 0, .w = {}, .scale = {}, .k = hidden_, .c = sums, .c_panel_stride = 16, .resume = false};
     for (size_t gate = 0; gate < 4; gate++)
       tile.w[gate] = reinterpret_cast<const W*>(data_ + gate * gate_bytes_) + group * hidden_ * kPanelColumns;
     constexpr int together = std::min(4, panels_per_pass(1));
@@ -89,11 +89,10 @@ void run_typed(const Lstm& op, Tensor& out, Cpu& cpu) {
       const int64_t unit = group * 16;
       const int lanes = static_cast<int>(std::min<int64_t>(16, hidden - unit));
       alignas(64) float sums[4][16];
-      for (int gate = 0; gate < 4; gate++) store16(sums[gate], load_columns(input + gate * hidden + unit, lanes));
-      w.add_product(group, h, sums[0]);
-      const F32x16 cell = fma(sigmoid(load16(sums[1])), load_columns(c + unit, lanes),
-                              sigmoid(load16(sums[0])) * tanh(load16(sums[2])));
-      const F32x16 value = sigmoid(load16(sums[3])) * tanh(cell);
+      w.product(group, h, sums[0]);
+      auto gate = [&](int i) { return load16(sums[i]) + load_columns(input + i * hidden + unit, lanes); };
+      const F32x16 cell = fma(sigmoid(gate(1)), load_columns(c + unit, lanes), sigmoid(gate(0)) * tanh(gate(2)));
+      const F32x16 value = sigmoid(gate(3)) * tanh(cell);
       store_columns(c + unit, cell, lanes);
       store_columns(next + unit, value, lanes);
       store_columns(y + unit, value, lanes);
