@@ -1,6 +1,7 @@
 import type { DType } from "../tensor/dtype.js";
 import type { Row, Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
+import type { HasRank, If } from "./shapes.js";
 
 export interface EmbeddingOptions<Out extends Activations> {
   /** The result's dtype; the table's when left out. */
@@ -19,7 +20,7 @@ export interface EmbeddingOptions<Out extends Activations> {
  *   operation runs: reading the result then rejects with `INDEX_OUT_OF_RANGE`
  */
 export function embedding<D extends Activations, S extends Shape, I extends Shape, Out extends Activations = D>(
-  table: Tensor<D, S>,
+  table: Tensor<D, S> & If<HasRank<S, 2>>,
   ids: Tensor<"i32", I>,
   options: EmbeddingOptions<Out> = {},
 ): Tensor<Out, readonly [...I, ...Row<S>]> {
@@ -108,7 +109,10 @@ export function concatRows<const X extends readonly Tensor[]>(
 
 /** The pieces of `[..., C]`: one tensor for each width. */
 export type Columns<D extends DType, S extends Shape, W extends readonly number[]> = {
-  -readonly [K in keyof W]: Tensor<D, S extends readonly [...infer L extends number[], number] ? [...L, W[K]] : Shape>;
+  -readonly [K in keyof W]: Tensor<
+    D,
+    S extends readonly [...infer L extends number[], number] ? readonly [...L, W[K]] : Shape
+  >;
 };
 
 /**
@@ -148,7 +152,7 @@ export function cast<S extends Shape, Out extends Exclude<DType, "i32" | "u8">>(
  * @param dstRow first row written; `dstRow + r <= R`
  * @throws `INDEX_OUT_OF_RANGE`, `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
  */
-export function copyRows<D extends DType>(dst: Tensor<D>, src: Tensor<D>, dstRow = 0): void {
+export function copyRows<D extends DType>(dst: Tensor<D>, src: Tensor<NoInfer<D>>, dstRow = 0): void {
   call("copyRows", { dst, src, dstRow });
 }
 

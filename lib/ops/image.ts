@@ -1,5 +1,7 @@
-import type { Tensor } from "../tensor/tensor.js";
+import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
+import type { Last } from "./linear.js";
+import type { HasRank, If } from "./shapes.js";
 
 /**
  * Resizes an 8-bit image as Pillow's `BICUBIC` does, to the bit: cubic kernel with a = −1/2, widened when shrinking,
@@ -10,12 +12,12 @@ import { type Activations, call } from "./call.js";
  * @returns `[height, width, channels]` u8
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
  */
-export function resizeBicubic<H extends number, W extends number, C extends number = number>(
-  image: Tensor<"u8", readonly [number, number, C]>,
+export function resizeBicubic<S extends Shape, H extends number, W extends number>(
+  image: Tensor<"u8", S> & If<HasRank<S, 3>>,
   size: readonly [H, W],
-): Tensor<"u8", readonly [H, W, C]> {
+): Tensor<"u8", readonly [H, W, Last<S>]> {
   const [height, width] = size;
-  return call("resizeBicubic", { image, height, width })[0] as Tensor<"u8", readonly [H, W, C]>;
+  return call("resizeBicubic", { image, height, width })[0] as Tensor<"u8", readonly [H, W, Last<S>]>;
 }
 
 export interface PatchifyOptions {
@@ -38,8 +40,8 @@ export interface PatchifyOptions {
  * @returns `[H/patch · W/patch, 3 · temporal · patch²]` f32
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
  */
-export function patchify(
-  frames: Tensor<"u8", readonly [number, number, 3] | readonly [number, number, number, 3]> | Tensor<"u8">,
+export function patchify<S extends Shape>(
+  frames: Tensor<"u8", S> & If<HasRank<S, 3 | 4>>,
   options: PatchifyOptions,
 ): Tensor<"f32", readonly [number, number]> {
   return call("patchify", { frames, ...options })[0] as Tensor<"f32", readonly [number, number]>;
@@ -75,11 +77,11 @@ export function patchPositions(grid: readonly [number, number], options: { merge
  * @returns `[h'·w', C]` of x's dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
  */
-export function interpolateTokens<D extends Activations, C extends number = number>(
-  x: Tensor<D, readonly [number, C]>,
+export function interpolateTokens<D extends Activations, S extends Shape>(
+  x: Tensor<D, S> & If<HasRank<S, 2>>,
   sizes: { readonly from: readonly [number, number]; readonly to: readonly [number, number] },
-): Tensor<D, readonly [number, C]> {
+): Tensor<D, readonly [number, Last<S>]> {
   const [height, width] = sizes.from;
   const [toHeight, toWidth] = sizes.to;
-  return call("interpolateTokens", { x, height, width, toHeight, toWidth })[0] as Tensor<D, readonly [number, C]>;
+  return call("interpolateTokens", { x, height, width, toHeight, toWidth })[0] as Tensor<D, readonly [number, Last<S>]>;
 }

@@ -1,6 +1,10 @@
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
-import type { Activation } from "./linear.js";
+import type { Activation, Last } from "./linear.js";
+import type { If, Matches } from "./shapes.js";
+
+/** `[C]` for an x of `[..., C]`. */
+type PerColumn<W extends Shape, S extends Shape> = Tensor<Activations, W> & If<Matches<W, readonly [Last<S>]>>;
 
 /**
  * Root-mean-square normalisation, `y = weight ⊙ x / sqrt(mean(x²) + eps)` over the last dimension; statistics in f32.
@@ -12,9 +16,9 @@ import type { Activation } from "./linear.js";
  * @returns `[..., C]` of x's dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
  */
-export function rmsNorm<D extends Activations, S extends Shape>(
+export function rmsNorm<D extends Activations, S extends Shape, W extends Shape>(
   x: Tensor<D, S>,
-  weight: Tensor<Activations>,
+  weight: PerColumn<W, S>,
   options: { eps?: number | undefined } = {},
 ): Tensor<D, S> {
   return call("rmsNorm", { x, weight, eps: options.eps })[0] as Tensor<D, S>;
@@ -31,10 +35,10 @@ export function rmsNorm<D extends Activations, S extends Shape>(
  * @returns `y`, and `residual`: h, the next residual; both of x's shape and dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
  */
-export function addRmsNorm<D extends Activations, S extends Shape>(
+export function addRmsNorm<D extends Activations, S extends Shape, R extends Shape, W extends Shape>(
   x: Tensor<D, S>,
-  residual: Tensor<D>,
-  weight: Tensor<Activations>,
+  residual: Tensor<NoInfer<D>, R> & If<Matches<R, S>>,
+  weight: PerColumn<W, S>,
   options: { eps?: number | undefined } = {},
 ): { y: Tensor<D, S>; residual: Tensor<D, S> } {
   const [y, h] = call("rmsNorm", { x, residual, weight, eps: options.eps }) as [Tensor<D, S>, Tensor<D, S>];
@@ -52,10 +56,10 @@ export function addRmsNorm<D extends Activations, S extends Shape>(
  * @returns `[..., C]` of x's dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
  */
-export function layerNorm<D extends Activations, S extends Shape>(
+export function layerNorm<D extends Activations, S extends Shape, W extends Shape, B extends Shape>(
   x: Tensor<D, S>,
-  weight: Tensor<Activations>,
-  bias?: Tensor<Activations>,
+  weight: PerColumn<W, S>,
+  bias?: PerColumn<B, S> | undefined,
   options: { eps?: number | undefined } = {},
 ): Tensor<D, S> {
   return call("layerNorm", { x, weight, bias, eps: options.eps })[0] as Tensor<D, S>;
@@ -69,7 +73,10 @@ export function layerNorm<D extends Activations, S extends Shape>(
  * @returns a's shape and dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
  */
-export function add<D extends Activations, S extends Shape>(a: Tensor<D, S>, b: Tensor<Activations>): Tensor<D, S> {
+export function add<D extends Activations, S extends Shape, B extends Shape>(
+  a: Tensor<D, S>,
+  b: Tensor<Activations, B> & If<Matches<B, S> | Matches<B, readonly [Last<S>]>>,
+): Tensor<D, S> {
   return call("binary", { kind: "add", a, b })[0] as Tensor<D, S>;
 }
 
@@ -81,7 +88,10 @@ export function add<D extends Activations, S extends Shape>(a: Tensor<D, S>, b: 
  * @returns a's shape and dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
  */
-export function mul<D extends Activations, S extends Shape>(a: Tensor<D, S>, b: Tensor<Activations>): Tensor<D, S> {
+export function mul<D extends Activations, S extends Shape, B extends Shape>(
+  a: Tensor<D, S>,
+  b: Tensor<Activations, B> & If<Matches<B, S> | Matches<B, readonly [Last<S>]>>,
+): Tensor<D, S> {
   return call("binary", { kind: "mul", a, b })[0] as Tensor<D, S>;
 }
 

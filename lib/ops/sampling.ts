@@ -1,10 +1,11 @@
-import type { Tensor } from "../tensor/tensor.js";
+import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
+import type { HasRank, If } from "./shapes.js";
 
 /** Ranges `[start, end)` of ids that may be chosen, ascending and apart; all ids when left out. */
 export type AllowedIds = readonly (readonly [start: number, end: number])[];
 
-type Logits<B extends number> = Tensor<Activations, readonly [B, number]>;
+type Logits<S extends Shape, D extends Activations = Activations> = Tensor<D, S> & If<HasRank<S, 2>>;
 
 /**
  * The id of the largest logit of each row, the lowest where several are. NaN is never the largest; where nothing
@@ -15,11 +16,11 @@ type Logits<B extends number> = Tensor<Activations, readonly [B, number]>;
  * @returns `[B]` i32
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
  */
-export function argmax<B extends number>(
-  logits: Logits<B>,
+export function argmax<S extends Shape>(
+  logits: Logits<S>,
   options: { allowed?: AllowedIds | undefined } = {},
-): Tensor<"i32", readonly [B]> {
-  return call("argmax", { logits, allowed: options.allowed?.flat() })[0] as Tensor<"i32", readonly [B]>;
+): Tensor<"i32", readonly [S[0]]> {
+  return call("argmax", { logits, allowed: options.allowed?.flat() })[0] as Tensor<"i32", readonly [S[0]]>;
 }
 
 /**
@@ -33,9 +34,9 @@ export function argmax<B extends number>(
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DEVICE_MISMATCH`, `DISPOSED`; an id of V or more is
  *   found when the operation runs (`INDEX_OUT_OF_RANGE` on reading the result)
  */
-export function repetitionPenalty<D extends Activations, S extends readonly [number, number]>(
-  logits: Tensor<D, S>,
-  history: Tensor<"i32", readonly [number, number]>,
+export function repetitionPenalty<D extends Activations, S extends Shape, H extends Shape>(
+  logits: Logits<S, D>,
+  history: Tensor<"i32", H> & If<HasRank<H, 2>>,
   penalty: number,
 ): Tensor<D, S> {
   return call("repetitionPenalty", { logits, history, penalty })[0] as Tensor<D, S>;
@@ -68,7 +69,7 @@ export interface SampleOptions {
  * @returns `[B]` i32
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
  */
-export function sample<B extends number>(logits: Logits<B>, options: SampleOptions): Tensor<"i32", readonly [B]> {
+export function sample<S extends Shape>(logits: Logits<S>, options: SampleOptions): Tensor<"i32", readonly [S[0]]> {
   const list = (value: number | readonly number[] | undefined) => (typeof value === "number" ? [value] : value);
   const { temperature, topK, topP, seed, step, allowed } = options;
   return call("sample", {
@@ -79,5 +80,5 @@ export function sample<B extends number>(logits: Logits<B>, options: SampleOptio
     seed: list(seed),
     step: list(step),
     allowed: allowed?.flat(),
-  })[0] as Tensor<"i32", readonly [B]>;
+  })[0] as Tensor<"i32", readonly [S[0]]>;
 }

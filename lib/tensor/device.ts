@@ -90,7 +90,7 @@ export class Device implements AsyncDisposable {
    * `Uint8Array` u8 or raw f8e4m3.
    * @throws `SHAPE_MISMATCH` when the counts differ, `DTYPE_MISMATCH` when the array cannot hold the dtype.
    */
-  tensor<const S extends Shape, D extends DType = "f32">(values: Values, shape: S, dtype?: D): Tensor<D, S> {
+  tensor<const S extends Shape, D extends DType = "f32">(values: Values, shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
     const type = (dtype ?? "f32") as D;
     const array = ArrayBuffer.isView(values) ? values : numbersTo(type, values);
     return new Tensor<D, S>(
@@ -100,7 +100,7 @@ export class Device implements AsyncDisposable {
   }
 
   /** A tensor of zeros. */
-  zeros<const S extends Shape, D extends DType = "f32">(shape: S, dtype?: D): Tensor<D, S> {
+  zeros<const S extends Shape, D extends DType = "f32">(shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
     return new Tensor<D, S>(
       this,
       guarded(() => addon().zeros(this.#handle, dtype ?? "f32", shape)),
@@ -123,18 +123,26 @@ export class Device implements AsyncDisposable {
   /**
    * Runs `fn` and disposes every tensor made on this device meanwhile, except those in its result (a tensor, or an
    * array or plain object of tensors). `fn` is synchronous: operations only queue.
+   * @throws `INVALID_ARGUMENT` when `fn` returns a promise.
    */
   scope<T>(fn: () => T): T {
     const made: NativeArray[] = [];
     this.#scopes.push(made);
     let result: T | undefined;
     try {
-      result = fn();
+      const value = fn();
+      if (value instanceof Promise) {
+        value.catch(() => {}); // its tensors are gone, so it is likely to fail
+        throw new CaracalError(
+          "INVALID_ARGUMENT",
+          "scope: the function must not be async, since its tensors are disposed when it returns; await outside",
+        );
+      }
+      result = value;
       return result;
     } finally {
       this.#scopes.pop();
-      const kept = new Set<unknown>();
-      collectTensors(result, kept);
+      const kept = tensorsIn(result);
       const outer = this.#scopes.at(-1);
       for (const t of made) {
         if (!kept.has(t)) t.dispose();
@@ -173,14 +181,18 @@ function numbersTo(dtype: DType, values: readonly number[]): Float64Array | Int3
 
 /** Disposes every tensor and packed weight in a value: a tensor, or an array or plain object of them. */
 export function disposeAll(value: unknown): void {
-  const tensors = new Set<unknown>();
-  collectTensors(value, tensors);
-  for (const t of tensors) (t as NativeArray).dispose();
+  for (const t of tensorsIn(value)) t.dispose();
 }
 
-function collectTensors(value: unknown, into: Set<unknown>): void {
-  if (value instanceof NativeArray) into.add(value);
-  else if (Array.isArray(value)) for (const v of value) collectTensors(v, into);
-  else if (value !== null && typeof value === "object" && !ArrayBuffer.isView(value))
-    for (const v of Object.values(value)) collectTensors(v, into);
+function tensorsIn(root: unknown): Set<NativeArray> {
+  const tensors = new Set<NativeArray>();
+  const seen = new Set<object>(); // objects may refer to one another in circles
+  const visit = (value: unknown) => {
+    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value) || seen.has(value)) return;
+    seen.add(value);
+    if (value instanceof NativeArray) tensors.add(value);
+    else for (const v of Object.values(value)) visit(v);
+  };
+  visit(root);
+  return tensors;
 }

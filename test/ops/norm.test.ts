@@ -166,16 +166,17 @@ describe.each(devices)("norms on $name", (device) => {
   test("bad input is refused before anything runs", () => {
     const x = device.zeros([2, 8]);
     const w = device.zeros([8]);
+    const loose = (shape: number[]) => device.zeros(shape); // of a shape that the compiler does not know
     const i32 = device.zeros([2, 8], "i32") as never;
-    expect(() => rmsNorm(x, device.zeros([7]))).toThrowError(error("SHAPE_MISMATCH"));
+    expect(() => rmsNorm(x, loose([7]))).toThrowError(error("SHAPE_MISMATCH"));
     expect(() => rmsNorm(i32, w)).toThrowError(error("DTYPE_MISMATCH"));
     expect(() => rmsNorm(x, w, { eps: 0 })).toThrowError(error("INVALID_ARGUMENT"));
-    expect(() => addRmsNorm(x, device.zeros([2, 7]), w)).toThrowError(error("SHAPE_MISMATCH"));
+    expect(() => addRmsNorm(x, loose([2, 7]), w)).toThrowError(error("SHAPE_MISMATCH"));
     expect(() => addRmsNorm(x, device.zeros([2, 8], "bf16") as never, w)).toThrowError(error("DTYPE_MISMATCH"));
-    expect(() => layerNorm(x, device.zeros([2, 8]))).toThrowError(error("SHAPE_MISMATCH"));
+    expect(() => layerNorm(x, loose([2, 8]))).toThrowError(error("SHAPE_MISMATCH"));
     expect(() => layerNorm(x, w, device.zeros([8], "bf16"))).toThrowError(error("DTYPE_MISMATCH"));
     expect(() => layerNorm(i32, w)).toThrowError(error("DTYPE_MISMATCH"));
-    expect(() => add(x, device.zeros([2, 1]))).toThrowError(error("SHAPE_MISMATCH"));
+    expect(() => add(x, loose([2, 1]))).toThrowError(error("SHAPE_MISMATCH"));
     expect(() => mul(x, i32)).toThrowError(error("DTYPE_MISMATCH"));
     expect(() => activation(x, "swish" as never)).toThrowError(error("INVALID_ARGUMENT"));
     x.dispose();

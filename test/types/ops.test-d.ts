@@ -1,0 +1,119 @@
+// How dtypes and shapes flow through operations, and what must not compile.
+import { expectTypeOf, test } from "vitest";
+import { type Device, ops, type PackedWeight, type Tensor } from "../../lib/index.js";
+
+declare const device: Device;
+declare const x: Tensor<"bf16", readonly [5, 8]>;
+declare const loose: Tensor<"bf16">;
+declare const vector: Tensor<"f32", readonly [8]>;
+declare const ids: Tensor<"i32", readonly [5]>;
+declare const seven: Tensor<"f32", readonly [7]>;
+declare const integers: Tensor<"i32", readonly [5, 8]>;
+declare const packed: PackedWeight<"f8e4m3", readonly [16, 8]>;
+
+test("linear: [M, K] x [N, K] -> [M, N]", () => {
+  expectTypeOf(ops.linear(x, packed)).toEqualTypeOf<Tensor<"bf16", readonly [5, 16]>>();
+  expectTypeOf(ops.linear(x, device.zeros([16, 8]), { outDtype: "f32" })).toEqualTypeOf<
+    Tensor<"f32", readonly [5, 16]>
+  >();
+  expectTypeOf(ops.packWeight(device.zeros([16, 8], "bf16"))).toEqualTypeOf<PackedWeight<"bf16", readonly [16, 8]>>();
+  // @ts-expect-error K differs: 8 and 7
+  ops.linear(x, device.zeros([16, 7]));
+  // @ts-expect-error a weight is a matrix
+  ops.linear(x, vector);
+  // @ts-expect-error weights are floats
+  ops.linear(x, device.zeros([16, 8], "u8"));
+  // @ts-expect-error no such activation
+  ops.linear(x, packed, { activation: "swish" });
+  // @ts-expect-error misspelt option
+  ops.linear(x, packed, { outDType: "f32" });
+});
+
+test("norms keep dtype and shape", () => {
+  expectTypeOf(ops.rmsNorm(x, vector)).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.layerNorm(x, vector, vector, { eps: 1e-6 })).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.addRmsNorm(x, x, vector)).toEqualTypeOf<{ y: typeof x; residual: typeof x }>();
+  expectTypeOf(ops.rmsNorm(loose, vector)).toEqualTypeOf<typeof loose>();
+  // @ts-expect-error the weight has 7 columns
+  ops.rmsNorm(x, seven);
+  // @ts-expect-error the weight is a vector
+  ops.layerNorm(x, x);
+  // @ts-expect-error the bias has 7 columns
+  ops.layerNorm(x, vector, seven);
+  // @ts-expect-error the residual has x's dtype
+  ops.addRmsNorm(x, device.zeros([5, 8]), vector);
+  // @ts-expect-error the residual has x's shape
+  ops.addRmsNorm(x, device.zeros([4, 8], "bf16"), vector);
+  // @ts-expect-error integers are no activations
+  ops.rmsNorm(integers, vector);
+  // @ts-expect-error a packed weight is no tensor
+  ops.rmsNorm(packed, vector);
+});
+
+test("add and mul take the same shape or a row", () => {
+  expectTypeOf(ops.add(x, x)).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.mul(x, vector)).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.add(x, loose)).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.activation(x, "gelu")).toEqualTypeOf<typeof x>();
+  // @ts-expect-error neither
+  ops.add(x, seven);
+  // @ts-expect-error rows differ
+  ops.mul(x, device.zeros([4, 8]));
+  // @ts-expect-error no such function
+  ops.activation(x, "swish");
+});
+
+test("rows are looked up, stacked, cut and cast", () => {
+  const table = device.zeros([100, 8], "bf16");
+  expectTypeOf(ops.embedding(table, ids)).toEqualTypeOf<Tensor<"bf16", readonly [5, 8]>>();
+  expectTypeOf(ops.embedding(table, ids, { outDtype: "f32" })).toEqualTypeOf<Tensor<"f32", readonly [5, 8]>>();
+  expectTypeOf(ops.embedding(table, device.zeros([2, 3], "i32"))).toEqualTypeOf<Tensor<"bf16", readonly [2, 3, 8]>>();
+  expectTypeOf(ops.gatherRows(device.zeros([9, 2, 4], "u8"), ids)).toEqualTypeOf<Tensor<"u8", readonly [5, 2, 4]>>();
+  expectTypeOf(ops.concatRows([x, x.slice(1)])).toEqualTypeOf<Tensor<"bf16", readonly [number, 8]>>();
+  expectTypeOf(ops.splitColumns(x, [6, 2])).toEqualTypeOf<
+    [Tensor<"bf16", readonly [5, 6]>, Tensor<"bf16", readonly [5, 2]>]
+  >();
+  expectTypeOf(ops.cast(integers, "f32")).toEqualTypeOf<Tensor<"f32", readonly [5, 8]>>();
+  expectTypeOf(ops.maskRows(x, [3, 2])).toEqualTypeOf<typeof x>();
+  // @ts-expect-error ids are i32
+  ops.embedding(table, vector);
+  // @ts-expect-error a table is a matrix
+  ops.embedding(vector, ids);
+  // @ts-expect-error the tables hold floats
+  ops.embedding(integers, ids);
+  // @ts-expect-error nothing is cast to integers
+  ops.cast(x, "i32");
+  // @ts-expect-error dtypes differ
+  ops.copyRows(x, integers);
+});
+
+test("images are bytes", () => {
+  const image = device.zeros([48, 64, 3], "u8");
+  const norm = { mean: [0, 0, 0], std: [1, 1, 1] } as const;
+  expectTypeOf(ops.resizeBicubic(image, [28, 56])).toEqualTypeOf<Tensor<"u8", readonly [28, 56, 3]>>();
+  expectTypeOf(ops.patchify(image, norm)).toEqualTypeOf<Tensor<"f32", readonly [number, number]>>();
+  expectTypeOf(ops.interpolateTokens(x, { from: [1, 5], to: [1, 3] })).toEqualTypeOf<
+    Tensor<"bf16", readonly [number, 8]>
+  >();
+  // @ts-expect-error no floats
+  ops.resizeBicubic(device.zeros([48, 64, 3]), [28, 56]);
+  // @ts-expect-error no matrix
+  ops.resizeBicubic(device.zeros([48, 64], "u8"), [28, 56]);
+  // @ts-expect-error three means
+  ops.patchify(image, { mean: [0, 0], std: [1, 1, 1] });
+});
+
+test("sampling gives an id per row", () => {
+  expectTypeOf(ops.argmax(x)).toEqualTypeOf<Tensor<"i32", readonly [5]>>();
+  expectTypeOf(ops.sample(x, { seed: 1, step: 0 })).toEqualTypeOf<Tensor<"i32", readonly [5]>>();
+  expectTypeOf(ops.repetitionPenalty(x, device.zeros([5, 30], "i32"), 1.1)).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.argmax(loose)).toEqualTypeOf<Tensor<"i32", readonly [number]>>();
+  // @ts-expect-error a seed is needed
+  ops.sample(x, { step: 0 });
+  // @ts-expect-error logits have two dimensions
+  ops.argmax(vector);
+  // @ts-expect-error the history holds ids
+  ops.repetitionPenalty(x, x, 1.1);
+  // @ts-expect-error ranges are pairs
+  ops.argmax(x, { allowed: [[1]] });
+});

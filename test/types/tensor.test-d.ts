@@ -1,0 +1,65 @@
+// What the compiler knows of tensors, and what it must refuse.
+import { expectTypeOf, test } from "vitest";
+import type { Device, PackedWeight, Shape, Tensor } from "../../lib/index.js";
+
+declare const device: Device;
+declare const x: Tensor<"f32", readonly [2, 8]>;
+declare const rows: number;
+
+test("making tensors keeps dtype and literal shape", () => {
+  expectTypeOf(device.zeros([2, 8])).toEqualTypeOf<Tensor<"f32", readonly [2, 8]>>();
+  expectTypeOf(device.zeros([2, 8], "bf16")).toEqualTypeOf<Tensor<"bf16", readonly [2, 8]>>();
+  expectTypeOf(device.tensor([1, 2], [2], "i32")).toEqualTypeOf<Tensor<"i32", readonly [2]>>();
+  expectTypeOf(device.tensor(new Float32Array(0), [rows, 8])).toEqualTypeOf<Tensor<"f32", readonly [number, 8]>>();
+  // @ts-expect-error f32 unless told otherwise, whatever is expected of it
+  const narrow: Tensor<"bf16", readonly [2]> = device.zeros([2]);
+  expectTypeOf(narrow).not.toBeAny();
+  // @ts-expect-error no such dtype
+  device.zeros([2], "f64");
+  // @ts-expect-error a shape is an array of numbers
+  device.zeros(2);
+  // @ts-expect-error values are numbers
+  device.tensor(["1"], [1]);
+});
+
+test("a literal shape is a looser one, never the other way round", () => {
+  expectTypeOf<Tensor<"f32", readonly [2, 8]>>().toExtend<Tensor<"f32", readonly [number, 8]>>();
+  expectTypeOf<Tensor<"f32", readonly [2, 8]>>().toExtend<Tensor<"f32">>();
+  expectTypeOf<Tensor<"f32", readonly [2, 8]>>().toExtend<Tensor>();
+  expectTypeOf<Tensor<"f32", Shape>>().not.toExtend<Tensor<"f32", readonly [2, 8]>>();
+  expectTypeOf<Tensor<"f32", readonly [number, 8]>>().not.toExtend<Tensor<"f32", readonly [2, 8]>>();
+  expectTypeOf<Tensor<"bf16", readonly [2, 8]>>().not.toExtend<Tensor<"f32", readonly [2, 8]>>();
+});
+
+test("shapes do not change", () => {
+  expectTypeOf(x.shape[1]).toEqualTypeOf<8>();
+  // @ts-expect-error read-only
+  x.shape[0] = 3;
+  // @ts-expect-error two dimensions only
+  x.shape[2];
+});
+
+test("reading gives the array of the dtype", () => {
+  expectTypeOf(x.read()).resolves.toEqualTypeOf<Float32Array>();
+  expectTypeOf(device.zeros([1], "bf16").read()).resolves.toEqualTypeOf<Uint16Array>();
+  expectTypeOf(device.zeros([1], "f8e4m3").read()).resolves.toEqualTypeOf<Uint8Array>();
+  expectTypeOf(device.zeros([1], "i32").read()).resolves.toEqualTypeOf<Int32Array>();
+  expectTypeOf(device.zeros([1], "i32").toFloat32Array()).resolves.toEqualTypeOf<Float32Array>();
+});
+
+test("views", () => {
+  expectTypeOf(x.reshape([4, 4])).toEqualTypeOf<Tensor<"f32", readonly [4, 4]>>();
+  expectTypeOf(x.slice(0, 1)).toEqualTypeOf<Tensor<"f32", readonly [number, 8]>>();
+  expectTypeOf(device.zeros([3, 4, 5]).slice(1)).toEqualTypeOf<Tensor<"f32", readonly [number, 4, 5]>>();
+});
+
+test("packed weights and tensors are not each other", () => {
+  expectTypeOf<PackedWeight<"f32", readonly [2, 8]>>().not.toExtend<Tensor<"f32", readonly [2, 8]>>();
+  expectTypeOf<Tensor<"f32", readonly [2, 8]>>().not.toExtend<PackedWeight<"f32", readonly [2, 8]>>();
+  expectTypeOf<PackedWeight>().not.toHaveProperty("read");
+});
+
+test("a scope returns what its function does", () => {
+  expectTypeOf(device.scope(() => x)).toEqualTypeOf<typeof x>();
+  expectTypeOf(device.scope(() => ({ list: [x], n: 3 }))).toEqualTypeOf<{ list: (typeof x)[]; n: number }>();
+});
