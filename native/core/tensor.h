@@ -31,6 +31,12 @@ class Shape {
     for (int i = 0; i < rank_; i++) n *= dims_[i];
     return n;
   }
+  // Whether no product of dimensions comes near overflow; those of a countable shape may be multiplied freely.
+  bool countable() const {
+    double n = 1;
+    for (int i = 0; i < rank_; i++) n *= static_cast<double>(dims_[i] > 0 ? dims_[i] : 1);
+    return n <= 1e15;
+  }
   // Rows of a matrix whose columns are the last dimension: [..., C] seen as [rows, C].
   int64_t rows() const { return rank_ == 0 ? 1 : (dims_[rank_ - 1] == 0 ? 0 : elements() / dims_[rank_ - 1]); }
   Shape with_last(int64_t d) const {
@@ -69,6 +75,7 @@ struct Storage {
   size_t bytes;
   std::byte* data = nullptr;     // touched only on the device's queue once the storage is shared
   std::shared_ptr<void> owner;   // set when the bytes belong to somebody else (a mapped file)
+  int handles = 0;               // JavaScript objects that refer to the bytes; touched on the event loop only
   std::shared_ptr<const Error> fault;  // why the contents are not there; spreads to whatever is computed from them
 };
 

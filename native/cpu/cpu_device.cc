@@ -37,6 +37,7 @@ void CpuDevice::shutdown() {
     thread_.detach();
   else
     thread_.join();
+  pool_.stop();
 }
 
 void CpuDevice::Queue::loop() {

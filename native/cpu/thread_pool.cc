@@ -40,11 +40,12 @@ ThreadPool::ThreadPool(int threads) {
   for (int i = 1; i < threads; i++) helpers_.emplace_back([this, i] { helper_loop(i); });
 }
 
-ThreadPool::~ThreadPool() {
+void ThreadPool::stop() {
   stop_ = true;
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   for (auto& t : helpers_) t.join();
+  helpers_.clear();
 }
 
 void ThreadPool::run(int64_t items, Body body, void* context) {

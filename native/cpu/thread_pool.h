@@ -13,7 +13,7 @@ namespace caracal {
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
-  ~ThreadPool();
+  ~ThreadPool() { stop(); }
   ThreadPool(const ThreadPool&) = delete;
 
   int threads() const { return static_cast<int>(helpers_.size()) + 1; }
@@ -21,6 +21,8 @@ class ThreadPool {
   using Body = void (*)(void* context, int64_t item, int worker);
   // Calls body for every item in [0, items); returns when all are done; rethrows the first exception.
   void run(int64_t items, Body body, void* context);
+  // Ends the threads; whatever is run afterwards runs on the caller. Not while a round is on.
+  void stop();
 
  private:
   void helper_loop(int worker);

@@ -18,10 +18,14 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Fn&& fn) {
     throw to_js(info.Env(), e);
   } catch (const std::bad_alloc&) {
     throw to_js(info.Env(), Error(code::kOutOfMemory, "out of memory"));
+  } catch (const std::length_error& e) {
+    throw to_js(info.Env(), Error(code::kInvalidArgument, std::string("an argument is too long: ") + e.what()));
   }
 }
 
 inline Tensor new_tensor(Device& device, const OutputSpec& spec) {
+  if (!spec.shape.countable())
+    throw Error(code::kShapeMismatch, "the result's shape " + spec.shape.str() + " has too many elements");
   Tensor t;
   t.dtype = spec.dtype;
   t.shape = spec.shape;

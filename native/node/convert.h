@@ -10,12 +10,11 @@
 
 namespace caracal::node {
 
-// What a JavaScript Tensor holds: an external value with this inside. `disposed` keeps the object but not the bytes.
+// What a JavaScript Tensor holds: an external value with this inside. Disposing keeps the object but not the bytes.
 struct TensorHandle {
   static constexpr uint64_t kMagic = 0x63617261'63616c54;
   uint64_t magic = kMagic;
   Tensor tensor;
-  int64_t accounted = 0;  // bytes V8 was told of
 };
 
 [[noreturn]] inline void bad_argument(const char* name, const std::string& want) {
@@ -101,13 +100,12 @@ inline Shape read_shape(const Napi::Value& v, const char* name) {
   std::vector<int64_t> dims;
   read(v, name, dims);
   Shape shape;
-  double elements = 1;
   for (int64_t d : dims) {
     if (d < 0) throw Error(code::kShapeMismatch, std::string(name) + " has a negative dimension " + std::to_string(d));
     shape.push_back(d);
-    elements *= static_cast<double>(d);
   }
-  if (elements > 1e15) throw Error(code::kShapeMismatch, std::string(name) + " " + shape.str() + " has too many elements");
+  if (!shape.countable())
+    throw Error(code::kShapeMismatch, std::string(name) + " " + shape.str() + " has too many elements");
   return shape;
 }
 

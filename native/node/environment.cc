@@ -60,19 +60,22 @@ void Environment::close() {
 }
 
 Napi::Promise Environment::run_async(Napi::Env env, Device& device, std::function<MakeValue()> work) {
-  auto deferred = Napi::Promise::Deferred::New(env);
   auto pending = std::make_shared<Pending>(mailbox_, next_id_++);
-  if (promises_.empty()) napi_ref_threadsafe_function(env_, wake_);  // a pending promise keeps the process alive
-  promises_.emplace(pending->id, deferred);
-  device.submit([pending, work = std::move(work)] {
+  const uint64_t id = pending->id;
+  // Throws for a disposed device. The promise is made after that, lest one that nobody holds be rejected; what is done
+  // already waits in the mailbox for the event loop, which is this thread.
+  device.submit([pending = std::move(pending), work = std::move(work)] {
     try {
       pending->settle({pending->id, work()});
     } catch (const Error& e) {
       pending->settle({pending->id, nullptr, e});
     } catch (const std::exception& e) {
-      pending->settle({pending->id, nullptr, Error(code::kUnsupported, e.what())});
+      pending->settle({pending->id, nullptr, Error(code::kOutOfMemory, e.what())});
     }
   });
+  auto deferred = Napi::Promise::Deferred::New(env);
+  if (promises_.empty()) napi_ref_threadsafe_function(env_, wake_);  // a pending promise keeps the process alive
+  promises_.emplace(id, deferred);
   return deferred.Promise();
 }
 
@@ -93,8 +96,11 @@ void Environment::settle_all(Napi::Env env) {
         deferred.Resolve(s.make_value(env));
       else
         deferred.Reject(to_js(env, s.error).Value());
-    } catch (const Napi::Error& e) {
-      deferred.Reject(e.Value());
+    } catch (const Napi::Error& e) {  // the value could not be made
+      try {
+        deferred.Reject(e.Value());
+      } catch (const Napi::Error&) {  // the environment is being terminated; nobody waits any more
+      }
     }
   }
 }

@@ -19,7 +19,11 @@ class Environment {
   ~Environment();
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
-  void own(const std::shared_ptr<Device>& device) { devices_.push_back(device); }
+  // Shuts the device down with the environment.
+  void own(const std::shared_ptr<Device>& device) {
+    std::erase_if(devices_, [](const auto& d) { return d.expired(); });
+    devices_.push_back(device);
+  }
 
   // Runs `work` on the device's queue; what it returns runs on the event loop and makes the promise's value. An
   // exception rejects the promise; so does a queue that is shut down before the work began.
@@ -33,7 +37,6 @@ class Environment {
     MakeValue make_value;  // empty: rejected with `error`
     Error error{"", ""};
   };
-  void post(Settled settled);  // from any thread
   void settle_all(Napi::Env env);
   void close();
 

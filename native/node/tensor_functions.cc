@@ -13,12 +13,25 @@
 
 namespace caracal::node {
 
+// V8 is told of a storage's bytes when the first handle to them comes, and when the last one goes: views share them.
+static void account(Napi::Env env, Storage& storage, int handles) {
+  const bool held = storage.handles > 0;
+  storage.handles += handles;
+  if (storage.owner || held == (storage.handles > 0)) return;
+  const int64_t bytes = static_cast<int64_t>(storage.bytes);
+  Napi::MemoryManagement::AdjustExternalMemory(env, held ? -bytes : bytes);
+}
+
+static void drop(Napi::Env env, TensorHandle& handle) {
+  if (handle.tensor.storage) account(env, *handle.tensor.storage, -1);
+  handle.tensor.storage.reset();
+}
+
 Napi::Object make_handle(Napi::Env env, Tensor tensor) {
-  auto* h = new TensorHandle{TensorHandle::kMagic, std::move(tensor), 0};
-  h->accounted = h->tensor.storage->owner ? 0 : static_cast<int64_t>(h->tensor.storage->bytes);
-  Napi::MemoryManagement::AdjustExternalMemory(env, h->accounted);
+  auto* h = new TensorHandle{TensorHandle::kMagic, std::move(tensor)};
+  account(env, *h->tensor.storage, 1);
   auto external = Napi::External<TensorHandle>::New(env, h, [](Napi::Env e, TensorHandle* handle) {
-    Napi::MemoryManagement::AdjustExternalMemory(e, -handle->accounted);
+    drop(e, *handle);
     handle->magic = 0;
     delete handle;
   });
@@ -144,9 +157,7 @@ Napi::Value dispose(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     if (!info[0].IsExternal()) bad_argument("tensor", "a Tensor");
     auto* h = info[0].As<Napi::External<TensorHandle>>().Data();
-    h->tensor.storage.reset();
-    Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -h->accounted);
-    h->accounted = 0;
+    drop(info.Env(), *h);
     return info.Env().Undefined();
   });
 }
@@ -157,7 +168,7 @@ void to_float32(const Tensor& t, float* out) {
     for (size_t i = 0; i < n; i++) out[i] = convert(p[i]);
   };
   switch (t.dtype) {
-    case DType::f32: std::memcpy(out, t.data<float>(), n * sizeof(float)); return;
+    case DType::f32: return all(t.data<float>(), [](float v) { return v; });
     case DType::bf16: return all(t.data<bf16>(), [](bf16 v) { return to_float(v); });
     case DType::f16: return all(t.data<f16>(), [](f16 v) { return to_float(v); });
     case DType::f8e4m3: return all(t.data<f8e4m3>(), [](f8e4m3 v) { return to_float(v); });

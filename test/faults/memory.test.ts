@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import { add, copyRows, embedding, rmsNorm } from "../../lib/ops/index.js";
+import { Device } from "../../lib/tensor/device.js";
+
+const megabytes = 2 ** 20;
+
+test("ten thousand create and dispose cycles leave memory as it was", async () => {
+  await using device = await Device.open({ threads: 2 });
+  const w = device.tensor(new Float32Array(256).fill(1), [256]);
+  const table = device.zeros([4, 256]);
+  const bad = device.tensor([9], [1], "i32");
+  const values = new Float32Array(16 * 256);
+  const state = device.zeros([32, 256]);
+  const cycle = async (i: number) => {
+    device.scope(() => {
+      const x = device.tensor(values, [16, 256]);
+      const y = rmsNorm(add(x, x), w);
+      copyRows(state, y.slice(0, 8), i % 24);
+      embedding(table, bad); // a fault is memory too
+    });
+    if (i % 100 === 99) expect((await state.slice(0, 1).read())[0]).toBe(0);
+  };
+  const run = async (cycles: number) => {
+    for (let i = 0; i < cycles; i++) await cycle(i);
+    await device.synchronize();
+    return { inUse: device.memory.inUse, rss: process.memoryUsage.rss() };
+  };
+  const warm = await run(3000);
+  const after = await run(10_000);
+  expect(after.inUse).toBe(warm.inUse);
+  // 10⁴ cycles make 0.8 GB of tensors; the JavaScript heap alone moves by some megabytes
+  expect(after.rss - warm.rss).toBeLessThan(48 * megabytes);
+});
+
+test("opening and closing devices leaves nothing behind", async () => {
+  const cycle = async () => {
+    const device = await Device.open({ threads: 3 });
+    using x = device.zeros([1024, 256]);
+    using row = x.slice(0, 1);
+    await row.read();
+    device.dispose();
+  };
+  for (let i = 0; i < 50; i++) await cycle();
+  const warm = process.memoryUsage.rss();
+  for (let i = 0; i < 300; i++) await cycle();
+  expect(process.memoryUsage.rss() - warm).toBeLessThan(48 * megabytes); // their tensors alone were 300 MB
+});

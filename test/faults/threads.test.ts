@@ -1,0 +1,165 @@
+// Worker threads, exits with work pending, and the event loop; against the compiled library, as users run it.
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { Worker } from "node:worker_threads";
+import { describe, expect, test } from "vitest";
+import { layerNorm } from "../../lib/ops/index.js";
+import { Device } from "../../lib/tensor/device.js";
+
+const worker = (task: "sum" | "busy", seed = 1) =>
+  new Worker(new URL("./worker.mjs", import.meta.url), { workerData: { task, seed } });
+
+/** Runs an ES module in a process of its own; `Device`, `ops` and `busy(device)` are there. */
+function runScript(body: string, flags: string[] = []) {
+  const library = new URL("../../dist/index.js", import.meta.url).href;
+  const prelude = `
+    import { Device, ops } from ${JSON.stringify(library)};
+    function busy(device) {
+      const w = device.tensor(new Float32Array(4096).fill(1), [4096]);
+      let y = device.zeros([2048, 4096]);
+      for (let i = 0; i < 1000; i++) y = ops.layerNorm(y, w);
+      return y;
+    }
+    const device = await Device.open({ threads: 2 });
+  `;
+  const args = [...flags, "--input-type=module", "-e", prelude + body];
+  return spawnSync(process.execPath, args, { encoding: "utf8", timeout: 50_000 });
+}
+
+describe("worker threads", () => {
+  test("four at once, each with a device of its own", async () => {
+    const workers = [1, 2, 3, 4].map((seed) => worker("sum", seed));
+    const [results, codes] = await Promise.all([
+      Promise.all(workers.map(async (w) => (await once(w, "message"))[0])),
+      Promise.all(workers.map(async (w) => (await once(w, "exit"))[0])),
+    ]);
+    expect(results).toEqual([1, 2, 3, 4].map((seed) => ({ first: 201 * seed, equal: true })));
+    expect(codes).toEqual([0, 0, 0, 0]);
+  });
+
+  test("terminate() with a full queue and pending reads", async () => {
+    for (let round = 0; round < 3; round++) {
+      const w = worker("busy");
+      expect((await once(w, "message"))[0]).toBe("busy");
+      const start = performance.now();
+      expect(await w.terminate()).toBe(1);
+      expect(performance.now() - start).toBeLessThan(5000); // the queue would take longer by far
+    }
+    await using device = await Device.open({ threads: 2 });
+    expect((await device.zeros([3]).read()).length).toBe(3);
+  });
+
+  test("a device disposed in one environment does not touch another's", async () => {
+    await using device = await Device.open({ threads: 2 });
+    const x = device.tensor([1, 2, 3], [1, 3]);
+    const w = worker("sum", 5);
+    const y = layerNorm(x, device.tensor([1, 1, 1], [3]));
+    await once(w, "exit");
+    expect((await y.toFloat32Array())[1]).toBe(0);
+  });
+});
+
+describe("the process ends", () => {
+  test("by process.exit() with work pending", () => {
+    const result = runScript(`busy(device).read(); setTimeout(() => process.exit(7), 50);`);
+    expect([result.status, result.signal, result.stderr]).toEqual([7, null, ""]);
+  });
+
+  test("by an uncaught exception with work pending", () => {
+    const result = runScript(`busy(device).read(); setTimeout(() => { throw new Error("on purpose"); }, 50);`);
+    expect([result.status, result.signal]).toEqual([1, null]);
+    expect(result.stderr).toContain("on purpose");
+  });
+
+  test("on its own when nothing waits for the queue", () => {
+    const result = runScript(`busy(device); console.log("end");`);
+    expect([result.status, result.signal, result.stdout]).toEqual([0, null, "end\n"]);
+  });
+
+  test("not before a pending read is answered", () => {
+    const result = runScript(`device.tensor([1, 2], [2]).toFloat32Array().then((v) => console.log(v.join()));`);
+    expect([result.status, result.stdout]).toEqual([0, "1,2\n"]);
+  });
+
+  test("in good order when a device is disposed with reads pending", () => {
+    const result = runScript(`
+      const y = busy(device);
+      const reads = Array.from({ length: 50 }, () => y.read());
+      device.dispose();
+      const codes = (await Promise.allSettled(reads)).map((r) => r.reason?.code);
+      console.log(new Set(codes));
+      const other = await Device.open();
+      await other.zeros([1]).read();
+    `);
+    expect([result.status, result.signal, result.stdout]).toEqual([0, null, "Set(1) { 'DISPOSED' }\n"]);
+  });
+});
+
+test("the event loop turns while operations run", async () => {
+  await using device = await Device.open({ threads: 1 });
+  const w = device.tensor(new Float32Array(4096).fill(1), [4096]);
+  let y = device.zeros([2048, 4096]);
+  for (let i = 0; i < 100; i++) y = layerNorm(y, w);
+  let turns = 0;
+  const timer = setInterval(() => turns++, 5);
+  const delay = monitorEventLoopDelay({ resolution: 5 });
+  delay.enable();
+  const start = performance.now();
+  await y.slice(0, 1).read();
+  const elapsed = performance.now() - start;
+  delay.disable();
+  clearInterval(timer);
+  expect(elapsed).toBeGreaterThan(200); // else nothing was shown
+  expect(turns).toBeGreaterThan(elapsed / 5 / 4); // a quarter of the timer's beats, for a loaded machine
+  expect(delay.percentile(90) / 1e6).toBeLessThan(elapsed / 4);
+});
+
+describe("memory that was forgotten", () => {
+  test("comes back with the garbage collector", () => {
+    const result = runScript(
+      `
+      const before = device.memory.inUse;
+      for (let i = 0; i < 200; i++) device.zeros([1024, 64]);
+      await device.synchronize();
+      const held = device.memory.inUse - before;
+      for (let i = 0; i < 5; i++) { globalThis.gc(); await new Promise((done) => setTimeout(done, 10)); }
+      console.log(held >= 200 * 1024 * 64 * 4, device.memory.inUse - before);
+      `,
+      ["--expose-gc"],
+    );
+    expect([result.status, result.stdout]).toEqual([0, "true 0\n"]);
+  });
+
+  test("is known to V8, which collects on its own before it grows without bound", () => {
+    const result = runScript(`
+      const mega = 2 ** 20;
+      for (let i = 0; i < 2000; i++) {
+        device.zeros([mega], "u8");
+        if (i % 50 === 0) await new Promise((done) => setTimeout(done, 1));
+      }
+      await device.synchronize();
+      console.log(device.memory.peak < 1000 * mega);
+    `);
+    expect([result.status, result.stdout]).toEqual([0, "true\n"]);
+  });
+
+  test("a read that outlives its tensor and device", () => {
+    const result = runScript(
+      `
+      async function start() {
+        const inner = await Device.open({ threads: 1 });
+        const w = inner.tensor(new Float32Array(4096).fill(1), [4096]);
+        let y = inner.tensor(new Float32Array(4096 * 64), [64, 4096]);
+        for (let i = 0; i < 300; i++) y = ops.layerNorm(y, w, w);
+        return y.slice(0, 1).toFloat32Array();
+      }
+      const pending = start();
+      for (let i = 0; i < 10; i++) { globalThis.gc(); await new Promise((done) => setTimeout(done, 5)); }
+      console.log((await pending).every((v) => v === 1));
+      `,
+      ["--expose-gc"],
+    );
+    expect([result.status, result.stdout]).toEqual([0, "true\n"]);
+  });
+});

@@ -1,0 +1,28 @@
+// Runs in a worker thread, against the compiled library: opens a device of its own and works as told.
+import { parentPort, workerData } from "node:worker_threads";
+import { Device, ops } from "../../dist/index.js";
+
+const { task, seed } = workerData;
+const device = await Device.open({ threads: 2 });
+
+if (task === "sum") {
+  // seed, 2·seed, 3·seed, ... by repeated addition, with many temporaries
+  const x = device.tensor(new Float32Array(1000).fill(seed), [10, 100]);
+  let y = x;
+  for (let i = 0; i < 200; i++) y = device.scope(() => ops.add(y, x));
+  const values = await y.toFloat32Array();
+  device.dispose();
+  parentPort.postMessage({ first: values[0], equal: values.every((v) => v === values[0]) });
+} else {
+  // "busy": more work than the test will wait for, with reads pending
+  const w = device.tensor(new Float32Array(4096).fill(1), [4096]);
+  let y = device.zeros([2048, 4096]);
+  for (let i = 0; i < 1000; i++) {
+    y = ops.layerNorm(y, w);
+    if (i % 10 === 0)
+      y.slice(0, 1)
+        .read()
+        .catch(() => {});
+  }
+  parentPort.postMessage("busy");
+}
