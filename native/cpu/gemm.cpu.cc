@@ -57,11 +57,12 @@ CARACAL_INLINE Blocking plan_gemm(const Product& g, int64_t target) {
   return b;
 }
 
-// Scratch of one item: slab, sums, and decoded f8e4m3 chunks.
+// A worker's scratch: slab, sums, and decoded f8e4m3 chunks.
 struct Scratch {
   float* slab;
   float* sums;
   float* decoded;
+  int64_t& loaded;  // the row block whose whole rows the slab holds; the next item often wants the same
 };
 
 CARACAL_INLINE int64_t slab_stride(const Blocking& b) {
@@ -197,9 +198,10 @@ CARACAL_INLINE void run_chunk(const PanelPass<W>& pass, const Tiles& tiles, cons
   run_tiles(tile, pass, tiles, chunk);
 }
 
-// The rows' elements [k, k + count): in place where a single tile can, else copied into the slab.
-const float* load_rows(const Product& g, int64_t row0, int64_t rows, int64_t k, int64_t count, float* slab,
-                       int64_t& stride) {
+// The rows' elements [k, k + count): in place where a single tile can, else copied into the slab. `block` names whole
+// rows and is negative for a part of them.
+const float* load_rows(const Product& g, int64_t row0, int64_t rows, int64_t k, int64_t count, int64_t block,
+                       const Scratch& scratch, int64_t& stride) {
   const float* first = rows <= kTileRows ? g.direct(g.rows, row0) : nullptr;
   if (first) {
     const int64_t step = rows > 1 ? g.direct(g.rows, row0 + 1) - first : 0;
@@ -210,12 +212,14 @@ const float* load_rows(const Product& g, int64_t row0, int64_t rows, int64_t k, 
       return first + k;
     }
   }
-  for (int64_t r = 0; r < rows; r++) g.copy(g.rows, row0 + r, k, count, slab + r * stride);
-  return slab;
+  if (block >= 0 && scratch.loaded == block) return scratch.slab;
+  for (int64_t r = 0; r < rows; r++) g.copy(g.rows, row0 + r, k, count, scratch.slab + r * stride);
+  scratch.loaded = block;
+  return scratch.slab;
 }
 
 template <class W>
-void run_item(const Product& g, const Blocking& b, int64_t item, const Scratch& scratch) {
+void run_item(const Product& g, const Blocking& b, int64_t item, int64_t block, const Scratch& scratch) {
   const int G = g.groups;
   const int64_t row0 = item % b.row_blocks * b.block_rows;
   const int64_t rows = smaller(b.block_rows, g.m - row0);
@@ -230,7 +234,7 @@ void run_item(const Product& g, const Blocking& b, int64_t item, const Scratch& 
   do {  // at least once: with K = 0 the sums are zero
     const int64_t slab_k = smaller(b.slab_k, depth - k0);
     int64_t stride = slab_stride(b);
-    const float* a = load_rows(g, row0, rows, k0, slab_k, scratch.slab, stride);
+    const float* a = load_rows(g, row0, rows, k0, slab_k, keep ? -1 : block, scratch, stride);
     const int64_t unit = larger(width / G, 1);
     for (int64_t panel = first; panel < last; panel += unit) {
       const int64_t end = smaller(panel + unit, last);
@@ -258,13 +262,15 @@ void run_item(const Product& g, const Blocking& b, int64_t item, const Scratch& 
   } while (k0 < depth);
 }
 
-void run_item(const Product& g, const Blocking& b, int64_t item, float* scratch) {
+// `first_item` is the product's first among all items, so first_item + row block names the block.
+void run_item(const Product& g, const Blocking& b, int64_t item, int64_t first_item, float* scratch, int64_t& loaded) {
   float* sums = scratch + b.block_rows * slab_stride(b);
-  const Scratch s{scratch, sums, sums + sum_floats(b, b.slab_k < g.w[0].k, g.groups)};
+  const Scratch s{scratch, sums, sums + sum_floats(b, b.slab_k < g.w[0].k, g.groups), loaded};
+  const int64_t block = first_item + item % b.row_blocks;
   switch (g.w[0].dtype) {
-    case DType::bf16: return run_item<bf16>(g, b, item, s);
-    case DType::f8e4m3: return run_item<f8e4m3>(g, b, item, s);
-    default: return run_item<float>(g, b, item, s);
+    case DType::bf16: return run_item<bf16>(g, b, item, block, s);
+    case DType::f8e4m3: return run_item<f8e4m3>(g, b, item, block, s);
+    default: return run_item<float>(g, b, item, block, s);
   }
 }
 
@@ -293,13 +299,16 @@ void run_products(Cpu& cpu, const Product* products, int64_t count) {
     const size_t floats = scratch_floats(blockings[i], g.w[0], g.groups);
     if (scratch < floats) scratch = floats;
   }
+  Cpu::Temporary<int64_t> loaded(cpu, static_cast<size_t>(cpu.workers()));
+  for (int i = 0; i < cpu.workers(); i++) loaded[i] = -1;
   cpu.parallel_for(starts[count], [&](int64_t item, int worker) {
     int64_t low = 0, high = count;  // the product whose items include this one
     while (high - low > 1) {
       const int64_t middle = (low + high) / 2;
       (starts[middle] <= item ? low : high) = middle;
     }
-    run_item(products[low], blockings[low], item - starts[low], cpu.scratch(worker, scratch));
+    run_item(products[low], blockings[low], item - starts[low], starts[low], cpu.scratch(worker, scratch),
+             loaded[worker]);
   });
 }
 
