@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { GenerateEvent, GenerateOptions } from "../../lib/model/generate.js";
 import { OmniModel } from "../../lib/model/omni.js";
 import type { Message } from "../../lib/model/prompt.js";
+import { WholeUtterance } from "../../lib/model/reply.js";
 import { SpeechState } from "../../lib/model/speechState.js";
 import { Device } from "../../lib/tensor/device.js";
 import { tinyDirectory } from "./tinyModel.js";
@@ -107,6 +108,15 @@ describe("generate", () => {
     expect(audio.slice(0, -1).every(({ samples }) => samples.length === samplesPerFrame)).toBe(true);
     expect(audio.at(-1)!.samples.length).toBe(3 * samplesPerFrame);
     expect(audio[0]!.sampleRate).toBe(24000);
+  });
+
+  test("a decoder that cannot stream gets the whole utterance at the end", async () => {
+    const { frames } = await plainReply(question, 12);
+    using whole = new WholeUtterance((all) => model.speechDecoder.decode(all));
+    expect(await whole.flush()).toBeUndefined();
+    for (const frame of frames) expect(await whole.push([frame])).toBeUndefined();
+    expect(await whole.flush()).toEqual(await model.speechDecoder.decode(frames));
+    expect(await whole.flush()).toBeUndefined();
   });
 
   test("ends with the whole text and what it took", async () => {
