@@ -90,6 +90,18 @@ CARACAL_INLINE void for_row_tiles(int64_t rows, Fn&& fn) {
 
 inline constexpr int kPassPanels = panels_per_pass(kTileRows);
 
+// Gives a row tile its panels, `stride` floats apart, and its share of fetching those of the next pass.
+CARACAL_INLINE void set_panels(Tile<float>& tile, const float* panels, int64_t stride, int width, int64_t row,
+                               int64_t rows) {
+  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  tile.ahead_step = (64 + tiles - 1) / tiles;
+  for (int i = 0; i < width; i++) {
+    tile.w[i] = panels + i * stride;
+    tile.ahead[i] =
+        reinterpret_cast<const char*>(tile.w[i] + kPassPanels * stride) + row / kTileRows * tile.k * tile.ahead_step;
+  }
+}
+
 inline void compute_scores(const QueryTile& t, const KeyBlock& b, float* scores) {
   const int64_t panels = up_to_16(b.seen_by(t.rows - 1)) / 16;
   for (int64_t p = 0; p < panels; p += kPassPanels) {
@@ -98,8 +110,8 @@ inline void compute_scores(const QueryTile& t, const KeyBlock& b, float* scores)
       Tile<float> tile{};
       tile.a = t.q + r * t.depth;
       tile.a_stride = t.depth;
-      for (int i = 0; i < width; i++) tile.w[i] = b.k + (p + i) * t.depth * 16;
       tile.k = t.depth;
+      set_panels(tile, b.k + p * t.depth * 16, t.depth * 16, width, r, t.rows);
       tile.c = scores + (p * kQueryRows + r) * 16;
       tile.c_panel_stride = kQueryRows * 16;
       run_tile(tile, rows, width);
@@ -171,8 +183,8 @@ inline void add_values(const QueryTile& t, const KeyBlock& b, const float* weigh
       Tile<float> tile{};
       tile.a = weights + r * kKeyBlock;
       tile.a_stride = kKeyBlock;
-      for (int i = 0; i < width; i++) tile.w[i] = b.v + (p + i) * b.value_panel_stride;
       tile.k = b.seen_by(r + rows - 1);
+      set_panels(tile, b.v + p * b.value_panel_stride, b.value_panel_stride, width, r, t.rows);
       tile.c = t.o + (p * kQueryRows + r) * 16;
       tile.c_panel_stride = kQueryRows * 16;
       tile.resume = true;
