@@ -51,7 +51,7 @@ CARACAL_INLINE Blocking plan_gemm(const Product& g, int64_t target) {
     b.slab_k = smaller(w.k, larger(kSlabFloats / rows / b.chunk_k, 1) * b.chunk_k);
   }
   int64_t range = larger(target / larger(block_cost(rows) * w.k * kPanelColumns * groups, 1), kMaxPanels);
-  if (b.slab_k < w.k) range = smaller(larger(range, 16), kSumFloats * 2 / (rows * kPanelColumns * groups));
+  if (b.slab_k < w.k) range = smaller(larger(range, 8), kSumFloats * 2 / (rows * kPanelColumns * groups));
   b.ranges = divide_up(w.count(), larger(range, 1));
   b.range_panels = b.ranges > 0 ? divide_up(w.count(), b.ranges) : 0;
   return b;
