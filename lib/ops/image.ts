@@ -40,8 +40,8 @@ export interface PatchifyOptions {
  * @returns `[H/patch · W/patch, 3 · temporal · patch²]` f32
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
  */
-export function patchify<S extends Shape>(
-  frames: Tensor<"u8", S> & If<HasRank<S, 3 | 4>>,
+export function patchify<T extends Tensor<"u8">>(
+  frames: T & If<HasRank<T["shape"], 3 | 4>>,
   options: PatchifyOptions,
 ): Tensor<"f32", readonly [number, number]> {
   return call("patchify", { frames, ...options })[0] as Tensor<"f32", readonly [number, number]>;

@@ -92,6 +92,8 @@ test("images are bytes", () => {
   const norm = { mean: [0, 0, 0], std: [1, 1, 1] } as const;
   expectTypeOf(ops.resizeBicubic(image, [28, 56])).toEqualTypeOf<Tensor<"u8", readonly [28, 56, 3]>>();
   expectTypeOf(ops.patchify(image, norm)).toEqualTypeOf<Tensor<"f32", readonly [number, number]>>();
+  const either = Math.random() < 0.5 ? image : device.zeros([2, 48, 64, 3], "u8");
+  expectTypeOf(ops.patchify(either, norm)).toEqualTypeOf<Tensor<"f32", readonly [number, number]>>();
   expectTypeOf(ops.interpolateTokens(x, { from: [1, 5], to: [1, 3] })).toEqualTypeOf<
     Tensor<"bf16", readonly [number, 8]>
   >();
@@ -99,6 +101,8 @@ test("images are bytes", () => {
   ops.resizeBicubic(device.zeros([48, 64, 3]), [28, 56]);
   // @ts-expect-error no matrix
   ops.resizeBicubic(device.zeros([48, 64], "u8"), [28, 56]);
+  // @ts-expect-error no matrix
+  ops.patchify(device.zeros([48, 64], "u8"), norm);
   // @ts-expect-error three means
   ops.patchify(image, { mean: [0, 0], std: [1, 1, 1] });
 });
