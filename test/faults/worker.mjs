@@ -17,12 +17,16 @@ if (task === "sum") {
   // "busy": more work than the test will wait for, with reads pending
   const w = device.tensor(new Float32Array(4096).fill(1), [4096]);
   let y = device.zeros([2048, 4096]);
-  for (let i = 0; i < 1000; i++) {
-    y = ops.layerNorm(y, w);
-    if (i % 10 === 0)
-      y.slice(0, 1)
+  for (let i = 0; i < 5000; i++) {
+    const next = ops.layerNorm(y, w);
+    if (i % 50 === 0) {
+      next
+        .slice(0, 1)
         .read()
         .catch(() => {});
+    }
+    y.dispose();
+    y = next;
   }
   parentPort.postMessage("busy");
 }

@@ -36,14 +36,21 @@ class GatePanels {
  private:
   template <class W>
   void product(int64_t group, const float* h, float* sums) const {
-    Tile<W> tile{.a = h, .a_stride = 0, .w = {}, .scale = {}, .k = hidden_, .c = sums, .c_panel_stride = 16, .resume = false};
-    for (size_t gate = 0; gate < 4; gate++)
-      tile.w[gate] = reinterpret_cast<const W*>(data_ + gate * gate_bytes_) + group * hidden_ * kPanelColumns;
+    constexpr int64_t prefetch_bytes = 2048;
     constexpr int together = std::min(4, panels_per_pass(1));
+    Tile<W> tile{};
+    tile.a = h;
+    tile.k = hidden_;
+    tile.c_panel_stride = 16;
+    tile.ahead_step = 64;
     for (int gate = 0; gate < 4; gate += together) {
+      for (int p = 0; p < together; p++) {
+        const std::byte* panels = data_ + static_cast<size_t>(gate + p) * gate_bytes_;
+        tile.w[p] = reinterpret_cast<const W*>(panels) + group * hidden_ * kPanelColumns;
+        tile.ahead[p] = reinterpret_cast<const char*>(tile.w[p]) + prefetch_bytes;
+      }
+      tile.c = sums + gate * 16;
       run_tile(tile, 1, together);
-      tile.c += together * 16;
-      for (int next = 0; next + gate + together < 4; next++) tile.w[next] = tile.w[next + together];
     }
   }
 
