@@ -12,10 +12,10 @@ namespace {
 
 // --- blocking -------------------------------------------------------------------------------------------------------
 
-constexpr int64_t kChunkBytes = 16384;         // of a panel: half of L1
-constexpr int64_t kBlockRows = 32 * kTileRows;
-constexpr int64_t kSlabFloats = 48 * 1024;     // rows x k kept in L2
-constexpr int64_t kSumFloats = 64 * 1024;      // unfinished sums of an item
+constexpr int64_t kChunkBytes = 16384;  // of a panel: half of L1
+constexpr int64_t kBlockRows = 192 / kTileRows * kTileRows;
+constexpr int64_t kSlabFloats = 48 * 1024;  // rows x k kept in L2
+constexpr int64_t kSumFloats = 128 * 1024;  // unfinished sums of an item
 
 // How a product is cut into items. Item i covers row block i % row_blocks of panel range i / row_blocks.
 struct Blocking {
@@ -51,7 +51,7 @@ CARACAL_INLINE Blocking plan_gemm(const Product& g, int64_t target) {
     b.slab_k = smaller(w.k, larger(kSlabFloats / rows / b.chunk_k, 1) * b.chunk_k);
   }
   int64_t range = larger(target / larger(block_cost(rows) * w.k * kPanelColumns * groups, 1), kMaxPanels);
-  if (b.slab_k < w.k) range = smaller(larger(range, 8), kSumFloats * 2 / (rows * kPanelColumns * groups));
+  if (b.slab_k < w.k) range = smaller(larger(range, 8), kSumFloats / (rows * kPanelColumns * groups));
   b.ranges = divide_up(w.count(), larger(range, 1));
   b.range_panels = b.ranges > 0 ? divide_up(w.count(), b.ranges) : 0;
   return b;

@@ -27,27 +27,23 @@ CARACAL_INLINE constexpr size_t panels_bytes(int64_t n, int64_t k, DType dtype) 
   return static_cast<size_t>((n + kPanelColumns - 1) / kPanelColumns * kPanelColumns * k) * dtype_bytes(dtype);
 }
 
-// Where column j stands in its group.
-template <class T>
-CARACAL_INLINE constexpr int64_t group_position(int64_t j) {
-  return sizeof(T) == 4 ? j : sizeof(T) == 2 ? j % 8 * 2 + j / 8 : j % 4 * 4 + j / 4;
-}
-
 // Packs panels [first, last) of a weight whose element (row, k) is at(row, k); rows are the product's columns.
 // f8e4m3 weights must not be NaN: panels read 0x7f as 480 (see find_nan).
 template <class T, class At>
 CARACAL_INLINE void pack_panels(T* panels, int64_t n, int64_t k, int64_t first, int64_t last, At&& at) {
-  constexpr int64_t block = 64;  // of k: a block's sixteen rows stay in L1 while they are interleaved
+  constexpr int64_t block = 64;                // of k: a block's sixteen rows stay in L1 while they are interleaved
+  constexpr int64_t columns = 4 / sizeof(T);   // of a 32-bit integer
+  constexpr int64_t integers = kPanelColumns / columns;  // of a group; columns j, j + integers, ... share the j-th
   for (int64_t p = first; p < last; p++) {
+    T* panel = panels + p * k * kPanelColumns;
     for (int64_t k0 = 0; k0 < k; k0 += block) {
       const int64_t k1 = k0 + block < k ? k0 + block : k;
-      for (int64_t j = 0; j < kPanelColumns; j++) {
+      for (int64_t j = 0; j < integers; j++) {
         const int64_t row = p * kPanelColumns + j;
-        T* out = panels + p * k * kPanelColumns + group_position<T>(j);
-        if (row < n) {
-          for (int64_t i = k0; i < k1; i++) out[i * kPanelColumns] = at(row, i);
-        } else {
-          for (int64_t i = k0; i < k1; i++) out[i * kPanelColumns] = T{};
+        for (int64_t i = k0; i < k1; i++) {
+          T group[columns];
+          for (int64_t c = 0; c < columns; c++) group[c] = row + c * integers < n ? at(row + c * integers, i) : T{};
+          memcpy(panel + i * kPanelColumns + j * columns, group, sizeof(group));
         }
       }
     }

@@ -12,7 +12,7 @@ void check_ids(const Tensor& ids, const char* name, int64_t limit) {
   for (int64_t i = 0; i < ids.shape.elements(); i++)
     if (p[i] < 0 || p[i] >= limit)
       throw Error(code::kIndexOutOfRange, std::string(CodecEmbedding::kName) + ": " + name + " holds code " +
-                                              std::to_string(p[i]) + ", its table has [0, " + std::to_string(limit) + ")");
+                                              std::to_string(p[i]) + ", valid are 0 to " + std::to_string(limit - 1));
 }
 
 // y = Σ_q table[q, id(q)]

@@ -41,12 +41,13 @@ void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
   const LinearEpilogue<T> epilogue = epilogue_of<T>(op, out);
   const int64_t origin = op.origin(), stride = op.stride, dilation = op.dilation;
   run_gemms(cpu, op.groups, [&](int64_t group) {
-    auto rows = segmented_rows<T>(channels, [x, origin, stride, dilation, offset = group * channels](int64_t t, int64_t tap) {
+    auto tap_row = [x, origin, stride, dilation, offset = group * channels](int64_t t, int64_t tap) {
       const T* row = x.at(origin + t * stride + tap * dilation);
       return row ? row + offset : nullptr;
-    });
-    return make_gemm(out.shape[0], rows, panels.matrix(op.w.dtype, n, channels * taps, group),
-                     shifted(epilogue, group * n), std::min(channels, kLongestChain));
+    };
+    const Panels w = panels.matrix(op.w.dtype, n, channels * taps, group);
+    return make_gemm(out.shape[0], segmented_rows<T>(channels, tap_row), w, shifted(epilogue, group * n),
+                     std::min(channels, kLongestChain));
   });
 }
 

@@ -1,12 +1,12 @@
 #pragma once
 // y[t, o] = residual[t, o] + act(bias[o] + Σ_tap Σ_c w[o, c, tap] · x[t·stride + tap·dilation - padLeft, c]); x is zero
-// outside the sequence; c runs over the inputs of o's group. Sums in f32: taps in order, channels in order within a tap.
+// outside the sequence; c runs over the inputs of o's group. Sums in f32 in one order: taps, then channels.
 //   x [T, Cin] f32 | bf16     w [Cout, Cin/groups, k] f32 | bf16, plain or packed by packConv1d
 //   bias [Cout] f32 | bf16    residual, output [T', Cout] of x's dtype
 //   T' = floor((T + padLeft + padRight - (k-1)·dilation - 1) / stride) + 1, or 0
-// Streaming: `state` [(k-1)·dilation, Cin] of x's dtype stands in place of the left padding. The first output row's last
-// tap is row `first` of x (causal and stride 1: always 0), so that a stream may be cut anywhere. padRight zero rows
-// follow x: the end of a stream that looks ahead.
+// Streaming: `state` [(k-1)·dilation, Cin] of x's dtype stands in place of the left padding. The first output row's
+// last tap is row `first` of x (causal and stride 1: always 0), so that a stream may be cut anywhere. padRight zero
+// rows follow x: the end of a stream that looks ahead.
 #include "core/activation.h"
 #include "ops/audio/streaming.h"
 

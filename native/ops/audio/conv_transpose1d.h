@@ -3,7 +3,7 @@
 //   x [T, Cin] f32 | bf16     w [Cin, Cout, k] f32 | bf16, plain or packed by packConvTranspose1d
 //   bias [Cout] f32 | bf16    output [T', Cout] of x's dtype, T' = (T-1)·stride + k - 2·padding + outputPadding, or 0
 // Sums in f32: channels in order, then the overlapping input rows in order of time.
-// Streaming: `state` f32 [max(k - stride, 0), Cout] holds the sums that later rows may still add to; zeros at the start.
+// Streaming: `state` f32 [max(k - stride, 0), Cout] holds the sums that later rows still add to; zeros at the start.
 // Each call gives T·stride rows, and the first `padding` rows of a stream do not belong to the result. `last` gives
 // k - stride - padding + outputPadding rows more.
 #include "ops/audio/streaming.h"

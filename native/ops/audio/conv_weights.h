@@ -39,7 +39,8 @@ inline void pack_conv_transpose1d(Cpu& cpu, const Tensor& w, std::byte* panels) 
 class ConvPanels {
  public:
   template <class Pack>
-  ConvPanels(Cpu& cpu, const Tensor& w, size_t bytes, Pack&& pack) : made_(cpu, w.layout == Layout::panels ? 0 : bytes) {
+  ConvPanels(Cpu& cpu, const Tensor& w, size_t bytes, Pack&& pack)
+      : made_(cpu, w.layout == Layout::panels ? 0 : bytes) {
     if (w.layout == Layout::rows) pack(made_.data());
     data_ = w.layout == Layout::panels ? w.data<std::byte>() : made_.data();
   }

@@ -58,7 +58,7 @@ struct FsmnMemory {
       check_state(c, *state, "state", z.dtype, {left_order * left_stride + delay(), channels}, {&z, &weight});
     const bool delayed = state && residual && delay() > 0;
     if (delayed && !pending)
-      c.bad(code::kInvalidArgument, "pending", "is needed: a stream that looks ahead keeps the residual rows that wait");
+      c.bad(code::kInvalidArgument, "pending", "is needed: a stream that looks ahead keeps residual rows waiting");
     if (pending && !delayed)
       c.bad(code::kInvalidArgument, "pending", "goes with state, residual and rightOrder above 0");
     if (pending) check_state(c, *pending, "pending", z.dtype, {delay(), channels}, {&z, &*residual, &*state});

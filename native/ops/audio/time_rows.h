@@ -40,7 +40,8 @@ inline void advance(const Tensor& state, const Tensor& x) {
   const size_t fresh = static_cast<size_t>(state.shape[0]) - kept;
   std::byte* s = state.data<std::byte>();
   if (kept > 0) memmove(s, s + fresh * row, kept * row);
-  if (fresh > 0) memcpy(s + kept * row, x.data<std::byte>() + (static_cast<size_t>(x.shape[0]) - fresh) * row, fresh * row);
+  const std::byte* end = x.data<std::byte>() + x.bytes();
+  if (fresh > 0) memcpy(s + kept * row, end - fresh * row, fresh * row);
 }
 
 }  // namespace caracal::CARACAL_ISA

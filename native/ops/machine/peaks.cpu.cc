@@ -15,10 +15,11 @@ double seconds() {
 // Enough independent chains to fill two pipes of four cycles' latency, and no more than the registers hold.
 constexpr int kChains = kParts == 1 ? 10 : kParts == 2 ? 6 : 3;
 
-float multiply_add(int64_t steps, float start) {
+// Every lane starts with another value: the compiler computes equal registers only once.
+float multiply_add(int64_t steps, const float* start) {
   F32x16 sum[kChains];
 #pragma GCC unroll 10
-  for (int c = 0; c < kChains; c++) sum[c] = set1(start + static_cast<float>(c));
+  for (int c = 0; c < kChains; c++) sum[c] = load16(start + 16 * c);
   const F32x16 a = set1(0.999f), b = set1(1e-3f);
   for (int64_t i = 0; i < steps; i++) {
 #pragma GCC unroll 10
@@ -30,17 +31,24 @@ float multiply_add(int64_t steps, float start) {
   return hsum(total);
 }
 
-// Two streams per thread with software prefetch: what reads fastest on the machines we measured.
+// Several streams with software prefetch keep more of the memory busy than one; how many is best differs.
+template <int Streams>
 float read_streams(const float* p, int64_t n) {
-  const float* q = p + n / 2;
-  F32x16 a = zero(), b = zero();
-  for (int64_t i = 0; i + 16 <= n / 2; i += 16) {
-    __builtin_prefetch(p + i + 512);
-    __builtin_prefetch(q + i + 512);
-    a += load16(p + i);
-    b += load16(q + i);
+  const int64_t length = n / Streams / 16 * 16;
+  F32x16 sum[Streams];
+#pragma GCC unroll 8
+  for (int s = 0; s < Streams; s++) sum[s] = zero();
+  for (int64_t i = 0; i < length; i += 16) {
+#pragma GCC unroll 8
+    for (int s = 0; s < Streams; s++) {
+      __builtin_prefetch(p + s * length + i + 512);
+      sum[s] += load16(p + s * length + i);
+    }
   }
-  return hsum(a + b);
+  F32x16 total = sum[0];
+#pragma GCC unroll 8
+  for (int s = 1; s < Streams; s++) total += sum[s];
+  return hsum(total);
 }
 
 }  // namespace
@@ -48,18 +56,26 @@ float read_streams(const float* p, int64_t n) {
 void run(const MachinePeaks& op, std::span<Tensor> out, Cpu& cpu) {
   const int workers = cpu.workers();
   Cpu::Temporary<float> sink(cpu, static_cast<size_t>(workers));
-  double flops = 0, bytes = 0;
-  for (int repeat = 0; repeat < 8; repeat++) {
-    constexpr int64_t steps = 4'000'000;
-    double start = seconds();
-    cpu.parallel_for(workers, [&](int64_t w, int) { sink[w] = multiply_add(steps, static_cast<float>(w)); });
-    flops = std::max(flops, 2.0 * 16 * kChains * steps * workers / (seconds() - start));
-
-    const int64_t share = op.buffer.shape.elements() / workers / 32 * 32;
-    start = seconds();
-    cpu.parallel_for(workers, [&](int64_t w, int) { sink[w] = read_streams(op.buffer.data<float>() + w * share, share); });
-    bytes = std::max(bytes, 4.0 * static_cast<double>(share) * workers / (seconds() - start));
+  // Seconds that one round of all workers takes.
+  auto timed = [&](auto&& work) {
+    const double start = seconds();
+    cpu.parallel_for(workers, [&](int64_t w, int) { sink[w] = work(w); });
+    return seconds() - start;
+  };
+  float start[16 * kChains];
+  for (int i = 0; i < 16 * kChains; i++) start[i] = static_cast<float>(i);
+  constexpr int64_t steps = 4'000'000;
+  const float* buffer = op.buffer.data<float>();
+  const int64_t share = op.buffer.shape.elements() / workers / 128 * 128;
+  double arithmetic = 1e9, reading = 1e9;
+  for (int repeat = 0; repeat < 5; repeat++) {
+    arithmetic = std::min(arithmetic, timed([&](int64_t) { return multiply_add(steps, start); }));
+    reading = std::min(reading, timed([&](int64_t w) { return read_streams<2>(buffer + w * share, share); }));
+    reading = std::min(reading, timed([&](int64_t w) { return read_streams<4>(buffer + w * share, share); }));
+    reading = std::min(reading, timed([&](int64_t w) { return read_streams<8>(buffer + w * share, share); }));
   }
+  const double flops = 2.0 * 16 * kChains * steps * workers / arithmetic;
+  const double bytes = 4.0 * static_cast<double>(share) * workers / reading;
   out[0].data<float>()[0] = static_cast<float>(flops / 1e9);
   out[0].data<float>()[1] = static_cast<float>(bytes / 1e9);
 }
