@@ -1,4 +1,5 @@
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { moeChart } from "../bench/chart.js";
 import { type RoutingKind, routings } from "../bench/layouts.js";
@@ -94,7 +95,12 @@ async function runMoe(
   }
   const note = `sequence ${sequence}, ${routing} routing, sizes and sequence divided by ${scale}; report's MFU: its GPUs, full size`;
   print(options, device, note, results, moeHeader, results.map(moeRow));
-  if (options.svg) await writeFile(options.svg, await moeChart(results, `${device.name}; ${note}`));
+  if (!options.svg) return;
+  await mkdir(dirname(options.svg), { recursive: true });
+  await writeFile(
+    options.svg,
+    await moeChart(results, `${device.name}; sizes divided by ${scale}, ${routing} routing`),
+  );
 }
 
 async function runModel(
