@@ -84,6 +84,7 @@ describe("SpeechDecoder, 24 kHz", () => {
 
   it("frees its temporaries", async () => {
     await decoder.decode(speech(3, 1));
+    await device.synchronize();
     const before = device.memory.inUse;
     for (let i = 0; i < 3; i++) {
       using stream = decoder.stream();
@@ -92,7 +93,7 @@ describe("SpeechDecoder, 24 kHz", () => {
       await decoder.decode(speech(3, i));
     }
     await device.synchronize();
-    expect(device.memory.inUse).toBe(before);
+    expect(device.memory.inUse).toBeLessThanOrEqual(before); // less: what earlier tests left was collected
   });
 });
 

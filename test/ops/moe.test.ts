@@ -121,7 +121,8 @@ describe.each(devices)("moe on $name", (device) => {
   test.each(["f32", "bf16"] as const)("a grouped row has the bits of linear with its expert (%s)", async (dtype) => {
     const [experts, n, k] = [4, 33, 70];
     const rows = [0, 9, 1, 20]; // an expert without rows, one with a single one
-    const offsets = rows.reduce((o, r) => [...o, o.at(-1)! + r], [0]);
+    const offsets = [0];
+    for (const r of rows) offsets.push(offsets.at(-1)! + r);
     const matrices = Array.from({ length: experts }, (_, e) => device.tensor(randomArray(n * k, e), [n, k], dtype));
     const x = device.tensor(randomArray(40 * k, 9), [40, k]);
     const gather = Array.from({ length: 35 }, (_, i) => (i * 7) % 40);
