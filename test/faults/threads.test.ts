@@ -124,9 +124,10 @@ describe("memory that was forgotten", () => {
     const result = runScript(
       `
       const before = device.memory.inUse;
-      for (let i = 0; i < 200; i++) device.zeros([1024, 64]);
+      let kept = Array.from({ length: 200 }, () => device.zeros([1024, 64]));
       await device.synchronize();
       const held = device.memory.inUse - before;
+      kept = undefined;
       for (let i = 0; i < 5; i++) { globalThis.gc(); await new Promise((done) => setTimeout(done, 10)); }
       console.log(held >= 200 * 1024 * 64 * 4, device.memory.inUse - before);
       `,

@@ -138,9 +138,7 @@ describe("OmniModel", () => {
         for await (const event of events) if (event.type === "stage" && event.stage === stage) abort.abort();
       };
       await expect(run()).rejects.toThrowError(code("ABORTED"));
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      await device.synchronize();
-      expect(device.memory.inUse).toBeLessThanOrEqual(before);
+      await expect.poll(() => device.memory.inUse, { timeout: 5000 }).toBeLessThanOrEqual(before);
     }
     expect((await answer(model, [question])).usage.steps).toBe(6);
   });
