@@ -1,9 +1,12 @@
 #pragma once
+#include <cstdlib>
 #include <memory>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <vector>
 
+#include "core/error.h"
 #include "cpu/allocator.h"
 #include "cpu/thread_pool.h"
 
@@ -26,15 +29,19 @@ class Cpu {
   }
 
   // A worker's own 64-byte aligned buffer, kept from call to call; asking again may move it. The GEMM kernels use it,
-  // so an operation that calls them takes a Temporary instead.
+  // so an operation that calls them takes a Temporary instead. It is no part of the allocator's statistics: which
+  // worker needs how much depends on how the items fell.
   float* scratch(int worker, size_t floats) {
     Scratch& s = scratch_[worker];
     if (s.floats < floats) {
-      s.buffer.reset();
-      s.buffer = std::make_unique<Temporary<float>>(*this, floats);
-      s.floats = floats;
+      void* p = nullptr;
+      s = {};
+      if (posix_memalign(&p, 64, floats * sizeof(float)) != 0)
+        throw Error(code::kOutOfMemory, "out of memory: " + std::to_string(floats * sizeof(float)) +
+                                            " bytes of scratch were asked for");
+      s = {std::unique_ptr<float, Free>(static_cast<float*>(p)), floats};
     }
-    return s.buffer->data();
+    return s.buffer.get();
   }
 
   // Memory for the length of a scope, 64-byte aligned, not initialised.
@@ -58,8 +65,11 @@ class Cpu {
   };
 
  private:
+  struct Free {
+    void operator()(float* p) const { std::free(p); }
+  };
   struct Scratch {
-    std::unique_ptr<Temporary<float>> buffer;
+    std::unique_ptr<float, Free> buffer;
     size_t floats = 0;
   };
   Allocator& allocator_;

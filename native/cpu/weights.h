@@ -7,12 +7,23 @@
 
 namespace caracal::CARACAL_ISA {
 
+// Panels of f8e4m3 have no NaN: its code would be read as a number.
+inline void refuse_nan(const f8e4m3* w, int64_t panel, int64_t n, int64_t k) {
+  const int64_t first = panel * kPanelColumns * k, last = smaller((panel + 1) * kPanelColumns, n) * k;
+  const int64_t at = first + find_nan(w + first, last - first);
+  if (at < last)
+    throw Error(code::kInvalidArgument, "packWeight: the f8e4m3 weight is NaN at row " + std::to_string(at / k) +
+                                            ", column " + std::to_string(at % k) +
+                                            "; such a weight cannot be packed: the checkpoint is damaged");
+}
+
 // Row-major [n, k] into panels, by all threads.
 inline void pack_matrix(Cpu& cpu, DType dtype, const void* w, int64_t n, int64_t k, void* panels) {
   const int64_t count = divide_up(n, kPanelColumns);
   auto pack = [&](auto type) {
     using T = typename decltype(type)::type;
     cpu.parallel_for(count, [&](int64_t panel, int) {
+      if constexpr (std::is_same_v<T, f8e4m3>) refuse_nan(static_cast<const f8e4m3*>(w), panel, n, k);
       pack_panels(static_cast<T*>(panels), static_cast<const T*>(w), n, k, panel, panel + 1);
     });
   };

@@ -223,6 +223,6 @@ describe("Llm", () => {
     await settled();
     const before = device.memory.inUse;
     for (let i = 0; i < 5; i++) await settled();
-    expect(device.memory.inUse).toBeLessThanOrEqual(before); // less: what earlier tests left was collected
+    expect(device.memory.inUse).toBe(before);
   });
 });

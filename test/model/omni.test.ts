@@ -47,7 +47,7 @@ describe("OmniModel.load", () => {
     model.dispose();
     model.dispose();
     await device.synchronize();
-    expect(device.memory.inUse).toBeLessThanOrEqual(idle);
+    expect(device.memory.inUse).toBe(idle);
   });
 
   test("aborted at any point, it frees what it has loaded", async () => {
@@ -60,7 +60,7 @@ describe("OmniModel.load", () => {
       const options = { device, kvCacheTokens: 128, signal: abort.signal, onProgress };
       await expect(OmniModel.load(directory, options)).rejects.toThrowError(code("ABORTED"));
       await device.synchronize();
-      expect(device.memory.inUse).toBeLessThanOrEqual(idle);
+      expect(device.memory.inUse).toBe(idle);
     }
     await expect(OmniModel.load(directory, { device, signal: AbortSignal.abort() })).rejects.toThrowError(
       code("ABORTED"),
@@ -77,7 +77,7 @@ describe("OmniModel.load", () => {
     expect((error as Error).message).toMatch(
       /audio_projector\.pt[\s\S]*vision\/config\.json|vision\/config\.json[\s\S]*audio_projector\.pt/,
     );
-    expect(device.memory.inUse).toBeLessThanOrEqual(idle);
+    expect(device.memory.inUse).toBe(idle);
     await expect(OmniModel.load(`${directory}-none`, { device })).rejects.toThrowError(code("CHECKPOINT_INVALID"));
   });
 });
@@ -138,7 +138,7 @@ describe("OmniModel", () => {
         for await (const event of events) if (event.type === "stage" && event.stage === stage) abort.abort();
       };
       await expect(run()).rejects.toThrowError(code("ABORTED"));
-      await expect.poll(() => device.memory.inUse, { timeout: 5000 }).toBeLessThanOrEqual(before);
+      await expect.poll(() => device.memory.inUse, { timeout: 5000 }).toBe(before);
     }
     expect((await answer(model, [question])).usage.steps).toBe(6);
   });

@@ -93,7 +93,7 @@ describe("SpeechDecoder, 24 kHz", () => {
       await decoder.decode(speech(3, i));
     }
     await device.synchronize();
-    expect(device.memory.inUse).toBeLessThanOrEqual(before); // less: what earlier tests left was collected
+    expect(device.memory.inUse).toBe(before);
   });
 });
 

@@ -96,7 +96,7 @@ describe("Weights", () => {
     weights.dispose();
     expect(packed.disposed).toBe(true);
     await device.synchronize();
-    expect(device.memory.inUse).toBeLessThanOrEqual(before);
+    expect(device.memory.inUse).toBe(before);
   });
 });
 

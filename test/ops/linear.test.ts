@@ -87,6 +87,10 @@ describe.each(devices)("linear on $name", (device) => {
     });
     const y = linear(device.tensor(x, [m, k]), packWeight(codes, { scale: device.tensor(scale, [2, 3]) }));
     expect(relativeError(await y.toFloat32Array(), product(x, w, m, n, k))).toBeLessThan(1e-6);
+    const damaged = new Uint8Array(n * k);
+    damaged[3 * k + 7] = 0x7f;
+    const packed = packWeight(device.tensor(damaged, [n, k], "f8e4m3"), { scale: device.tensor(scale, [2, 3]) });
+    await expect(linear(device.zeros([1, k]), packed).read()).rejects.toThrowError(/NaN at row 3, column 7/);
     expect(() => packWeight(codes)).toThrowError(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
     expect(() => linear(device.zeros([1, k]), codes)).toThrowError(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
