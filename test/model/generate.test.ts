@@ -6,7 +6,7 @@ import type { Message } from "../../lib/model/prompt.js";
 import { WholeUtterance } from "../../lib/model/reply.js";
 import { SpeechState } from "../../lib/model/speechState.js";
 import { Device } from "../../lib/tensor/device.js";
-import { collectGarbage } from "../support/garbage.js";
+import { settledMemory } from "../support/garbage.js";
 import { tinyDirectory } from "./tinyModel.js";
 
 const directory = await tinyDirectory();
@@ -49,13 +49,11 @@ afterAll(() => {
 const reply = (text: string, options: GenerateOptions = {}) => {
   return collect(model.generate(say(text), { maxTokens: 40, ...options }));
 };
-/** Everything the model holds beside its weights is free again. */
-async function settledMemory(): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, 20)); // events that were on their way
-  await device.synchronize();
-  await collectGarbage(); // what earlier tests dropped must not be counted
+/** What is in use when no reply holds anything. */
+async function idleMemory(): Promise<number> {
+  const bytes = await settledMemory(device);
   expect(model.llm.cache.freeTokens).toBe(model.llm.cache.tokens);
-  return device.memory.inUse;
+  return bytes;
 }
 
 /** The reply by the plainest loop there is: one sequence, greedy, no scheduler. */
@@ -198,10 +196,10 @@ describe("generate", () => {
 
   test("leaving the iteration frees the reply at once", async () => {
     await reply("Warm up", { maxTokens: 10 });
-    const before = await settledMemory();
+    const before = await idleMemory();
     for await (const event of model.generate(say("Hello!"), { maxTokens: 500 })) if (event.type === "audio") break;
     expect(model.llm.cache.freeTokens).toBe(model.llm.cache.tokens);
-    expect(await settledMemory()).toBe(before);
+    expect(await idleMemory()).toBe(before);
   });
 
   test("return ends a pending next", async () => {
@@ -211,7 +209,7 @@ describe("generate", () => {
     await events.return();
     expect((await pending).at(-1)).toEqual({ done: true, value: undefined });
     expect(await events.next()).toEqual({ done: true, value: undefined });
-    await settledMemory();
+    await idleMemory();
     const unused = model.generate(say("Never"));
     await unused.return();
     expect(await unused.next()).toEqual({ done: true, value: undefined });
@@ -225,21 +223,21 @@ describe("generate", () => {
   ])("aborted at %s, everything is freed and the model goes on", async (_, when) => {
     const long = "Hello! ".repeat(40);
     await reply(long, { maxTokens: 10 });
-    const before = await settledMemory();
+    const before = await idleMemory();
     const abort = new AbortController();
     const events = model.generate(say(long), { signal: abort.signal, maxTokens: 200 });
     const run = async () => {
       for await (const event of events) if (when(event)) abort.abort(new Error("enough"));
     };
     await expect(run()).rejects.toMatchObject({ code: "ABORTED", cause: { message: "enough" } });
-    expect(await settledMemory()).toBe(before);
+    expect(await idleMemory()).toBe(before);
     expect(content(await reply("Hello!", { maxTokens: 5 })).steps).toBe(5);
   });
 
   test("aborted before it began", async () => {
     const events = model.generate(say("Hello!"), { signal: AbortSignal.abort() });
     await expect(collect(events)).rejects.toThrowError(code("ABORTED"));
-    await settledMemory();
+    await idleMemory();
   });
 
   test("one abort among several leaves the others alone", async () => {
@@ -257,12 +255,12 @@ describe("generate", () => {
     await expect(reply("x".repeat(9000))).rejects.toThrowError(code("INVALID_ARGUMENT"));
     for (const options of [{ maxTokens: 0 }, { topP: 0 }, { temperature: -1 }, { seed: 0.5 }, { topK: -1 }])
       await expect(reply("Hello!", options)).rejects.toThrowError(code("INVALID_ARGUMENT"));
-    await settledMemory();
+    await idleMemory();
   });
 
   test("a prompt longer than the cache is refused before it is computed", async () => {
     await expect(reply("no yes ".repeat(1100))).rejects.toThrowError(code("OUT_OF_MEMORY"));
-    await settledMemory();
+    await idleMemory();
   });
 
   test("a reply waits for room in the cache, and fails when it outgrows it", async () => {
@@ -277,6 +275,6 @@ describe("generate", () => {
     await expect(reply(prompt(500), { maxTokens: 100 })).rejects.toThrowError(code("OUT_OF_MEMORY"));
     half.dispose();
     expect(content(await reply(prompt(300), { maxTokens: 20 }))).toEqual(alone);
-    await settledMemory();
+    await idleMemory();
   });
 });

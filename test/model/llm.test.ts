@@ -5,6 +5,7 @@ import type { KvSequence } from "../../lib/model/kvCache.js";
 import type { Llm } from "../../lib/model/llm.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { devices } from "../support/devices.js";
+import { settledMemory } from "../support/garbage.js";
 import { relativeError } from "../support/numbers.js";
 import { tinyDirectory, tinyLlm } from "./tinyModel.js";
 
@@ -216,13 +217,9 @@ describe("Llm", () => {
       await prefill(llm, [ids(50)], [sequence], 16);
       await decode(llm, [sequence], [1]);
     };
-    const settled = async () => {
-      await step();
-      await device.synchronize(); // a job lets go of its tensors just after it has answered
-    };
-    await settled();
-    const before = device.memory.inUse;
-    for (let i = 0; i < 5; i++) await settled();
-    expect(device.memory.inUse).toBe(before);
+    await step();
+    const before = await settledMemory(device);
+    for (let i = 0; i < 5; i++) await step();
+    expect(await settledMemory(device)).toBe(before);
   });
 });

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { parseCodecConfig } from "../../lib/checkpoint/config.js";
 import { SpeechDecoder, type SpeechFrame } from "../../lib/model/speechDecoder.js";
 import { devices } from "../support/devices.js";
+import { settledMemory } from "../support/garbage.js";
 import { readGolden } from "../support/golden.js";
 import { relativeError, uniform } from "../support/numbers.js";
 import { goldenWeights } from "./goldenWeights.js";
@@ -84,16 +85,14 @@ describe("SpeechDecoder, 24 kHz", () => {
 
   it("frees its temporaries", async () => {
     await decoder.decode(speech(3, 1));
-    await device.synchronize();
-    const before = device.memory.inUse;
+    const before = await settledMemory(device);
     for (let i = 0; i < 3; i++) {
       using stream = decoder.stream();
       await stream.push(speech(5, i));
       await stream.flush();
       await decoder.decode(speech(3, i));
     }
-    await device.synchronize();
-    expect(device.memory.inUse).toBe(before);
+    expect(await settledMemory(device)).toBe(before);
   });
 });
 
