@@ -36,37 +36,10 @@ CARACAL_INLINE constexpr size_t dtype_bytes(DType type) {
   return type == DType::f32 || type == DType::i32 ? 4 : type == DType::f16 || type == DType::bf16 ? 2 : 1;
 }
 
-CARACAL_INLINE constexpr const char* dtype_name(DType type) {
-  constexpr const char* names[] = {"f32", "f16", "bf16", "f8e4m3", "i32", "u8"};
-  return names[static_cast<int>(type)];
-}
+// In the order of DType, which is that of `dtypes` in lib/tensor/dtype.ts.
+inline constexpr const char* kDTypeNames[] = {"f32", "f16", "bf16", "f8e4m3", "i32", "u8"};
 
-template <class T>
-struct DTypeOf;
-template <>
-struct DTypeOf<float> {
-  static constexpr DType value = DType::f32;
-};
-template <>
-struct DTypeOf<f16> {
-  static constexpr DType value = DType::f16;
-};
-template <>
-struct DTypeOf<bf16> {
-  static constexpr DType value = DType::bf16;
-};
-template <>
-struct DTypeOf<f8e4m3> {
-  static constexpr DType value = DType::f8e4m3;
-};
-template <>
-struct DTypeOf<int32_t> {
-  static constexpr DType value = DType::i32;
-};
-template <>
-struct DTypeOf<uint8_t> {
-  static constexpr DType value = DType::u8;
-};
+CARACAL_INLINE constexpr const char* dtype_name(DType type) { return kDTypeNames[static_cast<int>(type)]; }
 
 CARACAL_INLINE uint32_t float_bits(float value) {
   uint32_t bits;

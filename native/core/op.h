@@ -40,7 +40,7 @@ struct EnumNames;
 
 template <>
 struct EnumNames<DType> {
-  static constexpr const char* names[] = {"f32", "f16", "bf16", "f8e4m3", "i32", "u8"};
+  static constexpr auto& names = kDTypeNames;
 };
 
 template <>

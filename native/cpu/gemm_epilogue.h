@@ -10,30 +10,16 @@ namespace caracal::CARACAL_ISA {
 // struct passed by value piecemeal, which stalls for longer than the function takes.
 void activate(Activation activation, F32x16& x);
 
-template <class T>
-CARACAL_INLINE F32x16 load_columns(const T* p, int count) {
-  return count == 16 ? load16(p) : load_partial(p, count);
-}
-
-template <class T>
-CARACAL_INLINE void store_columns(T* p, F32x16 v, int count) {
-  if (count == 16) {
-    store16(p, v);
-  } else {
-    store_partial(p, v, count);
-  }
-}
-
 // A per-column parameter of any float dtype; null data means absent.
 struct ColumnVector {
   const void* data = nullptr;
   DType dtype = DType::f32;
 
   CARACAL_INLINE explicit operator bool() const { return data != nullptr; }
-  CARACAL_INLINE F32x16 load(int64_t n, int count) const {
-    if (dtype == DType::bf16) return load_columns(static_cast<const bf16*>(data) + n, count);
-    if (dtype == DType::f16) return load_columns(static_cast<const f16*>(data) + n, count);
-    return load_columns(static_cast<const float*>(data) + n, count);
+  CARACAL_INLINE F32x16 at(int64_t n, int count) const {
+    if (dtype == DType::bf16) return load(static_cast<const bf16*>(data) + n, count);
+    if (dtype == DType::f16) return load(static_cast<const f16*>(data) + n, count);
+    return load(static_cast<const float*>(data) + n, count);
   }
 };
 
@@ -49,11 +35,11 @@ struct LinearEpilogue {
   int64_t residual_stride = 0;
 
   CARACAL_INLINE void operator()(F32x16 sum, int64_t m, int64_t n, int count) const {
-    if (bias) sum += bias.load(n, count);
+    if (bias) sum += bias.at(n, count);
     if (activation != Activation::none) activate(activation, sum);
-    if (gain) sum = sum * gain.load(n, count);
-    if (residual) sum += load_columns(residual + m * residual_stride + n, count);
-    store_columns(out + m * stride + n, sum, count);
+    if (gain) sum = sum * gain.at(n, count);
+    if (residual) sum += load(residual + m * residual_stride + n, count);
+    store(out + m * stride + n, sum, count);
   }
 };
 
@@ -66,9 +52,9 @@ struct SwiGluEpilogue {
   ColumnVector up_bias = {};
 
   CARACAL_INLINE void operator()(F32x16 gate, F32x16 up, int64_t m, int64_t n, int count) const {
-    if (gate_bias) gate += gate_bias.load(n, count);
-    if (up_bias) up += up_bias.load(n, count);
-    store_columns(out + m * stride + n, silu(gate) * up, count);
+    if (gate_bias) gate += gate_bias.at(n, count);
+    if (up_bias) up += up_bias.at(n, count);
+    store(out + m * stride + n, silu(gate) * up, count);
   }
 };
 

@@ -21,20 +21,6 @@ void by_activation_type(DType dtype, Fn&& fn) {
     fn(Type<float>{});
 }
 
-// The first `count` <= 16 elements at p; the other lanes are zero.
-template <class T>
-CARACAL_INLINE F32x16 load(const T* p, int count) {
-  return count == 16 ? load16(p) : load_partial(p, count);
-}
-
-template <class T>
-CARACAL_INLINE void store(T* p, F32x16 v, int count) {
-  if (count == 16)
-    store16(p, v);
-  else
-    store_partial(p, v, count);
-}
-
 // fn(first, count) for every group of sixteen columns; count is less than 16 in the last one only.
 template <class Fn>
 CARACAL_INLINE void for_columns(int64_t columns, Fn&& fn) {

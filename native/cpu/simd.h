@@ -212,6 +212,20 @@ CARACAL_INLINE void store_partial(T* p, F32x16 a, int n) {
   for (int i = 0; i < n; ++i) p[i] = padded[i];
 }
 
+// The first `count` <= 16 elements at p; the other lanes are zero.
+template <class T>
+CARACAL_INLINE F32x16 load(const T* p, int count) {
+  return count == 16 ? load16(p) : load_partial(p, count);
+}
+
+template <class T>
+CARACAL_INLINE void store(T* p, F32x16 v, int count) {
+  if (count == 16)
+    store16(p, v);
+  else
+    store_partial(p, v, count);
+}
+
 // --- arithmetic -----------------------------------------------------------------------------------------------------
 
 #define CARACAL_BINARY(op)                                          \

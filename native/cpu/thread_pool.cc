@@ -58,12 +58,12 @@ void ThreadPool::run(int64_t items, Body body, void* context) {
   body_ = body;
   context_ = context;
   next_.store(0, std::memory_order_relaxed);
-  running_.store(static_cast<int>(helpers_.size()), std::memory_order_relaxed);
+  open_.store(true);  // sequentially consistent, like all that is done with open_ and inside_
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   work(0);
-  for (int left = running_.load(std::memory_order_acquire); left != 0; left = running_.load(std::memory_order_acquire))
-    wait_while_equal(running_, left);
+  open_.store(false);
+  for (int inside = inside_.load(); inside != 0; inside = inside_.load()) wait_while_equal(inside_, inside);
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
@@ -89,8 +89,9 @@ void ThreadPool::helper_loop(int worker) {
     const uint32_t now = generation_.load(std::memory_order_acquire);
     if (now == seen) continue;
     seen = now;
-    work(worker);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_all();
+    inside_.fetch_add(1);
+    if (open_.load()) work(worker);
+    if (inside_.fetch_sub(1) == 1) inside_.notify_all();
   }
 }
 

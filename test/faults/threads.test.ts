@@ -6,9 +6,12 @@ import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import { layerNorm } from "../../lib/ops/index.js";
 import { Device } from "../../lib/tensor/device.js";
+import { tinyDirectory } from "../model/tinyModel.js";
 
-const worker = (task: "sum" | "busy", seed = 1) =>
-  new Worker(new URL("./worker.mjs", import.meta.url), { workerData: { task, seed } });
+const model = await tinyDirectory(2);
+
+const worker = (task: "sum" | "busy" | "reply", data: { seed?: number; model?: string } = {}) =>
+  new Worker(new URL("./worker.mjs", import.meta.url), { workerData: { task, ...data } });
 
 /** Runs an ES module in a process of its own; `Device`, `ops` and `busy(device)` are there. */
 function runScript(body: string, flags: string[] = []) {
@@ -33,7 +36,7 @@ function runScript(body: string, flags: string[] = []) {
 
 describe("worker threads", () => {
   test("four at once, each with a device of its own", async () => {
-    const workers = [1, 2, 3, 4].map((seed) => worker("sum", seed));
+    const workers = [1, 2, 3, 4].map((seed) => worker("sum", { seed }));
     const [results, codes] = await Promise.all([
       Promise.all(workers.map(async (w) => (await once(w, "message"))[0])),
       Promise.all(workers.map(async (w) => (await once(w, "exit"))[0])),
@@ -54,10 +57,20 @@ describe("worker threads", () => {
     expect((await device.zeros([3]).read()).length).toBe(3);
   });
 
+  test("terminate() in the middle of a spoken reply", async () => {
+    for (let round = 0; round < 2; round++) {
+      const w = worker("reply", { model });
+      expect((await once(w, "message"))[0]).toBe("speaking");
+      expect(await w.terminate()).toBe(1);
+    }
+    await using device = await Device.open({ threads: 2 });
+    expect((await device.zeros([3]).read()).length).toBe(3);
+  });
+
   test("a device disposed in one environment does not touch another's", async () => {
     await using device = await Device.open({ threads: 2 });
     const x = device.tensor([1, 2, 3], [1, 3]);
-    const w = worker("sum", 5);
+    const w = worker("sum", { seed: 5 });
     const y = layerNorm(x, device.tensor([1, 1, 1], [3]));
     await once(w, "exit");
     expect((await y.toFloat32Array())[1]).toBe(0);

@@ -1,8 +1,8 @@
 // Runs in a worker thread, against the compiled library: opens a device of its own and works as told.
 import { parentPort, workerData } from "node:worker_threads";
-import { Device, ops } from "../../dist/index.js";
+import { Device, OmniModel, ops } from "../../dist/index.js";
 
-const { task, seed } = workerData;
+const { task, seed, model } = workerData;
 const device = await Device.open({ threads: 2 });
 
 if (task === "sum") {
@@ -13,6 +13,14 @@ if (task === "sum") {
   const values = await y.toFloat32Array();
   device.dispose();
   parentPort.postMessage({ first: values[0], equal: values.every((v) => v === values[0]) });
+} else if (task === "reply") {
+  // is in the middle of a spoken reply when it tells, and goes on
+  const omni = await OmniModel.load(model, { device, kvCacheTokens: 2048 });
+  let told = false;
+  for await (const event of omni.generate([{ role: "user", content: "Hello!" }], { maxTokens: 2000 })) {
+    if (event.type === "audio" && !told) parentPort.postMessage("speaking");
+    told ||= event.type === "audio";
+  }
 } else {
   // "busy": more work than the test will wait for, with reads pending
   const w = device.tensor(new Float32Array(4096).fill(1), [4096]);

@@ -37,12 +37,12 @@ struct OverlapAdd {
   CARACAL_INLINE F32x16 at(int64_t position, int64_t channel, int lanes) const {
     F32x16 sum = zero();
     const int64_t carried = position - begin * stride;
-    if (carried < carry_rows) sum = load_columns(carry + carried * outputs + channel, lanes);
+    if (carried < carry_rows) sum = load(carry + carried * outputs + channel, lanes);
     const int64_t behind = position - taps + 1;
     const int64_t first = std::max(begin, behind > 0 ? divide_up(behind, stride) : 0);
     for (int64_t t = first; t < end && t * stride <= position; t++) {
       const float* row = products + ((t - begin) * taps + position - t * stride) * outputs;
-      sum += load_columns(row + channel, lanes);
+      sum += load(row + channel, lanes);
     }
     return sum;
   }
@@ -81,14 +81,14 @@ void run_overlapping(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cp
   };
   for (int64_t begin = 0; begin < rows; begin += block) {
     const int64_t end = std::min(rows, begin + block);
-    const LinearEpilogue<float> store{.out = products.data(), .stride = w.n};
+    const LinearEpilogue<float> keep{.out = products.data(), .stride = w.n};
     const Rows<T> x{op.x.data<T>() + begin * op.x.shape[1], op.x.shape[1]};
-    run_gemm(cpu, make_gemm(end - begin, x, w, store));
+    run_gemm(cpu, make_gemm(end - begin, x, w, keep));
     const OverlapAdd sums{outputs, taps, stride, products.data(), begin, end, carry.data(), overlap};
     write(sums, begin * stride, end * stride);
     for (int64_t r = 0; r < overlap; r++)
       sums.row(end * stride + r, [&](int64_t channel, int lanes, F32x16 sum) {
-        store_columns(next.data() + r * outputs + channel, sum, lanes);
+        store(next.data() + r * outputs + channel, sum, lanes);
       });
     memcpy(carry.data(), next.data(), carry_floats * sizeof(float));
   }

@@ -39,7 +39,7 @@ void gather_rows(const TimeRows<T>& x, int64_t first, int64_t rows, int64_t chan
     float* to = out + r * 16;
     for (int64_t g = 0; g + 1 < groups; g++) store16(to + g * rows * 16, p ? load16(p + channel + g * 16) : zero());
     const int64_t g = groups - 1;
-    store16(to + g * rows * 16, p ? load_columns(p + channel + g * 16, tail) : zero());
+    store16(to + g * rows * 16, p ? load(p + channel + g * 16, tail) : zero());
   }
 }
 

@@ -20,8 +20,8 @@ struct MemoryEpilogue {
   int64_t delay, channels;
 
   CARACAL_INLINE void operator()(F32x16 acc, int64_t row, int64_t channel, int count) const {
-    if (const T* r = residual.at(row - delay)) acc += load_columns(r + channel, count);
-    store_columns(y + row * channels + channel, acc, count);
+    if (const T* r = residual.at(row - delay)) acc += load(r + channel, count);
+    store(y + row * channels + channel, acc, count);
   }
 };
 

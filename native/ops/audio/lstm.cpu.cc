@@ -97,12 +97,12 @@ void run_typed(const Lstm& op, Tensor& out, Cpu& cpu) {
       const int lanes = static_cast<int>(std::min<int64_t>(16, hidden - unit));
       alignas(64) float sums[4][16];
       w.product(group, h, sums[0]);
-      auto gate = [&](int i) { return load16(sums[i]) + load_columns(input + i * hidden + unit, lanes); };
-      const F32x16 cell = fma(sigmoid(gate(1)), load_columns(c + unit, lanes), sigmoid(gate(0)) * tanh(gate(2)));
+      auto gate = [&](int i) { return load16(sums[i]) + load(input + i * hidden + unit, lanes); };
+      const F32x16 cell = fma(sigmoid(gate(1)), load(c + unit, lanes), sigmoid(gate(0)) * tanh(gate(2)));
       const F32x16 value = sigmoid(gate(3)) * tanh(cell);
-      store_columns(c + unit, cell, lanes);
-      store_columns(next + unit, value, lanes);
-      store_columns(y + unit, value, lanes);
+      store(c + unit, cell, lanes);
+      store(next + unit, value, lanes);
+      store(y + unit, value, lanes);
     };
     // Every other step runs backwards: the weights that the last step left in the caches come first.
     cpu.parallel_for(divide_up(groups, kGroupsPerItem), [&](int64_t item, int) {

@@ -17,21 +17,14 @@ void combine_row(const Combine& op, int64_t t, T* out) {
     if (slots[i] < -1 || slots[i] >= rows)
       throw Error(code::kIndexOutOfRange, "combine: slotOf[" + std::to_string(t) + "][" + std::to_string(i) + "] is " +
                                               std::to_string(slots[i]) + ", outside [-1, " + std::to_string(rows) + ")");
-  auto columns = [&](int64_t c, auto load, auto store) {
-    F32x16 sum = residual ? load(residual + c) : zero();
-    // A zero weight must not turn an infinite x into NaN: a token without zero experts does not read x at all.
-    if (identity != 0) sum = fma(set1(identity), load(x + c), sum);
+  for_columns(d, [&](int64_t c, int count) {
+    F32x16 sum = residual ? load(residual + c, count) : zero();
+    // A token without zero experts does not read x: zero times an infinite x would be NaN.
+    if (identity != 0) sum = fma(set1(identity), load(x + c, count), sum);
     for (int64_t i = 0; i < k; i++)
-      if (slots[i] >= 0) sum = fma(set1(weights[i]), load(op.y.data<T>() + slots[i] * d + c), sum);
-    store(out + t * d + c, sum);
-  };
-  int64_t c = 0;
-  for (; c + 16 <= d; c += 16)
-    columns(c, [](const T* p) { return load16(p); }, [](T* p, F32x16 v) { store16(p, v); });
-  const int left = static_cast<int>(d - c);
-  if (left > 0)
-    columns(c, [left](const T* p) { return load_partial(p, left); },
-            [left](T* p, F32x16 v) { store_partial(p, v, left); });
+      if (slots[i] >= 0) sum = fma(set1(weights[i]), load(op.y.data<T>() + slots[i] * d + c, count), sum);
+    store(out + t * d + c, sum, count);
+  });
 }
 
 }  // namespace

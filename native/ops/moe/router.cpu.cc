@@ -16,17 +16,12 @@ void softmax(float* s, int64_t n) {
   }
   const F32x16 shift = set1(valid ? largest : __builtin_nanf(""));
   F32x16 sum = zero();
-  for (int64_t i = 0; i < n; i += 16) {
-    const int count = n - i < 16 ? static_cast<int>(n - i) : 16;
-    const F32x16 e = exp(load_columns(s + i, count) - shift);
-    store_columns(s + i, e, count);
-    sum += load_columns(s + i, count);  // lanes past the end read as zero
-  }
+  for_columns(n, [&](int64_t i, int count) {
+    store(s + i, exp(load(s + i, count) - shift), count);
+    sum += load(s + i, count);  // lanes past the end read as zero
+  });
   const F32x16 total = set1(hsum(sum));
-  for (int64_t i = 0; i < n; i += 16) {
-    const int count = n - i < 16 ? static_cast<int>(n - i) : 16;
-    store_columns(s + i, load_columns(s + i, count) / total, count);
-  }
+  for_columns(n, [&](int64_t i, int count) { store(s + i, load(s + i, count) / total, count); });
 }
 
 // The index of the largest not yet taken, the lowest among equals; NaN ranks below everything.
