@@ -1,0 +1,13 @@
+// One compilation for all of audio: parsing the shared headers takes longer than compiling an operation.
+#include "ops/audio/cmvn.cpu.cc"
+#include "ops/audio/codec_embedding.cpu.cc"
+#include "ops/audio/conv1d.cpu.cc"
+#include "ops/audio/conv_transpose1d.cpu.cc"
+#include "ops/audio/fbank.cpu.cc"
+#include "ops/audio/fold_weight_norm.cpu.cc"
+#include "ops/audio/fsmn_memory.cpu.cc"
+#include "ops/audio/lstm.cpu.cc"
+#include "ops/audio/pack_conv1d.cpu.cc"
+#include "ops/audio/pack_conv_transpose1d.cpu.cc"
+#include "ops/audio/snake.cpu.cc"
+#include "ops/audio/splice.cpu.cc"
