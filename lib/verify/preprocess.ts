@@ -5,6 +5,54 @@ import { audioTokenCount, defaultAudioFraming, interleavedText, interleaveSequen
 import { postSqueeze, smartResize } from "../model/resize.js";
 import type { TensorReport } from "./golden.js";
 
+/** A case of each section, as `preprocess.json` holds them. */
+export interface PreprocessCases {
+  smart_resize: SmartResizeCase;
+  frame_sampling: FrameSamplingCase;
+  post_squeeze: PostSqueezeCase;
+  interleave: InterleaveCase;
+}
+
+export interface SmartResizeCase {
+  height: number;
+  width: number;
+  factor: number;
+  min_pixels: number;
+  max_pixels: number;
+  expected: [number, number];
+}
+
+export interface FrameSamplingCase {
+  video_fps: number;
+  frame_count: number;
+  sample_fps: number;
+  max_frames: number;
+  max_fps: number;
+  min_frames: number;
+  expected_indices?: number[];
+  expected_timestamps?: string[];
+  error?: string;
+}
+
+export interface PostSqueezeCase {
+  grid_shapes: [number, number, number][];
+  token_counts: number[];
+  ratio: number;
+  min_tokens_video: number;
+  max_tokens: number;
+  expected_grids: [number, number][];
+  expected_tokens: number[];
+}
+
+export interface InterleaveCase {
+  video_units: number;
+  tokens_per_unit: number;
+  audio_samples: number;
+  sample_rate: number;
+  interval_seconds: number;
+  expected_text: string;
+}
+
 type Case = Readonly<Record<string, unknown>>;
 
 /** Whether a case comes out as it should. */
@@ -54,30 +102,13 @@ async function readSections(file: string): Promise<Record<string, Case[]>> {
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-function resizes(c: {
-  height: number;
-  width: number;
-  factor: number;
-  min_pixels: number;
-  max_pixels: number;
-  expected: [number, number];
-}): boolean {
+function resizes(c: SmartResizeCase): boolean {
   const limits = { factor: c.factor, minPixels: c.min_pixels, maxPixels: c.max_pixels };
   const { height, width } = smartResize(c.height, c.width, limits);
   return same([height, width], c.expected);
 }
 
-function samples(c: {
-  video_fps: number;
-  frame_count: number;
-  sample_fps: number;
-  max_frames: number;
-  max_fps: number;
-  min_frames: number;
-  expected_indices?: number[];
-  expected_timestamps?: string[];
-  error?: string;
-}): boolean {
+function samples(c: FrameSamplingCase): boolean {
   try {
     const units = durationConditionedFrames({
       fps: c.video_fps,
@@ -103,14 +134,7 @@ function samples(c: {
   }
 }
 
-function squeezes(c: {
-  grid_shapes: [number, number, number][];
-  ratio: number;
-  min_tokens_video: number;
-  max_tokens: number;
-  expected_grids: [number, number][];
-  expected_tokens: number[];
-}): boolean {
+function squeezes(c: PostSqueezeCase): boolean {
   const grids = c.grid_shapes.map(([, height, width]) => ({ height, width }));
   const limits = { ratio: c.ratio, minTokensVideo: c.min_tokens_video, maxTokens: c.max_tokens };
   const squeezed = postSqueeze(grids, limits);
@@ -126,14 +150,7 @@ function squeezes(c: {
   );
 }
 
-function interleaves(c: {
-  video_units: number;
-  tokens_per_unit: number;
-  audio_samples: number;
-  sample_rate: number;
-  interval_seconds: number;
-  expected_text: string;
-}): boolean {
+function interleaves(c: InterleaveCase): boolean {
   const audioTokens = audioTokenCount(c.audio_samples, { ...defaultAudioFraming, sampleRate: c.sample_rate });
   const pieces = interleaveSequential({ units: c.video_units, audioTokens, intervalSeconds: c.interval_seconds });
   const units = Array.from({ length: c.video_units }, (_, seconds) => ({ seconds, tokens: c.tokens_per_unit }));
