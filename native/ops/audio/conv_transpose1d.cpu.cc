@@ -67,7 +67,7 @@ void run_overlapping(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cp
   Cpu::Temporary<float> products(cpu, static_cast<size_t>(block * w.n));
   Cpu::Temporary<float> carry(cpu, carry_floats), next(cpu, carry_floats);
   if (op.state)
-    memcpy(carry.data(), op.state->data<float>(), carry_floats * sizeof(float));
+    std::copy_n(op.state->data<float>(), carry_floats, carry.data());
   else
     std::fill_n(carry.data(), carry_floats, 0.f);
 
@@ -90,11 +90,11 @@ void run_overlapping(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cp
       sums.row(end * stride + r, [&](int64_t channel, int lanes, F32x16 sum) {
         store(next.data() + r * outputs + channel, sum, lanes);
       });
-    memcpy(carry.data(), next.data(), carry_floats * sizeof(float));
+    std::copy_n(next.data(), carry_floats, carry.data());
   }
   const OverlapAdd rest{outputs, taps, stride, nullptr, rows, rows, carry.data(), overlap};
   write(rest, rows * stride, cut + out.shape[0]);
-  if (op.state) memcpy(op.state->data<float>(), carry.data(), carry_floats * sizeof(float));
+  if (op.state) std::copy_n(carry.data(), carry_floats, op.state->data<float>());
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #include "ops/moe/grouped_gemm.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "cpu/weights.h"
 
@@ -38,7 +38,7 @@ Rows<T> expert_rows(const Tensor& x, const std::optional<Tensor>& gather, int64_
 
 void zero_rows(Tensor& out, int64_t from) {
   const size_t row_bytes = size_t(out.shape[1]) * dtype_bytes(out.dtype);
-  std::memset(out.data<std::byte>() + size_t(from) * row_bytes, 0, size_t(out.shape[0] - from) * row_bytes);
+  std::fill_n(out.data<std::byte>() + size_t(from) * row_bytes, size_t(out.shape[0] - from) * row_bytes, std::byte{0});
 }
 
 }  // namespace
