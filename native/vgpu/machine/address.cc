@@ -1,0 +1,164 @@
+#include "machine/address.h"
+
+#include <cstdio>
+
+#include "machine/block.h"
+#include "program/decoding.h"
+
+namespace vgpu {
+namespace {
+
+std::string hex(uint64_t value) {
+  char text[20];
+  std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+const char* verb(Access access) {
+  return access == Access::read ? "read" : access == Access::write ? "write" : "atomic access";
+}
+
+[[noreturn]] void fault(Warp& w, int lane, FaultKind kind, std::string message) {
+  w.fault_lane = lane;
+  throw DeviceFault{{kind, "memcheck", std::move(message), {}}};
+}
+
+std::string access_text(Space space, Access access, uint64_t bytes, uint64_t address) {
+  static const char* const names[] = {"generic", "global", "shared", "local", "param", "constant"};
+  return std::string(names[static_cast<int>(space)]) + " " + verb(access) + " of " + std::to_string(bytes) + " bytes at " + hex(address);
+}
+
+// The cached allocation around an address; null if there is none that covers it all.
+Warp::Window* window_around(Warp& w, uint64_t address, uint64_t bytes) {
+  Memory& memory = w.block.launch.memory;
+  if (const uint64_t generation = memory.generation(); w.windows_generation != generation) {
+    for (auto& window : w.windows) window = {};
+    w.windows_generation = generation;
+  }
+  for (auto& window : w.windows)
+    if (address >= window.begin && address < window.end && bytes <= window.end - address) return &window;
+  const Allocation* a = memory.find(address);
+  if (!a || a->freed || bytes > a->address + a->size - address) return nullptr;
+  Warp::Window& window = w.windows[w.next_window++ % 4];
+  window = {a->address, a->address + a->size, a->host, a->constant};
+  return &window;
+}
+
+// Of an access that begins inside an allocation it is the end that is wrong.
+[[noreturn]] void fault_global(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
+  const Memory& memory = w.block.launch.memory;
+  const Allocation* a = memory.find(address);
+  const uint64_t wrong = a && !a->freed ? address + bytes - 1 : address;
+  fault(w, lane, FaultKind::illegal_address, access_text(Space::global, access, bytes, address) + ": " + memory.describe(wrong));
+}
+
+std::byte* global(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
+  Warp::Window* window = window_around(w, address, bytes);
+  if (!window)
+    fault_global(w, address, bytes, access, lane);
+  if (window->constant && access != Access::read)
+    fault(w, lane, FaultKind::illegal_address, access_text(Space::global, access, bytes, address) + ": constant memory");
+  return window->host + (address - window->begin);
+}
+
+std::byte* shared(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
+  Block* block = &w.block;
+  uint64_t offset = address;
+  if (address >> kRankShift != 0) {
+    const uint64_t rank = (address >> kRankShift) - 1;
+    offset = address & ((uint64_t{1} << kRankShift) - 1);
+    if (rank >= block->cluster.blocks.size())
+      fault(w, lane, FaultKind::illegal_address, access_text(Space::shared, access, bytes, address) + ": no block of the cluster has it");
+    block = block->cluster.blocks[rank].get();
+  }
+  if (offset > block->shared_bytes || bytes > block->shared_bytes - offset)
+    fault(w, lane, FaultKind::illegal_address,
+          access_text(Space::shared, access, bytes, address) + ": the block has " + std::to_string(block->shared_bytes) + " bytes");
+  return block->shared.data() + offset;
+}
+
+std::byte* local(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
+  if (address > w.local_size() || bytes > w.local_size() - address)
+    fault(w, lane, FaultKind::illegal_address, access_text(Space::local, access, bytes, address) + ": outside the thread's local memory");
+  return w.local(lane, address);
+}
+
+std::byte* parameter(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
+  auto& parameters = w.block.launch.parameters;
+  if (access != Access::read || address > parameters.size() || bytes > parameters.size() - address)
+    fault(w, lane, FaultKind::illegal_address,
+          access_text(Space::param, access, bytes, address) + ": the kernel's parameters have " + std::to_string(parameters.size()) +
+              " bytes and cannot be written");
+  return parameters.data() + address;
+}
+
+}  // namespace
+
+void addresses_of(Warp& w, const Op& op, uint64_t (&out)[kLanes]) {
+  const auto offset = static_cast<uint64_t>(op.imm);
+  if (op.flags & Decoding::kBase32) {
+    const uint32_t* base = w.lanes<const uint32_t>(op.a);
+    for (int l = 0; l < kLanes; l++) out[l] = static_cast<uint32_t>(base[l] + offset);
+  } else {
+    const uint64_t* base = w.lanes<const uint64_t>(op.a);
+    for (int l = 0; l < kLanes; l++) out[l] = base[l] + offset;
+  }
+}
+
+std::byte* resolve_one(Warp& w, Space space, uint64_t address, uint64_t bytes, Access access, int lane) {
+  if (space == Space::generic) {
+    const uint64_t window = address & ~(kWindowBytes - 1);
+    space = window == kSharedWindow ? Space::shared : window == kLocalWindow ? Space::local : window == kParamWindow ? Space::param : Space::global;
+    if (space != Space::global) address -= window;
+  }
+  switch (space) {
+    case Space::shared: return shared(w, address, bytes, access, lane);
+    case Space::local: return local(w, address, bytes, access, lane);
+    case Space::param: return parameter(w, address, bytes, access, lane);
+    default: return global(w, address, bytes, access, lane);
+  }
+}
+
+void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned bytes, Access access, uint32_t mask,
+             std::byte* (&host)[kLanes]) {
+  uint64_t together = 0;
+  for (int l = 0; l < kLanes; l++) together |= mask >> l & 1 ? address[l] : 0;
+  if (together & (bytes - 1)) {
+    for (int l = 0; l < kLanes; l++)
+      if (mask >> l & 1 && address[l] & (bytes - 1))
+        fault(w, l, FaultKind::misaligned_address, access_text(space, access, bytes, address[l]) + ": not a multiple of " + std::to_string(bytes));
+  }
+  const int first = __builtin_ctz(mask);
+  if (space == Space::global || space == Space::generic) {
+    // Most often all lanes are in one allocation.
+    const uint64_t low = address[first];
+    if (space == Space::global || low >> 40 == 0 || low >> 40 > 3) {
+      if (Warp::Window* window = window_around(w, low, bytes); window && (access == Access::read || !window->constant)) {
+        uint32_t outside = 0;
+        const uint64_t begin = window->begin, last = window->end - bytes - begin;
+        std::byte* const base = window->host;
+        for (int l = 0; l < kLanes; l++) {
+          outside |= static_cast<uint32_t>(address[l] - begin > last) << l;
+          host[l] = base + (address[l] - begin);
+        }
+        if ((outside & mask) == 0) return;
+      }
+    }
+  } else if (space == Space::shared) {
+    const Block& block = w.block;
+    if (block.shared_bytes >= bytes) {
+      uint32_t outside = 0;
+      const uint64_t last = block.shared_bytes - bytes;
+      std::byte* const base = w.block.shared.data();
+      for (int l = 0; l < kLanes; l++) {
+        outside |= static_cast<uint32_t>(address[l] > last) << l;
+        host[l] = base + address[l];
+      }
+      if ((outside & mask) == 0) return;
+    }
+  }
+  for (int l = 0; l < kLanes; l++)
+    if (mask >> l & 1) host[l] = resolve_one(w, space, address[l], bytes, access, l);
+}
+
+}  // namespace vgpu

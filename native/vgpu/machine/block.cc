@@ -1,0 +1,117 @@
+#include "machine/block.h"
+
+#include <algorithm>
+
+namespace vgpu {
+namespace {
+
+constexpr int64_t kQuantum = 20'000;  // instructions of a warp before the next one's turn
+
+}  // namespace
+
+Block::Block(Launch& launch, Cluster& cluster, std::array<uint32_t, 3> id, uint32_t rank)
+    : launch(launch), cluster(cluster), id(id), rank(rank), threads(launch.shape.threads()) {
+  const Routine& kernel = launch.kernel;
+  const uint32_t alignment = kernel.shared_alignment;
+  const uint32_t dynamic = launch.shape.dynamic_shared;
+  shared_bytes = dynamic > 0 ? (kernel.shared_bytes + alignment - 1) / alignment * alignment + dynamic : kernel.shared_bytes;
+  shared.resize(shared_bytes, std::byte{0xff});
+  for (uint32_t first = 0; first < threads; first += kLanes)
+    warps.push_back(std::make_unique<Warp>(*this, first / kLanes, std::min<uint32_t>(kLanes, threads - first)));
+}
+
+uint32_t Block::expected_at_barrier() const {
+  uint32_t threads = 0;
+  for (const auto& warp : warps) threads += warp->live() ? kLanes : 0;
+  return threads;
+}
+
+void Block::thread_of(uint32_t warp, uint32_t lane, uint32_t (&out)[3]) const {
+  const LaunchShape& shape = launch.shape;
+  const uint32_t thread = warp * kLanes + lane;
+  out[0] = thread % shape.block[0];
+  out[1] = thread / shape.block[0] % shape.block[1];
+  out[2] = thread / shape.block[0] / shape.block[1];
+}
+
+Cluster::Cluster(Launch& launch, uint64_t index) : launch(launch) {
+  const LaunchShape& shape = launch.shape;
+  uint64_t rest = index;
+  for (size_t i = 0; i < 3; i++) {
+    const uint32_t across = shape.grid[i] / shape.cluster[i];
+    id[i] = static_cast<uint32_t>(rest % across);
+    rest /= across;
+  }
+  for (uint32_t rank = 0; rank < shape.cluster_blocks(); rank++) {
+    const uint32_t x = rank % shape.cluster[0], y = rank / shape.cluster[0] % shape.cluster[1],
+                   z = rank / shape.cluster[0] / shape.cluster[1];
+    const std::array<uint32_t, 3> block{id[0] * shape.cluster[0] + x, id[1] * shape.cluster[1] + y, id[2] * shape.cluster[2] + z};
+    blocks.push_back(std::make_unique<Block>(launch, *this, block, rank));
+  }
+}
+
+ClusterState Cluster::run(int64_t budget) {
+  while (budget > 0 && !launch.stop.load(std::memory_order_relaxed)) {
+    bool progress = false, done = true;
+    for (auto& block : blocks)
+      for (auto& warp : block->warps) {
+        if (warp->done()) continue;
+        int64_t left = std::min(kQuantum, budget);
+        const int64_t given = left;
+        WarpState state;
+        try {
+          state = warp->run(left);
+        } catch (DeviceFault& fault) {
+          locate(*warp, fault.report);
+          throw;
+        }
+        budget -= given - left;
+        progress = progress || state != WarpState::waiting;
+        done = done && state == WarpState::done;
+      }
+    if (done) return ClusterState::done;
+    if (!progress) return ClusterState::waiting;
+  }
+  return ClusterState::running;
+}
+
+std::string Cluster::whereabouts() const {
+  std::string text;
+  size_t shown = 0;
+  for (const auto& block : blocks)
+    for (const auto& warp : block->warps)
+      for (const Split& split : warp->splits()) {
+        if (++shown > 64) return text + "\n  …";
+        const Routine& routine = *split.frame->routine;
+        char lanes[16];
+        std::snprintf(lanes, sizeof lanes, "%08x", split.mask);
+        text += "\n  block (" + std::to_string(block->id[0]) + "," + std::to_string(block->id[1]) + "," +
+                std::to_string(block->id[2]) + ") warp " + std::to_string(warp->index) + " lanes " + lanes + " at " +
+                routine.texts[split.pc] + ", PTX line " + std::to_string(routine.lines[split.pc]);
+      }
+  return text;
+}
+
+void locate(const Warp& warp, Report& report) {
+  const Block& block = warp.block;
+  const Program& program = block.launch.program;
+  report.kernel = block.launch.kernel.name;
+  std::copy(block.id.begin(), block.id.end(), report.block);
+  const int lane = warp.fault_lane >= 0 ? warp.fault_lane : warp.mask ? __builtin_ctz(warp.mask) : 0;
+  block.thread_of(warp.index, static_cast<uint32_t>(lane), report.thread);
+  const Op* op = warp.current_op();
+  for (const auto& r : program.routines) {
+    if (!op || op < r->ops.data() || op >= r->ops.data() + r->ops.size()) continue;
+    const auto index = static_cast<size_t>(op - r->ops.data());
+    report.instruction = r->texts[index];
+    report.ptx_line = r->lines[index];
+    for (int32_t place = r->places[index]; place >= 0; place = program.module.places[static_cast<size_t>(place)].inlined_at) {
+      const SourcePlace& p = program.module.places[static_cast<size_t>(place)];
+      if (p.line > 0 && p.file < program.module.files.size())
+        report.source.push_back(program.module.files[p.file] + ":" + std::to_string(p.line));
+      if (report.source.size() > 32) break;
+    }
+  }
+}
+
+}  // namespace vgpu

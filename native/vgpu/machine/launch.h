@@ -1,0 +1,81 @@
+#pragma once
+// A grid: what is launched, and how it is carried out.
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "machine/fault.h"
+#include "machine/global_memory.h"
+#include "program/program.h"
+
+namespace vgpu {
+
+struct Limits {
+  uint32_t compute = 80;  // 80, 90
+  uint32_t sm_count = 108;
+  uint32_t shared_per_block = 48 * 1024;
+  uint32_t shared_per_block_optin = 163 * 1024;
+  uint32_t shared_per_sm = 164 * 1024;
+  uint32_t threads_per_sm = 2048;
+  uint32_t blocks_per_sm = 32;
+  uint32_t registers_per_sm = 65536;
+  uint64_t memory = uint64_t{16} << 30;
+};
+
+struct Options {
+  int threads = 1;                           // of the host
+  uint64_t seed = 0;                         // 0: warps and blocks in order
+  uint64_t instruction_budget = 20'000'000'000;  // warp instructions of a launch
+  std::function<void(std::string_view)> print;   // output of printf
+};
+
+struct LaunchShape {
+  uint32_t grid[3] = {1, 1, 1}, block[3] = {1, 1, 1}, cluster[3] = {1, 1, 1};
+  uint32_t dynamic_shared = 0;
+  bool cooperative = false;
+
+  uint32_t threads() const { return block[0] * block[1] * block[2]; }
+  uint64_t blocks() const { return uint64_t{grid[0]} * grid[1] * grid[2]; }
+  uint32_t cluster_blocks() const { return cluster[0] * cluster[1] * cluster[2]; }
+};
+
+class Launch {
+ public:
+  Launch(const Program& program, const Routine& kernel, const LaunchShape& shape, std::vector<std::byte> parameters,
+         Memory& memory, const Limits& limits, const Options& options)
+      : program(program), kernel(kernel), shape(shape), parameters(std::move(parameters)), memory(memory), limits(limits),
+        options(options) {}
+
+  // Runs to the end. What went wrong, if anything did.
+  std::optional<Report> run();
+
+  const Program& program;
+  const Routine& kernel;
+  const LaunchShape shape;
+  std::vector<std::byte> parameters;
+  Memory& memory;
+  const Limits& limits;
+  const Options& options;
+
+  std::atomic<uint64_t> spent{0};  // warp instructions
+  std::atomic<bool> stop{false};
+  void fail(Report report);
+
+ private:
+  void work();
+  bool wait_for_others(uint64_t seen);
+
+  std::atomic<uint64_t> next_group_{0};
+  std::atomic<uint64_t> progress_{0};  // how often a thread got on
+  std::atomic<int> workers_{0};
+  std::atomic<int> stuck_{0};  // threads that have not got on since
+  std::mutex mutex_;
+  std::optional<Report> report_;
+};
+
+}  // namespace vgpu

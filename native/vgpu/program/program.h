@@ -1,0 +1,124 @@
+#pragma once
+// A module made ready to run: every instruction is an Op, every operand a place in the frame of registers.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ptx/syntax.h"
+
+namespace vgpu {
+
+class Warp;
+struct Op;
+
+// Executes an instruction for the lanes in warp.mask.
+using Handler = void (*)(Warp&, const Op&);
+
+constexpr int kLanes = 32;
+constexpr uint32_t kAllLanes = 0xffffffffu;
+constexpr uint32_t kNone = 0xffffffffu;
+
+// What instructions are counted as.
+enum class OpClass : uint8_t { integer, floating, half, convert, move, load, store, atomic, control, warp, barrier, async, tensor, other };
+
+// Registers are byte offsets into the frame: of 32 lanes, or of a mask for a predicate.
+struct Op {
+  Handler run = nullptr;
+  int64_t imm = 0;  // an offset, a target, …: the handler's
+  uint32_t d = kNone, a = kNone, b = kNone, c = kNone, e = kNone;
+  uint32_t guard = kNone;
+  uint32_t list = 0;  // this instruction's further registers: Routine::lists[list …]
+  uint16_t count = 0;
+  uint8_t flags = 0;  // the handler's
+  bool guard_negated = false;
+};
+
+// Registers that hold the same for a warp's life.
+enum class Special : uint8_t {
+  tid_x, tid_y, tid_z, ntid_x, ntid_y, ntid_z, ctaid_x, ctaid_y, ctaid_z, nctaid_x, nctaid_y, nctaid_z,
+  laneid, warpid, nwarpid, smid, nsmid, gridid,
+  lanemask_eq, lanemask_le, lanemask_lt, lanemask_ge, lanemask_gt,
+  dynamic_smem_size, total_smem_size, aggr_smem_size, reserved_smem_offset_begin, reserved_smem_offset_end,
+  reserved_smem_offset_cap,
+  cluster_ctaid_x, cluster_ctaid_y, cluster_ctaid_z, cluster_nctaid_x, cluster_nctaid_y, cluster_nctaid_z,
+  clusterid_x, clusterid_y, clusterid_z, nclusterid_x, nclusterid_y, nclusterid_z,
+  cluster_ctarank, cluster_nctarank, is_explicit_cluster, envreg,
+  dynamic_shared,  // not of PTX: where dynamic shared memory begins
+  local_frame,     // not of PTX: where the frame's local memory begins
+  count,
+};
+
+// Where a parameter stands in the block of parameters.
+struct Parameter {
+  std::string name;
+  uint32_t offset, size;
+};
+
+// How a call hands over: bytes of the argument memory of one frame to that of another.
+struct Call {
+  struct Copy {
+    uint32_t from, to, size;
+  };
+  uint32_t routine = kNone;  // called; kNone where a register says
+  std::vector<Copy> arguments, results;
+};
+
+// A kernel or a function.
+struct Routine {
+  std::string name;
+  bool entry = false;
+  bool noreturn = false;
+  std::vector<Op> ops;
+  std::vector<uint32_t> lists;
+  // Per op, for reports and counts.
+  std::vector<uint32_t> lines;   // in the PTX text
+  std::vector<int32_t> places;   // in Program::places
+  std::vector<OpClass> classes;
+  std::vector<std::string> texts;  // the head as written
+
+  // The frame of registers, and what it holds at the start.
+  uint32_t frame_bytes = 0;
+  uint32_t constants_begin = 0;
+  std::vector<std::byte> constants;
+  struct SpecialSlot {
+    Special which;
+    uint32_t offset;  // in the frame
+    uint32_t bytes;   // 4 or 8 per lane
+    int64_t addend;
+  };
+  std::vector<SpecialSlot> specials;
+
+  std::vector<Call> calls;
+  std::vector<std::vector<uint32_t>> branch_tables;  // of brx.idx
+
+  std::vector<Parameter> parameters, results;
+  uint32_t parameter_bytes = 0;  // of a kernel: the block it is launched with
+  // Of a function and its calls: memory of each lane, where parameters, arguments and results stand.
+  uint32_t argument_bytes = 0;
+  uint32_t local_bytes = 0;       // of each lane
+  uint32_t shared_bytes = 0;      // static
+  uint32_t shared_alignment = 1;  // of dynamic shared memory
+  LaunchBounds bounds;
+  uint32_t registers = 0;  // 32-bit registers per thread that the frame takes: an upper bound of what ptxas needs
+};
+
+struct Program {
+  Module module;  // its text is what names point into
+  std::vector<std::unique_ptr<Routine>> routines;
+  struct Global {
+    std::string name;
+    uint64_t address, size;
+    Space space;
+  };
+  std::vector<Global> globals;
+
+  const Routine* find(std::string_view name) const {
+    for (const auto& r : routines)
+      if (r->name == name) return r.get();
+    return nullptr;
+  }
+};
+
+}  // namespace vgpu

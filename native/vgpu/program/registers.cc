@@ -1,0 +1,149 @@
+#include "program/registers.h"
+
+#include <algorithm>
+#include <queue>
+
+namespace vgpu {
+namespace {
+
+struct Interval {
+  uint32_t begin = UINT32_MAX, end = 0;
+  void cover(uint32_t p) {
+    begin = std::min(begin, p);
+    end = std::max(end, p);
+  }
+};
+
+struct BasicBlock {
+  uint32_t begin, end;  // ops
+  std::vector<uint32_t> next;
+  size_t first_use, last_use;
+};
+
+class BitSet {
+ public:
+  explicit BitSet(size_t bits) : words_((bits + 63) / 64) {}
+  void set(size_t i) { words_[i / 64] |= uint64_t{1} << i % 64; }
+  void clear(size_t i) { words_[i / 64] &= ~(uint64_t{1} << i % 64); }
+  void unite(const BitSet& other) {
+    for (size_t i = 0; i < words_.size(); i++) words_[i] |= other.words_[i];
+  }
+  bool operator==(const BitSet&) const = default;
+  template <class F>
+  void each(F&& f) const {
+    for (size_t w = 0; w < words_.size(); w++)
+      for (uint64_t word = words_[w]; word; word &= word - 1) f(w * 64 + static_cast<size_t>(__builtin_ctzll(word)));
+  }
+
+ private:
+  std::vector<uint64_t> words_;
+};
+
+std::vector<BasicBlock> cut_blocks(const RegisterFlow& flow) {
+  std::vector<bool> leader(flow.ops + 1, false);
+  leader[0] = true;
+  for (const auto& jump : flow.jumps) {
+    leader[jump.target] = true;
+    leader[jump.op + 1] = true;
+  }
+  for (uint32_t i = 0; i < flow.ops; i++)
+    if (flow.ends[i]) leader[i + 1] = true;
+  std::vector<BasicBlock> blocks;
+  std::vector<uint32_t> block_of(flow.ops + 1, 0);
+  for (uint32_t i = 0; i < flow.ops; i++) {
+    if (leader[i]) blocks.push_back({i, i, {}, 0, 0});
+    blocks.back().end = i + 1;
+    block_of[i] = static_cast<uint32_t>(blocks.size()) - 1;
+  }
+  for (const auto& jump : flow.jumps)
+    if (jump.target < flow.ops) blocks[block_of[jump.op]].next.push_back(block_of[jump.target]);
+  for (size_t b = 0; b + 1 < blocks.size(); b++)
+    if (!flow.ends[blocks[b].end - 1]) blocks[b].next.push_back(static_cast<uint32_t>(b) + 1);
+  size_t use = 0;
+  for (auto& block : blocks) {
+    block.first_use = use;
+    while (use < flow.uses.size() && flow.uses[use].op < block.end) use++;
+    block.last_use = use;
+  }
+  return blocks;
+}
+
+}  // namespace
+
+std::vector<uint32_t> pack_registers(const RegisterFlow& flow, const std::vector<RegisterClass>& classes, uint32_t begin,
+                                     uint32_t& end) {
+  const size_t count = classes.size();
+  std::vector<uint32_t> place(count, 0);
+  std::vector<Interval> live(count);
+  if (flow.ops > 0) {
+    // What is live at the beginning of each block, from the last block up, until nothing changes.
+    const auto blocks = cut_blocks(flow);
+    std::vector<BitSet> at_begin(blocks.size(), BitSet(count));
+    auto after = [&](const BasicBlock& block) {
+      BitSet set(count);
+      for (uint32_t n : block.next) set.unite(at_begin[n]);
+      return set;
+    };
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (size_t b = blocks.size(); b-- > 0;) {
+        BitSet set = after(blocks[b]);
+        for (size_t u = blocks[b].last_use; u-- > blocks[b].first_use;) {
+          // The uses of one op: its reads come before its writes, so they are undone after them.
+          const uint32_t op = flow.uses[u].op;
+          size_t first = u;
+          while (first > blocks[b].first_use && flow.uses[first - 1].op == op) first--;
+          for (size_t i = first; i <= u; i++)
+            if (flow.uses[i].write) set.clear(flow.uses[i].reg);
+          for (size_t i = first; i <= u; i++)
+            if (!flow.uses[i].write) set.set(flow.uses[i].reg);
+          u = first;
+        }
+        if (!(set == at_begin[b])) {
+          at_begin[b] = std::move(set);
+          changed = true;
+        }
+      }
+    }
+    for (size_t b = 0; b < blocks.size(); b++) {
+      at_begin[b].each([&](size_t reg) { live[reg].cover(2 * blocks[b].begin); });
+      after(blocks[b]).each([&](size_t reg) { live[reg].cover(2 * blocks[b].end); });
+    }
+    // A result never shares a place with an operand of its own instruction.
+    for (const auto& use : flow.uses) {
+      live[use.reg].cover(2 * use.op);
+      live[use.reg].cover(2 * use.op + 1);
+    }
+  }
+  std::vector<uint32_t> order;
+  for (uint32_t r = 0; r < count; r++)
+    if (live[r].begin != UINT32_MAX) order.push_back(r);
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return live[a].begin < live[b].begin; });
+
+  end = begin;
+  for (int c = 0; c < 5; c++) {
+    const uint32_t bytes = kRegisterBytes[c];
+    end = (end + bytes - 1) / bytes * bytes;
+    using Busy = std::pair<uint32_t, uint32_t>;  // until when, which
+    std::priority_queue<Busy, std::vector<Busy>, std::greater<>> busy;
+    std::vector<uint32_t> free;
+    for (uint32_t r : order) {
+      if (static_cast<int>(classes[r]) != c) continue;
+      while (!busy.empty() && busy.top().first < live[r].begin) {
+        free.push_back(busy.top().second);
+        busy.pop();
+      }
+      if (free.empty()) {
+        free.push_back(end);
+        end += bytes;
+      }
+      place[r] = free.back();
+      free.pop_back();
+      busy.push({live[r].end, place[r]});
+    }
+  }
+  end = (end + 63) / 64 * 64;
+  return place;
+}
+
+}  // namespace vgpu

@@ -1,0 +1,34 @@
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+namespace vgpu {
+
+struct Token {
+  enum class Kind : uint8_t { end, word, directive, integer, f32, f64, string, mark };
+  Kind kind;
+  uint32_t line;
+  std::string_view text;  // a directive's with its dot, a string's without quotes
+  uint64_t value = 0;     // of numbers; a mark's character
+};
+
+// Cuts PTX text into tokens. Comments, and lines that begin with '#', are skipped.
+class Lexer {
+ public:
+  explicit Lexer(std::string_view text) : text_(text) {}
+
+  // @throws PtxError
+  Token next();
+  // The rest of an instruction's head after its opcode: modifiers run on over dots and '::'.
+  std::string_view head(const Token& opcode);
+
+ private:
+  void skip_blank();
+  Token number();
+
+  std::string_view text_;
+  size_t at_ = 0;
+  uint32_t line_ = 1;
+};
+
+}  // namespace vgpu
