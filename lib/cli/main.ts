@@ -24,6 +24,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     summary: "measure operations, CP/EP layouts and models on this machine",
     load: async () => (await import("./bench.js")).benchCommand(),
   },
+  vgpu: {
+    summary: "read what the virtual GPU counted",
+    load: async () => (await import("./vgpu.js")).vgpuCommand(),
+  },
   doctor: {
     summary: "say what works on this machine, and why something does not",
     load: async () => (await import("./doctor.js")).doctorCommand(),

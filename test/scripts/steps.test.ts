@@ -1,15 +1,17 @@
 // The scripts behind npm start, npm test and npm run build, as somebody meets them whose machine lacks something.
 import { spawnSync } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 
 const steps = new URL("../../scripts/lib/steps.mjs", import.meta.url).href;
 
+const empty = mkdtempSync(join(tmpdir(), "caracal-path-"));
+afterAll(() => rmSync(empty, { recursive: true }));
+
 /** Runs a line of script with nothing on the PATH. */
 function bare(code: string) {
-  const empty = mkdtempSync(join(tmpdir(), "caracal-path-"));
   const { CXX: _, ...env } = process.env;
   const script = `import * as steps from ${JSON.stringify(steps)}; ${code}`;
   const args = ["--input-type=module", "-e", script];
