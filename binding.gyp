@@ -38,6 +38,22 @@
           "cflags_cc": ["<@(avx512_cflags)"]
         }
       ]
+    }],
+    ["target_arch=='x64' and OS=='linux'", {
+      "targets": [
+        {
+          "target_name": "caracal_vgpu",
+          "product_prefix": "lib",
+          "type": "shared_library",
+          "product_dir": "<(PRODUCT_DIR)",
+          "sources": ["<@(vgpu_sources)"],
+          "include_dirs": ["native/vgpu"],
+          "cflags_cc!": ["-fno-rtti"],
+          "cflags_cc": ["<@(vgpu_cflags)"],
+          "ldflags": ["-Wl,-Bsymbolic", "-Wl,--exclude-libs,ALL", "-Wl,--no-undefined"],
+          "libraries": ["-lpthread"]
+        }
+      ]
     }]
   ]
 }

@@ -34,14 +34,36 @@ export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
   const jobs = String(availableParallelism());
   if (tool === "cmake") {
     needTool("cmake");
-    run("built the addon with CMake", "npx", ["cmake-js", "build", "-O", "build/cmake", ...cmakeOptions, "-p", jobs]);
+    run("built the addon with CMake", "npx", [
+      "cmake-js",
+      "build",
+      "-T",
+      "caracal",
+      "-O",
+      "build/cmake",
+      ...cmakeOptions,
+      "-p",
+      jobs,
+    ]);
     mkdirSync(dirname(addon), { recursive: true });
     copyFileSync(join(root, "build/cmake/Release/caracal.node"), addon);
   } else {
     needTool("python3");
     run("configured the addon", "npx", ["node-gyp", "configure"]);
-    run("built the addon", "npx", ["node-gyp", "build", "-j", jobs]);
+    run("built the addon", "npx", ["node-gyp", "build", "caracal", "-j", jobs]);
   }
+  stamp(built, began);
+}
+
+/** build/Release/libcaracal_vgpu.so, for tests; after buildAddon, which configures. Nothing where it cannot run. */
+export function buildVirtualGpu() {
+  if (process.platform !== "linux" || process.arch !== "x64") return;
+  const built = "build/.built-vgpu";
+  const library = join(root, "build/Release/libcaracal_vgpu.so");
+  if (existsSync(library) && upToDate(built, "native/vgpu", "native/sources.gypi", "binding.gyp")) return;
+  const began = new Date();
+  run("configured the virtual GPU", "npx", ["node-gyp", "configure"]);
+  run("built the virtual GPU", "npx", ["node-gyp", "build", "caracal_vgpu", "-j", String(availableParallelism())]);
   stamp(built, began);
 }
 

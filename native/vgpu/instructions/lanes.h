@@ -1,10 +1,29 @@
 #pragma once
 // How an instruction's arithmetic is applied to 32 lanes. A functor says what happens to one; it must be defined for
 // every value, since lanes that are masked off are computed too and thrown away.
+#include <immintrin.h>
+
 #include "machine/warp.h"
 #include "program/decoding.h"
 
 namespace vgpu {
+
+// All bits of the lanes in `mask`, of those that the part-th 32 bytes hold where a lane takes `Bytes`.
+template <size_t Bytes>
+inline __m256i lane_bits(uint32_t mask, int part) {
+  const auto here = static_cast<int>(mask >> (32 / Bytes * static_cast<size_t>(part)));
+  if constexpr (Bytes == 2) {
+    const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
+    return _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(static_cast<short>(here)), bit), bit);
+  } else if constexpr (Bytes == 4) {
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(here), bit), bit);
+  } else {
+    static_assert(Bytes == 8);
+    const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
+    return _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(here), bit), bit);
+  }
+}
 
 // d = value in the lanes of mask; the others stay.
 template <class D>
@@ -13,25 +32,41 @@ inline void commit(D* d, const D (&value)[kLanes], uint32_t mask) {
     std::memcpy(d, value, sizeof value);
     return;
   }
-  for (int l = 0; l < kLanes; l++) d[l] = mask >> l & 1 ? value[l] : d[l];
+  if constexpr (sizeof(D) == 2 || sizeof(D) == 4 || sizeof(D) == 8) {
+    auto* to = reinterpret_cast<__m256i*>(d);
+    auto* from = reinterpret_cast<const __m256i*>(value);
+    for (int i = 0; i < static_cast<int>(sizeof(D)); i++)
+      _mm256_storeu_si256(to + i, _mm256_blendv_epi8(_mm256_loadu_si256(to + i), _mm256_loadu_si256(from + i), lane_bits<sizeof(D)>(mask, i)));
+  } else {
+    for (int l = 0; l < kLanes; l++) d[l] = mask >> l & 1 ? value[l] : d[l];
+  }
+}
+
+// d = value(lane) in the lanes of mask. The operands are other registers or d itself, so that with all lanes at work
+// nothing has to be kept aside.
+template <class D, class F>
+inline void assign(D* d, uint32_t mask, F&& value) {
+  if (mask == kAllLanes) {
+#pragma GCC ivdep
+    for (int l = 0; l < kLanes; l++) d[l] = value(l);
+    return;
+  }
+  D r[kLanes];
+  for (int l = 0; l < kLanes; l++) r[l] = value(l);
+  commit(d, r, mask);
 }
 
 template <class D, class A, class F>
 void unary(Warp& w, const Op& op) {
-  D* d = w.lanes<D>(op.d);
   const A* a = w.lanes<const A>(op.a);
-  D r[kLanes];
-  for (int l = 0; l < kLanes; l++) r[l] = F::apply(a[l]);
-  commit(d, r, w.mask);
+  assign(w.lanes<D>(op.d), w.mask, [=](int l) -> D { return F::apply(a[l]); });
 }
 
 template <class D, class A, class B, class F>
 void binary(Warp& w, const Op& op) {
   const A* a = w.lanes<const A>(op.a);
   const B* b = w.lanes<const B>(op.b);
-  D r[kLanes];
-  for (int l = 0; l < kLanes; l++) r[l] = F::apply(a[l], b[l]);
-  commit(w.lanes<D>(op.d), r, w.mask);
+  assign(w.lanes<D>(op.d), w.mask, [=](int l) -> D { return F::apply(a[l], b[l]); });
 }
 
 template <class D, class A, class B, class C, class F>
@@ -39,9 +74,7 @@ void ternary(Warp& w, const Op& op) {
   const A* a = w.lanes<const A>(op.a);
   const B* b = w.lanes<const B>(op.b);
   const C* c = w.lanes<const C>(op.c);
-  D r[kLanes];
-  for (int l = 0; l < kLanes; l++) r[l] = F::apply(a[l], b[l], c[l]);
-  commit(w.lanes<D>(op.d), r, w.mask);
+  assign(w.lanes<D>(op.d), w.mask, [=](int l) -> D { return F::apply(a[l], b[l], c[l]); });
 }
 
 // The bit of every lane whose value is not zero.
@@ -49,6 +82,25 @@ template <class T>
 inline uint32_t lane_mask(const T (&flags)[kLanes]) {
   uint32_t mask = 0;
   for (int l = 0; l < kLanes; l++) mask |= static_cast<uint32_t>(flags[l] != 0) << l;
+  return mask;
+}
+
+// The bit of every lane for which test(lane) holds. Bytes: the width of what it looks at.
+template <size_t Bytes, class F>
+inline uint32_t lanes_where(F&& test) {
+  using Flag = std::conditional_t<Bytes == 8, int64_t, std::conditional_t<Bytes == 4, int32_t, int16_t>>;
+  Flag flags[kLanes];
+  for (int l = 0; l < kLanes; l++) flags[l] = test(l) ? Flag{-1} : Flag{0};
+  auto part = [&](size_t i) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(flags) + i); };
+  uint32_t mask = 0;
+  if constexpr (Bytes == 8) {
+    for (size_t i = 0; i < 8; i++) mask |= static_cast<uint32_t>(_mm256_movemask_pd(_mm256_castsi256_pd(part(i)))) << 4 * i;
+  } else if constexpr (Bytes == 4) {
+    for (size_t i = 0; i < 4; i++) mask |= static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(part(i)))) << 8 * i;
+  } else {
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi16(part(0), part(1)), 0xd8);
+    mask = static_cast<uint32_t>(_mm256_movemask_epi8(packed));
+  }
   return mask;
 }
 

@@ -7,6 +7,8 @@
 namespace vgpu {
 namespace {
 
+constexpr uint8_t kOrdered = 1;  // volatile, relaxed, acquire or release
+
 // A value of type T in memory, in a register of type R: sign- or zero-extended, or cut off.
 template <class T, class R, Space S>
 void load(Warp& w, const Op& op) {
@@ -14,7 +16,7 @@ void load(Warp& w, const Op& op) {
   std::byte* host[kLanes];
   addresses_of(w, op, address);
   const unsigned n = op.count;
-  resolve(w, S, address, static_cast<unsigned>(sizeof(T)) * n, Access::read, w.mask, host);
+  resolve(w, S, address, static_cast<unsigned>(sizeof(T)) * n, op.flags & kOrdered ? Access::ordered_read : Access::read, w.mask, host);
   const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
   for (unsigned i = 0; i < n; i++) {
     R* d = w.lanes<R>(slots[i]);
@@ -33,7 +35,7 @@ void store(Warp& w, const Op& op) {
   std::byte* host[kLanes];
   addresses_of(w, op, address);
   const unsigned n = op.count;
-  resolve(w, S, address, static_cast<unsigned>(sizeof(T)) * n, Access::write, w.mask, host);
+  resolve(w, S, address, static_cast<unsigned>(sizeof(T)) * n, op.flags & kOrdered ? Access::ordered_write : Access::write, w.mask, host);
   const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
   for (unsigned i = 0; i < n; i++) {
     const R* d = w.lanes<const R>(slots[i]);
@@ -122,11 +124,13 @@ Handler handler_of(Type t, Kind kind, Space space, unsigned register_bytes) {
   }
 }
 
-// Caching and ordering say nothing about values here, where memory is sequentially consistent between instructions.
-void take_ordering(Decoding& i, bool loads) {
-  if (i.take("volatile") || i.take("weak")) return;
-  const bool relaxed = i.take("relaxed"), ordered = !relaxed && i.take(loads ? "acquire" : "release");
-  if (relaxed || ordered) i.one_of({"cta", "cluster", "gpu", "sys"});
+// Memory is sequentially consistent between instructions here: orders matter to racecheck alone.
+bool take_ordering(Decoding& i, bool loads) {
+  if (i.take("weak")) return false;
+  if (i.take("volatile")) return true;
+  if (i.take_any({"relaxed", loads ? "acquire" : "release"}) < 0) return false;
+  i.one_of({"cta", "cluster", "gpu", "sys"});
+  return true;
 }
 
 Space take_space(Decoding& i) {
@@ -153,7 +157,7 @@ void take_cache_hints(Decoding& i, bool loads) {
 }
 
 void transfer(Decoding& i, bool loads) {
-  take_ordering(i, loads);
+  if (take_ordering(i, loads)) i.op().flags |= kOrdered;
   const Space space = take_space(i);
   take_cache_hints(i, loads);
   const int vector = i.take_any({"v2", "v4", "v8"});

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "check/monitor.h"
+#include "count/counters.h"
 #include "machine/block.h"
 #include "program/decoding.h"
 
@@ -15,7 +17,14 @@ std::string hex(uint64_t value) {
 }
 
 const char* verb(Access access) {
-  return access == Access::read ? "read" : access == Access::write ? "write" : "atomic access";
+  switch (access) {
+    case Access::read:
+    case Access::ordered_read: return "read";
+    case Access::write:
+    case Access::ordered_write: return "write";
+    case Access::atomic: break;
+  }
+  return "atomic access";
 }
 
 [[noreturn]] void fault(Warp& w, int lane, FaultKind kind, std::string message) {
@@ -27,6 +36,8 @@ std::string access_text(Space space, Access access, uint64_t bytes, uint64_t add
   static const char* const names[] = {"generic", "global", "shared", "local", "param", "constant"};
   return std::string(names[static_cast<int>(space)]) + " " + verb(access) + " of " + std::to_string(bytes) + " bytes at " + hex(address);
 }
+
+bool only_reads(Access access) { return access == Access::read || access == Access::ordered_read; }
 
 // The cached allocation around an address; null if there is none that covers it all.
 Warp::Window* window_around(Warp& w, uint64_t address, uint64_t bytes) {
@@ -40,8 +51,21 @@ Warp::Window* window_around(Warp& w, uint64_t address, uint64_t bytes) {
   const Allocation* a = memory.find(address);
   if (!a || a->freed || bytes > a->address + a->size - address) return nullptr;
   Warp::Window& window = w.windows[w.next_window++ % 4];
-  window = {a->address, a->address + a->size, a->host, a->constant};
+  window = {a->address, a->address + a->size, a->host, a->constant, a->shadow.get()};
   return &window;
+}
+
+// Tells the checks of an access, if there are any.
+void watch(Warp& w, Space space, Shadow* shadow, const uint64_t (&offset)[kLanes], uint64_t bytes, Access access, uint32_t mask, By by) {
+  Monitor* monitor = w.block.launch.monitor.get();
+  if (monitor && shadow) monitor->access(w, space, *shadow, offset, static_cast<unsigned>(bytes), access, mask, by);
+}
+
+void watch_one(Warp& w, Space space, Shadow* shadow, uint64_t at, uint64_t bytes, Access access, int lane, By by) {
+  if (!shadow) return;
+  uint64_t offset[kLanes];
+  offset[lane] = at;
+  watch(w, space, shadow, offset, bytes, access, 1u << lane, by);
 }
 
 // Of an access that begins inside an allocation it is the end that is wrong.
@@ -52,16 +76,17 @@ Warp::Window* window_around(Warp& w, uint64_t address, uint64_t bytes) {
   fault(w, lane, FaultKind::illegal_address, access_text(Space::global, access, bytes, address) + ": " + memory.describe(wrong));
 }
 
-std::byte* global(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
+std::byte* global(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane, By by) {
   Warp::Window* window = window_around(w, address, bytes);
   if (!window)
     fault_global(w, address, bytes, access, lane);
-  if (window->constant && access != Access::read)
+  if (window->constant && !only_reads(access))
     fault(w, lane, FaultKind::illegal_address, access_text(Space::global, access, bytes, address) + ": constant memory");
+  watch_one(w, Space::global, window->shadow, address - window->begin, bytes, access, lane, by);
   return window->host + (address - window->begin);
 }
 
-std::byte* shared(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
+std::byte* shared(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane, By by) {
   Block* block = &w.block;
   uint64_t offset = address;
   if (address >> kRankShift != 0) {
@@ -74,6 +99,7 @@ std::byte* shared(Warp& w, uint64_t address, uint64_t bytes, Access access, int 
   if (offset > block->shared_bytes || bytes > block->shared_bytes - offset)
     fault(w, lane, FaultKind::illegal_address,
           access_text(Space::shared, access, bytes, address) + ": the block has " + std::to_string(block->shared_bytes) + " bytes");
+  watch_one(w, Space::shared, block->shadow.get(), offset, bytes, access, lane, by);
   return block->shared.data() + offset;
 }
 
@@ -85,11 +111,28 @@ std::byte* local(Warp& w, uint64_t address, uint64_t bytes, Access access, int l
 
 std::byte* parameter(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
   auto& parameters = w.block.launch.parameters;
-  if (access != Access::read || address > parameters.size() || bytes > parameters.size() - address)
+  if (!only_reads(access) || address > parameters.size() || bytes > parameters.size() - address)
     fault(w, lane, FaultKind::illegal_address,
           access_text(Space::param, access, bytes, address) + ": the kernel's parameters have " + std::to_string(parameters.size()) +
               " bytes and cannot be written");
   return parameters.data() + address;
+}
+
+}  // namespace
+
+namespace {
+
+// A generic request is counted where its lanes' addresses lie.
+void count(OpCounts& counts, Space space, const uint64_t (&address)[kLanes], unsigned bytes, uint32_t mask) {
+  uint32_t shared = space == Space::shared ? mask : 0, global = space == Space::global ? mask : 0;
+  if (space == Space::generic)
+    for (uint32_t left = mask; left; left &= left - 1) {
+      const uint64_t window = address[__builtin_ctz(left)] & ~(kWindowBytes - 1);
+      if (window == kSharedWindow) shared |= left & -left;
+      else if (window != kLocalWindow && window != kParamWindow) global |= left & -left;
+    }
+  if (shared) count_shared(counts, address, bytes, shared);
+  if (global) count_global(counts, address, bytes, global);
 }
 
 }  // namespace
@@ -105,22 +148,22 @@ void addresses_of(Warp& w, const Op& op, uint64_t (&out)[kLanes]) {
   }
 }
 
-std::byte* resolve_one(Warp& w, Space space, uint64_t address, uint64_t bytes, Access access, int lane) {
+std::byte* resolve_one(Warp& w, Space space, uint64_t address, uint64_t bytes, Access access, int lane, By by) {
   if (space == Space::generic) {
     const uint64_t window = address & ~(kWindowBytes - 1);
     space = window == kSharedWindow ? Space::shared : window == kLocalWindow ? Space::local : window == kParamWindow ? Space::param : Space::global;
     if (space != Space::global) address -= window;
   }
   switch (space) {
-    case Space::shared: return shared(w, address, bytes, access, lane);
+    case Space::shared: return shared(w, address, bytes, access, lane, by);
     case Space::local: return local(w, address, bytes, access, lane);
     case Space::param: return parameter(w, address, bytes, access, lane);
-    default: return global(w, address, bytes, access, lane);
+    default: return global(w, address, bytes, access, lane, by);
   }
 }
 
 void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned bytes, Access access, uint32_t mask,
-             std::byte* (&host)[kLanes]) {
+             std::byte* (&host)[kLanes], By by) {
   uint64_t together = 0;
   for (int l = 0; l < kLanes; l++) together |= mask >> l & 1 ? address[l] : 0;
   if (together & (bytes - 1)) {
@@ -128,12 +171,13 @@ void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned b
       if (mask >> l & 1 && address[l] & (bytes - 1))
         fault(w, l, FaultKind::misaligned_address, access_text(space, access, bytes, address[l]) + ": not a multiple of " + std::to_string(bytes));
   }
+  if (OpCounts* counts = w.current_counts()) count(*counts, space, address, bytes, mask);
   const int first = __builtin_ctz(mask);
   if (space == Space::global || space == Space::generic) {
     // Most often all lanes are in one allocation.
     const uint64_t low = address[first];
     if (space == Space::global || low >> 40 == 0 || low >> 40 > 3) {
-      if (Warp::Window* window = window_around(w, low, bytes); window && (access == Access::read || !window->constant)) {
+      if (Warp::Window* window = window_around(w, low, bytes); window && (only_reads(access) || !window->constant)) {
         uint32_t outside = 0;
         const uint64_t begin = window->begin, last = window->end - bytes - begin;
         std::byte* const base = window->host;
@@ -141,7 +185,14 @@ void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned b
           outside |= static_cast<uint32_t>(address[l] - begin > last) << l;
           host[l] = base + (address[l] - begin);
         }
-        if ((outside & mask) == 0) return;
+        if ((outside & mask) == 0) {
+          if (window->shadow) {
+            uint64_t offset[kLanes];
+            for (int l = 0; l < kLanes; l++) offset[l] = address[l] - begin;
+            watch(w, Space::global, window->shadow, offset, bytes, access, mask, by);
+          }
+          return;
+        }
       }
     }
   } else if (space == Space::shared) {
@@ -154,11 +205,11 @@ void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned b
         outside |= static_cast<uint32_t>(address[l] > last) << l;
         host[l] = base + address[l];
       }
-      if ((outside & mask) == 0) return;
+      if ((outside & mask) == 0) return watch(w, Space::shared, block.shadow.get(), address, bytes, access, mask, by);
     }
   }
   for (int l = 0; l < kLanes; l++)
-    if (mask >> l & 1) host[l] = resolve_one(w, space, address[l], bytes, access, l);
+    if (mask >> l & 1) host[l] = resolve_one(w, space, address[l], bytes, access, l, by);
 }
 
 }  // namespace vgpu

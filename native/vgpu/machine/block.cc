@@ -5,7 +5,24 @@
 namespace vgpu {
 namespace {
 
+constexpr uint64_t kPatience = 4096;  // rounds of all warps
 constexpr int64_t kQuantum = 20'000;  // instructions of a warp before the next one's turn
+
+// Its shared memory is gone: nothing may be on the way there.
+void check_copies(const Block& block) {
+  for (const auto& warp : block.warps) {
+    warp->bulk.finish(*warp);
+    const AsyncCopies::Copy* copy = warp->copies.first_copy();
+    if (!copy) continue;
+    Report report{FaultKind::illegal_instruction, "memcheck",
+                  "the block ends while copies of cp.async are in flight that nobody has waited for; the first is that of PTX line " +
+                      std::to_string(copy->line),
+                  block.launch.kernel.name};
+    std::copy(block.id.begin(), block.id.end(), report.block);
+    block.thread_of(warp->index, static_cast<uint32_t>(__builtin_ctz(copy->mask)), report.thread);
+    throw DeviceFault{std::move(report)};
+  }
+}
 
 }  // namespace
 
@@ -16,6 +33,7 @@ Block::Block(Launch& launch, Cluster& cluster, std::array<uint32_t, 3> id, uint3
   const uint32_t dynamic = launch.shape.dynamic_shared;
   shared_bytes = dynamic > 0 ? (kernel.shared_bytes + alignment - 1) / alignment * alignment + dynamic : kernel.shared_bytes;
   shared.resize(shared_bytes, std::byte{0xff});
+  if (launch.monitor) shadow = std::make_unique<Shadow>(shared_bytes);
   for (uint32_t first = 0; first < threads; first += kLanes)
     warps.push_back(std::make_unique<Warp>(*this, first / kLanes, std::min<uint32_t>(kLanes, threads - first)));
 }
@@ -34,7 +52,7 @@ void Block::thread_of(uint32_t warp, uint32_t lane, uint32_t (&out)[3]) const {
   out[2] = thread / shape.block[0] / shape.block[1];
 }
 
-Cluster::Cluster(Launch& launch, uint64_t index) : launch(launch) {
+Cluster::Cluster(Launch& launch, uint64_t index, Counters* counters) : launch(launch), index(index), counters(counters), random(launch.options.seed * 0x100000001b3ull + index) {
   const LaunchShape& shape = launch.shape;
   uint64_t rest = index;
   for (size_t i = 0; i < 3; i++) {
@@ -47,32 +65,43 @@ Cluster::Cluster(Launch& launch, uint64_t index) : launch(launch) {
                    z = rank / shape.cluster[0] / shape.cluster[1];
     const std::array<uint32_t, 3> block{id[0] * shape.cluster[0] + x, id[1] * shape.cluster[1] + y, id[2] * shape.cluster[2] + z};
     blocks.push_back(std::make_unique<Block>(launch, *this, block, rank));
+    for (const auto& warp : blocks.back()->warps) order_.push_back(warp.get());
   }
 }
 
 ClusterState Cluster::run(int64_t budget) {
   while (budget > 0 && !launch.stop.load(std::memory_order_relaxed)) {
-    bool progress = false, done = true;
-    for (auto& block : blocks)
-      for (auto& warp : block->warps) {
-        if (warp->done()) continue;
-        int64_t left = std::min(kQuantum, budget);
-        const int64_t given = left;
-        WarpState state;
-        try {
-          state = warp->run(left);
-        } catch (DeviceFault& fault) {
-          locate(*warp, fault.report);
-          throw;
-        }
-        budget -= given - left;
-        progress = progress || state != WarpState::waiting;
-        done = done && state == WarpState::done;
+    bool progress = false;
+    std::erase_if(order_, [](const Warp* w) { return w->done(); });
+    if (order_.empty()) {
+      for (auto& block : blocks) check_copies(*block);
+      return ClusterState::done;
+    }
+    if (shuffled())
+      for (size_t i = order_.size(); i > 1; i--) std::swap(order_[i - 1], order_[random.below(static_cast<uint32_t>(i))]);
+    for (Warp* warp : order_) {
+      int64_t left = std::min(shuffled() ? int64_t{1} << random.below(10) : kQuantum, budget);
+      const int64_t given = left;
+      try {
+        progress = warp->run(left) != WarpState::waiting || progress;
+      } catch (DeviceFault& fault) {
+        locate(*warp, fault.report);
+        throw;
       }
-    if (done) return ClusterState::done;
+      budget -= given - left;
+    }
+    // Copies are late, but not later than everybody waits, nor for ever if some thread spins.
+    if ((!progress || ++rounds_ % kPatience == 0) && complete_copies()) continue;
     if (!progress) return ClusterState::waiting;
   }
   return ClusterState::running;
+}
+
+bool Cluster::complete_copies() {
+  bool any = false;
+  for (auto& block : blocks)
+    for (auto& warp : block->warps) any = warp->copies.complete_all(*warp) | warp->bulk.complete_all(*warp) || any;
+  return any;
 }
 
 std::string Cluster::whereabouts() const {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "machine/launch.h"
+#include "machine/random.h"
 #include "machine/warp.h"
 
 namespace vgpu {
@@ -31,8 +32,10 @@ class Block {
   uint32_t threads;
   uint32_t shared_bytes;
   std::vector<std::byte> shared;
+  std::unique_ptr<Shadow> shadow;  // of `shared`, where it is checked
   std::vector<std::unique_ptr<Warp>> warps;
   NamedBarrier barriers[16];
+  WarpgroupLog warpgroups;
   uint32_t exited_threads = 0;
 
   // Threads of a barrier for the whole block: whole warps, without those that have exited.
@@ -42,9 +45,15 @@ class Block {
 
 enum class ClusterState : uint8_t { running, waiting, done };
 
+// barrier.cluster: threads that have arrived in the current phase.
+struct ClusterBarrier {
+  uint32_t arrived = 0;
+  uint64_t phase = 0;
+};
+
 class Cluster {
  public:
-  Cluster(Launch& launch, uint64_t index);
+  Cluster(Launch& launch, uint64_t index, Counters* counters);
 
   // Runs its warps in turn for about `budget` instructions.
   ClusterState run(int64_t budget);
@@ -52,11 +61,22 @@ class Cluster {
   std::string whereabouts() const;
 
   Launch& launch;
+  const uint64_t index;     // in the grid
+  Counters* const counters;  // of the host thread; null without counting
   std::array<uint32_t, 3> id;
   std::vector<std::unique_ptr<Block>> blocks;
 
+  ClusterBarrier barrier;
+  // With a seed, of everything that may happen in one order or another.
+  Random random;
+  bool shuffled() const { return launch.options.seed != 0; }
+
  private:
-  uint64_t turn_ = 0;
+  // Completes the copies in flight; false if there were none.
+  bool complete_copies();
+
+  uint64_t rounds_ = 0;
+  std::vector<Warp*> order_;  // in which warps take their turns
 };
 
 // Where the current instruction of a warp stands.

@@ -35,6 +35,7 @@ const Allocation* Memory::allocate(uint64_t size, uint64_t alignment, std::strin
   next_ = up(next_, std::max<uint64_t>(alignment, 256));
   auto a = std::make_unique<Allocation>(
       Allocation{next_, size, static_cast<std::byte*>(host), std::move(name), true, false, constant});
+  if (checked) a->shadow = std::make_unique<Shadow>(size);
   next_ += size + kGap;
   used_ += size;
   const Allocation* result = a.get();
@@ -46,6 +47,10 @@ const Allocation* Memory::share(void* host, uint64_t size) {
   std::unique_lock lock(mutex_);
   const auto address = reinterpret_cast<uint64_t>(host);
   auto a = std::make_unique<Allocation>(Allocation{address, size, static_cast<std::byte*>(host), {}, false});
+  if (checked) {
+    a->shadow = std::make_unique<Shadow>(size);
+    a->shadow->set_written(0, size);  // by the host, at any time
+  }
   const Allocation* result = a.get();
   allocations_[address] = std::move(a);
   generation_++;
@@ -64,8 +69,14 @@ bool Memory::release(uint64_t address) {
   }
   munmap(a.host, up(std::max<uint64_t>(a.size, 1), kPage));
   a.host = nullptr;
+  a.shadow = nullptr;
   a.freed = true;
   used_ -= a.size;
+  freed_.push_back(address);
+  if (freed_.size() > kMostFreed) {
+    allocations_.erase(freed_.front());
+    freed_.pop_front();
+  }
   return true;
 }
 
@@ -76,9 +87,45 @@ const Allocation* Memory::find_locked(uint64_t address) const {
   return address - a->address < a->size ? a : nullptr;
 }
 
-const Allocation* Memory::find(uint64_t address) const {
+void Memory::written(uint64_t address, uint64_t bytes) {
+  std::shared_lock lock(mutex_);
+  const Allocation* a = find_locked(address);
+  if (a && a->shadow) a->shadow->set_written(address - a->address, std::min(bytes, a->size - (address - a->address)));
+}
+
+const Allocation* Memory::find_here(uint64_t address) const {
   std::shared_lock lock(mutex_);
   return find_locked(address);
+}
+
+const Allocation* Memory::find(uint64_t address) const {
+  if (const Allocation* a = find_here(address)) return a;
+  if (beyond_count_.load(std::memory_order_acquire) == 0) return nullptr;
+  for (const auto& b : beyond_)
+    if (const Memory* m = b.load(std::memory_order_acquire))
+      if (const Allocation* a = m->find_here(address)) return a;
+  return nullptr;
+}
+
+void Memory::look_beyond(const Memory& other) {
+  for (auto& b : beyond_) {
+    if (b.load() != nullptr) continue;
+    b.store(&other);
+    beyond_count_++;
+    generation_++;
+    return;
+  }
+}
+
+void Memory::stop_looking(const Memory& other) {
+  for (auto& b : beyond_) {
+    if (b.load() != &other) continue;
+    // The sum of generations must not come to a value that it had before.
+    generation_ += other.generation_ + 1;
+    b.store(nullptr);
+    beyond_count_--;
+    return;
+  }
 }
 
 std::string Memory::describe(uint64_t address) const {

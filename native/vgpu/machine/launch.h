@@ -1,6 +1,7 @@
 #pragma once
 // A grid: what is launched, and how it is carried out.
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "machine/async.h"
 #include "machine/fault.h"
 #include "machine/global_memory.h"
 #include "program/program.h"
@@ -27,9 +29,29 @@ struct Limits {
   uint64_t memory = uint64_t{16} << 30;
 };
 
+struct Checks {
+  bool initcheck = false;
+  bool racecheck = false;
+};
+
+class Counters;
+class Monitor;
+
+// How mma and wmma add up what they multiply exactly; the ISA leaves order, width and rounding of the sum open.
+enum class Accumulation : uint8_t {
+  chain,       // one fused multiply-add after the other, in single precision
+  exact,       // rounded once
+  truncating,  // terms cut off at the largest one's 24th bit: what is known of silicon
+};
+
 struct Options {
+  Checks checks;
+  bool count = false;
   int threads = 1;                           // of the host
+  Completion completion = Completion::late;
+  Accumulation accumulation = Accumulation::chain;
   uint64_t seed = 0;                         // 0: warps and blocks in order
+  bool approximate = false;                  // .approx instructions err as far as the ISA lets them
   uint64_t instruction_budget = 20'000'000'000;  // warp instructions of a launch
   std::function<void(std::string_view)> print;   // output of printf
 };
@@ -47,9 +69,8 @@ struct LaunchShape {
 class Launch {
  public:
   Launch(const Program& program, const Routine& kernel, const LaunchShape& shape, std::vector<std::byte> parameters,
-         Memory& memory, const Limits& limits, const Options& options)
-      : program(program), kernel(kernel), shape(shape), parameters(std::move(parameters)), memory(memory), limits(limits),
-        options(options) {}
+         Memory& memory, const Limits& limits, const Options& options);
+  ~Launch();
 
   // Runs to the end. What went wrong, if anything did.
   std::optional<Report> run();
@@ -62,19 +83,28 @@ class Launch {
   const Limits& limits;
   const Options& options;
 
+  std::unique_ptr<Monitor> monitor;    // null without checks
+  std::unique_ptr<Counters> counters;  // null without counting
   std::atomic<uint64_t> spent{0};  // warp instructions
   std::atomic<bool> stop{false};
   void fail(Report report);
 
  private:
   void work();
+  void run_clusters(Counters* counts);
+  uint64_t progress();
+  void note_progress();
   bool wait_for_others(uint64_t seen);
 
   std::atomic<uint64_t> next_group_{0};
-  std::atomic<uint64_t> progress_{0};  // how often a thread got on
-  std::atomic<int> workers_{0};
-  std::atomic<int> stuck_{0};  // threads that have not got on since
   std::mutex mutex_;
+  std::condition_variable changed_;
+  // Under the mutex. A thread all of whose clusters wait sleeps until another one gets on; when all sleep, each has
+  // looked at all it has since anything last changed, and nothing ever will.
+  uint64_t progress_ = 0;  // how often a thread got on
+  int workers_ = 0;
+  int asleep_ = 0;
+  bool deadlock_ = false;
   std::optional<Report> report_;
 };
 

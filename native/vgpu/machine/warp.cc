@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "count/counters.h"
 #include "machine/block.h"
 
 namespace vgpu {
@@ -108,6 +109,7 @@ Frame* Warp::push_frame(const Routine& routine, Frame* caller, uint32_t return_t
   frame->return_to = return_to;
   frame->depth = depth;
   frame->call = nullptr;
+  frame->counts = block.cluster.counters ? block.cluster.counters->of(routine) : nullptr;
   // A stack of frames in each lane's local memory; frames of splits that call at once stand one above the other.
   frame->local_base = (local_top_ + 15) / 16 * 16;
   const uint64_t top = frame->arguments() + routine.argument_bytes;
@@ -149,6 +151,11 @@ void Warp::drop_lanes(Frame* frame, uint32_t lanes) {
 
 // --- what handlers ask for --------------------------------------------------------------------------------------------
 
+OpCounts* Warp::current_counts() {
+  const Frame& frame = *splits_[current_].frame;
+  return frame.counts ? frame.counts + (current_op_ - frame.routine->ops.data()) : nullptr;
+}
+
 void Warp::jump(uint32_t target) {
   const uint32_t rest = active & ~mask;
   if (rest == 0) {
@@ -156,6 +163,7 @@ void Warp::jump(uint32_t target) {
     event_ = splits_.size() > 1;
     return;
   }
+  if (OpCounts* c = current_counts()) c->divergences++;
   Split& s = splits_[current_];
   s.mask = rest;
   splits_.push_back({s.frame, target, mask});
@@ -266,6 +274,10 @@ void Warp::tidy() {
 // The first split that does not wait, and now and then another, so that lanes which look again and again for what
 // others have yet to do let them do it. splits_.size() if all wait.
 size_t Warp::choose() {
+  if (splits_.size() > 1 && block.cluster.shuffled() && block.cluster.random.below(4) == 0) {
+    const size_t other = block.cluster.random.below(static_cast<uint32_t>(splits_.size()));
+    if (!splits_[other].waiting) return other;
+  }
   if (splits_.size() > 1 && ++turn_ % 64 == 0) {
     const size_t other = turn_ / 64 % splits_.size();
     if (!splits_[other].waiting) return other;
@@ -295,6 +307,7 @@ bool Warp::run_split(size_t index, int64_t slice, int64_t& budget) {
   current_ = index;
   Split& s = splits_[index];
   const Op* const ops = s.frame->routine->ops.data();
+  OpCounts* const counts = s.frame->counts;
   registers = s.frame->registers;
   active = s.mask;
   pc = s.pc;
@@ -311,6 +324,10 @@ bool Warp::run_split(size_t index, int64_t slice, int64_t& budget) {
     uint32_t m = active;
     if (op->guard != kNone) m &= op->guard_negated ? ~predicate(op->guard) : predicate(op->guard);
     left--;
+    if (counts) {
+      counts[op - ops].executed++;
+      counts[op - ops].lanes += static_cast<uint64_t>(__builtin_popcount(m));
+    }
     if (m == 0) continue;
     mask = m;
     current_op_ = op;
@@ -320,12 +337,15 @@ bool Warp::run_split(size_t index, int64_t slice, int64_t& budget) {
   budget -= given - left;
   Split& now = splits_[current_];  // splits_ may have grown
   if (waits_) {
+    if (counts) {  // it counts when it is done
+      counts[op - ops].executed--;
+      counts[op - ops].lanes -= static_cast<uint64_t>(__builtin_popcount(mask));
+    }
     now.pc = static_cast<uint32_t>(op - ops);
     now.waiting = true;
     return given - left > 1;
   }
   now.pc = pc;
-  now.arrived = false;
   return true;
 }
 

@@ -6,12 +6,18 @@
 #include <cstring>
 #include <vector>
 
+#include "check/clock.h"
+#include "machine/async.h"
+#include "machine/bulk.h"
+#include "machine/warpgroup.h"
 #include "program/program.h"
 
 namespace vgpu {
 
 class Block;
 class Launch;
+class Shadow;
+struct OpCounts;
 
 // The registers of a call of a routine.
 struct Frame {
@@ -24,6 +30,7 @@ struct Frame {
   std::unique_ptr<std::byte[]> memory;
   std::byte* registers;  // in `memory`, aligned to 64
   const Call* call = nullptr;  // that made it
+  OpCounts* counts = nullptr;  // of the routine's instructions, where they are counted
 
   // Where parameters, results, and the arguments of calls stand in each lane's local memory.
   uint64_t arguments() const { return local_base + (routine->local_bytes + 15) / 16 * 16; }
@@ -34,7 +41,7 @@ struct Split {
   uint32_t pc;
   uint32_t mask;
   bool waiting = false;  // at pc, for something that other lanes, warps or copies bring about
-  bool arrived = false;  // has done its part of what it waits for
+  bool arrived = false;  // has done its part of what it waits for; the instruction takes it back when it is over
   uint64_t ticket = 0;   // the waiting instruction's own
 };
 
@@ -77,10 +84,15 @@ class Warp {
   const uint32_t index;     // in the block
   const uint32_t existing;  // lanes
   uint32_t exited = 0;
+  uint64_t cluster_ticket = 0;      // the phase of the cluster's barrier at which it arrived
+  uint32_t cluster_arrived = 0;     // lanes that have arrived and not waited
   uint32_t live() const { return existing & ~exited; }
   Split& split() { return splits_[current_]; }
   std::byte* local(int lane, uint64_t offset) { return local_.data() + static_cast<size_t>(lane) * local_bytes_ + offset; }
   uint64_t local_size() const { return local_bytes_; }
+
+  // What clocks show: it advances with every look, so that waiting for a time to come ends, and runs are repeatable.
+  uint64_t clock = 0;
 
   // --- for the scheduler --------------------------------------------------------------------------------------------
 
@@ -88,20 +100,29 @@ class Warp {
   WarpState run(int64_t& budget);
   bool done() const { return splits_.empty(); }
   const std::vector<Split>& splits() const { return splits_; }
+  size_t current() const { return current_; }
   // The lane whose fault it is, where a handler knows.
   int fault_lane = -1;
   // The instruction that runs, or ran last.
   const Op* current_op() const { return current_op_; }
+  OpCounts* current_counts();
 
   // A small cache of the allocations last used: [begin, end) and where the host has them.
   struct Window {
     uint64_t begin = 1, end = 0;
     std::byte* host = nullptr;
     bool constant = false;
+    Shadow* shadow = nullptr;
   };
   Window windows[4];
   unsigned next_window = 0;
   uint64_t windows_generation = 0;
+
+  AsyncCopies copies;  // that it has issued
+  Accumulators accumulators;
+  BulkCopies bulk;
+
+  WarpClocks clocks;  // of racecheck
 
  private:
   void copy_arguments(const Frame& from, const Frame& to, const std::vector<Call::Copy>& copies);

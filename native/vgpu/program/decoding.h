@@ -87,9 +87,16 @@ class Decoding {
   uint32_t constant(uint64_t bits, unsigned bytes);
   // A register of the emulator's own.
   uint32_t temporary(unsigned bytes);
+  // The carry flag CC.CF, held as a predicate.
+  uint32_t read_carry();
+  uint32_t write_carry();
 
   // Control never goes on to the instruction that follows (unless a guard says so).
   void ends_flow();
+
+  // The register is written by this instruction, but as late as by one that waits for such.
+  void writes_late(uint32_t reg);
+  void waits_for_late();
 
   // Further registers, in order: op.list and op.count.
   void append(uint32_t slot);
@@ -119,8 +126,8 @@ class Decoding {
 std::vector<Parameter> lay_out(const std::vector<Variable>& list, uint64_t& offset);
 
 using Decoder = void (*)(Decoding&);
-// Some opcodes mean integer or floating arithmetic, by their type, which comes last.
-enum class Domain : uint8_t { any, integer, floating };
+// Some opcodes mean integer, floating or half-precision arithmetic, by their type, which comes last.
+enum class Domain : uint8_t { any, integer, floating, half };
 struct Opcode {
   std::string_view name;
   Decoder decode;

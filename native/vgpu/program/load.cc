@@ -241,6 +241,15 @@ class RoutineBuilder {
     return op_index_ < f_.instructions.size() ? f_.instructions[op_index_].guard : std::string_view{};
   }
 
+  uint32_t carry(bool write) {
+    if (carry_ == kNone) {
+      carry_ = static_cast<uint32_t>(classes_.size());
+      classes_.push_back(RegisterClass::predicate);
+    }
+    record(carry_, write);
+    return carry_;
+  }
+
   uint32_t constant(uint64_t bits, unsigned bytes) {
     if (bytes < 8) bits &= (uint64_t{1} << bytes * 8) - 1;
     const auto [at, fresh] = constants_.try_emplace({bits, bytes}, static_cast<uint32_t>(constant_list_.size()));
@@ -277,6 +286,13 @@ class RoutineBuilder {
     }
     end = round_up(end, 64);
     const uint32_t begin = end;
+    for (const uint32_t op : late_waits_)
+      for (const uint32_t reg : late_) {
+        flow_.uses.push_back({op, reg, false});
+        flow_.uses.push_back({op, reg, true});
+      }
+    if (!late_waits_.empty())
+      std::stable_sort(flow_.uses.begin(), flow_.uses.end(), [](const RegisterUse& a, const RegisterUse& b) { return a.op < b.op; });
     const auto places = pack_registers(flow_, classes_, begin, end);
     r_.frame_bytes = end;
     r_.registers = (end - begin + 127) / 128;
@@ -311,6 +327,8 @@ class RoutineBuilder {
   RegisterFlow flow_{};
   uint32_t op_index_ = 0;
   bool ends_ = false;
+  std::vector<uint32_t> late_, late_waits_;  // see Decoding::writes_late
+  uint32_t carry_ = kNone;  // CC.CF, once an instruction uses it
   std::unordered_map<std::pair<uint64_t, unsigned>, uint32_t, PairHash> constants_;
   std::vector<std::pair<uint64_t, unsigned>> constant_list_;
   const Instruction implicit_return_{{}, false, "ret", {}, 0, -1};
@@ -623,6 +641,12 @@ uint32_t Decoding::temporary(unsigned bytes) {
   return reg;
 }
 
+uint32_t Decoding::read_carry() { return routine_.carry(false); }
+uint32_t Decoding::write_carry() { return routine_.carry(true); }
+
+void Decoding::writes_late(uint32_t reg) { routine_.late_.push_back(reg); }
+void Decoding::waits_for_late() { routine_.late_waits_.push_back(routine_.op_index_); }
+
 void Decoding::ends_flow() { routine_.ends_ = true; }
 
 void Decoding::append(uint32_t slot) {
@@ -688,6 +712,7 @@ std::unique_ptr<Program> load_program(std::string ptx, uint32_t device_compute, 
     program->routines.push_back(std::make_unique<Routine>());
     auto& r = *program->routines.back();
     r.name = std::string(f->name);
+    r.number = static_cast<uint32_t>(program->routines.size()) - 1;
     r.entry = f->entry;
     r.noreturn = f->noreturn;
     r.bounds = f->bounds;

@@ -68,6 +68,7 @@ struct Call {
 // A kernel or a function.
 struct Routine {
   std::string name;
+  uint32_t number = 0;  // in Program::routines
   bool entry = false;
   bool noreturn = false;
   std::vector<Op> ops;

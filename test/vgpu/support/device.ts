@@ -8,6 +8,11 @@ const api = {
   init: lib.func("int cuInit(unsigned int flags)"),
   report: lib.func("const char *caracalVgpuReport()"),
   printed: lib.func("const char *caracalVgpuPrinted()"),
+  keepPrinted: lib.func("void caracalVgpuKeepPrinted(int keep)"),
+  retain: lib.func("int cuDevicePrimaryCtxRetain(_Out_ void **context, int device)"),
+  setCurrent: lib.func("int cuCtxSetCurrent(void *context)"),
+  synchronize: lib.func("int cuCtxSynchronize()"),
+  resetContext: lib.func("int cuDevicePrimaryCtxReset_v2(int device)"),
   moduleLoad: lib.func("int cuModuleLoadData(_Out_ void **module, const char *image)"),
   getFunction: lib.func("int cuModuleGetFunction(_Out_ void **f, void *module, const char *name)"),
   alloc: lib.func("int cuMemAlloc_v2(_Out_ uint64_t *address, size_t bytes)"),
@@ -30,12 +35,33 @@ function check(code: number): void {
   if (code !== 0) throw new VgpuError(code);
 }
 
+/** Kernels of tests are small: one that does not end is stopped soon. */
+process.env["CARACAL_VGPU_BUDGET"] ??= "200000000";
 check(api.init(0));
+api.keepPrinted(1);
+
+// A fault stays with the context, as on silicon: every module is loaded anew in the next one.
+let contexts = 0;
+function newContext(): void {
+  const out: [unknown] = [null];
+  check(api.retain(out, 0));
+  check(api.setCurrent(out[0]));
+  contexts++;
+}
+newContext();
 
 type Bytes = ArrayBufferView<ArrayBuffer>;
 
-/** A parameter of a kernel: an array stands for device memory with its contents, which it receives afterwards. */
-export type Argument = Bytes | { readonly u32: number } | { readonly u64: bigint } | { readonly f32: number };
+/**
+ * A parameter of a kernel: an array stands for device memory with its contents, which it receives afterwards;
+ * `uninitialised` for as many bytes that nobody has written.
+ */
+export type Argument =
+  | Bytes
+  | { readonly uninitialised: number }
+  | { readonly u32: number }
+  | { readonly u64: bigint }
+  | { readonly f32: number };
 
 export interface Shape {
   readonly grid?: number | readonly [number, number, number];
@@ -48,17 +74,24 @@ export const printed = (): string => api.printed();
 
 /** A module of the virtual GPU. */
 export class PtxModule {
-  readonly #handle: unknown;
+  #handle: unknown;
+  #context = contexts;
 
   /** @throws VgpuError when it does not load */
   constructor(readonly ptx: string) {
+    this.#load();
+  }
+
+  #load(): void {
     const out: [unknown] = [null];
-    check(api.moduleLoad(out, ptx));
+    check(api.moduleLoad(out, this.ptx));
     this.#handle = out[0];
+    this.#context = contexts;
   }
 
   /** Runs a kernel to its end. @throws VgpuError */
   run(kernel: string, shape: Shape, ...parameters: readonly Argument[]): void {
+    if (this.#context !== contexts) this.#load();
     const f: [unknown] = [null];
     check(api.getFunction(f, this.#handle, kernel));
     const triple = (n: Shape["grid"] = 1) => (typeof n === "number" ? [n, 1, 1] : n);
@@ -72,6 +105,11 @@ export class PtxModule {
         check(api.upload(address, p, p.byteLength));
         memory.push({ address, array: p });
         value.setBigUint64(0, address, true);
+      } else if ("uninitialised" in p) {
+        const out: [bigint | number] = [0n];
+        check(api.alloc(out, p.uninitialised));
+        memory.push({ address: BigInt(out[0]), array: new Uint8Array(0) });
+        value.setBigUint64(0, BigInt(out[0]), true);
       } else if ("u32" in p) value.setUint32(0, p.u32, true);
       else if ("f32" in p) value.setFloat32(0, p.f32, true);
       else value.setBigUint64(0, p.u64, true);
@@ -80,9 +118,15 @@ export class PtxModule {
     try {
       const [grid, block] = [triple(shape.grid), triple(shape.block)];
       check(api.launch(f[0], ...grid, ...block, shape.shared ?? 0, null, values, null));
-      for (const { address, array } of memory) check(api.download(array, address, array.byteLength));
+      check(api.synchronize());
+      for (const { address, array } of memory)
+        if (array.byteLength > 0) check(api.download(array, address, array.byteLength));
     } finally {
-      for (const { address } of memory) api.free(address);
+      const lasting = memory.map(({ address }) => api.free(address)).some((code) => code !== 0);
+      if (lasting || api.synchronize() !== 0) {
+        check(api.resetContext(0));
+        newContext();
+      }
     }
   }
 }

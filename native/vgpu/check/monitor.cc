@@ -1,0 +1,221 @@
+#include "check/monitor.h"
+
+#include <cstdio>
+
+#include "machine/block.h"
+
+namespace vgpu {
+namespace {
+
+const char* space_text(Space space) { return space == Space::shared ? "shared" : "global"; }
+
+// An event's instruction: the number of its routine, and its index there.
+constexpr uint32_t kRoutineShift = 20;
+
+bool whole_written(const Shadow& shadow, uint64_t offset, unsigned bytes) {
+  if ((bytes & (bytes - 1)) == 0 && bytes <= 16 && offset % bytes == 0) return shadow.written(offset, bytes);
+  for (unsigned i = 0; i < bytes; i++)
+    if (!shadow.written(offset + i, 1)) return false;
+  return true;
+}
+
+}  // namespace
+
+Monitor::Monitor(Launch& launch, Checks checks, uint32_t launch_number)
+    : launch_(launch), checks_(checks), number_(launch_number) {
+  warps_per_block_ = (launch.shape.threads() + kLanes - 1) / kLanes;
+  agents_per_cluster_ = kAgents * warps_per_block_ * launch.shape.cluster_blocks();
+}
+
+uint64_t Monitor::barrier_object(const Block& block, uint32_t barrier, uint64_t phase) {
+  const auto& grid = block.launch.shape.grid;
+  const uint64_t linear = block.id[0] + uint64_t{grid[0]} * (block.id[1] + uint64_t{grid[1]} * block.id[2]);
+  return uint64_t{1} << 63 | linear << 24 | uint64_t{barrier} << 16 | (phase & 0xffff);
+}
+
+Agent Monitor::agent_of(const Warp& w, By by) const {
+  const Block& block = w.block;
+  return static_cast<Agent>(block.cluster.index * agents_per_cluster_ + kAgents * (block.rank * warps_per_block_ + w.index) + (by != By::warp));
+}
+
+WarpClocks& Monitor::clock_of(Warp& w) {
+  WarpClocks& c = w.clocks;
+  if (!c.ready) {
+    const auto first = static_cast<Agent>(w.block.cluster.index * agents_per_cluster_);
+    c.warp = VectorClock(first, agents_per_cluster_);
+    c.copies = VectorClock(first, agents_per_cluster_);
+    c.warp.set(agent_of(w, By::warp), 1);
+    c.copies.set(agent_of(w, By::copy), 1);
+    c.ready = true;
+  }
+  return c;
+}
+
+// --- synchronisation --------------------------------------------------------------------------------------------------
+
+void Monitor::release(Warp& w, uint64_t object, By by) {
+  if (!checks_.racecheck) return;
+  WarpClocks& c = clock_of(w);
+  VectorClock& clock = by == By::warp ? c.warp : c.copies;
+  const Agent agent = agent_of(w, by);
+  {
+    const std::lock_guard lock(mutex_);
+    objects_[object].join(clock);
+  }
+  clock.set(agent, clock.of(agent) + 1);  // what comes later is not handed over
+}
+
+void Monitor::acquire(Warp& w, uint64_t object) {
+  if (!checks_.racecheck) return;
+  WarpClocks& c = clock_of(w);
+  const std::lock_guard lock(mutex_);
+  const auto found = objects_.find(object);
+  if (found != objects_.end()) c.warp.join(found->second);
+}
+
+void Monitor::forget(uint64_t object) {
+  const std::lock_guard lock(mutex_);
+  objects_.erase(object);
+}
+
+void Monitor::fence_proxies(Warp& w) {
+  if (!checks_.racecheck) return;
+  VectorClock& clock = clock_of(w).warp;
+  const auto first = static_cast<Agent>(w.block.cluster.index * agents_per_cluster_);
+  for (Agent a = first; a < first + agents_per_cluster_; a += kAgents) clock.set(a + 2, std::max(clock.of(a), clock.of(a + 1)));
+}
+
+void Monitor::issued(Warp& w) {
+  WarpClocks& c = clock_of(w);
+  c.copies.join(c.warp);
+}
+
+uint32_t Monitor::copies_time(Warp& w) {
+  WarpClocks& c = clock_of(w);
+  const Agent agent = agent_of(w, By::copy);
+  const uint32_t time = c.copies.of(agent);
+  c.copies.set(agent, time + 1);
+  return time;
+}
+
+void Monitor::waited_for_copies(Warp& w, uint32_t time) {
+  WarpClocks& c = clock_of(w);
+  const Agent agent = agent_of(w, By::copy);
+  if (c.warp.of(agent) < time) c.warp.set(agent, time);
+}
+
+// --- accesses ---------------------------------------------------------------------------------------------------------
+
+void Monitor::access(Warp& w, Space space, Shadow& shadow, const uint64_t (&offset)[kLanes], unsigned bytes, Access access,
+                     uint32_t mask, By by) {
+  const bool writes = access != Access::read && access != Access::ordered_read;
+  const bool reads = access == Access::read || access == Access::ordered_read || access == Access::atomic;
+  const bool atomic = access == Access::atomic || access == Access::ordered_read || access == Access::ordered_write;
+  WarpClocks& c = clock_of(w);
+  const Agent agent = agent_of(w, by);
+  const bool acquires = access == Access::atomic || access == Access::ordered_read;
+  const bool releases = access == Access::atomic || access == Access::ordered_write;
+  auto object_at = [&](uint64_t at) { return location(shadow, at); };
+  if (acquires)
+    for (uint32_t left = mask; left; left &= left - 1) acquire(w, object_at(offset[__builtin_ctz(left)]));
+  const uint32_t time = (by == By::warp ? c.warp : c.copies).of(agent);
+  if (checks_.initcheck) {
+    for (uint32_t left = reads ? mask : 0; left; left &= left - 1) {
+      const int lane = __builtin_ctz(left);
+      if (!whole_written(shadow, offset[lane], bytes)) report_unwritten(w, space, offset[lane], bytes, lane);
+    }
+    for (uint32_t left = writes ? mask : 0; left; left &= left - 1) shadow.set_written(offset[__builtin_ctz(left)], bytes);
+  }
+  if (!checks_.racecheck) return;
+  Event now{agent, time, instruction_of(w), 0, 0, by, atomic};
+  {
+    std::unique_lock<std::mutex> lock;
+    if (space != Space::shared) lock = std::unique_lock(shadow.mutex);
+    for (uint32_t left = mask; left; left &= left - 1) {
+      now.lane = static_cast<uint8_t>(__builtin_ctz(left));
+      for (uint64_t at = offset[now.lane], end = at + bytes; at < end;) {
+        const uint64_t in = at % 16, n = std::min<uint64_t>(16 - in, end - at);
+        now.bytes = static_cast<uint16_t>(((1u << n) - 1) << in);
+        check_race(w, space, shadow, at - in, now, writes);
+        at += n;
+      }
+    }
+  }
+  if (releases)
+    for (uint32_t left = mask; left; left &= left - 1) release(w, object_at(offset[__builtin_ctz(left)]), by);
+}
+
+void Monitor::report_unwritten(Warp& w, Space space, uint64_t offset, unsigned bytes, int lane) {
+  w.fault_lane = lane;
+  throw DeviceFault{{FaultKind::illegal_instruction, "initcheck",
+                     std::string(space_text(space)) + " read of " + std::to_string(bytes) + " bytes at offset " + std::to_string(offset) +
+                         " of " + (space == Space::shared ? "shared memory" : "the allocation") + ", which nobody has written",
+                     {}}};
+}
+
+void Monitor::check_race(Warp& w, Space space, Shadow& shadow, uint64_t offset, const Event& now, bool writes) {
+  Cell& cell = shadow.cell(offset);
+  if (cell.launch != number_) {
+    cell.launch = number_;
+    cell.writes.clear();
+    cell.reads.clear();
+  }
+  auto same = [&](const Event& e) { return e.agent == now.agent && e.time == now.time && e.by == now.by && e.atomic == now.atomic; };
+  // Most often the warp has been here since it last synchronised, or another lane of the same access.
+  const Event* last = writes ? cell.writes.first() : cell.reads.first();
+  if (last && same(*last) && (now.bytes & ~last->bytes) == 0 && (!writes || !cell.reads.first())) return;
+
+  const VectorClock& clock = now.by == By::warp ? w.clocks.warp : w.clocks.copies;
+  auto ordered = [&](const Event& before) {
+    if (!(before.bytes & now.bytes) || (before.atomic && now.atomic)) return true;
+    if (before.agent == now.agent && before.by == now.by) return true;  // the lanes of a warp are not told apart
+    if (clock.of(before.agent) < before.time) return false;
+    // The asynchronous proxy needs a fence after ordinary accesses.
+    return now.by != By::async_proxy || before.by == By::async_proxy || clock.of(before.agent / kAgents * kAgents + 2) >= before.time;
+  };
+  cell.writes.each(shadow.pool, [&](const Event& before) {
+    if (!ordered(before)) report(w, space, writes ? "two writes" : "a write and a read", offset, before, now);
+  });
+  if (!writes) {
+    if (Event* own = cell.reads.find(shadow.pool, now.agent, now.bytes)) {
+      *own = now;
+      return;
+    }
+    cell.reads.remove(shadow.pool, now.bytes, [&](const Event& e) { return e.agent == now.agent; });
+    cell.reads.add(shadow.pool, now);
+    return;
+  }
+  cell.reads.each(shadow.pool, [&](const Event& before) {
+    if (!ordered(before)) report(w, space, "a read and a write", offset, before, now);
+  });
+  // Whoever comes after this write in order also comes after what it came after.
+  cell.reads.remove(shadow.pool, now.bytes, [&](const Event& e) { return !(e.atomic && now.atomic); });
+  cell.writes.remove(shadow.pool, now.bytes, [](const Event&) { return true; });
+  cell.writes.add(shadow.pool, now);
+}
+
+uint32_t Monitor::instruction_of(const Warp& w) const {
+  const Routine& routine = *w.splits()[w.current()].frame->routine;
+  return routine.number << kRoutineShift | static_cast<uint32_t>(w.current_op() - routine.ops.data());
+}
+
+void Monitor::report(Warp& w, Space space, const char* hazard, uint64_t offset, const Event& before, const Event& now) {
+  const Routine& routine = *launch_.program.routines[before.instruction >> kRoutineShift];
+  const uint32_t op = before.instruction & ((1u << kRoutineShift) - 1);
+  const uint32_t per_block = kAgents * warps_per_block_;
+  const uint32_t block = before.agent / per_block, warp = before.agent % per_block / kAgents;
+  w.fault_lane = now.lane;
+  std::string place = routine.texts[op] + ", PTX line " + std::to_string(routine.lines[op]);
+  if (const int32_t p = routine.places[op]; p >= 0) {
+    const SourcePlace& source = launch_.program.module.places[static_cast<size_t>(p)];
+    if (source.file < launch_.program.module.files.size())
+      place += " (" + launch_.program.module.files[source.file] + ":" + std::to_string(source.line) + ")";
+  }
+  throw DeviceFault{{FaultKind::illegal_instruction, "racecheck",
+                     std::string(hazard) + " of " + space_text(space) + " memory at offset " + std::to_string(offset + static_cast<uint64_t>(__builtin_ctz(before.bytes & now.bytes))) +
+                         " that nothing orders: before, block " + std::to_string(block) + " warp " + std::to_string(warp) + " lane " +
+                         std::to_string(before.lane) + (before.by == By::warp ? "" : before.by == By::copy ? " by a copy it issued" : " by the asynchronous proxy") + " at " + place,
+                     {}}};
+}
+
+}  // namespace vgpu

@@ -1,0 +1,59 @@
+#pragma once
+// initcheck and racecheck: watches every access and every act of synchronisation of a launch.
+//
+// racecheck keeps a vector clock per agent. Two accesses to a byte, one of them a write, must be ordered: by program
+// order, by a barrier, by an atomic or ordered access to one location, or by waiting for an asynchronous copy. It errs on
+// one side: what it reports is unordered in this execution; sub-word mixing and fences it may take for more than they are.
+#include <mutex>
+#include <unordered_map>
+
+#include "check/clock.h"
+#include "check/shadow.h"
+#include "machine/address.h"
+#include "machine/launch.h"
+
+namespace vgpu {
+
+class Monitor {
+ public:
+  Monitor(Launch& launch, Checks checks, uint32_t launch_number);
+
+  // An access of the lanes in mask, all in one allocation (`shadow` is its, `offset` where each lane's begins) or in one
+  // block's shared memory. @throws DeviceFault
+  void access(Warp& w, Space space, Shadow& shadow, const uint64_t (&offset)[kLanes], unsigned bytes, Access access,
+              uint32_t mask, By by = By::warp);
+
+  // What the warp has done so far is handed to whoever acquires from the same object; and the other way round.
+  void release(Warp& w, uint64_t object, By by = By::warp);
+  void acquire(Warp& w, uint64_t object);
+  void forget(uint64_t object);
+  // fence.proxy.async: all that the warp knows of is visible to the asynchronous proxy.
+  void fence_proxies(Warp& w);
+  // Copies that the warp issued begin after what it did; and the warp knows what they did, up to `time`.
+  void issued(Warp& w);
+  uint32_t copies_time(Warp& w);
+  void waited_for_copies(Warp& w, uint32_t time);
+
+  // Names for synchronisation objects that are not addresses.
+  static uint64_t location(const Shadow& shadow, uint64_t offset) { return reinterpret_cast<uint64_t>(&shadow) << 20 ^ offset; }
+  static uint64_t barrier_object(const Block& block, uint32_t barrier, uint64_t phase);
+
+ private:
+  // A warp has three agents: itself, its copies, and (never acting) itself as the asynchronous proxy sees it.
+  static constexpr uint32_t kAgents = 3;
+  Agent agent_of(const Warp& w, By by) const;
+  WarpClocks& clock_of(Warp& w);
+  void check_race(Warp& w, Space space, Shadow& shadow, uint64_t offset, const Event& now, bool writes);
+  uint32_t instruction_of(const Warp& w) const;
+  [[noreturn]] void report_unwritten(Warp& w, Space space, uint64_t offset, unsigned bytes, int lane);
+  [[noreturn]] void report(Warp& w, Space space, const char* hazard, uint64_t offset, const Event& before, const Event& now);
+
+  Launch& launch_;
+  const Checks checks_;
+  const uint32_t number_;
+  uint32_t warps_per_block_, agents_per_cluster_;
+  std::unordered_map<uint64_t, VectorClock> objects_;
+  std::mutex mutex_;  // of objects_
+};
+
+}  // namespace vgpu

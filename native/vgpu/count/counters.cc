@@ -1,0 +1,175 @@
+#include "count/counters.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include "machine/launch.h"
+
+namespace vgpu {
+namespace {
+
+// The distinct values of `at` over the lanes in mask, in order; returns how many.
+int distinct(const uint64_t (&at)[kLanes], uint32_t mask, unsigned shift, uint64_t (&out)[kLanes]) {
+  int n = 0;
+  bool sorted = true;
+  for (uint32_t left = mask; left; left &= left - 1) {
+    const uint64_t value = at[__builtin_ctz(left)] >> shift;
+    if (n > 0 && value == out[n - 1]) continue;
+    sorted = sorted && (n == 0 || value > out[n - 1]);
+    out[n++] = value;
+  }
+  if (sorted) return n;
+  std::sort(out, out + n);
+  return static_cast<int>(std::unique(out, out + n) - out);
+}
+
+unsigned shift_of(unsigned bytes) { return static_cast<unsigned>(__builtin_ctz(bytes)); }
+
+}  // namespace
+
+void OpCounts::add(const OpCounts& o) {
+  executed += o.executed;
+  lanes += o.lanes;
+  divergences += o.divergences;
+  global_requests += o.global_requests;
+  global_sectors += o.global_sectors;
+  global_ideal += o.global_ideal;
+  global_bytes += o.global_bytes;
+  shared_requests += o.shared_requests;
+  shared_wavefronts += o.shared_wavefronts;
+  shared_ideal += o.shared_ideal;
+  shared_bytes += o.shared_bytes;
+}
+
+void Counters::add(const Counters& other) {
+  for (const auto& [routine, counts] : other.counts_) {
+    OpCounts* own = of(*routine);
+    for (size_t i = 0; i < counts.size(); i++) own[i].add(counts[i]);
+  }
+}
+
+void count_global(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes, uint32_t mask) {
+  uint64_t values[kLanes];
+  counts.global_requests++;
+  counts.global_sectors += static_cast<uint64_t>(distinct(at, mask, 5, values));
+  counts.global_ideal += (static_cast<uint64_t>(distinct(at, mask, shift_of(bytes), values)) * bytes + 31) / 32;
+  counts.global_bytes += static_cast<uint64_t>(__builtin_popcount(mask)) * bytes;
+}
+
+void count_shared(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes, uint32_t mask) {
+  const int together = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
+  const int words = bytes <= 4 ? 1 : static_cast<int>(bytes / 4);
+  counts.shared_requests++;
+  counts.shared_bytes += static_cast<uint64_t>(__builtin_popcount(mask)) * bytes;
+  for (int first = 0; first < kLanes; first += together) {
+    const uint32_t part = together == 32 ? mask : mask & ((1u << together) - 1) << first;
+    if (part == 0) continue;
+    uint64_t values[kLanes];
+    const int n = distinct(at, part, bytes <= 4 ? 2 : shift_of(bytes), values);
+    int in_bank[32] = {}, most = 0;
+    for (int i = 0; i < n; i++)
+      for (int word = 0; word < words; word++)
+        most = std::max(most, ++in_bank[(values[i] * static_cast<uint64_t>(words) + static_cast<uint64_t>(word)) % 32]);
+    counts.shared_wavefronts += static_cast<uint64_t>(most);
+    counts.shared_ideal += static_cast<uint64_t>((n * words + 31) / 32);
+  }
+}
+
+// --- JSON -------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+const char* class_name(OpClass c) {
+  static const char* const names[] = {"integer", "floating", "half", "convert", "move", "load", "store",
+                                      "atomic", "control", "warp", "barrier", "async", "tensor", "other"};
+  return names[static_cast<int>(c)];
+}
+
+// Multiply-adds of one mma, wmma or wgmma, by the shape in its name: .m16n8k16
+uint64_t multiply_adds(const std::string& text) {
+  for (size_t at = text.find(".m"); at != text.npos; at = text.find(".m", at + 1)) {
+    unsigned m, n, k;
+    if (std::sscanf(text.c_str() + at, ".m%un%uk%u", &m, &n, &k) == 3) return uint64_t{m} * n * k;
+  }
+  return 0;
+}
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) >= 32) out += c;
+  }
+  return out + '"';
+}
+
+// Only what is not zero.
+std::string fields_of(const OpCounts& c) {
+  std::string out;
+  auto field = [&](const char* name, uint64_t value) {
+    if (value) out += std::string(out.empty() ? "" : ",") + "\"" + name + "\":" + std::to_string(value);
+  };
+  field("executed", c.executed);
+  field("lanes", c.lanes);
+  field("divergences", c.divergences);
+  field("globalRequests", c.global_requests);
+  field("globalSectors", c.global_sectors);
+  field("globalSectorsIdeal", c.global_ideal);
+  field("globalBytes", c.global_bytes);
+  field("sharedRequests", c.shared_requests);
+  field("sharedWavefronts", c.shared_wavefronts);
+  field("sharedWavefrontsIdeal", c.shared_ideal);
+  field("sharedBytes", c.shared_bytes);
+  return out;
+}
+
+std::string triple(const uint32_t (&v)[3]) {
+  return "[" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + "]";
+}
+
+}  // namespace
+
+std::string to_json(const Program& program, const Routine& kernel, const LaunchShape& shape, const Counters& counters) {
+  OpCounts total;
+  std::map<OpClass, uint64_t> classes;
+  std::map<std::pair<std::string, uint32_t>, OpCounts> by_line;
+  uint64_t macs = 0;
+  std::string ops;
+  // In the order of the program, so that two runs give the same text.
+  for (const auto& routine : program.routines) {
+    const auto found = counters.all().find(routine.get());
+    if (found == counters.all().end()) continue;
+    for (size_t i = 0; i < found->second.size(); i++) {
+      const OpCounts& c = found->second[i];
+      if (c.executed == 0) continue;
+      total.add(c);
+      classes[routine->classes[i]] += c.executed;
+      if (routine->classes[i] == OpClass::tensor) macs += c.executed * multiply_adds(routine->texts[i]);
+      if (const int32_t p = routine->places[i]; p >= 0) {
+        const SourcePlace& place = program.module.places[static_cast<size_t>(p)];
+        if (place.file < program.module.files.size()) by_line[{program.module.files[place.file], place.line}].add(c);
+      }
+      ops += (ops.empty() ? "" : ",") + std::string("{\"ptxLine\":") + std::to_string(routine->lines[i]) +
+             ",\"instruction\":" + quoted(routine->texts[i]) + "," + fields_of(c) + "}";
+    }
+  }
+  std::string out = "{\"kernel\":" + quoted(kernel.name) + ",\"grid\":" + triple(shape.grid) + ",\"block\":" + triple(shape.block) +
+                    ",\"cluster\":" + triple(shape.cluster) + ",\"staticShared\":" + std::to_string(kernel.shared_bytes) +
+                    ",\"dynamicShared\":" + std::to_string(shape.dynamic_shared) + ",\"total\":{" + fields_of(total);
+  out += ",\"tensorMultiplyAdds\":" + std::to_string(macs) + "},\"classes\":{";
+  bool first = true;
+  for (const auto& [c, n] : classes) {
+    out += (first ? "\"" : ",\"") + std::string(class_name(c)) + "\":" + std::to_string(n);
+    first = false;
+  }
+  out += "},\"lines\":[";
+  first = true;
+  for (const auto& [place, c] : by_line) {
+    out += (first ? "" : ",") + std::string("{\"file\":") + quoted(place.first) + ",\"line\":" + std::to_string(place.second) + "," + fields_of(c) + "}";
+    first = false;
+  }
+  return out + "],\"instructions\":[" + ops + "]}";
+}
+
+}  // namespace vgpu

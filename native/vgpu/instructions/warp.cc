@@ -1,0 +1,217 @@
+// PTX ISA, "Parallel Synchronization and Communication Instructions" and "Data Movement": what the lanes of a warp do
+// together. The forms without .sync do not exist from sm_70 on.
+#include "instructions/convergence.h"
+#include "instructions/list.h"
+
+namespace vgpu {
+namespace {
+
+// --- shfl ------------------------------------------------------------------------------------------------------------
+
+enum class Shuffle { up, down, bfly, idx };
+
+// a: value, b: lane or distance, c: clamp and segment mask, e: membermask; list[0]: predicate, if any.
+template <Shuffle S>
+void run_shfl(Warp& w, const Op& op) {
+  for_groups(w, op.e, [&](uint32_t group) {
+    const uint32_t* a = w.lanes<const uint32_t>(op.a);
+    const uint32_t* b = w.lanes<const uint32_t>(op.b);
+    const uint32_t* c = w.lanes<const uint32_t>(op.c);
+    int32_t from[kLanes];
+    uint32_t inside[kLanes];
+    for (int l = 0; l < kLanes; l++) {
+      const auto segment = static_cast<int32_t>(c[l] >> 8 & 31), clamp = static_cast<int32_t>(c[l] & 31),
+                 distance = static_cast<int32_t>(b[l] & 31);
+      const int32_t last = (l & segment) | (clamp & ~segment), first = l & segment;
+      const int32_t j = S == Shuffle::up     ? l - distance
+                        : S == Shuffle::down ? l + distance
+                        : S == Shuffle::bfly ? l ^ distance
+                                             : first | (distance & ~segment);
+      inside[l] = S == Shuffle::up ? j >= last : j <= last;
+      from[l] = (inside[l] ? j : l) & 31;
+    }
+    // What a lane outside the group holds is undefined: all ones are no number.
+    uint32_t r[kLanes];
+    for (int l = 0; l < kLanes; l++) r[l] = a[from[l]];
+    if (group != kAllLanes)
+      for (int l = 0; l < kLanes; l++) r[l] = group >> from[l] & 1 ? r[l] : 0xffffffffu;
+    commit(w.lanes<uint32_t>(op.d), r, group);
+    if (op.count) w.set_predicate(w.split().frame->routine->lists[op.list], lane_mask(inside));
+  });
+}
+
+// d and the predicate of d|p, which may be missing.
+void write_pair(Decoding& i, Type t) {
+  const Operand& d = i.operand(0);
+  const bool pair = d.kind == Operand::Kind::pair;
+  i.op().d = i.write(pair ? d.parts[0] : d, t);
+  if (pair) i.append(i.write_predicate(d.parts[1]));
+}
+
+void shfl(Decoding& i) {
+  i.one_of({"sync"});
+  const int mode = i.one_of({"up", "down", "bfly", "idx"});
+  i.type({Type::b32});
+  i.expect(5);
+  i.op().a = i.read(1, Type::b32);
+  i.op().b = i.read(2, Type::b32);
+  i.op().c = i.read(3, Type::b32);
+  i.op().e = i.read(4, Type::b32);
+  write_pair(i, Type::b32);
+  static constexpr Handler table[] = {run_shfl<Shuffle::up>, run_shfl<Shuffle::down>, run_shfl<Shuffle::bfly>, run_shfl<Shuffle::idx>};
+  i.run(table[mode], OpClass::warp);
+}
+
+// --- vote, match, redux ----------------------------------------------------------------------------------------------
+
+constexpr uint8_t kNegated = 1;
+
+enum class Vote { all, any, uni, ballot };
+
+template <Vote V>
+void run_vote(Warp& w, const Op& op) {
+  for_groups(w, op.e, [&](uint32_t group) {
+    const uint32_t votes = (w.predicate(op.a) ^ (op.flags & kNegated ? kAllLanes : 0)) & group;
+    if constexpr (V == Vote::ballot) {
+      uint32_t* d = w.lanes<uint32_t>(op.d);
+      for (int l = 0; l < kLanes; l++) d[l] = group >> l & 1 ? votes : d[l];
+    } else {
+      const bool r = V == Vote::all ? votes == group : V == Vote::any ? votes != 0 : votes == 0 || votes == group;
+      w.set_predicate(op.d, r ? kAllLanes : 0);
+    }
+  });
+}
+
+void vote(Decoding& i) {
+  i.one_of({"sync"});
+  const int mode = i.one_of({"all", "any", "uni", "ballot"});
+  i.type({mode == 3 ? Type::b32 : Type::pred});
+  i.expect(3);
+  bool negated = false;
+  i.op().a = i.read_predicate(i.operand(1), negated);
+  i.op().e = i.read(2, Type::b32);
+  i.op().d = mode == 3 ? i.write(0, Type::b32) : i.write_predicate(i.operand(0));
+  i.op().flags = negated ? kNegated : 0;
+  static constexpr Handler table[] = {run_vote<Vote::all>, run_vote<Vote::any>, run_vote<Vote::uni>, run_vote<Vote::ballot>};
+  i.run(table[mode], OpClass::warp);
+}
+
+template <class T, bool All>
+void run_match(Warp& w, const Op& op) {
+  for_groups(w, op.e, [&](uint32_t group) {
+    const T* a = w.lanes<const T>(op.a);
+    uint32_t* d = w.lanes<uint32_t>(op.d);
+    auto equal_to = [&](T value) {
+      uint32_t same = 0;
+      for (int l = 0; l < kLanes; l++) same |= static_cast<uint32_t>(a[l] == value) << l;
+      return same & group;
+    };
+    if (All) {
+      const bool all = equal_to(a[__builtin_ctz(group)]) == group;
+      for (int l = 0; l < kLanes; l++)
+        if (group >> l & 1) d[l] = all ? group : 0;
+      if (op.count) w.set_predicate(w.split().frame->routine->lists[op.list], all ? kAllLanes : 0);
+    } else {
+      for (int l = 0; l < kLanes; l++)
+        if (group >> l & 1) d[l] = equal_to(a[l]);
+    }
+  });
+}
+
+void match(Decoding& i) {
+  const bool all = i.one_of({"any", "all"}) == 1;
+  i.one_of({"sync"});
+  const Type t = i.type({Type::b32, Type::b64});
+  i.expect(3);
+  i.op().a = i.read(1, t);
+  i.op().e = i.read(2, Type::b32);
+  if (all)
+    write_pair(i, Type::b32);
+  else
+    i.op().d = i.write(0, Type::b32);
+  const bool wide = t == Type::b64;
+  i.run(all ? (wide ? run_match<uint64_t, true> : run_match<uint32_t, true>)
+            : (wide ? run_match<uint64_t, false> : run_match<uint32_t, false>),
+        OpClass::warp);
+}
+
+enum class Reduction { add, min, max, both, either, differ };
+
+template <class T, Reduction R>
+void run_redux(Warp& w, const Op& op) {
+  for_groups(w, op.e, [&](uint32_t group) {
+    const T* a = w.lanes<const T>(op.a);
+    T r = a[__builtin_ctz(group)];
+    for (uint32_t left = group & (group - 1); left; left &= left - 1) {
+      const T v = a[__builtin_ctz(left)];
+      if constexpr (R == Reduction::add) r = static_cast<T>(static_cast<uint32_t>(r) + static_cast<uint32_t>(v));
+      else if constexpr (R == Reduction::min) r = v < r ? v : r;
+      else if constexpr (R == Reduction::max) r = v > r ? v : r;
+      else if constexpr (R == Reduction::both) r &= v;
+      else if constexpr (R == Reduction::either) r |= v;
+      else r ^= v;
+    }
+    T* d = w.lanes<T>(op.d);
+    for (int l = 0; l < kLanes; l++) d[l] = group >> l & 1 ? r : d[l];
+  });
+}
+
+void redux(Decoding& i) {
+  i.one_of({"sync"});
+  const int which = i.one_of({"add", "min", "max", "and", "or", "xor"});
+  const Type t = which < 3 ? i.type({Type::u32, Type::s32}) : i.type({Type::b32});
+  i.expect(3);
+  i.op().a = i.read(1, t);
+  i.op().e = i.read(2, Type::b32);
+  i.op().d = i.write(0, t);
+  using R = Reduction;
+  static constexpr Handler of_unsigned[] = {run_redux<uint32_t, R::add>,  run_redux<uint32_t, R::min>,    run_redux<uint32_t, R::max>,
+                                            run_redux<uint32_t, R::both>, run_redux<uint32_t, R::either>, run_redux<uint32_t, R::differ>};
+  static constexpr Handler of_signed[] = {run_redux<int32_t, R::add>, run_redux<int32_t, R::min>, run_redux<int32_t, R::max>};
+  i.run(t == Type::s32 ? of_signed[which] : of_unsigned[which], OpClass::warp);
+}
+
+// --- activemask, elect -----------------------------------------------------------------------------------------------
+
+void run_activemask(Warp& w, const Op& op) {
+  uint32_t r[kLanes];
+  for (uint32_t& x : r) x = w.mask;
+  commit(w.lanes<uint32_t>(op.d), r, w.mask);
+}
+
+void activemask(Decoding& i) {
+  i.type({Type::b32});
+  i.expect(1);
+  i.op().d = i.write(0, Type::b32);
+  i.run(run_activemask, OpClass::warp);
+}
+
+// Which lane is elected is free, but always the same one of a membermask.
+void run_elect(Warp& w, const Op& op) {
+  for_groups(w, op.e, [&](uint32_t group) {
+    const uint32_t leader = static_cast<uint32_t>(__builtin_ctz(group));
+    uint32_t r[kLanes];
+    for (uint32_t& x : r) x = leader;
+    commit(w.lanes<uint32_t>(op.d), r, group);
+    w.set_predicate(w.split().frame->routine->lists[op.list], 1u << leader);
+  });
+}
+
+void elect(Decoding& i) {
+  i.one_of({"sync"});
+  i.expect(2);
+  if (i.operand(0).kind != Operand::Kind::pair) i.fail("the result is d|p");
+  i.op().e = i.read(1, Type::b32);
+  write_pair(i, Type::b32);
+  i.run(run_elect, OpClass::warp);
+}
+
+}  // namespace
+
+std::span<const Opcode> warp_opcodes() {
+  static const Opcode table[] = {{"activemask", activemask}, {"elect", elect}, {"match", match},
+                                 {"redux", redux},           {"shfl", shfl},   {"vote", vote}};
+  return table;
+}
+
+}  // namespace vgpu

@@ -1,0 +1,249 @@
+#include "machine/bulk.h"
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "check/monitor.h"
+#include "machine/address.h"
+#include "machine/block.h"
+#include "machine/mbarrier.h"
+
+namespace vgpu {
+namespace {
+
+[[noreturn]] void fault(Warp& w, int lane, FaultKind kind, std::string message) {
+  w.fault_lane = lane;
+  throw DeviceFault{{kind, "memcheck", "bulk copy: " + std::move(message), {}}};
+}
+
+// Elements that a box has along a dimension.
+uint32_t extent(const TensorMap& map, int d) {
+  const uint32_t step = d == 0 ? 1 : map.element_stride[d];
+  return (map.box[d] + step - 1) / step;
+}
+
+uint64_t box_bytes(const TensorMap& map) {
+  uint64_t bytes = map.element_bits / 8;
+  for (int d = 0; d < map.rank; d++) bytes *= extent(map, d);
+  return bytes;
+}
+
+// Where in shared memory a byte of the packed box stands. The pattern belongs to the address, not to the box.
+uint64_t swizzled(TensorSwizzle swizzle, uint64_t address) {
+  const uint64_t mask = swizzle == TensorSwizzle::bytes128 ? 7 : swizzle == TensorSwizzle::bytes64 ? 3 : swizzle == TensorSwizzle::bytes32 ? 1 : 0;
+  return address ^ (address >> 7 & mask) << 4;
+}
+
+// Calls fn(offset in the packed box, global address, bytes that exist, bytes in all) for every row of the box.
+template <class F>
+void each_row(const BulkCopy& c, F&& fn) {
+  const TensorMap& map = c.map;
+  const uint64_t element = map.element_bits / 8, row_bytes = element * extent(map, 0);
+  uint32_t index[5] = {};
+  for (uint64_t offset = 0, all = box_bytes(map); offset < all; offset += row_bytes) {
+    bool inside = true;
+    uint64_t address = map.address;
+    for (int d = 1; d < map.rank; d++) {
+      const int64_t at = int64_t{c.at[d]} + int64_t{index[d]} * map.element_stride[d];
+      inside = inside && at >= 0 && at <= map.last[d];
+      address += static_cast<uint64_t>(at) * map.stride[d - 1];
+    }
+    const int64_t first = c.at[0], end = int64_t{c.at[0]} + extent(map, 0), size = int64_t{map.last[0]} + 1;
+    const int64_t from = std::clamp<int64_t>(first, 0, size), to = inside ? std::clamp<int64_t>(end, from, size) : from;
+    fn(offset, static_cast<uint64_t>(from - first) * element, address + static_cast<uint64_t>(from) * element,
+       static_cast<uint64_t>(to - from) * element, row_bytes);
+    for (int d = 1; d < map.rank && ++index[d] == extent(map, d); d++) index[d] = 0;
+  }
+}
+
+// Pieces of at most 16 aligned bytes of a block's shared memory, told to the checks.
+void watch_shared(Warp& w, Block& block, uint64_t offset, uint64_t bytes, Access access) {
+  Monitor* m = w.block.launch.monitor.get();
+  if (!m) return;
+  uint64_t lanes[kLanes];
+  for (uint64_t at = 0; at < bytes;) {
+    uint32_t n = 0;
+    for (; n < kLanes && at < bytes; n++, at += 16) lanes[n] = offset + at;
+    m->access(w, Space::shared, *block.shadow, lanes, 16, access, n == kLanes ? kAllLanes : (1u << n) - 1, By::async_proxy);
+  }
+}
+
+template <class T, class F>
+void combine(std::byte* to, const std::byte* from, uint64_t bytes, F&& fn) {
+  for (uint64_t i = 0; i < bytes; i += sizeof(T)) {
+    T a, b;
+    std::memcpy(&b, from + i, sizeof(T));
+    T* at = reinterpret_cast<T*>(to + i);
+    __atomic_load(at, &a, __ATOMIC_RELAXED);
+    T r;
+    do r = fn(a, b);
+    while (!__atomic_compare_exchange(at, &a, &r, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  }
+}
+
+template <class T>
+void reduce_integers(Reduction how, std::byte* to, const std::byte* from, uint64_t bytes) {
+  combine<T>(to, from, bytes, [how](T a, T b) -> T {
+    using U = std::make_unsigned_t<T>;
+    switch (how) {
+      case Reduction::add: return static_cast<T>(static_cast<U>(a) + static_cast<U>(b));
+      case Reduction::min: return std::min(a, b);
+      case Reduction::max: return std::max(a, b);
+      case Reduction::and_: return a & b;
+      case Reduction::or_: return a | b;
+      default: return a ^ b;
+    }
+  });
+}
+
+float widened(uint16_t x, bool brain) {
+  if (!brain) return _cvtsh_ss(x);
+  const uint32_t bits = uint32_t{x} << 16;
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
+
+uint16_t narrowed(float f, bool brain) {
+  if (!brain) return static_cast<uint16_t>(_cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT));
+  uint32_t bits;
+  std::memcpy(&bits, &f, 4);
+  if (f != f) return 0x7fff;
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+void reduce(const BulkCopy& c, std::byte* to, const std::byte* from, uint64_t bytes) {
+  switch (c.type) {
+    case Type::u32:
+    case Type::b32: return reduce_integers<uint32_t>(c.reduction, to, from, bytes);
+    case Type::s32: return reduce_integers<int32_t>(c.reduction, to, from, bytes);
+    case Type::u64:
+    case Type::b64: return reduce_integers<uint64_t>(c.reduction, to, from, bytes);
+    case Type::s64: return reduce_integers<int64_t>(c.reduction, to, from, bytes);
+    case Type::f32: return combine<float>(to, from, bytes, [](float a, float b) { return a + b; });
+    case Type::f64: return combine<double>(to, from, bytes, [](double a, double b) { return a + b; });
+    default: {
+      const bool brain = c.type == Type::bf16;
+      return combine<uint16_t>(to, from, bytes, [&](uint16_t x, uint16_t y) {
+        const float a = widened(x, brain), b = widened(y, brain);
+        return narrowed(c.reduction == Reduction::add ? a + b : c.reduction == Reduction::min ? std::fmin(a, b) : std::fmax(a, b), brain);
+      });
+    }
+  }
+}
+
+}  // namespace
+
+void BulkCopies::issue(Warp& w, BulkCopy&& c) {
+  if (c.tensor) {
+    if (c.map.magic != kTensorMapMagic) fault(w, c.lane, FaultKind::illegal_address, "what is used as a tensor map is none");
+    if (c.map.interleave != TensorInterleave::none || c.map.swizzle > TensorSwizzle::bytes128)
+      fault(w, c.lane, FaultKind::illegal_instruction, "interleaved tensors and this swizzle are not supported");
+    c.bytes = box_bytes(c.map);
+    if (c.shared % 128 != 0) fault(w, c.lane, FaultKind::misaligned_address, "a box's place in shared memory is not a multiple of 128");
+  } else if (c.bytes % 16 != 0 || c.shared % 16 != 0 || (!c.reads_shared && c.global % 16 != 0) || c.from_shared % 16 != 0) {
+    fault(w, c.lane, FaultKind::misaligned_address, "addresses and the size must be multiples of 16");
+  }
+  for (Block* block : c.targets) {
+    if (c.shared > block->shared_bytes || c.bytes > block->shared_bytes - c.shared)
+      fault(w, c.lane, FaultKind::illegal_address, std::to_string(c.bytes) + " bytes of shared memory at " + std::to_string(c.shared) + ": the block has " + std::to_string(block->shared_bytes));
+    if (c.to_shared && (c.mbarrier % 8 != 0 || c.mbarrier + 8 > block->shared_bytes))
+      fault(w, c.lane, FaultKind::illegal_address, "the mbarrier object lies outside shared memory");
+  }
+  if (c.reads_shared && c.from_shared + c.bytes > w.block.shared_bytes) fault(w, c.lane, FaultKind::illegal_address, "the source lies outside shared memory");
+  if (Monitor* m = w.block.launch.monitor.get()) m->issued(w);
+  const Completion when = w.block.launch.options.completion;
+  const bool now = when == Completion::early || (when == Completion::random && w.block.cluster.random.below(4) == 0);
+  if (now) return complete(w, c);
+  if (c.to_shared)
+    for (Block* block : c.targets) std::memset(block->shared.data() + c.shared, 0xff, c.bytes);
+  pending_.push_back(std::move(c));
+}
+
+void BulkCopies::commit(uint32_t mask) {
+  for (int l = 0; l < kLanes; l++) committed_[l] += mask >> l & 1;
+}
+
+void BulkCopies::wait_group(Warp& w, uint32_t mask, uint32_t pending, bool only_read) {
+  std::erase_if(pending_, [&](BulkCopy& c) {
+    if (c.to_shared || !(mask >> c.lane & 1) || c.group + pending >= committed_[c.lane]) return false;
+    if (only_read)
+      read(w, c);
+    else
+      complete(w, c);
+    return !only_read;
+  });
+  if (Monitor* m = w.block.launch.monitor.get(); m && pending == 0) m->waited_for_copies(w, m->copies_time(w));
+}
+
+bool BulkCopies::complete_all(Warp& w) {
+  if (pending_.empty()) return false;
+  std::vector<BulkCopy> all;
+  all.swap(pending_);
+  for (BulkCopy& c : all) complete(w, c);
+  return true;
+}
+
+void BulkCopies::finish(Warp& w) {
+  for (const BulkCopy& c : pending_)
+    if (c.to_shared || !c.has_read)
+      fault(w, c.lane, FaultKind::illegal_instruction, "the thread exits while a copy that it has not waited for still needs shared memory");
+  complete_all(w);
+}
+
+// A store takes its data out of shared memory.
+void BulkCopies::read(Warp& w, BulkCopy& c) {
+  if (c.has_read) return;
+  c.has_read = true;
+  c.data.resize(c.bytes);
+  Block& block = *c.targets[0];
+  watch_shared(w, block, c.shared, c.bytes, Access::read);
+  const std::byte* shared = block.shared.data();
+  if (!c.tensor) {
+    std::memcpy(c.data.data(), shared + c.shared, c.bytes);
+    return;
+  }
+  for (uint64_t at = 0; at < c.bytes; at += 16) std::memcpy(c.data.data() + at, shared + swizzled(c.map.swizzle, c.shared + at), std::min<uint64_t>(16, c.bytes - at));
+}
+
+void BulkCopies::complete(Warp& w, BulkCopy& c) {
+  if (!c.to_shared) {
+    read(w, c);
+    auto put = [&](uint64_t offset, uint64_t address, uint64_t bytes) {
+      if (bytes == 0) return;
+      std::byte* to = resolve_one(w, Space::global, address, bytes, c.reduction == Reduction::none ? Access::write : Access::atomic, c.lane, By::async_proxy);
+      if (c.reduction == Reduction::none)
+        std::memcpy(to, c.data.data() + offset, bytes);
+      else
+        reduce(c, to, c.data.data() + offset, bytes);
+    };
+    if (!c.tensor) return put(0, c.global, c.bytes);
+    return each_row(c, [&](uint64_t offset, uint64_t skipped, uint64_t address, uint64_t exist, uint64_t) { put(offset + skipped, address, exist); });
+  }
+  std::vector<std::byte> data(c.bytes, std::byte{0});
+  if (c.tensor) {
+    if (c.map.fill_nan) std::memset(data.data(), 0xff, c.bytes);
+    each_row(c, [&](uint64_t offset, uint64_t skipped, uint64_t address, uint64_t exist, uint64_t) {
+      if (exist) std::memcpy(data.data() + offset + skipped, resolve_one(w, Space::global, address, exist, Access::read, c.lane, By::async_proxy), exist);
+    });
+  } else if (c.reads_shared) {
+    watch_shared(w, w.block, c.from_shared, c.bytes, Access::read);
+    std::memcpy(data.data(), w.block.shared.data() + c.from_shared, c.bytes);
+  } else {
+    std::memcpy(data.data(), resolve_one(w, Space::global, c.global, c.bytes, Access::read, c.lane, By::async_proxy), c.bytes);
+  }
+  for (Block* block : c.targets) {
+    watch_shared(w, *block, c.shared, c.bytes, Access::write);
+    std::byte* shared = block->shared.data();
+    for (uint64_t at = 0; at < c.bytes; at += 16)
+      std::memcpy(shared + (c.tensor ? swizzled(c.map.swizzle, c.shared + at) : c.shared + at), data.data() + at, std::min<uint64_t>(16, c.bytes - at));
+    if (Monitor* m = w.block.launch.monitor.get()) m->release(w, Monitor::location(*block->shadow, c.mbarrier), By::copy);
+    mbarrier::transfer(w, c.lane, shared + c.mbarrier, -static_cast<int64_t>(c.bytes));
+  }
+}
+
+}  // namespace vgpu

@@ -1,0 +1,76 @@
+// PTX kernels written by hand, one warp at a time unless said otherwise.
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Argument, PtxModule, type Shape } from "./device.js";
+
+const registers = `
+  .reg .pred %p<16>; .reg .b16 %h<32>; .reg .b32 %r<96>; .reg .b64 %rd<32>; .reg .f32 %f<64>; .reg .f64 %d<64>;`;
+
+/**
+ * A kernel k(in, out): %rd1 and %rd2 are their addresses, %r0 is the thread, %rd0 is 8 times that, so that a body may
+ * go to [%rd1 + …] of its own after `add.s64`.
+ */
+export function kernel(body: string, options: { target?: string; shared?: number } = {}): string {
+  return `.version 8.5
+.target ${options.target ?? "sm_80"}
+.address_size 64
+.visible .entry k(.param .u64 in, .param .u64 out)
+{${registers}
+  .shared .align 128 .b8 buffer[${options.shared ?? 16}];
+  ld.param.u64 %rd1, [in];
+  ld.param.u64 %rd2, [out];
+  mov.u32 %r0, %tid.x;
+  mul.wide.u32 %rd0, %r0, 8;
+${body}
+  ret;
+}
+`;
+}
+
+const written: { ptx: string; target: string }[] = [];
+
+/** Runs such a kernel; remembers it for ptxas. */
+export function run(
+  body: string,
+  shape: Shape,
+  input: Argument,
+  output: Argument,
+  options: { target?: string; shared?: number } = {},
+): void {
+  const ptx = kernel(body, options);
+  written.push({ ptx, target: options.target ?? "sm_80" });
+  new PtxModule(ptx).run("k", shape, input, output);
+}
+
+export const hasPtxas = spawnSync("ptxas", ["--version"]).status === 0;
+
+/** What ptxas says about every kernel run so far; empty when it accepts them. */
+export function refusedByPtxas(): string[] {
+  const folder = mkdtempSync(join(tmpdir(), "vgpu-ptx-"));
+  const refused: string[] = [];
+  for (const [n, { ptx, target }] of written.entries()) {
+    const file = join(folder, `${n}.ptx`);
+    writeFileSync(file, ptx);
+    try {
+      execFileSync("ptxas", ["-arch", target, "-o", "/dev/null", file], { stdio: "pipe" });
+    } catch (error) {
+      refused.push(`${String((error as { stderr?: Buffer }).stderr)}\n${ptx}`);
+    }
+  }
+  return refused;
+}
+
+/** Numbers that repeat: a linear congruential generator. */
+export function numbers(seed: number): () => number {
+  let state = BigInt(seed) * 2654435761n + 1n;
+  return () => {
+    state = (state * 6364136223846793005n + 1442695040888963407n) & 0xffffffffffffffffn;
+    return Number(state >> 32n);
+  };
+}
+
+/** Lane 0 to 31 each through `f`. */
+export const lanes = (f: (lane: number) => number): Uint32Array<ArrayBuffer> =>
+  Uint32Array.from({ length: 32 }, (_, l) => f(l));

@@ -1,0 +1,76 @@
+// A matrix product as kernels for sm_80 do it, and mutants of it: every one must be noticed.
+import { expect, test } from "vitest";
+import { deviceWith } from "../support/modes.js";
+import { compile, hasNvcc } from "../support/nvcc.js";
+import { numbers } from "../support/ptx.js";
+
+type Device = Awaited<ReturnType<typeof deviceWith>>;
+
+/** Multiples of 1/8 from -2 to 2: exact in bf16, and so are all sums here in single precision. */
+function matrix(elements: number, seed: number) {
+  const next = numbers(seed);
+  const wide = Float32Array.from({ length: elements }, () => ((next() % 33) - 16) / 8);
+  return { wide, bf16: Uint16Array.from(new Uint32Array(wide.buffer), (bits) => bits >>> 16) };
+}
+
+const [m, n, k] = [200, 136, 200]; // of tiles of 128 x 128 x 32: ragged in every direction, and more steps than stages
+const a = matrix(m * k, 1);
+const b = matrix(n * k, 2);
+const expected = Float32Array.from({ length: m * n }, (_, at) => {
+  const [i, j] = [Math.floor(at / n), at % n];
+  let sum = 0;
+  for (let x = 0; x < k; x++) sum += (a.wide[i * k + x] as number) * (b.wide[j * k + x] as number);
+  return sum;
+});
+
+/** How many elements are wrong. */
+function wrong(device: Device, ptx: string): number {
+  const got = new Float32Array(m * n).fill(Number.NaN);
+  const grid: [number, number, number] = [Math.ceil(n / 128), Math.ceil(m / 128), 1];
+  new device.PtxModule(ptx).run("gemm", { grid, block: 256 }, a.bf16, b.bf16, got, { u32: m }, { u32: n }, { u32: k });
+  return got.reduce((count, x, i) => count + Number(x !== expected[i]), 0);
+}
+
+const modes: Record<string, string>[] = [
+  { CARACAL_VGPU_ASYNC: "late" },
+  { CARACAL_VGPU_ASYNC: "early" },
+  ...["1", "2", "3", "4"].map((seed) => ({ CARACAL_VGPU_ASYNC: "random", CARACAL_VGPU_SEED: seed })),
+  { CARACAL_VGPU_CHECK: "initcheck,racecheck" },
+  { CARACAL_VGPU_ACCUMULATION: "exact" },
+  { CARACAL_VGPU_ACCUMULATION: "truncating" },
+];
+
+test.skipIf(!hasNvcc).each(modes)("gemm %o", async (mode) => {
+  expect(wrong(await deviceWith(mode), compile("gemm"))).toBe(0);
+});
+
+test.skipIf(!hasNvcc)("a wait for one group too few", async () => {
+  const ptx = compile("gemm", ["-DPENDING=2"]);
+  expect(wrong(await deviceWith({ CARACAL_VGPU_ASYNC: "late" }), ptx)).toBeGreaterThan(0);
+  // Luck hides it where copies complete at once: that is why they do not.
+  expect(wrong(await deviceWith({ CARACAL_VGPU_ASYNC: "early" }), ptx)).toBe(0);
+});
+
+test.skipIf(!hasNvcc)("no __syncthreads", async () => {
+  const ptx = compile("gemm", ["-DNO_BARRIER"]);
+  expect(wrong(await deviceWith({ CARACAL_VGPU_ASYNC: "late" }), ptx)).toBeGreaterThan(0);
+});
+
+test.skipIf(!hasNvcc)("no __syncthreads, under racecheck", async () => {
+  const device = await deviceWith({ CARACAL_VGPU_CHECK: "racecheck", CARACAL_VGPU_ASYNC: "early" });
+  expect(() => wrong(device, compile("gemm", ["-DNO_BARRIER"]))).toThrow(/racecheck/);
+});
+
+test.skipIf(!hasNvcc)("no bound of the rows", async () => {
+  const device = await deviceWith({});
+  expect(() => wrong(device, compile("gemm", ["-DNO_BOUND"]))).toThrow(
+    /memcheck: global read of 16 bytes.*bytes behind an allocation.*gemm\.cu:\d+/s,
+  );
+});
+
+test.skipIf(!hasNvcc)("ldmatrix at half a row", async () => {
+  const device = await deviceWith({});
+  expect(() => wrong(device, compile("gemm", ["-DMISALIGN=8"]))).toThrow(
+    /memcheck: shared read of 16 bytes.*not a multiple of 16.*gemm\.cu:\d+/s,
+  );
+});

@@ -1,0 +1,212 @@
+// What sm_89 and sm_90 add to the instructions of a warp: fp8 and f64 mma, stmatrix, elect, vectors of atomics,
+// try_wait, counts of bytes.
+import { beforeAll, expect, test } from "vitest";
+import type { Argument, Shape } from "../support/device.js";
+import { deviceWith } from "../support/modes.js";
+import { kernel, numbers } from "../support/ptx.js";
+
+let device: Awaited<ReturnType<typeof deviceWith>>;
+beforeAll(async () => {
+  device = await deviceWith({ CARACAL_VGPU_COMPUTE: "9.0" });
+});
+const run = (body: string, shape: Shape, input: Argument, output: Argument, shared = 16) =>
+  new device.PtxModule(kernel(body, { target: "sm_90", shared })).run("k", shape, input, output);
+
+/** Every finite value of an 8-bit format, by its definition. */
+const value8 = (bits: number, exponentBits: number, fractionBits: number) => {
+  const bias = 2 ** (exponentBits - 1) - 1;
+  const e = (bits >> fractionBits) & (2 ** exponentBits - 1);
+  const f = bits & (2 ** fractionBits - 1);
+  const magnitude = e === 0 ? f * 2 ** (1 - bias - fractionBits) : (1 + f / 2 ** fractionBits) * 2 ** (e - bias);
+  return bits & 0x80 ? -magnitude : magnitude;
+};
+const fp8 = {
+  e4m3: [4, 3, (b: number) => (b & 0x7f) !== 0x7f],
+  e5m2: [5, 2, (b: number) => (b & 0x7f) < 0x7c],
+} as const;
+
+test.each(["e4m3", "e5m2"].flatMap((a) => ["e4m3", "e5m2"].map((b) => ({ a, b }))))(
+  "mma m16n8k32 $a $b",
+  ({ a, b }) => {
+    // Every value of A meets 1 or 2 of B, one product per sum, so that all sums are exact.
+    const [ea, fa, finite] = fp8[a as "e4m3"];
+    const one = { e4m3: 0x38, e5m2: 0x3c }[b] as number;
+    const next = numbers(1);
+    const A = Array.from({ length: 16 }, (_, row) =>
+      Array.from({ length: 32 }, (_, k) => {
+        const bits = (row * 32 + k + (next() & 256)) & 255;
+        return finite(bits) ? bits : 0;
+      }),
+    );
+    // Column n of B picks k = 4n + 1, and the rest are zeros.
+    const input = new Uint32Array(32 * 6);
+    for (let lane = 0; lane < 32; lane++) {
+      const [g, t] = [lane >> 2, lane & 3];
+      const word = (row: number, w: number) =>
+        [0, 1, 2, 3].reduce((bits, e) => (bits | (((A[row] as number[])[4 * w + e] as number) << (8 * e))) >>> 0, 0);
+      for (let r = 0; r < 4; r++) input[lane * 6 + r] = word(g + 8 * (r % 2), t + 4 * (r >> 1));
+      for (let r = 0; r < 2; r++) input[lane * 6 + 4 + r] = t + 4 * r === g ? one << 8 : 0;
+    }
+    const out = new Float32Array(128);
+    run(
+      `  mul.wide.u32 %rd3, %r0, 24;
+  add.s64 %rd1, %rd1, %rd3;
+  mul.wide.u32 %rd3, %r0, 16;
+  add.s64 %rd2, %rd2, %rd3;
+${[0, 1, 2, 3, 4, 5].map((i) => `  ld.global.u32 %r${10 + i}, [%rd1 + ${4 * i}];`).join("\n")}
+  mov.f32 %f1, 0f00000000;
+  mma.sync.aligned.m16n8k32.row.col.f32.${a}.${b}.f32 {%f10, %f11, %f12, %f13}, {%r10, %r11, %r12, %r13}, {%r14, %r15}, {%f1, %f1, %f1, %f1};
+${[0, 1, 2, 3].map((i) => `  st.global.f32 [%rd2 + ${4 * i}], %f${10 + i};`).join("\n")}`,
+      { block: 32 },
+      input,
+      out,
+    );
+    for (let lane = 0; lane < 32; lane++)
+      for (let r = 0; r < 4; r++) {
+        const [row, column] = [(lane >> 2) + 8 * (r >> 1), 2 * (lane & 3) + (r & 1)];
+        expect(out[4 * lane + r]).toBe(value8((A[row] as number[])[4 * column + 1] as number, ea, fa) + 0);
+      }
+  },
+);
+
+test.each([4, 8, 16])("mma m16n8k%i f64", (k) => {
+  const next = numbers(k);
+  const small = () => (next() % 2001) - 1000;
+  const A = Array.from({ length: 16 }, () => Array.from({ length: k }, small));
+  const B = Array.from({ length: 8 }, () => Array.from({ length: k }, small));
+  const [na, nb] = [k / 2, k / 4];
+  const n = na + nb;
+  const input = new Float64Array(32 * n);
+  for (let lane = 0; lane < 32; lane++) {
+    for (let r = 0; r < na; r++)
+      input[lane * n + r] = (A[(lane >> 2) + 8 * (r % 2)] as number[])[(lane & 3) + 4 * (r >> 1)] as number;
+    for (let r = 0; r < nb; r++) input[lane * n + na + r] = (B[lane >> 2] as number[])[(lane & 3) + 4 * r] as number;
+  }
+  const out = new Float64Array(128);
+  const list = (first: number, count: number) =>
+    `{${Array.from({ length: count }, (_, i) => `%d${first + i}`).join(", ")}}`;
+  run(
+    `  mul.wide.u32 %rd3, %r0, ${8 * n};
+  add.s64 %rd1, %rd1, %rd3;
+  mul.wide.u32 %rd3, %r0, 32;
+  add.s64 %rd2, %rd2, %rd3;
+${Array.from({ length: n }, (_, i) => `  ld.global.f64 %d${10 + i}, [%rd1 + ${8 * i}];`).join("\n")}
+  mov.f64 %d1, 0d3ff0000000000000;
+  mma.sync.aligned.m16n8k${k}.row.col.f64.f64.f64.f64 {%d40, %d41, %d42, %d43}, ${list(10, na)}, ${list(10 + na, nb)}, {%d1, %d1, %d1, %d1};
+${[0, 1, 2, 3].map((i) => `  st.global.f64 [%rd2 + ${8 * i}], %d${40 + i};`).join("\n")}`,
+    { block: 32 },
+    input,
+    out,
+  );
+  for (let lane = 0; lane < 32; lane++)
+    for (let r = 0; r < 4; r++) {
+      const [row, column] = [A[(lane >> 2) + 8 * (r >> 1)] as number[], B[2 * (lane & 3) + (r & 1)] as number[]];
+      expect(out[4 * lane + r]).toBe(row.reduce((s, x, i) => s + x * (column[i] as number), 1));
+    }
+});
+
+test.each([false, true])("stmatrix x2, trans %s", (trans) => {
+  const input = Uint16Array.from({ length: 128 }, (_, i) => i * 509);
+  const out = new Uint16Array(128);
+  run(
+    `  mul.wide.u32 %rd3, %r0, 4;
+  add.s64 %rd4, %rd1, %rd3;
+  ld.global.u32 %r10, [%rd4];
+  ld.global.u32 %r11, [%rd4 + 128];
+  mov.u32 %r3, buffer;
+  and.b32 %r4, %r0, 15;
+  shl.b32 %r4, %r4, 4;
+  add.u32 %r4, %r4, %r3;
+  stmatrix.sync.aligned.m8n8.x2${trans ? ".trans" : ""}.shared.b16 [%r4], {%r10, %r11};
+  bar.warp.sync -1;
+  mul.wide.u32 %rd3, %r0, 8;
+  add.s64 %rd4, %rd2, %rd3;
+  shl.b32 %r5, %r0, 3;
+  add.u32 %r5, %r5, %r3;
+  ld.shared.u64 %rd5, [%r5];
+  st.global.u64 [%rd4], %rd5;`,
+    { block: 32 },
+    input,
+    out,
+    256,
+  );
+  const swap = (i: number) => (i & 64) | ((i & 7) << 3) | ((i >> 3) & 7);
+  expect(out).toEqual(input.map((_, i) => input[trans ? swap(i) : i] as number));
+});
+
+test("elect.sync elects one", () => {
+  const out = new Uint32Array(32);
+  run(
+    `  mov.u32 %r5, 0xfffffff0;
+  setp.lt.u32 %p2, %r0, 4;
+  selp.b32 %r5, 15, %r5, %p2;
+  elect.sync %r1|%p1, %r5;
+  selp.u32 %r2, 100, 0, %p1;
+  add.u32 %r2, %r2, %r1;
+  mul.wide.u32 %rd3, %r0, 4;
+  add.s64 %rd2, %rd2, %rd3;
+  st.global.u32 [%rd2], %r2;`,
+    { block: 32 },
+    new Uint32Array(1),
+    out,
+  );
+  for (const group of [out.slice(0, 4), out.slice(4)]) {
+    const elected = group.filter((x) => x >= 100);
+    expect(elected).toHaveLength(1);
+    expect(new Set(Array.from(group, (x) => x % 100)).size).toBe(1);
+  }
+  expect((out[(out[0] as number) % 100] as number) >= 100).toBe(true);
+});
+
+test("atomic operations on vectors", () => {
+  const input = new Float32Array([1, 2, 3, 4, 0.5, 0.25, 8, -4]);
+  const out = new Float32Array(4);
+  run(
+    `  atom.global.add.v4.f32 {%f1, %f2, %f3, %f4}, [%rd1], {0f3f800000, 0f40000000, 0f40400000, 0f40800000};
+  st.global.v4.f32 [%rd2], {%f1, %f2, %f3, %f4};
+  red.global.add.v2.f32 [%rd1 + 16], {0f3f800000, 0f3f800000};`,
+    { block: 1 },
+    input,
+    out,
+  );
+  expect(Array.from(out)).toEqual([1, 2, 3, 4]);
+  expect(Array.from(input)).toEqual([2, 4, 6, 8, 1.5, 1.25, 8, -4]);
+  // bf16: 1 + 2 = 3 and 256 + 1 = 256 (a tie, to even); maximum of 1 and NaN.
+  const halves = new Uint32Array([0x43803f80, 0x7fc03f80]);
+  run(
+    `  mov.b32 %r1, 0x3f804000;
+  red.global.add.noftz.bf16x2 [%rd1], %r1;
+  mov.b32 {%h1, %h2}, %r1;
+  red.global.max.noftz.v2.bf16 [%rd1 + 4], {%h1, %h2};`,
+    { block: 1 },
+    halves,
+    out,
+  );
+  expect(Array.from(halves)).toEqual([0x43804040, 0x3f804000]);
+});
+
+test("mbarrier: counts, bytes and try_wait", () => {
+  const out = new Uint32Array(4);
+  const seen = (parity: number, at: number) => `  mbarrier.test_wait.parity.shared.b64 %p1, [%r10], ${parity};
+  selp.u32 %r1, 1, 0, %p1;
+  st.global.u32 [%rd2 + ${4 * at}], %r1;`;
+  run(
+    `  mov.u32 %r10, buffer;
+  mbarrier.init.shared::cta.b64 [%r10], 3;
+  fence.mbarrier_init.release.cluster;
+  mbarrier.arrive.release.cta.shared::cta.b64 %rd5, [%r10], 2;
+  mbarrier.arrive.expect_tx.shared::cta.b64 %rd6, [%r10], 256;
+${seen(0, 0)}
+  mbarrier.complete_tx.shared::cta.b64 [%r10], 255;
+${seen(0, 1)}
+  mbarrier.complete_tx.shared::cta.b64 [%r10], 1;
+${seen(0, 2)}
+  mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 %p1, [%r10], 0, 1000;
+  selp.u32 %r1, 1, 0, %p1;
+  st.global.u32 [%rd2 + 12], %r1;`,
+    { block: 1 },
+    new Uint32Array(1),
+    out,
+  );
+  expect(Array.from(out)).toEqual([0, 0, 1, 1]);
+});
