@@ -58,6 +58,44 @@ describe.skipIf(!hasNvcc)("sm_90a", () => {
     expect([...out]).toEqual(Array.from(out, (_, i) => 100 + (((i >> 5) ^ 1) % 2) + (i % 32)));
   });
 
+  test.each(modes)("a box of a matrix there and back, zeros beyond its edge: %o", async (mode) => {
+    const module = await load(mode);
+    const [columns, rows] = [40, 20];
+    for (const [swizzle, x, y] of [
+      [3, 0, 0],
+      [3, 12, 15],
+      [0, -5, -2],
+      [0, 36, 18],
+    ] as const) {
+      const matrix = Float32Array.from({ length: rows * columns }, (_, i) => i + 1);
+      const before = matrix.slice();
+      const at = (r: number, c: number) => (r < 0 || r >= rows || c < 0 || c >= columns ? 0 : before[r * columns + c]!);
+      const out = new Float32Array(256);
+      const [toX, toY] = [4, 10];
+      const tensor = { tensor: matrix, sizes: [columns, rows], box: [32, 8], swizzle };
+      module.run("tma_box", { block: 256 }, tensor, out, { u32: x }, { u32: y }, { u32: toX }, { u32: toY });
+      for (let r = 0; r < 8; r++)
+        for (let c = 0; c < 32; c++) {
+          // 128-byte swizzle: the 16-byte chunks of row r stand in the order of chunk ^ r
+          const chunk = swizzle === 3 ? (c >> 2) ^ r : c >> 2;
+          expect(out[r * 32 + chunk * 4 + (c & 3)]).toBe(at(y + r, x + c));
+        }
+      const expected = before.map((v, i) => {
+        const [r, c] = [Math.floor(i / columns) - toY, (i % columns) - toX];
+        return r >= 0 && r < 8 && c >= 0 && c < 32 ? at(y + r, x + c) : v;
+      });
+      expect(matrix).toEqual(expected);
+    }
+  });
+
+  test("a block that ends while a store still needs its shared memory", async () => {
+    const module = await load({}, ["-DNO_BULK_WAIT"]);
+    const tensor = { tensor: new Float32Array(800), sizes: [40, 20], box: [32, 8], swizzle: 0 };
+    const zeros = [0, 0, 0, 0].map((u32) => ({ u32 }));
+    const run = () => module.run("tma_box", { block: 256 }, tensor, new Float32Array(256), ...zeros);
+    expect(run).toThrow(/memcheck: bulk copy: the thread exits/);
+  });
+
   test("swizzled by the wrong rows: wrong numbers", async () => {
     const { d, expected } = multiply(await load({}, ["-DSWIZZLE_ROW(row)=((row)/2%8)"]));
     expect(d).not.toEqual(expected);

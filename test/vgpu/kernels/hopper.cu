@@ -90,3 +90,32 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) neighbours(int* out) {
   out[blockIdx.x * blockDim.x + threadIdx.x] = theirs + threadIdx.x;
   asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
+
+struct alignas(64) TensorMap {
+  unsigned char bytes[128];
+};
+
+// A box of 32 x 8 numbers of a matrix, as it lies in shared memory, and from there to another place of the matrix.
+extern "C" __global__ void tma_box(const __grid_constant__ TensorMap map, float* out, int x, int y, int to_x, int to_y) {
+  __shared__ __align__(1024) float s[256];
+  __shared__ uint64_t barrier;
+  const uint32_t object = shared_address(&barrier);
+  if (threadIdx.x == 0) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(object));
+    asm volatile("fence.mbarrier_init.release.cluster;");
+    asm volatile("{ .reg .b64 t; mbarrier.arrive.expect_tx.shared::cta.b64 t, [%0], 1024; }" ::"r"(object));
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(s)),
+                 "l"(&map), "r"(x), "r"(y), "r"(object)
+                 : "memory");
+  }
+  __syncthreads();
+  asm volatile("{ .reg .pred p;\nAGAIN: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], 0;\n@!p bra AGAIN; }" ::"r"(object) : "memory");
+  out[threadIdx.x] = s[threadIdx.x];
+  if (threadIdx.x == 0) {
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(to_x), "r"(to_y), "r"(shared_address(s)) : "memory");
+    asm volatile("cp.async.bulk.commit_group;");
+#ifndef NO_BULK_WAIT
+    asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+#endif
+  }
+}

@@ -19,6 +19,9 @@ const api = {
   free: lib.func("int cuMemFree_v2(uint64_t address)"),
   upload: lib.func("int cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes)"),
   download: lib.func("int cuMemcpyDtoH_v2(_Out_ void *to, uint64_t from, size_t bytes)"),
+  encodeTiled: lib.func(
+    "int cuTensorMapEncodeTiled(void *map, int type, uint rank, uint64_t address, const uint64_t *sizes, const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave, int swizzle, int promotion, int fill)",
+  ),
   launch: lib.func(
     "int cuLaunchKernel(void *f, uint gx, uint gy, uint gz, uint bx, uint by, uint bz, uint shared, void *stream, void **params, void *extra)",
   ),
@@ -52,12 +55,50 @@ newContext();
 
 type Bytes = ArrayBufferView<ArrayBuffer>;
 
+/** A matrix of f32 behind a tensor map, which the kernel gets: sizes and box from the fastest dimension on. */
+export interface Tensor {
+  readonly tensor: Float32Array<ArrayBuffer>;
+  readonly sizes: readonly number[];
+  readonly box: readonly number[];
+  /** As CUtensorMapSwizzle has them: 0 none, 1 32 bytes, 2 64 bytes, 3 128 bytes. */
+  readonly swizzle: number;
+}
+
+/** The 128 bytes of a tensor map, which must lie at a multiple of 64. */
+function tensorMap({ sizes, box, swizzle }: Tensor, address: bigint): Uint8Array {
+  const room = new Uint8Array(192);
+  const map = room.subarray(Number(-BigInt(koffi.address(room)) & 63n));
+  const pitch = (d: number) => sizes.slice(0, d + 1).reduce((bytes, size) => bytes * BigInt(size), 4n);
+  const strides = BigUint64Array.from(sizes.slice(1), (_, d) => pitch(d));
+  const steps = new Uint32Array(sizes.length).fill(1);
+  const [f32, none] = [7, 0];
+  const dims = BigUint64Array.from(sizes, BigInt);
+  check(
+    api.encodeTiled(
+      map,
+      f32,
+      sizes.length,
+      address,
+      dims,
+      strides,
+      Uint32Array.from(box),
+      steps,
+      none,
+      swizzle,
+      none,
+      none,
+    ),
+  );
+  return map.slice(0, 128);
+}
+
 /**
  * A parameter of a kernel: an array stands for device memory with its contents, which it receives afterwards;
  * `uninitialised` for as many bytes that nobody has written.
  */
 export type Argument =
   | Bytes
+  | Tensor
   | { readonly uninitialised: number }
   | { readonly u32: number }
   | { readonly u64: bigint }
@@ -105,6 +146,13 @@ export class PtxModule {
         check(api.upload(address, p, p.byteLength));
         memory.push({ address, array: p });
         value.setBigUint64(0, address, true);
+      } else if ("tensor" in p) {
+        const out: [bigint | number] = [0n];
+        check(api.alloc(out, p.tensor.byteLength));
+        const address = BigInt(out[0]);
+        check(api.upload(address, p.tensor, p.tensor.byteLength));
+        memory.push({ address, array: p.tensor });
+        return tensorMap(p, address);
       } else if ("uninitialised" in p) {
         const out: [bigint | number] = [0n];
         check(api.alloc(out, p.uninitialised));
