@@ -3,16 +3,21 @@ import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { vi } from "vitest";
+import { afterAll, vi } from "vitest";
 
 type Device = typeof import("./device.js");
 const built = fileURLToPath(new URL("../../../build/Release/libcaracal_vgpu.so", import.meta.url));
 const library = process.env["CARACAL_VGPU_LIBRARY"] ?? built;
 
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
 /** The module support/device.ts with these variables and no others; they stay so until the next call. */
 export async function deviceWith(environment: Readonly<Record<string, string>>): Promise<Device> {
   const folder = mkdtempSync(join(tmpdir(), "vgpu-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   const copy = join(folder, "libcaracal_vgpu.so");
   copyFileSync(library, copy);
   for (const name of Object.keys(process.env)) if (name.startsWith("CARACAL_VGPU_")) delete process.env[name];
