@@ -131,10 +131,8 @@ void bind_object(Decoding& i, size_t operand, bool generic) {
 }
 
 void cp(Decoding& i) {
-  const bool reduces = i.take("reduce");
   i.one_of({"async"});
-  if (i.take("bulk")) return decode_bulk_copy(i, reduces);
-  if (reduces) i.fail("only bulk copies reduce");
+  if (i.take("bulk")) return decode_bulk_copy(i);
   if (i.take("commit_group")) {
     i.expect(0);
     i.run(run_commit, OpClass::async);

@@ -14,7 +14,6 @@ struct Form {
   uint8_t to_shared : 1, tensor : 1, reads_shared : 1, multicast : 1;
   uint8_t narrow;  // addresses in registers of 32 bits: a bit for each in order
   uint8_t rank;
-  uint8_t reduction, type;
 };
 static_assert(sizeof(Form) <= 8);
 
@@ -51,8 +50,6 @@ void run_bulk(Warp& w, const Op& op) {
     c.to_shared = form.to_shared;
     c.tensor = form.tensor;
     c.reads_shared = form.reads_shared;
-    c.reduction = static_cast<Reduction>(form.reduction);
-    c.type = static_cast<Type>(form.type);
     const uint64_t shared_address = address(), other = address();
     const SharedPlace place = shared_place(w, l, shared_address);
     c.shared = place.offset;
@@ -99,12 +96,7 @@ void append_address(Decoding& i, Form& form, const Operand& o, Space space) {
   i.append(base);
 }
 
-Type reduction_type(Decoding& i) {
-  i.take("noftz");
-  return i.type({Type::f16, Type::bf16, Type::b32, Type::u32, Type::s32, Type::b64, Type::u64, Type::s64, Type::f32, Type::f64});
-}
-
-void bulk_copy(Decoding& i, Form form, bool reduces) {
+void bulk_copy(Decoding& i, Form form) {
   // .dst.src
   const bool to_shared = i.take_any({"shared::cluster", "shared::cta"}) >= 0;
   if (!to_shared) i.one_of({"global"});
@@ -113,14 +105,9 @@ void bulk_copy(Decoding& i, Form form, bool reduces) {
     form.reads_shared = i.one_of({"global", "shared::cta"}) == 1;
   else
     i.one_of({"shared::cta"});
-  if (to_shared && reduces) i.fail("reductions in shared memory are not supported");
   i.one_of({to_shared ? "mbarrier::complete_tx::bytes" : "bulk_group"});
   form.multicast = to_shared && !form.reads_shared && i.take("multicast::cluster");
   const bool hinted = i.take("L2::cache_hint");
-  if (reduces) {
-    form.reduction = static_cast<uint8_t>(1 + i.one_of({"add", "min", "max", "and", "or", "xor"}));
-    form.type = static_cast<uint8_t>(reduction_type(i));
-  }
   // [dst], [src], size {, [mbar]} {, mask} {, policy}
   i.expect(3u + to_shared + form.multicast + hinted);
   const size_t shared = to_shared ? 0 : 1, other = to_shared ? 1 : 0;
@@ -134,14 +121,13 @@ void bulk_copy(Decoding& i, Form form, bool reduces) {
   i.run(run_bulk, OpClass::async);
 }
 
-void tensor_copy(Decoding& i, Form form, bool reduces) {
+void tensor_copy(Decoding& i, Form form) {
   form.tensor = true;
   form.rank = static_cast<uint8_t>(1 + i.one_of({"1d", "2d", "3d", "4d", "5d"}));
   const bool to_shared = i.take_any({"shared::cluster", "shared::cta"}) >= 0;
   if (!to_shared) i.one_of({"global"});
   form.to_shared = to_shared;
   i.one_of({to_shared ? "global" : "shared::cta"});
-  if (reduces) form.reduction = static_cast<uint8_t>(1 + i.one_of({"add", "min", "max", "and", "or", "xor"}));
   i.take("tile");
   i.one_of({to_shared ? "mbarrier::complete_tx::bytes" : "bulk_group"});
   form.multicast = to_shared && i.take("multicast::cluster");
@@ -162,24 +148,24 @@ void tensor_copy(Decoding& i, Form form, bool reduces) {
   i.run(run_bulk, OpClass::async);
 }
 
-void run_commit(Warp& w, const Op&) { w.bulk.commit(w.mask); }
+void run_commit(Warp& w, const Op&) { w.bulk.commit(w, w.mask); }
 void run_wait(Warp& w, const Op& op) { w.bulk.wait_group(w, w.mask, static_cast<uint32_t>(op.imm), op.flags != 0); }
 void run_nothing(Warp&, const Op&) {}
 
 }  // namespace
 
-void decode_bulk_copy(Decoding& i, bool reduces) {
-  if (!reduces && i.take("commit_group")) {
+void decode_bulk_copy(Decoding& i) {
+  if (i.take("commit_group")) {
     i.expect(0);
     return i.run(run_commit, OpClass::async);
   }
-  if (!reduces && i.take("wait_group")) {
+  if (i.take("wait_group")) {
     i.op().flags = i.take("read");
     i.expect(1);
     i.op().imm = i.immediate(0, 0, INT32_MAX);
     return i.run(run_wait, OpClass::async);
   }
-  if (!reduces && i.take("prefetch")) {  // says nothing about values
+  if (i.take("prefetch")) {  // says nothing about values
     if (i.take("tensor")) {
       const int rank = 1 + i.one_of({"1d", "2d", "3d", "4d", "5d"});
       i.one_of({"L2"});
@@ -200,8 +186,8 @@ void decode_bulk_copy(Decoding& i, bool reduces) {
     return i.run(run_nothing, OpClass::async);
   }
   Form form{};
-  if (i.take("tensor")) return tensor_copy(i, form, reduces);
-  bulk_copy(i, form, reduces);
+  if (i.take("tensor")) return tensor_copy(i, form);
+  bulk_copy(i, form);
 }
 
 }  // namespace vgpu

@@ -3,7 +3,7 @@
 
 namespace vgpu {
 
-// cp.async.bulk… and cp.reduce.async.bulk…, after what all cp have in common.
-void decode_bulk_copy(Decoding& i, bool reduces);
+// cp.async.bulk…, after what all cp have in common.
+void decode_bulk_copy(Decoding& i);
 
 }  // namespace vgpu

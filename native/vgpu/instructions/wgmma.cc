@@ -313,14 +313,17 @@ void run_commit(Warp& w, const Op&) {
   if (!w.block.warpgroups.agrees(w.index / 4, acc.open_group(), acc.issued))
     fault_of_synchronization(w, -1, "the warps of a warpgroup have not issued the same wgmma");
   acc.issued = 0;
+  if (Monitor* m = w.block.launch.monitor.get()) acc.times.push_back(m->copies_time(w));
   acc.commit();
 }
 
 void run_wait(Warp& w, const Op& op) {
   if (!whole_warp(w)) return;
-  w.accumulators.wait(static_cast<uint64_t>(op.imm));
-  if (op.imm == 0)
-    if (Monitor* m = w.block.launch.monitor.get()) m->waited_for_copies(w, m->copies_time(w));
+  Accumulators& acc = w.accumulators;
+  const auto pending = static_cast<uint64_t>(op.imm);
+  acc.wait(pending);
+  if (Monitor* m = w.block.launch.monitor.get(); m && acc.times.size() > pending)
+    m->waited_for_copies(w, acc.times[acc.times.size() - pending - 1]);
 }
 
 void wgmma(Decoding& i) {

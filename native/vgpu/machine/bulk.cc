@@ -1,9 +1,6 @@
 #include "machine/bulk.h"
 
-#include <immintrin.h>
-
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -72,70 +69,6 @@ void watch_shared(Warp& w, Block& block, uint64_t offset, uint64_t bytes, Access
   }
 }
 
-template <class T, class F>
-void combine(std::byte* to, const std::byte* from, uint64_t bytes, F&& fn) {
-  for (uint64_t i = 0; i < bytes; i += sizeof(T)) {
-    T a, b;
-    std::memcpy(&b, from + i, sizeof(T));
-    T* at = reinterpret_cast<T*>(to + i);
-    __atomic_load(at, &a, __ATOMIC_RELAXED);
-    T r;
-    do r = fn(a, b);
-    while (!__atomic_compare_exchange(at, &a, &r, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-  }
-}
-
-template <class T>
-void reduce_integers(Reduction how, std::byte* to, const std::byte* from, uint64_t bytes) {
-  combine<T>(to, from, bytes, [how](T a, T b) -> T {
-    using U = std::make_unsigned_t<T>;
-    switch (how) {
-      case Reduction::add: return static_cast<T>(static_cast<U>(a) + static_cast<U>(b));
-      case Reduction::min: return std::min(a, b);
-      case Reduction::max: return std::max(a, b);
-      case Reduction::and_: return a & b;
-      case Reduction::or_: return a | b;
-      default: return a ^ b;
-    }
-  });
-}
-
-float widened(uint16_t x, bool brain) {
-  if (!brain) return _cvtsh_ss(x);
-  const uint32_t bits = uint32_t{x} << 16;
-  float f;
-  std::memcpy(&f, &bits, 4);
-  return f;
-}
-
-uint16_t narrowed(float f, bool brain) {
-  if (!brain) return static_cast<uint16_t>(_cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT));
-  uint32_t bits;
-  std::memcpy(&bits, &f, 4);
-  if (f != f) return 0x7fff;
-  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-void reduce(const BulkCopy& c, std::byte* to, const std::byte* from, uint64_t bytes) {
-  switch (c.type) {
-    case Type::u32:
-    case Type::b32: return reduce_integers<uint32_t>(c.reduction, to, from, bytes);
-    case Type::s32: return reduce_integers<int32_t>(c.reduction, to, from, bytes);
-    case Type::u64:
-    case Type::b64: return reduce_integers<uint64_t>(c.reduction, to, from, bytes);
-    case Type::s64: return reduce_integers<int64_t>(c.reduction, to, from, bytes);
-    case Type::f32: return combine<float>(to, from, bytes, [](float a, float b) { return a + b; });
-    case Type::f64: return combine<double>(to, from, bytes, [](double a, double b) { return a + b; });
-    default: {
-      const bool brain = c.type == Type::bf16;
-      return combine<uint16_t>(to, from, bytes, [&](uint16_t x, uint16_t y) {
-        const float a = widened(x, brain), b = widened(y, brain);
-        return narrowed(c.reduction == Reduction::add ? a + b : c.reduction == Reduction::min ? std::fmin(a, b) : std::fmax(a, b), brain);
-      });
-    }
-  }
-}
-
 }  // namespace
 
 void BulkCopies::issue(Warp& w, BulkCopy&& c) {
@@ -164,7 +97,12 @@ void BulkCopies::issue(Warp& w, BulkCopy&& c) {
   pending_.push_back(std::move(c));
 }
 
-void BulkCopies::commit(uint32_t mask) {
+void BulkCopies::commit(Warp& w, uint32_t mask) {
+  if (Monitor* m = w.block.launch.monitor.get()) {
+    const uint32_t group = committed_[__builtin_ctz(mask)];
+    times_.resize(std::max<size_t>(times_.size(), group + 1));
+    times_[group] = m->copies_time(w);
+  }
   for (int l = 0; l < kLanes; l++) committed_[l] += mask >> l & 1;
 }
 
@@ -177,7 +115,8 @@ void BulkCopies::wait_group(Warp& w, uint32_t mask, uint32_t pending, bool only_
       complete(w, c);
     return !only_read;
   });
-  if (Monitor* m = w.block.launch.monitor.get(); m && pending == 0) m->waited_for_copies(w, m->copies_time(w));
+  const uint32_t groups = committed_[__builtin_ctz(mask)];
+  if (Monitor* m = w.block.launch.monitor.get(); m && groups > pending) m->waited_for_copies(w, times_[groups - pending - 1]);
 }
 
 bool BulkCopies::complete_all(Warp& w) {
@@ -215,11 +154,7 @@ void BulkCopies::complete(Warp& w, BulkCopy& c) {
     read(w, c);
     auto put = [&](uint64_t offset, uint64_t address, uint64_t bytes) {
       if (bytes == 0) return;
-      std::byte* to = resolve_one(w, Space::global, address, bytes, c.reduction == Reduction::none ? Access::write : Access::atomic, c.lane, By::async_proxy);
-      if (c.reduction == Reduction::none)
-        std::memcpy(to, c.data.data() + offset, bytes);
-      else
-        reduce(c, to, c.data.data() + offset, bytes);
+      std::memcpy(resolve_one(w, Space::global, address, bytes, Access::write, c.lane, By::async_proxy), c.data.data() + offset, bytes);
     };
     if (!c.tensor) return put(0, c.global, c.bytes);
     return each_row(c, [&](uint64_t offset, uint64_t skipped, uint64_t address, uint64_t exist, uint64_t) { put(offset + skipped, address, exist); });

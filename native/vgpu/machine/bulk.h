@@ -13,8 +13,6 @@ namespace vgpu {
 class Block;
 class Warp;
 
-enum class Reduction : uint8_t { none, add, min, max, and_, or_, xor_ };
-
 struct BulkCopy {
   bool to_shared;       // from global memory; else the other way
   bool tensor;          // a box of `map` at `at`; else `bytes` at `global`
@@ -30,15 +28,13 @@ struct BulkCopy {
   uint32_t group;       // of the lane's bulk groups; of stores
   bool has_read = false;  // a store's shared memory; `data` has it
   std::vector<std::byte> data;
-  Reduction reduction = Reduction::none;
-  Type type = Type::u8;  // of the reduction's elements
 };
 
 class BulkCopies {
  public:
   // Checks what can be checked now and begins. @throws DeviceFault
   void issue(Warp& w, BulkCopy&& copy);
-  void commit(uint32_t mask);
+  void commit(Warp& w, uint32_t mask);
   // All but the last `pending` groups of the lanes have read their sources, and unless `only_read` are complete.
   void wait_group(Warp& w, uint32_t mask, uint32_t pending, bool only_read);
   // Completes everything; false if there was nothing.
@@ -53,6 +49,7 @@ class BulkCopies {
 
   std::vector<BulkCopy> pending_;
   uint32_t committed_[kLanes] = {};
+  std::vector<uint32_t> times_;  // of the groups, for racecheck
 };
 
 }  // namespace vgpu

@@ -28,10 +28,6 @@ void Accumulators::wait(uint64_t pending) {
   });
 }
 
-bool Accumulators::uncommitted() const {
-  return std::any_of(results_.begin(), results_.end(), [&](const Result& r) { return r.group == open_group_; });
-}
-
 bool WarpgroupLog::agrees(uint32_t warpgroup, uint64_t group, uint64_t digest) {
   const auto [at, first] = groups_.try_emplace({warpgroup, group}, Entry{digest, 0});
   const bool same = at->second.digest == digest;

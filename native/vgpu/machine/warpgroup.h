@@ -27,10 +27,9 @@ class Accumulators {
   // All but the last `pending` groups are done: their accumulators are in the registers again.
   void wait(uint64_t pending);
   uint64_t open_group() const { return open_group_; }
-  bool uncommitted() const;
-  bool empty() const { return results_.empty(); }
 
   bool fenced = false;  // wgmma.fence has been executed
+  std::vector<uint32_t> times;  // of the groups, for racecheck
   uint64_t issued = 0;  // a digest of the wgmma of the open group
 
  private:
