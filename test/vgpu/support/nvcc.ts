@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 const found = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
 /** Where it is missing, tests that need it are skipped. */
 export const hasNvcc = found.status === 0;
+if (!hasNvcc) console.warn("nvcc is not on the PATH: the tests of CUDA kernels are skipped");
 
 const kernels = new URL("../kernels/", import.meta.url);
 const cache = new URL("../../../build/vgpu-ptx/", import.meta.url);

@@ -1,8 +1,9 @@
 // PTX kernels written by hand, one warp at a time unless said otherwise.
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect, test } from "vitest";
 import { type Argument, PtxModule, type Shape } from "./device.js";
 
 const registers = `
@@ -44,10 +45,23 @@ export function run(
   new PtxModule(ptx).run("k", shape, input, output);
 }
 
-export const hasPtxas = spawnSync("ptxas", ["--version"]).status === 0;
+const hasPtxas = spawnSync("ptxas", ["--version"]).status === 0;
 
-/** What ptxas says about every kernel run so far; empty when it accepts them. */
-export function refusedByPtxas(): string[] {
+/** A test, to stand last in its file: ptxas accepts every kernel that was run but those meant to be refused. */
+export function testPtxas(meant?: RegExp): void {
+  const name = `ptxas accepts all of it${hasPtxas ? "" : " (skipped: ptxas is not on the PATH)"}`;
+  test.skipIf(!hasPtxas)(
+    name,
+    () => {
+      expect(written.length).toBeGreaterThan(0);
+      expect(refusedByPtxas().filter((report) => !meant?.test(report))).toEqual([]);
+    },
+    300_000,
+  );
+}
+
+/** What ptxas says about every kernel run so far. */
+function refusedByPtxas(): string[] {
   const folder = mkdtempSync(join(tmpdir(), "vgpu-ptx-"));
   const refused: string[] = [];
   for (const [n, { ptx, target }] of written.entries()) {
@@ -59,6 +73,7 @@ export function refusedByPtxas(): string[] {
       refused.push(`${String((error as { stderr?: Buffer }).stderr)}\n${ptx}`);
     }
   }
+  rmSync(folder, { recursive: true });
   return refused;
 }
 

@@ -1,6 +1,6 @@
 // cp.async, its groups, and mbarrier.
 import { expect, test } from "vitest";
-import { hasPtxas, numbers, refusedByPtxas, run } from "../support/ptx.js";
+import { numbers, run, testPtxas } from "../support/ptx.js";
 
 const words = (n: number) => {
   const next = numbers(n);
@@ -266,10 +266,4 @@ WAIT:
   expect(() => alone(wait)).toThrow(/deadlock/);
 });
 
-test.skipIf(!hasPtxas)(
-  "ptxas accepts all of it",
-  () => {
-    expect(refusedByPtxas()).toEqual([]);
-  },
-  300_000,
-);
+testPtxas();

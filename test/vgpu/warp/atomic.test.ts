@@ -1,7 +1,7 @@
 // atom, red and fences: what each operation does to a value, and that none is lost.
 import { expect, test } from "vitest";
 import { PtxModule } from "../support/device.js";
-import { hasPtxas, kernel, refusedByPtxas, run } from "../support/ptx.js";
+import { kernel, run, testPtxas } from "../support/ptx.js";
 
 const u32 = (x: bigint) => BigInt.asUintN(32, x);
 const u64 = (x: bigint) => BigInt.asUintN(64, x);
@@ -256,10 +256,4 @@ test("what there is not", () => {
     expect(() => new PtxModule(kernel(`  ${wrong}`)), wrong).toThrow(/CUresult 218/);
 });
 
-test.skipIf(!hasPtxas)(
-  "ptxas accepts all of it",
-  () => {
-    expect(refusedByPtxas()).toEqual([]);
-  },
-  300_000,
-);
+testPtxas();

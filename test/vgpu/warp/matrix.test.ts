@@ -1,7 +1,7 @@
 // ldmatrix, movmatrix and mma.sync of every shape and type, by the fragment layouts of the PTX ISA.
 import { expect, test } from "vitest";
 import { PtxModule } from "../support/device.js";
-import { hasPtxas, kernel, numbers, refusedByPtxas, run } from "../support/ptx.js";
+import { kernel, numbers, run, testPtxas } from "../support/ptx.js";
 
 /** A type of matrix elements: bits of a value, and back. */
 interface Format {
@@ -313,10 +313,4 @@ test("what there is not", () => {
     expect(() => new PtxModule(kernel(`  ${wrong}`)), wrong).toThrow(/CUresult 218/);
 });
 
-test.skipIf(!hasPtxas)(
-  "ptxas accepts all of it",
-  () => {
-    expect(refusedByPtxas()).toEqual([]);
-  },
-  300_000,
-);
+testPtxas();
