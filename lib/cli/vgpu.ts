@@ -14,31 +14,57 @@ interface Counts {
   readonly globalSectorsIdeal?: number;
   readonly sharedWavefronts?: number;
   readonly sharedWavefrontsIdeal?: number;
+  readonly bankConflicts?: number;
+  readonly asyncBytes?: number;
 }
 
-/** A launch, as `CARACAL_VGPU_COUNTERS=FILE` has the virtual GPU write it, one JSON object per line. */
+/** Counts of several instructions, and of how many of which kinds they are. */
+interface Sum extends Counts {
+  readonly globalLoadSectors?: number;
+  readonly globalStoreSectors?: number;
+  readonly atomics?: number;
+  readonly barriers?: number;
+  readonly tensorInstructions?: number;
+  readonly tensorMultiplyAdds?: number;
+  readonly classes: Readonly<Record<string, number>>;
+}
+
+/** A launch, as `CARACAL_VGPU_COUNT=FILE` has the virtual GPU write it, one JSON object per line. */
 interface LaunchCounts {
   readonly kernel: string;
   readonly grid: readonly number[];
   readonly block: readonly number[];
   readonly staticShared: number;
   readonly dynamicShared: number;
-  readonly total: Counts & { readonly tensorMultiplyAdds: number };
-  readonly lines: readonly (Counts & { readonly file: string; readonly line: number })[];
+  readonly total: Sum;
+  readonly lines: readonly (Sum & { readonly file: string; readonly line: number })[];
 }
 
 /** `caracal vgpu report`: the counters of the virtual GPU as tables. */
 export function vgpuCommand(): Command {
   const report = new Command("report")
-    .description("show the counters in a file that CARACAL_VGPU_COUNTERS named")
+    .description("show the counters in a file that CARACAL_VGPU_COUNT named")
     .argument("<file>", "JSON lines, one per launch")
     .option("--lines", "also what every source line of a kernel did")
     .option("--markdown", "print Markdown tables")
     .action(async (file: string, { lines, markdown }: { lines?: true; markdown?: true }) => {
       const launches = await readLaunches(file);
-      process.stdout.write(`${launchTable(launches, markdown)}\n`);
+      const print = (table: string) => process.stdout.write(`${table}\n`);
+      const names = launches.map((l) => l.kernel);
+      print(launchTable(launches, markdown));
+      print(
+        `\n${kindTable(
+          "kernel",
+          names,
+          launches.map(({ total }) => total),
+          markdown,
+        )}`,
+      );
       if (!lines) return;
-      for (const launch of launches) process.stdout.write(`\n${launch.kernel}\n${lineTable(launch, markdown)}\n`);
+      for (const { kernel, lines } of launches) {
+        const places = lines.map((l) => `${basename(l.file)}:${l.line}`);
+        print(`\n${kernel}\n${lineTable(places, lines, markdown)}\n\n${kindTable("line", places, lines, markdown)}`);
+      }
     });
   return new Command("vgpu").description("read what the virtual GPU counted").addCommand(report);
 }
@@ -64,22 +90,33 @@ async function readLaunches(file: string): Promise<LaunchCounts[]> {
     });
 }
 
-const memoryHeader = ["sectors/request", "× ideal", "wavefronts", "× ideal", "divergences"];
+const memoryHeader = [
+  "loaded sectors",
+  "stored",
+  "sectors/request",
+  "× ideal",
+  "wavefronts",
+  "× ideal",
+  "conflicts",
+  "divergences",
+];
 
-/** Sectors per request and over the ideal, wavefronts and over the ideal, divergent branches. */
-function memoryCells(c: Counts): Cell[] {
+function memoryCells(c: Sum): Cell[] {
   const ratio = (a = 0, b = 0) => (b > 0 ? a / b : undefined);
   return [
+    c.globalLoadSectors ?? 0,
+    c.globalStoreSectors ?? 0,
     ratio(c.globalSectors, c.globalRequests),
     ratio(c.globalSectors, c.globalSectorsIdeal),
     c.sharedWavefronts ?? 0,
     ratio(c.sharedWavefronts, c.sharedWavefrontsIdeal),
+    c.bankConflicts ?? 0,
     c.divergences ?? 0,
   ];
 }
 
 function launchTable(launches: readonly LaunchCounts[], markdown?: boolean): string {
-  const header = ["kernel", "grid", "block", "shared", "instructions", "lanes", "sectors", ...memoryHeader, "MACs"];
+  const header = ["kernel", "grid", "block", "shared", "instructions", "lanes", ...memoryHeader];
   const rows = launches.map((l): Cell[] => [
     l.kernel,
     l.grid.join("×"),
@@ -87,14 +124,26 @@ function launchTable(launches: readonly LaunchCounts[], markdown?: boolean): str
     l.staticShared + l.dynamicShared,
     l.total.executed ?? 0,
     l.total.executed ? (l.total.lanes ?? 0) / l.total.executed : undefined,
-    l.total.globalSectors ?? 0,
     ...memoryCells(l.total),
-    l.total.tensorMultiplyAdds,
   ]);
   return formatTable(header, rows, markdown);
 }
 
-function lineTable({ lines }: LaunchCounts, markdown?: boolean): string {
-  const rows = lines.map((l): Cell[] => [`${basename(l.file)}:${l.line}`, l.executed ?? 0, ...memoryCells(l)]);
+function lineTable(places: readonly string[], lines: readonly Sum[], markdown?: boolean): string {
+  const rows = lines.map((l, i): Cell[] => [places[i], l.executed ?? 0, ...memoryCells(l)]);
   return formatTable(["line", "instructions", ...memoryHeader], rows, markdown);
+}
+
+/** Instructions by class, as far as there are any, and what some of them amount to. */
+function kindTable(what: string, names: readonly string[], sums: readonly Sum[], markdown?: boolean): string {
+  const classes = [...new Set(sums.flatMap((s) => Object.keys(s.classes)))];
+  const rows = sums.map((s, i): Cell[] => [
+    names[i],
+    ...classes.map((c) => s.classes[c] ?? 0),
+    s.barriers ?? 0,
+    s.asyncBytes ?? 0,
+    s.tensorInstructions ?? 0,
+    s.tensorMultiplyAdds ?? 0,
+  ]);
+  return formatTable([what, ...classes, "bar", "async bytes", "mma", "MACs"], rows, markdown);
 }

@@ -22,7 +22,8 @@ struct Checker {
   }
   void rank_at_least(const Tensor& t, const char* arg, int rank) const {
     if (t.shape.rank() < rank)
-      bad(code::kShapeMismatch, arg, "must have at least " + std::to_string(rank) + " dimensions, got " + t.shape.str());
+      bad(code::kShapeMismatch, arg,
+          "must have at least " + std::to_string(rank) + " dimensions, got " + t.shape.str());
   }
   // A dimension of -1 in `want` matches anything.
   void shape(const Tensor& t, const char* arg, const Shape& want) const {

@@ -26,11 +26,11 @@ enum class Access { in, inout };  // inout: written in place (a cache, a streami
 template <class Op, class T>
 struct Field {
   const char* name;
-  T Op::*member;
+  T Op::* member;
   Access access = Access::in;
 };
 template <class Op, class T>
-constexpr Field<Op, T> field(const char* name, T Op::*member, Access access = Access::in) {
+constexpr Field<Op, T> field(const char* name, T Op::* member, Access access = Access::in) {
   return {name, member, access};
 }
 

@@ -73,9 +73,9 @@ struct Storage {
 
   std::shared_ptr<Device> device;
   size_t bytes;
-  std::byte* data = nullptr;     // touched only on the device's queue once the storage is shared
-  std::shared_ptr<void> owner;   // set when the bytes belong to somebody else (a mapped file)
-  int handles = 0;               // JavaScript objects that refer to the bytes; touched on the event loop only
+  std::byte* data = nullptr;           // touched only on the device's queue once the storage is shared
+  std::shared_ptr<void> owner;         // set when the bytes belong to somebody else (a mapped file)
+  int handles = 0;                     // JavaScript objects that refer to the bytes; touched on the event loop only
   std::shared_ptr<const Error> fault;  // why the contents are not there; spreads to whatever is computed from them
 };
 

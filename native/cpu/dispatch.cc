@@ -18,13 +18,13 @@ CARACAL_OPS(CARACAL_DECLARE)
 #undef CARACAL_DECLARE
 
 #if defined(__x86_64__)
-#define CARACAL_DISPATCH(Op)                                                \
-  void cpu_run(CpuDevice& device, const Op& op, std::span<Tensor> out) {    \
-    switch (device.isa()) {                                                 \
-      case Isa::scalar: return scalar::run(op, out, device.cpu());          \
-      case Isa::avx2: return avx2::run(op, out, device.cpu());              \
-      case Isa::avx512: return avx512::run(op, out, device.cpu());          \
-    }                                                                       \
+#define CARACAL_DISPATCH(Op)                                             \
+  void cpu_run(CpuDevice& device, const Op& op, std::span<Tensor> out) { \
+    switch (device.isa()) {                                              \
+      case Isa::scalar: return scalar::run(op, out, device.cpu());       \
+      case Isa::avx2: return avx2::run(op, out, device.cpu());           \
+      case Isa::avx512: return avx512::run(op, out, device.cpu());       \
+    }                                                                    \
   }
 #else
 #define CARACAL_DISPATCH(Op) \

@@ -114,8 +114,7 @@ CARACAL_INLINE PanelPass<W> make_pass(const Product& g, int64_t v, int count, in
     const int64_t panel = (v + p) / g.groups;
     const float* scales = g.w[(v + p) % g.groups].scales;
     pass.w[p] = panel_data<W>(g, v + p);
-    pass.scales[p] =
-        scales ? scales + panel * kPanelColumns / kScaleBlock * divide_up(g.w[0].k, kScaleBlock) : nullptr;
+    pass.scales[p] = scales ? scales + panel * kPanelColumns / kScaleBlock * divide_up(g.w[0].k, kScaleBlock) : nullptr;
     pass.after[p] = panel_data<W>(g, smaller(v + p + count, last - 1));
   }
   return pass;

@@ -21,7 +21,8 @@ struct Gemm {
 };
 
 template <class RowSource, class Epilogue>
-Gemm<1, RowSource, Epilogue> make_gemm(int64_t m, RowSource rows, const Panels& w, Epilogue epilogue, int64_t chain = 0) {
+Gemm<1, RowSource, Epilogue> make_gemm(int64_t m, RowSource rows, const Panels& w, Epilogue epilogue,
+                                       int64_t chain = 0) {
   return {m, rows, {w}, epilogue, chain};
 }
 

@@ -63,8 +63,8 @@ CARACAL_INLINE F32x16 decode(const f8e4m3* p, float scale) {
   F32x16 r;
 #if defined(__AVX512F__)
   const __m512i group = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  const __m512i left = _mm512_set_epi64(0, 0, 0x800000008, 0x800000008, 0x1000000010, 0x1000000010, 0x1800000018,
-                                        0x1800000018);
+  const __m512i left =
+      _mm512_set_epi64(0, 0, 0x800000008, 0x800000008, 0x1000000010, 0x1000000010, 0x1800000018, 0x1800000018);
   const VecI code = (VecI)_mm512_sllv_epi32(group, left);
   r.v[0] = (VecF)((VecU)(code >> 4) & fields) * factor;
 #elif defined(__AVX2__)

@@ -31,8 +31,8 @@ CARACAL_INLINE constexpr size_t panels_bytes(int64_t n, int64_t k, DType dtype) 
 // f8e4m3 weights must not be NaN: panels read 0x7f as 480 (see find_nan).
 template <class T, class At>
 CARACAL_INLINE void pack_panels(T* panels, int64_t n, int64_t k, int64_t first, int64_t last, At&& at) {
-  constexpr int64_t block = 64;                // of k: a block's sixteen rows stay in L1 while they are interleaved
-  constexpr int64_t columns = 4 / sizeof(T);   // of a 32-bit integer
+  constexpr int64_t block = 64;               // of k: a block's sixteen rows stay in L1 while they are interleaved
+  constexpr int64_t columns = 4 / sizeof(T);  // of a 32-bit integer
   constexpr int64_t integers = kPanelColumns / columns;  // of a group; columns j, j + integers, ... share the j-th
   for (int64_t p = first; p < last; p++) {
     T* panel = panels + p * k * kPanelColumns;

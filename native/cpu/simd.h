@@ -99,7 +99,7 @@ CARACAL_INLINE F32x16 load16(const float* p) {
 }
 
 CARACAL_INLINE void store16(float* p, F32x16 a) {
-  CARACAL_EACH_PART *reinterpret_cast<VecFUnaligned*>(p + part * kPartLanes) = a.v[part];
+  CARACAL_EACH_PART* reinterpret_cast<VecFUnaligned*>(p + part * kPartLanes) = a.v[part];
 }
 
 // Zero-extends 16 unsigned 16-bit integers.
@@ -111,8 +111,8 @@ CARACAL_INLINE U32x16 widen_u16(const uint16_t* p) {
   CARACAL_EACH_PART r.v[part] =
       (VecU)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + part * 8)));
 #else
-  CARACAL_EACH_PART r.v[part] = __builtin_convertvector(
-      (VecU16)(*reinterpret_cast<const VecU16Unaligned*>(p + part * kPartLanes)), VecU);
+  CARACAL_EACH_PART r.v[part] =
+      __builtin_convertvector((VecU16)(*reinterpret_cast<const VecU16Unaligned*>(p + part * kPartLanes)), VecU);
 #endif
   return r;
 }
@@ -125,7 +125,7 @@ CARACAL_INLINE void store_u16(uint16_t* p, U32x16 a) {
   const __m256i packed = _mm256_packus_epi32((__m256i)a.v[0], (__m256i)a.v[1]);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xd8));
 #else
-  CARACAL_EACH_PART *reinterpret_cast<VecU16Unaligned*>(p + part * kPartLanes) =
+  CARACAL_EACH_PART* reinterpret_cast<VecU16Unaligned*>(p + part * kPartLanes) =
       __builtin_convertvector(a.v[part], VecU16);
 #endif
 }
@@ -228,14 +228,12 @@ CARACAL_INLINE void store(T* p, F32x16 v, int count) {
 
 // --- arithmetic -----------------------------------------------------------------------------------------------------
 
-#define CARACAL_BINARY(op)                                          \
-  CARACAL_INLINE F32x16 operator op(F32x16 a, F32x16 b) {           \
-    CARACAL_EACH_PART a.v[part] = a.v[part] op b.v[part];           \
-    return a;                                                       \
-  }                                                                 \
-  CARACAL_INLINE F32x16& operator op##=(F32x16& a, F32x16 b) {      \
-    return a = a op b;                                              \
-  }
+#define CARACAL_BINARY(op)                                \
+  CARACAL_INLINE F32x16 operator op(F32x16 a, F32x16 b) { \
+    CARACAL_EACH_PART a.v[part] = a.v[part] op b.v[part]; \
+    return a;                                             \
+  }                                                       \
+  CARACAL_INLINE F32x16& operator op## = (F32x16 & a, F32x16 b) { return a = a op b; }
 CARACAL_BINARY(+)
 CARACAL_BINARY(-)
 CARACAL_BINARY(*)
@@ -291,11 +289,11 @@ CARACAL_INLINE F32x16 copysign(F32x16 a, F32x16 b) {
 
 // --- comparison, selection ------------------------------------------------------------------------------------------
 
-#define CARACAL_COMPARE(op)                                         \
-  CARACAL_INLINE Mask16 operator op(F32x16 a, F32x16 b) {           \
-    Mask16 r;                                                       \
-    CARACAL_EACH_PART r.v[part] = (VecI)(a.v[part] op b.v[part]);   \
-    return r;                                                       \
+#define CARACAL_COMPARE(op)                                       \
+  CARACAL_INLINE Mask16 operator op(F32x16 a, F32x16 b) {         \
+    Mask16 r;                                                     \
+    CARACAL_EACH_PART r.v[part] = (VecI)(a.v[part] op b.v[part]); \
+    return r;                                                     \
   }
 CARACAL_COMPARE(<)
 CARACAL_COMPARE(<=)
@@ -385,8 +383,8 @@ CARACAL_INLINE float reduce(F32x16 a, Fold fold) {
   const Quarter q[] = {_mm512_extractf32x4_ps(a.v[0], 0), _mm512_extractf32x4_ps(a.v[0], 1),
                        _mm512_extractf32x4_ps(a.v[0], 2), _mm512_extractf32x4_ps(a.v[0], 3)};
 #elif defined(__AVX2__)
-  const Quarter q[] = {_mm256_castps256_ps128(a.v[0]), _mm256_extractf128_ps(a.v[0], 1),
-                       _mm256_castps256_ps128(a.v[1]), _mm256_extractf128_ps(a.v[1], 1)};
+  const Quarter q[] = {_mm256_castps256_ps128(a.v[0]), _mm256_extractf128_ps(a.v[0], 1), _mm256_castps256_ps128(a.v[1]),
+                       _mm256_extractf128_ps(a.v[1], 1)};
 #else
   const Quarter* q = a.v;
 #endif

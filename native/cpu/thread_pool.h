@@ -30,8 +30,8 @@ class ThreadPool {
 
   std::vector<std::thread> helpers_;
   std::atomic<uint32_t> generation_{0};  // bumped to start a round
-  // A helper enters a round by raising `inside_`, then looks whether the round is `open_`; the caller closes it and waits
-  // for those inside. So a round is over when its items are, and nobody waits for a helper that wakes up late.
+  // A helper enters a round by raising `inside_`, then looks whether the round is `open_`; the caller closes it and
+  // waits for those inside. So a round is over when its items are, and nobody waits for a helper that wakes up late.
   std::atomic<bool> open_{false};
   std::atomic<int> inside_{0};
   std::atomic<int64_t> next_{0};

@@ -26,8 +26,9 @@ inline TensorHandle& handle_of(const Napi::Value& v, const char* name) {
   auto* h = v.As<Napi::External<TensorHandle>>().Data();
   if (h == nullptr || h->magic != TensorHandle::kMagic) bad_argument(name, "a Tensor");
   if (!h->tensor.storage)
-    throw Error(code::kDisposed, std::string("tensor ") + name + " was disposed: keep it out of the scope or the "
-                                 "`using` that ended, or dispose it later");
+    throw Error(code::kDisposed, std::string("tensor ") + name +
+                                     " was disposed: keep it out of the scope or the "
+                                     "`using` that ended, or dispose it later");
   return *h;
 }
 

@@ -38,8 +38,8 @@ Environment::Environment(Napi::Env env) : env_(env), mailbox_(std::make_shared<M
   auto drain = [](napi_env e, napi_value, void* self, void*) {
     if (e != nullptr) static_cast<Environment*>(self)->settle_all(Napi::Env(e));
   };
-  napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "caracal"), 0, 1, nullptr, nullptr, this,
-                                  drain, &wake_);
+  napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "caracal"), 0, 1, nullptr, nullptr,
+                                  this, drain, &wake_);
   napi_unref_threadsafe_function(env, wake_);
   mailbox_->wake = wake_;
   // Hooks run last-added first, so this one runs before Node takes the thread-safe function away.

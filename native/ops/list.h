@@ -44,7 +44,7 @@
 #include "ops/sampling/repetition_penalty.h"
 #include "ops/sampling/sample.h"
 
-#define CARACAL_OPS(X) \
+#define CARACAL_OPS(X)   \
   X(Activate)            \
   X(Argmax)              \
   X(Attention)           \

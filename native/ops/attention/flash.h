@@ -45,9 +45,9 @@ struct QueryTile {
   int64_t depth;
   int64_t value_panels;
   const float* q;
-  float* max;   // [kQueryRows]
-  float* sum;   // [kQueryRows]
-  float* o;     // [value_panels][kQueryRows][16], not yet divided by the sum
+  float* max;  // [kQueryRows]
+  float* sum;  // [kQueryRows]
+  float* o;    // [value_panels][kQueryRows][16], not yet divided by the sum
 };
 
 // Keys [0, count) of a block. Row r of the tile sees those before `visible` + r * `step`: step is 1 under a causal mask
@@ -228,7 +228,9 @@ inline void pack_keys(const float* rows, int64_t stride, int64_t depth, float* p
   for (int64_t d = 0; d < depth; d += 4) {
     for (int64_t j = 0; j < 16; j += 4) {
       typedef float Unaligned __attribute__((vector_size(16), aligned(4), may_alias));
-      auto load = [&](int64_t r) { return (Quarter)*reinterpret_cast<const Unaligned*>(rows + (j + r) * stride + d); };
+      auto load = [&](int64_t r) {
+        return (Quarter) * reinterpret_cast<const Unaligned*>(rows + (j + r) * stride + d);
+      };
       const Quarter a = load(0), b = load(1), c = load(2), e = load(3);
       const QuarterI low{0, 4, 1, 5}, high{2, 6, 3, 7};
       const Quarter ab_low = __builtin_shuffle(a, b, low), ab_high = __builtin_shuffle(a, b, high);

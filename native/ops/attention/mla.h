@@ -10,8 +10,8 @@ namespace caracal {
 
 struct MlaSizes {
   int64_t heads, nope, rope, value, latent;
-  int64_t depth() const { return nope + rope; }        // of a query or key
-  int64_t width() const { return latent + rope; }      // of a cache row
+  int64_t depth() const { return nope + rope; }          // of a query or key
+  int64_t width() const { return latent + rope; }        // of a cache row
   int64_t head_columns() const { return nope + value; }  // of W_kvb
 };
 
@@ -67,9 +67,9 @@ class PagedSequences {
       for (int64_t i = 0; i * block_size_ < lengths_[s]; i++) {
         const int32_t block = table_[s * table_width_ + i];
         if (block < 0 || block >= blocks)
-          fail(code::kIndexOutOfRange, std::string(op) + ": blockTable[" + std::to_string(s) + ", " + std::to_string(i) +
-                                           "] must be one of the cache's " + std::to_string(blocks) + " blocks, got " +
-                                           std::to_string(block));
+          fail(code::kIndexOutOfRange, std::string(op) + ": blockTable[" + std::to_string(s) + ", " +
+                                           std::to_string(i) + "] must be one of the cache's " +
+                                           std::to_string(blocks) + " blocks, got " + std::to_string(block));
       }
     }
   }

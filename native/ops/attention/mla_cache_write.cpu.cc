@@ -50,7 +50,8 @@ void run(const MlaCacheWrite& op, std::span<Tensor>, Cpu& cpu) {
   by_activation_type(op.kv.dtype, [&](auto kv) {
     by_activation_type(op.norm_weight.dtype, [&](auto weight) {
       by_activation_type(op.cache.dtype, [&](auto cache) {
-        write_rows<typename decltype(kv)::type, typename decltype(weight)::type, typename decltype(cache)::type>(op, cpu);
+        write_rows<typename decltype(kv)::type, typename decltype(weight)::type, typename decltype(cache)::type>(op,
+                                                                                                                 cpu);
       });
     });
   });

@@ -31,8 +31,9 @@ struct MlaCacheWrite {
     c.activations(norm_weight, "normWeight");
     const int64_t latent = norm_weight.shape[0], rotated = kv.shape[1] - latent;
     if (latent < 1 || rotated < 0 || rotated % 2 != 0)
-      c.bad(code::kShapeMismatch, "kv", "must have normWeight's columns and an even number more, got " + kv.shape.str() +
-                                            " for " + norm_weight.shape.str());
+      c.bad(code::kShapeMismatch, "kv",
+            "must have normWeight's columns and an even number more, got " + kv.shape.str() + " for " +
+                norm_weight.shape.str());
     for (auto [t, name] : {std::pair{&positions, "positions"}, {&slots, "slots"}}) {
       c.shape(*t, name, {kv.shape[0]});
       c.dtype(*t, name, {DType::i32});

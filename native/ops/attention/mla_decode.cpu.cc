@@ -17,9 +17,7 @@ struct PanelRange {
   int64_t panel, panels, skip;
 
   PanelRange(int64_t first, int64_t count, int64_t unit = 1)
-      : panel(first / (16 * unit) * unit),
-        panels(divide_up(first + count, 16) - panel),
-        skip(first - panel * 16) {}
+      : panel(first / (16 * unit) * unit), panels(divide_up(first + count, 16) - panel), skip(first - panel * 16) {}
 };
 
 // out[s][i] = Σ_n W[n, i] q[s][n] for S sequences; q [S][panels][16] is zero where rows are not the head's.

@@ -19,18 +19,17 @@ struct MlaPrefill {
   Tensor q, w_kv_b, cache, block_table, cu_seqlens, seq_lens;
   int64_t heads = 0, nope_dim = 0, rope_dim = 0, v_dim = 0;
   std::optional<double> scale;  // (N + P)^-1/2 when absent
-  static constexpr auto kFields =
-      std::tuple{field("q", &MlaPrefill::q),
-                 field("wKvB", &MlaPrefill::w_kv_b),
-                 field("cache", &MlaPrefill::cache),
-                 field("blockTable", &MlaPrefill::block_table),
-                 field("cuSeqlens", &MlaPrefill::cu_seqlens),
-                 field("seqLens", &MlaPrefill::seq_lens),
-                 field("heads", &MlaPrefill::heads),
-                 field("nopeDim", &MlaPrefill::nope_dim),
-                 field("ropeDim", &MlaPrefill::rope_dim),
-                 field("vDim", &MlaPrefill::v_dim),
-                 field("scale", &MlaPrefill::scale)};
+  static constexpr auto kFields = std::tuple{field("q", &MlaPrefill::q),
+                                             field("wKvB", &MlaPrefill::w_kv_b),
+                                             field("cache", &MlaPrefill::cache),
+                                             field("blockTable", &MlaPrefill::block_table),
+                                             field("cuSeqlens", &MlaPrefill::cu_seqlens),
+                                             field("seqLens", &MlaPrefill::seq_lens),
+                                             field("heads", &MlaPrefill::heads),
+                                             field("nopeDim", &MlaPrefill::nope_dim),
+                                             field("ropeDim", &MlaPrefill::rope_dim),
+                                             field("vDim", &MlaPrefill::v_dim),
+                                             field("scale", &MlaPrefill::scale)};
 
   Outputs check() const {
     Checker c{kName};

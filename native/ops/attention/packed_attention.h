@@ -49,7 +49,10 @@ class PackedSequences {
 class PackedKeys {
  public:
   PackedKeys(Cpu& cpu, const PackedSequences& sequences, int64_t heads, int64_t dim)
-      : sequences_(sequences), heads_(heads), dim_(dim), padded_(up_to_16(dim)),
+      : sequences_(sequences),
+        heads_(heads),
+        dim_(dim),
+        padded_(up_to_16(dim)),
         keys_(cpu, static_cast<size_t>(sequences.groups() * 16 * heads * dim)),
         values_(cpu, static_cast<size_t>(sequences.groups() * 16 * heads * padded_)) {}
 

@@ -11,8 +11,8 @@ inline void check_sequences(const char* op, const Tensor& cu, int64_t rows) {
   const int32_t* c = cu.data<int32_t>();
   const int64_t last = cu.shape[0] - 1;
   auto bad = [&](int64_t i, const std::string& want) {
-    fail(code::kIndexOutOfRange, std::string(op) + ": cuSeqlens[" + std::to_string(i) + "] must be " + want + ", got " +
-                                     std::to_string(c[i]));
+    fail(code::kIndexOutOfRange,
+         std::string(op) + ": cuSeqlens[" + std::to_string(i) + "] must be " + want + ", got " + std::to_string(c[i]));
   };
   if (c[0] != 0) bad(0, "0");
   for (int64_t i = 1; i <= last; i++)

@@ -34,8 +34,12 @@ void normalise(float* x, const W* weight, int64_t n, float eps, float scale) {
 class Prologue {
  public:
   Prologue(Cpu& cpu, const VitAttention& op)
-      : op_(op), width_(op.qkv.shape[1] / 3), dim_(width_ / op.heads), room_(whole_groups(dim_ / 4)),
-        frequencies_(cpu, static_cast<size_t>(dim_ / 4)), angles_(cpu, static_cast<size_t>(4 * room_ * cpu.workers())) {
+      : op_(op),
+        width_(op.qkv.shape[1] / 3),
+        dim_(width_ / op.heads),
+        room_(whole_groups(dim_ / 4)),
+        frequencies_(cpu, static_cast<size_t>(dim_ / 4)),
+        angles_(cpu, static_cast<size_t>(4 * room_ * cpu.workers())) {
     rotary_frequencies(op.theta, dim_ / 2, frequencies_.data());
   }
 
@@ -100,9 +104,7 @@ void run_as(const VitAttention& op, T* out, Cpu& cpu) {
 
 void run(const VitAttention& op, std::span<Tensor> out, Cpu& cpu) {
   check_sequences(VitAttention::kName, op.cu_seqlens, op.qkv.shape[0]);
-  by_activation_type(op.qkv.dtype, [&](auto type) {
-    run_as(op, out[0].data<typename decltype(type)::type>(), cpu);
-  });
+  by_activation_type(op.qkv.dtype, [&](auto type) { run_as(op, out[0].data<typename decltype(type)::type>(), cpu); });
 }
 
 }  // namespace caracal::CARACAL_ISA

@@ -6,8 +6,8 @@
 //   positions    [T, 2] i32: row and column of the patch in its image
 //   qNorm, kNorm [C] f32 | bf16
 //   output       [T, C] of qkv's dtype
-// Rotation: A = [row * f_0 .. row * f_(D/4-1), column * f_0 ..], f_j = theta^(-4 j / D); elements i and i + D/2 of every
-// head turn by A_i.
+// Rotation: A = [row * f_0 .. row * f_(D/4-1), column * f_0 ..], f_j = theta^(-4 j / D); elements i and i + D/2 of
+// every head turn by A_i.
 #include "ops/attention/sequences.h"
 
 namespace caracal {
@@ -17,11 +17,14 @@ struct VitAttention {
   Tensor qkv, cu_seqlens, positions, q_norm, k_norm;
   int64_t heads = 0;
   double theta = 10000, eps = 1e-6;
-  static constexpr auto kFields =
-      std::tuple{field("qkv", &VitAttention::qkv),       field("cuSeqlens", &VitAttention::cu_seqlens),
-                 field("positions", &VitAttention::positions), field("qNorm", &VitAttention::q_norm),
-                 field("kNorm", &VitAttention::k_norm),  field("heads", &VitAttention::heads),
-                 field("theta", &VitAttention::theta),   field("eps", &VitAttention::eps)};
+  static constexpr auto kFields = std::tuple{field("qkv", &VitAttention::qkv),
+                                             field("cuSeqlens", &VitAttention::cu_seqlens),
+                                             field("positions", &VitAttention::positions),
+                                             field("qNorm", &VitAttention::q_norm),
+                                             field("kNorm", &VitAttention::k_norm),
+                                             field("heads", &VitAttention::heads),
+                                             field("theta", &VitAttention::theta),
+                                             field("eps", &VitAttention::eps)};
 
   Outputs check() const {
     Checker c{kName};

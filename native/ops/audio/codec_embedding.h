@@ -11,11 +11,10 @@ namespace caracal {
 struct CodecEmbedding {
   static constexpr const char* kName = "codecEmbedding";
   Tensor semantic, acoustic, semantic_table, table_a, table_b;
-  static constexpr auto kFields = std::tuple{field("semantic", &CodecEmbedding::semantic),
-                                             field("acoustic", &CodecEmbedding::acoustic),
-                                             field("semanticTable", &CodecEmbedding::semantic_table),
-                                             field("tableA", &CodecEmbedding::table_a),
-                                             field("tableB", &CodecEmbedding::table_b)};
+  static constexpr auto kFields =
+      std::tuple{field("semantic", &CodecEmbedding::semantic), field("acoustic", &CodecEmbedding::acoustic),
+                 field("semanticTable", &CodecEmbedding::semantic_table), field("tableA", &CodecEmbedding::table_a),
+                 field("tableB", &CodecEmbedding::table_b)};
 
   Outputs check() const {
     Checker c{kName};

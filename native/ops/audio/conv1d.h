@@ -18,19 +18,18 @@ struct Conv1d {
   std::optional<Tensor> bias, residual, state;
   int64_t dilation = 1, groups = 1, stride = 1, pad_left = 0, pad_right = 0, first = 0;
   Activation activation = Activation::none;
-  static constexpr auto kFields = std::tuple{
-      field("x", &Conv1d::x),
-      field("w", &Conv1d::w),
-      field("bias", &Conv1d::bias),
-      field("residual", &Conv1d::residual),
-      field("state", &Conv1d::state, Access::inout),
-      field("dilation", &Conv1d::dilation),
-      field("groups", &Conv1d::groups),
-      field("stride", &Conv1d::stride),
-      field("padLeft", &Conv1d::pad_left),
-      field("padRight", &Conv1d::pad_right),
-      field("first", &Conv1d::first),
-      field("activation", &Conv1d::activation)};
+  static constexpr auto kFields = std::tuple{field("x", &Conv1d::x),
+                                             field("w", &Conv1d::w),
+                                             field("bias", &Conv1d::bias),
+                                             field("residual", &Conv1d::residual),
+                                             field("state", &Conv1d::state, Access::inout),
+                                             field("dilation", &Conv1d::dilation),
+                                             field("groups", &Conv1d::groups),
+                                             field("stride", &Conv1d::stride),
+                                             field("padLeft", &Conv1d::pad_left),
+                                             field("padRight", &Conv1d::pad_right),
+                                             field("first", &Conv1d::first),
+                                             field("activation", &Conv1d::activation)};
 
   int64_t span() const { return (w.shape[2] - 1) * dilation; }
   // Row of x that output row t's first tap reads.

@@ -87,9 +87,8 @@ void run_overlapping(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cp
     const OverlapAdd sums{outputs, taps, stride, products.data(), begin, end, carry.data(), overlap};
     write(sums, begin * stride, end * stride);
     for (int64_t r = 0; r < overlap; r++)
-      sums.row(end * stride + r, [&](int64_t channel, int lanes, F32x16 sum) {
-        store(next.data() + r * outputs + channel, sum, lanes);
-      });
+      sums.row(end * stride + r,
+               [&](int64_t channel, int lanes, F32x16 sum) { store(next.data() + r * outputs + channel, sum, lanes); });
     std::copy_n(next.data(), carry_floats, carry.data());
   }
   const OverlapAdd rest{outputs, taps, stride, nullptr, rows, rows, carry.data(), overlap};

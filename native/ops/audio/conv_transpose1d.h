@@ -16,15 +16,14 @@ struct ConvTranspose1d {
   std::optional<Tensor> bias, state;
   int64_t stride = 1, padding = 0, output_padding = 0;
   bool last = false;
-  static constexpr auto kFields = std::tuple{
-      field("x", &ConvTranspose1d::x),
-      field("w", &ConvTranspose1d::w),
-      field("bias", &ConvTranspose1d::bias),
-      field("state", &ConvTranspose1d::state, Access::inout),
-      field("stride", &ConvTranspose1d::stride),
-      field("padding", &ConvTranspose1d::padding),
-      field("outputPadding", &ConvTranspose1d::output_padding),
-      field("last", &ConvTranspose1d::last)};
+  static constexpr auto kFields = std::tuple{field("x", &ConvTranspose1d::x),
+                                             field("w", &ConvTranspose1d::w),
+                                             field("bias", &ConvTranspose1d::bias),
+                                             field("state", &ConvTranspose1d::state, Access::inout),
+                                             field("stride", &ConvTranspose1d::stride),
+                                             field("padding", &ConvTranspose1d::padding),
+                                             field("outputPadding", &ConvTranspose1d::output_padding),
+                                             field("last", &ConvTranspose1d::last)};
 
   // Rows that reach beyond the next input row's first.
   int64_t overlap_rows() const { return w.shape[2] > stride ? w.shape[2] - stride : 0; }

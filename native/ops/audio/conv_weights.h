@@ -30,9 +30,8 @@ inline void pack_conv1d(Cpu& cpu, const Tensor& w, int64_t groups, std::byte* pa
 // w [Cin, Cout, k]: column tap·Cout + o of the product.
 inline void pack_conv_transpose1d(Cpu& cpu, const Tensor& w, std::byte* panels) {
   const int64_t channels = w.shape[0], outputs = w.shape[1], taps = w.shape[2];
-  pack_elements(cpu, w, 1, outputs * taps, channels, panels, [=](int64_t, int64_t row, int64_t i) {
-    return (i * outputs + row % outputs) * taps + row / outputs;
-  });
+  pack_elements(cpu, w, 1, outputs * taps, channels, panels,
+                [=](int64_t, int64_t row, int64_t i) { return (i * outputs + row % outputs) * taps + row / outputs; });
 }
 
 // The panels of w, whose packed form takes `bytes`; pack(pointer) makes them.

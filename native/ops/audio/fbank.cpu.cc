@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kLanes = 16;  // one frame per lane: the transform needs no shuffles, and every frame's bits are its own
 
-
 void load_frames(const Fbank& op, int64_t first, int64_t frames, float* samples) {
   for (int lane = 0; lane < kLanes; lane++) {
     const float* wave = op.wave.data<float>() + std::min(first + lane, frames - 1) * op.frame_shift;

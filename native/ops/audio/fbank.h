@@ -17,18 +17,17 @@ struct Fbank {
   int64_t frame_length = 400, frame_shift = 160, fft_size = 512, mel_bins = 80;
   bool remove_dc = false;
   Window window = Window::povey;
-  static constexpr auto kFields = std::tuple{
-      field("wave", &Fbank::wave),
-      field("sampleRate", &Fbank::sample_rate),
-      field("lowHz", &Fbank::low_hz),
-      field("highHz", &Fbank::high_hz),
-      field("preemphasis", &Fbank::preemphasis),
-      field("frameLength", &Fbank::frame_length),
-      field("frameShift", &Fbank::frame_shift),
-      field("fftSize", &Fbank::fft_size),
-      field("melBins", &Fbank::mel_bins),
-      field("removeDc", &Fbank::remove_dc),
-      field("window", &Fbank::window)};
+  static constexpr auto kFields = std::tuple{field("wave", &Fbank::wave),
+                                             field("sampleRate", &Fbank::sample_rate),
+                                             field("lowHz", &Fbank::low_hz),
+                                             field("highHz", &Fbank::high_hz),
+                                             field("preemphasis", &Fbank::preemphasis),
+                                             field("frameLength", &Fbank::frame_length),
+                                             field("frameShift", &Fbank::frame_shift),
+                                             field("fftSize", &Fbank::fft_size),
+                                             field("melBins", &Fbank::mel_bins),
+                                             field("removeDc", &Fbank::remove_dc),
+                                             field("window", &Fbank::window)};
 
   double top_hz() const { return high_hz > 0 ? high_hz : sample_rate / 2 + high_hz; }
 

@@ -32,11 +32,10 @@ void run(const FsmnMemory& op, std::span<Tensor> out, Cpu& cpu) {
     by_activation_type(op.weight.dtype, [&](auto w_type) {
       using T = typename decltype(z_type)::type;
       using W = typename decltype(w_type)::type;
-      const MemoryEpilogue<T> epilogue{
-          .y = out[0].data<T>(),
-          .residual = op.residual ? time_rows<T>(*op.residual, op.pending) : TimeRows<T>{},
-          .delay = op.state ? op.delay() : 0,
-          .channels = op.z.shape[1]};
+      const MemoryEpilogue<T> epilogue{.y = out[0].data<T>(),
+                                       .residual = op.residual ? time_rows<T>(*op.residual, op.pending) : TimeRows<T>{},
+                                       .delay = op.state ? op.delay() : 0,
+                                       .channels = op.z.shape[1]};
       depthwise(cpu, time_rows<T>(op.z, op.state), op.weight.data<W>(), taps_of(op), out[0].shape[0], epilogue);
     });
   });

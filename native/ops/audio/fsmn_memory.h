@@ -16,17 +16,16 @@ struct FsmnMemory {
   std::optional<Tensor> residual, state, pending;
   int64_t left_order = 0, right_order = 0, left_stride = 1, right_stride = 1;
   bool last = false;
-  static constexpr auto kFields = std::tuple{
-      field("z", &FsmnMemory::z),
-      field("weight", &FsmnMemory::weight),
-      field("residual", &FsmnMemory::residual),
-      field("state", &FsmnMemory::state, Access::inout),
-      field("pending", &FsmnMemory::pending, Access::inout),
-      field("leftOrder", &FsmnMemory::left_order),
-      field("rightOrder", &FsmnMemory::right_order),
-      field("leftStride", &FsmnMemory::left_stride),
-      field("rightStride", &FsmnMemory::right_stride),
-      field("last", &FsmnMemory::last)};
+  static constexpr auto kFields = std::tuple{field("z", &FsmnMemory::z),
+                                             field("weight", &FsmnMemory::weight),
+                                             field("residual", &FsmnMemory::residual),
+                                             field("state", &FsmnMemory::state, Access::inout),
+                                             field("pending", &FsmnMemory::pending, Access::inout),
+                                             field("leftOrder", &FsmnMemory::left_order),
+                                             field("rightOrder", &FsmnMemory::right_order),
+                                             field("leftStride", &FsmnMemory::left_stride),
+                                             field("rightStride", &FsmnMemory::right_stride),
+                                             field("last", &FsmnMemory::last)};
 
   int64_t delay() const { return right_order * right_stride; }
 
@@ -54,8 +53,7 @@ struct FsmnMemory {
   void check_states(const Checker& c) const {
     const int64_t channels = z.shape[1];
     if (last && !state) c.bad(code::kInvalidArgument, "last", "ends a stream and needs state");
-    if (state)
-      check_state(c, *state, "state", z.dtype, {left_order * left_stride + delay(), channels}, {&z, &weight});
+    if (state) check_state(c, *state, "state", z.dtype, {left_order * left_stride + delay(), channels}, {&z, &weight});
     const bool delayed = state && residual && delay() > 0;
     if (delayed && !pending)
       c.bad(code::kInvalidArgument, "pending", "is needed: a stream that looks ahead keeps residual rows waiting");

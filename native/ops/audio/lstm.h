@@ -12,10 +12,13 @@ struct Lstm {
   static constexpr const char* kName = "lstm";
   Tensor x, w_ih, w_hh, h, c;
   std::optional<Tensor> b_ih, b_hh;
-  static constexpr auto kFields = std::tuple{
-      field("x", &Lstm::x),       field("wIh", &Lstm::w_ih), field("wHh", &Lstm::w_hh),
-      field("bIh", &Lstm::b_ih),  field("bHh", &Lstm::b_hh), field("h", &Lstm::h, Access::inout),
-      field("c", &Lstm::c, Access::inout)};
+  static constexpr auto kFields = std::tuple{field("x", &Lstm::x),
+                                             field("wIh", &Lstm::w_ih),
+                                             field("wHh", &Lstm::w_hh),
+                                             field("bIh", &Lstm::b_ih),
+                                             field("bHh", &Lstm::b_hh),
+                                             field("h", &Lstm::h, Access::inout),
+                                             field("c", &Lstm::c, Access::inout)};
 
   Outputs check() const {
     Checker k{kName};

@@ -15,11 +15,11 @@ struct Splice {
   std::optional<Tensor> state;
   int64_t left = 0, right = 0, stride = 1;
   int64_t first = 0, rows = 0, known = 0;
-  static constexpr auto kFields = std::tuple{
-      field("x", &Splice::x),           field("state", &Splice::state, Access::inout),
-      field("left", &Splice::left),     field("right", &Splice::right),
-      field("stride", &Splice::stride), field("first", &Splice::first),
-      field("rows", &Splice::rows),     field("known", &Splice::known)};
+  static constexpr auto kFields =
+      std::tuple{field("x", &Splice::x),           field("state", &Splice::state, Access::inout),
+                 field("left", &Splice::left),     field("right", &Splice::right),
+                 field("stride", &Splice::stride), field("first", &Splice::first),
+                 field("rows", &Splice::rows),     field("known", &Splice::known)};
 
   int64_t out_rows() const { return state ? rows : (x.shape[0] + stride - 1) / stride; }
 

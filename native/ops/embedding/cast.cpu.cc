@@ -41,9 +41,8 @@ void run(const Cast& op, std::span<Tensor> out, Cpu& cpu) {
       using From = typename decltype(from)::type;
       using To = typename decltype(to)::type;
       if constexpr (!std::is_integral_v<To>)
-        for_blocks(cpu, op.x.shape.elements(), [&](int64_t first, int64_t n) {
-          convert(op.x.data<From>() + first, out[0].data<To>() + first, n);
-        });
+        for_blocks(cpu, op.x.shape.elements(),
+                   [&](int64_t first, int64_t n) { convert(op.x.data<From>() + first, out[0].data<To>() + first, n); });
     });
   });
 }

@@ -20,8 +20,9 @@ struct CopyRows {
     c.shape(src, "src", want);
     c.dtype(src, "src", {dst.dtype});
     if (dst_row < 0 || dst_row + src.shape[0] > dst.shape[0])
-      c.bad(code::kIndexOutOfRange, "dstRow", std::to_string(dst_row) + ": rows of " + src.shape.str() +
-                                                  " do not fit in " + dst.shape.str() + " from there");
+      c.bad(code::kIndexOutOfRange, "dstRow",
+            std::to_string(dst_row) + ": rows of " + src.shape.str() + " do not fit in " + dst.shape.str() +
+                " from there");
     return {};
   }
 };

@@ -12,9 +12,9 @@ struct GatherRows {
   Tensor x, rows;
   bool allow_negative = false;
   std::optional<DType> out_dtype;
-  static constexpr auto kFields = std::tuple{field("x", &GatherRows::x), field("rows", &GatherRows::rows),
-                                             field("allowNegative", &GatherRows::allow_negative),
-                                             field("outDtype", &GatherRows::out_dtype)};
+  static constexpr auto kFields =
+      std::tuple{field("x", &GatherRows::x), field("rows", &GatherRows::rows),
+                 field("allowNegative", &GatherRows::allow_negative), field("outDtype", &GatherRows::out_dtype)};
 
   Outputs check() const {
     Checker c{kName};

@@ -20,8 +20,8 @@ struct MaskRows {
     int64_t rows = 1;
     for (int i = 0; i + 1 < x.shape.rank(); i++) rows *= x.shape[i];
     if (rows % sequences() != 0)
-      c.bad(code::kShapeMismatch, "x", "must hold as many rows for each of " + std::to_string(sequences()) +
-                                           " sequences, got " + x.shape.str());
+      c.bad(code::kShapeMismatch, "x",
+            "must hold as many rows for each of " + std::to_string(sequences()) + " sequences, got " + x.shape.str());
     for (int64_t n : lengths) c.range(n, "lengths", 0, rows / sequences());
     return {{x.dtype, x.shape}};
   }

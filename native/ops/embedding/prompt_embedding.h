@@ -22,12 +22,16 @@ struct PromptEmbedding {
   std::optional<int64_t> audio_pad_id, image_pad_id;
   int64_t pad_id = 3;
   std::optional<DType> out_dtype;
-  static constexpr auto kFields = std::tuple{
-      field("textTable", &PromptEmbedding::text_table),     field("codecTables", &PromptEmbedding::codec_tables),
-      field("textIds", &PromptEmbedding::text_ids),         field("codecIds", &PromptEmbedding::codec_ids),
-      field("audioRows", &PromptEmbedding::audio_rows),     field("visionRows", &PromptEmbedding::vision_rows),
-      field("audioPadId", &PromptEmbedding::audio_pad_id),  field("imagePadId", &PromptEmbedding::image_pad_id),
-      field("padId", &PromptEmbedding::pad_id),             field("outDtype", &PromptEmbedding::out_dtype)};
+  static constexpr auto kFields = std::tuple{field("textTable", &PromptEmbedding::text_table),
+                                             field("codecTables", &PromptEmbedding::codec_tables),
+                                             field("textIds", &PromptEmbedding::text_ids),
+                                             field("codecIds", &PromptEmbedding::codec_ids),
+                                             field("audioRows", &PromptEmbedding::audio_rows),
+                                             field("visionRows", &PromptEmbedding::vision_rows),
+                                             field("audioPadId", &PromptEmbedding::audio_pad_id),
+                                             field("imagePadId", &PromptEmbedding::image_pad_id),
+                                             field("padId", &PromptEmbedding::pad_id),
+                                             field("outDtype", &PromptEmbedding::out_dtype)};
 
   Outputs check() const {
     Checker c{kName};

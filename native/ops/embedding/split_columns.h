@@ -22,8 +22,9 @@ struct SplitColumns {
       out.push_back({x.dtype, x.shape.with_last(w)});
     }
     if (left != 0)
-      c.bad(code::kShapeMismatch, "widths", "must add up to the last dimension of " + x.shape.str() + ", " +
-                                                std::to_string(left) + " columns are left over");
+      c.bad(code::kShapeMismatch, "widths",
+            "must add up to the last dimension of " + x.shape.str() + ", " + std::to_string(left) +
+                " columns are left over");
     return out;
   }
 };

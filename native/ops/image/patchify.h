@@ -14,9 +14,9 @@ struct Patchify {
   int64_t patch = 14, temporal = 2, merge_size = 1;
   std::vector<double> mean, std;
   static constexpr auto kFields =
-      std::tuple{field("frames", &Patchify::frames),        field("patch", &Patchify::patch),
-                 field("temporal", &Patchify::temporal),    field("mergeSize", &Patchify::merge_size),
-                 field("mean", &Patchify::mean),            field("std", &Patchify::std)};
+      std::tuple{field("frames", &Patchify::frames),     field("patch", &Patchify::patch),
+                 field("temporal", &Patchify::temporal), field("mergeSize", &Patchify::merge_size),
+                 field("mean", &Patchify::mean),         field("std", &Patchify::std)};
 
   int64_t height() const { return frames.shape[-3]; }
   int64_t width() const { return frames.shape[-2]; }
@@ -33,8 +33,8 @@ struct Patchify {
       c.shape(frames, "frames", {-1, -1, 3});
     const int64_t unit = patch * merge_size;
     if (height() % unit != 0 || width() % unit != 0)
-      c.bad(code::kShapeMismatch, "frames", "must have sides divisible by patch · mergeSize = " + std::to_string(unit) +
-                                                ", got " + frames.shape.str());
+      c.bad(code::kShapeMismatch, "frames",
+            "must have sides divisible by patch · mergeSize = " + std::to_string(unit) + ", got " + frames.shape.str());
     if (mean.size() != 3 || std.size() != 3) c.bad(code::kInvalidArgument, "mean and std", "must have 3 values each");
     for (double s : std) c.positive(s, "std");
     return {{DType::f32, {height() / patch * (width() / patch), 3 * temporal * patch * patch}}};

@@ -38,7 +38,8 @@ Taps make_taps(int64_t in, int64_t out) {
   std::vector<double> w(taps.width);
   for (int64_t i = 0; i < out; i++) {
     const double center = (static_cast<double>(i) + 0.5) * scale;
-    const int64_t low = static_cast<int64_t>(center - support + 0.5), high = static_cast<int64_t>(center + support + 0.5);
+    const int64_t low = static_cast<int64_t>(center - support + 0.5),
+                  high = static_cast<int64_t>(center + support + 0.5);
     const int64_t first = low < 0 ? 0 : low;
     const int64_t count = (high > in ? in : high) - first;
     double total = 0;

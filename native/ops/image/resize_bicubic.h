@@ -1,6 +1,6 @@
 #pragma once
-// Bicubic resize of 8-bit images as Pillow computes it, bit for bit: coefficients of the cubic kernel (a = -1/2, widened
-// when shrinking) in 22-bit fixed point; a horizontal pass rounded to 8 bits, then a vertical one.
+// Bicubic resize of 8-bit images as Pillow computes it, bit for bit: coefficients of the cubic kernel (a = -1/2,
+// widened when shrinking) in 22-bit fixed point; a horizontal pass rounded to 8 bits, then a vertical one.
 //   image  [H, W, channels] u8      y  [height, width, channels] u8
 #include "core/check.h"
 
@@ -11,15 +11,16 @@ struct ResizeBicubic {
   static constexpr int64_t kMaxSide = 1 << 20;
   Tensor image;
   int64_t height = 0, width = 0;
-  static constexpr auto kFields = std::tuple{field("image", &ResizeBicubic::image),
-                                             field("height", &ResizeBicubic::height),
-                                             field("width", &ResizeBicubic::width)};
+  static constexpr auto kFields =
+      std::tuple{field("image", &ResizeBicubic::image), field("height", &ResizeBicubic::height),
+                 field("width", &ResizeBicubic::width)};
 
   Outputs check() const {
     Checker c{kName};
     c.rank(image, "image", 3);
     c.dtype(image, "image", {DType::u8});
-    if (image.shape.elements() == 0) c.bad(code::kShapeMismatch, "image", "must not be empty, got " + image.shape.str());
+    if (image.shape.elements() == 0)
+      c.bad(code::kShapeMismatch, "image", "must not be empty, got " + image.shape.str());
     c.range(height, "height", 1, kMaxSide);
     c.range(width, "width", 1, kMaxSide);
     return {{DType::u8, {height, width, image.shape[2]}}};

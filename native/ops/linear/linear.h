@@ -23,14 +23,13 @@ struct Linear {
   std::optional<Tensor> bias, residual, layerScale;
   Activation activation = Activation::none;
   std::optional<DType> outDtype;
-  static constexpr auto kFields =
-      std::tuple{field("x", &Linear::x),
-                 field("w", &Linear::w),
-                 field("bias", &Linear::bias),
-                 field("residual", &Linear::residual),
-                 field("layerScale", &Linear::layerScale),
-                 field("activation", &Linear::activation),
-                 field("outDtype", &Linear::outDtype)};
+  static constexpr auto kFields = std::tuple{field("x", &Linear::x),
+                                             field("w", &Linear::w),
+                                             field("bias", &Linear::bias),
+                                             field("residual", &Linear::residual),
+                                             field("layerScale", &Linear::layerScale),
+                                             field("activation", &Linear::activation),
+                                             field("outDtype", &Linear::outDtype)};
 
   Outputs check() const {
     Checker c{kName};

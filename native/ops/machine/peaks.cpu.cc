@@ -8,9 +8,7 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Enough independent chains to fill two pipes of four cycles' latency, and no more than the registers hold.
 constexpr int kChains = kParts == 1 ? 10 : kParts == 2 ? 6 : 3;

@@ -16,7 +16,8 @@ void combine_row(const Combine& op, int64_t t, T* out) {
   for (int64_t i = 0; i < k; i++)
     if (slots[i] < -1 || slots[i] >= rows)
       throw Error(code::kIndexOutOfRange, "combine: slotOf[" + std::to_string(t) + "][" + std::to_string(i) + "] is " +
-                                              std::to_string(slots[i]) + ", outside [-1, " + std::to_string(rows) + ")");
+                                              std::to_string(slots[i]) + ", outside [-1, " + std::to_string(rows) +
+                                              ")");
   for_columns(d, [&](int64_t c, int count) {
     F32x16 sum = residual ? load(residual + c, count) : zero();
     // A token without zero experts does not read x: zero times an infinite x would be NaN.

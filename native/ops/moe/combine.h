@@ -1,7 +1,7 @@
 #pragma once
-// out[t] = residual[t] + zeroWeight[t]·x[t] + Σ_k weights[t,k]·y[slotOf[t,k]], summed in f32 in that order, so a token's
-// bits do not depend on its neighbours. A pick without a row (slot -1: a zero expert) adds nothing here; its identity
-// is in zeroWeight.
+// out[t] = residual[t] + zeroWeight[t]·x[t] + Σ_k weights[t,k]·y[slotOf[t,k]], summed in f32 in that order, so a
+// token's bits do not depend on its neighbours. A pick without a row (slot -1: a zero expert) adds nothing here; its
+// identity is in zeroWeight.
 //   y [R, D]     x [T, D]     weights f32 [T, K]     slotOf i32 [T, K]     zeroWeight f32 [T]     residual [T, D]
 //   y, x, residual and the output share a dtype, f32 | bf16; output [T, D]
 #include "core/check.h"

@@ -28,9 +28,9 @@ struct GroupedGemm {
   static constexpr const char* kName = "groupedGemm";
   Tensor x, w, offsets;
   std::optional<Tensor> gather;
-  static constexpr auto kFields = std::tuple{field("x", &GroupedGemm::x), field("w", &GroupedGemm::w),
-                                             field("offsets", &GroupedGemm::offsets),
-                                             field("gather", &GroupedGemm::gather)};
+  static constexpr auto kFields =
+      std::tuple{field("x", &GroupedGemm::x), field("w", &GroupedGemm::w), field("offsets", &GroupedGemm::offsets),
+                 field("gather", &GroupedGemm::gather)};
   Outputs check() const { return {{x.dtype, check_groups({kName}, x, w, "w", offsets, gather)}}; }
 };
 
@@ -39,10 +39,9 @@ struct GroupedSwiglu {
   static constexpr const char* kName = "groupedSwiglu";
   Tensor x, gate, up, offsets;
   std::optional<Tensor> gather;
-  static constexpr auto kFields = std::tuple{field("x", &GroupedSwiglu::x), field("gate", &GroupedSwiglu::gate),
-                                             field("up", &GroupedSwiglu::up),
-                                             field("offsets", &GroupedSwiglu::offsets),
-                                             field("gather", &GroupedSwiglu::gather)};
+  static constexpr auto kFields =
+      std::tuple{field("x", &GroupedSwiglu::x), field("gate", &GroupedSwiglu::gate), field("up", &GroupedSwiglu::up),
+                 field("offsets", &GroupedSwiglu::offsets), field("gather", &GroupedSwiglu::gather)};
   Outputs check() const {
     Checker c{kName};
     const Shape shape = check_groups(c, x, gate, "gate", offsets, gather);

@@ -21,9 +21,8 @@ void run(const Binary& op, std::span<Tensor> out, Cpu& cpu) {
         const int64_t n = op.a.shape[-1];
         for_rows(cpu, op.a.shape.rows(), n, [&](int64_t row) { apply(row * n, n, op.b.data<B>()); });
       } else {
-        for_blocks(cpu, op.a.shape.elements(), [&](int64_t start, int64_t n) {
-          apply(start, n, op.b.data<B>() + start);
-        });
+        for_blocks(cpu, op.a.shape.elements(),
+                   [&](int64_t start, int64_t n) { apply(start, n, op.b.data<B>() + start); });
       }
     });
   });

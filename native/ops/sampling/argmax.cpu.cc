@@ -28,9 +28,8 @@ void run(const Argmax& op, std::span<Tensor> out, Cpu& cpu) {
   const std::vector<int64_t> ranges = ranges_of(op.allowed, ids);
   by_activation_type(op.logits.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    for_rows(cpu, op.logits.shape[0], ids, [&](int64_t row) {
-      out[0].data<int32_t>()[row] = argmax(op.logits.data<T>() + row * ids, ranges);
-    });
+    for_rows(cpu, op.logits.shape[0], ids,
+             [&](int64_t row) { out[0].data<int32_t>()[row] = argmax(op.logits.data<T>() + row * ids, ranges); });
   });
 }
 

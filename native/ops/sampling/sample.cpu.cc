@@ -76,8 +76,7 @@ int64_t draw(float* values, int64_t n, float temperature, int64_t top_k, double 
   const float top = largest(values, n, -INFINITY);
   if (top == -INFINITY) return 0;
   if (temperature == 0 || top_k == 1) return first_equal(values, top);
-  if (top_k > 0 && top_k < n)
-    keep_largest(values, n, static_cast<double>(top_k), -INFINITY, [](float) { return 1.0; });
+  if (top_k > 0 && top_k < n) keep_largest(values, n, static_cast<double>(top_k), -INFINITY, [](float) { return 1.0; });
   exponentiate(values, n, top, temperature);
   auto total = [&] {
     double sum = 0;

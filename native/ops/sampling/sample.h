@@ -19,9 +19,9 @@ struct Sample {
   std::vector<double> temperature{1}, top_p{1};
   std::vector<int64_t> top_k{0}, seed{0}, step{0}, allowed;
   static constexpr auto kFields =
-      std::tuple{field("logits", &Sample::logits), field("temperature", &Sample::temperature),
-                 field("topK", &Sample::top_k),    field("topP", &Sample::top_p),
-                 field("seed", &Sample::seed),     field("step", &Sample::step),
+      std::tuple{field("logits", &Sample::logits),  field("temperature", &Sample::temperature),
+                 field("topK", &Sample::top_k),     field("topP", &Sample::top_p),
+                 field("seed", &Sample::seed),      field("step", &Sample::step),
                  field("allowed", &Sample::allowed)};
 
   template <class T>
@@ -35,10 +35,12 @@ struct Sample {
     check_allowed(c, allowed, logits.shape[1]);
     auto each = [&](const auto& values, const char* name, const char* want, auto valid) {
       if (values.size() != 1 && static_cast<int64_t>(values.size()) != logits.shape[0])
-        c.bad(code::kInvalidArgument, name, "must be one value, or one for each row of " + logits.shape.str() +
-                                                ", got " + std::to_string(values.size()));
+        c.bad(code::kInvalidArgument, name,
+              "must be one value, or one for each row of " + logits.shape.str() + ", got " +
+                  std::to_string(values.size()));
       for (auto v : values)
-        if (!valid(v)) c.bad(code::kInvalidArgument, name, std::string("must be ") + want + ", got " + std::to_string(v));
+        if (!valid(v))
+          c.bad(code::kInvalidArgument, name, std::string("must be ") + want + ", got " + std::to_string(v));
     };
     each(temperature, "temperature", "finite and at least 0", [](double v) { return v >= 0 && std::isfinite(v); });
     each(top_p, "topP", "above 0 and at most 1", [](double v) { return v > 0 && v <= 1; });

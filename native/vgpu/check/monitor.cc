@@ -9,11 +9,18 @@ namespace {
 
 const char* space_text(Space space) { return space == Space::shared ? "shared" : "global"; }
 
+constexpr uint16_t kWholeCell = 0xffff;
+
 // An event's instruction: the number of its routine, and its index there.
 constexpr uint32_t kRoutineShift = 20;
 
+// Whether it is an access as registers make them, aligned.
+bool inside_cell(uint64_t offset, unsigned bytes) {
+  return (bytes & (bytes - 1)) == 0 && bytes <= 16 && (offset & (bytes - 1)) == 0;
+}
+
 bool whole_written(const Shadow& shadow, uint64_t offset, unsigned bytes) {
-  if ((bytes & (bytes - 1)) == 0 && bytes <= 16 && offset % bytes == 0) return shadow.written(offset, bytes);
+  if (inside_cell(offset, bytes)) return shadow.written(offset, bytes);
   for (unsigned i = 0; i < bytes; i++)
     if (!shadow.written(offset + i, 1)) return false;
   return true;
@@ -35,7 +42,8 @@ uint64_t Monitor::barrier_object(const Block& block, uint32_t barrier, uint64_t 
 
 Agent Monitor::agent_of(const Warp& w, By by) const {
   const Block& block = w.block;
-  return static_cast<Agent>(block.cluster.index * agents_per_cluster_ + kAgents * (block.rank * warps_per_block_ + w.index) + (by != By::warp));
+  return static_cast<Agent>(block.cluster.index * agents_per_cluster_ +
+                            kAgents * (block.rank * warps_per_block_ + w.index) + (by != By::warp));
 }
 
 WarpClocks& Monitor::clock_of(Warp& w) {
@@ -51,7 +59,7 @@ WarpClocks& Monitor::clock_of(Warp& w) {
   return c;
 }
 
-// --- synchronisation --------------------------------------------------------------------------------------------------
+// --- synchronisation -------------------------------------------------------------------------------------------------
 
 void Monitor::release(Warp& w, uint64_t object, By by) {
   if (!checks_.racecheck) return;
@@ -81,8 +89,8 @@ void Monitor::forget(uint64_t object) {
 void Monitor::fence_proxies(Warp& w) {
   if (!checks_.racecheck) return;
   VectorClock& clock = clock_of(w).warp;
-  const auto first = static_cast<Agent>(w.block.cluster.index * agents_per_cluster_);
-  for (Agent a = first; a < first + agents_per_cluster_; a += kAgents) clock.set(a + 2, std::max(clock.of(a), clock.of(a + 1)));
+  const VectorClock known = clock;
+  known.each([&](Agent agent, uint32_t time) { clock.raise(as_proxy_sees(agent), time); });
 }
 
 void Monitor::issued(Warp& w) {
@@ -98,16 +106,16 @@ uint32_t Monitor::copies_time(Warp& w) {
   return time;
 }
 
-void Monitor::waited_for_copies(Warp& w, uint32_t time) {
+void Monitor::waited_for_copies(Warp& w, const Warp& issuer, uint32_t time) {
   WarpClocks& c = clock_of(w);
-  const Agent agent = agent_of(w, By::copy);
+  const Agent agent = agent_of(issuer, By::copy);
   if (c.warp.of(agent) < time) c.warp.set(agent, time);
 }
 
-// --- accesses ---------------------------------------------------------------------------------------------------------
+// --- accesses --------------------------------------------------------------------------------------------------------
 
-void Monitor::access(Warp& w, Space space, Shadow& shadow, const uint64_t (&offset)[kLanes], unsigned bytes, Access access,
-                     uint32_t mask, By by) {
+void Monitor::access(Warp& w, Space space, Shadow& shadow, const uint64_t (&offset)[kLanes], unsigned bytes,
+                     Access access, uint32_t mask, By by) {
   const bool writes = access != Access::read && access != Access::ordered_read;
   const bool reads = access == Access::read || access == Access::ordered_read || access == Access::atomic;
   const bool atomic = access == Access::atomic || access == Access::ordered_read || access == Access::ordered_write;
@@ -124,22 +132,16 @@ void Monitor::access(Warp& w, Space space, Shadow& shadow, const uint64_t (&offs
       const int lane = __builtin_ctz(left);
       if (!whole_written(shadow, offset[lane], bytes)) report_unwritten(w, space, offset[lane], bytes, lane);
     }
-    for (uint32_t left = writes ? mask : 0; left; left &= left - 1) shadow.set_written(offset[__builtin_ctz(left)], bytes);
+    for (uint32_t left = writes ? mask : 0; left; left &= left - 1)
+      shadow.set_written(offset[__builtin_ctz(left)], bytes);
   }
   if (!checks_.racecheck) return;
-  Event now{agent, time, instruction_of(w), 0, 0, by, atomic};
+  const Event now{agent, time, instruction_of(w), 0, 0, by, atomic};
   {
     std::unique_lock<std::mutex> lock;
     if (space != Space::shared) lock = std::unique_lock(shadow.mutex);
-    for (uint32_t left = mask; left; left &= left - 1) {
-      now.lane = static_cast<uint8_t>(__builtin_ctz(left));
-      for (uint64_t at = offset[now.lane], end = at + bytes; at < end;) {
-        const uint64_t in = at % 16, n = std::min<uint64_t>(16 - in, end - at);
-        now.bytes = static_cast<uint16_t>(((1u << n) - 1) << in);
-        check_race(w, space, shadow, at - in, now, writes);
-        at += n;
-      }
-    }
+    writes ? check_races<true>(w, space, shadow, offset, bytes, mask, now)
+           : check_races<false>(w, space, shadow, offset, bytes, mask, now);
   }
   if (releases)
     for (uint32_t left = mask; left; left &= left - 1) release(w, object_at(offset[__builtin_ctz(left)]), by);
@@ -147,51 +149,83 @@ void Monitor::access(Warp& w, Space space, Shadow& shadow, const uint64_t (&offs
 
 void Monitor::report_unwritten(Warp& w, Space space, uint64_t offset, unsigned bytes, int lane) {
   w.fault_lane = lane;
-  throw DeviceFault{{FaultKind::illegal_instruction, "initcheck",
-                     std::string(space_text(space)) + " read of " + std::to_string(bytes) + " bytes at offset " + std::to_string(offset) +
-                         " of " + (space == Space::shared ? "shared memory" : "the allocation") + ", which nobody has written",
+  throw DeviceFault{{FaultKind::illegal_instruction,
+                     "initcheck",
+                     std::string(space_text(space)) + " read of " + std::to_string(bytes) + " bytes at offset " +
+                         std::to_string(offset) + " of " +
+                         (space == Space::shared ? "shared memory" : "the allocation") + ", which nobody has written",
                      {}}};
 }
 
-void Monitor::check_race(Warp& w, Space space, Shadow& shadow, uint64_t offset, const Event& now, bool writes) {
+template <bool kWrites>
+void Monitor::check_races(Warp& w, Space space, Shadow& shadow, const uint64_t (&offset)[kLanes], unsigned bytes,
+                          uint32_t mask, Event now) {
+  for (uint32_t left = mask; left; left &= left - 1) __builtin_prefetch(&shadow.cell(offset[__builtin_ctz(left)]));
+  uint64_t cell = 0;
+  for (uint32_t left = mask; left; left &= left - 1) {
+    const int lane = __builtin_ctz(left);
+    const uint64_t begin = offset[lane], end = begin + bytes;
+    for (uint64_t in = begin & ~uint64_t{15}; in < end; in += 16) {
+      uint32_t bits = kWholeCell;
+      if (begin > in) bits &= bits << (begin - in);
+      if (end < in + 16) bits &= bits >> (in + 16 - end);
+      // Neighbouring lanes most often share a cell.
+      if (in != cell && now.bytes) {
+        check_race<kWrites>(w, space, shadow, cell, now);
+        now.bytes = 0;
+      }
+      if (now.bytes == 0) now.lane = static_cast<uint8_t>(lane);
+      cell = in;
+      now.bytes |= static_cast<uint16_t>(bits);
+    }
+  }
+  check_race<kWrites>(w, space, shadow, cell, now);
+}
+
+template <bool kWrites>
+void Monitor::check_race(Warp& w, Space space, Shadow& shadow, uint64_t offset, const Event& now) {
   Cell& cell = shadow.cell(offset);
   if (cell.launch != number_) {
     cell.launch = number_;
     cell.writes.clear();
     cell.reads.clear();
   }
-  auto same = [&](const Event& e) { return e.agent == now.agent && e.time == now.time && e.by == now.by && e.atomic == now.atomic; };
-  // Most often the warp has been here since it last synchronised, or another lane of the same access.
-  const Event* last = writes ? cell.writes.first() : cell.reads.first();
-  if (last && same(*last) && (now.bytes & ~last->bytes) == 0 && (!writes || !cell.reads.first())) return;
+  // Most often the warp has been here since it last synchronised.
+  const Event* last = kWrites ? cell.writes.last() : cell.reads.last();
+  if (last && last->agent == now.agent && last->time == now.time && last->by == now.by && last->atomic == now.atomic &&
+      (now.bytes & ~last->bytes) == 0 && (!kWrites || cell.reads.count() == 0))
+    return;
 
   const VectorClock& clock = now.by == By::warp ? w.clocks.warp : w.clocks.copies;
   auto ordered = [&](const Event& before) {
-    if (!(before.bytes & now.bytes) || (before.atomic && now.atomic)) return true;
     if (before.agent == now.agent && before.by == now.by) return true;  // the lanes of a warp are not told apart
-    if (clock.of(before.agent) < before.time) return false;
     // The asynchronous proxy needs a fence after ordinary accesses.
-    return now.by != By::async_proxy || before.by == By::async_proxy || clock.of(before.agent / kAgents * kAgents + 2) >= before.time;
+    const bool fenced = now.by != By::async_proxy || before.by == By::async_proxy ||
+                        clock.of(as_proxy_sees(before.agent)) >= before.time;
+    if (fenced && clock.of(before.agent) >= before.time) return true;
+    return !(before.bytes & now.bytes) || (before.atomic && now.atomic);
   };
   cell.writes.each(shadow.pool, [&](const Event& before) {
-    if (!ordered(before)) report(w, space, writes ? "two writes" : "a write and a read", offset, before, now);
+    if (!ordered(before)) report(w, space, kWrites ? "two writes" : "a write and a read", offset, before, now);
   });
-  if (!writes) {
-    if (Event* own = cell.reads.find(shadow.pool, now.agent, now.bytes)) {
-      *own = now;
-      return;
-    }
-    cell.reads.remove(shadow.pool, now.bytes, [&](const Event& e) { return e.agent == now.agent; });
-    cell.reads.add(shadow.pool, now);
+  if (!kWrites) {
+    // What this read comes after, whoever comes after this read comes after as well.
+    cell.reads.add(shadow.pool, now, [&](const Event& e) {
+      return e.by == now.by && (e.atomic || !now.atomic) && (e.agent == now.agent || clock.of_near(e.agent) >= e.time);
+    });
     return;
   }
   cell.reads.each(shadow.pool, [&](const Event& before) {
     if (!ordered(before)) report(w, space, "a read and a write", offset, before, now);
   });
-  // Whoever comes after this write in order also comes after what it came after.
-  cell.reads.remove(shadow.pool, now.bytes, [&](const Event& e) { return !(e.atomic && now.atomic); });
-  cell.writes.remove(shadow.pool, now.bytes, [](const Event&) { return true; });
-  cell.writes.add(shadow.pool, now);
+  if (now.bytes == kWholeCell && !now.atomic) {
+    cell.reads.clear();
+    cell.writes.clear();
+  } else {
+    cell.reads.remove(shadow.pool, now.bytes, [&](const Event& e) { return !(e.atomic && now.atomic); });
+    cell.writes.remove(shadow.pool, now.bytes, [](const Event&) { return true; });
+  }
+  cell.writes.add(shadow.pool, now, [](const Event&) { return false; });
 }
 
 uint32_t Monitor::instruction_of(const Warp& w) const {
@@ -211,10 +245,16 @@ void Monitor::report(Warp& w, Space space, const char* hazard, uint64_t offset, 
     if (source.file < launch_.program.module.files.size())
       place += " (" + launch_.program.module.files[source.file] + ":" + std::to_string(source.line) + ")";
   }
-  throw DeviceFault{{FaultKind::illegal_instruction, "racecheck",
-                     std::string(hazard) + " of " + space_text(space) + " memory at offset " + std::to_string(offset + static_cast<uint64_t>(__builtin_ctz(before.bytes & now.bytes))) +
-                         " that nothing orders: before, block " + std::to_string(block) + " warp " + std::to_string(warp) + " lane " +
-                         std::to_string(before.lane) + (before.by == By::warp ? "" : before.by == By::copy ? " by a copy it issued" : " by the asynchronous proxy") + " at " + place,
+  throw DeviceFault{{FaultKind::illegal_instruction,
+                     "racecheck",
+                     std::string(hazard) + " of " + space_text(space) + " memory at offset " +
+                         std::to_string(offset + static_cast<uint64_t>(__builtin_ctz(before.bytes & now.bytes))) +
+                         " that nothing orders: before, block " + std::to_string(block) + " warp " +
+                         std::to_string(warp) + " lane " + std::to_string(before.lane) +
+                         (before.by == By::warp   ? ""
+                          : before.by == By::copy ? " by a copy it issued"
+                                                  : " by the asynchronous proxy") +
+                         " at " + place,
                      {}}};
 }
 

@@ -2,8 +2,9 @@
 // initcheck and racecheck: watches every access and every act of synchronisation of a launch.
 //
 // racecheck keeps a vector clock per agent. Two accesses to a byte, one of them a write, must be ordered: by program
-// order, by a barrier, by an atomic or ordered access to one location, or by waiting for an asynchronous copy. It errs on
-// one side: what it reports is unordered in this execution; sub-word mixing and fences it may take for more than they are.
+// order, by a barrier, by an atomic or ordered access to one location, or by waiting for an asynchronous copy. It errs
+// on one side: what it reports is unordered in this execution; sub-word mixing and fences it may take for more than
+// they are.
 #include <mutex>
 #include <unordered_map>
 
@@ -18,8 +19,8 @@ class Monitor {
  public:
   Monitor(Launch& launch, Checks checks, uint32_t launch_number);
 
-  // An access of the lanes in mask, all in one allocation (`shadow` is its, `offset` where each lane's begins) or in one
-  // block's shared memory. @throws DeviceFault
+  // An access of the lanes in mask, all in one allocation (`shadow` is its, `offset` where each lane's begins) or in
+  // one block's shared memory. @throws DeviceFault
   void access(Warp& w, Space space, Shadow& shadow, const uint64_t (&offset)[kLanes], unsigned bytes, Access access,
               uint32_t mask, By by = By::warp);
 
@@ -32,21 +33,30 @@ class Monitor {
   // Copies that the warp issued begin after what it did; and the warp knows what they did, up to `time`.
   void issued(Warp& w);
   uint32_t copies_time(Warp& w);
-  void waited_for_copies(Warp& w, uint32_t time);
+  void waited_for_copies(Warp& w, uint32_t time) { waited_for_copies(w, w, time); }
+  void waited_for_copies(Warp& w, const Warp& issuer, uint32_t time);
 
   // Names for synchronisation objects that are not addresses.
-  static uint64_t location(const Shadow& shadow, uint64_t offset) { return reinterpret_cast<uint64_t>(&shadow) << 20 ^ offset; }
+  static uint64_t location(const Shadow& shadow, uint64_t offset) {
+    return reinterpret_cast<uint64_t>(&shadow) << 20 ^ offset;
+  }
   static uint64_t barrier_object(const Block& block, uint32_t barrier, uint64_t phase);
 
  private:
   // A warp has three agents: itself, its copies, and (never acting) itself as the asynchronous proxy sees it.
   static constexpr uint32_t kAgents = 3;
+  static Agent as_proxy_sees(Agent agent) { return agent / kAgents * kAgents + 2; }
   Agent agent_of(const Warp& w, By by) const;
   WarpClocks& clock_of(Warp& w);
-  void check_race(Warp& w, Space space, Shadow& shadow, uint64_t offset, const Event& now, bool writes);
+  template <bool kWrites>
+  void check_races(Warp& w, Space space, Shadow& shadow, const uint64_t (&offset)[kLanes], unsigned bytes,
+                   uint32_t mask, Event now);
+  template <bool kWrites>
+  void check_race(Warp& w, Space space, Shadow& shadow, uint64_t offset, const Event& now);
   uint32_t instruction_of(const Warp& w) const;
   [[noreturn]] void report_unwritten(Warp& w, Space space, uint64_t offset, unsigned bytes, int lane);
-  [[noreturn]] void report(Warp& w, Space space, const char* hazard, uint64_t offset, const Event& before, const Event& now);
+  [[noreturn]] void report(Warp& w, Space space, const char* hazard, uint64_t offset, const Event& before,
+                           const Event& now);
 
   Launch& launch_;
   const Checks checks_;

@@ -2,6 +2,7 @@
 // What the checks know about memory: of every byte whether somebody wrote it, and of every 16 bytes who accessed them.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -29,27 +30,33 @@ struct Event {
   bool atomic : 4;
 };
 
-// The writes, or the reads, of a cell: each of bytes that no other of the same agent has (of writes: no other at all).
-// A few stand in the cell itself; the Shadow's pool holds the rest. Beyond a number that only data which everybody reads
-// comes to, further ones are not recorded.
+// The writes, or the reads, of a cell. A few stand in the cell itself; the Shadow's pool holds the rest. Beyond a
+// number that only data which everybody reads comes to, further ones are not recorded.
 using EventPool = std::vector<std::vector<Event>>;
 
 template <uint32_t kFew>
 class Events {
  public:
+  uint32_t count() const { return count_; }
+  const Event* last() const { return count_ - 1u < kFew ? &few_[count_ - 1] : nullptr; }
+  void clear() { count_ = 0; }
   template <class F>
   void each(const EventPool& pool, F&& fn) const {
-    for (uint32_t i = 0; i < count_; i++) fn(i < kFew ? few_[i] : pool[more_][i - kFew]);
+    for (uint32_t i = 0; i < std::min<uint32_t>(count_, kFew); i++) fn(few_[i]);
+    for (uint32_t i = kFew; i < count_; i++) fn(pool[more_][i - kFew]);
   }
-  // The agent's event of exactly these bytes; null if there is none.
-  Event* find(EventPool& pool, Agent agent, uint16_t bytes) {
-    for (uint32_t i = 0; i < count_; i++)
-      if (Event& e = at(pool, i); e.agent == agent && e.bytes == bytes) return &e;
-    return nullptr;
+  // Adds an event. Where there is little room those go of whose bytes nothing is left without its own: covered(event)
+  // says whether they may.
+  template <class F>
+  void add(EventPool& pool, const Event& now, F&& covered) {
+    if (count_ >= kFew) remove(pool, now.bytes, covered);
+    if (count_ >= kFew) {
+      if (count_ == kMost) return;
+      make_room(pool, count_ - kFew);
+    }
+    at(pool, count_++) = now;
   }
-  const Event* first() const { return count_ > 0 ? &few_[0] : nullptr; }
-  void clear() { count_ = 0; }
-  // Takes the bytes out of the events that `which` says.
+  // Takes the bytes out of the events of which which(event) is true.
   template <class F>
   void remove(EventPool& pool, uint16_t bytes, F&& which) {
     uint32_t kept = 0;
@@ -58,49 +65,40 @@ class Events {
       if (which(e)) e.bytes &= static_cast<uint16_t>(~bytes);
       if (e.bytes) at(pool, kept++) = e;
     }
-    count_ = static_cast<uint8_t>(kept);
-  }
-  void add(EventPool& pool, const Event& e) {
-    for (uint32_t i = 0; i < count_; i++) {
-      Event& other = at(pool, i);
-      if (other.agent == e.agent && other.time == e.time && other.instruction == e.instruction) {
-        other.bytes |= e.bytes;
-        return;
-      }
-    }
-    if (count_ == kMost) return;
-    if (count_ >= kFew) {
-      if (more_ == 0) {
-        if (pool.empty()) pool.emplace_back();  // number 0 is none
-        pool.emplace_back();
-        more_ = static_cast<uint32_t>(pool.size()) - 1;
-      }
-      if (pool[more_].size() <= count_ - kFew) pool[more_].resize(count_ - kFew + 1);
-    }
-    at(pool, count_++) = e;
+    count_ = kept & 0xff;
   }
 
  private:
-  static constexpr uint8_t kMost = 64;
+  static constexpr uint32_t kMost = 64;
   Event& at(EventPool& pool, uint32_t i) { return i < kFew ? few_[i] : pool[more_][i - kFew]; }
+  void make_room(EventPool& pool, uint32_t i) {
+    if (more_ == 0) {
+      if (pool.empty()) pool.emplace_back();  // number 0 is none
+      pool.emplace_back();
+      more_ = (static_cast<uint32_t>(pool.size()) - 1) & 0xffffff;
+    }
+    if (pool[more_].size() <= i) pool[more_].resize(i + 1);
+  }
 
-  Event few_[kFew];
   uint32_t more_ : 24;
   uint32_t count_ : 8;
+  Event few_[kFew];
 };
 
-struct alignas(64) Cell {  // a line of the cache
-  uint32_t launch;  // events of earlier launches are over
+struct alignas(64) Cell {  // two lines of the cache; most often the first is enough
+  uint32_t launch;         // events of earlier launches are over
   Events<1> writes;
-  Events<2> reads;
+  Events<6> reads;
 };
-static_assert(sizeof(Cell) == 64);
+static_assert(sizeof(Cell) == 128);
 
 // All zero at first: nothing written, no events. Pages that nobody touches cost nothing.
 class Shadow {
  public:
   explicit Shadow(uint64_t bytes)
-      : written_bytes_((bytes + 15) / 16 * 2 + 8), cells_count_((bytes + 15) / 16 + 1), written_(map<uint8_t>(written_bytes_)),
+      : written_bytes_((bytes + 15) / 16 * 2 + 8),
+        cells_count_((bytes + 15) / 16 + 1),
+        written_(map<uint8_t>(written_bytes_)),
         cells_(map<Cell>(cells_count_)) {}
   ~Shadow() {
     munmap(written_, written_bytes_);
@@ -141,7 +139,8 @@ class Shadow {
  private:
   template <class T>
   static T* map(uint64_t count) {
-    void* p = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* p =
+        mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
     return static_cast<T*>(p);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
 
 #include "machine/launch.h"
@@ -40,6 +41,7 @@ void OpCounts::add(const OpCounts& o) {
   shared_wavefronts += o.shared_wavefronts;
   shared_ideal += o.shared_ideal;
   shared_bytes += o.shared_bytes;
+  async_bytes += o.async_bytes;
 }
 
 void Counters::add(const Counters& other) {
@@ -76,24 +78,42 @@ void count_shared(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes
   }
 }
 
-// --- JSON -------------------------------------------------------------------------------------------------------------
+// --- JSON ------------------------------------------------------------------------------------------------------------
 
 namespace {
 
-const char* class_name(OpClass c) {
-  static const char* const names[] = {"integer", "floating", "half", "convert", "move", "load", "store",
-                                      "atomic", "control", "warp", "barrier", "async", "tensor", "other"};
-  return names[static_cast<int>(c)];
-}
+constexpr const char* kClassNames[] = {"integer", "floating", "half", "convert", "move",  "load",   "store",
+                                       "atomic",  "control",  "warp", "barrier", "async", "tensor", "other"};
 
-// Multiply-adds of one mma, wmma or wgmma, by the shape in its name: .m16n8k16
+// Multiply-adds of one mma, wmma or wgmma, by the shape in its name: .m16n8k16. Of a wgmma each of four warps does its
+// share.
 uint64_t multiply_adds(const std::string& text) {
   for (size_t at = text.find(".m"); at != text.npos; at = text.find(".m", at + 1)) {
     unsigned m, n, k;
-    if (std::sscanf(text.c_str() + at, ".m%un%uk%u", &m, &n, &k) == 3) return uint64_t{m} * n * k;
+    if (std::sscanf(text.c_str() + at, ".m%un%uk%u", &m, &n, &k) == 3)
+      return uint64_t{m} * n * k / (text.starts_with("wgmma") ? 4 : 1);
   }
   return 0;
 }
+
+// Of several instructions: the counts, and what their kinds add to that.
+struct Sum {
+  OpCounts counts;
+  uint64_t classes[std::size(kClassNames)] = {};
+  uint64_t load_sectors = 0, store_sectors = 0, barriers = 0, tensor = 0, multiply_adds = 0;
+
+  void add(const OpCounts& c, OpClass kind, const std::string& text) {
+    counts.add(c);
+    classes[static_cast<size_t>(kind)] += c.executed;
+    if (kind == OpClass::load || kind == OpClass::async) load_sectors += c.global_sectors;
+    if (kind == OpClass::store) store_sectors += c.global_sectors;
+    if (kind == OpClass::barrier && text.starts_with("bar")) barriers += c.executed;
+    if (kind != OpClass::tensor) return;
+    const uint64_t each = vgpu::multiply_adds(text);
+    if (each) tensor += c.executed;  // no fence, commit or wait
+    multiply_adds += each * c.executed;
+  }
+};
 
 std::string quoted(const std::string& text) {
   std::string out = "\"";
@@ -104,12 +124,14 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
-// Only what is not zero.
+// `"name":value` of what is not zero, after others.
+void append_field(std::string& out, const char* name, uint64_t value) {
+  if (value) out += std::string(out.empty() ? "" : ",") + "\"" + name + "\":" + std::to_string(value);
+}
+
 std::string fields_of(const OpCounts& c) {
   std::string out;
-  auto field = [&](const char* name, uint64_t value) {
-    if (value) out += std::string(out.empty() ? "" : ",") + "\"" + name + "\":" + std::to_string(value);
-  };
+  auto field = [&](const char* name, uint64_t value) { append_field(out, name, value); };
   field("executed", c.executed);
   field("lanes", c.lanes);
   field("divergences", c.divergences);
@@ -121,7 +143,21 @@ std::string fields_of(const OpCounts& c) {
   field("sharedWavefronts", c.shared_wavefronts);
   field("sharedWavefrontsIdeal", c.shared_ideal);
   field("sharedBytes", c.shared_bytes);
+  field("bankConflicts", c.shared_wavefronts - c.shared_ideal);
+  field("asyncBytes", c.async_bytes);
   return out;
+}
+
+std::string fields_of(const Sum& s) {
+  std::string out = fields_of(s.counts), classes;
+  append_field(out, "globalLoadSectors", s.load_sectors);
+  append_field(out, "globalStoreSectors", s.store_sectors);
+  append_field(out, "atomics", s.classes[static_cast<size_t>(OpClass::atomic)]);
+  append_field(out, "barriers", s.barriers);
+  append_field(out, "tensorInstructions", s.tensor);
+  append_field(out, "tensorMultiplyAdds", s.multiply_adds);
+  for (size_t i = 0; i < std::size(kClassNames); i++) append_field(classes, kClassNames[i], s.classes[i]);
+  return out + (out.empty() ? "" : ",") + "\"classes\":{" + classes + "}";
 }
 
 std::string triple(const uint32_t (&v)[3]) {
@@ -131,10 +167,8 @@ std::string triple(const uint32_t (&v)[3]) {
 }  // namespace
 
 std::string to_json(const Program& program, const Routine& kernel, const LaunchShape& shape, const Counters& counters) {
-  OpCounts total;
-  std::map<OpClass, uint64_t> classes;
-  std::map<std::pair<std::string, uint32_t>, OpCounts> by_line;
-  uint64_t macs = 0;
+  Sum total;
+  std::map<std::pair<std::string, uint32_t>, Sum> by_line;
   std::string ops;
   // In the order of the program, so that two runs give the same text.
   for (const auto& routine : program.routines) {
@@ -143,33 +177,25 @@ std::string to_json(const Program& program, const Routine& kernel, const LaunchS
     for (size_t i = 0; i < found->second.size(); i++) {
       const OpCounts& c = found->second[i];
       if (c.executed == 0) continue;
-      total.add(c);
-      classes[routine->classes[i]] += c.executed;
-      if (routine->classes[i] == OpClass::tensor) macs += c.executed * multiply_adds(routine->texts[i]);
+      total.add(c, routine->classes[i], routine->texts[i]);
       if (const int32_t p = routine->places[i]; p >= 0) {
         const SourcePlace& place = program.module.places[static_cast<size_t>(p)];
-        if (place.file < program.module.files.size()) by_line[{program.module.files[place.file], place.line}].add(c);
+        if (place.file < program.module.files.size())
+          by_line[{program.module.files[place.file], place.line}].add(c, routine->classes[i], routine->texts[i]);
       }
       ops += (ops.empty() ? "" : ",") + std::string("{\"ptxLine\":") + std::to_string(routine->lines[i]) +
              ",\"instruction\":" + quoted(routine->texts[i]) + "," + fields_of(c) + "}";
     }
   }
-  std::string out = "{\"kernel\":" + quoted(kernel.name) + ",\"grid\":" + triple(shape.grid) + ",\"block\":" + triple(shape.block) +
-                    ",\"cluster\":" + triple(shape.cluster) + ",\"staticShared\":" + std::to_string(kernel.shared_bytes) +
-                    ",\"dynamicShared\":" + std::to_string(shape.dynamic_shared) + ",\"total\":{" + fields_of(total);
-  out += ",\"tensorMultiplyAdds\":" + std::to_string(macs) + "},\"classes\":{";
-  bool first = true;
-  for (const auto& [c, n] : classes) {
-    out += (first ? "\"" : ",\"") + std::string(class_name(c)) + "\":" + std::to_string(n);
-    first = false;
-  }
-  out += "},\"lines\":[";
-  first = true;
-  for (const auto& [place, c] : by_line) {
-    out += (first ? "" : ",") + std::string("{\"file\":") + quoted(place.first) + ",\"line\":" + std::to_string(place.second) + "," + fields_of(c) + "}";
-    first = false;
-  }
-  return out + "],\"instructions\":[" + ops + "]}";
+  std::string lines;
+  for (const auto& [place, sum] : by_line)
+    lines += (lines.empty() ? "" : ",") + std::string("{\"file\":") + quoted(place.first) +
+             ",\"line\":" + std::to_string(place.second) + "," + fields_of(sum) + "}";
+  return "{\"kernel\":" + quoted(kernel.name) + ",\"grid\":" + triple(shape.grid) +
+         ",\"block\":" + triple(shape.block) + ",\"cluster\":" + triple(shape.cluster) +
+         ",\"staticShared\":" + std::to_string(kernel.shared_bytes) +
+         ",\"dynamicShared\":" + std::to_string(shape.dynamic_shared) + ",\"total\":{" + fields_of(total) +
+         "},\"lines\":[" + lines + "],\"instructions\":[" + ops + "]}";
 }
 
 }  // namespace vgpu

@@ -22,6 +22,7 @@ struct OpCounts {
   // Shared memory answers a wavefront at a time: one word from each of 32 banks; 8-byte accesses go by half-warps,
   // 16-byte ones by quarters.
   uint64_t shared_requests = 0, shared_wavefronts = 0, shared_ideal = 0, shared_bytes = 0;
+  uint64_t async_bytes = 0;  // that asynchronous copies write, the zeros they fill in included
 
   void add(const OpCounts& other);
 };

@@ -49,7 +49,8 @@ void destroy_context(Driver& d, Lock& lock, const std::shared_ptr<Context>& cont
   }
   for (const auto& object : gone) d.forget(*object);
   for (const auto& object : gone)
-    if (auto* stream = dynamic_cast<Stream*>(object.get()); stream && stream->capture) leave_capture(d, stream->capture);
+    if (auto* stream = dynamic_cast<Stream*>(object.get()); stream && stream->capture)
+      leave_capture(d, stream->capture);
   gone.clear();
   context->legacy = nullptr;
   context->per_thread.clear();
@@ -152,7 +153,8 @@ CUresult cuCtxDestroy_v2(CUcontext handle) {
 }
 
 CUresult cuCtxPushCurrent_v2(CUcontext handle) {
-  return with_driver([&](ApiCall& c) { context_stack().push_back(c.driver.get<Context>(handle, CUDA_ERROR_INVALID_CONTEXT)); });
+  return with_driver(
+      [&](ApiCall& c) { context_stack().push_back(c.driver.get<Context>(handle, CUDA_ERROR_INVALID_CONTEXT)); });
 }
 CUresult cuCtxPopCurrent_v2(CUcontext* out) {
   return with_driver([&](ApiCall& c) {
@@ -200,8 +202,10 @@ CUresult cuCtxGetId(CUcontext handle, unsigned long long* id) {
 CUresult cuCtxGetApiVersion(CUcontext handle, unsigned int* version) {
   return with_driver([&](ApiCall& c) {
     require(version != nullptr);
-    if (handle) c.driver.get<Context>(handle, CUDA_ERROR_INVALID_CONTEXT);
-    else current(c);
+    if (handle)
+      c.driver.get<Context>(handle, CUDA_ERROR_INVALID_CONTEXT);
+    else
+      current(c);
     *version = 3020;
   });
 }

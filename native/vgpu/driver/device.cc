@@ -18,7 +18,8 @@ CUresult cuInit(unsigned int flags) {
     require(d.settings.devices > 0, CUDA_ERROR_NO_DEVICE);
     for (uint32_t i = 0; i < d.settings.devices; i++) {
       // Far from the windows of generic addressing and from each other, so that an address tells the device.
-      d.devices.push_back(std::make_unique<Device>(static_cast<int>(i), uint64_t{16 + 2 * i} << 40, d.settings.limits.memory));
+      d.devices.push_back(
+          std::make_unique<Device>(static_cast<int>(i), uint64_t{16 + 2 * i} << 40, d.settings.limits.memory));
       Device& device = *d.devices.back();
       device.memory.checked = d.settings.run.checks.initcheck || d.settings.run.checks.racecheck;
       device.memory.look_beyond(d.host);
@@ -114,7 +115,8 @@ CUresult cuDeviceGetAttribute(int* out, CUdevice_attribute attribute, CUdevice d
       case CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE: return answer(1000000);
       case CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH: return answer(4096);
       case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE: return answer(40 << 20);
-      case CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO: return answer(l.compute == 86 || l.compute == 89 ? 64 : 2);
+      case CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO:
+        return answer(l.compute == 86 || l.compute == 89 ? 64 : 2);
       case CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT: return answer(512);
       case CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT: return answer(3);
       case CU_DEVICE_ATTRIBUTE_MEM_SYNC_DOMAIN_COUNT: return answer(l.compute >= 90 ? 4 : 1);
@@ -155,8 +157,16 @@ CUresult cuDeviceGetProperties(CUdevprop* p, CUdevice dev) {
   return with_driver([&](ApiCall& c) {
     require(p != nullptr);
     c.driver.device(dev);
-    *p = {1024, {1024, 1024, 64}, {0x7fffffff, 65535, 65535}, static_cast<int>(c.driver.settings.limits.shared_per_block), 65536,
-          32, 0x7fffffff, static_cast<int>(c.driver.settings.limits.registers_per_sm), 1000000, 512};
+    *p = {1024,
+          {1024, 1024, 64},
+          {0x7fffffff, 65535, 65535},
+          static_cast<int>(c.driver.settings.limits.shared_per_block),
+          65536,
+          32,
+          0x7fffffff,
+          static_cast<int>(c.driver.settings.limits.registers_per_sm),
+          1000000,
+          512};
   });
 }
 
@@ -189,8 +199,10 @@ CUresult cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute attribute, CU
   return with_driver([&](ApiCall& c) {
     require(value != nullptr);
     require(c.driver.device(from).ordinal != c.driver.device(to).ordinal, CUDA_ERROR_INVALID_DEVICE);
-    require(attribute >= CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK && attribute <= CU_DEVICE_P2P_ATTRIBUTE_ONLY_PARTIAL_NATIVE_ATOMIC_SUPPORTED);
-    *value = attribute == CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED || attribute == CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED;
+    require(attribute >= CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK &&
+            attribute <= CU_DEVICE_P2P_ATTRIBUTE_ONLY_PARTIAL_NATIVE_ATOMIC_SUPPORTED);
+    *value = attribute == CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED ||
+             attribute == CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED;
   });
 }
 

@@ -63,7 +63,7 @@ Driver& driver() {
 
 std::vector<std::shared_ptr<Context>>& context_stack() { return stack; }
 
-// --- memory -----------------------------------------------------------------------------------------------------------
+// --- memory ----------------------------------------------------------------------------------------------------------
 
 std::byte* Driver::resolve(uint64_t address, uint64_t bytes) const {
   auto look = [&](const Memory& memory) -> std::byte* {
@@ -83,7 +83,8 @@ std::map<uint64_t, Holding>::iterator Driver::holding(uint64_t address) {
 }
 
 const Allocation* Driver::allocate(Device& device, uint64_t bytes) {
-  require(++allocations != settings.failing_allocation, CUDA_ERROR_OUT_OF_MEMORY, "an allocation that CARACAL_VGPU_FAULT makes fail");
+  require(++allocations != settings.failing_allocation, CUDA_ERROR_OUT_OF_MEMORY,
+          "an allocation that CARACAL_VGPU_FAULT makes fail");
   const Allocation* a = device.memory.allocate(bytes, 512);
   require(a != nullptr, CUDA_ERROR_OUT_OF_MEMORY);
   return a;
@@ -108,7 +109,7 @@ LoadedModule::~LoadedModule() {
     if (g.space == Space::global || g.space == Space::constant) driver().release(g.address);
 }
 
-// --- the executor -----------------------------------------------------------------------------------------------------
+// --- the executor ----------------------------------------------------------------------------------------------------
 
 void Driver::submit(const std::shared_ptr<Job>& job) {
   std::erase_if(job->after, [](const auto& j) { return !j || j->done; });
@@ -172,7 +173,8 @@ void Driver::perform(Lock& lock, Job& job) {
       // As on a device the oldest output is lost, though here as late as it may be.
       if (printed.size() > 2 * most) printed.erase(0, printed.size() - most);
     };
-    Launch launch(*w->module->program, *w->function->routine, w->shape, w->parameters, device.memory, settings.limits, options);
+    Launch launch(*w->module->program, *w->function->routine, w->shape, w->parameters, device.memory, settings.limits,
+                  options);
     running_ = &launch;
     std::optional<Report> report;
     outside([&] { report = launch.run(); });
@@ -184,7 +186,8 @@ void Driver::perform(Lock& lock, Job& job) {
     copy(*this, *copy_work);
     for (size_t image = 0; image < copy_work->depth; image++)
       for (size_t row = 0; row < copy_work->height && !copy_work->to.host; row++)
-        note_written(*this, copy_work->to.address + row * copy_work->to.pitch + image * copy_work->to.slice, copy_work->width);
+        note_written(*this, copy_work->to.address + row * copy_work->to.pitch + image * copy_work->to.slice,
+                     copy_work->width);
   } else if (auto* fill = std::get_if<FillWork>(&job.work)) {
     for (size_t row = 0; row < fill->height; row++) {
       const uint64_t address = fill->to + row * fill->pitch, bytes = fill->width * fill->element;
@@ -225,7 +228,8 @@ void Driver::wait_all(Lock& lock, const Context& context) {
   for (const auto& job : pending_)
     if (job->context.get() == &context) want(job);
   for (;;) {
-    const auto found = std::find_if(pending_.begin(), pending_.end(), [&](const auto& j) { return j->context.get() == &context; });
+    const auto found =
+        std::find_if(pending_.begin(), pending_.end(), [&](const auto& j) { return j->context.get() == &context; });
     if (found == pending_.end()) return;
     const auto job = *found;
     wait(lock, job);
@@ -290,7 +294,7 @@ void Driver::reset(Lock& lock) {
   stack.clear();
 }
 
-// --- entry points -----------------------------------------------------------------------------------------------------
+// --- entry points ----------------------------------------------------------------------------------------------------
 
 CUresult enter_call(Needs needs, void (*body)(ApiCall&, void*), void* closure) {
   Driver& d = driver();

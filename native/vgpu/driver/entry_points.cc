@@ -214,7 +214,7 @@ const EntryPoint kEntryPoints[] = {
     ENTRY(cuTensorMapEncodeTiled, 12000, cuTensorMapEncodeTiled),
     ENTRY(cuProfilerStart, 4000, cuProfilerStart),
     ENTRY(cuProfilerStop, 4000, cuProfilerStop),
-    // clang-format on
+// clang-format on
 #undef ENTRY
 };
 
@@ -227,15 +227,19 @@ CUdriverProcAddressQueryResult look_up(const char* symbol, int version, void** o
     known = true;
     if (e.since <= version) *out = e.address;
   }
-  return *out ? CU_GET_PROC_ADDRESS_SUCCESS : known ? CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+  return *out    ? CU_GET_PROC_ADDRESS_SUCCESS
+         : known ? CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT
+                 : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
 }
 
 }  // namespace
 
-CUresult cuGetProcAddress_v2(const char* symbol, void** out, int version, cuuint64_t flags, CUdriverProcAddressQueryResult* status) {
+CUresult cuGetProcAddress_v2(const char* symbol, void** out, int version, cuuint64_t flags,
+                             CUdriverProcAddressQueryResult* status) {
   int newest = 0;
   if (const CUresult r = cuDriverGetVersion(&newest)) return r;
-  if (!symbol || !out || flags > (CU_GET_PROC_ADDRESS_LEGACY_STREAM | CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM)) return CUDA_ERROR_INVALID_VALUE;
+  if (!symbol || !out || flags > (CU_GET_PROC_ADDRESS_LEGACY_STREAM | CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM))
+    return CUDA_ERROR_INVALID_VALUE;
   if (version > newest) return CUDA_ERROR_INVALID_VALUE;
   const auto found = look_up(symbol, version, out);
   if (status) *status = found;

@@ -45,7 +45,9 @@ CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned
     event->tips.clear();
   });
 }
-CUresult cuEventRecord(CUevent event, CUstream stream) { return cuEventRecordWithFlags(event, stream, CU_EVENT_RECORD_DEFAULT); }
+CUresult cuEventRecord(CUevent event, CUstream stream) {
+  return cuEventRecordWithFlags(event, stream, CU_EVENT_RECORD_DEFAULT);
+}
 
 CUresult cuEventQuery(CUevent handle) {
   return with_context([&](ApiCall& c) {

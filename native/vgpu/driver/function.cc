@@ -15,7 +15,8 @@ uint32_t blocks_per_sm(const Limits& l, const KernelFunction& f, uint32_t thread
   const uint32_t warps = (threads + 31) / 32;
   const uint32_t by_registers = l.registers_per_sm / ((f.registers * 32 + 255) / 256 * 256) / 4 * 4 / warps;
   const uint64_t shared = (f.routine->shared_bytes + dynamic_shared + 1024 + 127) / 128 * 128;
-  return std::min({l.blocks_per_sm, l.threads_per_sm / (warps * 32), by_registers, static_cast<uint32_t>(l.shared_per_sm / shared)});
+  return std::min({l.blocks_per_sm, l.threads_per_sm / (warps * 32), by_registers,
+                   static_cast<uint32_t>(l.shared_per_sm / shared)});
 }
 
 }  // namespace vgpu::driver
@@ -54,7 +55,8 @@ int attribute_of(const Driver& d, const KernelFunction& f, CUfunction_attribute 
 void set_attribute(const Driver& d, KernelFunction& f, CUfunction_attribute attribute, int value) {
   switch (static_cast<int>(attribute)) {
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
-      require(value >= 0 && static_cast<uint64_t>(value) + f.routine->shared_bytes <= d.settings.limits.shared_per_block_optin);
+      require(value >= 0 &&
+              static_cast<uint64_t>(value) + f.routine->shared_bytes <= d.settings.limits.shared_per_block_optin);
       f.max_dynamic_shared = static_cast<uint32_t>(value);
       return;
     case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
@@ -92,7 +94,8 @@ CUresult cuFuncGetAttribute(int* out, CUfunction_attribute attribute, CUfunction
   });
 }
 CUresult cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, int value) {
-  return with_context([&](ApiCall& c) { set_attribute(c.driver, *function_of(c, handle, c.context), attribute, value); });
+  return with_context(
+      [&](ApiCall& c) { set_attribute(c.driver, *function_of(c, handle, c.context), attribute, value); });
 }
 CUresult cuKernelGetAttribute(int* out, CUfunction_attribute attribute, CUkernel kernel, CUdevice dev) {
   return with_driver([&](ApiCall& c) {
@@ -143,7 +146,8 @@ CUresult cuFuncSetCacheConfig(CUfunction handle, CUfunc_cache config) {
   });
 }
 
-CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* out, CUfunction handle, int threads, size_t shared, unsigned int flags) {
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* out, CUfunction handle, int threads, size_t shared,
+                                                              unsigned int flags) {
   return with_context([&](ApiCall& c) {
     require(out && threads > 0 && flags <= CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE);
     const auto f = function_of(c, handle, c.context);
@@ -153,7 +157,8 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* out, CUfuncti
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* out, CUfunction handle, int threads, size_t shared) {
   return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(out, handle, threads, shared, 0);
 }
-CUresult cuOccupancyMaxPotentialBlockSize(int* grid, int* block, CUfunction handle, CUoccupancyB2DSize shared_of, size_t shared, int most) {
+CUresult cuOccupancyMaxPotentialBlockSize(int* grid, int* block, CUfunction handle, CUoccupancyB2DSize shared_of,
+                                          size_t shared, int most) {
   return with_context([&](ApiCall& c) {
     require(grid && block && most >= 0);
     const auto f = function_of(c, handle, c.context);
@@ -177,7 +182,8 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t* out, CUfunction handle,
     require(out && blocks > 0 && threads > 0);
     const auto f = function_of(c, handle, c.context);
     const Limits& l = c.driver.settings.limits;
-    const uint32_t each = l.shared_per_sm / static_cast<uint32_t>(blocks) / 128 * 128, taken = f->routine->shared_bytes + 1024;
+    const uint32_t each = l.shared_per_sm / static_cast<uint32_t>(blocks) / 128 * 128,
+                   taken = f->routine->shared_bytes + 1024;
     *out = each > taken ? std::min(each - taken, l.shared_per_block_optin - f->routine->shared_bytes) : 0;
   });
 }
@@ -193,7 +199,8 @@ CUresult cuOccupancyMaxActiveClusters(int* out, CUfunction handle, const CUlaunc
     require(out && config && (config->attrs || !config->numAttrs));
     require(c.driver.settings.limits.compute >= 90, CUDA_ERROR_NOT_SUPPORTED);
     const auto f = function_of(c, handle, c.context);
-    uint32_t blocks = std::max(1u, f->routine->bounds.cluster[0] * f->routine->bounds.cluster[1] * f->routine->bounds.cluster[2]);
+    uint32_t blocks =
+        std::max(1u, f->routine->bounds.cluster[0] * f->routine->bounds.cluster[1] * f->routine->bounds.cluster[2]);
     for (unsigned i = 0; i < config->numAttrs; i++)
       if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
         const auto& d = config->attrs[i].value.clusterDim;
@@ -205,6 +212,8 @@ CUresult cuOccupancyMaxActiveClusters(int* out, CUfunction handle, const CUlaunc
     const Limits& l = c.driver.settings.limits;
     // A cluster stays within a GPC, taken to be of 16 SMs as on GH100's full GPCs.
     const uint32_t here = blocks_per_sm(l, *f, static_cast<uint32_t>(threads), config->sharedMemBytes);
-    *out = blocks > cluster_limit(*f) ? 0 : static_cast<int>(here * std::min(16u, l.sm_count) / blocks * (l.sm_count / std::min(16u, l.sm_count)));
+    *out = blocks > cluster_limit(*f)
+               ? 0
+               : static_cast<int>(here * std::min(16u, l.sm_count) / blocks * (l.sm_count / std::min(16u, l.sm_count)));
   });
 }

@@ -24,8 +24,9 @@ namespace {
 using Nodes = std::vector<std::shared_ptr<Node>>;
 
 CUgraphNodeType type_of(const Work& work) {
-  static constexpr CUgraphNodeType types[] = {CU_GRAPH_NODE_TYPE_EMPTY, CU_GRAPH_NODE_TYPE_KERNEL, CU_GRAPH_NODE_TYPE_MEMCPY,
-                                              CU_GRAPH_NODE_TYPE_MEMSET, CU_GRAPH_NODE_TYPE_HOST};
+  static constexpr CUgraphNodeType types[] = {CU_GRAPH_NODE_TYPE_EMPTY, CU_GRAPH_NODE_TYPE_KERNEL,
+                                              CU_GRAPH_NODE_TYPE_MEMCPY, CU_GRAPH_NODE_TYPE_MEMSET,
+                                              CU_GRAPH_NODE_TYPE_HOST};
   return types[work.index()];
 }
 
@@ -59,7 +60,11 @@ std::shared_ptr<Context> context_named(ApiCall& c, CUcontext handle) {
 KernelWork kernel(ApiCall& c, const CUDA_KERNEL_NODE_PARAMS* p) {
   require(p && (p->func || p->kern));
   const auto f = function_of(c, p->func ? static_cast<const void*>(p->func) : p->kern, context_named(c, p->ctx));
-  const LaunchShape shape{{p->gridDimX, p->gridDimY, p->gridDimZ}, {p->blockDimX, p->blockDimY, p->blockDimZ}, {1, 1, 1}, p->sharedMemBytes, false};
+  const LaunchShape shape{{p->gridDimX, p->gridDimY, p->gridDimZ},
+                          {p->blockDimX, p->blockDimY, p->blockDimZ},
+                          {1, 1, 1},
+                          p->sharedMemBytes,
+                          false};
   return kernel_work(c, f, shape, p->kernelParams, p->extra);
 }
 
@@ -71,7 +76,8 @@ Nodes in_order(const Graph& graph) {
     on = false;
     for (const auto& node : graph.nodes) {
       if (done.contains(node.get())) continue;
-      if (!std::all_of(node->after.begin(), node->after.end(), [&](const auto& n) { return done.contains(n.get()); })) continue;
+      if (!std::all_of(node->after.begin(), node->after.end(), [&](const auto& n) { return done.contains(n.get()); }))
+        continue;
       order.push_back(node);
       done.insert(node.get());
       on = true;
@@ -86,7 +92,8 @@ std::vector<GraphExec::Step> steps_of(const Graph& graph) {
   std::vector<GraphExec::Step> steps;
   for (const auto& node : order) {
     GraphExec::Step step{node->handle, node->work, {}};
-    for (const auto& before : node->after) step.after.push_back(static_cast<size_t>(std::find(order.begin(), order.end(), before) - order.begin()));
+    for (const auto& before : node->after)
+      step.after.push_back(static_cast<size_t>(std::find(order.begin(), order.end(), before) - order.begin()));
     std::sort(step.after.begin(), step.after.end());
     steps.push_back(std::move(step));
   }
@@ -157,24 +164,28 @@ CUresult cuGraphClone(CUgraph* out, CUgraph handle) {
   });
 }
 
-CUresult cuGraphAddKernelNode_v2(CUgraphNode* out, CUgraph graph, const CUgraphNode* after, size_t n, const CUDA_KERNEL_NODE_PARAMS* p) {
+CUresult cuGraphAddKernelNode_v2(CUgraphNode* out, CUgraph graph, const CUgraphNode* after, size_t n,
+                                 const CUDA_KERNEL_NODE_PARAMS* p) {
   return add(out, graph, after, n, [&](ApiCall& c) { return kernel(c, p); });
 }
-CUresult cuGraphAddMemcpyNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* after, size_t n, const CUDA_MEMCPY3D* p, CUcontext context) {
+CUresult cuGraphAddMemcpyNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* after, size_t n,
+                              const CUDA_MEMCPY3D* p, CUcontext context) {
   return add(out, graph, after, n, [&](ApiCall& c) {
     require(p != nullptr);
     context_named(c, context);
     return copy_work(c, *p);
   });
 }
-CUresult cuGraphAddMemsetNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* after, size_t n, const CUDA_MEMSET_NODE_PARAMS* p, CUcontext context) {
+CUresult cuGraphAddMemsetNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* after, size_t n,
+                              const CUDA_MEMSET_NODE_PARAMS* p, CUcontext context) {
   return add(out, graph, after, n, [&](ApiCall& c) {
     require(p && (p->elementSize == 1 || p->elementSize == 2 || p->elementSize == 4));
     context_named(c, context);
     return fill_work(c, p->dst, p->pitch, p->value, p->elementSize, p->width, p->height);
   });
 }
-CUresult cuGraphAddHostNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* after, size_t n, const CUDA_HOST_NODE_PARAMS* p) {
+CUresult cuGraphAddHostNode(CUgraphNode* out, CUgraph graph, const CUgraphNode* after, size_t n,
+                            const CUDA_HOST_NODE_PARAMS* p) {
   return add(out, graph, after, n, [&](ApiCall&) {
     require(p && p->fn);
     return HostWork{p->fn, p->userData};
@@ -195,9 +206,11 @@ CUresult cuGraphAddDependencies(CUgraph handle, const CUgraphNode* from, const C
     }
   });
 }
-CUresult cuGraphAddDependencies_v2(CUgraph graph, const CUgraphNode* from, const CUgraphNode* to, const CUgraphEdgeData* edges, size_t n) {
+CUresult cuGraphAddDependencies_v2(CUgraph graph, const CUgraphNode* from, const CUgraphNode* to,
+                                   const CUgraphEdgeData* edges, size_t n) {
   for (size_t i = 0; edges && i < n; i++)
-    if (edges[i].from_port || edges[i].to_port || edges[i].type) return CUDA_ERROR_NOT_SUPPORTED;  // programmatic launches
+    if (edges[i].from_port || edges[i].to_port || edges[i].type)
+      return CUDA_ERROR_NOT_SUPPORTED;  // programmatic launches
   return cuGraphAddDependencies(graph, from, to, n);
 }
 
@@ -222,7 +235,8 @@ CUresult cuGraphGetEdges(CUgraph handle, CUgraphNode* from, CUgraphNode* to, siz
     require(count && !from == !to);
     std::vector<std::pair<CUgraphNode, CUgraphNode>> edges;
     for (const auto& node : graph->nodes)
-      for (const auto& before : node->after) edges.push_back({handle_of<CUgraphNode>(*before), handle_of<CUgraphNode>(*node)});
+      for (const auto& before : node->after)
+        edges.push_back({handle_of<CUgraphNode>(*before), handle_of<CUgraphNode>(*node)});
     size_t again = *count;
     list(from, &again, edges.size(), [&](size_t i) { return edges[i].first; });
     list(to, count, edges.size(), [&](size_t i) { return edges[i].second; });
@@ -259,10 +273,21 @@ CUresult cuGraphKernelNodeGetParams_v2(CUgraphNode handle, CUDA_KERNEL_NODE_PARA
     auto* w = std::get_if<KernelWork>(&node->work);
     require(w != nullptr);
     node->pointers.clear();
-    for (const auto& parameter : w->function->routine->parameters) node->pointers.push_back(w->parameters.data() + parameter.offset);
+    for (const auto& parameter : w->function->routine->parameters)
+      node->pointers.push_back(w->parameters.data() + parameter.offset);
     const auto& s = w->shape;
-    *p = {handle_of<CUfunction>(*w->function), s.grid[0], s.grid[1], s.grid[2], s.block[0], s.block[1], s.block[2], s.dynamic_shared,
-          node->pointers.data(), nullptr, nullptr, handle_of<CUcontext>(*w->module->context)};
+    *p = {handle_of<CUfunction>(*w->function),
+          s.grid[0],
+          s.grid[1],
+          s.grid[2],
+          s.block[0],
+          s.block[1],
+          s.block[2],
+          s.dynamic_shared,
+          node->pointers.data(),
+          nullptr,
+          nullptr,
+          handle_of<CUcontext>(*w->module->context)};
   });
 }
 CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode handle, const CUDA_KERNEL_NODE_PARAMS* p) {
@@ -277,7 +302,8 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph handle, unsigned 
   return with_context([&](ApiCall& c) {
     require(out != nullptr);
     // Memory nodes, device launches and priorities: of no effect, or not offered.
-    require((flags & ~static_cast<unsigned long long>(CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY)) == 0,
+    require((flags & ~static_cast<unsigned long long>(CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH |
+                                                      CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY)) == 0,
             CUDA_ERROR_NOT_SUPPORTED);
     const auto graph = c.driver.get<Graph>(handle, CUDA_ERROR_INVALID_VALUE);
     auto steps = steps_of(*graph);
@@ -337,7 +363,8 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec exec_handle, CUgraph handle, CUgraphEx
     info->result = CU_GRAPH_EXEC_UPDATE_SUCCESS;
   });
 }
-CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec_handle, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS* p) {
+CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec_handle, CUgraphNode node,
+                                           const CUDA_KERNEL_NODE_PARAMS* p) {
   return with_context([&](ApiCall& c) {
     const auto exec = c.driver.get<GraphExec>(exec_handle, CUDA_ERROR_INVALID_VALUE);
     for (auto& step : exec->steps) {

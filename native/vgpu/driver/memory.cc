@@ -12,7 +12,8 @@ namespace {
 
 using Kind = Holding::Kind;
 
-CUdeviceptr hold(ApiCall& c, size_t bytes, Kind kind = Kind::device, std::shared_ptr<Pool> pool = nullptr, Device* where = nullptr) {
+CUdeviceptr hold(ApiCall& c, size_t bytes, Kind kind = Kind::device, std::shared_ptr<Pool> pool = nullptr,
+                 Device* where = nullptr) {
   require(bytes > 0);
   Device& device = where ? *where : *c.context->device;
   const Allocation* a = c.driver.allocate(device, bytes);
@@ -28,7 +29,8 @@ void* hold_host(ApiCall& c, size_t bytes, Kind kind, unsigned flags) {
   void* p = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   require(p != nullptr, CUDA_ERROR_OUT_OF_MEMORY);
   c.driver.host.share(p, bytes);
-  c.driver.holdings[reinterpret_cast<uint64_t>(p)] = {kind, bytes, c.context, c.context->device, flags, nullptr, ++c.driver.ids};
+  c.driver.holdings[reinterpret_cast<uint64_t>(p)] = {kind,  bytes,   c.context,     c.context->device,
+                                                      flags, nullptr, ++c.driver.ids};
   return p;
 }
 
@@ -50,7 +52,9 @@ bool attribute_of(ApiCall& c, void* out, CUpointer_attribute attribute, CUdevice
   switch (static_cast<int>(attribute)) {
     case CU_POINTER_ATTRIBUTE_CONTEXT: put(h->context ? h->context->handle : uint64_t{0}); break;
     // Managed memory is called device memory.
-    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE: put(in_host && h->kind != Kind::managed ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE); break;
+    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+      put(in_host && h->kind != Kind::managed ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE);
+      break;
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: put(address); break;
     case CU_POINTER_ATTRIBUTE_HOST_POINTER:
       if (!in_host) return false;
@@ -115,7 +119,9 @@ CUresult cuMemAlloc_v2(CUdeviceptr* out, size_t bytes) {
 CUresult cuMemAllocPitch_v2(CUdeviceptr* out, size_t* pitch, size_t width, size_t height, unsigned int element) {
   return with_context([&](ApiCall& c) {
     require(out && pitch && width && height && (element == 4 || element == 8 || element == 16));
-    require(width < uint64_t{1} << 40 && height < uint64_t{1} << 40 && (width + 511) / 512 * 512 < (uint64_t{1} << 46) / height, CUDA_ERROR_OUT_OF_MEMORY);
+    require(width < uint64_t{1} << 40 && height < uint64_t{1} << 40 &&
+                (width + 511) / 512 * 512 < (uint64_t{1} << 46) / height,
+            CUDA_ERROR_OUT_OF_MEMORY);
     c.unsafe_in_capture();
     const size_t row = (width + 511) / 512 * 512;
     *out = hold(c, row * height);
@@ -171,10 +177,12 @@ CUresult cuMemHostRegister_v2(void* p, size_t bytes, unsigned int flags) {
     c.unsafe_in_capture();
     const auto address = reinterpret_cast<uint64_t>(p);
     const auto next = c.driver.holdings.lower_bound(address);
-    require(c.driver.holding(address) == c.driver.holdings.end() && (next == c.driver.holdings.end() || next->first >= address + bytes),
+    require(c.driver.holding(address) == c.driver.holdings.end() &&
+                (next == c.driver.holdings.end() || next->first >= address + bytes),
             CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
     c.driver.host.share(p, bytes);
-    c.driver.holdings[address] = {Kind::registered, bytes, c.context, c.context->device, flags, nullptr, ++c.driver.ids};
+    c.driver.holdings[address] = {Kind::registered, bytes,         c.context, c.context->device, flags,
+                                  nullptr,          ++c.driver.ids};
   });
 }
 CUresult cuMemHostUnregister(void* p) {
@@ -188,7 +196,8 @@ CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr* out, void* p, unsigned int fl
   return with_context([&](ApiCall& c) {
     require(out && flags == 0);
     const auto found = c.driver.holding(reinterpret_cast<uint64_t>(p));
-    require(found != c.driver.holdings.end() && (found->second.kind == Kind::host || found->second.kind == Kind::registered));
+    require(found != c.driver.holdings.end() &&
+            (found->second.kind == Kind::host || found->second.kind == Kind::registered));
     *out = reinterpret_cast<uint64_t>(p);
   });
 }
@@ -233,13 +242,14 @@ CUresult cuPointerSetAttribute(const void* value, CUpointer_attribute attribute,
   });
 }
 
-// --- stream-ordered memory ----------------------------------------------------------------------------------------------
+// --- stream-ordered memory -------------------------------------------------------------------------------------------
 
 CUresult cuMemAllocAsync(CUdeviceptr* out, size_t bytes, CUstream stream) {
   return with_context([&](ApiCall& c) { allocate_from(c, out, bytes, c.context->device->pool, stream); });
 }
 CUresult cuMemAllocFromPoolAsync(CUdeviceptr* out, size_t bytes, CUmemoryPool pool, CUstream stream) {
-  return with_context([&](ApiCall& c) { allocate_from(c, out, bytes, c.driver.get<Pool>(pool, CUDA_ERROR_INVALID_VALUE), stream); });
+  return with_context(
+      [&](ApiCall& c) { allocate_from(c, out, bytes, c.driver.get<Pool>(pool, CUDA_ERROR_INVALID_VALUE), stream); });
 }
 CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
   return with_context([&](ApiCall& c) {
@@ -250,14 +260,16 @@ CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
     }
     if (!address) return;
     const auto found = c.driver.holdings.find(address);
-    require(found != c.driver.holdings.end() && (found->second.kind == Kind::pooled || found->second.kind == Kind::device));
+    require(found != c.driver.holdings.end() &&
+            (found->second.kind == Kind::pooled || found->second.kind == Kind::device));
     give(c, stream, FreeWork{address});
   });
 }
 
 CUresult cuMemPoolCreate(CUmemoryPool* out, const CUmemPoolProps* p) {
   return with_driver([&](ApiCall& c) {
-    require(out && p && p->allocType == CU_MEM_ALLOCATION_TYPE_PINNED && p->location.type == CU_MEM_LOCATION_TYPE_DEVICE);
+    require(out && p && p->allocType == CU_MEM_ALLOCATION_TYPE_PINNED &&
+            p->location.type == CU_MEM_LOCATION_TYPE_DEVICE);
     require(p->handleTypes == CU_MEM_HANDLE_TYPE_NONE, CUDA_ERROR_NOT_SUPPORTED);
     c.driver.device(p->location.id);
     auto pool = c.driver.create<Pool>();
@@ -286,7 +298,9 @@ CUresult cuMemPoolGetAttribute(CUmemoryPool handle, CUmemPool_attribute attribut
     switch (static_cast<int>(attribute)) {
       case CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES:
       case CU_MEMPOOL_ATTR_REUSE_ALLOW_OPPORTUNISTIC:
-      case CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES: *static_cast<int*>(value) = p->reuse[attribute - 1]; return;
+      case CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES:
+        *static_cast<int*>(value) = p->reuse[attribute - 1];
+        return;
       case CU_MEMPOOL_ATTR_RELEASE_THRESHOLD: return put(p->threshold);
       case CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT:
       case CU_MEMPOOL_ATTR_USED_MEM_CURRENT: return put(p->used);
@@ -303,7 +317,9 @@ CUresult cuMemPoolSetAttribute(CUmemoryPool handle, CUmemPool_attribute attribut
     switch (static_cast<int>(attribute)) {
       case CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES:
       case CU_MEMPOOL_ATTR_REUSE_ALLOW_OPPORTUNISTIC:
-      case CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES: p->reuse[attribute - 1] = *static_cast<int*>(value); return;
+      case CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES:
+        p->reuse[attribute - 1] = *static_cast<int*>(value);
+        return;
       case CU_MEMPOOL_ATTR_RELEASE_THRESHOLD: p->threshold = *static_cast<uint64_t*>(value); return;
       case CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH:
       case CU_MEMPOOL_ATTR_USED_MEM_HIGH:  // can only be reset
@@ -323,8 +339,10 @@ CUresult cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc* map, siz
       c.driver.device(map[i].location.id);
       const bool all = map[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
       require(all || (map[i].flags == CU_MEM_ACCESS_FLAGS_PROT_NONE && map[i].location.id != pool->device));
-      if (all) pool->accessible.insert(map[i].location.id);
-      else pool->accessible.erase(map[i].location.id);
+      if (all)
+        pool->accessible.insert(map[i].location.id);
+      else
+        pool->accessible.erase(map[i].location.id);
     }
   });
 }
@@ -333,6 +351,7 @@ CUresult cuMemPoolGetAccess(CUmemAccess_flags* flags, CUmemoryPool handle, CUmem
     require(flags && location && location->type == CU_MEM_LOCATION_TYPE_DEVICE);
     const auto pool = c.driver.get<Pool>(handle, CUDA_ERROR_INVALID_VALUE);
     const int id = c.driver.device(location->id).ordinal;
-    *flags = id == pool->device || pool->accessible.contains(id) ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+    *flags = id == pool->device || pool->accessible.contains(id) ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+                                                                 : CU_MEM_ACCESS_FLAGS_PROT_NONE;
   });
 }

@@ -1,5 +1,5 @@
-// Modules and libraries: PTX text only. What ships beside it for silicon, cubins and fat binaries, is refused in the way
-// a device refuses a binary of another architecture, so that a loader goes on to the PTX.
+// Modules and libraries: PTX text only. What ships beside it for silicon, cubins and fat binaries, is refused in the
+// way a device refuses a binary of another architecture, so that a loader goes on to the PTX.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -14,7 +14,8 @@ namespace {
 
 // The newest PTX that a driver reads (PTX ISA, "Release Notes").
 uint32_t newest_ptx(int driver_version) {
-  const uint32_t major = static_cast<uint32_t>(driver_version) / 1000, minor = static_cast<uint32_t>(driver_version) % 1000 / 10;
+  const uint32_t major = static_cast<uint32_t>(driver_version) / 1000,
+                 minor = static_cast<uint32_t>(driver_version) % 1000 / 10;
   static constexpr uint32_t of_cuda_12[] = {80, 81, 82, 83, 84, 85, 85, 86, 87, 88};
   if (major >= 13) return 90 + minor;
   return major == 12 ? of_cuda_12[std::min(minor, 9u)] : 70 + minor;
@@ -71,7 +72,8 @@ std::unique_ptr<Program> parse(ApiCall& c, std::string text, GlobalAllocator& me
   const uint32_t version = program->module.version_major * 10 + program->module.version_minor;
   if (version > newest_ptx(c.driver.settings.driver_version))
     fail(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "PTX " + std::to_string(program->module.version_major) + "." +
-         std::to_string(program->module.version_minor) + " is newer than the driver");
+                                                 std::to_string(program->module.version_minor) +
+                                                 " is newer than the driver");
   return program;
 }
 
@@ -145,7 +147,8 @@ const Program::Global& global_of(const Program& program, const char* name) {
 }
 
 uint32_t kernels_in(const Program& program) {
-  return static_cast<uint32_t>(std::count_if(program.routines.begin(), program.routines.end(), [](const auto& r) { return r->entry; }));
+  return static_cast<uint32_t>(
+      std::count_if(program.routines.begin(), program.routines.end(), [](const auto& r) { return r->entry; }));
 }
 
 std::shared_ptr<LoadedModule> instance(ApiCall& c, Library& library, const std::shared_ptr<Context>& context) {
@@ -158,7 +161,8 @@ std::shared_ptr<LoadedModule> instance(ApiCall& c, Library& library, const std::
   return module;
 }
 
-CUresult load_library(CUlibrary* out, const void* code, const char* file, unsigned n, CUjit_option* options, void** values) {
+CUresult load_library(CUlibrary* out, const void* code, const char* file, unsigned n, CUjit_option* options,
+                      void** values) {
   return with_driver([&](ApiCall& c) {
     require(out != nullptr);
     const Log log(n, options, values);
@@ -181,7 +185,8 @@ namespace vgpu::driver {
 
 std::shared_ptr<LoadedModule> load_module(ApiCall& c, const void* image) { return load_text(c, ptx_text(image)); }
 
-std::shared_ptr<KernelFunction> module_function(Driver& d, const std::shared_ptr<LoadedModule>& module, std::string_view name) {
+std::shared_ptr<KernelFunction> module_function(Driver& d, const std::shared_ptr<LoadedModule>& module,
+                                                std::string_view name) {
   if (const auto found = module->functions.find(name); found != module->functions.end()) return found->second;
   const Routine* routine = module->program->find(name);
   require(routine && routine->entry, CUDA_ERROR_NOT_FOUND);
@@ -196,8 +201,11 @@ std::shared_ptr<KernelFunction> module_function(Driver& d, const std::shared_ptr
   // ptxas keeps to the bounds that a kernel declares; where it does not, this is an upper bound of what ptxas takes.
   f->registers = std::clamp(routine->registers, 16u, 255u);
   if (b.max_registers) f->registers = std::min(f->registers, b.max_registers);
-  if (most) f->registers = std::min(f->registers, std::max(16u, l.registers_per_sm / most));
-  f->max_threads = most ? std::min(most, 1024u) : std::min(1024u, l.registers_per_sm / ((f->registers + 7) / 8 * 8) / 32 * 32);
+  // As ptxas has it: of what `most` threads, in whole quarters of an SM, leave for each, a multiple of 8.
+  const uint32_t granted = (most + 127) / 128 * 128;
+  if (most) f->registers = std::min(f->registers, std::max(16u, l.registers_per_sm / granted / 8 * 8));
+  f->max_threads =
+      most ? std::min(most, 1024u) : std::min(1024u, l.registers_per_sm / ((f->registers + 7) / 8 * 8) / 32 * 32);
   module->functions.emplace(name, f);
   return f;
 }
@@ -220,7 +228,9 @@ CUresult cuModuleLoadDataEx(CUmodule* out, const void* image, unsigned int n, CU
     *out = handle_of<CUmodule>(*logged(log, [&] { return load_module(c, image); }));
   });
 }
-CUresult cuModuleLoadData(CUmodule* out, const void* image) { return cuModuleLoadDataEx(out, image, 0, nullptr, nullptr); }
+CUresult cuModuleLoadData(CUmodule* out, const void* image) {
+  return cuModuleLoadDataEx(out, image, 0, nullptr, nullptr);
+}
 CUresult cuModuleLoadFatBinary(CUmodule* out, const void* image) { return cuModuleLoadData(out, image); }
 CUresult cuModuleLoad(CUmodule* out, const char* name) {
   return with_context([&](ApiCall& c) {
@@ -266,12 +276,12 @@ CUresult cuModuleGetLoadingMode(CUmoduleLoadingMode* mode) {
   });
 }
 
-CUresult cuLibraryLoadData(CUlibrary* out, const void* code, CUjit_option* options, void** values, unsigned int n, CUlibraryOption*,
-                           void**, unsigned int) {
+CUresult cuLibraryLoadData(CUlibrary* out, const void* code, CUjit_option* options, void** values, unsigned int n,
+                           CUlibraryOption*, void**, unsigned int) {
   return load_library(out, code, nullptr, n, options, values);
 }
-CUresult cuLibraryLoadFromFile(CUlibrary* out, const char* name, CUjit_option* options, void** values, unsigned int n, CUlibraryOption*,
-                               void**, unsigned int) {
+CUresult cuLibraryLoadFromFile(CUlibrary* out, const char* name, CUjit_option* options, void** values, unsigned int n,
+                               CUlibraryOption*, void**, unsigned int) {
   return name ? load_library(out, nullptr, name, n, options, values) : CUDA_ERROR_INVALID_VALUE;
 }
 CUresult cuLibraryUnload(CUlibrary handle) {

@@ -27,11 +27,16 @@ bool bytes(std::string_view text, uint64_t& out) {
 
 bool compute(std::string_view text, Limits& l) {
   // CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"; SMs of A100, A40, L40 and H100.
-  if (text == "8.0") l.compute = 80, l.sm_count = 108, l.shared_per_sm = 164, l.threads_per_sm = 2048, l.blocks_per_sm = 32;
-  else if (text == "8.6") l.compute = 86, l.sm_count = 84, l.shared_per_sm = 100, l.threads_per_sm = 1536, l.blocks_per_sm = 16;
-  else if (text == "8.9") l.compute = 89, l.sm_count = 142, l.shared_per_sm = 100, l.threads_per_sm = 1536, l.blocks_per_sm = 24;
-  else if (text == "9.0") l.compute = 90, l.sm_count = 132, l.shared_per_sm = 228, l.threads_per_sm = 2048, l.blocks_per_sm = 32;
-  else return false;
+  if (text == "8.0")
+    l.compute = 80, l.sm_count = 108, l.shared_per_sm = 164, l.threads_per_sm = 2048, l.blocks_per_sm = 32;
+  else if (text == "8.6")
+    l.compute = 86, l.sm_count = 84, l.shared_per_sm = 100, l.threads_per_sm = 1536, l.blocks_per_sm = 16;
+  else if (text == "8.9")
+    l.compute = 89, l.sm_count = 142, l.shared_per_sm = 100, l.threads_per_sm = 1536, l.blocks_per_sm = 24;
+  else if (text == "9.0")
+    l.compute = 90, l.sm_count = 132, l.shared_per_sm = 228, l.threads_per_sm = 2048, l.blocks_per_sm = 32;
+  else
+    return false;
   l.shared_per_block_optin = (l.shared_per_sm - 1) * 1024;
   l.shared_per_sm *= 1024;
   return true;
@@ -55,9 +60,12 @@ std::string_view next_piece(std::string_view& list) {
 bool checks(std::string_view list, Checks& out) {
   while (!list.empty()) {
     const auto piece = next_piece(list);
-    if (piece == "initcheck") out.initcheck = true;
-    else if (piece == "racecheck") out.racecheck = true;
-    else return false;
+    if (piece == "initcheck")
+      out.initcheck = true;
+    else if (piece == "racecheck")
+      out.racecheck = true;
+    else
+      return false;
   }
   return true;
 }
@@ -70,11 +78,16 @@ bool faults(std::string_view text, Settings& s) {
     const auto what = piece.substr(0, colon);
     uint64_t n = 0;
     if (!number(piece.substr(colon + 1), 1, UINT32_MAX, n)) return false;
-    if (what == "alloc") s.failing_allocation = n;
-    else if (what == "launch") s.failing_launch = n;
-    else if (what == "lost") s.lost_at_call = n;
-    else if (what == "driver" && n >= 11000 && n <= 13000) s.driver_version = static_cast<int>(n);
-    else return false;
+    if (what == "alloc")
+      s.failing_allocation = n;
+    else if (what == "launch")
+      s.failing_launch = n;
+    else if (what == "lost")
+      s.lost_at_call = n;
+    else if (what == "driver" && n >= 11000 && n <= 13000)
+      s.driver_version = static_cast<int>(n);
+    else
+      return false;
   }
   return true;
 }
@@ -93,15 +106,26 @@ bool read_settings(Settings& s) {
   };
   s.run.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   read("COMPUTE", [&](auto v) { return compute(v, s.limits); }, "8.0, 8.6, 8.9 or 9.0");
-  read("DEVICES", [&](auto v) { return number(v, 0, 16, n) && (s.devices = static_cast<uint32_t>(n), true); }, "0 to 16");
+  read(
+      "DEVICES", [&](auto v) { return number(v, 0, 16, n) && (s.devices = static_cast<uint32_t>(n), true); },
+      "0 to 16");
   read("MEMORY", [&](auto v) { return bytes(v, s.limits.memory); }, "bytes, as 1048576, 512M or 16G, at most 4096G");
-  read("SM_COUNT", [&](auto v) { return number(v, 1, 1024, n) && (s.limits.sm_count = static_cast<uint32_t>(n), true); }, "1 to 1024");
-  read("THREADS", [&](auto v) { return number(v, 1, 256, n) && (s.run.threads = static_cast<int>(n), true); }, "1 to 256");
+  read(
+      "SM_COUNT", [&](auto v) { return number(v, 1, 1024, n) && (s.limits.sm_count = static_cast<uint32_t>(n), true); },
+      "1 to 1024");
+  read(
+      "THREADS", [&](auto v) { return number(v, 1, 256, n) && (s.run.threads = static_cast<int>(n), true); },
+      "1 to 256");
   read("SEED", [&](auto v) { return number(v, 0, UINT64_MAX, s.run.seed); }, "a number");
-  read("BUDGET", [&](auto v) { return number(v, 1, UINT64_MAX, s.run.instruction_budget); }, "warp instructions, at least 1");
+  read(
+      "BUDGET", [&](auto v) { return number(v, 1, UINT64_MAX, s.run.instruction_budget); },
+      "warp instructions, at least 1");
   read("ORDER", [&](auto v) { return (s.late = v == "late") || v == "submission"; }, "submission or late");
-  read("ASYNC", [&](auto v) { return pick(v, {"late", "early", "random"}, s.run.completion); }, "late, early or random");
-  read("ACCUMULATION", [&](auto v) { return pick(v, {"chain", "exact", "truncating"}, s.run.accumulation); }, "chain, exact or truncating");
+  read(
+      "ASYNC", [&](auto v) { return pick(v, {"late", "early", "random"}, s.run.completion); }, "late, early or random");
+  read(
+      "ACCUMULATION", [&](auto v) { return pick(v, {"chain", "exact", "truncating"}, s.run.accumulation); },
+      "chain, exact or truncating");
   read("APPROXIMATE", [&](auto v) { return pick(v, {"0", "1"}, s.run.approximate); }, "0 or 1");
   read("CHECK", [&](auto v) { return checks(v, s.run.checks); }, "a list of initcheck and racecheck");
   read("COUNT", [&](auto v) { return s.run.count = true, s.count = v, true; }, "a path");

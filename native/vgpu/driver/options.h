@@ -9,15 +9,15 @@
 namespace vgpu::driver {
 
 struct Settings {
-  uint32_t devices = 1;         // CARACAL_VGPU_DEVICES=0 … 16
-  Limits limits;                // _COMPUTE=8.0, 8.6, 8.9 or 9.0; _MEMORY=bytes, or with K, M, G; _SM_COUNT
+  uint32_t devices = 1;  // CARACAL_VGPU_DEVICES=0 … 16
+  Limits limits;         // _COMPUTE=8.0, 8.6, 8.9 or 9.0; _MEMORY=bytes, or with K, M, G; _SM_COUNT
   // _THREADS of the host; _SEED, 0 for everything in order; _BUDGET of warp instructions; _CHECK=initcheck,racecheck;
   // _ASYNC=late, early or random; _ACCUMULATION=chain, exact or truncating; _APPROXIMATE=0 or 1
   Options run;
-  std::string count;            // _COUNT: a file that the counters of every launch are appended to
-  bool late = false;            // _ORDER=submission, or late: nothing runs before the host waits for it
-  std::string report;           // _REPORT=stderr or a file that reports are appended to
-  int driver_version = 13000;   // _FAULT=driver:11080
+  std::string count;           // _COUNT: a file that the counters of every launch are appended to
+  bool late = false;           // _ORDER=submission, or late: nothing runs before the host waits for it
+  std::string report;          // _REPORT=stderr or a file that reports are appended to
+  int driver_version = 13000;  // _FAULT=driver:11080
   uint64_t failing_allocation = 0, failing_launch = 0, lost_at_call = 0;  // _FAULT=alloc:3,launch:2,lost:5
 };
 

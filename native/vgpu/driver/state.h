@@ -15,7 +15,7 @@
 #include <variant>
 #include <vector>
 
-#include "driver/cuda_api.h"
+#include "cuda/cuda_api.h"
 #include "driver/options.h"
 #include "machine/launch.h"
 
@@ -90,7 +90,7 @@ struct KernelFunction : Object {
 // A module that every context gets its own copy of, when one is first asked for.
 struct Library : Object {
   std::string ptx;
-  std::unique_ptr<Program> program;  // for names; its variables have no memory
+  std::unique_ptr<Program> program;                           // for names; its variables have no memory
   std::map<uint64_t, std::shared_ptr<LoadedModule>> modules;  // by context
   std::map<std::string, std::shared_ptr<struct Kernel>, std::less<>> kernels;
 };
@@ -99,7 +99,7 @@ struct Kernel : Object {
   std::string name;
 };
 
-// --- work -------------------------------------------------------------------------------------------------------------
+// --- work ------------------------------------------------------------------------------------------------------------
 
 struct Nothing {};
 struct KernelWork {
@@ -110,7 +110,7 @@ struct KernelWork {
 };
 struct CopyWork {
   struct Side {
-    bool host = false;     // pageable memory; else an address that devices know
+    bool host = false;  // pageable memory; else an address that devices know
     uint64_t address = 0;
     size_t pitch = 0, slice = 0;  // bytes from row to row and from one 2D image to the next
   } from, to;
@@ -196,7 +196,7 @@ struct GraphExec : Object {
   std::shared_ptr<Job> last;
 };
 
-// --- the driver -------------------------------------------------------------------------------------------------------
+// --- the driver ------------------------------------------------------------------------------------------------------
 
 // Memory that an API call handed out or took.
 struct Holding {
@@ -286,7 +286,7 @@ class Driver {
 // The one there is. Never destroyed: threads may still be in it when the process ends.
 Driver& driver();
 
-// --- entry points -----------------------------------------------------------------------------------------------------
+// --- entry points ----------------------------------------------------------------------------------------------------
 
 // What an entry point works with.
 struct ApiCall {
@@ -306,7 +306,8 @@ enum class Needs : uint8_t { nothing, driver, context };
 CUresult enter_call(Needs needs, void (*body)(ApiCall&, void*), void* closure);
 template <class F>
 CUresult enter(Needs needs, F&& body) {
-  return enter_call(needs, [](ApiCall& call, void* closure) { (*static_cast<std::remove_reference_t<F>*>(closure))(call); }, &body);
+  return enter_call(
+      needs, [](ApiCall& call, void* closure) { (*static_cast<std::remove_reference_t<F>*>(closure))(call); }, &body);
 }
 template <class F>
 CUresult with_driver(F&& body) {
@@ -339,10 +340,13 @@ void leave_capture(Driver& d, const std::shared_ptr<Capture>& capture);
 std::shared_ptr<LoadedModule> load_module(ApiCall& call, const void* image);
 // Of a CUfunction, or of a CUkernel in this context.
 std::shared_ptr<KernelFunction> function_of(ApiCall& call, const void* handle, const std::shared_ptr<Context>& context);
-std::shared_ptr<KernelFunction> module_function(Driver& d, const std::shared_ptr<LoadedModule>& module, std::string_view name);
-KernelWork kernel_work(ApiCall& call, const std::shared_ptr<KernelFunction>& function, const LaunchShape& shape, void** parameters, void** extra);
+std::shared_ptr<KernelFunction> module_function(Driver& d, const std::shared_ptr<LoadedModule>& module,
+                                                std::string_view name);
+KernelWork kernel_work(ApiCall& call, const std::shared_ptr<KernelFunction>& function, const LaunchShape& shape,
+                       void** parameters, void** extra);
 CopyWork copy_work(ApiCall& call, const CUDA_MEMCPY3D& p);
-FillWork fill_work(ApiCall& call, uint64_t to, size_t pitch, uint32_t value, unsigned element, size_t width, size_t height);
+FillWork fill_work(ApiCall& call, uint64_t to, size_t pitch, uint32_t value, unsigned element, size_t width,
+                   size_t height);
 
 // How many blocks of a function an SM holds.
 uint32_t blocks_per_sm(const Limits& limits, const KernelFunction& f, uint32_t threads, uint64_t dynamic_shared);

@@ -61,8 +61,9 @@ void ApiCall::unsafe_in_capture() {
   bool found = false;
   for (const auto& capture : driver.captures) {
     const bool mine = capture->thread == std::this_thread::get_id();
-    const bool bars = mine ? capture->mode != CU_STREAM_CAPTURE_MODE_RELAXED
-                           : capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL && thread_mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+    const bool bars =
+        mine ? capture->mode != CU_STREAM_CAPTURE_MODE_RELAXED
+             : capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL && thread_mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
     if (!bars) continue;
     invalidate(*capture);
     found = true;
@@ -86,7 +87,8 @@ void check_implicit(const Context& context, const Stream& stream) {
 
 }  // namespace
 
-std::shared_ptr<Job> give(ApiCall& c, const std::shared_ptr<Stream>& stream, Work work, std::vector<std::shared_ptr<Job>> after) {
+std::shared_ptr<Job> give(ApiCall& c, const std::shared_ptr<Stream>& stream, Work work,
+                          std::vector<std::shared_ptr<Job>> after) {
   const auto context = stream->context.lock();
   check_implicit(*context, *stream);
   if (stream->capture) {
@@ -159,11 +161,14 @@ CUresult create(CUstream* out, unsigned flags, int priority) {
   });
 }
 
-void capture_info(ApiCall& c, CUstream handle, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph, const CUgraphNode** nodes, size_t* count) {
+void capture_info(ApiCall& c, CUstream handle, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph,
+                  const CUgraphNode** nodes, size_t* count) {
   require(status != nullptr);
   const auto stream = stream_of(c, handle);
   const auto& capture = stream->capture;
-  *status = !capture ? CU_STREAM_CAPTURE_STATUS_NONE : capture->invalid ? CU_STREAM_CAPTURE_STATUS_INVALIDATED : CU_STREAM_CAPTURE_STATUS_ACTIVE;
+  *status = !capture           ? CU_STREAM_CAPTURE_STATUS_NONE
+            : capture->invalid ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
+                               : CU_STREAM_CAPTURE_STATUS_ACTIVE;
   if (!capture || capture->invalid) return;
   if (id) *id = capture->id;
   if (graph) *graph = handle_of<CUgraph>(*capture->graph);
@@ -179,11 +184,14 @@ void capture_info(ApiCall& c, CUstream handle, CUstreamCaptureStatus* status, cu
 }  // namespace
 
 CUresult cuStreamCreate(CUstream* out, unsigned int flags) { return create(out, flags, 0); }
-CUresult cuStreamCreateWithPriority(CUstream* out, unsigned int flags, int priority) { return create(out, flags, priority); }
+CUresult cuStreamCreateWithPriority(CUstream* out, unsigned int flags, int priority) {
+  return create(out, flags, priority);
+}
 
 CUresult cuStreamDestroy_v2(CUstream handle) {
   return with_context([&](ApiCall& c) {
-    require(handle != nullptr && handle != CU_STREAM_LEGACY && handle != CU_STREAM_PER_THREAD, CUDA_ERROR_INVALID_HANDLE);
+    require(handle != nullptr && handle != CU_STREAM_LEGACY && handle != CU_STREAM_PER_THREAD,
+            CUDA_ERROR_INVALID_HANDLE);
     const auto stream = c.driver.get<Stream>(handle);
     if (stream->capture) invalidate(*stream->capture);
     // Its work goes on, and the legacy default stream still waits for it.
@@ -289,7 +297,7 @@ CUresult cuStreamGetDevice(CUstream handle, CUdevice* device) {
   });
 }
 
-// --- capture ------------------------------------------------------------------------------------------------------------
+// --- capture ---------------------------------------------------------------------------------------------------------
 
 CUresult cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode mode) {
   return with_context([&](ApiCall& c) {
@@ -308,7 +316,9 @@ CUresult cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode mode) {
     c.driver.captures.insert(capture);
   });
 }
-CUresult cuStreamBeginCapture(CUstream handle) { return cuStreamBeginCapture_v2(handle, CU_STREAM_CAPTURE_MODE_GLOBAL); }
+CUresult cuStreamBeginCapture(CUstream handle) {
+  return cuStreamBeginCapture_v2(handle, CU_STREAM_CAPTURE_MODE_GLOBAL);
+}
 
 CUresult cuStreamEndCapture(CUstream handle, CUgraph* out) {
   return with_context([&](ApiCall& c) {
@@ -321,7 +331,8 @@ CUresult cuStreamEndCapture(CUstream handle, CUgraph* out) {
       invalidate(*capture);
       fail(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED);
     }
-    require(capture->mode == CU_STREAM_CAPTURE_MODE_RELAXED || capture->thread == std::this_thread::get_id(), CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
+    require(capture->mode == CU_STREAM_CAPTURE_MODE_RELAXED || capture->thread == std::this_thread::get_id(),
+            CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
     bool joined = true;
     for (const auto& weak : capture->streams)
       if (const auto other = weak.lock())
@@ -346,7 +357,8 @@ CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus* status) {
 CUresult cuStreamGetCaptureInfo(CUstream handle, CUstreamCaptureStatus* status, cuuint64_t* id) {
   return with_context([&](ApiCall& c) { capture_info(c, handle, status, id, nullptr, nullptr, nullptr); });
 }
-CUresult cuStreamGetCaptureInfo_v2(CUstream handle, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph, const CUgraphNode** nodes, size_t* count) {
+CUresult cuStreamGetCaptureInfo_v2(CUstream handle, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph,
+                                   const CUgraphNode** nodes, size_t* count) {
   return with_context([&](ApiCall& c) { capture_info(c, handle, status, id, graph, nodes, count); });
 }
 

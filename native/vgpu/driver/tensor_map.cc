@@ -11,17 +11,21 @@ static_assert(sizeof(TensorMap) <= sizeof(CUtensorMap));
 
 namespace {
 
-bool is_float(CUtensorMapDataType t) { return t >= CU_TENSOR_MAP_DATA_TYPE_FLOAT16 && t <= CU_TENSOR_MAP_DATA_TYPE_TFLOAT32_FTZ; }
+bool is_float(CUtensorMapDataType t) {
+  return t >= CU_TENSOR_MAP_DATA_TYPE_FLOAT16 && t <= CU_TENSOR_MAP_DATA_TYPE_TFLOAT32_FTZ;
+}
 
 }  // namespace
 
-CUresult cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, void* address, const cuuint64_t* dims,
-                                const cuuint64_t* strides, const cuuint32_t* box, const cuuint32_t* element_strides,
-                                CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
+CUresult cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, void* address,
+                                const cuuint64_t* dims, const cuuint64_t* strides, const cuuint32_t* box,
+                                const cuuint32_t* element_strides, CUtensorMapInterleave interleave,
+                                CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
                                 CUtensorMapFloatOOBfill fill) {
   return with_driver([&](ApiCall& c) {
     auto must = [](bool condition, const char* what) { require(condition, CUDA_ERROR_INVALID_VALUE, what); };
-    require(c.driver.settings.limits.compute >= 90, CUDA_ERROR_NOT_SUPPORTED, "tensor maps need compute capability 9.0");
+    require(c.driver.settings.limits.compute >= 90, CUDA_ERROR_NOT_SUPPORTED,
+            "tensor maps need compute capability 9.0");
     must(out && reinterpret_cast<uintptr_t>(out) % 64 == 0, "a tensor map must be aligned to 64 bytes");
     must(type >= 0 && type <= CU_TENSOR_MAP_DATA_TYPE_16U6_ALIGN16B, "tensorDataType");
     must(interleave >= 0 && interleave <= CU_TENSOR_MAP_INTERLEAVE_32B, "interleave");
@@ -29,12 +33,14 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuui
     must(promotion >= 0 && promotion <= CU_TENSOR_MAP_L2_PROMOTION_L2_256B, "l2Promotion");
     must(fill >= 0 && fill <= CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA, "oobFill");
     // The packed types of 4 and 6 bits came with compute capability 10.0.
-    require(type < CU_TENSOR_MAP_DATA_TYPE_16U4_ALIGN8B && swizzle <= CU_TENSOR_MAP_SWIZZLE_128B, CUDA_ERROR_NOT_SUPPORTED);
+    require(type < CU_TENSOR_MAP_DATA_TYPE_16U4_ALIGN8B && swizzle <= CU_TENSOR_MAP_SWIZZLE_128B,
+            CUDA_ERROR_NOT_SUPPORTED);
     must(rank >= 1 && rank <= 5, "tensorRank must be 1 to 5");
     must(interleave == CU_TENSOR_MAP_INTERLEAVE_NONE || rank >= 3, "tensorRank must be at least 3 when interleaved");
     must(dims && box && element_strides && (strides || rank == 1), "an array is null");
     const bool by32 = interleave == CU_TENSOR_MAP_INTERLEAVE_32B;
-    must(address && reinterpret_cast<uintptr_t>(address) % (by32 ? 32 : 16) == 0, "globalAddress must be 16-byte aligned, 32 with INTERLEAVE_32B");
+    must(address && reinterpret_cast<uintptr_t>(address) % (by32 ? 32 : 16) == 0,
+         "globalAddress must be 16-byte aligned, 32 with INTERLEAVE_32B");
     static constexpr uint32_t bytes_of[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4};
     const uint32_t bytes = bytes_of[type];
     for (cuuint32_t i = 0; i < rank; i++) {
@@ -43,7 +49,8 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuui
       must(element_strides[i] >= 1 && element_strides[i] <= 8, "elementStrides must be 1 to 8");
     }
     for (cuuint32_t i = 0; i + 1 < rank; i++)
-      must(strides[i] % (by32 ? 32 : 16) == 0 && strides[i] < uint64_t{1} << 40, "globalStrides must be multiples of 16, 32 with INTERLEAVE_32B, below 2^40");
+      must(strides[i] % (by32 ? 32 : 16) == 0 && strides[i] < uint64_t{1} << 40,
+           "globalStrides must be multiples of 16, 32 with INTERLEAVE_32B, below 2^40");
     if (interleave == CU_TENSOR_MAP_INTERLEAVE_NONE) {
       const uint32_t inner = box[0] * bytes;
       must(inner % 16 == 0, "boxDim[0] must cover a multiple of 16 bytes");

@@ -21,9 +21,9 @@ inline const Bound div_full{Bound::Kind::ulp, 2};
 inline const Bound rcp{Bound::Kind::ulp, 1};
 inline const Bound sqrt{Bound::Kind::relative, std::exp2(-23.0)};
 inline const Bound rsqrt{Bound::Kind::relative, std::exp2(-22.9)};
-inline const Bound sine{Bound::Kind::absolute, std::exp2(-20.5)};       // sin, cos: in [-2pi, 2pi]
-inline const Bound sine_far{Bound::Kind::absolute, std::exp2(-14.7)};   // in [-100pi, 100pi]; beyond, nothing is said
-inline const Bound lg2_near{Bound::Kind::absolute, std::exp2(-22.0)};   // in (0.5, 2)
+inline const Bound sine{Bound::Kind::absolute, std::exp2(-20.5)};      // sin, cos: in [-2pi, 2pi]
+inline const Bound sine_far{Bound::Kind::absolute, std::exp2(-14.7)};  // in [-100pi, 100pi]; beyond, nothing is said
+inline const Bound lg2_near{Bound::Kind::absolute, std::exp2(-22.0)};  // in (0.5, 2)
 inline const Bound lg2{Bound::Kind::relative, std::exp2(-22.0)};
 inline const Bound ex2{Bound::Kind::ulp, 2};
 inline const Bound tanh{Bound::Kind::relative, std::exp2(-11.0)};
@@ -42,14 +42,18 @@ inline double disturbed(double exact, const Bound& bound, int bits, uint64_t ope
   h = (h ^ h >> 31) * 0xbf58476d1ce4e5b9ull;
   h ^= h >> 29;
   const double unit = static_cast<double>(static_cast<int64_t>(h)) * 0x1p-63;  // [-1, 1)
-  const double ulp = std::exp2(std::ilogb(exact) - bits);
-  const double allowed = bound.kind == Bound::Kind::ulp        ? bound.error * ulp
+  auto ulp = [bits](double x) { return std::exp2(std::ilogb(x) - bits); };
+  const double allowed = bound.kind == Bound::Kind::ulp        ? bound.error * ulp(exact)
                          : bound.kind == Bound::Kind::relative ? bound.error * std::fabs(exact)
                                                                : bound.error;
-  return exact + unit * std::fmax(allowed - 0.5 * ulp, 0.0);
+  // Beyond a power of two an ulp is twice as large.
+  const bool grows = (unit > 0) == (exact > 0);
+  return exact + unit * std::fmax(allowed - 0.5 * ulp(grows ? std::fabs(exact) + allowed : exact), 0.0);
 }
 
 // Whether, and with which seed, results are to be disturbed.
-inline const Options* disturbing(const Warp& w) { return w.block.launch.options.approximate ? &w.block.launch.options : nullptr; }
+inline const Options* disturbing(const Warp& w) {
+  return w.block.launch.options.approximate ? &w.block.launch.options : nullptr;
+}
 
 }  // namespace vgpu

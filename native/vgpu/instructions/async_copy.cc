@@ -1,7 +1,8 @@
 // PTX ISA, "Data Movement: asynchronous copy" (cp.async) and mbarrier.
-#include "instructions/lanes.h"
 #include "check/monitor.h"
+#include "count/counters.h"
 #include "instructions/bulk_copy.h"
+#include "instructions/lanes.h"
 #include "instructions/list.h"
 #include "machine/address.h"
 #include "machine/async.h"
@@ -22,8 +23,9 @@ void run_copy(Warp& w, const Op& op) {
   const auto to_offset = static_cast<int32_t>(op.imm), from_offset = static_cast<int32_t>(op.imm >> 32);
   uint64_t to[kLanes], from[kLanes];
   for (int l = 0; l < kLanes; l++) {
-    to[l] = op.flags & kDestination32 ? static_cast<uint32_t>(w.lanes<const uint32_t>(op.a)[l] + static_cast<uint32_t>(to_offset))
-                                      : w.lanes<const uint64_t>(op.a)[l] + static_cast<uint64_t>(int64_t{to_offset});
+    to[l] = op.flags & kDestination32
+                ? static_cast<uint32_t>(w.lanes<const uint32_t>(op.a)[l] + static_cast<uint32_t>(to_offset))
+                : w.lanes<const uint64_t>(op.a)[l] + static_cast<uint64_t>(int64_t{to_offset});
     from[l] = w.lanes<const uint64_t>(op.b)[l] + static_cast<uint64_t>(int64_t{from_offset});
   }
   AsyncCopies::Copy copy{};
@@ -43,26 +45,35 @@ void run_copy(Warp& w, const Op& op) {
     if (given > bytes || from[l] % bytes != 0) {
       w.fault_lane = l;
       if (given > bytes)
-        throw DeviceFault{{FaultKind::illegal_instruction, "memcheck",
-                           "cp.async of " + std::to_string(bytes) + " bytes with a src-size of " + std::to_string(given), {}}};
-      throw DeviceFault{{FaultKind::misaligned_address, "memcheck", "the source of cp.async is not a multiple of " + std::to_string(bytes), {}}};
+        throw DeviceFault{
+            {FaultKind::illegal_instruction,
+             "memcheck",
+             "cp.async of " + std::to_string(bytes) + " bytes with a src-size of " + std::to_string(given),
+             {}}};
+      throw DeviceFault{{FaultKind::misaligned_address,
+                         "memcheck",
+                         "the source of cp.async is not a multiple of " + std::to_string(bytes),
+                         {}}};
     }
-    copy.from[l] = from[l];
     copy.from_bytes[l] = static_cast<uint8_t>(given);
     whole |= static_cast<uint32_t>(given == bytes) << l;
   }
+  if (Monitor* m = w.block.launch.monitor.get()) m->issued(w);
   // What cannot be read is reported at the copy, not at the wait.
-  std::byte* source[kLanes];
-  if (whole) resolve(w, Space::global, from, bytes, Access::read, whole, source);
+  std::byte* source[kLanes] = {};
+  if (whole) resolve(w, Space::global, from, bytes, Access::read, whole, source, By::copy);
   for (int l = 0; l < kLanes; l++)
     if (w.mask & ~whole & (1u << l) && copy.from_bytes[l])
-      resolve_one(w, Space::global, from[l], copy.from_bytes[l], Access::read, l);
-  if (Monitor* m = w.block.launch.monitor.get()) m->issued(w);
+      source[l] = resolve_one(w, Space::global, from[l], copy.from_bytes[l], Access::read, l, By::copy);
+  std::copy_n(source, kLanes, copy.from);
   resolve(w, Space::shared, to, bytes, Access::write, w.mask, copy.to, By::copy);
+  if (OpCounts* counts = w.current_counts())
+    counts->async_bytes += uint64_t{bytes} * static_cast<uint64_t>(__builtin_popcount(w.mask));
   w.copies.issue(w, std::move(copy));
 }
 
-// cp.async.{ca,cg}.shared.global{.level::cache_hint}{.level::prefetch_size} [d], [s], size{, src-size | ignore-src}{, policy}
+// cp.async.{ca,cg}.shared.global{.level::cache_hint}{.level::prefetch_size} [d], [s], size
+//     {, src-size | ignore-src}{, policy}
 void copy(Decoding& i) {
   const bool bypass = i.one_of({"ca", "cg"}) == 1;
   i.one_of({"shared", "shared::cta"});
@@ -110,7 +121,8 @@ void objects_of(Warp& w, const Op& op, std::byte* (&host)[kLanes], Access access
     for (int l = 0; l < kLanes; l++)
       if (w.mask >> l & 1 && (address[l] & ~(kWindowBytes - 1)) != kSharedWindow) {
         w.fault_lane = l;
-        throw DeviceFault{{FaultKind::invalid_address_space, "memcheck", "an mbarrier object outside shared memory", {}}};
+        throw DeviceFault{
+            {FaultKind::invalid_address_space, "memcheck", "an mbarrier object outside shared memory", {}}};
       }
   resolve(w, space_of(op), address, 8, access, w.mask, host);
 }
@@ -131,6 +143,11 @@ void bind_object(Decoding& i, size_t operand, bool generic) {
 }
 
 void cp(Decoding& i) {
+  if (i.take("reduce")) {
+    i.one_of({"async"});
+    i.one_of({"bulk"});
+    return decode_bulk_reduction(i);
+  }
   i.one_of({"async"});
   if (i.take("bulk")) return decode_bulk_copy(i);
   if (i.take("commit_group")) {
@@ -210,7 +227,8 @@ void run_test(Warp& w, const Op& op) {
   uint32_t over = 0;
   for (int l = 0; l < kLanes; l++) {
     if (!(w.mask >> l & 1)) continue;
-    const bool parity = op.flags & kParity ? w.lanes<const uint32_t>(op.b)[l] & 1 : mbarrier::parity_of(w.lanes<const uint64_t>(op.b)[l]);
+    const bool parity = op.flags & kParity ? w.lanes<const uint32_t>(op.b)[l] & 1
+                                           : mbarrier::parity_of(w.lanes<const uint64_t>(op.b)[l]);
     over |= static_cast<uint32_t>(mbarrier::completed(w, l, object[l], parity)) << l;
   }
   w.set_predicate(op.d, over);
@@ -232,6 +250,7 @@ bool take_semantics(Decoding& i, std::initializer_list<std::string_view> orders)
 
 void arrive(Decoding& i, uint8_t how) {
   const bool transfers = i.take("expect_tx");
+  if (transfers) i.needs(90);
   if (!transfers && i.take("noComplete")) how |= mbarrier::kIncomplete;
   take_semantics(i, {"release", "relaxed"});
   const int where = i.take_any({"shared", "shared::cta", "shared::cluster"});
@@ -243,6 +262,7 @@ void arrive(Decoding& i, uint8_t how) {
   i.expect(at + (counted ? 2 : 1), at + 2);
   bind_object(i, at, where < 0);
   if (i.operands() == at + 2) i.op().b = i.read(at + 1, Type::u32);
+  if (i.operands() == at + 2 && !(how & mbarrier::kIncomplete)) i.needs(90);
   if (!stateless && i.operand(0).kind != Operand::Kind::sink) {
     if (where == 2) i.fail("an object of another block gives no state");
     i.op().d = i.write(0, Type::b64);
@@ -273,17 +293,14 @@ void mbarrier_(Decoding& i) {
     bind_object(d, 0, generic);
     if (operand == 1) d.op().b = d.read(1, Type::u32);
   };
-  switch (i.one_of({"init", "inval", "arrive", "arrive_drop", "test_wait", "try_wait", "pending_count", "expect_tx", "complete_tx"})) {
-    case 0:
-      object(i, 1);
-      return i.run(run_init, OpClass::barrier);
-    case 1:
-      object(i, 0);
-      return i.run(run_inval, OpClass::barrier);
+  switch (i.one_of({"init", "inval", "arrive", "arrive_drop", "test_wait", "try_wait", "pending_count", "expect_tx",
+                    "complete_tx"})) {
+    case 0: object(i, 1); return i.run(run_init, OpClass::barrier);
+    case 1: object(i, 0); return i.run(run_inval, OpClass::barrier);
     case 2: return arrive(i, 0);
     case 3: return arrive(i, mbarrier::kDrop);
     case 4: return wait(i, false);
-    case 5: return wait(i, true);
+    case 5: i.needs(90); return wait(i, true);
     case 6:
       i.type({Type::b64});
       i.expect(2);
@@ -291,6 +308,7 @@ void mbarrier_(Decoding& i) {
       i.op().d = i.write(0, Type::u32);
       return i.run(run_pending_count, OpClass::barrier);
     default: {
+      i.needs(90);
       const bool completes = i.instruction().head.substr(9, 8) == "complete";
       take_semantics(i, {"relaxed"});
       const bool generic = i.take_any({"shared", "shared::cta", "shared::cluster"}) < 0;
@@ -307,7 +325,7 @@ void mbarrier_(Decoding& i) {
 }  // namespace
 
 std::span<const Opcode> async_copy_opcodes() {
-  static const Opcode table[] = {{"cp", cp}, {"mbarrier", mbarrier_}};
+  static const Opcode table[] = {{"cp", cp}, {"mbarrier", mbarrier_}, {"tensormap", decode_tensor_map}};
   return table;
 }
 

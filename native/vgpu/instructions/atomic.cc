@@ -7,10 +7,12 @@
 #include <cmath>
 
 #include "check/monitor.h"
+#include "instructions/bulk_copy.h"
 #include "instructions/lanes.h"
 #include "instructions/list.h"
 #include "machine/address.h"
 #include "machine/block.h"
+#include "machine/reduction.h"
 
 namespace vgpu {
 namespace {
@@ -93,7 +95,8 @@ struct OnHalves {
     if (a != a && b != b) return 0x7fff;
     // Of a NaN and a number the number; -0 is less than +0.
     const bool less = a < b || b != b || (a == b && std::signbit(a));
-    return O == HalfOperation::min ? (less && a == a ? x : y) : (a > b || b != b || (a == b && !std::signbit(a)) ? x : y);
+    return O == HalfOperation::min ? (less && a == a ? x : y)
+                                   : (a > b || b != b || (a == b && !std::signbit(a)) ? x : y);
   }
   static uint16_t apply(uint16_t old, uint16_t b) { return one(old, b); }
   static uint32_t apply(uint32_t old, uint32_t b) {
@@ -140,14 +143,16 @@ bool is_shared(Space space, uint64_t address) {
   return space == Space::shared || (space == Space::generic && (address & ~(kWindowBytes - 1)) == kSharedWindow);
 }
 
-void places_of(Warp& w, const Op& op, Space space, unsigned bytes, uint64_t (&address)[kLanes], std::byte* (&host)[kLanes]) {
+void places_of(Warp& w, const Op& op, Space space, unsigned bytes, uint64_t (&address)[kLanes],
+               std::byte* (&host)[kLanes]) {
   addresses_of(w, op, address);
   if (space == Space::generic)
     for (int l = 0; l < kLanes; l++) {
       const uint64_t window = address[l] & ~(kWindowBytes - 1);
       if (w.mask >> l & 1 && (window == kLocalWindow || window == kParamWindow)) {
         w.fault_lane = l;
-        throw DeviceFault{{FaultKind::invalid_address_space, "memcheck", "an atomic operation on local or parameter memory", {}}};
+        throw DeviceFault{
+            {FaultKind::invalid_address_space, "memcheck", "an atomic operation on local or parameter memory", {}}};
       }
     }
   resolve(w, space, address, bytes, Access::atomic, w.mask, host);
@@ -196,6 +201,43 @@ void run_cas(Warp& w, const Op& op) {
   }
 }
 
+// --- by asynchronous instructions ------------------------------------------------------------------------------------
+
+template <class T, class F>
+void combine(std::byte* at, const std::byte* value, bool alone) {
+  T b;
+  std::memcpy(&b, value, sizeof b);
+  update<T, F>(at, b, alone);
+}
+
+template <class F>
+Combine combine_bits(Type t) {
+  return bytes_of(t) == 4 ? combine<uint32_t, F> : bytes_of(t) == 8 ? combine<uint64_t, F> : nullptr;
+}
+
+template <class F, HalfOperation O>
+Combine combine_ordered(Type t) {
+  switch (t) {
+    case Type::u32: return combine<uint32_t, F>;
+    case Type::s32: return combine<int32_t, F>;
+    case Type::u64: return combine<uint64_t, F>;
+    case Type::s64: return combine<int64_t, F>;
+    case Type::f16: return combine<uint16_t, OnHalves<Half, O>>;
+    case Type::bf16: return combine<uint16_t, OnHalves<Bfloat, O>>;
+    default: return nullptr;
+  }
+}
+
+Combine combine_sum(Type t) {
+  switch (t) {
+    case Type::f16: return combine<uint16_t, OnHalves<Half, HalfOperation::add>>;
+    case Type::bf16: return combine<uint16_t, OnHalves<Bfloat, HalfOperation::add>>;
+    case Type::f32: return combine<float, AddFlushed>;
+    case Type::f64: return combine<double, Add>;
+    default: return combine_bits<Add>(t);
+  }
+}
+
 // --- decoding --------------------------------------------------------------------------------------------------------
 
 template <class F>
@@ -226,6 +268,7 @@ Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t,
   auto take_vector = [&](bool halves) {
     if (i.peek() == "v2" || i.peek() == "v4" || (halves && i.peek() == "v8")) {
       if (!global) i.fail("vectors are for global memory");
+      i.needs(90);
       n = 2u << i.take_any({"v2", "v4", "v8"});
     }
   };
@@ -233,43 +276,30 @@ Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t,
     i.take("L2::cache_hint");
     take_vector(true);
     t = i.type({Type::f16, Type::f16x2, Type::bf16, Type::bf16x2});
+    if (t == Type::bf16 || t == Type::bf16x2) i.needs(90);
     if (operation != add && n == 1) i.fail("min and max of halves are for vectors");
     if (n * bytes_of(t) > 16) i.fail("a vector of more than 16 bytes");
-    return operation == add ? on_halves<HalfOperation::add>(t)
-           : operation == min ? on_halves<HalfOperation::min>(t) : on_halves<HalfOperation::max>(t);
+    return operation == add   ? on_halves<HalfOperation::add>(t)
+           : operation == min ? on_halves<HalfOperation::min>(t)
+                              : on_halves<HalfOperation::max>(t);
   }
   i.take("L2::cache_hint");
   switch (operation) {
     case add:
       take_vector(false);
       t = n > 1 ? i.type({Type::f32}) : i.type({Type::u32, Type::s32, Type::u64, Type::f32, Type::f64});
-      return t == Type::f32   ? run_atomic<float, AddFlushed>
-             : t == Type::f64 ? run_atomic<double, Add>
-             : bytes_of(t) == 4 ? run_atomic<uint32_t, Add> : run_atomic<uint64_t, Add>;
-    case min:
-      t = i.type({Type::u32, Type::s32, Type::u64, Type::s64});
-      return on_ordered<Min>(t);
-    case max:
-      t = i.type({Type::u32, Type::s32, Type::u64, Type::s64});
-      return on_ordered<Max>(t);
-    case inc:
-      t = i.type({Type::u32});
-      return run_atomic<uint32_t, Inc>;
-    case dec:
-      t = i.type({Type::u32});
-      return run_atomic<uint32_t, Dec>;
-    case both:
-      t = i.type({Type::b32, Type::b64});
-      return on_bits<And>(t);
-    case either:
-      t = i.type({Type::b32, Type::b64});
-      return on_bits<Or>(t);
-    case differ:
-      t = i.type({Type::b32, Type::b64});
-      return on_bits<Xor>(t);
-    case exch:
-      t = i.type({Type::b32, Type::b64});
-      return on_bits<Exch>(t);
+      return t == Type::f32     ? run_atomic<float, AddFlushed>
+             : t == Type::f64   ? run_atomic<double, Add>
+             : bytes_of(t) == 4 ? run_atomic<uint32_t, Add>
+                                : run_atomic<uint64_t, Add>;
+    case min: t = i.type({Type::u32, Type::s32, Type::u64, Type::s64}); return on_ordered<Min>(t);
+    case max: t = i.type({Type::u32, Type::s32, Type::u64, Type::s64}); return on_ordered<Max>(t);
+    case inc: t = i.type({Type::u32}); return run_atomic<uint32_t, Inc>;
+    case dec: t = i.type({Type::u32}); return run_atomic<uint32_t, Dec>;
+    case both: t = i.type({Type::b32, Type::b64}); return on_bits<And>(t);
+    case either: t = i.type({Type::b32, Type::b64}); return on_bits<Or>(t);
+    case differ: t = i.type({Type::b32, Type::b64}); return on_bits<Xor>(t);
+    case exch: t = i.type({Type::b32, Type::b64}); return on_bits<Exch>(t);
     case cas:
       t = i.type({Type::b16, Type::b32, Type::b64});
       return bytes_of(t) == 2 ? run_cas<uint16_t> : bytes_of(t) == 4 ? run_cas<uint32_t> : run_cas<uint64_t>;
@@ -287,9 +317,9 @@ void decode_atomic(Decoding& i, bool returns) {
     if (where >= 0) space = where == 0 ? Space::global : Space::shared;
   };
   take_qualifiers();
-  const auto operation = static_cast<Operation>(
-      returns ? i.one_of({"add", "min", "max", "inc", "dec", "and", "or", "xor", "exch", "cas"})
-              : i.one_of({"add", "min", "max", "inc", "dec", "and", "or", "xor"}));
+  const auto operation =
+      static_cast<Operation>(returns ? i.one_of({"add", "min", "max", "inc", "dec", "and", "or", "xor", "exch", "cas"})
+                                     : i.one_of({"add", "min", "max", "inc", "dec", "and", "or", "xor"}));
   take_qualifiers();
   const std::string_view head = i.instruction().head;
   const bool hinted = head.find(".L2::cache_hint") != head.npos;
@@ -313,7 +343,8 @@ void decode_atomic(Decoding& i, bool returns) {
   auto parts = [&](size_t k, auto&& bind) {
     const Operand& o = i.operand(k);
     if (n == 1) return bind(o);
-    if (o.kind != Operand::Kind::list || o.parts.size() != n) i.fail("takes " + std::to_string(n) + " registers in braces");
+    if (o.kind != Operand::Kind::list || o.parts.size() != n)
+      i.fail("takes " + std::to_string(n) + " registers in braces");
     for (const Operand& part : o.parts) bind(part);
   };
   parts(memory + 1, [&](const Operand& o) { i.append(i.read(o, t)); });
@@ -322,7 +353,10 @@ void decode_atomic(Decoding& i, bool returns) {
 }
 
 void atom(Decoding& i) { decode_atomic(i, true); }
-void red(Decoding& i) { decode_atomic(i, false); }
+void red(Decoding& i) {
+  if (i.take("async")) return decode_red_async(i);
+  decode_atomic(i, false);
+}
 
 // --- fences ----------------------------------------------------------------------------------------------------------
 
@@ -336,19 +370,46 @@ void run_fence(Warp& w, const Op& op) {
 
 void membar(Decoding& i) {
   if (i.take("proxy"))
-    i.op().flags = i.one_of({"alias", "async"}) == 1 ? kProxies : 0;
+    i.one_of({"alias"});  // ptxas has no .async here, which the ISA lists too
   else
     i.one_of({"cta", "gl", "sys"});
   i.expect(0);
   i.run(run_fence, OpClass::barrier);
 }
 
+// A release is of what the block has in its shared memory, an acquire of what others of the cluster have.
+void take_restricted(Decoding& i) {
+  i.needs(90);
+  const bool acquires = i.one_of({"acquire", "release"}) == 0;
+  i.one_of({acquires ? "sync_restrict::shared::cluster" : "sync_restrict::shared::cta"});
+  i.one_of({"cluster"});
+}
+
+// Orders changes of a tensor map and its use, of which a copy takes a snapshot here when it is issued.
+void fence_tensor_map(Decoding& i) {
+  i.needs(90);
+  const bool acquires = i.one_of({"acquire", "release"}) == 0;
+  i.one_of({"cta", "cluster", "gpu", "sys"});
+  i.expect(acquires ? 2 : 0);
+  if (acquires) {
+    i.address(0, Space::generic);
+    i.immediate(1, 128, 128);
+  }
+  i.run(run_fence, OpClass::barrier);
+}
+
 void fence(Decoding& i) {
   if (i.take("proxy")) {
-    if (i.one_of({"alias", "async"}) == 1) {
-      i.take_any({"global", "shared::cta", "shared::cluster"});
+    const int proxy = i.one_of({"alias", "async", "async::generic", "tensormap::generic"});
+    if (proxy == 3) return fence_tensor_map(i);
+    if (proxy == 1) i.take_any({"global", "shared::cta", "shared::cluster"});
+    if (proxy == 2) take_restricted(i);
+    if (proxy != 0) {
+      i.needs(90);
       i.op().flags = kProxies;
     }
+  } else if (i.instruction().head.find(".sync_restrict") != std::string::npos) {
+    take_restricted(i);
   } else if (i.take("mbarrier_init")) {
     i.one_of({"release"});
     i.one_of({"cluster"});
@@ -361,6 +422,20 @@ void fence(Decoding& i) {
 }
 
 }  // namespace
+
+Combine combine_of(Reduction operation, Type t) {
+  switch (operation) {
+    case Reduction::add: return combine_sum(t);
+    case Reduction::min: return combine_ordered<Min, HalfOperation::min>(t);
+    case Reduction::max: return combine_ordered<Max, HalfOperation::max>(t);
+    case Reduction::inc: return t == Type::u32 ? combine<uint32_t, Inc> : nullptr;
+    case Reduction::dec: return t == Type::u32 ? combine<uint32_t, Dec> : nullptr;
+    case Reduction::both: return combine_bits<And>(t);
+    case Reduction::either: return combine_bits<Or>(t);
+    case Reduction::differ: return combine_bits<Xor>(t);
+    default: return nullptr;
+  }
+}
 
 std::span<const Opcode> atomic_opcodes() {
   static const Opcode table[] = {{"atom", atom}, {"fence", fence}, {"membar", membar}, {"red", red}};

@@ -1,6 +1,5 @@
 // PTX ISA, "Parallel Synchronization and Communication Instructions": bar, barrier.
 #include <algorithm>
-#include <utility>
 
 #include "check/monitor.h"
 #include "instructions/convergence.h"
@@ -11,7 +10,7 @@ namespace vgpu {
 namespace {
 
 constexpr uint8_t kAligned = 1, kArrive = 2, kAll = 4;
-constexpr uint8_t kPopc = 8, kAnd = 16, kOr = 32, kNegated = 64;  // of bar.red
+constexpr uint8_t kPopc = 8, kAnd = 16, kOr = 32, kReduction = kPopc | kAnd | kOr, kNegated = 64;  // of bar.red
 
 [[noreturn]] void misuse(std::string message) {
   throw DeviceFault{{FaultKind::illegal_instruction, "synccheck", std::move(message), {}}};
@@ -26,62 +25,110 @@ uint32_t uniform(Warp& w, uint32_t slot, const char* what) {
   return first;
 }
 
-// a: barrier, b: threads (all of the block with kAll).
+// Of .aligned: every live lane of the warp must come to the same barrier at once.
+bool together(Warp& w, const Op& op) {
+  if (!(op.flags & kAligned)) return true;
+  if (w.active != w.mask) misuse("an .aligned barrier under a guard that is not the same for all lanes of the warp");
+  return w.converged(w.live());
+}
+
+uint32_t whole_warps(uint32_t threads) { return (threads + kLanes - 1) / kLanes * kLanes; }
+
+// The lanes of w.mask come to the barrier.
+void arrive(Warp& w, const Op& op, uint32_t id) {
+  Block& block = w.block;
+  NamedBarrier& barrier = block.barriers[id];
+  const std::string name = "barrier " + std::to_string(id);
+  uint32_t expected = whole_warps(block.threads);
+  if (!(op.flags & kAll)) {
+    expected = uniform(w, op.b, "the number of threads");
+    if (expected == 0 || expected % kLanes != 0 || expected > 1024)
+      misuse("a barrier of " + std::to_string(expected) + " threads: a multiple of 32 is needed");
+  }
+  const uint8_t reduction = op.flags & kReduction;
+  if (barrier.expected == 0) {
+    barrier.expected = expected;
+    barrier.reduction = reduction;
+  }
+  if (barrier.expected != expected)
+    misuse(name + " is used with " + std::to_string(barrier.expected) + " and with " + std::to_string(expected) +
+           " threads");
+  if (barrier.reduction != reduction) misuse(name + " is used by bar.red and in another way in one phase");
+  barrier.all |= (op.flags & kAll) != 0;
+  if (barrier.here[w.index] & w.mask) misuse(name + ": lanes come again before it is complete");
+  barrier.here[w.index] |= w.mask;
+  if (reduction) {
+    const uint32_t votes = (w.predicate(op.c) ^ (op.flags & kNegated ? kAllLanes : 0)) & w.mask;
+    barrier.count += static_cast<uint32_t>(__builtin_popcount(votes));
+    barrier.voters += static_cast<uint32_t>(__builtin_popcount(w.mask));
+  }
+  if (!(op.flags & kArrive)) barrier.waiting++;
+  if (Monitor* m = block.launch.monitor.get()) m->release(w, Monitor::barrier_object(block, id, barrier.phase));
+}
+
+bool complete(const Block& block, const NamedBarrier& barrier) {
+  uint32_t arrived = 0;
+  bool all_come = true;
+  for (const auto& warp : block.warps) {
+    const bool come = (warp->live() & ~barrier.here[warp->index]) == 0;
+    all_come = all_come && come;
+    arrived += come && barrier.here[warp->index] ? kLanes : 0;
+  }
+  return arrived >= barrier.expected || (barrier.all && all_come);
+}
+
+void begin_next_phase(Block& block, uint32_t id) {
+  NamedBarrier& barrier = block.barriers[id];
+  for (const auto& warp : block.warps)
+    if (barrier.here[warp->index] && warp->live() & ~barrier.here[warp->index])
+      misuse("more threads come to barrier " + std::to_string(id) + " than it expects");
+  if (barrier.waiting)
+    barrier.outcomes.push_back({barrier.phase, barrier.count, barrier.voters, barrier.waiting});
+  else if (Monitor* m = block.launch.monitor.get())
+    m->forget(Monitor::barrier_object(block, id, barrier.phase));
+  barrier.phase++;
+  barrier.expected = barrier.count = barrier.voters = barrier.waiting = 0;
+  barrier.all = false;
+  barrier.here.fill(0);
+}
+
+// The current split, which waited, leaves.
+NamedBarrier::Outcome take_outcome(Warp& w, uint32_t id, uint64_t phase) {
+  auto& outcomes = w.block.barriers[id].outcomes;
+  const auto found = std::find_if(outcomes.begin(), outcomes.end(), [&](const auto& o) { return o.phase == phase; });
+  const NamedBarrier::Outcome outcome = *found;
+  Monitor* const m = w.block.launch.monitor.get();
+  if (m) m->acquire(w, Monitor::barrier_object(w.block, id, phase));
+  if (--found->waiting == 0) {
+    outcomes.erase(found);
+    if (m) m->forget(Monitor::barrier_object(w.block, id, phase));
+  }
+  return outcome;
+}
+
+// a: barrier, b: threads (all of the block with kAll); of bar.red, c: the predicate.
 void run_barrier(Warp& w, const Op& op) {
   Split& split = w.split();
-  Block& block = w.block;
   const uint32_t id = uniform(w, op.a, "the barrier");
   if (id >= 16) misuse("barrier " + std::to_string(id) + ": there are 16");
-  NamedBarrier& barrier = block.barriers[id];
+  NamedBarrier& barrier = w.block.barriers[id];
   if (!split.arrived) {
-    // Every live lane of the warp must come to an aligned barrier at once.
-    if (op.flags & kAligned && !w.converged(w.live())) return;
-    uint32_t expected = block.threads - block.exited_threads;
-    if (!(op.flags & kAll)) {
-      expected = uniform(w, op.b, "the number of threads");
-      if (expected == 0 || expected % kLanes != 0 || expected > 1024)
-        misuse("a barrier of " + std::to_string(expected) + " threads: a multiple of 32 is needed");
-    }
-    // A warp counts as 32 threads; those it has not got, or no longer, come with its first lane.
-    const bool first = (w.mask & (w.live() & -w.live())) != 0;
-    barrier.arrived += static_cast<uint32_t>(__builtin_popcount(w.mask) + (first ? kLanes - __builtin_popcount(w.live()) : 0));
-    if (!(op.flags & kAll)) {
-      if (barrier.expected != 0 && barrier.expected != expected)
-        misuse("barrier " + std::to_string(id) + " is used with " + std::to_string(barrier.expected) + " and with " + std::to_string(expected) + " threads");
-      barrier.expected = expected;
-      if (barrier.arrived > expected) misuse("more threads come to barrier " + std::to_string(id) + " than it expects");
-    }
-    if (op.flags & (kPopc | kAnd | kOr)) {
-      const uint32_t votes = (w.predicate(op.c) ^ (op.flags & kNegated ? kAllLanes : 0)) & w.mask;
-      barrier.count += static_cast<uint32_t>(__builtin_popcount(votes));
-      barrier.all &= votes == w.mask;
-      barrier.any |= votes != 0;
-    }
+    if (!together(w, op)) return;
+    arrive(w, op, id);
     split.ticket = barrier.phase;
-    if (Monitor* m = block.launch.monitor.get()) m->release(w, Monitor::barrier_object(block, id, barrier.phase));
     split.arrived = true;
   }
-  const uint32_t expected = barrier.expected ? barrier.expected : block.expected_at_barrier();
-  if (barrier.phase == split.ticket && barrier.arrived >= expected) {
-    barrier.phase++;
-    barrier.arrived = barrier.expected = 0;
-    barrier.result_count = std::exchange(barrier.count, 0);
-    barrier.result_all = std::exchange(barrier.all, 1);
-    barrier.result_any = std::exchange(barrier.any, 0);
-  }
+  if (barrier.phase == split.ticket && complete(w.block, barrier)) begin_next_phase(w.block, id);
   if (!(op.flags & kArrive) && barrier.phase == split.ticket) return w.wait();
   split.arrived = false;
   if (op.flags & kArrive) return;
+  const NamedBarrier::Outcome outcome = take_outcome(w, id, split.ticket);
   if (op.flags & kPopc) {
     uint32_t r[kLanes];
-    std::fill_n(r, kLanes, barrier.result_count);
+    std::fill_n(r, kLanes, outcome.count);
     commit(w.lanes<uint32_t>(op.d), r, w.mask);
-  } else if (op.flags & (kAnd | kOr)) {
-    w.set_predicate(op.d, (op.flags & kAnd ? barrier.result_all : barrier.result_any) ? kAllLanes : 0);
-  }
-  if (Monitor* m = block.launch.monitor.get()) {
-    m->acquire(w, Monitor::barrier_object(block, id, split.ticket));
-    m->forget(Monitor::barrier_object(block, id, split.ticket - 2));  // which all have left
+  } else if (op.flags & kReduction) {
+    w.set_predicate(op.d, (op.flags & kAnd ? outcome.count == outcome.voters : outcome.count > 0) ? kAllLanes : 0);
   }
 }
 
@@ -98,42 +145,49 @@ void decode_reduction(Decoding& i, bool aligned) {
   i.op().c = i.read_predicate(i.operand(all ? 2 : 3), negated);
   i.op().d = which == 0 ? i.write(0, Type::u32) : i.write_predicate(i.operand(0));
   i.op().flags = static_cast<uint8_t>((aligned ? kAligned : 0) | (all ? kAll : 0) | (negated ? kNegated : 0) |
-                                      (which == 0 ? kPopc : which == 1 ? kAnd : kOr));
+                                      (which == 0   ? kPopc
+                                       : which == 1 ? kAnd
+                                                    : kOr));
   i.run(run_barrier, OpClass::barrier);
 }
 
 void run_warp_barrier(Warp& w, const Op& op) {
-  for_groups(w, op.a, [](uint32_t) {});
+  for_groups(w, op, Brings::nothing, [](const Group&) {});
 }
 
-// --- barrier.cluster --------------------------------------------------------------------------------------------------
+// --- barrier.cluster -------------------------------------------------------------------------------------------------
 
-uint64_t cluster_object(const Warp& w, uint64_t phase) { return uint64_t{3} << 62 | w.block.cluster.index << 16 | (phase & 0xffff); }
+uint64_t cluster_object(const Warp& w, uint64_t phase) {
+  return uint64_t{3} << 62 | w.block.cluster.index << 16 | (phase & 0xffff);
+}
 
 void run_cluster_arrive(Warp& w, const Op& op) {
-  if (op.flags & kAligned && !w.converged(w.live())) return;
+  if (!together(w, op)) return;
   if (w.cluster_arrived & w.mask) misuse("barrier.cluster.arrive twice without a wait");
-  ClusterBarrier& barrier = w.block.cluster.barrier;
   w.cluster_arrived |= w.mask;
-  w.cluster_ticket = barrier.phase;
-  barrier.arrived += static_cast<uint32_t>(__builtin_popcount(w.mask));
-  if (Monitor* m = w.block.launch.monitor.get()) m->release(w, cluster_object(w, barrier.phase));
+  w.cluster_here |= w.mask;
+  if (Monitor* m = w.block.launch.monitor.get()) m->release(w, cluster_object(w, w.block.cluster.barrier_phase));
+}
+
+// Threads that have exited are not waited for.
+void complete_cluster_phase(Cluster& cluster) {
+  for (const auto& block : cluster.blocks)
+    for (const auto& warp : block->warps)
+      if (warp->live() & ~warp->cluster_here) return;
+  cluster.barrier_phase++;
+  for (const auto& block : cluster.blocks)
+    for (const auto& warp : block->warps) warp->cluster_here = 0;
 }
 
 void run_cluster_wait(Warp& w, const Op& op) {
-  if (op.flags & kAligned && !w.converged(w.live())) return;
+  if (!together(w, op)) return;
   if (w.mask & ~w.cluster_arrived) misuse("barrier.cluster.wait without an arrive before it");
   Cluster& cluster = w.block.cluster;
-  uint32_t expected = 0;  // threads that have exited count as arrived
-  for (const auto& block : cluster.blocks)
-    for (const auto& warp : block->warps) expected += static_cast<uint32_t>(__builtin_popcount(warp->live()));
-  if (cluster.barrier.phase == w.cluster_ticket && cluster.barrier.arrived >= expected) {
-    cluster.barrier.phase++;
-    cluster.barrier.arrived = 0;
-  }
-  if (cluster.barrier.phase == w.cluster_ticket) return w.wait();
+  if (w.cluster_here & w.mask) complete_cluster_phase(cluster);
+  if (w.cluster_here & w.mask) return w.wait();
   w.cluster_arrived &= ~w.mask;
-  if (Monitor* m = w.block.launch.monitor.get()) m->acquire(w, cluster_object(w, w.cluster_ticket));
+  // No phase can have passed since but the one that these lanes were part of.
+  if (Monitor* m = w.block.launch.monitor.get()) m->acquire(w, cluster_object(w, cluster.barrier_phase - 1));
 }
 
 // barrier.cluster.arrive{.release, .relaxed}{.aligned}; barrier.cluster.wait{.acquire}{.aligned}
@@ -153,7 +207,7 @@ void decode_barrier(Decoding& i, bool aligned) {
   if (aligned && i.take("warp")) {
     i.one_of({"sync"});
     i.expect(1);
-    i.op().a = i.read(0, Type::b32);
+    i.op().e = i.read(0, Type::b32);
     return i.run(run_warp_barrier, OpClass::warp);
   }
   if (!aligned && i.take("cluster")) return decode_cluster_barrier(i);
@@ -164,7 +218,8 @@ void decode_barrier(Decoding& i, bool aligned) {
   i.expect(arrive ? 2 : 1, 2);
   i.op().a = i.read(0, Type::u32);
   if (i.operands() == 2) i.op().b = i.read(1, Type::u32);
-  i.op().flags = static_cast<uint8_t>((aligned ? kAligned : 0) | (arrive ? kArrive : 0) | (i.operands() == 1 ? kAll : 0));
+  i.op().flags =
+      static_cast<uint8_t>((aligned ? kAligned : 0) | (arrive ? kArrive : 0) | (i.operands() == 1 ? kAll : 0));
   i.run(run_barrier, OpClass::barrier);
 }
 

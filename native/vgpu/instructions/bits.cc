@@ -109,7 +109,8 @@ struct Dp4a {
 template <class A, class B, int From>
 struct Dp2a {
   static uint32_t apply(uint32_t a, uint32_t b, uint32_t c) {
-    for (int i = 0; i < 2; i++) c += static_cast<uint32_t>(static_cast<A>(a >> 16 * i) * static_cast<B>(b >> (From + 8 * i)));
+    for (int i = 0; i < 2; i++)
+      c += static_cast<uint32_t>(static_cast<A>(a >> 16 * i) * static_cast<B>(b >> (From + 8 * i)));
     return c;
   }
 };
@@ -131,10 +132,11 @@ void bfind(Decoding& i) {
   const bool amount = i.take("shiftamt");
   const Type t = i.type({Type::u32, Type::u64, Type::s32, Type::s64});
   bind_unary(i, Type::u32, t);
-  i.run(on_integer(t, [&](auto zero) -> Handler {
-          using T = decltype(zero);
-          return amount ? unary<uint32_t, T, Bfind<true>> : unary<uint32_t, T, Bfind<false>>;
-        }),
+  i.run(on_integer(t,
+                   [&](auto zero) -> Handler {
+                     using T = decltype(zero);
+                     return amount ? unary<uint32_t, T, Bfind<true>> : unary<uint32_t, T, Bfind<false>>;
+                   }),
         OpClass::integer);
 }
 
@@ -147,10 +149,11 @@ void fns(Decoding& i) {
 void bfe(Decoding& i) {
   const Type t = i.type({Type::u32, Type::u64, Type::s32, Type::s64});
   bind_ternary(i, t, t, Type::b32, Type::b32);
-  i.run(on_integer(t, [](auto zero) -> Handler {
-          using T = decltype(zero);
-          return ternary<T, T, uint32_t, uint32_t, Bfe<T>>;
-        }),
+  i.run(on_integer(t,
+                   [](auto zero) -> Handler {
+                     using T = decltype(zero);
+                     return ternary<T, T, uint32_t, uint32_t, Bfe<T>>;
+                   }),
         OpClass::integer);
 }
 
@@ -170,7 +173,8 @@ void bmsk(Decoding& i) {
   const bool clamp = i.one_of({"clamp", "wrap"}) == 0;
   i.type({Type::b32});
   bind_binary(i, Type::b32, Type::b32, Type::b32);
-  i.run(clamp ? binary<uint32_t, uint32_t, uint32_t, Bmsk<true>> : binary<uint32_t, uint32_t, uint32_t, Bmsk<false>>, OpClass::integer);
+  i.run(clamp ? binary<uint32_t, uint32_t, uint32_t, Bmsk<true>> : binary<uint32_t, uint32_t, uint32_t, Bmsk<false>>,
+        OpClass::integer);
 }
 
 void szext(Decoding& i) {
@@ -208,8 +212,9 @@ void dp2a(Decoding& i) { decode_dot(i, 1 + i.one_of({"lo", "hi"})); }
 
 std::span<const Opcode> bit_opcodes() {
   static const Opcode table[] = {
-      {"bfe", bfe},   {"bfi", decode_bfi}, {"bfind", bfind}, {"bmsk", bmsk}, {"brev", brev},   {"clz", count<Clz>},
-      {"dp2a", dp2a}, {"dp4a", dp4a},      {"fns", fns},     {"popc", count<Popc>}, {"szext", szext},
+      {"bfe", bfe},   {"bfi", decode_bfi},   {"bfind", bfind}, {"bmsk", bmsk},
+      {"brev", brev}, {"clz", count<Clz>},   {"dp2a", dp2a},   {"dp4a", dp4a},
+      {"fns", fns},   {"popc", count<Popc>}, {"szext", szext},
   };
   return table;
 }

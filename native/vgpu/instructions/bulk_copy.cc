@@ -4,18 +4,28 @@
 #include "instructions/lanes.h"
 #include "machine/address.h"
 #include "machine/block.h"
+#include "machine/reduction.h"
 
 namespace vgpu {
 namespace {
 
 // What a copy's decoder tells its handler, besides the registers in Op::list: destination, source, then, as far as the
-// form has them, size, mbarrier, the block mask of a multicast, and the coordinates.
+// form has them, size, mbarrier, the block mask of a multicast, and the coordinates. An address is a base and an
+// offset.
 struct Form {
   uint8_t to_shared : 1, tensor : 1, reads_shared : 1, multicast : 1;
-  uint8_t narrow;  // addresses in registers of 32 bits: a bit for each in order
+  uint8_t narrow;  // bases in registers of 32 bits: a bit for each register of the list
   uint8_t rank;
+  Reduction reduction;
+  Type type;       // of a reduction's elements, where no tensor map says it; of what is stored
+  uint8_t values;  // of st.async and red.async
 };
 static_assert(sizeof(Form) <= 8);
+
+[[noreturn]] void fault(Warp& w, int lane, std::string message, FaultKind kind = FaultKind::illegal_address) {
+  w.fault_lane = lane;
+  throw DeviceFault{{kind, "memcheck", "bulk copy: " + std::move(message), {}}};
+}
 
 struct SharedPlace {
   Block* block;
@@ -26,77 +36,145 @@ SharedPlace shared_place(Warp& w, int lane, uint64_t address) {
   if ((address & ~(kWindowBytes - 1)) == kSharedWindow) address -= kSharedWindow;
   if (address >> kRankShift == 0) return {&w.block, address};
   const uint64_t rank = (address >> kRankShift) - 1;
-  if (rank >= w.block.cluster.blocks.size()) {
-    w.fault_lane = lane;
-    throw DeviceFault{{FaultKind::illegal_address, "memcheck", "bulk copy: no block of the cluster has that shared memory", {}}};
-  }
+  if (rank >= w.block.cluster.blocks.size()) fault(w, lane, "no block of the cluster has that shared memory");
   return {w.block.cluster.blocks[rank].get(), address & ((uint64_t{1} << kRankShift) - 1)};
+}
+
+// What a lane finds in Op::list, one after the other.
+class Arguments {
+ public:
+  Arguments(Warp& w, const Op& op, const Form& form, int lane)
+      : w_(w), slots_(w.split().frame->routine->lists.data() + op.list), form_(form), lane_(lane) {}
+
+  uint64_t address() {
+    const uint64_t offset = w_.lanes<const uint64_t>(slots_[next_ + 1])[lane_];
+    const bool narrow = form_.narrow >> next_ & 1;
+    const uint32_t slot = slots_[next_];
+    next_ += 2;
+    if (!narrow) return w_.lanes<const uint64_t>(slot)[lane_] + offset;
+    return static_cast<uint32_t>(w_.lanes<const uint32_t>(slot)[lane_] + offset);
+  }
+  template <class T = uint32_t>
+  T value() {
+    return w_.lanes<const T>(slots_[next_++])[lane_];
+  }
+
+ private:
+  Warp& w_;
+  const uint32_t* slots_;
+  const Form& form_;
+  int lane_;
+  uint32_t next_ = 0;
+};
+
+Type element_type(const TensorMap& map) {
+  // In the order of CUtensorMapDataType.
+  static constexpr Type types[] = {Type::u8,  Type::u16, Type::u32,  Type::s32, Type::u64,  Type::s64, Type::f16,
+                                   Type::f32, Type::f64, Type::bf16, Type::f32, Type::tf32, Type::tf32};
+  return types[map.data_type];
+}
+
+void set_reduction(Warp& w, BulkCopy& c, const Form& form) {
+  if (form.reduction == Reduction::none || (c.tensor && c.map.magic != kTensorMapMagic)) return;
+  const Type type = c.tensor ? element_type(c.map) : form.type;
+  c.combine = combine_of(form.reduction, type);
+  c.element = bytes_of(type);
+  if (!c.combine) fault(w, c.lane, "the elements of the tensor have no such reduction", FaultKind::illegal_instruction);
+}
+
+constexpr const char* kElsewhere = "the mbarrier object is in another block than the destination";
+
+uint64_t own_place(Warp& w, int lane, uint64_t address) {
+  const SharedPlace place = shared_place(w, lane, address);
+  if (place.block != &w.block) fault(w, lane, "the source is in the shared memory of another block");
+  return place.offset;
+}
+
+std::vector<Block*> targets_of(Warp& w, int lane, uint16_t mask) {
+  const auto& blocks = w.block.cluster.blocks;
+  if (mask == 0 || mask >> blocks.size() != 0) fault(w, lane, "a multicast to blocks that the cluster has not");
+  std::vector<Block*> targets;
+  for (size_t rank = 0; rank < blocks.size(); rank++)
+    if (mask >> rank & 1) targets.push_back(blocks[rank].get());
+  return targets;
 }
 
 void run_bulk(Warp& w, const Op& op) {
   Form form;
   std::memcpy(&form, &op.imm, sizeof form);
-  const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
   for (uint32_t left = w.mask; left; left &= left - 1) {
     const int l = __builtin_ctz(left);
-    uint32_t next = 0;
-    auto address = [&] {
-      const uint32_t slot = slots[next];
-      return form.narrow >> next++ & 1 ? w.lanes<const uint32_t>(slot)[l] : w.lanes<const uint64_t>(slot)[l];
-    };
-    auto word = [&] { return w.lanes<const uint32_t>(slots[next++])[l]; };
+    Arguments arguments(w, op, form, l);
     BulkCopy c{};
     c.lane = l;
     c.to_shared = form.to_shared;
     c.tensor = form.tensor;
     c.reads_shared = form.reads_shared;
-    const uint64_t shared_address = address(), other = address();
+    const uint64_t shared_address = arguments.address(), other = arguments.address();
     const SharedPlace place = shared_place(w, l, shared_address);
+    if (!form.to_shared) own_place(w, l, shared_address);
     c.shared = place.offset;
     c.targets = {place.block};
     if (form.tensor)
       std::memcpy(&c.map, resolve_one(w, Space::generic, other, sizeof c.map, Access::read, l), sizeof c.map);
     else if (form.reads_shared)
-      c.from_shared = shared_place(w, l, other).offset;
+      c.from_shared = own_place(w, l, other);
     else
       c.global = other;
-    if (!form.tensor) c.bytes = word();
+    set_reduction(w, c, form);
+    if (!form.tensor) c.bytes = arguments.value();
     if (form.to_shared) {
-      const SharedPlace barrier = shared_place(w, l, address());
+      const SharedPlace barrier = shared_place(w, l, arguments.address());
       c.mbarrier = barrier.offset;
-      if (!form.multicast && barrier.block != place.block) {
-        w.fault_lane = l;
-        throw DeviceFault{{FaultKind::illegal_address, "memcheck", "bulk copy: the mbarrier object is in another block than the destination", {}}};
-      }
+      if (!form.multicast && barrier.block != place.block) fault(w, l, kElsewhere);
     }
-    if (form.multicast) {
-      const uint16_t blocks = w.lanes<const uint16_t>(slots[next++])[l];
-      c.targets.clear();
-      for (size_t rank = 0; rank < w.block.cluster.blocks.size(); rank++)
-        if (blocks >> rank & 1) c.targets.push_back(w.block.cluster.blocks[rank].get());
-    }
-    for (int d = 0; d < form.rank; d++) c.at[d] = static_cast<int32_t>(word());
-    if (form.tensor && c.map.magic == kTensorMapMagic && c.map.rank != form.rank) {
-      w.fault_lane = l;
-      throw DeviceFault{{FaultKind::illegal_instruction, "memcheck", "bulk copy: the tensor map has " + std::to_string(c.map.rank) + " dimensions", {}}};
-    }
+    if (form.multicast) c.targets = targets_of(w, l, arguments.value<uint16_t>());
+    for (int d = 0; d < form.rank; d++) c.at[d] = arguments.value<int32_t>();
+    if (form.tensor && c.map.magic == kTensorMapMagic && c.map.rank != form.rank)
+      fault(w, l, "the tensor map has " + std::to_string(c.map.rank) + " dimensions", FaultKind::illegal_instruction);
     c.group = w.bulk.groups(l);
     w.bulk.issue(w, std::move(c));
   }
 }
 
-// An address as these instructions have it in practice: a register without offset.
 void append_address(Decoding& i, Form& form, const Operand& o, Space space) {
   uint32_t base = kNone;
   int64_t offset = 0;
   bool narrow = false;
   i.address(o, space, base, offset, narrow);
-  if (offset != 0) i.fail("an offset to the address is not supported");
   if (narrow) form.narrow |= static_cast<uint8_t>(1u << i.op().count);
   i.append(base);
+  i.append(i.constant(static_cast<uint64_t>(offset), 8));
 }
 
-void bulk_copy(Decoding& i, Form form) {
+Reduction take_operation(Decoding& i) {
+  return static_cast<Reduction>(i.one_of({"add", "min", "max", "inc", "dec", "and", "or", "xor"}));
+}
+
+// .redOp{.noftz}.type
+void take_reduction(Decoding& i, Form& form) {
+  form.reduction = take_operation(i);
+  const bool global = !form.to_shared;
+  switch (form.reduction) {
+    case Reduction::add:
+      if (global && i.take("noftz"))
+        form.type = i.type({Type::f16, Type::bf16});
+      else
+        form.type = global ? i.type({Type::u32, Type::s32, Type::u64, Type::f32, Type::f64})
+                           : i.type({Type::u32, Type::s32, Type::u64});
+      break;
+    case Reduction::min:
+    case Reduction::max:
+      form.type = global ? i.type({Type::u32, Type::s32, Type::u64, Type::s64, Type::f16, Type::bf16})
+                         : i.type({Type::u32, Type::s32});
+      break;
+    case Reduction::inc:
+    case Reduction::dec: form.type = i.type({Type::u32}); break;
+    default: form.type = global ? i.type({Type::b32, Type::b64}) : i.type({Type::b32});
+  }
+}
+
+void bulk_copy(Decoding& i, Form form, bool reduces) {
   // .dst.src
   const bool to_shared = i.take_any({"shared::cluster", "shared::cta"}) >= 0;
   if (!to_shared) i.one_of({"global"});
@@ -108,6 +186,10 @@ void bulk_copy(Decoding& i, Form form) {
   i.one_of({to_shared ? "mbarrier::complete_tx::bytes" : "bulk_group"});
   form.multicast = to_shared && !form.reads_shared && i.take("multicast::cluster");
   const bool hinted = i.take("L2::cache_hint");
+  if (reduces) {
+    if (to_shared && !form.reads_shared) i.fail("reduces from shared memory");
+    take_reduction(i, form);
+  }
   // [dst], [src], size {, [mbar]} {, mask} {, policy}
   i.expect(3u + to_shared + form.multicast + hinted);
   const size_t shared = to_shared ? 0 : 1, other = to_shared ? 1 : 0;
@@ -121,13 +203,15 @@ void bulk_copy(Decoding& i, Form form) {
   i.run(run_bulk, OpClass::async);
 }
 
-void tensor_copy(Decoding& i, Form form) {
+void tensor_copy(Decoding& i, Form form, bool reduces) {
   form.tensor = true;
   form.rank = static_cast<uint8_t>(1 + i.one_of({"1d", "2d", "3d", "4d", "5d"}));
   const bool to_shared = i.take_any({"shared::cluster", "shared::cta"}) >= 0;
   if (!to_shared) i.one_of({"global"});
   form.to_shared = to_shared;
   i.one_of({to_shared ? "global" : "shared::cta"});
+  if (reduces && to_shared) i.fail("reduces to global memory");
+  if (reduces) form.reduction = take_operation(i);
   i.take("tile");
   i.one_of({to_shared ? "mbarrier::complete_tx::bytes" : "bulk_group"});
   form.multicast = to_shared && i.take("multicast::cluster");
@@ -148,6 +232,49 @@ void tensor_copy(Decoding& i, Form form) {
   i.run(run_bulk, OpClass::async);
 }
 
+void run_store(Warp& w, const Op& op) {
+  Form form;
+  std::memcpy(&form, &op.imm, sizeof form);
+  const unsigned bytes = bytes_of(form.type);
+  for (uint32_t left = w.mask; left; left &= left - 1) {
+    Arguments arguments(w, op, form, __builtin_ctz(left));
+    BulkCopy c{};
+    c.lane = __builtin_ctz(left);
+    c.to_shared = c.reads_registers = true;
+    const SharedPlace place = shared_place(w, c.lane, arguments.address());
+    const SharedPlace barrier = shared_place(w, c.lane, arguments.address());
+    c.shared = place.offset;
+    c.mbarrier = barrier.offset;
+    c.targets = {place.block};
+    if (barrier.block != place.block) fault(w, c.lane, kElsewhere);
+    c.bytes = form.values * bytes;
+    c.data.resize(c.bytes);
+    for (unsigned v = 0; v < form.values; v++) {
+      const uint64_t value = bytes == 4 ? arguments.value<uint32_t>() : arguments.value<uint64_t>();
+      std::memcpy(c.data.data() + v * bytes, &value, bytes);
+    }
+    set_reduction(w, c, form);
+    w.bulk.issue(w, std::move(c));
+  }
+}
+
+// [a], b, [mbar]
+void bind_store(Decoding& i, Form form) {
+  i.expect(3);
+  append_address(i, form, i.operand(0), Space::shared);
+  append_address(i, form, i.operand(2), Space::shared);
+  const Operand& values = i.operand(1);
+  if (form.values == 1) {
+    i.append(i.read(values, form.type));
+  } else {
+    if (values.kind != Operand::Kind::list || values.parts.size() != form.values)
+      i.fail("takes " + std::to_string(form.values) + " registers in braces");
+    for (const Operand& o : values.parts) i.append(i.read(o, form.type));
+  }
+  std::memcpy(&i.op().imm, &form, sizeof form);
+  i.run(run_store, OpClass::async);
+}
+
 void run_commit(Warp& w, const Op&) { w.bulk.commit(w, w.mask); }
 void run_wait(Warp& w, const Op& op) { w.bulk.wait_group(w, w.mask, static_cast<uint32_t>(op.imm), op.flags != 0); }
 void run_nothing(Warp&, const Op&) {}
@@ -155,6 +282,7 @@ void run_nothing(Warp&, const Op&) {}
 }  // namespace
 
 void decode_bulk_copy(Decoding& i) {
+  i.needs(90);
   if (i.take("commit_group")) {
     i.expect(0);
     return i.run(run_commit, OpClass::async);
@@ -174,7 +302,8 @@ void decode_bulk_copy(Decoding& i) {
       const bool hinted = i.take("L2::cache_hint");
       i.expect(1 + hinted);
       const Operand& tensor = i.operand(0);
-      if (tensor.parts.size() != 1 || tensor.parts[0].parts.size() != static_cast<size_t>(rank)) i.fail("coordinates are missing");
+      if (tensor.parts.size() != 1 || tensor.parts[0].parts.size() != static_cast<size_t>(rank))
+        i.fail("coordinates are missing");
       for (const Operand& o : tensor.parts[0].parts) i.read(o, Type::s32);
     } else {
       i.one_of({"L2"});
@@ -186,8 +315,46 @@ void decode_bulk_copy(Decoding& i) {
     return i.run(run_nothing, OpClass::async);
   }
   Form form{};
-  if (i.take("tensor")) return tensor_copy(i, form);
-  bulk_copy(i, form);
+  form.reduction = Reduction::none;
+  if (i.take("tensor")) return tensor_copy(i, form, false);
+  bulk_copy(i, form, false);
+}
+
+void decode_bulk_reduction(Decoding& i) {
+  i.needs(90);
+  Form form{};
+  form.reduction = Reduction::none;
+  if (i.take("tensor")) return tensor_copy(i, form, true);
+  bulk_copy(i, form, true);
+}
+
+// st.async{.weak}.shared::cluster.mbarrier::complete_tx::bytes{.vec}.type [a], b, [mbar]
+void decode_st_async(Decoding& i) {
+  i.needs(90);
+  Form form{};
+  form.to_shared = true;
+  form.reduction = Reduction::none;
+  i.take("weak");
+  i.one_of({"shared::cluster"});
+  i.one_of({"mbarrier::complete_tx::bytes"});
+  const int vector = i.take_any({"v2", "v4"});
+  form.values = vector < 0 ? 1 : vector == 0 ? 2 : 4;
+  form.type = i.type({Type::b32, Type::u32, Type::s32, Type::f32, Type::b64, Type::u64, Type::s64, Type::f64});
+  bind_store(i, form);
+}
+
+// red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.op.type [a], b, [mbar]
+void decode_red_async(Decoding& i) {
+  i.needs(90);
+  Form form{};
+  form.to_shared = true;
+  form.values = 1;
+  i.one_of({"relaxed"});
+  i.one_of({"cluster"});
+  i.one_of({"shared::cluster"});
+  i.one_of({"mbarrier::complete_tx::bytes"});
+  take_reduction(i, form);
+  bind_store(i, form);
 }
 
 }  // namespace vgpu

@@ -3,7 +3,13 @@
 
 namespace vgpu {
 
-// cp.async.bulk…, after what all cp have in common.
+// cp.async.bulk… and cp.reduce.async.bulk…, after what all cp have in common.
 void decode_bulk_copy(Decoding& i);
+void decode_bulk_reduction(Decoding& i);
+// st.async and red.async, which likewise report to an mbarrier.
+void decode_st_async(Decoding& i);
+void decode_red_async(Decoding& i);
+// tensormap. (tensor_map.cc)
+void decode_tensor_map(Decoding& i);
 
 }  // namespace vgpu

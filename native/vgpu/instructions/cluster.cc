@@ -18,11 +18,13 @@ void run_mapa(Warp& w, const Op& op) {
     if (!(w.mask >> l & 1)) continue;
     if (rank[l] >= blocks) {
       w.fault_lane = l;
-      throw DeviceFault{{FaultKind::illegal_address, "memcheck", "mapa: rank " + std::to_string(rank[l]) + " of a cluster of " + std::to_string(blocks), {}}};
+      throw DeviceFault{{FaultKind::illegal_address,
+                         "memcheck",
+                         "mapa: rank " + std::to_string(rank[l]) + " of a cluster of " + std::to_string(blocks),
+                         {}}};
     }
     uint64_t address = op.flags & kWide ? w.lanes<const uint64_t>(op.a)[l] : w.lanes<const uint32_t>(op.a)[l];
     const uint64_t window = op.flags & kWindowed ? kSharedWindow : 0;
-    address -= window;
     const uint64_t offset = address & ((uint64_t{1} << kRankShift) - 1);
     address = window + (uint64_t{rank[l] + 1} << kRankShift | offset);
     if (op.flags & kWide)
@@ -34,6 +36,7 @@ void run_mapa(Warp& w, const Op& op) {
 
 // mapa{.shared::cluster}.type d, a, b
 void mapa(Decoding& i) {
+  i.needs(90);
   const bool shared = i.take("shared::cluster");
   const Type t = i.type({Type::u32, Type::u64});
   i.expect(3);
@@ -57,6 +60,7 @@ void run_getctarank(Warp& w, const Op& op) {
 }
 
 void getctarank(Decoding& i) {
+  i.needs(90);
   const bool shared = i.take("shared::cluster");
   const Type t = i.type({Type::u32, Type::u64});
   i.expect(2);
@@ -72,6 +76,7 @@ void run_nothing(Warp&, const Op&) {}
 
 // Registers are not rationed here; that the whole warp executes it is what can be checked.
 void setmaxnreg(Decoding& i) {
+  i.needs(90, true);
   i.one_of({"inc", "dec"});
   i.one_of({"sync"});
   i.one_of({"aligned"});
@@ -83,6 +88,7 @@ void setmaxnreg(Decoding& i) {
 
 // Kernels run one after the other: what a kernel depends on is over before it begins.
 void griddepcontrol(Decoding& i) {
+  i.needs(90);
   i.one_of({"launch_dependents", "wait"});
   i.expect(0);
   i.run(run_nothing, OpClass::other);
@@ -91,7 +97,8 @@ void griddepcontrol(Decoding& i) {
 }  // namespace
 
 std::span<const Opcode> cluster_opcodes() {
-  static const Opcode table[] = {{"getctarank", getctarank}, {"griddepcontrol", griddepcontrol}, {"mapa", mapa}, {"setmaxnreg", setmaxnreg}};
+  static const Opcode table[] = {
+      {"getctarank", getctarank}, {"griddepcontrol", griddepcontrol}, {"mapa", mapa}, {"setmaxnreg", setmaxnreg}};
   return table;
 }
 

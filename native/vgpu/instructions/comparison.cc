@@ -35,8 +35,10 @@ bool compare(T a, T b) {
 template <class T, Comparison C, bool Ftz = false>
 uint32_t compare_lanes(const T* a, const T* b) {
   return lanes_where<sizeof(T)>([=](int l) {
-    if constexpr (Ftz) return compare<C>(flushed(a[l]), flushed(b[l]));
-    else return compare<C>(a[l], b[l]);
+    if constexpr (Ftz)
+      return compare<C>(flushed(a[l]), flushed(b[l]));
+    else
+      return compare<C>(a[l], b[l]);
   });
 }
 
@@ -68,11 +70,13 @@ void write_flags(Warp& w, const Op& op, uint32_t r) {
 
 template <class T, Comparison C, bool Ftz>
 void set32(Warp& w, const Op& op) {
-  write_flags<uint32_t>(w, op, combined(w, op, compare_lanes<T, C, Ftz>(w.lanes<const T>(op.a), w.lanes<const T>(op.b))));
+  write_flags<uint32_t>(w, op,
+                        combined(w, op, compare_lanes<T, C, Ftz>(w.lanes<const T>(op.a), w.lanes<const T>(op.b))));
 }
 template <class T, Comparison C, bool Ftz>
 void set16(Warp& w, const Op& op) {
-  write_flags<uint16_t>(w, op, combined(w, op, compare_lanes<T, C, Ftz>(w.lanes<const T>(op.a), w.lanes<const T>(op.b))));
+  write_flags<uint16_t>(w, op,
+                        combined(w, op, compare_lanes<T, C, Ftz>(w.lanes<const T>(op.a), w.lanes<const T>(op.b))));
 }
 
 // form 0: setp, 1: set to 32 bits, 2: set to 16 bits
@@ -116,7 +120,7 @@ Handler handler_of(Type t, int c, int form, bool ftz) {
   }
 }
 
-// --- halves -----------------------------------------------------------------------------------------------------------
+// --- halves ----------------------------------------------------------------------------------------------------------
 
 uint32_t compare_floats(const float* a, const float* b, int c) {
   switch (c) {
@@ -176,24 +180,28 @@ void set_half(Warp& w, const Op& op) {
   });
 }
 
-// --- decoding ---------------------------------------------------------------------------------------------------------
+// --- decoding --------------------------------------------------------------------------------------------------------
 
-const std::initializer_list<Type> kComparable{Type::b16, Type::b32, Type::b64, Type::u16, Type::u32,  Type::u64,   Type::s16,   Type::s32,
-                                              Type::s64, Type::f32, Type::f64, Type::f16, Type::bf16, Type::f16x2, Type::bf16x2};
+const std::initializer_list<Type> kComparable{Type::b16, Type::b32, Type::b64,  Type::u16,   Type::u32,
+                                              Type::u64, Type::s16, Type::s32,  Type::s64,   Type::f32,
+                                              Type::f64, Type::f16, Type::bf16, Type::f16x2, Type::bf16x2};
 
 bool is_pair(Type t) { return t == Type::f16x2 || t == Type::bf16x2; }
 bool is_half(Type t) { return is_pair(t) || t == Type::f16 || t == Type::bf16; }
+bool is_bfloat(Type t) { return t == Type::bf16 || t == Type::bf16x2; }
 bool is_floating(Type t) { return is_half(t) || t == Type::f32 || t == Type::f64; }
 
 int take_comparison(Decoding& i) {
-  return i.one_of({"eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan", "lo", "ls", "hi", "hs"});
+  return i.one_of({"eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan", "lo",
+                   "ls", "hi", "hs"});
 }
 // lo, ls, hi, hs are lt … of unsigned integers.
 int checked(Decoding& i, int c, Type t, bool ftz) {
   const bool unsigned_only = c >= 14, bits = t == Type::b16 || t == Type::b32 || t == Type::b64;
   if ((unsigned_only && (is_floating(t) || is_signed(t))) || (c >= 6 && c < 14 && !is_floating(t)) || (bits && c > 1))
     i.fail("this comparison is not defined for ." + std::string(name_of(t)));
-  if (ftz && t != Type::f32 && t != Type::f16 && t != Type::f16x2) i.fail(".ftz is not defined for ." + std::string(name_of(t)));
+  if (ftz && t != Type::f32 && t != Type::f16 && t != Type::f16x2)
+    i.fail(".ftz is not defined for ." + std::string(name_of(t)));
   constexpr int kUnsigned[] = {lt, le, gt, ge};
   return unsigned_only ? kUnsigned[c - 14] : c;
 }
@@ -214,6 +222,7 @@ void decode_setp(Decoding& i) {
   const bool ftz = i.take("ftz");
   const Type t = i.type(kComparable);
   c = checked(i, c, t, ftz);
+  if (is_bfloat(t)) i.needs(90);
   bind_comparison(i, t, combine);
   Op& op = i.op();
   const Operand& d = i.operand(0);
@@ -236,28 +245,32 @@ void decode_set(Decoding& i) {
   int c = take_comparison(i);
   const int combine = i.take_any({"and", "or", "xor"});
   const bool ftz = i.take("ftz");
-  const Type d = i.type({Type::u32, Type::s32, Type::f32, Type::u16, Type::s16, Type::f16, Type::bf16, Type::f16x2, Type::bf16x2});
+  const Type d =
+      i.type({Type::u32, Type::s32, Type::f32, Type::u16, Type::s16, Type::f16, Type::bf16, Type::f16x2, Type::bf16x2});
   const Type t = i.type(kComparable);
   c = checked(i, c, t, ftz);
+  if (is_bfloat(t) || is_bfloat(d)) i.needs(90);
   const bool fits = is_pair(t)   ? d == t || d == Type::u32 || d == Type::s32
                     : is_half(t) ? d == t || (is_integer(d) && bytes_of(d) <= 4)
                                  : !is_pair(d) && d != Type::u16 && d != Type::s16;
   if (ftz && d == Type::bf16) i.fail(".ftz is not defined for .bf16");
-  if (!fits) i.fail("no result of type ." + std::string(name_of(d)) + " for operands of type ." + std::string(name_of(t)));
+  if (!fits)
+    i.fail("no result of type ." + std::string(name_of(d)) + " for operands of type ." + std::string(name_of(t)));
   bind_comparison(i, t, combine);
   Op& op = i.op();
   op.d = i.write(0, d);
-  const uint32_t yes = d == Type::f32                            ? 0x3f800000u
-                       : d == Type::f16 || d == Type::f16x2      ? 0x3c00
-                       : d == Type::bf16 || d == Type::bf16x2    ? 0x3f80
-                       : is_pair(t)                              ? 0xffff
-                                                                 : 0xffffffffu;
+  const uint32_t yes = d == Type::f32                         ? 0x3f800000u
+                       : d == Type::f16 || d == Type::f16x2   ? 0x3c00
+                       : d == Type::bf16 || d == Type::bf16x2 ? 0x3f80
+                       : is_pair(t)                           ? 0xffff
+                                                              : 0xffffffffu;
   op.imm = yes;
   const bool narrow = bytes_of(d) == 2;
-  if (!is_half(t)) return i.run(handler_of(t, c, narrow ? 2 : 1, ftz), is_floating(t) ? OpClass::floating : OpClass::integer);
+  if (!is_half(t))
+    return i.run(handler_of(t, c, narrow ? 2 : 1, ftz), is_floating(t) ? OpClass::floating : OpClass::integer);
   op.flags |= ftz * kFtz;
   op.imm |= int64_t{c} << 32;
-  const bool bfloat = t == Type::bf16 || t == Type::bf16x2;
+  const bool bfloat = is_bfloat(t);
   i.run(is_pair(t) ? (bfloat ? set_half<Bfloat, true, uint32_t> : set_half<Half, true, uint32_t>)
         : narrow   ? (bfloat ? set_half<Bfloat, false, uint16_t> : set_half<Half, false, uint16_t>)
                    : (bfloat ? set_half<Bfloat, false, uint32_t> : set_half<Half, false, uint32_t>),

@@ -25,8 +25,11 @@ void run_brx(Warp& w, const Op& op) {
     if (!(w.mask >> l & 1)) continue;
     if (index[l] >= targets.size()) {
       w.fault_lane = l;
-      throw DeviceFault{{FaultKind::illegal_instruction, "memcheck",
-                         "brx.idx with index " + std::to_string(index[l]) + " of a table of " + std::to_string(targets.size()), {}}};
+      throw DeviceFault{
+          {FaultKind::illegal_instruction,
+           "memcheck",
+           "brx.idx with index " + std::to_string(index[l]) + " of a table of " + std::to_string(targets.size()),
+           {}}};
     }
     to[l] = targets[index[l]];
   }
@@ -81,16 +84,21 @@ void run_call(Warp& w, const Op& op) {
 
 // The lanes of each target call together.
 void run_call_indirect(Warp& w, const Op& op) {
-  const Frame& frame = *w.split().frame;
-  const Call& call = frame.routine->calls[static_cast<size_t>(op.imm)];
+  const Call& call = w.split().frame->routine->calls[static_cast<size_t>(op.imm)];
   const auto& routines = w.block.launch.program.routines;
-  const uint64_t first = w.lanes<const uint64_t>(op.a)[__builtin_ctz(w.mask)];
-  if (first == 0 || first > routines.size() || routines[first - 1]->entry || routines[first - 1]->ops.empty())
-    throw DeviceFault{{FaultKind::illegal_instruction, "memcheck", "a call through a pointer that is no function of the module", {}}};
-  for (int l = 0; l < kLanes; l++)
-    if (w.mask >> l & 1 && w.lanes<const uint64_t>(op.a)[l] != first)
-      throw DeviceFault{{FaultKind::illegal_instruction, "", "an indirect call whose target differs between lanes is not supported", {}}};
-  w.call(*routines[first - 1], call);
+  const uint64_t* targets = w.lanes<const uint64_t>(op.a);
+  for (uint32_t left = w.mask; left; left &= ~w.mask) {
+    const uint64_t target = targets[__builtin_ctz(left)];
+    w.mask = 0;
+    for (int l = 0; l < kLanes; l++) w.mask |= static_cast<uint32_t>(targets[l] == target) << l;
+    w.mask &= left;
+    if (target == 0 || target > routines.size() || routines[target - 1]->entry || routines[target - 1]->ops.empty())
+      throw DeviceFault{{FaultKind::illegal_instruction,
+                         "memcheck",
+                         "a call through a pointer that is no function of the module",
+                         {}}};
+    w.call(*routines[target - 1], call);
+  }
 }
 
 const std::vector<Operand>& names_of(Decoding& i, size_t operand) {
@@ -109,7 +117,8 @@ void call(Decoding& i) {
   const Operand& callee = i.operand(next++);
   static const std::vector<Operand> none;
   const auto& results = has_results ? names_of(i, 0) : none;
-  const auto& arguments = next < i.operands() && i.operand(next).kind == Operand::Kind::list ? names_of(i, next++) : none;
+  const auto& arguments =
+      next < i.operands() && i.operand(next).kind == Operand::Kind::list ? names_of(i, next++) : none;
 
   Call made;
   made.routine = i.routine(callee.name);
@@ -134,10 +143,13 @@ void call(Decoding& i) {
     const auto places = lay_out(declared, offset);
     for (size_t n = 0; n < own.size(); n++) {
       Decoding::ParamPlace place{};
-      if (!i.param_place(own[n], place) || place.kernel) i.fail("argument " + std::string(own[n].name) + " is no .param variable");
-      if (place.size != places[n].size) i.fail("argument " + std::string(own[n].name) + " has another size than the parameter");
+      if (!i.param_place(own[n], place) || place.kernel)
+        i.fail("argument " + std::string(own[n].name) + " is no .param variable");
+      if (place.size != places[n].size)
+        i.fail("argument " + std::string(own[n].name) + " has another size than the parameter");
       const auto here = static_cast<uint32_t>(place.offset);
-      list.push_back(back ? Call::Copy{places[n].offset, here, place.size} : Call::Copy{here, places[n].offset, place.size});
+      list.push_back(back ? Call::Copy{places[n].offset, here, place.size}
+                          : Call::Copy{here, places[n].offset, place.size});
     }
     return list;
   };
@@ -175,8 +187,9 @@ void pmevent(Decoding& i) {
 }  // namespace
 
 std::span<const Opcode> control_opcodes() {
-  static const Opcode table[] = {{"bra", bra}, {"brkpt", brkpt}, {"brx", brx}, {"call", call}, {"exit", exit},
-                                 {"nanosleep", nanosleep}, {"pmevent", pmevent}, {"ret", ret}, {"trap", trap}};
+  static const Opcode table[] = {{"bra", bra},         {"brkpt", brkpt}, {"brx", brx},
+                                 {"call", call},       {"exit", exit},   {"nanosleep", nanosleep},
+                                 {"pmevent", pmevent}, {"ret", ret},     {"trap", trap}};
   return table;
 }
 

@@ -27,7 +27,9 @@ void keep(Op& op, const Conversion& c) { std::memcpy(&op.imm, &c, sizeof c); }
 
 unsigned bits_of(Type t) { return 8 * bytes_of(t); }
 uint64_t low_bits(uint64_t x, unsigned bits) { return bits == 64 ? x : x & ((uint64_t{1} << bits) - 1); }
-uint64_t sign_extended(uint64_t x, unsigned bits) { return static_cast<uint64_t>(static_cast<int64_t>(x << (64 - bits)) >> (64 - bits)); }
+uint64_t sign_extended(uint64_t x, unsigned bits) {
+  return static_cast<uint64_t>(static_cast<int64_t>(x << (64 - bits)) >> (64 - bits));
+}
 
 // The largest magnitude of an integer type, of a sign.
 uint64_t limit(Type t, bool negative) {
@@ -150,8 +152,10 @@ template <class D>
 struct To {
   template <class S>
   static D apply(S x) {
-    if constexpr (std::is_same_v<D, float> && std::is_floating_point_v<S>) return canonical(static_cast<float>(x));
-    else return static_cast<D>(x);
+    if constexpr (std::is_same_v<D, float> && std::is_floating_point_v<S>)
+      return canonical(static_cast<float>(x));
+    else
+      return static_cast<D>(x);
   }
 };
 template <class H, bool Widen>
@@ -197,9 +201,12 @@ Handler cast_from(Type from) {
 }
 
 Handler fast(const Conversion& c) {
-  if (c.to_bytes != bytes_of(c.to) || c.from_bytes != bytes_of(c.from) || c.ftz || c.sat || c.relu || c.finite) return nullptr;
+  if (c.to_bytes != bytes_of(c.to) || c.from_bytes != bytes_of(c.from) || c.ftz || c.sat || c.relu || c.finite)
+    return nullptr;
   if (is_integer(c.to) && is_integer(c.from))
-    return c.to_bytes == 2 ? cast_from<uint16_t>(c.from) : c.to_bytes == 4 ? cast_from<uint32_t>(c.from) : cast_from<uint64_t>(c.from);
+    return c.to_bytes == 2   ? cast_from<uint16_t>(c.from)
+           : c.to_bytes == 4 ? cast_from<uint32_t>(c.from)
+                             : cast_from<uint64_t>(c.from);
   if (c.from == Type::f32 && c.to == Type::f64) return unary<double, float, To<double>>;
   if (c.from == Type::f16 && c.to == Type::f32) return half_float<Half, true>;
   if (c.from == Type::bf16 && c.to == Type::f32) return half_float<Bfloat, true>;
@@ -213,7 +220,7 @@ Handler fast(const Conversion& c) {
   return nullptr;
 }
 
-// --- decoding ---------------------------------------------------------------------------------------------------------
+// --- decoding --------------------------------------------------------------------------------------------------------
 
 const std::initializer_list<Type> kConvertible{Type::u8,  Type::u16, Type::u32, Type::u64,  Type::s8,  Type::s16,
                                                Type::s32, Type::s64, Type::f16, Type::bf16, Type::f32, Type::f64};
@@ -231,13 +238,17 @@ void basic(Decoding& i, Conversion c, int integer_rounding, int float_rounding) 
   c.to = i.type(kConvertible);
   c.from = i.type(kConvertible);
   i.expect(2);
+  // cvt.f32.bf16 alone was there before; its inverse is with those that narrow() may have too.
+  const bool widens = c.to == Type::f32 && !c.ftz && !c.sat, narrows = c.from == Type::f32 && integer_rounding < 0;
+  if ((c.from == Type::bf16 && !widens) || (c.to == Type::bf16 && !narrows)) i.needs(90);
   const bool from_integer = is_integer(c.from), to_integer = is_integer(c.to);
   // What rounding means: integers are rounded to where a float becomes one, floats where one loses precision.
   const bool precise = !from_integer && !to_integer && (c.to == c.from || bytes_of(c.to) > bytes_of(c.from));
   const bool needs_float = from_integer ? !to_integer : !to_integer && !precise;
   const bool needs_integer = !from_integer && to_integer;
   const bool may_integer = needs_integer || (!from_integer && c.to == c.from);
-  if (needs_float != (float_rounding >= 0)) i.fail(needs_float ? "a rounding is needed: .rn, .rz, .rm or .rp" : "there is nothing to round");
+  if (needs_float != (float_rounding >= 0))
+    i.fail(needs_float ? "a rounding is needed: .rn, .rz, .rm or .rp" : "there is nothing to round");
   if (integer_rounding >= 0 && !may_integer) i.fail("no rounding to integers here");
   if (needs_integer && integer_rounding < 0) i.fail("a rounding is needed: .rni, .rzi, .rmi or .rpi");
   if (c.ftz && c.to != Type::f32 && c.from != Type::f32) i.fail(".ftz is of .f32");
@@ -251,7 +262,8 @@ void basic(Decoding& i, Conversion c, int integer_rounding, int float_rounding) 
   c.from_bytes = static_cast<uint8_t>(bytes);
   op.d = i.write_wide(i.operand(0), c.to, bytes);
   c.to_bytes = static_cast<uint8_t>(bytes);
-  if ((c.to == Type::bf16 && c.to_bytes != 2) || (c.from == Type::bf16 && c.from_bytes != 2)) i.fail("a register for .bf16 has 16 bits");
+  if ((c.to == Type::bf16 && c.to_bytes != 2) || (c.from == Type::bf16 && c.from_bytes != 2))
+    i.fail("a register for .bf16 has 16 bits");
   keep(op, c);
   const Handler quick = fast(c);
   i.run(quick ? quick : convert, counted);
@@ -278,6 +290,8 @@ void narrow(Decoding& i, Conversion c, Rounding rounding, bool relu, bool finite
   c.from = element(a);
   const bool to_byte = d == Type::e4m3x2 || d == Type::e5m2x2, from_byte = a == Type::e4m3x2 || a == Type::e5m2x2;
   if ((from_byte && d != Type::f16x2) || (a == Type::f16x2 && !to_byte)) i.fail("no conversion between these types");
+  if (to_byte || from_byte) i.needs(89);
+  if (d == Type::tf32 && rounding != Rounding::away) i.needs(90);
   if (from_byte && finite) i.fail(".satfinite is of narrower types");
   if (to_byte && !finite) i.fail(".satfinite is needed");
   if ((to_byte || from_byte) && rounding != Rounding::nearest) i.fail("only .rn");
@@ -306,9 +320,8 @@ void pack(Warp& w, const Op& op) {
   const unsigned bits = op.flags;
   const int32_t most = (1 << (op.imm ? bits - 1 : bits)) - 1, least = op.imm ? -most - 1 : 0;
   auto part = [=](int32_t x) { return static_cast<uint32_t>(std::clamp(x, least, most)) & ((1u << bits) - 1); };
-  assign(w.lanes<uint32_t>(op.d), w.mask, [=](int l) {
-    return part(a[l]) << bits | part(b[l]) | (c ? c[l] << 2 * bits : 0);
-  });
+  assign(w.lanes<uint32_t>(op.d), w.mask,
+         [=](int l) { return part(a[l]) << bits | part(b[l]) | (c ? c[l] << 2 * bits : 0); });
 }
 void decode_pack(Decoding& i) {
   i.one_of({"sat"});

@@ -86,9 +86,12 @@ void directed(Warp& w, const Op& op) {
 template <int N, class T, class F>
 Handler handler(Rounding r) {
   constexpr Handler h = [] {
-    if constexpr (N == 1) return unary<T, T, F>;
-    else if constexpr (N == 2) return binary<T, T, T, F>;
-    else return ternary<T, T, T, T, F>;
+    if constexpr (N == 1)
+      return unary<T, T, F>;
+    else if constexpr (N == 2)
+      return binary<T, T, T, F>;
+    else
+      return ternary<T, T, T, T, F>;
   }();
   return r == Rounding::nearest ? h : directed<h>;
 }
@@ -101,8 +104,10 @@ void arithmetic(Decoding& i, Rounding rounding, bool allow_sat) {
   N == 1 ? bind_unary(i, t, t) : N == 2 ? bind_binary(i, t, t, t) : bind_ternary(i, t, t, t, t);
   i.op().flags = static_cast<uint8_t>(rounding);
   i.run(t == Type::f64 ? handler<N, double, F>(rounding)
-        : ftz          ? (sat ? handler<N, float, Single<F, true, true>>(rounding) : handler<N, float, Single<F, true, false>>(rounding))
-                       : (sat ? handler<N, float, Single<F, false, true>>(rounding) : handler<N, float, Single<F, false, false>>(rounding)),
+        : ftz          ? (sat ? handler<N, float, Single<F, true, true>>(rounding)
+                              : handler<N, float, Single<F, true, false>>(rounding))
+                       : (sat ? handler<N, float, Single<F, false, true>>(rounding)
+                              : handler<N, float, Single<F, false, false>>(rounding)),
         OpClass::floating);
 }
 
@@ -123,13 +128,19 @@ void sign(Decoding& i) {
   const bool ftz = i.take("ftz");
   const Type t = ftz ? i.type({Type::f32}) : i.type({Type::f32, Type::f64});
   bind_unary(i, t, t);
-  i.run(t == Type::f64 ? unary<double, double, F> : ftz ? unary<float, float, Flushing<F>> : unary<float, float, F>, OpClass::floating);
+  i.run(t == Type::f64 ? unary<double, double, F>
+        : ftz          ? unary<float, float, Flushing<F>>
+                       : unary<float, float, F>,
+        OpClass::floating);
 }
 
 template <bool Max>
 void extreme(Decoding& i) {
   const bool ftz = i.take("ftz"), nan = i.take("NaN"), xorsign = i.take("xorsign");
-  if (xorsign) i.one_of({"abs"});
+  if (xorsign) {
+    i.one_of({"abs"});
+    i.needs(86);
+  }
   const Type t = ftz || nan || xorsign ? i.type({Type::f32}) : i.type({Type::f32, Type::f64});
   bind_binary(i, t, t, t);
   if (t == Type::f64) return i.run(binary<double, double, double, Extreme<Max, false, false>>, OpClass::floating);
@@ -151,7 +162,8 @@ struct Copysign {
 void copysign(Decoding& i) {
   const Type t = i.type({Type::f32, Type::f64});
   bind_binary(i, t, t, t);
-  i.run(t == Type::f32 ? binary<float, float, float, Copysign> : binary<double, double, double, Copysign>, OpClass::floating);
+  i.run(t == Type::f32 ? binary<float, float, float, Copysign> : binary<double, double, double, Copysign>,
+        OpClass::floating);
 }
 
 enum Test { finite, infinite, number, notanumber, normal, subnormal };
@@ -180,7 +192,7 @@ void decode_testp(Decoding& i) {
   i.run(t == Type::f32 ? testp<float> : testp<double>, OpClass::floating);
 }
 
-// --- approximate ------------------------------------------------------------------------------------------------------
+// --- approximate -----------------------------------------------------------------------------------------------------
 
 // Of one operand. In double precision, so that the one rounding to single decides.
 template <class F, bool Ftz>
@@ -277,7 +289,8 @@ void div(Decoding& i) {
   const bool ftz = i.take("ftz");
   i.type({Type::f32});
   bind_binary(i, Type::f32, Type::f32, Type::f32);
-  i.run(approximation == 0 ? (ftz ? divide<false, true> : divide<false, false>) : (ftz ? divide<true, true> : divide<true, false>),
+  i.run(approximation == 0 ? (ftz ? divide<false, true> : divide<false, false>)
+                           : (ftz ? divide<true, true> : divide<true, false>),
         OpClass::floating);
 }
 

@@ -59,7 +59,7 @@ void arithmetic(Warp& w, const Op& op) {
   load<H>(w, op.b, ftz, b);
   if constexpr (Operands == 3) load<H>(w, op.c, ftz, c);
   for (const void* memory : {a, b, c, low, high}) expose(memory);
-  auto run = [&](Rounding r, float(&out)[Count]) {
+  auto run = [&](Rounding r, float (&out)[Count]) {
     const RoundingScope scope(r);
     for (int l = 0; l < Count; l++) out[l] = F::apply(a[l], b[l], Operands == 3 ? c[l] : 0);
   };
@@ -90,6 +90,7 @@ void basic(Decoding& i) {
   i.take("rn");
   const bool ftz = i.take("ftz"), sat = i.take("sat");
   const Type t = ftz || sat ? i.type({Type::f16, Type::f16x2}) : i.type(kHalves);
+  if (is_bfloat(t)) i.needs(90);
   bind_binary(i, t, t, t);
   i.op().flags = static_cast<uint8_t>(ftz * kFtz | sat * kSat);
   i.run(arithmetic_of<F, 2>(t), OpClass::half);
@@ -140,7 +141,10 @@ void extreme(Warp& w, const Op& op) {
 template <bool Max>
 void decode_extreme(Decoding& i) {
   const bool ftz = i.take("ftz"), nan = i.take("NaN"), xorsign = i.take("xorsign");
-  if (xorsign) i.one_of({"abs"});
+  if (xorsign) {
+    i.one_of({"abs"});
+    i.needs(86);
+  }
   const Type t = ftz ? i.type({Type::f16, Type::f16x2}) : i.type(kHalves);
   bind_binary(i, t, t, t);
   i.op().flags = ftz * kFtz;
@@ -154,7 +158,7 @@ void decode_extreme(Decoding& i) {
         OpClass::half);
 }
 
-// --- approximate ------------------------------------------------------------------------------------------------------
+// --- approximate -----------------------------------------------------------------------------------------------------
 
 struct Ex2 {
   static double exact(double x) { return std::exp2(x); }
@@ -175,7 +179,8 @@ void approximate(Warp& w, const Op& op) {
   for (int l = 0; l < Count; l++) {
     double exact = F::exact(a[l]);
     if (disturb)
-      exact = disturbed(exact, F::bound(std::is_same_v<H, Bfloat>), H::format.mantissa_bits, std::bit_cast<uint32_t>(a[l]), disturb->seed);
+      exact = disturbed(exact, F::bound(std::is_same_v<H, Bfloat>), H::format.mantissa_bits,
+                        std::bit_cast<uint32_t>(a[l]), disturb->seed);
     h[l] = exact == exact ? static_cast<uint16_t>(nearest(exact, H::format)) : kNan16;
     if (ftz) h[l] = flushed_half(h[l], H::smallest_normal);
   }
@@ -184,6 +189,7 @@ void approximate(Warp& w, const Op& op) {
 
 template <class F>
 void decode_approximate(Decoding& i, bool ftz, Type t) {
+  if (is_bfloat(t)) i.needs(90);
   bind_unary(i, t, t);
   i.op().flags = ftz * kFtz;
   i.run(is_bfloat(t) ? (is_pair(t) ? approximate<Bfloat, F, 64> : approximate<Bfloat, F, 32>)
@@ -208,9 +214,15 @@ void tanh(Decoding& i) {
 std::span<const Opcode> half_opcodes() {
   constexpr Domain half = Domain::half;
   static const Opcode table[] = {
-      {"abs", decode_sign<false>, half},   {"add", basic<Add>, half},           {"ex2", ex2, half},
-      {"fma", fma, half},                  {"max", decode_extreme<true>, half}, {"min", decode_extreme<false>, half},
-      {"mul", basic<Mul>, half},           {"neg", decode_sign<true>, half},    {"sub", basic<Sub>, half},
+      {"abs", decode_sign<false>, half},
+      {"add", basic<Add>, half},
+      {"ex2", ex2, half},
+      {"fma", fma, half},
+      {"max", decode_extreme<true>, half},
+      {"min", decode_extreme<false>, half},
+      {"mul", basic<Mul>, half},
+      {"neg", decode_sign<true>, half},
+      {"sub", basic<Sub>, half},
       {"tanh", tanh, half},
   };
   return table;

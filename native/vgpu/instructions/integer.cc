@@ -144,7 +144,9 @@ struct Sad {
 // The low 24 bits of the operands; of the 48 of the product the upper or lower 32.
 template <class T, bool High>
 struct Mul24 {
-  static int64_t low24(T a) { return std::is_signed_v<T> ? static_cast<int32_t>(static_cast<uint32_t>(a) << 8) >> 8 : a & 0xffffff; }
+  static int64_t low24(T a) {
+    return std::is_signed_v<T> ? static_cast<int32_t>(static_cast<uint32_t>(a) << 8) >> 8 : a & 0xffffff;
+  }
   static T apply(T a, T b) { return static_cast<T>((low24(a) * low24(b)) >> (High ? 16 : 0)); }
   static T apply(T a, T b, T c) { return Add::apply(apply(a, b), c); }
 };
@@ -185,7 +187,9 @@ void with_carry(Warp& w, const Op& op) {
   uint32_t out = 0;
   U r[kLanes];
   for (int l = 0; l < kLanes; l++) {
-    const auto x = static_cast<U>(P == Product::none ? a[l] : P == Product::low ? MulLo::apply(a[l], b[l]) : MulHi::apply(a[l], b[l]));
+    const auto x = static_cast<U>(P == Product::none  ? a[l]
+                                  : P == Product::low ? MulLo::apply(a[l], b[l])
+                                                      : MulHi::apply(a[l], b[l]));
     const auto y = static_cast<U>(P == Product::none ? b[l] : c[l]);
     const U in = carry >> l & 1;
     const U once = Subtract ? x - y : x + y;
@@ -203,11 +207,12 @@ void decode_with_carry(Decoding& i, bool in, bool out) {
   P == Product::none ? bind_binary(i, t, t, t) : bind_ternary(i, t, t, t, t);
   if (in) i.append(i.read_carry());
   if (out) i.op().e = i.write_carry();
-  i.run(on_integer(t, [](auto zero) -> Handler {
-          using T = decltype(zero);
-          if constexpr (sizeof(T) >= 4) return with_carry<T, Subtract, P>;
-          return nullptr;
-        }),
+  i.run(on_integer(t,
+                   [](auto zero) -> Handler {
+                     using T = decltype(zero);
+                     if constexpr (sizeof(T) >= 4) return with_carry<T, Subtract, P>;
+                     return nullptr;
+                   }),
         OpClass::integer);
 }
 
@@ -228,6 +233,7 @@ void add_or_sub(Decoding& i) {
   const bool saturate = i.take("sat");
   if (!subtract && !saturate && (i.peek() == "u16x2" || i.peek() == "s16x2")) {
     i.type({Type::u16x2, Type::s16x2});
+    i.needs(90);
     bind_binary(i, Type::b32, Type::b32, Type::b32);
     return i.run(binary<uint32_t, uint32_t, uint32_t, Pair<F, uint16_t>>, OpClass::integer);
   }
@@ -244,6 +250,7 @@ void extreme(Decoding& i) {
   const Type t = relu   ? i.type({Type::s16x2, Type::s32})
                  : pair ? i.type({Type::u16x2, Type::s16x2})
                         : i.type(kIntegers);
+  if (relu || pair) i.needs(90);
   const Type bits = pair ? Type::b32 : t;
   bind_binary(i, bits, bits, bits);
   using Word = uint32_t;
@@ -260,10 +267,11 @@ void extreme(Decoding& i) {
 void sad(Decoding& i) {
   const Type t = i.type(kIntegers);
   bind_ternary(i, t, t, t, t);
-  i.run(on_integer(t, [](auto zero) -> Handler {
-          using T = decltype(zero);
-          return ternary<T, T, T, T, Sad>;
-        }),
+  i.run(on_integer(t,
+                   [](auto zero) -> Handler {
+                     using T = decltype(zero);
+                     return ternary<T, T, T, T, Sad>;
+                   }),
         OpClass::integer);
 }
 
@@ -310,11 +318,12 @@ void mul(Decoding& i) {
     const Type t = i.type({Type::u16, Type::u32, Type::s16, Type::s32});
     const Type d = t == Type::u16 ? Type::u32 : t == Type::u32 ? Type::u64 : t == Type::s16 ? Type::s32 : Type::s64;
     bind_binary(i, d, t, t);
-    i.run(on_integer(t, [](auto zero) -> Handler {
-            using T = decltype(zero);
-            if constexpr (sizeof(T) == 2 || sizeof(T) == 4) return binary<Wide<T>, T, T, MulWide<T>>;
-            return nullptr;
-          }),
+    i.run(on_integer(t,
+                     [](auto zero) -> Handler {
+                       using T = decltype(zero);
+                       if constexpr (sizeof(T) == 2 || sizeof(T) == 4) return binary<Wide<T>, T, T, MulWide<T>>;
+                       return nullptr;
+                     }),
           OpClass::integer);
     return;
   }
@@ -329,24 +338,28 @@ void mad(Decoding& i) {
     const Type t = i.type({Type::u16, Type::u32, Type::s16, Type::s32});
     const Type d = t == Type::u16 ? Type::u32 : t == Type::u32 ? Type::u64 : t == Type::s16 ? Type::s32 : Type::s64;
     bind_ternary(i, d, t, t, d);
-    i.run(on_integer(t, [](auto zero) -> Handler {
-            using T = decltype(zero);
-            if constexpr (sizeof(T) == 2 || sizeof(T) == 4) return ternary<Wide<T>, T, T, Wide<T>, MadWide<T>>;
-            return nullptr;
-          }),
+    i.run(on_integer(t,
+                     [](auto zero) -> Handler {
+                       using T = decltype(zero);
+                       if constexpr (sizeof(T) == 2 || sizeof(T) == 4)
+                         return ternary<Wide<T>, T, T, Wide<T>, MadWide<T>>;
+                       return nullptr;
+                     }),
           OpClass::integer);
     return;
   }
   if (i.take("cc"))
-    return part == 0 ? decode_with_carry<false, Product::low>(i, false, true) : decode_with_carry<false, Product::high>(i, false, true);
+    return part == 0 ? decode_with_carry<false, Product::low>(i, false, true)
+                     : decode_with_carry<false, Product::high>(i, false, true);
   const bool saturate = part == 1 && i.take("sat");
   const Type t = saturate ? i.type({Type::s32}) : i.type(kIntegers);
   bind_ternary(i, t, t, t, t);
   if (saturate) return i.run(ternary<int32_t, int32_t, int32_t, int32_t, MadHiSat>, OpClass::integer);
-  i.run(on_integer(t, [&](auto zero) -> Handler {
-          using T = decltype(zero);
-          return part == 0 ? ternary<T, T, T, T, Mad<MulLo>> : ternary<T, T, T, T, Mad<MulHi>>;
-        }),
+  i.run(on_integer(t,
+                   [&](auto zero) -> Handler {
+                     using T = decltype(zero);
+                     return part == 0 ? ternary<T, T, T, T, Mad<MulLo>> : ternary<T, T, T, T, Mad<MulHi>>;
+                   }),
         OpClass::integer);
 }
 

@@ -36,7 +36,8 @@ inline void commit(D* d, const D (&value)[kLanes], uint32_t mask) {
     auto* to = reinterpret_cast<__m256i*>(d);
     auto* from = reinterpret_cast<const __m256i*>(value);
     for (int i = 0; i < static_cast<int>(sizeof(D)); i++)
-      _mm256_storeu_si256(to + i, _mm256_blendv_epi8(_mm256_loadu_si256(to + i), _mm256_loadu_si256(from + i), lane_bits<sizeof(D)>(mask, i)));
+      _mm256_storeu_si256(to + i, _mm256_blendv_epi8(_mm256_loadu_si256(to + i), _mm256_loadu_si256(from + i),
+                                                     lane_bits<sizeof(D)>(mask, i)));
   } else {
     for (int l = 0; l < kLanes; l++) d[l] = mask >> l & 1 ? value[l] : d[l];
   }
@@ -94,9 +95,11 @@ inline uint32_t lanes_where(F&& test) {
   auto part = [&](size_t i) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(flags) + i); };
   uint32_t mask = 0;
   if constexpr (Bytes == 8) {
-    for (size_t i = 0; i < 8; i++) mask |= static_cast<uint32_t>(_mm256_movemask_pd(_mm256_castsi256_pd(part(i)))) << 4 * i;
+    for (size_t i = 0; i < 8; i++)
+      mask |= static_cast<uint32_t>(_mm256_movemask_pd(_mm256_castsi256_pd(part(i)))) << 4 * i;
   } else if constexpr (Bytes == 4) {
-    for (size_t i = 0; i < 4; i++) mask |= static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(part(i)))) << 8 * i;
+    for (size_t i = 0; i < 4; i++)
+      mask |= static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(part(i)))) << 8 * i;
   } else {
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi16(part(0), part(1)), 0xd8);
     mask = static_cast<uint32_t>(_mm256_movemask_epi8(packed));
@@ -104,7 +107,8 @@ inline uint32_t lanes_where(F&& test) {
   return mask;
 }
 
-// Calls fn with a value of the C++ type of a PTX type: on_type<Uints…>(t, [&](auto zero) { using T = decltype(zero); … }).
+// Calls fn with a value of the C++ type of a PTX type: on_type<Uints…>(t, [&](auto zero) { using T = decltype(zero); …
+// }).
 template <class F>
 Handler on_integer(Type t, F&& fn) {
   switch (t) {

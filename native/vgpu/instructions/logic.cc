@@ -33,7 +33,8 @@ struct Not {
 // Of predicates: a bit per lane.
 template <class F>
 void binary_predicate(Warp& w, const Op& op) {
-  const uint32_t a = w.predicate(op.a) ^ (op.flags & 1 ? kAllLanes : 0), b = w.predicate(op.b) ^ (op.flags & 2 ? kAllLanes : 0);
+  const uint32_t a = w.predicate(op.a) ^ (op.flags & 1 ? kAllLanes : 0),
+                 b = w.predicate(op.b) ^ (op.flags & 2 ? kAllLanes : 0);
   w.set_predicate(op.d, F::apply(a, b));
 }
 
@@ -50,10 +51,13 @@ void bitwise(Decoding& i) {
     return i.run(binary_predicate<F>, OpClass::integer);
   }
   bind_binary(i, t, t, t);
-  i.run(on_integer(t, [](auto zero) -> Handler { return binary<decltype(zero), decltype(zero), decltype(zero), F>; }), OpClass::integer);
+  i.run(on_integer(t, [](auto zero) -> Handler { return binary<decltype(zero), decltype(zero), decltype(zero), F>; }),
+        OpClass::integer);
 }
 
-void not_predicate(Warp& w, const Op& op) { w.set_predicate(op.d, ~w.predicate(op.a) ^ (op.flags & 1 ? kAllLanes : 0)); }
+void not_predicate(Warp& w, const Op& op) {
+  w.set_predicate(op.d, ~w.predicate(op.a) ^ (op.flags & 1 ? kAllLanes : 0));
+}
 
 void decode_not(Decoding& i) {
   const Type t = i.type({Type::pred, Type::b16, Type::b32, Type::b64});
@@ -66,7 +70,8 @@ void decode_not(Decoding& i) {
     return i.run(not_predicate, OpClass::integer);
   }
   bind_unary(i, t, t);
-  i.run(on_integer(t, [](auto zero) -> Handler { return unary<decltype(zero), decltype(zero), Not>; }), OpClass::integer);
+  i.run(on_integer(t, [](auto zero) -> Handler { return unary<decltype(zero), decltype(zero), Not>; }),
+        OpClass::integer);
 }
 
 // Shifts by more than the width count as by the width.
@@ -86,14 +91,21 @@ struct ShiftRight {
 void shl(Decoding& i) {
   const Type t = i.type({Type::b16, Type::b32, Type::b64});
   bind_binary(i, t, t, Type::u32);
-  i.run(on_integer(t, [](auto zero) -> Handler { return binary<decltype(zero), decltype(zero), uint32_t, ShiftLeft<decltype(zero)>>; }),
+  i.run(on_integer(t,
+                   [](auto zero) -> Handler {
+                     return binary<decltype(zero), decltype(zero), uint32_t, ShiftLeft<decltype(zero)>>;
+                   }),
         OpClass::integer);
 }
 
 void shr(Decoding& i) {
-  const Type t = i.type({Type::b16, Type::b32, Type::b64, Type::u16, Type::u32, Type::u64, Type::s16, Type::s32, Type::s64});
+  const Type t =
+      i.type({Type::b16, Type::b32, Type::b64, Type::u16, Type::u32, Type::u64, Type::s16, Type::s32, Type::s64});
   bind_binary(i, t, t, Type::u32);
-  i.run(on_integer(t, [](auto zero) -> Handler { return binary<decltype(zero), decltype(zero), uint32_t, ShiftRight<decltype(zero)>>; }),
+  i.run(on_integer(t,
+                   [](auto zero) -> Handler {
+                     return binary<decltype(zero), decltype(zero), uint32_t, ShiftRight<decltype(zero)>>;
+                   }),
         OpClass::integer);
 }
 
@@ -106,12 +118,14 @@ struct Cnot {
 void cnot(Decoding& i) {
   const Type t = i.type({Type::b16, Type::b32, Type::b64});
   bind_unary(i, t, t);
-  i.run(on_integer(t, [](auto zero) -> Handler { return unary<decltype(zero), decltype(zero), Cnot>; }), OpClass::integer);
+  i.run(on_integer(t, [](auto zero) -> Handler { return unary<decltype(zero), decltype(zero), Cnot>; }),
+        OpClass::integer);
 }
 
 // Bit 4a + 2b + c of the table is the result for these bits of the operands.
 void lop3(Warp& w, const Op& op) {
-  const uint32_t *a = w.lanes<const uint32_t>(op.a), *b = w.lanes<const uint32_t>(op.b), *c = w.lanes<const uint32_t>(op.c);
+  const uint32_t *a = w.lanes<const uint32_t>(op.a), *b = w.lanes<const uint32_t>(op.b),
+                 *c = w.lanes<const uint32_t>(op.c);
   uint32_t r[kLanes] = {};
   for (uint32_t k = 0; k < 8; k++) {
     if (!(op.imm >> k & 1)) continue;
@@ -170,7 +184,7 @@ void shf(Decoding& i) {
 
 std::span<const Opcode> logic_opcodes() {
   static const Opcode table[] = {
-      {"and", bitwise<And>}, {"cnot", cnot}, {"lop3", decode_lop3}, {"not", decode_not}, {"or", bitwise<Or>},
+      {"and", bitwise<And>}, {"cnot", cnot}, {"lop3", decode_lop3}, {"not", decode_not},   {"or", bitwise<Or>},
       {"shf", shf},          {"shl", shl},   {"shr", shr},          {"xor", bitwise<Xor>},
   };
   return table;

@@ -87,20 +87,26 @@ void each_register(Decoding& i, size_t operand, size_t count, F&& bind) {
 void move_matrices(Decoding& i, bool loads) {
   i.one_of({"sync"});
   i.one_of({"aligned"});
-  i.one_of({"m8n8"});
+  // CUTLASS writes .x4.trans.m8n8, and ptxas takes it.
+  const bool shape_first = i.take("m8n8");
   const size_t count = size_t{1} << i.one_of({"x1", "x2", "x4"});
   if (i.take("trans")) i.op().flags |= kTransposed;
+  if (!shape_first) i.one_of({"m8n8"});
   const bool generic = i.take_any({"shared", "shared::cta"}) < 0;
   if (generic) i.op().flags |= kGeneric;
   i.type({Type::b16});
   i.expect(2);
   i.address(loads ? 1 : 0, generic ? Space::generic : Space::shared);
-  each_register(i, loads ? 0 : 1, count, [&](const Operand& o) { i.append(loads ? i.write(o, Type::b32) : i.read(o, Type::b32)); });
+  each_register(i, loads ? 0 : 1, count,
+                [&](const Operand& o) { i.append(loads ? i.write(o, Type::b32) : i.read(o, Type::b32)); });
   i.run(loads ? run_ldmatrix : run_stmatrix, loads ? OpClass::load : OpClass::store);
 }
 
 void ldmatrix(Decoding& i) { move_matrices(i, true); }
-void stmatrix(Decoding& i) { move_matrices(i, false); }
+void stmatrix(Decoding& i) {
+  i.needs(90);
+  move_matrices(i, false);
+}
 
 void movmatrix(Decoding& i) {
   i.one_of({"sync"});
@@ -125,7 +131,8 @@ void load_c(Warp& w, const uint32_t* c, bool half, float* out) {
         _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_load_si128(w.lanes<const __m128i>(c[h]) + g)));
         continue;
       }
-      const __m128 even = _mm_load_ps(w.lanes<const float>(c[2 * h]) + 4 * g), odd = _mm_load_ps(w.lanes<const float>(c[2 * h + 1]) + 4 * g);
+      const __m128 even = _mm_load_ps(w.lanes<const float>(c[2 * h]) + 4 * g),
+                   odd = _mm_load_ps(w.lanes<const float>(c[2 * h + 1]) + 4 * g);
       _mm_storeu_ps(out, _mm_unpacklo_ps(even, odd));
       _mm_storeu_ps(out + 4, _mm_unpackhi_ps(even, odd));
     }
@@ -227,8 +234,10 @@ void bind_registers(Decoding& i, Registers n, Type ab, Type c, Type d) {
 
 template <int Bits, int Rows, int RowBytes>
 Handler integer_handler(bool signed_a, bool signed_b) {
-  return signed_a ? (signed_b ? run_mma_integer<true, true, Bits, Rows, RowBytes> : run_mma_integer<true, false, Bits, Rows, RowBytes>)
-                  : (signed_b ? run_mma_integer<false, true, Bits, Rows, RowBytes> : run_mma_integer<false, false, Bits, Rows, RowBytes>);
+  return signed_a ? (signed_b ? run_mma_integer<true, true, Bits, Rows, RowBytes>
+                              : run_mma_integer<true, false, Bits, Rows, RowBytes>)
+                  : (signed_b ? run_mma_integer<false, true, Bits, Rows, RowBytes>
+                              : run_mma_integer<false, false, Bits, Rows, RowBytes>);
 }
 
 // .s32.{u8,s8,u4,s4}.{u8,s8,u4,s4}.s32
@@ -264,6 +273,7 @@ void mma_double(Decoding& i, int rows, int k) {
                     : rows == 16 && k == 16 ? run_mma_double<16, 16>
                                             : nullptr;
   if (!handler) i.fail("no such shape for .f64");
+  if (rows == 16) i.needs(90);
   const auto chunks = static_cast<size_t>(k / 4), parts = static_cast<size_t>(rows / 8);
   bind_registers(i, {parts * chunks, chunks, 2 * parts, 2 * parts}, Type::f64, Type::f64, Type::f64);
   i.run(handler, OpClass::tensor);
@@ -275,10 +285,13 @@ void mma_floating(Decoding& i, int rows, int k, Type d) {
   const int b = a < 3 ? (i.one_of({a == 0 ? "f16" : a == 1 ? "bf16" : "tf32"}), a) : i.one_of({"e4m3", "e5m2"}) + 3;
   const Type c = a == 0 ? i.type({Type::f32, Type::f16}) : i.type({Type::f32});
   if (c != d) i.fail("the types of C and D differ");
+  if (a >= 3) i.needs(89);
   const int row_bytes = k * tensor::bytes_of(static_cast<Format>(a));
   using F = Format;
-  static constexpr Handler wide[] = {run_mma<F::f16, F::f16, 32>, run_mma<F::bf16, F::bf16, 32>, run_mma<F::tf32, F::tf32, 32>};
-  static constexpr Handler narrow[] = {run_mma<F::f16, F::f16, 16>, run_mma<F::bf16, F::bf16, 16>, run_mma<F::tf32, F::tf32, 16>};
+  static constexpr Handler wide[] = {run_mma<F::f16, F::f16, 32>, run_mma<F::bf16, F::bf16, 32>,
+                                     run_mma<F::tf32, F::tf32, 32>};
+  static constexpr Handler narrow[] = {run_mma<F::f16, F::f16, 16>, run_mma<F::bf16, F::bf16, 16>,
+                                       run_mma<F::tf32, F::tf32, 16>};
   static constexpr Handler eights[2][2] = {{run_mma<F::e4m3, F::e4m3, 32>, run_mma<F::e4m3, F::e5m2, 32>},
                                            {run_mma<F::e5m2, F::e4m3, 32>, run_mma<F::e5m2, F::e5m2, 32>}};
   Handler handler = nullptr;
@@ -301,7 +314,8 @@ void mma(Decoding& i) {
     int rows, k;
   };
   static constexpr Shape shapes[] = {{8, 4}, {8, 16}, {8, 32}, {16, 4}, {16, 8}, {16, 16}, {16, 32}, {16, 64}};
-  const Shape s = shapes[i.one_of({"m8n8k4", "m8n8k16", "m8n8k32", "m16n8k4", "m16n8k8", "m16n8k16", "m16n8k32", "m16n8k64"})];
+  const Shape s =
+      shapes[i.one_of({"m8n8k4", "m8n8k16", "m8n8k32", "m16n8k4", "m16n8k8", "m16n8k16", "m16n8k32", "m16n8k64"})];
   i.one_of({"row"});
   i.one_of({"col"});
   const bool satfinite = i.take("satfinite");
@@ -314,7 +328,8 @@ void mma(Decoding& i) {
 }  // namespace
 
 std::span<const Opcode> matrix_opcodes() {
-  static const Opcode table[] = {{"ldmatrix", ldmatrix}, {"mma", mma}, {"movmatrix", movmatrix}, {"stmatrix", stmatrix}};
+  static const Opcode table[] = {
+      {"ldmatrix", ldmatrix}, {"mma", mma}, {"movmatrix", movmatrix}, {"stmatrix", stmatrix}};
   return table;
 }
 

@@ -1,4 +1,5 @@
 // PTX ISA, "Data Movement and Conversion Instructions": ld, st and what goes with them.
+#include "instructions/bulk_copy.h"
 #include "instructions/lanes.h"
 #include "instructions/list.h"
 #include "machine/address.h"
@@ -16,7 +17,8 @@ void load(Warp& w, const Op& op) {
   std::byte* host[kLanes];
   addresses_of(w, op, address);
   const unsigned n = op.count;
-  resolve(w, S, address, static_cast<unsigned>(sizeof(T)) * n, op.flags & kOrdered ? Access::ordered_read : Access::read, w.mask, host);
+  resolve(w, S, address, static_cast<unsigned>(sizeof(T)) * n,
+          op.flags & kOrdered ? Access::ordered_read : Access::read, w.mask, host);
   const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
   for (unsigned i = 0; i < n; i++) {
     R* d = w.lanes<R>(slots[i]);
@@ -35,7 +37,8 @@ void store(Warp& w, const Op& op) {
   std::byte* host[kLanes];
   addresses_of(w, op, address);
   const unsigned n = op.count;
-  resolve(w, S, address, static_cast<unsigned>(sizeof(T)) * n, op.flags & kOrdered ? Access::ordered_write : Access::write, w.mask, host);
+  resolve(w, S, address, static_cast<unsigned>(sizeof(T)) * n,
+          op.flags & kOrdered ? Access::ordered_write : Access::write, w.mask, host);
   const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
   for (unsigned i = 0; i < n; i++) {
     const R* d = w.lanes<const R>(slots[i]);
@@ -53,7 +56,9 @@ void load_parameter(Warp& w, const Op& op) {
   const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
   for (unsigned i = 0; i < op.count; i++) {
     T value;
-    std::memcpy(&value, resolve_one(w, Space::param, static_cast<uint64_t>(op.imm) + i * sizeof(T), sizeof(T), Access::read, 0), sizeof(T));
+    std::memcpy(&value,
+                resolve_one(w, Space::param, static_cast<uint64_t>(op.imm) + i * sizeof(T), sizeof(T), Access::read, 0),
+                sizeof(T));
     R r[kLanes];
     for (R& x : r) x = static_cast<R>(value);
     commit(w.lanes<R>(slots[i]), r, w.mask);
@@ -134,7 +139,8 @@ bool take_ordering(Decoding& i, bool loads) {
 }
 
 Space take_space(Decoding& i) {
-  switch (i.take_any({"global", "shared", "shared::cta", "shared::cluster", "local", "param", "param::entry", "param::func", "const"})) {
+  switch (i.take_any({"global", "shared", "shared::cta", "shared::cluster", "local", "param", "param::entry",
+                      "param::func", "const"})) {
     case -1: return Space::generic;
     case 0: return Space::global;
     case 1:
@@ -146,26 +152,32 @@ Space take_space(Decoding& i) {
   }
 }
 
-void take_cache_hints(Decoding& i, bool loads) {
+// Whether a cache policy follows as an operand.
+bool take_cache_hints(Decoding& i, bool loads) {
   if (loads)
     i.take_any({"ca", "cg", "cs", "lu", "cv"});
   else
     i.take_any({"wb", "cg", "cs", "wt"});
   if (loads) i.take("nc");
   i.take_any({"L1::evict_normal", "L1::evict_unchanged", "L1::evict_first", "L1::evict_last", "L1::no_allocate"});
+  const bool policy = i.take("L2::cache_hint");
   if (loads) i.take_any({"L2::64B", "L2::128B", "L2::256B"});
+  return policy;
 }
 
 void transfer(Decoding& i, bool loads) {
   if (take_ordering(i, loads)) i.op().flags |= kOrdered;
   const Space space = take_space(i);
-  take_cache_hints(i, loads);
+  const bool policy = take_cache_hints(i, loads);
+  if (!loads && space == Space::constant) i.fail("constant memory cannot be written");
+  if (policy && space != Space::global && space != Space::generic) i.fail("a cache policy is for global memory");
   const int vector = i.take_any({"v2", "v4", "v8"});
-  const Type t = i.type({Type::b8, Type::u8, Type::s8, Type::b16, Type::u16, Type::s16, Type::b32, Type::u32, Type::s32, Type::f32,
-                         Type::b64, Type::u64, Type::s64, Type::f64});
+  const Type t = i.type({Type::b8, Type::u8, Type::s8, Type::b16, Type::u16, Type::s16, Type::b32, Type::u32, Type::s32,
+                         Type::f32, Type::b64, Type::u64, Type::s64, Type::f64});
   const unsigned n = vector < 0 ? 1 : 2u << vector;
   if (n * bytes_of(t) > 16) i.fail("a vector of more than 16 bytes");
-  i.expect(2);
+  i.expect(policy ? 3 : 2);
+  if (policy) i.op().c = i.read(2, Type::b64);  // of no effect
   const size_t memory = loads ? 1 : 0;
   const Operand& values = i.operand(1 - memory);
   unsigned bytes = 0;
@@ -193,14 +205,19 @@ void transfer(Decoding& i, bool loads) {
     const Operand& only = values.kind == Operand::Kind::list && values.parts.size() == 1 ? values.parts[0] : values;
     i.append(bind(only));
   } else {
-    if (values.kind != Operand::Kind::list || values.parts.size() != n) i.fail("takes " + std::to_string(n) + " registers in braces");
+    if (values.kind != Operand::Kind::list || values.parts.size() != n)
+      i.fail("takes " + std::to_string(n) + " registers in braces");
     for (const Operand& o : values.parts) i.append(bind(o));
   }
-  i.run(handler_of(t, kind, space == Space::constant ? Space::global : space, bytes), loads ? OpClass::load : OpClass::store);
+  i.run(handler_of(t, kind, space == Space::constant ? Space::global : space, bytes),
+        loads ? OpClass::load : OpClass::store);
 }
 
 void ld(Decoding& i) { transfer(i, true); }
-void st(Decoding& i) { transfer(i, false); }
+void st(Decoding& i) {
+  if (i.take("async")) return decode_st_async(i);
+  transfer(i, false);
+}
 
 }  // namespace
 

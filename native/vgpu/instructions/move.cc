@@ -16,10 +16,14 @@ struct Same {
 };
 
 Handler copy_of(unsigned bytes) {
-  return bytes == 2 ? unary<uint16_t, uint16_t, Same> : bytes == 4 ? unary<uint32_t, uint32_t, Same> : unary<uint64_t, uint64_t, Same>;
+  return bytes == 2   ? unary<uint16_t, uint16_t, Same>
+         : bytes == 4 ? unary<uint32_t, uint32_t, Same>
+                      : unary<uint64_t, uint64_t, Same>;
 }
 
-void move_predicate(Warp& w, const Op& op) { w.set_predicate(op.d, w.predicate(op.a) ^ (op.flags & 1 ? kAllLanes : 0)); }
+void move_predicate(Warp& w, const Op& op) {
+  w.set_predicate(op.d, w.predicate(op.a) ^ (op.flags & 1 ? kAllLanes : 0));
+}
 
 // {a, b, …} in one register: the first is the lowest.
 template <class Whole, class Part>
@@ -29,7 +33,8 @@ void pack(Warp& w, const Op& op) {
   Whole r[kLanes] = {};
   for (int i = 0; i < n; i++) {
     const Part* part = w.lanes<const Part>(slots[i]);
-    for (int l = 0; l < kLanes; l++) r[l] |= static_cast<Whole>(static_cast<Whole>(part[l]) << (8 * sizeof(Part) * static_cast<size_t>(i)));
+    for (int l = 0; l < kLanes; l++)
+      r[l] |= static_cast<Whole>(static_cast<Whole>(part[l]) << (8 * sizeof(Part) * static_cast<size_t>(i)));
   }
   commit(w.lanes<Whole>(op.d), r, w.mask);
 }
@@ -46,7 +51,7 @@ void unpack(Warp& w, const Op& op) {
   }
 }
 
-// --- clocks -----------------------------------------------------------------------------------------------------------
+// --- clocks ----------------------------------------------------------------------------------------------------------
 // Time passes by looking at it: nothing else here takes any, and what waits for a time must see it come.
 
 enum class Clock : uint8_t { low, high, whole };
@@ -65,10 +70,12 @@ bool decode_clock(Decoding& i, Type t) {
     int64_t step;
   };
   constexpr int64_t kCycles = 32, kNanoseconds = 1024;
-  static constexpr Row rows[] = {
-      {"%clock", Clock::low, kCycles},         {"%clock_hi", Clock::high, kCycles},
-      {"%clock64", Clock::whole, kCycles},     {"%globaltimer_lo", Clock::low, kNanoseconds},
-      {"%globaltimer_hi", Clock::high, kNanoseconds}, {"%globaltimer", Clock::whole, kNanoseconds}};
+  static constexpr Row rows[] = {{"%clock", Clock::low, kCycles},
+                                 {"%clock_hi", Clock::high, kCycles},
+                                 {"%clock64", Clock::whole, kCycles},
+                                 {"%globaltimer_lo", Clock::low, kNanoseconds},
+                                 {"%globaltimer_hi", Clock::high, kNanoseconds},
+                                 {"%globaltimer", Clock::whole, kNanoseconds}};
   const Operand& from = i.operand(1);
   if (from.kind != Operand::Kind::name) return false;
   for (const Row& row : rows) {
@@ -86,8 +93,8 @@ bool decode_clock(Decoding& i, Type t) {
 using Wide = unsigned __int128;
 
 void mov(Decoding& i) {
-  const Type t = i.type({Type::pred, Type::b16, Type::b32, Type::b64, Type::b128, Type::u16, Type::u32, Type::u64, Type::s16, Type::s32,
-                         Type::s64, Type::f32, Type::f64});
+  const Type t = i.type({Type::pred, Type::b16, Type::b32, Type::b64, Type::b128, Type::u16, Type::u32, Type::u64,
+                         Type::s16, Type::s32, Type::s64, Type::f32, Type::f64});
   i.expect(2);
   Op& op = i.op();
   if (t == Type::pred) {
@@ -131,7 +138,7 @@ void mov(Decoding& i) {
   i.run(bytes == 16 ? unary<Wide, Wide, Same> : copy_of(bytes), OpClass::move);
 }
 
-// --- prmt -------------------------------------------------------------------------------------------------------------
+// --- prmt ------------------------------------------------------------------------------------------------------------
 
 // Four selectors of a byte of b:a; with the highest bit set, of its sign.
 struct Prmt {
@@ -165,13 +172,14 @@ void prmt(Decoding& i) {
   const int mode = i.take_any({"f4e", "b4e", "rc8", "ecl", "ecr", "rc16"});
   bind_ternary(i, Type::b32, Type::b32, Type::b32, Type::b32);
   using W = uint32_t;
-  constexpr Handler handlers[] = {ternary<W, W, W, W, Prmt>,        ternary<W, W, W, W, PrmtMode<0>>, ternary<W, W, W, W, PrmtMode<1>>,
-                                  ternary<W, W, W, W, PrmtMode<2>>, ternary<W, W, W, W, PrmtMode<3>>, ternary<W, W, W, W, PrmtMode<4>>,
+  constexpr Handler handlers[] = {ternary<W, W, W, W, Prmt>,        ternary<W, W, W, W, PrmtMode<0>>,
+                                  ternary<W, W, W, W, PrmtMode<1>>, ternary<W, W, W, W, PrmtMode<2>>,
+                                  ternary<W, W, W, W, PrmtMode<3>>, ternary<W, W, W, W, PrmtMode<4>>,
                                   ternary<W, W, W, W, PrmtMode<5>>};
   i.run(handlers[mode + 1], OpClass::integer);
 }
 
-// --- addresses --------------------------------------------------------------------------------------------------------
+// --- addresses -------------------------------------------------------------------------------------------------------
 
 // Generic addresses of a state space are its own plus the window's.
 void to_window(Warp& w, const Op& op) {
@@ -183,10 +191,14 @@ void to_window(Warp& w, const Op& op) {
 
 void cvta(Decoding& i) {
   const bool to = i.take("to");
-  const int which = i.one_of({"global", "shared", "shared::cta", "shared::cluster", "local", "const", "param", "param::entry"});
+  const int which =
+      i.one_of({"global", "shared", "shared::cta", "shared::cluster", "local", "const", "param", "param::entry"});
   i.type({Type::u64});
   bind_unary(i, Type::u64, Type::u64);
-  const Space space = which >= 1 && which <= 3 ? Space::shared : which == 4 ? Space::local : which >= 6 ? Space::param : Space::global;
+  const Space space = which >= 1 && which <= 3 ? Space::shared
+                      : which == 4             ? Space::local
+                      : which >= 6             ? Space::param
+                                               : Space::global;
   const auto window = static_cast<int64_t>(window_of(space));
   i.op().imm = to ? -window : window;
   i.run(to_window, OpClass::move);
@@ -196,7 +208,8 @@ bool in_window(uint64_t address, uint64_t window) { return address >= window && 
 
 // Constants have no window here, but allocations of their own. Parameters count as global too.
 bool lies_in(const Warp& w, uint64_t address, Space space, bool any_block) {
-  if (space == Space::shared) return in_window(address, kSharedWindow) && (any_block || (address - kSharedWindow) >> kRankShift == 0);
+  if (space == Space::shared)
+    return in_window(address, kSharedWindow) && (any_block || (address - kSharedWindow) >> kRankShift == 0);
   if (space == Space::local) return in_window(address, kLocalWindow);
   if (space == Space::param) return in_window(address, kParamWindow);
   const Allocation* a = w.block.launch.memory.find(address);
@@ -212,7 +225,8 @@ void isspacep(Warp& w, const Op& op) {
   w.set_predicate(op.d, r);
 }
 void decode_isspacep(Decoding& i) {
-  const int which = i.one_of({"const", "global", "local", "shared", "shared::cta", "shared::cluster", "param", "param::entry"});
+  const int which =
+      i.one_of({"const", "global", "local", "shared", "shared::cta", "shared::cluster", "param", "param::entry"});
   constexpr Space spaces[] = {Space::constant, Space::global, Space::local, Space::shared,
                               Space::shared,   Space::shared, Space::param, Space::param};
   i.expect(2);
@@ -223,7 +237,7 @@ void decode_isspacep(Decoding& i) {
   i.run(isspacep, OpClass::move);
 }
 
-// --- caches -----------------------------------------------------------------------------------------------------------
+// --- caches ----------------------------------------------------------------------------------------------------------
 
 void nothing(Warp&, const Op&) {}
 
@@ -231,6 +245,7 @@ void nothing(Warp&, const Op&) {}
 void prefetch(Decoding& i) {
   const int space = i.take_any({"global", "local", "const", "param"});
   const bool tensormap = i.take("tensormap");
+  if (tensormap) i.needs(90);
   if (!tensormap) {
     if (space >= 2) i.fail("only .global and .local");
     if (space == 0)
@@ -314,9 +329,9 @@ void createpolicy(Decoding& i) {
 
 std::span<const Opcode> move_opcodes() {
   static const Opcode table[] = {
-      {"applypriority", applypriority}, {"createpolicy", createpolicy}, {"cvta", cvta},         {"discard", decode_discard},
-      {"isspacep", decode_isspacep},    {"mov", mov},                   {"prefetch", prefetch}, {"prefetchu", prefetchu},
-      {"prmt", prmt},
+      {"applypriority", applypriority}, {"createpolicy", createpolicy}, {"cvta", cvta},
+      {"discard", decode_discard},      {"isspacep", decode_isspacep},  {"mov", mov},
+      {"prefetch", prefetch},           {"prefetchu", prefetchu},       {"prmt", prmt},
   };
   return table;
 }

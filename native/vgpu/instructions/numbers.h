@@ -33,7 +33,7 @@ class RoundingScope {
 };
 
 constexpr float kNan32 = std::bit_cast<float>(0x7fffffffu);  // the canonical one
-constexpr uint16_t kNan16 = 0x7fff;                           // of both f16 and bf16
+constexpr uint16_t kNan16 = 0x7fff;                          // of both f16 and bf16
 
 // .ftz: subnormal operands and results become zeros of the same sign.
 inline float flushed(float x) { return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x; }
@@ -135,7 +135,8 @@ inline uint64_t encoded(const Number& n, const Format& f, Rounding r, bool finit
   if (n.magnitude == 0) return sign;
   const int top = n.exponent + 63 - std::countl_zero(n.magnitude);
   if (top > f.bias() + (f.infinity ? 0 : 1)) {
-    if (finite || r == Rounding::zero || r == (n.negative ? Rounding::up : Rounding::down)) return sign | (f.overflow() - 1);
+    if (finite || r == Rounding::zero || r == (n.negative ? Rounding::up : Rounding::down))
+      return sign | (f.overflow() - 1);
     return sign | f.overflow();
   }
   const int last = std::max(top - f.mantissa_bits, f.lowest_exponent());
@@ -154,7 +155,7 @@ inline uint64_t nearest(double x, const Format& f) {
   return encoded(n, f, Rounding::nearest);
 }
 
-// --- halves -----------------------------------------------------------------------------------------------------------
+// --- halves ----------------------------------------------------------------------------------------------------------
 // `count` is a multiple of 8. Narrowing is to nearest, and NaN becomes the canonical one.
 
 struct Half {
@@ -166,7 +167,8 @@ struct Half {
   }
   static void narrow(const float* from, uint16_t* to, int count) {
     for (int l = 0; l < count; l += 8)
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + l), _mm256_cvtps_ph(_mm256_loadu_ps(from + l), _MM_FROUND_TO_NEAREST_INT));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + l),
+                       _mm256_cvtps_ph(_mm256_loadu_ps(from + l), _MM_FROUND_TO_NEAREST_INT));
     for (int l = 0; l < count; l++) to[l] = (to[l] & 0x7fff) > infinity ? kNan16 : to[l];
   }
 };

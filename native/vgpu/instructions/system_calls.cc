@@ -13,14 +13,17 @@ template <class T>
 T argument(Warp& w, const Op& op, size_t n, int lane) {
   const Frame& frame = *w.split().frame;
   T value;
-  std::memcpy(&value, w.local(lane, frame.arguments() + frame.routine->calls[static_cast<size_t>(op.imm)].arguments[n].from), sizeof value);
+  std::memcpy(&value,
+              w.local(lane, frame.arguments() + frame.routine->calls[static_cast<size_t>(op.imm)].arguments[n].from),
+              sizeof value);
   return value;
 }
 
 template <class T>
 void give_result(Warp& w, const Op& op, int lane, T value) {
   const Frame& frame = *w.split().frame;
-  std::memcpy(w.local(lane, frame.arguments() + frame.routine->calls[static_cast<size_t>(op.imm)].results[0].to), &value, sizeof value);
+  std::memcpy(w.local(lane, frame.arguments() + frame.routine->calls[static_cast<size_t>(op.imm)].results[0].to),
+              &value, sizeof value);
 }
 
 std::string text_at(Warp& w, uint64_t address, int lane) {
@@ -32,7 +35,8 @@ std::string text_at(Warp& w, uint64_t address, int lane) {
   }
 }
 
-// One conversion of printf; its value is read from the argument buffer, 4- or 8-byte aligned as the compiler lays it out.
+// One conversion of printf; its value is read from the argument buffer, 4- or 8-byte aligned as the compiler lays it
+// out.
 std::string converted(Warp& w, std::string spec, uint64_t& at, int lane) {
   auto take = [&](unsigned bytes) {
     at = (at + bytes - 1) / bytes * bytes;
@@ -41,9 +45,11 @@ std::string converted(Warp& w, std::string spec, uint64_t& at, int lane) {
     at += bytes;
     return value;
   };
-  for (size_t star; (star = spec.find('*')) != spec.npos;) spec.replace(star, 1, std::to_string(static_cast<int32_t>(take(4))));
+  for (size_t star; (star = spec.find('*')) != spec.npos;)
+    spec.replace(star, 1, std::to_string(static_cast<int32_t>(take(4))));
   const char kind = spec.back();
-  const bool wide = spec.find('l') != spec.npos || spec.find('z') != spec.npos || spec.find('j') != spec.npos || spec.find('t') != spec.npos;
+  const bool wide = spec.find('l') != spec.npos || spec.find('z') != spec.npos || spec.find('j') != spec.npos ||
+                    spec.find('t') != spec.npos;
   char buffer[512];
   if (kind == 's') {
     const std::string text = text_at(w, take(8), lane);
@@ -96,8 +102,10 @@ void vprintf(Warp& w, const Op& op) {
 void assert_fail(Warp& w, const Op& op) {
   const int lane = __builtin_ctz(w.mask);
   w.fault_lane = lane;
-  throw DeviceFault{{FaultKind::assertion, "",
-                     text_at(w, argument<uint64_t>(w, op, 1, lane), lane) + ":" + std::to_string(argument<uint32_t>(w, op, 2, lane)) + ": " +
+  throw DeviceFault{{FaultKind::assertion,
+                     "",
+                     text_at(w, argument<uint64_t>(w, op, 1, lane), lane) + ":" +
+                         std::to_string(argument<uint32_t>(w, op, 2, lane)) + ": " +
                          text_at(w, argument<uint64_t>(w, op, 3, lane), lane) + ": assertion `" +
                          text_at(w, argument<uint64_t>(w, op, 0, lane), lane) + "' failed",
                      {}}};
@@ -117,7 +125,10 @@ void device_free(Warp& w, const Op& op) {
     const auto address = argument<uint64_t>(w, op, 0, lane);
     if (address != 0 && !w.block.launch.memory.release(address)) {
       w.fault_lane = lane;
-      throw DeviceFault{{FaultKind::illegal_address, "memcheck", "free of what is no allocation: " + w.block.launch.memory.describe(address), {}}};
+      throw DeviceFault{{FaultKind::illegal_address,
+                         "memcheck",
+                         "free of what is no allocation: " + w.block.launch.memory.describe(address),
+                         {}}};
     }
   }
 }

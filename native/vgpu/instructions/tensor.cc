@@ -17,7 +17,8 @@ std::array<float, 256> values_of(int fraction_bits, int bias, bool infinite) {
     const int e = bits >> fraction_bits & (exponents - 1), f = bits & (fractions - 1);
     float v = e == 0 ? std::ldexp(static_cast<float>(f), 1 - bias - fraction_bits)
                      : std::ldexp(static_cast<float>(fractions + f), e - bias - fraction_bits);
-    if (e == exponents - 1 && infinite) v = f == 0 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+    if (e == exponents - 1 && infinite)
+      v = f == 0 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
     if (!infinite && (bits & 0x7f) == 0x7f) v = std::numeric_limits<float>::quiet_NaN();
     table[static_cast<size_t>(bits)] = bits & 0x80 ? -v : v;
   }
@@ -29,7 +30,8 @@ class ExactSum {
  public:
   void add(float x, float y) {
     int ex, ey;
-    const auto mx = static_cast<int64_t>(std::ldexp(std::frexp(x, &ex), 24)), my = static_cast<int64_t>(std::ldexp(std::frexp(y, &ey), 24));
+    const auto mx = static_cast<int64_t>(std::ldexp(std::frexp(x, &ex), 24)),
+               my = static_cast<int64_t>(std::ldexp(std::frexp(y, &ey), 24));
     const int64_t product = mx * my;
     if (product == 0) return;
     const int at = ex + ey - 48 + kLowest;
@@ -80,8 +82,9 @@ float sum_exactly(float c, const float* a, const float* b, int k) {
   return sum.rounded();
 }
 
-// Products and accumulator are cut off below the largest one's leading bit by 23 bits and `extra`, added, and cut off to
-// single precision; `together` products at a time. After Fasi et al., "Numerical behavior of NVIDIA tensor cores" (2021).
+// Products and accumulator are cut off below the largest one's leading bit by 23 bits and `extra`, added, and cut off
+// to single precision; `together` products at a time. After Fasi et al., "Numerical behavior of NVIDIA tensor cores"
+// (2021).
 float sum_truncating(float c, const float* a, const float* b, int k, int together, int extra) {
   for (int begin = 0; begin < k; begin += together) {
     const int end = std::min(k, begin + together);
@@ -110,7 +113,8 @@ const float* table_of(Format f) {
   return f == Format::e4m3 ? e4m3.data() : e5m2.data();
 }
 
-void multiply_otherwise(float* d, const float* a, const float* b, int m, int k, Accumulation how, int element_bytes, uint32_t compute) {
+void multiply_otherwise(float* d, const float* a, const float* b, int m, int k, Accumulation how, int element_bytes,
+                        uint32_t compute) {
   const int together = (compute >= 90 ? 32 : 16) / element_bytes, extra = compute >= 90 ? 2 : 1;
   for (int row = 0; row < m; row++)
     for (int n = 0; n < 8; n++) {
@@ -118,7 +122,7 @@ void multiply_otherwise(float* d, const float* a, const float* b, int m, int k, 
       const float *ar = a + row * k, *bn = b + n;
       double finite = out;
       for (int i = 0; i < k; i++) finite += static_cast<double>(ar[i]) * bn[8 * i];
-      out = !std::isfinite(finite)            ? static_cast<float>(finite)
+      out = !std::isfinite(finite)       ? static_cast<float>(finite)
             : how == Accumulation::exact ? sum_exactly(out, ar, bn, k)
                                          : sum_truncating(out, ar, bn, k, together, extra);
     }

@@ -36,10 +36,12 @@ inline void widen(const void* from, float* to) {
 inline void transpose8(const float* from, int columns, float* to) {
   for (int j = 0; j < columns; j += 4) {
     auto pair = [&](int row) {  // rows i and i + 4 in the two halves
-      return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + row * columns + j)), _mm_loadu_ps(from + (row + 4) * columns + j), 1);
+      return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + row * columns + j)),
+                                  _mm_loadu_ps(from + (row + 4) * columns + j), 1);
     };
     const __m256 a = pair(0), b = pair(1), c = pair(2), d = pair(3);
-    const __m256 ab = _mm256_unpacklo_ps(a, b), cd = _mm256_unpacklo_ps(c, d), ab2 = _mm256_unpackhi_ps(a, b), cd2 = _mm256_unpackhi_ps(c, d);
+    const __m256 ab = _mm256_unpacklo_ps(a, b), cd = _mm256_unpacklo_ps(c, d), ab2 = _mm256_unpackhi_ps(a, b),
+                 cd2 = _mm256_unpackhi_ps(c, d);
     _mm256_storeu_ps(to + 8 * j, _mm256_shuffle_ps(ab, cd, 0x44));
     _mm256_storeu_ps(to + 8 * (j + 1), _mm256_shuffle_ps(ab, cd, 0xee));
     _mm256_storeu_ps(to + 8 * (j + 2), _mm256_shuffle_ps(ab2, cd2, 0x44));
@@ -60,8 +62,10 @@ inline void multiply_chain(float* d, const float* a, const float* b, int m, int 
   }
 }
 
-// The same in the other ways to accumulate; `element_bytes` and the device decide how many products silicon adds at once.
-void multiply_otherwise(float* d, const float* a, const float* b, int m, int k, Accumulation how, int element_bytes, uint32_t compute);
+// The same in the other ways to accumulate; `element_bytes` and the device decide how many products silicon adds at
+// once.
+void multiply_otherwise(float* d, const float* a, const float* b, int m, int k, Accumulation how, int element_bytes,
+                        uint32_t compute);
 
 inline void multiply(float* d, const float* a, const float* b, int m, int k, int element_bytes, const Launch& launch) {
   if (launch.options.accumulation == Accumulation::chain) [[likely]]
@@ -75,7 +79,8 @@ inline void multiply_pairs(int32_t* sum, const int32_t* a, const int32_t* b, int
   for (int row = 0; row < m; row++) {
     __m256i s = _mm256_setzero_si256();
     for (int i = 0; i < pairs; i++)
-      s = _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_set1_epi32(a[row * pairs + i]), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + 8 * i))));
+      s = _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_set1_epi32(a[row * pairs + i]),
+                                                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + 8 * i))));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(sum + 8 * row), s);
   }
 }

@@ -10,18 +10,16 @@ namespace {
 
 enum class Shuffle { up, down, bfly, idx };
 
-// a: value, b: lane or distance, c: clamp and segment mask, e: membermask; list[0]: predicate, if any.
+// a: value, b: lane or distance, c: clamp and segment mask.
 template <Shuffle S>
 void run_shfl(Warp& w, const Op& op) {
-  for_groups(w, op.e, [&](uint32_t group) {
-    const uint32_t* a = w.lanes<const uint32_t>(op.a);
-    const uint32_t* b = w.lanes<const uint32_t>(op.b);
-    const uint32_t* c = w.lanes<const uint32_t>(op.c);
+  for_groups(w, op, Brings::words, [&](const Group& g) {
+    const auto* a = static_cast<const uint32_t*>(g.a);
     int32_t from[kLanes];
     uint32_t inside[kLanes];
     for (int l = 0; l < kLanes; l++) {
-      const auto segment = static_cast<int32_t>(c[l] >> 8 & 31), clamp = static_cast<int32_t>(c[l] & 31),
-                 distance = static_cast<int32_t>(b[l] & 31);
+      const auto segment = static_cast<int32_t>(g.c[l] >> 8 & 31), clamp = static_cast<int32_t>(g.c[l] & 31),
+                 distance = static_cast<int32_t>(g.b[l] & 31);
       const int32_t last = (l & segment) | (clamp & ~segment), first = l & segment;
       const int32_t j = S == Shuffle::up     ? l - distance
                         : S == Shuffle::down ? l + distance
@@ -33,10 +31,10 @@ void run_shfl(Warp& w, const Op& op) {
     // What a lane outside the group holds is undefined: all ones are no number.
     uint32_t r[kLanes];
     for (int l = 0; l < kLanes; l++) r[l] = a[from[l]];
-    if (group != kAllLanes)
-      for (int l = 0; l < kLanes; l++) r[l] = group >> from[l] & 1 ? r[l] : 0xffffffffu;
-    commit(w.lanes<uint32_t>(op.d), r, group);
-    if (op.count) w.set_predicate(w.split().frame->routine->lists[op.list], lane_mask(inside));
+    if (g.lanes != kAllLanes)
+      for (int l = 0; l < kLanes; l++) r[l] = g.lanes >> from[l] & 1 ? r[l] : 0xffffffffu;
+    commit(g.d, r, g.lanes);
+    if (g.p) g.set_predicate(lane_mask(inside));
   });
 }
 
@@ -58,27 +56,34 @@ void shfl(Decoding& i) {
   i.op().c = i.read(3, Type::b32);
   i.op().e = i.read(4, Type::b32);
   write_pair(i, Type::b32);
-  static constexpr Handler table[] = {run_shfl<Shuffle::up>, run_shfl<Shuffle::down>, run_shfl<Shuffle::bfly>, run_shfl<Shuffle::idx>};
+  static constexpr Handler table[] = {run_shfl<Shuffle::up>, run_shfl<Shuffle::down>, run_shfl<Shuffle::bfly>,
+                                      run_shfl<Shuffle::idx>};
   i.run(table[mode], OpClass::warp);
 }
 
 // --- vote, match, redux ----------------------------------------------------------------------------------------------
 
-constexpr uint8_t kNegated = 1;
+// The same result for all.
+template <class T>
+void fill(const Group& g, T value) {
+  uint32_t r[kLanes];
+  for (uint32_t& x : r) x = static_cast<uint32_t>(value);
+  commit(g.d, r, g.lanes);
+}
 
 enum class Vote { all, any, uni, ballot };
 
 template <Vote V>
 void run_vote(Warp& w, const Op& op) {
-  for_groups(w, op.e, [&](uint32_t group) {
-    const uint32_t votes = (w.predicate(op.a) ^ (op.flags & kNegated ? kAllLanes : 0)) & group;
-    if constexpr (V == Vote::ballot) {
-      uint32_t* d = w.lanes<uint32_t>(op.d);
-      for (int l = 0; l < kLanes; l++) d[l] = group >> l & 1 ? votes : d[l];
-    } else {
-      const bool r = V == Vote::all ? votes == group : V == Vote::any ? votes != 0 : votes == 0 || votes == group;
-      w.set_predicate(op.d, r ? kAllLanes : 0);
-    }
+  for_groups(w, op, Brings::votes, [&](const Group& g) {
+    if constexpr (V == Vote::ballot)
+      fill(g, g.votes);
+    else
+      g.set_predicate((V == Vote::all   ? g.votes == g.lanes
+                       : V == Vote::any ? g.votes != 0
+                                        : g.votes == 0 || g.votes == g.lanes)
+                          ? kAllLanes
+                          : 0);
   });
 }
 
@@ -90,30 +95,33 @@ void vote(Decoding& i) {
   bool negated = false;
   i.op().a = i.read_predicate(i.operand(1), negated);
   i.op().e = i.read(2, Type::b32);
-  i.op().d = mode == 3 ? i.write(0, Type::b32) : i.write_predicate(i.operand(0));
-  i.op().flags = negated ? kNegated : 0;
-  static constexpr Handler table[] = {run_vote<Vote::all>, run_vote<Vote::any>, run_vote<Vote::uni>, run_vote<Vote::ballot>};
+  if (mode == 3)
+    i.op().d = i.write(0, Type::b32);
+  else
+    i.append(i.write_predicate(i.operand(0)));
+  i.op().flags = negated ? kNegatedVote : 0;
+  static constexpr Handler table[] = {run_vote<Vote::all>, run_vote<Vote::any>, run_vote<Vote::uni>,
+                                      run_vote<Vote::ballot>};
   i.run(table[mode], OpClass::warp);
 }
 
 template <class T, bool All>
 void run_match(Warp& w, const Op& op) {
-  for_groups(w, op.e, [&](uint32_t group) {
-    const T* a = w.lanes<const T>(op.a);
-    uint32_t* d = w.lanes<uint32_t>(op.d);
+  for_groups(w, op, sizeof(T) == 8 ? Brings::long_words : Brings::words, [&](const Group& g) {
+    const auto* a = static_cast<const T*>(g.a);
     auto equal_to = [&](T value) {
       uint32_t same = 0;
       for (int l = 0; l < kLanes; l++) same |= static_cast<uint32_t>(a[l] == value) << l;
-      return same & group;
+      return same & g.lanes;
     };
     if (All) {
-      const bool all = equal_to(a[__builtin_ctz(group)]) == group;
-      for (int l = 0; l < kLanes; l++)
-        if (group >> l & 1) d[l] = all ? group : 0;
-      if (op.count) w.set_predicate(w.split().frame->routine->lists[op.list], all ? kAllLanes : 0);
+      const bool all = equal_to(a[__builtin_ctz(g.lanes)]) == g.lanes;
+      fill(g, all ? g.lanes : 0);
+      g.set_predicate(all ? kAllLanes : 0);
     } else {
-      for (int l = 0; l < kLanes; l++)
-        if (group >> l & 1) d[l] = equal_to(a[l]);
+      uint32_t r[kLanes];
+      for (int l = 0; l < kLanes; l++) r[l] = equal_to(a[l]);
+      commit(g.d, r, g.lanes);
     }
   });
 }
@@ -139,20 +147,25 @@ enum class Reduction { add, min, max, both, either, differ };
 
 template <class T, Reduction R>
 void run_redux(Warp& w, const Op& op) {
-  for_groups(w, op.e, [&](uint32_t group) {
-    const T* a = w.lanes<const T>(op.a);
-    T r = a[__builtin_ctz(group)];
-    for (uint32_t left = group & (group - 1); left; left &= left - 1) {
+  for_groups(w, op, Brings::words, [&](const Group& g) {
+    const auto* a = static_cast<const T*>(g.a);
+    T r = a[__builtin_ctz(g.lanes)];
+    for (uint32_t left = g.lanes & (g.lanes - 1); left; left &= left - 1) {
       const T v = a[__builtin_ctz(left)];
-      if constexpr (R == Reduction::add) r = static_cast<T>(static_cast<uint32_t>(r) + static_cast<uint32_t>(v));
-      else if constexpr (R == Reduction::min) r = v < r ? v : r;
-      else if constexpr (R == Reduction::max) r = v > r ? v : r;
-      else if constexpr (R == Reduction::both) r &= v;
-      else if constexpr (R == Reduction::either) r |= v;
-      else r ^= v;
+      if constexpr (R == Reduction::add)
+        r = static_cast<T>(static_cast<uint32_t>(r) + static_cast<uint32_t>(v));
+      else if constexpr (R == Reduction::min)
+        r = v < r ? v : r;
+      else if constexpr (R == Reduction::max)
+        r = v > r ? v : r;
+      else if constexpr (R == Reduction::both)
+        r &= v;
+      else if constexpr (R == Reduction::either)
+        r |= v;
+      else
+        r ^= v;
     }
-    T* d = w.lanes<T>(op.d);
-    for (int l = 0; l < kLanes; l++) d[l] = group >> l & 1 ? r : d[l];
+    fill(g, r);
   });
 }
 
@@ -165,9 +178,11 @@ void redux(Decoding& i) {
   i.op().e = i.read(2, Type::b32);
   i.op().d = i.write(0, t);
   using R = Reduction;
-  static constexpr Handler of_unsigned[] = {run_redux<uint32_t, R::add>,  run_redux<uint32_t, R::min>,    run_redux<uint32_t, R::max>,
-                                            run_redux<uint32_t, R::both>, run_redux<uint32_t, R::either>, run_redux<uint32_t, R::differ>};
-  static constexpr Handler of_signed[] = {run_redux<int32_t, R::add>, run_redux<int32_t, R::min>, run_redux<int32_t, R::max>};
+  static constexpr Handler of_unsigned[] = {run_redux<uint32_t, R::add>,    run_redux<uint32_t, R::min>,
+                                            run_redux<uint32_t, R::max>,    run_redux<uint32_t, R::both>,
+                                            run_redux<uint32_t, R::either>, run_redux<uint32_t, R::differ>};
+  static constexpr Handler of_signed[] = {run_redux<int32_t, R::add>, run_redux<int32_t, R::min>,
+                                          run_redux<int32_t, R::max>};
   i.run(t == Type::s32 ? of_signed[which] : of_unsigned[which], OpClass::warp);
 }
 
@@ -188,16 +203,15 @@ void activemask(Decoding& i) {
 
 // Which lane is elected is free, but always the same one of a membermask.
 void run_elect(Warp& w, const Op& op) {
-  for_groups(w, op.e, [&](uint32_t group) {
-    const uint32_t leader = static_cast<uint32_t>(__builtin_ctz(group));
-    uint32_t r[kLanes];
-    for (uint32_t& x : r) x = leader;
-    commit(w.lanes<uint32_t>(op.d), r, group);
-    w.set_predicate(w.split().frame->routine->lists[op.list], 1u << leader);
+  for_groups(w, op, Brings::nothing, [&](const Group& g) {
+    const int leader = __builtin_ctz(g.lanes);
+    fill(g, leader);
+    g.set_predicate(1u << leader);
   });
 }
 
 void elect(Decoding& i) {
+  i.needs(90);
   i.one_of({"sync"});
   i.expect(2);
   if (i.operand(0).kind != Operand::Kind::pair) i.fail("the result is d|p");

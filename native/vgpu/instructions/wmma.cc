@@ -51,19 +51,23 @@ Fragment fragment_of(Matrix which, const Shape& s, Type t) {
 constexpr int kMostBytes = 32 * 16 * 4;
 
 void gather(Warp& w, const uint32_t* slots, const Fragment& f, std::byte* dense) {
-  const int slot_bytes = f.element_bytes, per_register = f.register_bytes / slot_bytes, per_lane = f.registers * per_register;
+  const int slot_bytes = f.element_bytes, per_register = f.register_bytes / slot_bytes,
+            per_lane = f.registers * per_register;
   for (int e = 0; e < f.elements(); e++) {
     const int lane = e / per_lane, slot = e % per_lane;
-    const std::byte* from = w.lanes<const std::byte>(slots[slot / per_register]) + lane * f.register_bytes + slot % per_register * slot_bytes;
+    const std::byte* from = w.lanes<const std::byte>(slots[slot / per_register]) + lane * f.register_bytes +
+                            slot % per_register * slot_bytes;
     std::memcpy(dense + e * slot_bytes, from, static_cast<size_t>(slot_bytes));
   }
 }
 
 void scatter(Warp& w, const uint32_t* slots, const Fragment& f, const std::byte* dense) {
-  const int slot_bytes = f.element_bytes, per_register = f.register_bytes / slot_bytes, per_lane = f.registers * per_register;
+  const int slot_bytes = f.element_bytes, per_register = f.register_bytes / slot_bytes,
+            per_lane = f.registers * per_register;
   for (int lane = 0; lane < kLanes; lane++)
     for (int slot = 0; slot < per_lane; slot++) {
-      std::byte* to = w.lanes<std::byte>(slots[slot / per_register]) + lane * f.register_bytes + slot % per_register * slot_bytes;
+      std::byte* to =
+          w.lanes<std::byte>(slots[slot / per_register]) + lane * f.register_bytes + slot % per_register * slot_bytes;
       std::memcpy(to, dense + (lane * per_lane + slot) % f.elements() * slot_bytes, static_cast<size_t>(slot_bytes));
     }
 }
@@ -83,12 +87,13 @@ struct Transfer {
 
   // 32 bits of offset, then the rest, a byte or less each.
   int64_t packed() const {
-    return static_cast<int64_t>(static_cast<uint32_t>(offset) | static_cast<uint64_t>(which) << 32 | static_cast<uint64_t>(shape) << 36 |
-                                static_cast<uint64_t>(type) << 40 | static_cast<uint64_t>(space) << 48 | uint64_t{columns} << 52);
+    return static_cast<int64_t>(static_cast<uint32_t>(offset) | static_cast<uint64_t>(which) << 32 |
+                                static_cast<uint64_t>(shape) << 36 | static_cast<uint64_t>(type) << 40 |
+                                static_cast<uint64_t>(space) << 48 | uint64_t{columns} << 52);
   }
   static Transfer unpacked(int64_t imm) {
-    return {static_cast<int32_t>(imm), static_cast<Matrix>(imm >> 32 & 15), static_cast<int>(imm >> 36 & 15), static_cast<Type>(imm >> 40 & 255),
-            static_cast<Space>(imm >> 48 & 15), (imm >> 52 & 1) != 0};
+    return {static_cast<int32_t>(imm),          static_cast<Matrix>(imm >> 32 & 15), static_cast<int>(imm >> 36 & 15),
+            static_cast<Type>(imm >> 40 & 255), static_cast<Space>(imm >> 48 & 15),  (imm >> 52 & 1) != 0};
   }
 };
 
@@ -96,7 +101,8 @@ template <class T>
 T uniform(Warp& w, uint32_t slot, const char* what) {
   const T* v = w.lanes<const T>(slot);
   for (int l = 1; l < kLanes; l++)
-    if (v[l] != v[0]) fault_of_synchronization(w, l, std::string(what) + " of a wmma instruction differs between the lanes");
+    if (v[l] != v[0])
+      fault_of_synchronization(w, l, std::string(what) + " of a wmma instruction differs between the lanes");
   return v[0];
 }
 
@@ -107,23 +113,27 @@ void run_transfer(Warp& w, const Op& op, bool loads) {
   // By lines of the fragment or across them.
   const bool along = t.which == matrix_b ? t.columns : !t.columns;
   const int runs = along ? f.lines : f.length, run = along ? f.length : f.lines;
-  uint64_t base = op.flags & Decoding::kBase32 ? uniform<uint32_t>(w, op.a, "the address") : uniform<uint64_t>(w, op.a, "the address");
+  uint64_t base = op.flags & Decoding::kBase32 ? uniform<uint32_t>(w, op.a, "the address")
+                                               : uniform<uint64_t>(w, op.a, "the address");
   base += static_cast<uint64_t>(t.offset);
   const uint64_t stride = op.b == kNone ? static_cast<uint64_t>(run) : uniform<uint32_t>(w, op.b, "the stride");
   const auto bytes = static_cast<uint64_t>(f.element_bytes);
   // The ISA asks every row (column) to be aligned to a lane's fragment; the CUDA C++ guide for a stride of 16 bytes.
   const auto fragment_bytes = static_cast<uint64_t>(f.bytes_of_lane());
-  if (base % std::min<uint64_t>(fragment_bytes, 32) != 0 || stride * bytes % std::min<uint64_t>(fragment_bytes, 16) != 0) {
+  if (base % std::min<uint64_t>(fragment_bytes, 32) != 0 ||
+      stride * bytes % std::min<uint64_t>(fragment_bytes, 16) != 0) {
     w.fault_lane = 0;
-    throw DeviceFault{{FaultKind::misaligned_address, "memcheck",
-                       "wmma with an address or a stride of " + std::to_string(stride) + " elements that does not fit its alignment of " +
-                           std::to_string(fragment_bytes) + " bytes", {}}};
+    throw DeviceFault{{FaultKind::misaligned_address,
+                       "memcheck",
+                       "wmma with an address or a stride of " + std::to_string(stride) +
+                           " elements that does not fit its alignment of " + std::to_string(fragment_bytes) + " bytes",
+                       {}}};
   }
   std::byte dense[kMostBytes];
   if (!loads) gather(w, list_of(w, op), f, dense);
   for (int r = 0; r < runs; r++) {
-    std::byte* host = resolve_one(w, t.space, base + static_cast<uint64_t>(r) * stride * bytes, static_cast<uint64_t>(run) * bytes,
-                                  loads ? Access::read : Access::write, 0);
+    std::byte* host = resolve_one(w, t.space, base + static_cast<uint64_t>(r) * stride * bytes,
+                                  static_cast<uint64_t>(run) * bytes, loads ? Access::read : Access::write, 0);
     for (int e = 0; e < run; e++) {
       std::byte* element = dense + static_cast<uint64_t>(along ? r * f.length + e : e * f.length + r) * bytes;
       if (loads)
@@ -143,7 +153,9 @@ Type register_type(Type t) { return t == Type::f32 || t == Type::f64 || t == Typ
 
 void bind_fragment(Decoding& i, size_t operand, const Fragment& f, Type t, bool writes) {
   const Operand& o = i.operand(operand);
-  auto bind = [&](const Operand& part) { i.append(writes ? i.write(part, register_type(t)) : i.read(part, register_type(t))); };
+  auto bind = [&](const Operand& part) {
+    i.append(writes ? i.write(part, register_type(t)) : i.read(part, register_type(t)));
+  };
   if (o.kind != Operand::Kind::list && f.registers == 1) return bind(o);
   if (o.kind != Operand::Kind::list || static_cast<int>(o.parts.size()) != f.registers)
     i.fail("operand " + std::to_string(operand + 1) + " has " + std::to_string(f.registers) + " registers");
@@ -163,7 +175,9 @@ void transfer(Decoding& i, bool loads) {
   t.type = t.which == accumulator ? i.type({Type::f16, Type::f32, Type::s32, Type::f64})
                                   : i.type({Type::f16, Type::bf16, Type::tf32, Type::s8, Type::u8, Type::f64});
   const Shape& shape = kShapes[t.shape];
-  const bool fits = t.which == accumulator ? (t.type == Type::f64) == (shape.k == 4) && (shape.k != 8 || t.type == Type::f32) : exists(shape, t.type);
+  const bool fits = t.which == accumulator
+                        ? (t.type == Type::f64) == (shape.k == 4) && (shape.k != 8 || t.type == Type::f32)
+                        : exists(shape, t.type);
   if (!fits) i.fail("no such shape for this type");
   i.expect(2, 3);
   bool base32 = false;
@@ -184,27 +198,34 @@ constexpr uint8_t kSatfinite = 1;
 struct Operation {
   int shape;
   Type ab, c, d;
-  int64_t packed() const { return shape | static_cast<int64_t>(ab) << 8 | static_cast<int64_t>(c) << 16 | static_cast<int64_t>(d) << 24; }
+  int64_t packed() const {
+    return shape | static_cast<int64_t>(ab) << 8 | static_cast<int64_t>(c) << 16 | static_cast<int64_t>(d) << 24;
+  }
   static Operation unpacked(int64_t imm) {
-    return {static_cast<int>(imm & 255), static_cast<Type>(imm >> 8 & 255), static_cast<Type>(imm >> 16 & 255), static_cast<Type>(imm >> 24 & 255)};
+    return {static_cast<int>(imm & 255), static_cast<Type>(imm >> 8 & 255), static_cast<Type>(imm >> 16 & 255),
+            static_cast<Type>(imm >> 24 & 255)};
   }
 };
 
 void widen(Type t, const std::byte* from, int elements, float* to) {
   const int per = 16 / static_cast<int>(bytes_of(t));
   for (int e = 0; e < elements; e += per)
-    if (t == Type::f16) tensor::widen<Format::f16>(from + 2 * e, to + e);
-    else if (t == Type::bf16) tensor::widen<Format::bf16>(from + 2 * e, to + e);
-    else if (t == Type::tf32) tensor::widen<Format::tf32>(from + 4 * e, to + e);
-    else std::memcpy(to + e, from + 4 * e, 16);
+    if (t == Type::f16)
+      tensor::widen<Format::f16>(from + 2 * e, to + e);
+    else if (t == Type::bf16)
+      tensor::widen<Format::bf16>(from + 2 * e, to + e);
+    else if (t == Type::tf32)
+      tensor::widen<Format::tf32>(from + 4 * e, to + e);
+    else
+      std::memcpy(to + e, from + 4 * e, 16);
 }
 
 void run_mma(Warp& w, const Op& op) {
   if (!whole_warp(w)) return;
   const Operation o = Operation::unpacked(op.imm);
   const Shape s = kShapes[o.shape];
-  const Fragment fa = fragment_of(matrix_a, s, o.ab), fb = fragment_of(matrix_b, s, o.ab), fc = fragment_of(accumulator, s, o.c),
-                 fd = fragment_of(accumulator, s, o.d);
+  const Fragment fa = fragment_of(matrix_a, s, o.ab), fb = fragment_of(matrix_b, s, o.ab),
+                 fc = fragment_of(accumulator, s, o.c), fd = fragment_of(accumulator, s, o.d);
   const uint32_t *ra = list_of(w, op), *rb = ra + fa.registers, *rc = rb + fb.registers, *rd = rc + fc.registers;
   alignas(32) std::byte a[kMostBytes], b[kMostBytes], c[kMostBytes], d[kMostBytes];
   gather(w, ra, fa, a);
@@ -219,13 +240,16 @@ void run_mma(Warp& w, const Op& op) {
         at(d, m * s.n + n) = sum;
       }
   } else if (o.d == Type::s32) {
-    auto value = [&](const std::byte* m, int i) { return o.ab == Type::s8 ? reinterpret_cast<const int8_t*>(m)[i] : static_cast<int>(m[i]); };
+    auto value = [&](const std::byte* m, int i) {
+      return o.ab == Type::s8 ? reinterpret_cast<const int8_t*>(m)[i] : static_cast<int>(m[i]);
+    };
     for (int m = 0; m < s.m; m++)
       for (int n = 0; n < s.n; n++) {
         int32_t sum = 0;
         for (int k = 0; k < s.k; k++) sum += value(a, m * s.k + k) * value(b, n * s.k + k);
         const int i = m * s.n + n;
-        reinterpret_cast<int32_t*>(d)[i] = tensor::add_integers(reinterpret_cast<int32_t*>(c)[i], sum, op.flags & kSatfinite);
+        reinterpret_cast<int32_t*>(d)[i] =
+            tensor::add_integers(reinterpret_cast<int32_t*>(c)[i], sum, op.flags & kSatfinite);
       }
   } else {
     float wide_a[32 * 16], wide_b[32 * 16], wide_c[32 * 16], rows[16 * 8], part[32 * 8];
@@ -240,7 +264,8 @@ void run_mma(Warp& w, const Op& op) {
     }
     if (o.d == Type::f16)
       for (int i = 0; i < fd.elements(); i += 8)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(d + 2 * i), _mm256_cvtps_ph(_mm256_loadu_ps(wide_c + i), _MM_FROUND_TO_NEAREST_INT));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(d + 2 * i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(wide_c + i), _MM_FROUND_TO_NEAREST_INT));
     else
       std::memcpy(d, wide_c, static_cast<size_t>(fd.elements()) * 4);
   }
@@ -259,7 +284,8 @@ void mma(Decoding& i) {
   o.ab = Type::f16;
   if (o.d == Type::s32 || o.d == Type::f64 || i.peek() == "bf16" || i.peek() == "tf32") {
     o.ab = o.d == Type::s32   ? i.type({Type::s8, Type::u8})
-           : o.d == Type::f64 ? i.type({Type::f64}) : i.type({Type::bf16, Type::tf32});
+           : o.d == Type::f64 ? i.type({Type::f64})
+                              : i.type({Type::bf16, Type::tf32});
     i.type({o.ab});
     o.c = i.type({o.d});
     if (o.d == Type::f16) i.fail("the result is .f32");

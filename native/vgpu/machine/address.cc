@@ -34,7 +34,8 @@ const char* verb(Access access) {
 
 std::string access_text(Space space, Access access, uint64_t bytes, uint64_t address) {
   static const char* const names[] = {"generic", "global", "shared", "local", "param", "constant"};
-  return std::string(names[static_cast<int>(space)]) + " " + verb(access) + " of " + std::to_string(bytes) + " bytes at " + hex(address);
+  return std::string(names[static_cast<int>(space)]) + " " + verb(access) + " of " + std::to_string(bytes) +
+         " bytes at " + hex(address);
 }
 
 bool only_reads(Access access) { return access == Access::read || access == Access::ordered_read; }
@@ -56,7 +57,8 @@ Warp::Window* window_around(Warp& w, uint64_t address, uint64_t bytes) {
 }
 
 // Tells the checks of an access, if there are any.
-void watch(Warp& w, Space space, Shadow* shadow, const uint64_t (&offset)[kLanes], uint64_t bytes, Access access, uint32_t mask, By by) {
+void watch(Warp& w, Space space, Shadow* shadow, const uint64_t (&offset)[kLanes], uint64_t bytes, Access access,
+           uint32_t mask, By by) {
   Monitor* monitor = w.block.launch.monitor.get();
   if (monitor && shadow) monitor->access(w, space, *shadow, offset, static_cast<unsigned>(bytes), access, mask, by);
 }
@@ -73,15 +75,16 @@ void watch_one(Warp& w, Space space, Shadow* shadow, uint64_t at, uint64_t bytes
   const Memory& memory = w.block.launch.memory;
   const Allocation* a = memory.find(address);
   const uint64_t wrong = a && !a->freed ? address + bytes - 1 : address;
-  fault(w, lane, FaultKind::illegal_address, access_text(Space::global, access, bytes, address) + ": " + memory.describe(wrong));
+  fault(w, lane, FaultKind::illegal_address,
+        access_text(Space::global, access, bytes, address) + ": " + memory.describe(wrong));
 }
 
 std::byte* global(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane, By by) {
   Warp::Window* window = window_around(w, address, bytes);
-  if (!window)
-    fault_global(w, address, bytes, access, lane);
+  if (!window) fault_global(w, address, bytes, access, lane);
   if (window->constant && !only_reads(access))
-    fault(w, lane, FaultKind::illegal_address, access_text(Space::global, access, bytes, address) + ": constant memory");
+    fault(w, lane, FaultKind::illegal_address,
+          access_text(Space::global, access, bytes, address) + ": constant memory");
   watch_one(w, Space::global, window->shadow, address - window->begin, bytes, access, lane, by);
   return window->host + (address - window->begin);
 }
@@ -93,19 +96,22 @@ std::byte* shared(Warp& w, uint64_t address, uint64_t bytes, Access access, int 
     const uint64_t rank = (address >> kRankShift) - 1;
     offset = address & ((uint64_t{1} << kRankShift) - 1);
     if (rank >= block->cluster.blocks.size())
-      fault(w, lane, FaultKind::illegal_address, access_text(Space::shared, access, bytes, address) + ": no block of the cluster has it");
+      fault(w, lane, FaultKind::illegal_address,
+            access_text(Space::shared, access, bytes, address) + ": no block of the cluster has it");
     block = block->cluster.blocks[rank].get();
   }
   if (offset > block->shared_bytes || bytes > block->shared_bytes - offset)
     fault(w, lane, FaultKind::illegal_address,
-          access_text(Space::shared, access, bytes, address) + ": the block has " + std::to_string(block->shared_bytes) + " bytes");
+          access_text(Space::shared, access, bytes, address) + ": the block has " +
+              std::to_string(block->shared_bytes) + " bytes");
   watch_one(w, Space::shared, block->shadow.get(), offset, bytes, access, lane, by);
   return block->shared.data() + offset;
 }
 
 std::byte* local(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
   if (address > w.local_size() || bytes > w.local_size() - address)
-    fault(w, lane, FaultKind::illegal_address, access_text(Space::local, access, bytes, address) + ": outside the thread's local memory");
+    fault(w, lane, FaultKind::illegal_address,
+          access_text(Space::local, access, bytes, address) + ": outside the thread's local memory");
   return w.local(lane, address);
 }
 
@@ -113,8 +119,8 @@ std::byte* parameter(Warp& w, uint64_t address, uint64_t bytes, Access access, i
   auto& parameters = w.block.launch.parameters;
   if (!only_reads(access) || address > parameters.size() || bytes > parameters.size() - address)
     fault(w, lane, FaultKind::illegal_address,
-          access_text(Space::param, access, bytes, address) + ": the kernel's parameters have " + std::to_string(parameters.size()) +
-              " bytes and cannot be written");
+          access_text(Space::param, access, bytes, address) + ": the kernel's parameters have " +
+              std::to_string(parameters.size()) + " bytes and cannot be written");
   return parameters.data() + address;
 }
 
@@ -128,8 +134,10 @@ void count(OpCounts& counts, Space space, const uint64_t (&address)[kLanes], uns
   if (space == Space::generic)
     for (uint32_t left = mask; left; left &= left - 1) {
       const uint64_t window = address[__builtin_ctz(left)] & ~(kWindowBytes - 1);
-      if (window == kSharedWindow) shared |= left & -left;
-      else if (window != kLocalWindow && window != kParamWindow) global |= left & -left;
+      if (window == kSharedWindow)
+        shared |= left & -left;
+      else if (window != kLocalWindow && window != kParamWindow)
+        global |= left & -left;
     }
   if (shared) count_shared(counts, address, bytes, shared);
   if (global) count_global(counts, address, bytes, global);
@@ -151,7 +159,10 @@ void addresses_of(Warp& w, const Op& op, uint64_t (&out)[kLanes]) {
 std::byte* resolve_one(Warp& w, Space space, uint64_t address, uint64_t bytes, Access access, int lane, By by) {
   if (space == Space::generic) {
     const uint64_t window = address & ~(kWindowBytes - 1);
-    space = window == kSharedWindow ? Space::shared : window == kLocalWindow ? Space::local : window == kParamWindow ? Space::param : Space::global;
+    space = window == kSharedWindow  ? Space::shared
+            : window == kLocalWindow ? Space::local
+            : window == kParamWindow ? Space::param
+                                     : Space::global;
     if (space != Space::global) address -= window;
   }
   switch (space) {
@@ -169,7 +180,8 @@ void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned b
   if (together & (bytes - 1)) {
     for (int l = 0; l < kLanes; l++)
       if (mask >> l & 1 && address[l] & (bytes - 1))
-        fault(w, l, FaultKind::misaligned_address, access_text(space, access, bytes, address[l]) + ": not a multiple of " + std::to_string(bytes));
+        fault(w, l, FaultKind::misaligned_address,
+              access_text(space, access, bytes, address[l]) + ": not a multiple of " + std::to_string(bytes));
   }
   if (OpCounts* counts = w.current_counts()) count(*counts, space, address, bytes, mask);
   const int first = __builtin_ctz(mask);

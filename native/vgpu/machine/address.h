@@ -9,12 +9,16 @@
 
 namespace vgpu {
 
-constexpr uint64_t kSharedWindow = uint64_t{1} << 40, kLocalWindow = uint64_t{2} << 40, kParamWindow = uint64_t{3} << 40;
+constexpr uint64_t kSharedWindow = uint64_t{1} << 40, kLocalWindow = uint64_t{2} << 40,
+                   kParamWindow = uint64_t{3} << 40;
 constexpr uint64_t kWindowBytes = uint64_t{1} << 32;
 constexpr unsigned kRankShift = 24;
 
 inline uint64_t window_of(Space space) {
-  return space == Space::shared ? kSharedWindow : space == Space::local ? kLocalWindow : space == Space::param ? kParamWindow : 0;
+  return space == Space::shared  ? kSharedWindow
+         : space == Space::local ? kLocalWindow
+         : space == Space::param ? kParamWindow
+                                 : 0;
 }
 
 // Ordered ones are those of volatile, relaxed, acquire and release: they may meet without a race.
@@ -29,6 +33,7 @@ void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned b
              std::byte* (&host)[kLanes], By by = By::warp);
 
 // The same for one address and any number of bytes.
-std::byte* resolve_one(Warp& w, Space space, uint64_t address, uint64_t bytes, Access access, int lane, By by = By::warp);
+std::byte* resolve_one(Warp& w, Space space, uint64_t address, uint64_t bytes, Access access, int lane,
+                       By by = By::warp);
 
 }  // namespace vgpu

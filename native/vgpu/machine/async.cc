@@ -48,7 +48,8 @@ void AsyncCopies::wait_group(Warp& w, uint32_t mask, uint32_t pending) {
   complete_some(w);
   sweep();
   const uint32_t groups = committed_[__builtin_ctz(mask)];
-  if (Monitor* m = w.block.launch.monitor.get(); m && groups > pending) m->waited_for_copies(w, times_[groups - pending - 1]);
+  if (Monitor* m = w.block.launch.monitor.get(); m && groups > pending)
+    m->waited_for_copies(w, times_[groups - pending - 1]);
 }
 
 void AsyncCopies::wait_all(Warp& w, uint32_t mask) {
@@ -83,13 +84,13 @@ void AsyncCopies::complete(Warp& w, Copy& copy, uint32_t lanes) {
     const int l = __builtin_ctz(lanes);
     if (copy.bytes == 0) {
       if (Monitor* m = w.block.launch.monitor.get())
-        m->release(w, Monitor::location(*w.block.shadow, static_cast<uint64_t>(copy.to[l] - w.block.shared.data())), By::copy);
+        m->release(w, Monitor::location(*w.block.shadow, static_cast<uint64_t>(copy.to[l] - w.block.shared.data())),
+                   By::copy);
       mbarrier::arrive(w, l, copy.to[l], 1, mbarrier::kAsynchronous);
       continue;
     }
     const uint32_t given = copy.from_bytes[l];
-    // The source is read now: it must not change between issue and wait either.
-    if (given) std::memcpy(copy.to[l], resolve_one(w, Space::global, copy.from[l], given, Access::read, l), given);
+    if (given) std::memcpy(copy.to[l], copy.from[l], given);
     std::memset(copy.to[l] + given, 0, copy.bytes - given);
   }
 }

@@ -24,7 +24,7 @@ class AsyncCopies {
     uint32_t bytes;  // 0: an arrival at the mbarrier at `to`
     uint32_t line;   // of the PTX, for reports
     std::byte* to[kLanes];
-    uint64_t from[kLanes];  // global address
+    const std::byte* from[kLanes];
     uint8_t from_bytes[kLanes];
     uint32_t group[kLanes];
   };

@@ -15,7 +15,8 @@ void check_copies(const Block& block) {
     const AsyncCopies::Copy* copy = warp->copies.first_copy();
     if (!copy) continue;
     Report report{FaultKind::illegal_instruction, "memcheck",
-                  "the block ends while copies of cp.async are in flight that nobody has waited for; the first is that of PTX line " +
+                  "the block ends while copies of cp.async are in flight that nobody has waited for; the first is that "
+                  "of PTX line " +
                       std::to_string(copy->line),
                   block.launch.kernel.name};
     std::copy(block.id.begin(), block.id.end(), report.block);
@@ -31,17 +32,12 @@ Block::Block(Launch& launch, Cluster& cluster, std::array<uint32_t, 3> id, uint3
   const Routine& kernel = launch.kernel;
   const uint32_t alignment = kernel.shared_alignment;
   const uint32_t dynamic = launch.shape.dynamic_shared;
-  shared_bytes = dynamic > 0 ? (kernel.shared_bytes + alignment - 1) / alignment * alignment + dynamic : kernel.shared_bytes;
+  shared_bytes =
+      dynamic > 0 ? (kernel.shared_bytes + alignment - 1) / alignment * alignment + dynamic : kernel.shared_bytes;
   shared.resize(shared_bytes, std::byte{0xff});
   if (launch.monitor) shadow = std::make_unique<Shadow>(shared_bytes);
   for (uint32_t first = 0; first < threads; first += kLanes)
     warps.push_back(std::make_unique<Warp>(*this, first / kLanes, std::min<uint32_t>(kLanes, threads - first)));
-}
-
-uint32_t Block::expected_at_barrier() const {
-  uint32_t threads = 0;
-  for (const auto& warp : warps) threads += warp->live() ? kLanes : 0;
-  return threads;
 }
 
 void Block::thread_of(uint32_t warp, uint32_t lane, uint32_t (&out)[3]) const {
@@ -52,7 +48,8 @@ void Block::thread_of(uint32_t warp, uint32_t lane, uint32_t (&out)[3]) const {
   out[2] = thread / shape.block[0] / shape.block[1];
 }
 
-Cluster::Cluster(Launch& launch, uint64_t index, Counters* counters) : launch(launch), index(index), counters(counters), random(launch.options.seed * 0x100000001b3ull + index) {
+Cluster::Cluster(Launch& launch, uint64_t index, Counters* counters)
+    : launch(launch), index(index), counters(counters), random(launch.options.seed * 0x100000001b3ull + index) {
   const LaunchShape& shape = launch.shape;
   uint64_t rest = index;
   for (size_t i = 0; i < 3; i++) {
@@ -63,23 +60,28 @@ Cluster::Cluster(Launch& launch, uint64_t index, Counters* counters) : launch(la
   for (uint32_t rank = 0; rank < shape.cluster_blocks(); rank++) {
     const uint32_t x = rank % shape.cluster[0], y = rank / shape.cluster[0] % shape.cluster[1],
                    z = rank / shape.cluster[0] / shape.cluster[1];
-    const std::array<uint32_t, 3> block{id[0] * shape.cluster[0] + x, id[1] * shape.cluster[1] + y, id[2] * shape.cluster[2] + z};
+    const std::array<uint32_t, 3> block{id[0] * shape.cluster[0] + x, id[1] * shape.cluster[1] + y,
+                                        id[2] * shape.cluster[2] + z};
     blocks.push_back(std::make_unique<Block>(launch, *this, block, rank));
     for (const auto& warp : blocks.back()->warps) order_.push_back(warp.get());
   }
 }
 
-ClusterState Cluster::run(int64_t budget) {
-  while (budget > 0 && !launch.stop.load(std::memory_order_relaxed)) {
+ClusterState Cluster::run(int64_t& budget) {
+  for (;;) {
     bool progress = false;
     std::erase_if(order_, [](const Warp* w) { return w->done(); });
     if (order_.empty()) {
       for (auto& block : blocks) check_copies(*block);
       return ClusterState::done;
     }
+    if (budget <= 0 || launch.stop.load(std::memory_order_relaxed)) return ClusterState::running;
     if (shuffled())
-      for (size_t i = order_.size(); i > 1; i--) std::swap(order_[i - 1], order_[random.below(static_cast<uint32_t>(i))]);
-    for (Warp* warp : order_) {
+      for (size_t i = order_.size(); i > 1; i--)
+        std::swap(order_[i - 1], order_[random.below(static_cast<uint32_t>(i))]);
+    size_t turns = 0;
+    for (; turns < order_.size() && budget > 0; turns++) {
+      Warp* const warp = order_[turns];
       int64_t left = std::min(shuffled() ? int64_t{1} << random.below(10) : kQuantum, budget);
       const int64_t given = left;
       try {
@@ -90,11 +92,12 @@ ClusterState Cluster::run(int64_t budget) {
       }
       budget -= given - left;
     }
+    // Whoever spins takes all that is left of the budget: the next round begins with those behind it.
+    std::rotate(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(turns), order_.end());
     // Copies are late, but not later than everybody waits, nor for ever if some thread spins.
     if ((!progress || ++rounds_ % kPatience == 0) && complete_copies()) continue;
     if (!progress) return ClusterState::waiting;
   }
-  return ClusterState::running;
 }
 
 bool Cluster::complete_copies() {
@@ -134,7 +137,8 @@ void locate(const Warp& warp, Report& report) {
     const auto index = static_cast<size_t>(op - r->ops.data());
     report.instruction = r->texts[index];
     report.ptx_line = r->lines[index];
-    for (int32_t place = r->places[index]; place >= 0; place = program.module.places[static_cast<size_t>(place)].inlined_at) {
+    for (int32_t place = r->places[index]; place >= 0;
+         place = program.module.places[static_cast<size_t>(place)].inlined_at) {
       const SourcePlace& p = program.module.places[static_cast<size_t>(place)];
       if (p.line > 0 && p.file < program.module.files.size())
         report.source.push_back(program.module.files[p.file] + ":" + std::to_string(p.line));

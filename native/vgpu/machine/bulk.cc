@@ -5,6 +5,7 @@
 #include <string>
 
 #include "check/monitor.h"
+#include "count/counters.h"
 #include "machine/address.h"
 #include "machine/block.h"
 #include "machine/mbarrier.h"
@@ -31,11 +32,11 @@ uint64_t box_bytes(const TensorMap& map) {
 
 // Where in shared memory a byte of the packed box stands. The pattern belongs to the address, not to the box.
 uint64_t swizzled(TensorSwizzle swizzle, uint64_t address) {
-  const uint64_t mask = swizzle == TensorSwizzle::bytes128 ? 7 : swizzle == TensorSwizzle::bytes64 ? 3 : swizzle == TensorSwizzle::bytes32 ? 1 : 0;
+  const uint64_t mask = (uint64_t{1} << static_cast<unsigned>(swizzle)) - 1;
   return address ^ (address >> 7 & mask) << 4;
 }
 
-// Calls fn(offset in the packed box, global address, bytes that exist, bytes in all) for every row of the box.
+// Calls fn(offset in the packed box, global address, bytes) for what exists of every row of the box.
 template <class F>
 void each_row(const BulkCopy& c, F&& fn) {
   const TensorMap& map = c.map;
@@ -51,48 +52,96 @@ void each_row(const BulkCopy& c, F&& fn) {
     }
     const int64_t first = c.at[0], end = int64_t{c.at[0]} + extent(map, 0), size = int64_t{map.last[0]} + 1;
     const int64_t from = std::clamp<int64_t>(first, 0, size), to = inside ? std::clamp<int64_t>(end, from, size) : from;
-    fn(offset, static_cast<uint64_t>(from - first) * element, address + static_cast<uint64_t>(from) * element,
-       static_cast<uint64_t>(to - from) * element, row_bytes);
+    if (to > from)
+      fn(offset + static_cast<uint64_t>(from - first) * element, address + static_cast<uint64_t>(from) * element,
+         static_cast<uint64_t>(to - from) * element);
     for (int d = 1; d < map.rank && ++index[d] == extent(map, d); d++) index[d] = 0;
   }
 }
 
 // Pieces of at most 16 aligned bytes of a block's shared memory, told to the checks.
-void watch_shared(Warp& w, Block& block, uint64_t offset, uint64_t bytes, Access access) {
+void watch_shared(Warp& w, Block& block, uint64_t offset, uint64_t bytes, Access access, By by = By::async_proxy) {
   Monitor* m = w.block.launch.monitor.get();
   if (!m) return;
   uint64_t lanes[kLanes];
   for (uint64_t at = 0; at < bytes;) {
     uint32_t n = 0;
     for (; n < kLanes && at < bytes; n++, at += 16) lanes[n] = offset + at;
-    m->access(w, Space::shared, *block.shadow, lanes, 16, access, n == kLanes ? kAllLanes : (1u << n) - 1, By::async_proxy);
+    const auto piece = static_cast<unsigned>(std::min<uint64_t>(16, bytes));
+    m->access(w, Space::shared, *block.shadow, lanes, piece, access, n == kLanes ? kAllLanes : (1u << n) - 1, by);
   }
+}
+
+// Looks at both sides when the copy is issued: what cannot be accessed is reported there, and from then on the accesses
+// may happen.
+void access_both(Warp& w, BulkCopy& c) {
+  const Access writes = c.combine ? Access::atomic : Access::write;
+  auto add = [&](uint64_t offset, uint64_t address, uint64_t bytes) {
+    const Access access = c.to_shared ? Access::read : writes;
+    c.pieces.push_back({resolve_one(w, Space::global, address, bytes, access, c.lane, By::async_proxy), offset, bytes});
+  };
+  if (c.tensor)
+    each_row(c, add);
+  else if (c.reads_shared)
+    watch_shared(w, w.block, c.from_shared, c.bytes, Access::read);
+  else if (!c.reads_registers && c.bytes > 0)
+    add(0, c.global, c.bytes);
+  const By by = c.reads_registers ? By::copy : By::async_proxy;
+  for (Block* block : c.targets) watch_shared(w, *block, c.shared, c.bytes, c.to_shared ? writes : Access::read, by);
+}
+
+// Puts bytes where they belong, or combines them with what is there.
+void put(const BulkCopy& c, std::byte* at, const std::byte* from, uint64_t bytes, bool alone) {
+  if (!c.combine) {
+    std::memcpy(at, from, bytes);
+    return;
+  }
+  for (uint64_t i = 0; i < bytes; i += c.element) c.combine(at + i, from + i, alone);
+}
+
+// @throws DeviceFault
+void check_form(Warp& w, BulkCopy& c) {
+  auto misaligned = [&](const std::string& what) { fault(w, c.lane, FaultKind::misaligned_address, what); };
+  if (c.tensor) {
+    if (c.map.magic != kTensorMapMagic)
+      fault(w, c.lane, FaultKind::illegal_address, "what is used as a tensor map is none");
+    if (c.map.interleave != TensorInterleave::none || c.map.swizzle > TensorSwizzle::bytes128)
+      fault(w, c.lane, FaultKind::illegal_instruction, "interleaved tensors and this swizzle are not supported");
+    c.bytes = box_bytes(c.map);
+    static constexpr uint32_t widths[] = {0, 32, 64, 128};
+    const uint32_t width = widths[static_cast<size_t>(c.map.swizzle)];
+    if (width && extent(c.map, 0) * c.map.element_bits / 8 != width)
+      fault(w, c.lane, FaultKind::illegal_instruction,
+            "a box whose rows are narrower than the swizzle is not supported");
+    if (c.shared % 128 != 0) misaligned("a box's place in shared memory is not a multiple of 128");
+  } else if (c.reads_registers) {
+    if (c.shared % c.bytes != 0) misaligned("the address is not a multiple of " + std::to_string(c.bytes));
+  } else if ((c.bytes | c.shared | c.global | c.from_shared) % 16 != 0) {
+    misaligned("addresses and the size must be multiples of 16");
+  }
+  for (Block* block : c.targets) {
+    if (c.shared > block->shared_bytes || c.bytes > block->shared_bytes - c.shared)
+      fault(w, c.lane, FaultKind::illegal_address,
+            std::to_string(c.bytes) + " bytes of shared memory at " + std::to_string(c.shared) + ": the block has " +
+                std::to_string(block->shared_bytes));
+    if (c.to_shared && (c.mbarrier % 8 != 0 || c.mbarrier + 8 > block->shared_bytes))
+      fault(w, c.lane, FaultKind::illegal_address, "the mbarrier object lies outside shared memory");
+  }
+  if (c.reads_shared && c.from_shared + c.bytes > w.block.shared_bytes)
+    fault(w, c.lane, FaultKind::illegal_address, "the source lies outside shared memory");
 }
 
 }  // namespace
 
 void BulkCopies::issue(Warp& w, BulkCopy&& c) {
-  if (c.tensor) {
-    if (c.map.magic != kTensorMapMagic) fault(w, c.lane, FaultKind::illegal_address, "what is used as a tensor map is none");
-    if (c.map.interleave != TensorInterleave::none || c.map.swizzle > TensorSwizzle::bytes128)
-      fault(w, c.lane, FaultKind::illegal_instruction, "interleaved tensors and this swizzle are not supported");
-    c.bytes = box_bytes(c.map);
-    if (c.shared % 128 != 0) fault(w, c.lane, FaultKind::misaligned_address, "a box's place in shared memory is not a multiple of 128");
-  } else if (c.bytes % 16 != 0 || c.shared % 16 != 0 || (!c.reads_shared && c.global % 16 != 0) || c.from_shared % 16 != 0) {
-    fault(w, c.lane, FaultKind::misaligned_address, "addresses and the size must be multiples of 16");
-  }
-  for (Block* block : c.targets) {
-    if (c.shared > block->shared_bytes || c.bytes > block->shared_bytes - c.shared)
-      fault(w, c.lane, FaultKind::illegal_address, std::to_string(c.bytes) + " bytes of shared memory at " + std::to_string(c.shared) + ": the block has " + std::to_string(block->shared_bytes));
-    if (c.to_shared && (c.mbarrier % 8 != 0 || c.mbarrier + 8 > block->shared_bytes))
-      fault(w, c.lane, FaultKind::illegal_address, "the mbarrier object lies outside shared memory");
-  }
-  if (c.reads_shared && c.from_shared + c.bytes > w.block.shared_bytes) fault(w, c.lane, FaultKind::illegal_address, "the source lies outside shared memory");
+  check_form(w, c);
+  if (OpCounts* counts = w.current_counts()) counts->async_bytes += c.bytes * c.targets.size();
   if (Monitor* m = w.block.launch.monitor.get()) m->issued(w);
+  access_both(w, c);
   const Completion when = w.block.launch.options.completion;
   const bool now = when == Completion::early || (when == Completion::random && w.block.cluster.random.below(4) == 0);
   if (now) return complete(w, c);
-  if (c.to_shared)
+  if (c.to_shared && !c.combine)
     for (Block* block : c.targets) std::memset(block->shared.data() + c.shared, 0xff, c.bytes);
   pending_.push_back(std::move(c));
 }
@@ -110,13 +159,14 @@ void BulkCopies::wait_group(Warp& w, uint32_t mask, uint32_t pending, bool only_
   std::erase_if(pending_, [&](BulkCopy& c) {
     if (c.to_shared || !(mask >> c.lane & 1) || c.group + pending >= committed_[c.lane]) return false;
     if (only_read)
-      read(w, c);
+      read(c);
     else
       complete(w, c);
     return !only_read;
   });
   const uint32_t groups = committed_[__builtin_ctz(mask)];
-  if (Monitor* m = w.block.launch.monitor.get(); m && groups > pending) m->waited_for_copies(w, times_[groups - pending - 1]);
+  if (Monitor* m = w.block.launch.monitor.get(); m && groups > pending)
+    m->waited_for_copies(w, times_[groups - pending - 1]);
 }
 
 bool BulkCopies::complete_all(Warp& w) {
@@ -130,53 +180,44 @@ bool BulkCopies::complete_all(Warp& w) {
 void BulkCopies::finish(Warp& w) {
   for (const BulkCopy& c : pending_)
     if (c.to_shared || !c.has_read)
-      fault(w, c.lane, FaultKind::illegal_instruction, "the thread exits while a copy that it has not waited for still needs shared memory");
+      fault(w, c.lane, FaultKind::illegal_instruction,
+            "the thread exits while a copy that it has not waited for still needs shared memory");
   complete_all(w);
 }
 
 // A store takes its data out of shared memory.
-void BulkCopies::read(Warp& w, BulkCopy& c) {
+void BulkCopies::read(BulkCopy& c) {
   if (c.has_read) return;
   c.has_read = true;
   c.data.resize(c.bytes);
   Block& block = *c.targets[0];
-  watch_shared(w, block, c.shared, c.bytes, Access::read);
   const std::byte* shared = block.shared.data();
   if (!c.tensor) {
     std::memcpy(c.data.data(), shared + c.shared, c.bytes);
     return;
   }
-  for (uint64_t at = 0; at < c.bytes; at += 16) std::memcpy(c.data.data() + at, shared + swizzled(c.map.swizzle, c.shared + at), std::min<uint64_t>(16, c.bytes - at));
+  for (uint64_t at = 0; at < c.bytes; at += 16)  // a box's rows are multiples of 16 bytes
+    std::memcpy(c.data.data() + at, shared + swizzled(c.map.swizzle, c.shared + at), 16);
 }
 
 void BulkCopies::complete(Warp& w, BulkCopy& c) {
   if (!c.to_shared) {
-    read(w, c);
-    auto put = [&](uint64_t offset, uint64_t address, uint64_t bytes) {
-      if (bytes == 0) return;
-      std::memcpy(resolve_one(w, Space::global, address, bytes, Access::write, c.lane, By::async_proxy), c.data.data() + offset, bytes);
-    };
-    if (!c.tensor) return put(0, c.global, c.bytes);
-    return each_row(c, [&](uint64_t offset, uint64_t skipped, uint64_t address, uint64_t exist, uint64_t) { put(offset + skipped, address, exist); });
+    read(c);
+    for (const auto& piece : c.pieces) put(c, piece.global, c.data.data() + piece.offset, piece.bytes, false);
+    return;
   }
-  std::vector<std::byte> data(c.bytes, std::byte{0});
-  if (c.tensor) {
-    if (c.map.fill_nan) std::memset(data.data(), 0xff, c.bytes);
-    each_row(c, [&](uint64_t offset, uint64_t skipped, uint64_t address, uint64_t exist, uint64_t) {
-      if (exist) std::memcpy(data.data() + offset + skipped, resolve_one(w, Space::global, address, exist, Access::read, c.lane, By::async_proxy), exist);
-    });
-  } else if (c.reads_shared) {
-    watch_shared(w, w.block, c.from_shared, c.bytes, Access::read);
-    std::memcpy(data.data(), w.block.shared.data() + c.from_shared, c.bytes);
-  } else {
-    std::memcpy(data.data(), resolve_one(w, Space::global, c.global, c.bytes, Access::read, c.lane, By::async_proxy), c.bytes);
+  if (!c.reads_registers) {
+    c.data.assign(c.bytes, c.tensor && c.map.fill_nan ? std::byte{0xff} : std::byte{0});
+    for (const auto& piece : c.pieces) std::memcpy(c.data.data() + piece.offset, piece.global, piece.bytes);
+    if (c.reads_shared) std::memcpy(c.data.data(), w.block.shared.data() + c.from_shared, c.bytes);
   }
   for (Block* block : c.targets) {
-    watch_shared(w, *block, c.shared, c.bytes, Access::write);
     std::byte* shared = block->shared.data();
     for (uint64_t at = 0; at < c.bytes; at += 16)
-      std::memcpy(shared + (c.tensor ? swizzled(c.map.swizzle, c.shared + at) : c.shared + at), data.data() + at, std::min<uint64_t>(16, c.bytes - at));
-    if (Monitor* m = w.block.launch.monitor.get()) m->release(w, Monitor::location(*block->shadow, c.mbarrier), By::copy);
+      put(c, shared + (c.tensor ? swizzled(c.map.swizzle, c.shared + at) : c.shared + at), c.data.data() + at,
+          std::min<uint64_t>(16, c.bytes - at), true);
+    if (Monitor* m = w.block.launch.monitor.get())
+      m->release(w, Monitor::location(*block->shadow, c.mbarrier), By::copy);
     mbarrier::transfer(w, c.lane, shared + c.mbarrier, -static_cast<int64_t>(c.bytes));
   }
 }

@@ -1,10 +1,11 @@
 #pragma once
-// Bulk copies in flight: cp.async.bulk and cp.async.bulk.tensor, by which the asynchronous proxy moves a stretch or a box
-// of memory. Like all asynchronous work they complete as late as they may, unless told otherwise.
+// Bulk copies in flight: cp.async.bulk and cp.async.bulk.tensor, by which the asynchronous proxy moves a stretch or a
+// box of memory. Like all asynchronous work they complete as late as they may, unless told otherwise.
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "machine/reduction.h"
 #include "machine/tensor_map.h"
 #include "program/program.h"
 
@@ -14,20 +15,28 @@ class Block;
 class Warp;
 
 struct BulkCopy {
-  bool to_shared;       // from global memory; else the other way
-  bool tensor;          // a box of `map` at `at`; else `bytes` at `global`
-  bool reads_shared;    // neither global: from `from_shared` of the own block
+  bool to_shared;        // from global memory; else the other way
+  bool tensor;           // a box of `map` at `at`; else `bytes` at `global`
+  bool reads_shared;     // neither global: from `from_shared` of the own block
+  bool reads_registers;  // st.async, red.async: `data` has it already; not of the asynchronous proxy
+  Combine combine;       // what is done to each `element` bytes there; null: they are replaced
+  uint32_t element;
   TensorMap map;
   int32_t at[5];
   uint64_t global, bytes;
   uint64_t from_shared;
-  uint64_t shared;      // offset in the block
-  uint64_t mbarrier;    // offset; of loads
+  uint64_t shared;    // offset in the block
+  uint64_t mbarrier;  // offset; of loads
   std::vector<Block*> targets;
   int lane;
-  uint32_t group;       // of the lane's bulk groups; of stores
+  uint32_t group;         // of the lane's bulk groups; of stores
   bool has_read = false;  // a store's shared memory; `data` has it
   std::vector<std::byte> data;
+  struct Piece {
+    std::byte* global;
+    uint64_t offset, bytes;  // in the copy
+  };
+  std::vector<Piece> pieces;
 };
 
 class BulkCopies {
@@ -44,7 +53,7 @@ class BulkCopies {
   uint32_t groups(int lane) const { return committed_[lane]; }
 
  private:
-  void read(Warp& w, BulkCopy& copy);
+  static void read(BulkCopy& copy);
   void complete(Warp& w, BulkCopy& copy);
 
   std::vector<BulkCopy> pending_;

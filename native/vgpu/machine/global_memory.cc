@@ -131,8 +131,8 @@ void Memory::stop_looking(const Memory& other) {
 std::string Memory::describe(uint64_t address) const {
   std::shared_lock lock(mutex_);
   auto named = [](const Allocation& a) {
-    return (a.freed ? "a freed allocation of " : "an allocation of ") + std::to_string(a.size) + " bytes at " + hex(a.address) +
-           (a.name.empty() ? "" : " (" + a.name + ")");
+    return (a.freed ? "a freed allocation of " : "an allocation of ") + std::to_string(a.size) + " bytes at " +
+           hex(a.address) + (a.name.empty() ? "" : " (" + a.name + ")");
   };
   if (const Allocation* inside = find_locked(address))
     return std::to_string(address - inside->address) + " bytes into " + named(*inside);
@@ -145,8 +145,10 @@ std::string Memory::describe(uint64_t address) const {
   }
   if (next != allocations_.end() && next->second->address - address < (1 << 20))
     return text + ", " + std::to_string(next->second->address - address) + " bytes before " + named(*next->second);
-  if (address < 4096) text += " (a null pointer)";
-  else if (address < base_ || address >> 40 >= 0x55) text += " (no device address: a host pointer?)";
+  if (address < 4096)
+    text += " (a null pointer)";
+  else if (address < base_ || address >> 40 >= 0x55)
+    text += " (no device address: a host pointer?)";
   return text;
 }
 

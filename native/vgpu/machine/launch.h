@@ -34,8 +34,10 @@ struct Checks {
   bool racecheck = false;
 };
 
+class Cluster;
 class Counters;
 class Monitor;
+enum class ClusterState : uint8_t { running, waiting, done };
 
 // How mma and wmma add up what they multiply exactly; the ISA leaves order, width and rounding of the sum open.
 enum class Accumulation : uint8_t {
@@ -47,11 +49,11 @@ enum class Accumulation : uint8_t {
 struct Options {
   Checks checks;
   bool count = false;
-  int threads = 1;                           // of the host
+  int threads = 1;  // of the host
   Completion completion = Completion::late;
   Accumulation accumulation = Accumulation::chain;
-  uint64_t seed = 0;                         // 0: warps and blocks in order
-  bool approximate = false;                  // .approx instructions err as far as the ISA lets them
+  uint64_t seed = 0;                             // 0: warps and blocks in order
+  bool approximate = false;                      // .approx instructions err as far as the ISA lets them
   uint64_t instruction_budget = 20'000'000'000;  // warp instructions of a launch
   std::function<void(std::string_view)> print;   // output of printf
 };
@@ -85,16 +87,29 @@ class Launch {
 
   std::unique_ptr<Monitor> monitor;    // null without checks
   std::unique_ptr<Counters> counters;  // null without counting
-  std::atomic<uint64_t> spent{0};  // warp instructions
+  std::atomic<uint64_t> spent{0};      // warp instructions
   std::atomic<bool> stop{false};
   void fail(Report report);
+  // Of a cooperative launch, where blocks meet; else 0.
+  uint64_t workspace() const { return shape.cooperative ? reinterpret_cast<uint64_t>(&grid_workspace_) : 0; }
 
  private:
+  using Clusters = std::vector<std::unique_ptr<Cluster>>;
   void work();
-  void run_clusters(Counters* counts);
+  void run_clusters(Clusters& live, Counters* counts);
+  bool run_turns(Clusters& live);
+  bool begin_one(Clusters& live, Counters* counts);
+  ClusterState run_turn(Cluster& cluster);
+  void note_whereabouts(const Clusters& live);
   uint64_t progress();
   void note_progress();
   bool wait_for_others(uint64_t seen);
+
+  // What cooperative groups' grid.sync finds at the address in %envreg1 and 2
+  // (cooperative_groups/details/driver_abi.h); known to memory while the grid runs.
+  struct GridWorkspace {
+    uint32_t bytes = sizeof(GridWorkspace), barrier = 0;
+  } grid_workspace_;
 
   std::atomic<uint64_t> next_group_{0};
   std::mutex mutex_;
@@ -102,10 +117,13 @@ class Launch {
   // Under the mutex. A thread all of whose clusters wait sleeps until another one gets on; when all sleep, each has
   // looked at all it has since anything last changed, and nothing ever will.
   uint64_t progress_ = 0;  // how often a thread got on
+  int64_t budget_;         // of instructions, that nobody has taken
+  int64_t on_loan_ = 0;    // and that some threads have taken for a turn
   int workers_ = 0;
   int asleep_ = 0;
   bool deadlock_ = false;
   std::optional<Report> report_;
+  std::string whereabouts_;  // of the warps of all threads, where the report is of a grid that does not end
 };
 
 }  // namespace vgpu

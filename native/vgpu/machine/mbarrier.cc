@@ -23,12 +23,14 @@ struct Object {
   static Object load(Warp& w, int lane, const std::byte* at) {
     uint64_t bits;
     std::memcpy(&bits, at, 8);
-    if ((bits & kMarkMask) != kMark) misuse(w, lane, "no object here: it has not been initialised, or it has been overwritten or invalidated");
+    if ((bits & kMarkMask) != kMark)
+      misuse(w, lane, "no object here: it has not been initialised, or it has been overwritten or invalidated");
     return {static_cast<uint32_t>(bits & kMostArrivals), static_cast<uint32_t>(bits >> 20 & kMostArrivals),
             static_cast<int32_t>(static_cast<int64_t>(bits << 3) >> 43), (bits & kPhase) != 0};
   }
   uint64_t bits() const {
-    return pending | uint64_t{expected} << 20 | (static_cast<uint64_t>(bytes) & 0x1fffff) << 40 | kMark | (phase ? kPhase : 0);
+    return pending | uint64_t{expected} << 20 | (static_cast<uint64_t>(bytes) & 0x1fffff) << 40 | kMark |
+           (phase ? kPhase : 0);
   }
   void store(std::byte* at) {
     if (pending == 0 && bytes == 0) {
@@ -43,7 +45,8 @@ struct Object {
 }  // namespace
 
 void init(Warp& w, int lane, std::byte* at, uint32_t count) {
-  if (count == 0 || count > kMostArrivals) misuse(w, lane, "a count of " + std::to_string(count) + ": 1 to 2^20 - 1 are possible");
+  if (count == 0 || count > kMostArrivals)
+    misuse(w, lane, "a count of " + std::to_string(count) + ": 1 to 2^20 - 1 are possible");
   Object{count, count, 0, false}.store(at);
 }
 
@@ -56,7 +59,9 @@ uint64_t arrive(Warp& w, int lane, std::byte* at, uint32_t count, uint8_t how) {
   Object o = Object::load(w, lane, at);
   const uint64_t before = o.bits();
   if (count == 0 || count > o.pending)
-    misuse(w, lane, std::to_string(count) + " arrivals where " + std::to_string(o.pending) + " of " + std::to_string(o.expected) + " are pending");
+    misuse(w, lane,
+           std::to_string(count) + " arrivals where " + std::to_string(o.pending) + " of " +
+               std::to_string(o.expected) + " are pending");
   if (how & kDrop) o.expected -= count;
   o.pending -= count;
   if (how & kIncomplete && o.pending == 0) misuse(w, lane, "an arrival with .noComplete completes the phase");

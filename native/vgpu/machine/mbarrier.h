@@ -1,7 +1,8 @@
 #pragma once
 // mbarrier objects (PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier"). 64 opaque bits in
 // shared memory, ours:
-//   0-19 pending arrivals, 20-39 expected arrivals, 40-60 bytes still to be transferred (signed), 61-62 a mark, 63 phase
+//   0-19 pending arrivals, 20-39 expected arrivals, 40-60 bytes still to be transferred (signed), 61-62 a mark,
+//   63 phase
 #include <cstddef>
 #include <cstdint>
 

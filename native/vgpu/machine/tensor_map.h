@@ -8,7 +8,15 @@ constexpr uint32_t kTensorMapMagic = 0x70616d74;  // "tmap": whatever else is us
 
 enum class TensorInterleave : uint8_t { none, bytes16, bytes32 };
 // In the order of CUtensorMapSwizzle.
-enum class TensorSwizzle : uint8_t { none, bytes32, bytes64, bytes128, bytes128_atom32, bytes128_atom32_flip8, bytes128_atom64 };
+enum class TensorSwizzle : uint8_t {
+  none,
+  bytes32,
+  bytes64,
+  bytes128,
+  bytes128_atom32,
+  bytes128_atom32_flip8,
+  bytes128_atom64
+};
 
 struct TensorMap {
   uint32_t magic;
@@ -17,11 +25,11 @@ struct TensorMap {
   TensorInterleave interleave;
   TensorSwizzle swizzle;
   uint64_t address;
-  uint32_t last[5];          // index of the last element of each dimension: sizes go up to 2^32
-  uint8_t element_bits;      // of an element in global memory
-  uint8_t fill_nan;          // elements outside are NaN instead of zero
-  uint16_t box[5];           // elements to traverse along each dimension, 1 to 256
-  uint64_t stride[4];        // bytes, of dimensions 1 to rank - 1
+  uint32_t last[5];           // index of the last element of each dimension: sizes go up to 2^32
+  uint8_t element_bits;       // of an element in global memory
+  uint8_t fill_nan;           // elements outside are NaN instead of zero
+  uint16_t box[5];            // elements to traverse along each dimension, 1 to 256
+  uint64_t stride[4];         // bytes, of dimensions 1 to rank - 1
   uint8_t element_stride[5];  // 1 to 8; that of dimension 0 counts only when interleaved
 };
 static_assert(sizeof(TensorMap) <= 128);

@@ -8,8 +8,8 @@
 namespace vgpu {
 namespace {
 
-constexpr int64_t kSlice = 2000;            // instructions after which other splits of the warp get their turn
-constexpr uint64_t kLocalBytes = 1 << 16;   // of a lane; the stack of calls stands there
+constexpr int64_t kSlice = 2000;           // instructions after which other splits of the warp get their turn
+constexpr uint64_t kLocalBytes = 1 << 16;  // of a lane; the stack of calls stands there
 constexpr uint32_t kDeepestCall = 512;
 
 uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local_base) {
@@ -67,6 +67,8 @@ uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local
     case Special::cluster_nctarank: return shape.cluster_blocks();
     case Special::is_explicit_cluster: return shape.cluster_blocks() > 1;
     case Special::envreg: return 0;
+    case Special::grid_workspace_low: return block.launch.workspace() & 0xffffffff;
+    case Special::grid_workspace_high: return block.launch.workspace() >> 32;
     case Special::dynamic_shared: {
       const uint64_t alignment = kernel.shared_alignment;
       return (kernel.shared_bytes + alignment - 1) / alignment * alignment;
@@ -88,7 +90,8 @@ Warp::Warp(Block& block, uint32_t index, uint32_t lanes)
 
 Frame* Warp::push_frame(const Routine& routine, Frame* caller, uint32_t return_to) {
   const uint32_t depth = caller ? caller->depth + 1 : 0;
-  if (depth > kDeepestCall) throw DeviceFault{{FaultKind::hardware_stack_error, "", "calls are nested too deep: endless recursion?", {}}};
+  if (depth > kDeepestCall)
+    throw DeviceFault{{FaultKind::hardware_stack_error, "", "calls are nested too deep: endless recursion?", {}}};
   std::unique_ptr<Frame> frame;
   for (auto& s : spare_)
     if (s && s->routine == &routine) {
@@ -149,7 +152,7 @@ void Warp::drop_lanes(Frame* frame, uint32_t lanes) {
     local_top_ = std::max(local_top_, static_cast<uint32_t>(f->arguments()) + f->routine->argument_bytes);
 }
 
-// --- what handlers ask for --------------------------------------------------------------------------------------------
+// --- what handlers ask for -------------------------------------------------------------------------------------------
 
 OpCounts* Warp::current_counts() {
   const Frame& frame = *splits_[current_].frame;
@@ -203,7 +206,8 @@ void Warp::exit_lanes(uint32_t lanes) {
 void Warp::copy_arguments(const Frame& from, const Frame& to, const std::vector<Call::Copy>& copies) {
   for (const auto& c : copies)
     for (int lane = 0; lane < kLanes; lane++)
-      if (mask >> lane & 1) std::memcpy(local(lane, to.arguments() + c.to), local(lane, from.arguments() + c.from), c.size);
+      if (mask >> lane & 1)
+        std::memcpy(local(lane, to.arguments() + c.to), local(lane, from.arguments() + c.from), c.size);
 }
 
 void Warp::call(const Routine& routine, const Call& call) {
@@ -232,12 +236,31 @@ void Warp::return_lanes() {
 }
 
 void Warp::wait() {
+  if (const uint32_t out = active & ~mask) leave(current_, out, pc);
   waits_ = true;
   event_ = true;
 }
 
 void Warp::yield() {
   yielded_ = true;
+  event_ = true;
+}
+
+void Warp::pass(size_t index, uint32_t lanes) {
+  Split& s = splits_[index];
+  const uint32_t at = index == current_ ? pc - 1 : s.pc;
+  if (s.frame->counts) {
+    s.frame->counts[at].executed++;
+    s.frame->counts[at].lanes += static_cast<uint64_t>(__builtin_popcount(lanes));
+  }
+  leave(index, lanes, at + 1);
+}
+
+void Warp::leave(size_t index, uint32_t lanes, uint32_t to) {
+  Frame* const frame = splits_[index].frame;
+  splits_[index].mask &= ~lanes;
+  if (index == current_) active &= ~lanes;
+  splits_.push_back({frame, to, lanes});
   event_ = true;
 }
 
@@ -248,7 +271,7 @@ bool Warp::converged(uint32_t needed) {
   return false;
 }
 
-// --- scheduling -------------------------------------------------------------------------------------------------------
+// --- scheduling ------------------------------------------------------------------------------------------------------
 
 // Splits that meet become one; those without lanes go.
 void Warp::tidy() {
@@ -319,9 +342,10 @@ bool Warp::run_split(size_t index, int64_t slice, int64_t& budget) {
   const int64_t given = std::min(slice, budget);
   int64_t left = given;
   const Op* op;
+  uint32_t m;
   do {
     op = ops + pc++;
-    uint32_t m = active;
+    m = active;
     if (op->guard != kNone) m &= op->guard_negated ? ~predicate(op->guard) : predicate(op->guard);
     left--;
     if (counts) {
@@ -339,7 +363,7 @@ bool Warp::run_split(size_t index, int64_t slice, int64_t& budget) {
   if (waits_) {
     if (counts) {  // it counts when it is done
       counts[op - ops].executed--;
-      counts[op - ops].lanes -= static_cast<uint64_t>(__builtin_popcount(mask));
+      counts[op - ops].lanes -= static_cast<uint64_t>(__builtin_popcount(m));
     }
     now.pc = static_cast<uint32_t>(op - ops);
     now.waiting = true;

@@ -23,12 +23,12 @@ struct OpCounts;
 struct Frame {
   const Routine* routine;
   Frame* caller;
-  uint32_t return_to;   // instruction of the caller
+  uint32_t return_to;  // instruction of the caller
   uint32_t depth;
   uint32_t lanes = 0;   // that have not returned
   uint32_t local_base;  // of the frame's local memory in each lane's
   std::unique_ptr<std::byte[]> memory;
-  std::byte* registers;  // in `memory`, aligned to 64
+  std::byte* registers;        // in `memory`, aligned to 64
   const Call* call = nullptr;  // that made it
   OpCounts* counts = nullptr;  // of the routine's instructions, where they are counted
 
@@ -73,10 +73,12 @@ class Warp {
   void exit_lanes(uint32_t lanes);
   void call(const Routine& routine, const Call& call);
   void return_lanes();
-  // The current split stays at its instruction, which runs again later.
+  // The current split stays at its instruction, which runs again later; lanes that a guard leaves out go on.
   void wait();
   // Others may run now: the instruction is done, but what it asked for was not so yet.
   void yield();
+  // Lanes of a split have done the instruction at which it stands and go on behind it; the others of the split stay.
+  void pass(size_t split, uint32_t lanes);
   // For instructions that need all of these lanes at once: true if they are here. Else the split waits for them.
   bool converged(uint32_t needed);
 
@@ -84,11 +86,13 @@ class Warp {
   const uint32_t index;     // in the block
   const uint32_t existing;  // lanes
   uint32_t exited = 0;
-  uint64_t cluster_ticket = 0;      // the phase of the cluster's barrier at which it arrived
-  uint32_t cluster_arrived = 0;     // lanes that have arrived and not waited
+  uint32_t cluster_here = 0;     // lanes that have come to the cluster's barrier in its current phase
+  uint32_t cluster_arrived = 0;  // lanes that have arrived and not waited
   uint32_t live() const { return existing & ~exited; }
   Split& split() { return splits_[current_]; }
-  std::byte* local(int lane, uint64_t offset) { return local_.data() + static_cast<size_t>(lane) * local_bytes_ + offset; }
+  std::byte* local(int lane, uint64_t offset) {
+    return local_.data() + static_cast<size_t>(lane) * local_bytes_ + offset;
+  }
   uint64_t local_size() const { return local_bytes_; }
 
   // What clocks show: it advances with every look, so that waiting for a time to come ends, and runs are repeatable.
@@ -128,6 +132,7 @@ class Warp {
   void copy_arguments(const Frame& from, const Frame& to, const std::vector<Call::Copy>& copies);
   Frame* push_frame(const Routine& routine, Frame* caller, uint32_t return_to);
   void drop_lanes(Frame* frame, uint32_t lanes);
+  void leave(size_t split, uint32_t lanes, uint32_t to);
   size_t choose();
   // False if all it did was to look whether it still has to wait.
   bool run_split(size_t index, int64_t slice, int64_t& budget);
@@ -138,8 +143,8 @@ class Warp {
   std::vector<std::unique_ptr<Frame>> spare_;  // of calls that are over, for the next ones
   size_t current_ = 0;
   const Op* current_op_ = nullptr;
-  bool event_ = false;   // the split changed: look again
-  bool waits_ = false;   // it waits
+  bool event_ = false;  // the split changed: look again
+  bool waits_ = false;  // it waits
   bool yielded_ = false;
   std::vector<std::byte> local_;
   uint64_t local_bytes_ = 0;

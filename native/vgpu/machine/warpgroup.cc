@@ -6,7 +6,8 @@
 namespace vgpu {
 
 Accumulators::Result& Accumulators::open(const std::vector<uint32_t*>& registers) {
-  auto found = std::find_if(results_.begin(), results_.end(), [&](const Result& r) { return r.registers[0] == registers[0]; });
+  auto found =
+      std::find_if(results_.begin(), results_.end(), [&](const Result& r) { return r.registers[0] == registers[0]; });
   if (found == results_.end()) {
     Result result{registers, std::vector<uint32_t>(registers.size() * kLanes), open_group_};
     for (size_t i = 0; i < registers.size(); i++) {
@@ -23,7 +24,8 @@ Accumulators::Result& Accumulators::open(const std::vector<uint32_t*>& registers
 void Accumulators::wait(uint64_t pending) {
   std::erase_if(results_, [&](const Result& r) {
     if (r.group + pending >= open_group_) return false;
-    for (size_t i = 0; i < r.registers.size(); i++) std::memcpy(r.registers[i], r.values.data() + i * kLanes, kLanes * 4);
+    for (size_t i = 0; i < r.registers.size(); i++)
+      std::memcpy(r.registers[i], r.values.data() + i * kLanes, kLanes * 4);
     return true;
   });
 }

@@ -11,8 +11,8 @@ namespace vgpu {
 
 class Warp;
 
-// Accumulators that a wgmma writes are not the warp's again before it has waited for the group they belong to. Until then
-// the registers hold 0xff…, and what they will hold is kept here.
+// Accumulators that a wgmma writes are not the warp's again before it has waited for the group they belong to. Until
+// then the registers hold 0xff…, and what they will hold is kept here.
 class Accumulators {
  public:
   struct Result {
@@ -28,9 +28,9 @@ class Accumulators {
   void wait(uint64_t pending);
   uint64_t open_group() const { return open_group_; }
 
-  bool fenced = false;  // wgmma.fence has been executed
+  bool fenced = false;          // wgmma.fence has been executed
   std::vector<uint32_t> times;  // of the groups, for racecheck
-  uint64_t issued = 0;  // a digest of the wgmma of the open group
+  uint64_t issued = 0;          // a digest of the wgmma of the open group
 
  private:
   std::deque<Result> results_;

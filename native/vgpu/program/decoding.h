@@ -82,6 +82,9 @@ class Decoding {
   // As add_call: the targets of a brx.idx.
   int64_t add_branch_table(std::vector<uint32_t> targets);
   const Module& module() const;
+  // An error unless the module's .target has what the ISA introduces with this architecture (Target ISA Notes).
+  // `exact`: it is of sm_90a and its like only.
+  void needs(uint32_t compute, bool exact = false) const;
 
   // A constant as a register.
   uint32_t constant(uint64_t bits, unsigned bytes);
@@ -112,6 +115,10 @@ class Decoding {
  private:
   friend class RoutineBuilder;
   uint32_t bind(const Operand& o, Type type, unsigned* bytes, bool writes);
+  uint32_t bind_register(const Operand& o, Type type, unsigned* bytes, bool writes);
+  uint32_t variable_address(const Operand& o, unsigned bytes);
+  uint32_t special_register(const Operand& o, unsigned bytes);
+  uint32_t module_address(const Operand& o, unsigned bytes);
 
   RoutineBuilder& routine_;
   const Instruction& in_;

@@ -21,7 +21,22 @@ constexpr uint32_t kAllLanes = 0xffffffffu;
 constexpr uint32_t kNone = 0xffffffffu;
 
 // What instructions are counted as.
-enum class OpClass : uint8_t { integer, floating, half, convert, move, load, store, atomic, control, warp, barrier, async, tensor, other };
+enum class OpClass : uint8_t {
+  integer,
+  floating,
+  half,
+  convert,
+  move,
+  load,
+  store,
+  atomic,
+  control,
+  warp,
+  barrier,
+  async,
+  tensor,
+  other
+};
 
 // Registers are byte offsets into the frame: of 32 lanes, or of a mask for a predicate.
 struct Op {
@@ -37,16 +52,55 @@ struct Op {
 
 // Registers that hold the same for a warp's life.
 enum class Special : uint8_t {
-  tid_x, tid_y, tid_z, ntid_x, ntid_y, ntid_z, ctaid_x, ctaid_y, ctaid_z, nctaid_x, nctaid_y, nctaid_z,
-  laneid, warpid, nwarpid, smid, nsmid, gridid,
-  lanemask_eq, lanemask_le, lanemask_lt, lanemask_ge, lanemask_gt,
-  dynamic_smem_size, total_smem_size, aggr_smem_size, reserved_smem_offset_begin, reserved_smem_offset_end,
+  tid_x,
+  tid_y,
+  tid_z,
+  ntid_x,
+  ntid_y,
+  ntid_z,
+  ctaid_x,
+  ctaid_y,
+  ctaid_z,
+  nctaid_x,
+  nctaid_y,
+  nctaid_z,
+  laneid,
+  warpid,
+  nwarpid,
+  smid,
+  nsmid,
+  gridid,
+  lanemask_eq,
+  lanemask_le,
+  lanemask_lt,
+  lanemask_ge,
+  lanemask_gt,
+  dynamic_smem_size,
+  total_smem_size,
+  aggr_smem_size,
+  reserved_smem_offset_begin,
+  reserved_smem_offset_end,
   reserved_smem_offset_cap,
-  cluster_ctaid_x, cluster_ctaid_y, cluster_ctaid_z, cluster_nctaid_x, cluster_nctaid_y, cluster_nctaid_z,
-  clusterid_x, clusterid_y, clusterid_z, nclusterid_x, nclusterid_y, nclusterid_z,
-  cluster_ctarank, cluster_nctarank, is_explicit_cluster, envreg,
-  dynamic_shared,  // not of PTX: where dynamic shared memory begins
-  local_frame,     // not of PTX: where the frame's local memory begins
+  cluster_ctaid_x,
+  cluster_ctaid_y,
+  cluster_ctaid_z,
+  cluster_nctaid_x,
+  cluster_nctaid_y,
+  cluster_nctaid_z,
+  clusterid_x,
+  clusterid_y,
+  clusterid_z,
+  nclusterid_x,
+  nclusterid_y,
+  nclusterid_z,
+  cluster_ctarank,
+  cluster_nctarank,
+  is_explicit_cluster,
+  envreg,
+  grid_workspace_low,
+  grid_workspace_high,  // %envreg2, %envreg1: see Launch::workspace
+  dynamic_shared,       // not of PTX: where dynamic shared memory begins
+  local_frame,          // not of PTX: where the frame's local memory begins
   count,
 };
 
@@ -74,8 +128,8 @@ struct Routine {
   std::vector<Op> ops;
   std::vector<uint32_t> lists;
   // Per op, for reports and counts.
-  std::vector<uint32_t> lines;   // in the PTX text
-  std::vector<int32_t> places;   // in Program::places
+  std::vector<uint32_t> lines;  // in the PTX text
+  std::vector<int32_t> places;  // in Program::places
   std::vector<OpClass> classes;
   std::vector<std::string> texts;  // the head as written
 

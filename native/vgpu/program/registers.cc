@@ -68,55 +68,63 @@ std::vector<BasicBlock> cut_blocks(const RegisterFlow& flow) {
   return blocks;
 }
 
-}  // namespace
+// What is live before a block, from what is live behind it.
+void go_up(const RegisterFlow& flow, const BasicBlock& block, BitSet& live) {
+  for (size_t u = block.last_use; u-- > block.first_use;) {
+    // The uses of one op: its reads come before its writes, so they are undone after them.
+    const uint32_t op = flow.uses[u].op;
+    size_t first = u;
+    while (first > block.first_use && flow.uses[first - 1].op == op) first--;
+    for (size_t i = first; i <= u; i++)
+      if (flow.uses[i].write) live.clear(flow.uses[i].reg);
+    for (size_t i = first; i <= u; i++)
+      if (!flow.uses[i].write) live.set(flow.uses[i].reg);
+    u = first;
+  }
+}
 
-std::vector<uint32_t> pack_registers(const RegisterFlow& flow, const std::vector<RegisterClass>& classes, uint32_t begin,
-                                     uint32_t& end) {
-  const size_t count = classes.size();
-  std::vector<uint32_t> place(count, 0);
+// From where to where each register is live, two steps to an op: it reads in the first and writes in the second.
+std::vector<Interval> live_intervals(const RegisterFlow& flow, size_t count) {
   std::vector<Interval> live(count);
-  if (flow.ops > 0) {
-    // What is live at the beginning of each block, from the last block up, until nothing changes.
-    const auto blocks = cut_blocks(flow);
-    std::vector<BitSet> at_begin(blocks.size(), BitSet(count));
-    auto after = [&](const BasicBlock& block) {
-      BitSet set(count);
-      for (uint32_t n : block.next) set.unite(at_begin[n]);
-      return set;
-    };
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (size_t b = blocks.size(); b-- > 0;) {
-        BitSet set = after(blocks[b]);
-        for (size_t u = blocks[b].last_use; u-- > blocks[b].first_use;) {
-          // The uses of one op: its reads come before its writes, so they are undone after them.
-          const uint32_t op = flow.uses[u].op;
-          size_t first = u;
-          while (first > blocks[b].first_use && flow.uses[first - 1].op == op) first--;
-          for (size_t i = first; i <= u; i++)
-            if (flow.uses[i].write) set.clear(flow.uses[i].reg);
-          for (size_t i = first; i <= u; i++)
-            if (!flow.uses[i].write) set.set(flow.uses[i].reg);
-          u = first;
-        }
-        if (!(set == at_begin[b])) {
-          at_begin[b] = std::move(set);
-          changed = true;
-        }
-      }
-    }
-    for (size_t b = 0; b < blocks.size(); b++) {
-      at_begin[b].each([&](size_t reg) { live[reg].cover(2 * blocks[b].begin); });
-      after(blocks[b]).each([&](size_t reg) { live[reg].cover(2 * blocks[b].end); });
-    }
-    // A result never shares a place with an operand of its own instruction.
-    for (const auto& use : flow.uses) {
-      live[use.reg].cover(2 * use.op);
-      live[use.reg].cover(2 * use.op + 1);
+  if (flow.ops == 0) return live;
+  // What is live at the beginning of each block, from the last block up, until nothing changes.
+  const auto blocks = cut_blocks(flow);
+  std::vector<BitSet> at_begin(blocks.size(), BitSet(count));
+  auto after = [&](const BasicBlock& block) {
+    BitSet set(count);
+    for (uint32_t n : block.next) set.unite(at_begin[n]);
+    return set;
+  };
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (size_t b = blocks.size(); b-- > 0;) {
+      BitSet set = after(blocks[b]);
+      go_up(flow, blocks[b], set);
+      if (set == at_begin[b]) continue;
+      at_begin[b] = std::move(set);
+      changed = true;
     }
   }
+  for (size_t b = 0; b < blocks.size(); b++) {
+    at_begin[b].each([&](size_t reg) { live[reg].cover(2 * blocks[b].begin); });
+    after(blocks[b]).each([&](size_t reg) { live[reg].cover(2 * blocks[b].end); });
+  }
+  // A result never shares a place with an operand of its own instruction.
+  for (const auto& use : flow.uses) {
+    live[use.reg].cover(2 * use.op);
+    live[use.reg].cover(2 * use.op + 1);
+  }
+  return live;
+}
+
+}  // namespace
+
+std::vector<uint32_t> pack_registers(const RegisterFlow& flow, const std::vector<RegisterClass>& classes,
+                                     uint32_t begin, uint32_t& end) {
+  std::vector<uint32_t> place(classes.size(), 0);
+  const std::vector<Interval> live = live_intervals(flow, classes.size());
   std::vector<uint32_t> order;
-  for (uint32_t r = 0; r < count; r++)
+  for (uint32_t r = 0; r < classes.size(); r++)
     if (live[r].begin != UINT32_MAX) order.push_back(r);
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return live[a].begin < live[b].begin; });
 

@@ -26,7 +26,7 @@ enum class RegisterClass : uint8_t { predicate, bytes2, bytes4, bytes8, bytes16 
 constexpr uint32_t kRegisterBytes[] = {4, 64, 128, 256, 512};
 
 // The place of every register, from `begin` on; `end` receives the end of the last.
-std::vector<uint32_t> pack_registers(const RegisterFlow& flow, const std::vector<RegisterClass>& classes, uint32_t begin,
-                                     uint32_t& end);
+std::vector<uint32_t> pack_registers(const RegisterFlow& flow, const std::vector<RegisterClass>& classes,
+                                     uint32_t begin, uint32_t& end);
 
 }  // namespace vgpu

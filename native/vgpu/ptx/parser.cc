@@ -151,9 +151,9 @@ class Parser {
   }
 
   Space space() {
-    static const std::unordered_map<std::string_view, Space> spaces{{".global", Space::global}, {".const", Space::constant},
-                                                                    {".shared", Space::shared}, {".local", Space::local},
-                                                                    {".param", Space::param},   {".reg", Space::generic}};
+    static const std::unordered_map<std::string_view, Space> spaces{
+        {".global", Space::global}, {".const", Space::constant}, {".shared", Space::shared},
+        {".local", Space::local},   {".param", Space::param},    {".reg", Space::generic}};
     const auto found = t_.kind == Kind::directive ? spaces.find(t_.text) : spaces.end();
     if (found == spaces.end()) fail("expected a state space, got '" + std::string(t_.text) + "'");
     advance();
@@ -311,7 +311,8 @@ class Parser {
     // A declaration may be followed by its definition.
     for (auto& other : module_.functions) {
       if (other->name != f->name) continue;
-      if (other->defined && f->defined) throw PtxError{f->line, "function " + std::string(f->name) + " is defined twice"};
+      if (other->defined && f->defined)
+        throw PtxError{f->line, "function " + std::string(f->name) + " is defined twice"};
       if (f->defined) other = std::move(f);
       return;
     }
@@ -371,7 +372,8 @@ class Parser {
     if (take(".reg")) return registers(scope);
     if (is(".local") || is(".shared") || is(".param") || is(".global") || is(".const")) {
       Variable v = variable();
-      (v.space == Space::global || v.space == Space::constant ? module_.variables : scope.variables).push_back(std::move(v));
+      (v.space == Space::global || v.space == Space::constant ? module_.variables : scope.variables)
+          .push_back(std::move(v));
       return;
     }
     function_directive(f);

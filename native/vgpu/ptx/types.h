@@ -7,8 +7,33 @@
 namespace vgpu {
 
 enum class Type : uint8_t {
-  pred, b8, b16, b32, b64, b128, u8, u16, u32, u64, s8, s16, s32, s64, f16, f16x2, bf16, bf16x2, tf32, f32, f64,
-  u16x2, s16x2, e4m3, e5m2, e4m3x2, e5m2x2,
+  pred,
+  b8,
+  b16,
+  b32,
+  b64,
+  b128,
+  u8,
+  u16,
+  u32,
+  u64,
+  s8,
+  s16,
+  s32,
+  s64,
+  f16,
+  f16x2,
+  bf16,
+  bf16x2,
+  tf32,
+  f32,
+  f64,
+  u16x2,
+  s16x2,
+  e4m3,
+  e5m2,
+  e4m3x2,
+  e5m2x2,
 };
 
 std::optional<Type> type_named(std::string_view name);

@@ -165,16 +165,21 @@ TEST(modules) {
   GIVES(CUDA_ERROR_NO_BINARY_FOR_GPU, cuModuleLoadData(&m, fat));
   GIVES(CUDA_ERROR_INVALID_VALUE, cuModuleLoadData(&m, nullptr));
   char log[200] = "", info[10] = "";
-  CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, CU_JIT_INFO_LOG_BUFFER, CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES};
+  CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, CU_JIT_INFO_LOG_BUFFER,
+                            CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES};
   void* values[] = {log, reinterpret_cast<void*>(sizeof log), info, reinterpret_cast<void*>(sizeof info)};
-  GIVES(CUDA_ERROR_INVALID_PTX, cuModuleLoadDataEx(&m, ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry f() {\n frobnicate.u32;\n}", 4, options, values));
+  GIVES(CUDA_ERROR_INVALID_PTX,
+        cuModuleLoadDataEx(&m,
+                           ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry f() {\n frobnicate.u32;\n}",
+                           4, options, values));
   EXPECT(std::strstr(log, "line 5") && std::strstr(log, "frobnicate"));
   EXPECT(reinterpret_cast<size_t>(values[1]) == std::strlen(log));
   char tiny[4] = {9, 9, 9, 9};
   void* small[] = {tiny, reinterpret_cast<void*>(3)};
   GIVES(CUDA_ERROR_INVALID_PTX, cuModuleLoadDataEx(&m, "nonsense", 2, options, small));
   EXPECT(tiny[2] == 0 && tiny[3] == 9);
-  GIVES(CUDA_ERROR_INVALID_PTX, cuModuleLoadData(&m, ".version 8.0\n.target sm_90\n.address_size 64\n"));  // newer than the device
+  GIVES(CUDA_ERROR_INVALID_PTX,
+        cuModuleLoadData(&m, ".version 8.0\n.target sm_90\n.address_size 64\n"));  // newer than the device
   CUfunction f = nullptr;
   GIVES(CUDA_ERROR_NOT_FOUND, cuModuleGetFunction(&f, module, "nonesuch"));
   CUdeviceptr p = 0;
@@ -250,7 +255,9 @@ TEST(function_attributes) {
 TEST(launch_limits) {
   begin();
   const CUfunction nap = function("nap"), shared = function("shared_last");
-  auto shape = [&](unsigned gx, unsigned gy, unsigned bx, unsigned by, unsigned bz) { return cuLaunchKernel(nap, gx, gy, 1, bx, by, bz, 0, nullptr, nullptr, nullptr); };
+  auto shape = [&](unsigned gx, unsigned gy, unsigned bx, unsigned by, unsigned bz) {
+    return cuLaunchKernel(nap, gx, gy, 1, bx, by, bz, 0, nullptr, nullptr, nullptr);
+  };
   OK(shape(1, 1, 1024, 1, 1));
   GIVES(CUDA_ERROR_INVALID_VALUE, shape(1, 1, 1025, 1, 1));
   GIVES(CUDA_ERROR_INVALID_VALUE, shape(1, 1, 32, 33, 1));
@@ -266,14 +273,16 @@ TEST(launch_limits) {
   OK(launch(shared, 1, 1, 47 * 1024, nullptr, p, 47u * 1024));
   EXPECT(words_at(p, 1)[0] == 77);
   GIVES(CUDA_ERROR_INVALID_VALUE, launch(shared, 1, 1, 47 * 1024 + 4, nullptr, p, 47u * 1024 + 4));
-  GIVES(CUDA_ERROR_INVALID_VALUE, cuFuncSetAttribute(shared, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 162 * 1024 + 1));
+  GIVES(CUDA_ERROR_INVALID_VALUE,
+        cuFuncSetAttribute(shared, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 162 * 1024 + 1));
   OK(cuFuncSetAttribute(shared, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 162 * 1024));
   OK(cuMemsetD32_v2(p, 0, 1));
   OK(launch(shared, 1, 1, 162 * 1024, nullptr, p, 162u * 1024));
   EXPECT(words_at(p, 1)[0] == 77);
   GIVES(CUDA_ERROR_INVALID_VALUE, cuFuncSetAttribute(shared, CU_FUNC_ATTRIBUTE_NUM_REGS, 32));
   OK(cuLaunchCooperativeKernel(nap, 108 * 2, 1, 1, 1024, 1, 1, 0, nullptr, nullptr));
-  GIVES(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, cuLaunchCooperativeKernel(nap, 108 * 2 + 1, 1, 1, 1024, 1, 1, 0, nullptr, nullptr));
+  GIVES(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
+        cuLaunchCooperativeKernel(nap, 108 * 2 + 1, 1, 1, 1024, 1, 1, 0, nullptr, nullptr));
   OK(cuCtxSynchronize());
 }
 

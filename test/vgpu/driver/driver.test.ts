@@ -8,9 +8,18 @@ import { describe, expect, it } from "vitest";
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const sources = path("../../../native/vgpu");
-const library = process.env["CARACAL_VGPU_LIBRARY"] ?? path("../../../build/Release/libcaracal_vgpu.so");
+const library = process.env.CARACAL_VGPU_LIBRARY ?? path("../../../build/Release/libcaracal_vgpu.so");
 const folder = mkdtempSync(join(tmpdir(), "vgpu-driver-"));
-const flags = ["-std=c++20", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Werror", `-I${sources}`];
+const native = path("../../../native");
+const flags = [
+  "-std=c++20",
+  "-Wall",
+  "-Wextra",
+  "-Wno-missing-field-initializers",
+  "-Werror",
+  `-I${native}`,
+  `-I${sources}`,
+];
 
 for (const program of ["basics", "work", "faults"])
   describe(program, () => {
@@ -39,7 +48,7 @@ for (const program of ["basics", "work", "faults"])
   });
 
 it("the build compiles every file there is", () => {
-  const { variables } = JSON.parse(readFileSync(join(sources, "../sources.gypi"), "utf8"));
+  const { variables } = JSON.parse(readFileSync(join(native, "sources.gypi"), "utf8"));
   const found = readdirSync(sources, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".cc"));
   expect([...variables.vgpu_sources].sort()).toEqual(found.map((name) => `native/vgpu/${name}`).sort());
 });
@@ -47,7 +56,7 @@ it("the build compiles every file there is", () => {
 const headers = ["/usr/local/cuda-13.0/include", "/usr/local/cuda/include"].find((d) => existsSync(join(d, "cuda.h")));
 describe.skipIf(!headers)(`declarations against cuda.h${headers ? "" : " (skipped: no CUDA toolkit)"}`, () => {
   it("values and layouts are the same", () => {
-    const text = readFileSync(join(sources, "driver/cuda_api.h"), "utf8");
+    const text = readFileSync(join(native, "cuda/cuda_api.h"), "utf8");
     const values = [...text.matchAll(/\b(CU(?:DA)?_[A-Z0-9_a-z]+) = \d+/g)].map((m) => m[1]!);
     expect(values.length).toBeGreaterThan(300);
     const structs = [
@@ -76,18 +85,18 @@ describe.skipIf(!headers)(`declarations against cuda.h${headers ? "" : " (skippe
       `#include <cstddef>\n#include <cstdint>\nnamespace ours {\n${types}\n}\n` +
         `#undef CUDA_VERSION\n#undef CU_STREAM_LEGACY\n#undef CU_STREAM_PER_THREAD\n#include <cuda.h>\n${lines.join("\n")}\n`,
     );
-    execFileSync("g++", ["-std=c++20", "-fsyntax-only", "-w", `-I${sources}`, `-I${headers}`, file]);
+    execFileSync("g++", ["-std=c++20", "-fsyntax-only", "-w", `-I${headers}`, file]);
   });
 
   it("every function is declared as there", () => {
     const file = join(folder, "functions.cc");
-    writeFileSync(file, '#include "driver/cuda_api.h"\n');
+    writeFileSync(file, '#include "cuda/cuda_api.h"\n');
     execFileSync("g++", [
       "-std=c++20",
       "-fsyntax-only",
       "-w",
       "-DCARACAL_REAL_CUDA_H",
-      `-I${sources}`,
+      `-I${native}`,
       `-I${headers}`,
       file,
     ]);

@@ -74,10 +74,11 @@ TEST(old_driver) {
 }
 
 TEST(malformed_settings) {
-  const char* bad[][2] = {{"CARACAL_VGPU_COMPUTE", "9"}, {"CARACAL_VGPU_DEVICES", "-1"}, {"CARACAL_VGPU_DEVICES", "17"},
-                          {"CARACAL_VGPU_MEMORY", "lots"}, {"CARACAL_VGPU_MEMORY", "0"}, {"CARACAL_VGPU_SEED", "1x"},
-                          {"CARACAL_VGPU_FAULT", "alloc"}, {"CARACAL_VGPU_FAULT", "alloc:0"}, {"CARACAL_VGPU_FAULT", "fire:1"},
-                          {"CARACAL_VGPU_ORDER", "early"}, {"CARACAL_VGPU_CHECK", "racecheck;"}, {"CARACAL_VGPU_BUDGET", ""}};
+  const char* bad[][2] = {
+      {"CARACAL_VGPU_COMPUTE", "9"},   {"CARACAL_VGPU_DEVICES", "-1"},       {"CARACAL_VGPU_DEVICES", "17"},
+      {"CARACAL_VGPU_MEMORY", "lots"}, {"CARACAL_VGPU_MEMORY", "0"},         {"CARACAL_VGPU_SEED", "1x"},
+      {"CARACAL_VGPU_FAULT", "alloc"}, {"CARACAL_VGPU_FAULT", "alloc:0"},    {"CARACAL_VGPU_FAULT", "fire:1"},
+      {"CARACAL_VGPU_ORDER", "early"}, {"CARACAL_VGPU_CHECK", "racecheck;"}, {"CARACAL_VGPU_BUDGET", ""}};
   for (const auto& [name, value] : bad) {
     setenv(name, value, 1);
     if (*value) GIVES(CUDA_ERROR_INVALID_VALUE, cuInit(0));
@@ -108,7 +109,8 @@ TEST(wrong_handles) {
   begin();
   const CUstream stream = new_stream();
   const CUevent event = new_event();
-  void* wrong[] = {nullptr, reinterpret_cast<void*>(8), reinterpret_cast<void*>(-1), context, module, stream, event, &failures};
+  void* wrong[] = {nullptr,  reinterpret_cast<void*>(8), reinterpret_cast<void*>(-1), context, module, stream, event,
+                   &failures};
   for (void* w : wrong) {
     CUfunction f;
     CUdeviceptr p;
@@ -186,8 +188,8 @@ TEST(tensor_maps) {
   auto encode = [&](auto change) {
     auto t = good;
     change(t);
-    return cuTensorMapEncodeTiled(&map, t.type, t.rank, reinterpret_cast<void*>(t.address), t.dims, t.strides, t.box, t.steps, t.interleave,
-                                  t.swizzle, CU_TENSOR_MAP_L2_PROMOTION_NONE, t.fill);
+    return cuTensorMapEncodeTiled(&map, t.type, t.rank, reinterpret_cast<void*>(t.address), t.dims, t.strides, t.box,
+                                  t.steps, t.interleave, t.swizzle, CU_TENSOR_MAP_L2_PROMOTION_NONE, t.fill);
   };
   OK(encode([](auto&) {}));
   OK(encode([](auto& t) { t.fill = CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA; }));
@@ -210,11 +212,13 @@ TEST(tensor_maps) {
   REFUSED(t.steps[1] = 0);
   REFUSED(t.steps[1] = 9);
   REFUSED(t.interleave = CU_TENSOR_MAP_INTERLEAVE_16B);
-  REFUSED(t.type = CU_TENSOR_MAP_DATA_TYPE_INT32; t.box[0] = 32; t.fill = CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA);
+  REFUSED(t.type = CU_TENSOR_MAP_DATA_TYPE_INT32; t.box[0] = 32;
+          t.fill = CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA);
   REFUSED(t.rank = 3; t.interleave = CU_TENSOR_MAP_INTERLEAVE_32B; t.swizzle = CU_TENSOR_MAP_SWIZZLE_128B);
-  GIVES(CUDA_ERROR_INVALID_VALUE, cuTensorMapEncodeTiled(reinterpret_cast<CUtensorMap*>(reinterpret_cast<char*>(&map) + 8), good.type, 2,
-                                                         reinterpret_cast<void*>(p), good.dims, good.strides, good.box, good.steps, good.interleave,
-                                                         good.swizzle, CU_TENSOR_MAP_L2_PROMOTION_NONE, good.fill));
+  GIVES(CUDA_ERROR_INVALID_VALUE,
+        cuTensorMapEncodeTiled(reinterpret_cast<CUtensorMap*>(reinterpret_cast<char*>(&map) + 8), good.type, 2,
+                               reinterpret_cast<void*>(p), good.dims, good.strides, good.box, good.steps,
+                               good.interleave, good.swizzle, CU_TENSOR_MAP_L2_PROMOTION_NONE, good.fill));
 }
 
 // PTX cut short, with bytes changed, pieces doubled: an error or a module, in bounded time and memory.
@@ -226,8 +230,29 @@ TEST(mutated_ptx) {
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
     return state % below;
   };
-  static const char* const pieces[] = {"{", "}", "(", ")", ";", "4294967295", "-1", "<4000000000>", ".reg .b32 %q<100>;", "[", "]", ".align 65536",
-                                       "0x", "\"", "@!%p ", ".param .b64 z", "bra X;", "\xff", "%r99999999999999999999", "call f, (", ".v4", "//", "/*"};
+  static const char* const pieces[] = {"{",
+                                       "}",
+                                       "(",
+                                       ")",
+                                       ";",
+                                       "4294967295",
+                                       "-1",
+                                       "<4000000000>",
+                                       ".reg .b32 %q<100>;",
+                                       "[",
+                                       "]",
+                                       ".align 65536",
+                                       "0x",
+                                       "\"",
+                                       "@!%p ",
+                                       ".param .b64 z",
+                                       "bra X;",
+                                       "\xff",
+                                       "%r99999999999999999999",
+                                       "call f, (",
+                                       ".v4",
+                                       "//",
+                                       "/*"};
   int refused = 0;
   for (int i = 0; i < 3000; i++) {
     std::string t = i < 500 ? text.substr(0, next(text.size())) : text;
@@ -242,9 +267,12 @@ TEST(mutated_ptx) {
     }
     CUmodule m = nullptr;
     const CUresult r = cuModuleLoadData(&m, t.c_str());
-    if (r == CUDA_SUCCESS) OK(cuModuleUnload(m));
-    else if (r == CUDA_ERROR_INVALID_PTX || r == CUDA_ERROR_UNSUPPORTED_PTX_VERSION || r == CUDA_ERROR_OUT_OF_MEMORY) refused++;
-    else EXPECT(!"an answer that was not expected");
+    if (r == CUDA_SUCCESS)
+      OK(cuModuleUnload(m));
+    else if (r == CUDA_ERROR_INVALID_PTX || r == CUDA_ERROR_UNSUPPORTED_PTX_VERSION || r == CUDA_ERROR_OUT_OF_MEMORY)
+      refused++;
+    else
+      EXPECT(!"an answer that was not expected");
   }
   EXPECT(refused > 1000);
 }
@@ -252,7 +280,8 @@ TEST(mutated_ptx) {
 TEST(greedy_ptx) {
   begin();
   const std::string head = ".version 7.8\n.target sm_80\n.address_size 64\n";
-  std::string scopes = head + ".visible .entry f() {", values = head + ".global .u32 x[2] = ", names = head + ".visible .entry f() {";
+  std::string scopes = head + ".visible .entry f() {",
+              values = head + ".global .u32 x[2] = ", names = head + ".visible .entry f() {";
   for (int i = 0; i < 100000; i++) scopes += "{", values += "{";
   for (int i = 0; i < 200; i++) names += ".reg .b32 %q" + std::to_string(i) + "x<16000000>;";
   const std::string many[] = {head + ".visible .entry f() { .reg .b32 %r<4000000000>; ret; }",
@@ -262,7 +291,9 @@ TEST(greedy_ptx) {
                               head + ".visible .entry f(.param .b8 x[4000000000]) { ret; }",
                               head + ".file 4000000000 \"x\"\n",
                               head + ".global .b8 x[1000000000000];",
-                              scopes, values, names + "ret; }"};
+                              scopes,
+                              values,
+                              names + "ret; }"};
   for (const auto& text : many) {
     CUmodule m;
     EXPECT(cuModuleLoadData(&m, text.c_str()) != CUDA_SUCCESS);

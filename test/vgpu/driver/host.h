@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "caracal_vgpu.h"
-#include "driver/cuda_api.h"
+#include "cuda/cuda_api.h"
 
 struct Test {
   const char* name;
@@ -23,8 +23,8 @@ inline std::vector<Test>& tests() {
 }
 inline int failures = 0;
 
-#define TEST(name)                                                          \
-  static void name();                                                       \
+#define TEST(name)                                                            \
+  static void name();                                                         \
   static const bool name##_listed = (tests().push_back({#name, name}), true); \
   static void name()
 
@@ -32,21 +32,22 @@ inline const char* error_name(CUresult r) {
   const char* text = nullptr;
   return cuGetErrorName(r, &text) == CUDA_SUCCESS ? text : "?";
 }
-#define GIVES(expected, call)                                                                                              \
-  do {                                                                                                                     \
-    const CUresult got_ = (call);                                                                                          \
-    if (got_ != (expected)) {                                                                                              \
-      std::printf("%s:%d: %s gives %s, not %s. %s\n", __FILE__, __LINE__, #call, error_name(got_), #expected, caracalVgpuReport()); \
-      failures++;                                                                                                          \
-    }                                                                                                                      \
+#define GIVES(expected, call)                                                                                 \
+  do {                                                                                                        \
+    const CUresult got_ = (call);                                                                             \
+    if (got_ != (expected)) {                                                                                 \
+      std::printf("%s:%d: %s gives %s, not %s. %s\n", __FILE__, __LINE__, #call, error_name(got_), #expected, \
+                  caracalVgpuReport());                                                                       \
+      failures++;                                                                                             \
+    }                                                                                                         \
   } while (0)
 #define OK(call) GIVES(CUDA_SUCCESS, call)
-#define EXPECT(condition)                                              \
-  do {                                                                 \
-    if (!(condition)) {                                                \
+#define EXPECT(condition)                                                                  \
+  do {                                                                                     \
+    if (!(condition)) {                                                                    \
       std::printf("%s:%d: %s. %s\n", __FILE__, __LINE__, #condition, caracalVgpuReport()); \
-      failures++;                                                      \
-    }                                                                  \
+      failures++;                                                                          \
+    }                                                                                      \
   } while (0)
 
 // add: out[i] += value for i < n. fill: out[global thread] = value. spin: never ends. oob: writes at out + offset.

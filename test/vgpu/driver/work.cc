@@ -87,7 +87,8 @@ TEST(host_memory_on_the_device) {
   EXPECT(type == CU_MEMORYTYPE_HOST);
   static uint32_t mine[1024];
   mine[0] = 2;
-  GIVES(CUDA_ERROR_INVALID_VALUE, cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, reinterpret_cast<CUdeviceptr>(mine)));
+  GIVES(CUDA_ERROR_INVALID_VALUE,
+        cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, reinterpret_cast<CUdeviceptr>(mine)));
   OK(cuMemHostRegister_v2(mine, sizeof mine, 0));
   GIVES(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, cuMemHostRegister_v2(mine + 1, 4, 0));
   OK(launch(function("multiply"), 1, 1, 0, nullptr, reinterpret_cast<CUdeviceptr>(mine), 5u));
@@ -175,9 +176,9 @@ TEST(legacy_default_stream_orders_blocking_streams) {
   const CUstream a = new_stream(), b = new_stream();
   for (int i = 0; i < 20; i++) {
     const CUdeviceptr p = device_words({1});
-    OK(launch(add, 1, 1, 0, a, p, 2u, 1u));       // 3
+    OK(launch(add, 1, 1, 0, a, p, 2u, 1u));          // 3
     OK(launch(multiply, 1, 1, 0, nullptr, p, 10u));  // 30
-    OK(launch(add, 1, 1, 0, b, p, 4u, 1u));       // 34
+    OK(launch(add, 1, 1, 0, b, p, 4u, 1u));          // 34
     OK(launch(multiply, 1, 1, 0, CU_STREAM_LEGACY, p, 2u));
     OK(launch(add, 1, 1, 0, CU_STREAM_PER_THREAD, p, 1u, 1u));
     EXPECT(words_at(p, 1)[0] == 69);
@@ -206,10 +207,13 @@ TEST(host_functions_run_in_order) {
   begin();
   const CUstream s = new_stream();
   OK(cuLaunchHostFunc(s, [](void*) { order.push_back(1); }, nullptr));
-  OK(cuStreamAddCallback(s, [](CUstream, CUresult status, void*) {
-    size_t n;
-    order.push_back(status == CUDA_SUCCESS && cuMemGetInfo_v2(&n, &n) == CUDA_ERROR_NOT_PERMITTED ? 2 : -2);
-  }, nullptr, 0));
+  OK(cuStreamAddCallback(
+      s,
+      [](CUstream, CUresult status, void*) {
+        size_t n;
+        order.push_back(status == CUDA_SUCCESS && cuMemGetInfo_v2(&n, &n) == CUDA_ERROR_NOT_PERMITTED ? 2 : -2);
+      },
+      nullptr, 0));
   OK(cuLaunchHostFunc(s, [](void* data) { order.push_back(*static_cast<int*>(data)); }, new int(3)));
   OK(cuStreamSynchronize(s));
   EXPECT((order == std::vector<int>{1, 2, 3}));
@@ -311,7 +315,8 @@ TEST(captures_that_break) {
     CUdeviceptr p;
     return cuMemAlloc_v2(&p, 4);
   });
-  broken_capture(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, bad, [](CUstream) { return launch(function("nap"), 1, 1, 0, nullptr); });
+  broken_capture(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, bad,
+                 [](CUstream) { return launch(function("nap"), 1, 1, 0, nullptr); });
   broken_capture(CUDA_ERROR_CAPTURED_EVENT, bad, [](CUstream s) {
     const CUevent e = new_event();
     OK(cuEventRecord(e, s));

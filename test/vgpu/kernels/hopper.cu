@@ -1,6 +1,6 @@
 // Kernels for sm_90a: a tile of a matrix product by wgmma, and a bulk copy with an mbarrier. The macros make mutants.
-#include <cstdint>
 #include <cuda_bf16.h>
+#include <cstdint>
 
 __device__ uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
@@ -22,7 +22,8 @@ extern "C" __global__ void __launch_bounds__(128) wgmma_tile(const __nv_bfloat16
   __syncthreads();
   float acc[32] = {};
   const auto descriptor = [](uint32_t address) {
-    return static_cast<uint64_t>((address & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+    return static_cast<uint64_t>((address & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 |
+           uint64_t{1} << 62;
   };
 #ifndef NO_WGMMA_FENCE
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -32,12 +33,14 @@ extern "C" __global__ void __launch_bounds__(128) wgmma_tile(const __nv_bfloat16
     asm volatile(
         "{ .reg .pred p; setp.ne.b32 p, %34, 0;\n"
         "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
-        "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"
+        "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%"
+        "29,%30,%31},"
         " %32, %33, p, 1, 1, 0, 0; }\n"
-        : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3]), "+f"(acc[4]), "+f"(acc[5]), "+f"(acc[6]), "+f"(acc[7]),
-          "+f"(acc[8]), "+f"(acc[9]), "+f"(acc[10]), "+f"(acc[11]), "+f"(acc[12]), "+f"(acc[13]), "+f"(acc[14]), "+f"(acc[15]),
-          "+f"(acc[16]), "+f"(acc[17]), "+f"(acc[18]), "+f"(acc[19]), "+f"(acc[20]), "+f"(acc[21]), "+f"(acc[22]), "+f"(acc[23]),
-          "+f"(acc[24]), "+f"(acc[25]), "+f"(acc[26]), "+f"(acc[27]), "+f"(acc[28]), "+f"(acc[29]), "+f"(acc[30]), "+f"(acc[31])
+        : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3]), "+f"(acc[4]), "+f"(acc[5]), "+f"(acc[6]),
+          "+f"(acc[7]), "+f"(acc[8]), "+f"(acc[9]), "+f"(acc[10]), "+f"(acc[11]), "+f"(acc[12]), "+f"(acc[13]),
+          "+f"(acc[14]), "+f"(acc[15]), "+f"(acc[16]), "+f"(acc[17]), "+f"(acc[18]), "+f"(acc[19]), "+f"(acc[20]),
+          "+f"(acc[21]), "+f"(acc[22]), "+f"(acc[23]), "+f"(acc[24]), "+f"(acc[25]), "+f"(acc[26]), "+f"(acc[27]),
+          "+f"(acc[28]), "+f"(acc[29]), "+f"(acc[30]), "+f"(acc[31])
         : "l"(da), "l"(db), "r"(k));
   }
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
@@ -69,11 +72,17 @@ extern "C" __global__ void bulk(const float* x, float* y) {
   }
   __syncthreads();
   if (threadIdx.x == 0) {
-    asm volatile("{ .reg .b64 t; mbarrier.arrive.expect_tx.shared::cta.b64 t, [%0], %1; }" ::"r"(object), "r"(EXPECTED));
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], 1024, [%2];" ::"r"(shared_address(s)), "l"(x), "r"(object) : "memory");
+    asm volatile("{ .reg .b64 t; mbarrier.arrive.expect_tx.shared::cta.b64 t, [%0], %1; }" ::"r"(object),
+                 "r"(EXPECTED));
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], 1024, [%2];" ::"r"(
+                     shared_address(s)),
+                 "l"(x), "r"(object)
+                 : "memory");
   }
   asm volatile(
-      "{ .reg .pred p;\nAGAIN: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@!p bra AGAIN; }" ::"r"(object), "r"(PARITY) : "memory");
+      "{ .reg .pred p;\nAGAIN: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@!p bra AGAIN; }" ::"r"(object),
+      "r"(PARITY)
+      : "memory");
   y[threadIdx.x] = 2 * s[threadIdx.x];
 }
 
@@ -96,7 +105,8 @@ struct alignas(64) TensorMap {
 };
 
 // A box of 32 x 8 numbers of a matrix, as it lies in shared memory, and from there to another place of the matrix.
-extern "C" __global__ void tma_box(const __grid_constant__ TensorMap map, float* out, int x, int y, int to_x, int to_y) {
+extern "C" __global__ void tma_box(const __grid_constant__ TensorMap map, float* out, int x, int y, int to_x,
+                                   int to_y) {
   __shared__ __align__(1024) float s[256];
   __shared__ uint64_t barrier;
   const uint32_t object = shared_address(&barrier);
@@ -104,15 +114,21 @@ extern "C" __global__ void tma_box(const __grid_constant__ TensorMap map, float*
     asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(object));
     asm volatile("fence.mbarrier_init.release.cluster;");
     asm volatile("{ .reg .b64 t; mbarrier.arrive.expect_tx.shared::cta.b64 t, [%0], 1024; }" ::"r"(object));
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(s)),
-                 "l"(&map), "r"(x), "r"(y), "r"(object)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
+        "[%4];" ::"r"(shared_address(s)),
+        "l"(&map), "r"(x), "r"(y), "r"(object)
+        : "memory");
   }
   __syncthreads();
-  asm volatile("{ .reg .pred p;\nAGAIN: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], 0;\n@!p bra AGAIN; }" ::"r"(object) : "memory");
+  asm volatile(
+      "{ .reg .pred p;\nAGAIN: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], 0;\n@!p bra AGAIN; }" ::"r"(object)
+      : "memory");
   out[threadIdx.x] = s[threadIdx.x];
   if (threadIdx.x == 0) {
-    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(to_x), "r"(to_y), "r"(shared_address(s)) : "memory");
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map),
+                 "r"(to_x), "r"(to_y), "r"(shared_address(s))
+                 : "memory");
     asm volatile("cp.async.bulk.commit_group;");
 #ifndef NO_BULK_WAIT
     asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");

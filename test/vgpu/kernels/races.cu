@@ -87,7 +87,9 @@ extern "C" __global__ void shared_out_of_bounds(int* out) {
   out[threadIdx.x] = s[threadIdx.x];
 }
 
-extern "C" __global__ void misaligned(char* out) { *reinterpret_cast<int*>(out + 4 * threadIdx.x + (threadIdx.x == 9)) = 1; }
+extern "C" __global__ void misaligned(char* out) {
+  *reinterpret_cast<int*>(out + 4 * threadIdx.x + (threadIdx.x == 9)) = 1;
+}
 
 extern "C" __global__ void waits_for_ever(volatile int* out) {
   while (*out == 0) {

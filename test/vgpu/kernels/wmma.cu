@@ -18,8 +18,10 @@ __device__ void product(const Memory* a, const Memory* b, const Sum* c, Sum* d) 
   store_matrix_sync(d, fc, N, mem_row_major);
 }
 
-#define KERNEL(name, m, n, k, type, memory, sum) \
-  extern "C" __global__ void name(const memory* a, const memory* b, const sum* c, sum* d) { product<m, n, k, type>(a, b, c, d); }
+#define KERNEL(name, m, n, k, type, memory, sum)                                            \
+  extern "C" __global__ void name(const memory* a, const memory* b, const sum* c, sum* d) { \
+    product<m, n, k, type>(a, b, c, d);                                                     \
+  }
 #define SHAPES(name, type, sum)                        \
   KERNEL(name##_16_16_16, 16, 16, 16, type, type, sum) \
   KERNEL(name##_32_8_16, 32, 8, 16, type, type, sum)   \

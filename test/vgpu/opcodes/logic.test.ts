@@ -1,4 +1,7 @@
+import { expect, test } from "vitest";
 import { type Case, edges, opcodes, type Register, rejects, rows } from "../support/opcode.js";
+
+const { PtxModule } = await import("../support/device.js");
 
 const u = BigInt.asUintN;
 const reg = (bits: number): Register => (bits === 16 ? "b16" : bits === 32 ? "b32" : "b64");
@@ -185,7 +188,15 @@ opcodes("mov", [
   ...[16, 32, 64].flatMap((bits) => ["b", "u", "s"].map((kind) => moves(kind + bits, bits))),
   moves("f32", 32),
   moves("f64", 64),
-  { text: "mov.pred %d, %a;", results: ["pred"], operands: ["pred"], rows: rows([[0n, 1n]], [1]), expect: (a) => a },
+  ...["", "!"].map(
+    (not): Case => ({
+      text: `mov.pred %d, ${not}%a;`,
+      results: ["pred"],
+      operands: ["pred"],
+      rows: rows([[0n, 1n]], [1]),
+      expect: (a) => (not ? 1n - a : a),
+    }),
+  ),
   {
     text: "mov.b32 %d, {%a, %b};",
     results: ["b32"],
@@ -271,6 +282,16 @@ opcodes("addresses and caches", [
     expect: (a) => [1n, 0n, a],
   },
   {
+    // The window of parameters is within that of global memory.
+    text:
+      ".reg .b64 %x, %y; mov.b64 %x, in; cvta.param.u64 %x, %x; isspacep.param %d, %x; isspacep.global %e, %x;" +
+      " ld.param.b64 %x, [in]; mov.b64 %y, in; cvta.param.u64 %y, %y; ld.b64 %y, [%y]; setp.eq.b64 %g, %x, %y;",
+    results: ["pred", "pred", "pred"],
+    operands: ["b32"],
+    rows: rows([[0n]], [32], 20),
+    expect: () => [1n, 1n, 1n],
+  },
+  {
     text:
       "prefetch.global.L1 [%in]; prefetch.global.L2 [%in]; prefetch.global.L2::evict_last [%in]; prefetch.L2 [%in]; prefetchu.L1 [%in];" +
       " applypriority.global.L2::evict_normal [%in], 128; mov.b32 %d, %a;",
@@ -292,16 +313,42 @@ opcodes("addresses and caches", [
     "createpolicy.fractional.L2::evict_last.L2::evict_unchanged.b64 %x, 0.5;",
     "createpolicy.fractional.L2::evict_first.b64 %x;",
     "createpolicy.range.global.L2::evict_last.L2::evict_first.b64 %x, [%in], 0x1000, 0x2000;",
+    "createpolicy.cvt.L2.b64 %x, 0x14f0000000000000;",
   ].map(
     (text): Case => ({
-      text: `.reg .b64 %x; ${text} mov.b32 %d, %a;`,
-      results: ["b32"],
+      text:
+        `.reg .b64 %x; ${text} ld.global.L2::cache_hint.b32 %d, [%in], %x;` +
+        " st.global.L1::no_allocate.L2::cache_hint.b32 [%out], %a, %x; ld.L1::evict_last.L2::cache_hint.L2::128B.b32 %e, [%out], %x;",
+      results: ["b32", "b32"],
       operands: ["b32"],
       rows: rows([[1n, 2n]], [32], 20),
-      expect: (a) => a,
+      expect: (a) => [a, a],
     }),
   ),
 ]);
+
+test("what was discarded is not what it was", () => {
+  // Each lane has 128 bytes; those of odd lanes are discarded.
+  const ptx = `.version 8.5
+.target sm_80
+.address_size 64
+.visible .entry k(.param .u64 in) {
+  .reg .b64 %in; .reg .b32 %t; .reg .pred %p;
+  ld.param.u64 %in, [in];
+  mov.u32 %t, %tid.x;
+  mad.wide.u32 %in, %t, 128, %in;
+  and.b32 %t, %t, 1;
+  setp.eq.u32 %p, %t, 1;
+  @%p discard.global.L2 [%in], 128;
+  ret;
+}
+`;
+  const words = Uint32Array.from({ length: 32 * 32 }, (_, i) => i * 2654435761);
+  const got = words.slice();
+  new PtxModule(ptx).run("k", { block: 32 }, got);
+  const kept = words.map((word, i) => Number(got[i] === word));
+  expect(kept).toEqual(words.map((_, i) => ((i >> 5) % 2) ^ 1));
+});
 
 rejects("moves and logic that do not exist", [
   "and.u32 %r0, %r1, %r2;",
@@ -321,5 +368,8 @@ rejects("moves and logic that do not exist", [
   "prefetch.global.L3 [%d0];",
   "applypriority.global.L2::evict_normal [%d0], 64;",
   "discard.global.L1 [%d0], 128;",
+  "ld.shared.L2::cache_hint.b32 %r0, [%r1], %d1;",
+  "ld.global.L2::cache_hint.b32 %r0, [%d0];",
+  "st.global.b32 [%d0], %r0, %d1;",
   "createpolicy.fractional.L2::evict_last.b32 %r0;",
 ]);

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import koffi from "koffi";
 
 const built = new URL("../../../build/Release/libcaracal_vgpu.so", import.meta.url);
-const lib = koffi.load(process.env["CARACAL_VGPU_LIBRARY"] ?? fileURLToPath(built));
+const lib = koffi.load(process.env.CARACAL_VGPU_LIBRARY ?? fileURLToPath(built));
 const api = {
   init: lib.func("int cuInit(unsigned int flags)"),
   report: lib.func("const char *caracalVgpuReport()"),
@@ -15,6 +15,7 @@ const api = {
   resetContext: lib.func("int cuDevicePrimaryCtxReset_v2(int device)"),
   moduleLoad: lib.func("int cuModuleLoadData(_Out_ void **module, const char *image)"),
   getFunction: lib.func("int cuModuleGetFunction(_Out_ void **f, void *module, const char *name)"),
+  setAttribute: lib.func("int cuFuncSetAttribute(void *f, int attribute, int value)"),
   alloc: lib.func("int cuMemAlloc_v2(_Out_ uint64_t *address, size_t bytes)"),
   free: lib.func("int cuMemFree_v2(uint64_t address)"),
   upload: lib.func("int cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes)"),
@@ -24,6 +25,9 @@ const api = {
   ),
   launch: lib.func(
     "int cuLaunchKernel(void *f, uint gx, uint gy, uint gz, uint bx, uint by, uint bz, uint shared, void *stream, void **params, void *extra)",
+  ),
+  launchCooperative: lib.func(
+    "int cuLaunchCooperativeKernel(void *f, uint gx, uint gy, uint gz, uint bx, uint by, uint bz, uint shared, void *stream, void **params)",
   ),
 };
 
@@ -39,7 +43,7 @@ function check(code: number): void {
 }
 
 /** Kernels of tests are small: one that does not end is stopped soon. */
-process.env["CARACAL_VGPU_BUDGET"] ??= "200000000";
+process.env.CARACAL_VGPU_BUDGET ??= "200000000";
 check(api.init(0));
 api.keepPrinted(1);
 
@@ -55,38 +59,47 @@ newContext();
 
 type Bytes = ArrayBufferView<ArrayBuffer>;
 
-/** A matrix of f32 behind a tensor map, which the kernel gets: sizes and box from the fastest dimension on. */
+/** An array behind a tensor map, which the kernel gets: sizes, box and steps from the fastest dimension on. */
 export interface Tensor {
-  readonly tensor: Float32Array<ArrayBuffer>;
+  readonly tensor: Bytes;
   readonly sizes: readonly number[];
   readonly box: readonly number[];
   /** As CUtensorMapSwizzle has them: 0 none, 1 32 bytes, 2 64 bytes, 3 128 bytes. */
   readonly swizzle: number;
+  /** A CUtensorMapDataType and its bytes; f32 if not given. */
+  readonly type?: readonly [number, number];
+  /** Elements of a box are so far from each other. */
+  readonly steps?: readonly number[];
+  readonly fillNan?: boolean;
 }
 
 /** The 128 bytes of a tensor map, which must lie at a multiple of 64. */
-function tensorMap({ sizes, box, swizzle }: Tensor, address: bigint): Uint8Array {
+function tensorMap(
+  { sizes, box, swizzle, type = [7, 4], steps, fillNan = false }: Tensor,
+  address: bigint,
+): Uint8Array {
   const room = new Uint8Array(192);
   const map = room.subarray(Number(-BigInt(koffi.address(room)) & 63n));
-  const pitch = (d: number) => sizes.slice(0, d + 1).reduce((bytes, size) => bytes * BigInt(size), 4n);
+  const pitch = (d: number) => sizes.slice(0, d + 1).reduce((bytes, size) => bytes * BigInt(size), BigInt(type[1]));
   const strides = BigUint64Array.from(sizes.slice(1), (_, d) => pitch(d));
-  const steps = new Uint32Array(sizes.length).fill(1);
-  const [f32, none] = [7, 0];
+  const every = Uint32Array.from(sizes, (_, d) => steps?.[d] ?? 1);
   const dims = BigUint64Array.from(sizes, BigInt);
+  const boxes = Uint32Array.from(box);
+  const none = 0;
   check(
     api.encodeTiled(
       map,
-      f32,
+      type[0],
       sizes.length,
       address,
       dims,
       strides,
-      Uint32Array.from(box),
-      steps,
+      boxes,
+      every,
       none,
       swizzle,
       none,
-      none,
+      fillNan ? 1 : 0,
     ),
   );
   return map.slice(0, 128);
@@ -108,6 +121,8 @@ export interface Shape {
   readonly grid?: number | readonly [number, number, number];
   readonly block?: number | readonly [number, number, number];
   readonly shared?: number;
+  /** All blocks run at once and may wait for one another. */
+  readonly cooperative?: boolean;
 }
 
 /** What kernels have printed since it was asked last. */
@@ -165,7 +180,10 @@ export class PtxModule {
     });
     try {
       const [grid, block] = [triple(shape.grid), triple(shape.block)];
-      check(api.launch(f[0], ...grid, ...block, shape.shared ?? 0, null, values, null));
+      const maxDynamicShared = 8;
+      if ((shape.shared ?? 0) > 48 * 1024) check(api.setAttribute(f[0], maxDynamicShared, shape.shared));
+      if (shape.cooperative) check(api.launchCooperative(f[0], ...grid, ...block, shape.shared ?? 0, null, values));
+      else check(api.launch(f[0], ...grid, ...block, shape.shared ?? 0, null, values, null));
       check(api.synchronize());
       for (const { address, array } of memory)
         if (array.byteLength > 0) check(api.download(array, address, array.byteLength));

@@ -7,7 +7,7 @@ import { afterAll, vi } from "vitest";
 
 type Device = typeof import("./device.js");
 const built = fileURLToPath(new URL("../../../build/Release/libcaracal_vgpu.so", import.meta.url));
-const library = process.env["CARACAL_VGPU_LIBRARY"] ?? built;
+const library = process.env.CARACAL_VGPU_LIBRARY ?? built;
 
 const folders: string[] = [];
 afterAll(() => {

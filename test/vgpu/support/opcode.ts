@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
 // The device must offer what the instructions need; it is set up when the library is loaded.
-process.env["CARACAL_VGPU_COMPUTE"] = "9.0";
+process.env.CARACAL_VGPU_COMPUTE = "9.0";
 const { PtxModule } = await import("./device.js");
 
 export type Register = "b16" | "b32" | "b64" | "pred";
@@ -34,7 +34,7 @@ function guarded(text: string): string {
     .split(";")
     .map((part) => part.trim())
     .filter((part) => part !== "")
-    .map((part) => (part.startsWith(".reg") ? `${part};` : `@%run ${part};`))
+    .map((part) => (part.startsWith(".") ? `${part};` : `@%run ${part};`))
     .join("\n  ");
 }
 

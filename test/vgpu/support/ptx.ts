@@ -31,6 +31,8 @@ ${body}
 }
 
 const written: { ptx: string; target: string }[] = [];
+/** For testPtxas; `run` does it. */
+export const remember = (ptx: string, target: string): void => void written.push({ ptx, target });
 
 /** Runs such a kernel; remembers it for ptxas. */
 export function run(
@@ -41,7 +43,7 @@ export function run(
   options: { target?: string; shared?: number } = {},
 ): void {
   const ptx = kernel(body, options);
-  written.push({ ptx, target: options.target ?? "sm_80" });
+  remember(ptx, options.target ?? "sm_80");
   new PtxModule(ptx).run("k", shape, input, output);
 }
 

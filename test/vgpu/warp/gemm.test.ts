@@ -61,6 +61,14 @@ test.skipIf(!hasNvcc)("no __syncthreads, under racecheck", async () => {
   expect(() => wrong(device, compile("gemm", ["-DNO_BARRIER"]))).toThrow(/racecheck/);
 });
 
+test.skipIf(!hasNvcc)("the registers of B the other way round", async () => {
+  expect(wrong(await deviceWith({}), compile("gemm", ["-DSWAPPED=1"]))).toBeGreaterThan(0);
+});
+
+test.skipIf(!hasNvcc)("no swizzle costs time alone: test/vgpu/count notices", async () => {
+  expect(wrong(await deviceWith({}), compile("gemm", ["-DNO_SWIZZLE"]))).toBe(0);
+});
+
 test.skipIf(!hasNvcc)("no bound of the rows", async () => {
   const device = await deviceWith({});
   expect(() => wrong(device, compile("gemm", ["-DNO_BOUND"]))).toThrow(

@@ -3,14 +3,17 @@
 import { beforeAll, expect, test } from "vitest";
 import type { Argument, Shape } from "../support/device.js";
 import { deviceWith } from "../support/modes.js";
-import { kernel, numbers } from "../support/ptx.js";
+import { kernel, numbers, remember, testPtxas } from "../support/ptx.js";
 
 let device: Awaited<ReturnType<typeof deviceWith>>;
 beforeAll(async () => {
   device = await deviceWith({ CARACAL_VGPU_COMPUTE: "9.0" });
 });
-const run = (body: string, shape: Shape, input: Argument, output: Argument, shared = 16) =>
-  new device.PtxModule(kernel(body, { target: "sm_90", shared })).run("k", shape, input, output);
+function run(body: string, shape: Shape, input: Argument, output: Argument, shared = 16): void {
+  const ptx = kernel(body, { target: "sm_90", shared });
+  remember(ptx, "sm_90");
+  new device.PtxModule(ptx).run("k", shape, input, output);
+}
 
 /** Every finite value of an 8-bit format, by its definition. */
 const value8 = (bits: number, exponentBits: number, fractionBits: number) => {
@@ -25,27 +28,26 @@ const fp8 = {
   e5m2: [5, 2, (b: number) => (b & 0x7f) < 0x7c],
 } as const;
 
-test.each(["e4m3", "e5m2"].flatMap((a) => ["e4m3", "e5m2"].map((b) => ({ a, b }))))(
-  "mma m16n8k32 $a $b",
-  ({ a, b }) => {
+test.each(["e4m3", "e5m2"].flatMap((a) => ["e4m3", "e5m2"].flatMap((b) => [0, 1, 2, 3].map((j) => ({ a, b, j })))))(
+  "mma m16n8k32 $a $b, k % 4 = $j",
+  ({ a, b, j }) => {
     // Every value of A meets 1 or 2 of B, one product per sum, so that all sums are exact.
     const [ea, fa, finite] = fp8[a as "e4m3"];
     const one = { e4m3: 0x38, e5m2: 0x3c }[b] as number;
-    const next = numbers(1);
     const A = Array.from({ length: 16 }, (_, row) =>
       Array.from({ length: 32 }, (_, k) => {
-        const bits = (row * 32 + k + (next() & 256)) & 255;
+        const bits = (row * 32 + k) & 255;
         return finite(bits) ? bits : 0;
       }),
     );
-    // Column n of B picks k = 4n + 1, and the rest are zeros.
+    // Column n of B picks k = 4n + j, and the rest are zeros.
     const input = new Uint32Array(32 * 6);
     for (let lane = 0; lane < 32; lane++) {
       const [g, t] = [lane >> 2, lane & 3];
       const word = (row: number, w: number) =>
         [0, 1, 2, 3].reduce((bits, e) => (bits | (((A[row] as number[])[4 * w + e] as number) << (8 * e))) >>> 0, 0);
       for (let r = 0; r < 4; r++) input[lane * 6 + r] = word(g + 8 * (r % 2), t + 4 * (r >> 1));
-      for (let r = 0; r < 2; r++) input[lane * 6 + 4 + r] = t + 4 * r === g ? one << 8 : 0;
+      for (let r = 0; r < 2; r++) input[lane * 6 + 4 + r] = t + 4 * r === g ? (one << (8 * j)) >>> 0 : 0;
     }
     const out = new Float32Array(128);
     run(
@@ -64,7 +66,7 @@ ${[0, 1, 2, 3].map((i) => `  st.global.f32 [%rd2 + ${4 * i}], %f${10 + i};`).joi
     for (let lane = 0; lane < 32; lane++)
       for (let r = 0; r < 4; r++) {
         const [row, column] = [(lane >> 2) + 8 * (r >> 1), 2 * (lane & 3) + (r & 1)];
-        expect(out[4 * lane + r]).toBe(value8((A[row] as number[])[4 * column + 1] as number, ea, fa) + 0);
+        expect(out[4 * lane + r]).toBe(value8((A[row] as number[])[4 * column + j] as number, ea, fa) + 0);
       }
   },
 );
@@ -105,34 +107,50 @@ ${[0, 1, 2, 3].map((i) => `  st.global.f64 [%rd2 + ${8 * i}], %d${40 + i};`).joi
     }
 });
 
-test.each([false, true])("stmatrix x2, trans %s", (trans) => {
-  const input = Uint16Array.from({ length: 128 }, (_, i) => i * 509);
-  const out = new Uint16Array(128);
-  run(
-    `  mul.wide.u32 %rd3, %r0, 4;
+test.each([1, 2, 4].flatMap((count) => [false, true].map((trans) => ({ count, trans }))))(
+  "stmatrix x$count, trans $trans",
+  ({ count, trans }) => {
+    // Matrices of halves, a row after the other; row i of matrix m comes to place 5 (8m + i) % 32, of 32 bytes each.
+    const input = Uint16Array.from({ length: 256 }, (_, i) => i * 509);
+    const out = new Uint16Array(512);
+    const registers = [10, 11, 12, 13].slice(0, count).map((r) => `%r${r}`);
+    run(
+      `  mul.wide.u32 %rd3, %r0, 4;
   add.s64 %rd4, %rd1, %rd3;
-  ld.global.u32 %r10, [%rd4];
-  ld.global.u32 %r11, [%rd4 + 128];
+${registers.map((r, m) => `  ld.global.u32 ${r}, [%rd4 + ${128 * m}];`).join("\n")}
   mov.u32 %r3, buffer;
-  and.b32 %r4, %r0, 15;
-  shl.b32 %r4, %r4, 4;
-  add.u32 %r4, %r4, %r3;
-  stmatrix.sync.aligned.m8n8.x2${trans ? ".trans" : ""}.shared.b16 [%r4], {%r10, %r11};
-  bar.warp.sync -1;
-  mul.wide.u32 %rd3, %r0, 8;
-  add.s64 %rd4, %rd2, %rd3;
-  shl.b32 %r5, %r0, 3;
+  shl.b32 %r5, %r0, 5;
   add.u32 %r5, %r5, %r3;
-  ld.shared.u64 %rd5, [%r5];
-  st.global.u64 [%rd4], %rd5;`,
-    { block: 32 },
-    input,
-    out,
-    256,
-  );
-  const swap = (i: number) => (i & 64) | ((i & 7) << 3) | ((i >> 3) & 7);
-  expect(out).toEqual(input.map((_, i) => input[trans ? swap(i) : i] as number));
-});
+  mov.u32 %r6, -1;
+  st.shared.v4.u32 [%r5], {%r6, %r6, %r6, %r6};
+  st.shared.v4.u32 [%r5 + 16], {%r6, %r6, %r6, %r6};
+  bar.warp.sync -1;
+  mul.lo.u32 %r4, %r0, 5;
+  and.b32 %r4, %r4, 31;
+  mad.lo.u32 %r4, %r4, 32, %r3;
+  setp.lt.u32 %p1, %r0, ${8 * count};
+  selp.b32 %r4, %r4, 1, %p1; // further addresses are not used
+  stmatrix.sync.aligned.m8n8.x${count}${trans ? ".trans" : ""}.shared.b16 [%r4], {${registers.join(", ")}};
+  bar.warp.sync -1;
+  mul.wide.u32 %rd3, %r0, 32;
+  add.s64 %rd4, %rd2, %rd3;
+  ld.shared.v4.u32 {%r20, %r21, %r22, %r23}, [%r5];
+  st.global.v4.u32 [%rd4], {%r20, %r21, %r22, %r23};
+  ld.shared.v4.u32 {%r20, %r21, %r22, %r23}, [%r5 + 16];
+  st.global.v4.u32 [%rd4 + 16], {%r20, %r21, %r22, %r23};`,
+      { block: 32 },
+      input,
+      out,
+      1024,
+    );
+    const expected = new Uint16Array(512).fill(0xffff);
+    for (let at = 0; at < 64 * count; at++) {
+      const [m, i, j] = [at >> 6, (at >> 3) & 7, at & 7];
+      expected[16 * ((5 * (8 * m + i)) % 32) + j] = input[64 * m + (trans ? 8 * j + i : 8 * i + j)]!;
+    }
+    expect(out).toEqual(expected);
+  },
+);
 
 test("elect.sync elects one", () => {
   const out = new Uint32Array(32);
@@ -151,11 +169,11 @@ test("elect.sync elects one", () => {
     out,
   );
   for (const group of [out.slice(0, 4), out.slice(4)]) {
-    const elected = group.filter((x) => x >= 100);
-    expect(elected).toHaveLength(1);
-    expect(new Set(Array.from(group, (x) => x % 100)).size).toBe(1);
+    const leader = group[0]! % 100;
+    expect(group.filter((x) => x >= 100)).toEqual(Uint32Array.of(100 + leader));
+    expect(group.every((x) => x % 100 === leader)).toBe(true);
+    expect(out[leader]).toBe(100 + leader);
   }
-  expect((out[(out[0] as number) % 100] as number) >= 100).toBe(true);
 });
 
 test("atomic operations on vectors", () => {
@@ -210,3 +228,61 @@ ${seen(0, 2)}
   );
   expect(Array.from(out)).toEqual([0, 0, 1, 1]);
 });
+
+test("mbarrier objects of each lane's own", () => {
+  const out = new Uint32Array(32 * 8);
+  const mask = 0x2d60b105; // lanes beside those at work are not
+  // Lane l expects l % 3 + 1 arrivals, and then some bytes.
+  const seen = (at: number, address: string, state: string) => `  @%p1 mbarrier.test_wait.${address} ${state};
+  @%p1 selp.u32 %r1, 1, 0, %p2;
+  @%p1 st.global.u32 [%rd2 + ${4 * at}], %r1;`;
+  run(
+    `  mul.wide.u32 %rd3, %r0, 32;
+  add.s64 %rd2, %rd2, %rd3;
+  mov.u32 %r10, buffer;
+  mad.lo.u32 %r10, %r0, 8, %r10;
+  cvt.u64.u32 %rd4, %r10;
+  cvta.shared.u64 %rd4, %rd4;
+  st.shared.v2.u32 [%r10], {0x11223344, %r0};
+  mov.u32 %r2, ${mask};
+  shr.u32 %r2, %r2, %r0;
+  and.b32 %r2, %r2, 1;
+  setp.eq.u32 %p1, %r2, 1;
+  rem.u32 %r3, %r0, 3;
+  add.u32 %r4, %r3, 1;
+  max.u32 %r5, %r3, 1;
+  mad.lo.u32 %r6, %r0, 16, 16;
+  mov.u64 %rd8, 0;
+  @%p1 mbarrier.init.shared.b64 [%r10], %r4;
+  @%p1 mbarrier.arrive.shared.b64 %rd8, [%r10];
+  @%p1 mbarrier.pending_count.b64 %r7, %rd8;
+  @%p1 st.global.u32 [%rd2], %r7;
+${seen(1, "shared.b64 %p2, [%r10],", "%rd8")}
+  @%p1 mbarrier.arrive.b64 %rd9, [%rd4], %r5;
+${seen(2, "b64 %p2, [%rd4],", "%rd9")}
+  @%p1 mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%r10], %r6;
+  @%p1 mbarrier.arrive.shared.b64 %rd9, [%r10], %r4;
+${seen(3, "shared.b64 %p2, [%r10],", "%rd9")}
+  sub.u32 %r8, %r6, 16;
+  @%p1 mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [%r10], %r8;
+${seen(4, "shared.b64 %p2, [%r10],", "%rd9")}
+  @%p1 mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [%r10], 16;
+${seen(5, "shared.b64 %p2, [%r10],", "%rd9")}
+  @%p1 mbarrier.inval.shared.b64 [%r10];
+  @!%p1 ld.shared.v2.u32 {%r11, %r12}, [%r10];
+  @!%p1 st.global.v2.u32 [%rd2 + 24], {%r11, %r12};`,
+    { block: 32 },
+    new Uint32Array(1),
+    out,
+    256,
+  );
+  for (let lane = 0; lane < 32; lane++) {
+    const arrivals = (lane % 3) + 1;
+    // Bytes: all but 16 of them are not enough.
+    const expected =
+      (mask >>> lane) & 1 ? [arrivals, Number(arrivals === 1), 1, 0, 0, 1, 0, 0] : [0, 0, 0, 0, 0, 0, 0x11223344, lane];
+    expect([...out.slice(8 * lane, 8 * lane + 8)], `lane ${lane}`).toEqual(expected);
+  }
+});
+
+testPtxas();

@@ -97,7 +97,7 @@ function check({ m, k, a, b, c, satfinite, target }: Case): void {
     const { row, column } = cPlace(lane, r);
     return (matrix[row] as number[])[column] as number;
   };
-  const half = formats["f16"] as Format;
+  const half = formats.f16 as Format;
   for (let lane = 0; lane < 32; lane++) {
     for (let r = 0; r < counts.a; r++) {
       const place = aPlace(lane, r, m);

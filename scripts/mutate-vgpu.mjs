@@ -1,0 +1,204 @@
+// node scripts/mutate-vgpu.mjs [chapter ...] [--sample N] [--seed S] [--jobs N] [--chapter-only]
+//
+// Whether the tests of the virtual GPU notice a fault in what an instruction computes. Of every chapter, a file of
+// native/vgpu/instructions (or the counters), mutants are compiled under build/, linked with the other objects of the
+// library that `npm test` built, and given to the tests of the chapter; what survives these, to all of test/vgpu
+// unless --chapter-only. What does not compile does not count. --sample: so many of each chapter, spread over its
+// definitions.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { buildVirtualGpu } from "./lib/build.mjs";
+import { mutantsOf, opcodesWithout } from "./lib/mutants.mjs";
+import { fail, root } from "./lib/steps.mjs";
+
+const sources = join(root, "native/vgpu");
+const objects = join(root, "build/Release/obj.target/caracal_vgpu/native/vgpu");
+const folder = join(root, "build/mutants");
+
+/** The tests about a chapter, below test/vgpu, without what follows. */
+const tests = {
+  approximation: ["opcodes/floating", "opcodes/half", "opcodes/approximate"],
+  async_copy: ["warp/async", "warp/hopper"],
+  atomic: ["warp/atomic", "opcodes/atomic", "warp/hopper"],
+  barrier: ["warp/warp", "checks/"],
+  bits: ["opcodes/integer"],
+  bulk_copy: ["warp/hopper", "hopper/"],
+  cluster: ["warp/hopper", "hopper/"],
+  comparison: ["opcodes/comparison"],
+  control: ["warp/warp"],
+  convergence: ["warp/warp", "checks/"],
+  conversion: ["opcodes/conversion"],
+  counters: ["count/"],
+  floating: ["opcodes/floating", "opcodes/approximate"],
+  half: ["opcodes/half", "opcodes/approximate"],
+  integer: ["opcodes/integer"],
+  logic: ["opcodes/logic"],
+  matrix: ["warp/matrix", "warp/hopper"],
+  memory: ["opcodes/memory"],
+  move: ["opcodes/logic"],
+  numbers: ["opcodes/comparison", "opcodes/conversion", "opcodes/floating", "opcodes/half"],
+  system_calls: ["warp/toolkit", "driver/"],
+  tensor: ["warp/accumulation", "warp/matrix", "warp/hopper"],
+  warp: ["warp/warp", "warp/hopper", "opcodes/shuffle"],
+  wgmma: ["hopper/", "warp/hopper"],
+  wmma: ["opcodes/wmma", "warp/toolkit"],
+};
+/** With a header all that includes it is compiled. */
+const includedBy = {
+  approximation: ["floating", "half"],
+  numbers: ["comparison", "conversion", "floating", "half"],
+};
+const fileOf = (chapter) =>
+  ["instructions/CHAPTER.cc", "instructions/CHAPTER.h", "count/CHAPTER.cc"]
+    .map((path) => path.replace("CHAPTER", chapter))
+    .find((path) => existsSync(join(sources, path)));
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    sample: { type: "string", default: "1000000" },
+    seed: { type: "string", default: "1" },
+    jobs: { type: "string", default: "1" },
+    "chapter-only": { type: "boolean", default: false },
+  },
+});
+
+/** Ends with the exit status, or null where it took longer; then no process of its group is left. */
+function finished(command, args, limit, env = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: "ignore", detached: true });
+    const timer = setTimeout(() => process.kill(-child.pid, "SIGKILL"), limit);
+    child.on("exit", (status) => {
+      clearTimeout(timer);
+      resolve(status);
+    });
+  });
+}
+
+const flags = [
+  "-std=c++20 -O1 -fPIC -fvisibility=hidden -w -mavx2 -mfma -mf16c -ffp-contract=off -fno-math-errno",
+  "-fno-trapping-math",
+].flatMap((line) => line.split(" "));
+const compile = (args) => finished("g++", [...flags, ...args], 120_000);
+
+/** One header of all that the chapters include, compiled once: most of the time a mutant takes is parsing. */
+async function precompileHeaders() {
+  const chapters = join(sources, "instructions");
+  const lines = readdirSync(chapters).flatMap((name) =>
+    readFileSync(join(chapters, name), "utf8").match(/^#include .*$/gm),
+  );
+  const header = join(folder, "prefix.h");
+  writeFileSync(header, [...new Set(lines)].join("\n"));
+  const status = await compile([
+    `-I${sources}`,
+    `-I${join(root, "native")}`,
+    "-xc++-header",
+    header,
+    "-o",
+    `${header}.gch`,
+  ]);
+  if (status !== 0) fail("the headers of native/vgpu/instructions do not compile together");
+  return header;
+}
+
+/** A library with this text in place of a chapter, as `place`/libcaracal_vgpu.so; false if it cannot be built. */
+async function build(chapter, text, place, prefix) {
+  const file = fileOf(chapter);
+  const units = includedBy[chapter]?.map(fileOf) ?? [file];
+  rmSync(place, { recursive: true, force: true });
+  mkdirSync(join(place, dirname(file)), { recursive: true });
+  writeFileSync(join(place, file), text);
+  const compiled = [];
+  for (const unit of units) {
+    const [source, includes] =
+      unit === file ? [join(place, file), ["-include", prefix]] : [join(sources, unit), [`-I${place}`]];
+    const object = join(place, `${basename(unit)}.o`);
+    if ((await compile([...includes, `-I${sources}`, `-I${join(root, "native")}`, "-c", source, "-o", object])) !== 0)
+      return false;
+    compiled.push(object);
+  }
+  const others = readdirSync(objects, { recursive: true })
+    .filter((name) => name.endsWith(".o") && !units.includes(name.replace(/o$/, "cc")))
+    .map((name) => join(objects, name));
+  const library = join(place, "libcaracal_vgpu.so");
+  return (await finished("g++", ["-shared", ...compiled, ...others, "-lpthread", "-o", library], 60_000)) === 0;
+}
+
+/** Whether the tests in these files hold with the library in `place`. */
+async function holds(place, files, limit) {
+  const vitest = join(root, "node_modules/vitest/vitest.mjs");
+  // What ptxas says has nothing to do with the library.
+  const args = [vitest, "run", "--bail=1", "--typecheck=false", "-t", "^(?!.*ptxas accepts)", ...files];
+  const env = { CARACAL_VGPU_LIBRARY: join(place, "libcaracal_vgpu.so"), CARACAL_VGPU_BUDGET: "20000000" };
+  return (await finished(process.execPath, args, limit, env)) === 0;
+}
+
+/** `count` of the mutants in an order that is the same for the same seed: one of each definition, then another … */
+function sampled(mutants, count, seed) {
+  let state = seed;
+  const random = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state;
+  };
+  const shuffled = mutants.map((m) => ({ m, turn: random() })).sort((a, b) => a.turn - b.turn);
+  const rounds = new Map();
+  const ordered = shuffled.map(({ m }) => {
+    const round = (rounds.get(m.name) ?? 0) + 1;
+    rounds.set(m.name, round);
+    return { m, round };
+  });
+  return ordered
+    .sort((a, b) => a.round - b.round)
+    .slice(0, count)
+    .map(({ m }) => m);
+}
+
+/** Tries one mutant: "killed", "survived", or undefined where it does not compile. */
+async function tried(chapter, text, place, prefix, limit) {
+  if (!(await build(chapter, text, place, prefix))) return undefined;
+  if (!(await holds(place, tests[chapter].map(pathOf), limit))) return "killed";
+  return options["chapter-only"] || (await holds(place, ["test/vgpu/"], 15 * limit)) ? "survived" : "killed";
+}
+const pathOf = (test) => `test/vgpu/${test}`;
+
+async function tryChapter(chapter, prefix) {
+  const name = basename(fileOf(chapter));
+  const source = readFileSync(join(sources, fileOf(chapter)), "utf8");
+  const place = (job) => join(folder, `${chapter}-${job}`);
+  const began = Date.now();
+  if (
+    !(await build(chapter, source, place(0), prefix)) ||
+    !(await holds(place(0), tests[chapter].map(pathOf), 600_000))
+  )
+    fail(`${name}: the tests of the chapter fail without a mutation`);
+  const limit = 10_000 + 4 * (Date.now() - began);
+  const all = mutantsOf(source);
+  const queue = sampled(all, Number(options.sample), Number(options.seed));
+  const counts = { killed: 0, survived: 0 };
+  const work = async (job) => {
+    for (let m = queue.shift(); m; m = queue.shift()) {
+      const outcome = await tried(chapter, m.text, place(job), prefix, limit);
+      if (outcome) counts[outcome]++;
+      if (outcome === "survived") console.log(`  ${name}:${m.line} in ${m.name}: ${m.change}`);
+    }
+  };
+  await Promise.all(Array.from({ length: Number(options.jobs) }, (_, job) => work(job)));
+  const { killed, survived } = counts;
+  console.log(`${name}: ${killed + survived} of ${all.length} mutants tried, ${killed} killed, ${survived} survived`);
+  const untouched = opcodesWithout(source, new Set(all.map((m) => m.name)));
+  if (untouched.length > 0) console.log(`  without a mutant: ${untouched.join(", ")}`);
+  return survived;
+}
+
+const known = Object.keys(tests);
+const unknown = positionals.find((chapter) => !known.includes(chapter));
+if (unknown) fail(`no chapter ${basename(unknown)}; there are ${known.join(", ")}`);
+buildVirtualGpu();
+rmSync(folder, { recursive: true, force: true });
+mkdirSync(folder, { recursive: true });
+const prefix = await precompileHeaders();
+let survivors = 0;
+for (const chapter of positionals.length > 0 ? positionals : known) survivors += await tryChapter(chapter, prefix);
+process.exit(survivors > 0 ? 1 : 0);

@@ -1,0 +1,80 @@
+// racecheck and initcheck tell bytes apart, which they keep in cells of 16; and who did what, in their reports.
+import { beforeAll, describe, expect, test } from "vitest";
+import { deviceWith } from "../support/modes.js";
+import { kernel, remember, testPtxas } from "../support/ptx.js";
+
+let device: Awaited<ReturnType<typeof deviceWith>>;
+beforeAll(async () => {
+  device = await deviceWith({ CARACAL_VGPU_CHECK: "initcheck,racecheck" });
+});
+
+/** 8 warps on 2048 bytes at %rd8 in `space`; %r1 is the warp, %r2 the lane. */
+function run(space: string, body: string): void {
+  const ptx = kernel(
+    `  shr.u32 %r1, %r0, 5;
+  and.b32 %r2, %r0, 31;
+  mov.u64 %rd5, buffer;
+  ${space === "shared" ? "mov.u64 %rd8, %rd5" : "mov.u64 %rd8, %rd2"};
+${body}`,
+    { shared: 2048 },
+  );
+  remember(ptx, "sm_80");
+  const module = new device.PtxModule(ptx);
+  module.run("k", { grid: 1, block: 256 }, new Uint32Array(1), { uninitialised: 2048 });
+}
+/** %rd9 becomes the address of `bytes` bytes of the thread's own: those of all eight warps stand side by side. */
+const own = (bytes: number) => `  mad.lo.u32 %r3, %r2, 8, %r1;
+  mul.wide.u32 %rd6, %r3, ${bytes};
+  add.s64 %rd9, %rd8, %rd6;
+`;
+const register = (bytes: number) => (bytes === 8 ? "%rd0" : bytes === 4 ? "%r0" : "%h0");
+const all = ["shared", "global"].flatMap((space) => [1, 2, 4, 8].map((bytes) => ({ space, bytes })));
+const store = (space: string, bytes: number, at = "%rd9") => `st.${space}.b${8 * bytes} [${at}], ${register(bytes)};\n`;
+const load = (space: string, bytes: number, at = "%rd9") =>
+  `ld.${space}.b${8 * bytes} ${register(bytes).replace("0", "9")}, [${at}];\n`;
+
+describe.each(all)("$bytes bytes of $space memory", ({ space, bytes }) => {
+  // Of the lanes of a warp that access a cell a report names the first: of single bytes two have room there.
+  const lane = bytes === 1 ? 2 : 3;
+  const begin = `${own(bytes)}  mov.u16 %h0, 5;\n`;
+  test("of each warp's own, between those of others, do not race", () => {
+    run(space, begin + store(space, bytes) + load(space, bytes));
+  });
+  /** Warp 5's lane 3 goes where warp `of`'s does. */
+  const trespass = (of: number) =>
+    `  setp.eq.u32 %p1, %r0, ${5 * 32 + 3};\n  add.s64 %rd7, %rd9, ${(of - 5) * bytes};\n`;
+  const place = (of: number) => `${space} memory at offset ${(3 * 8 + of) * bytes} that nothing orders`;
+  test.each([4, 2])("of one warp's, written by a later one as well, are reported: warp %i", (of) => {
+    const second = `${trespass(of)}  @%p1 ${store(space, bytes, "%rd7")}`;
+    expect(() => run(space, begin + store(space, bytes) + second)).toThrow(
+      new RegExp(
+        `racecheck: two writes of ${place(of)}: before, block 0 warp ${of} lane ${lane} at st\\.[^]*\\(163,0,0\\)`,
+      ),
+    );
+  });
+  test("of one warp's, read by a later one, are reported", () => {
+    const second = `${trespass(4)}  @%p1 ${load(space, bytes, "%rd7")}`;
+    expect(() => run(space, begin + store(space, bytes) + second)).toThrow(
+      new RegExp(`racecheck: a write and a read of ${place(4)}: before, block 0 warp 4 lane ${lane} at st\\.`),
+    );
+  });
+  test("of one warp's, read by it and written by a later one, are reported", () => {
+    const first = `${begin}${store(space, bytes)}  bar.sync 0;\n  setp.ne.u32 %p2, %r1, 5;\n  @%p2 ${load(space, bytes)}`;
+    expect(() => run(space, `${first}${trespass(4)}  @%p1 ${store(space, bytes, "%rd7")}`)).toThrow(
+      new RegExp(`racecheck: a read and a write of ${place(4)}: before, block 0 warp 4 lane ${lane} at ld\\.`),
+    );
+  });
+  test("that nobody has written, between those that somebody has, are reported", () => {
+    const most = `${begin}  setp.ne.u32 %p1, %r0, ${5 * 32 + 3};\n  @%p1 ${store(space, bytes)}`;
+    expect(() => run(space, `${most}  @%p1 ${load(space, bytes)}`)).not.toThrow();
+    expect(() => run(space, `${most}  ${load(space, bytes)}`)).toThrow(
+      new RegExp(`initcheck: ${space} read of ${bytes} bytes at offset ${(3 * 8 + 5) * bytes} of[^]*\\(163,0,0\\)`),
+    );
+  });
+  test("in order behind a barrier are no race", () => {
+    const second = `  bar.sync 0;\n${trespass(4)}  @%p1 ${store(space, bytes, "%rd7")}  @%p1 ${load(space, bytes, "%rd7")}`;
+    run(space, begin + store(space, bytes) + second);
+  });
+});
+
+testPtxas();

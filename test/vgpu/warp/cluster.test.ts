@@ -1,0 +1,101 @@
+// mapa, getctarank, setmaxnreg: by the definitions of the PTX ISA. What barrier.cluster does is in barrier.test.ts.
+import { describe, expect, test } from "vitest";
+import { deviceWith } from "../support/modes.js";
+import { kernel, remember, testPtxas } from "../support/ptx.js";
+
+const blocks = 4;
+const mask = 0x2d60b105; // lanes beside those at work are not
+
+/** Clusters of four blocks of a warp: %r1 is the block's rank, %r3 the thread of the grid; its word is at %rd2. */
+async function onClusters(body: string, grid = 2 * blocks): Promise<Uint32Array> {
+  const ptx = kernel(
+    `  mov.u32 %r1, %cluster_ctarank;
+  mov.u32 %r2, %ctaid.x;
+  mad.lo.u32 %r3, %r2, 32, %r0;
+  mul.wide.u32 %rd3, %r3, 4;
+  add.s64 %rd2, %rd2, %rd3;
+  mov.u32 %r10, buffer;
+${body}`,
+    { target: "sm_90a", shared: 128 },
+  ).replace("\n{", ` .reqnctapercluster ${blocks}, 1, 1\n{`);
+  remember(ptx, "sm_90a");
+  const device = await deviceWith({ CARACAL_VGPU_COMPUTE: "9.0", CARACAL_VGPU_CHECK: "initcheck,racecheck" });
+  const out = new Uint32Array(32 * grid);
+  new device.PtxModule(ptx).run("k", { grid, block: 32 }, new Uint32Array(1), out);
+  return out;
+}
+
+/** Where the form takes its address from, its type, what loads by it, and registers for two of them. */
+const forms = {
+  "shared::cluster.u32": ["mov.u32 %r11, %r10;", ".shared::cluster.u32", "ld.shared::cluster.u32", "%r11", "%r12"],
+  "shared::cluster.u64": [
+    "cvt.u64.u32 %rd11, %r10;",
+    ".shared::cluster.u64",
+    "ld.shared::cluster.u32",
+    "%rd11",
+    "%rd12",
+  ],
+  "generic u64": ["cvt.u64.u32 %rd10, %r10;\n  cvta.shared.u64 %rd11, %rd10;", ".u64", "ld.u32", "%rd11", "%rd12"],
+} as const;
+
+describe.each(Object.entries(forms))("%s", (_, [address, type, load, own, mapped]) => {
+  /** Lane l asks block 3 l + 1 for word 5 l, of those which every block's threads have left there. */
+  const ask = (map: string) => `  shl.b32 %r4, %r0, 2;
+  add.u32 %r5, %r10, %r4;
+  st.shared.u32 [%r5], %r3;
+  mad.lo.u32 %r6, %r0, 3, 1;
+  and.b32 %r6, %r6, 3;
+  mul.lo.u32 %r7, %r0, 20;
+  and.b32 %r7, %r7, 127;
+  add.u32 %r10, %r10, %r7;
+  ${address}
+  mov.b32 %r8, ${mask};
+  shr.u32 %r8, %r8, %r0;
+  and.b32 %r8, %r8, 1;
+  setp.eq.u32 %p1, %r8, 1;
+  mov.u32 %r9, 7777;
+  ${own.startsWith("%rd") ? `mov.u64 ${mapped}, ${own};` : `mov.u32 ${mapped}, ${own};`}
+  barrier.cluster.arrive.aligned;
+  barrier.cluster.wait.aligned;
+${map}
+  barrier.cluster.arrive.aligned;
+  barrier.cluster.wait.aligned;
+  st.global.u32 [%rd2], %r9;`;
+  const asked = (f: (lane: number, cluster: number, rank: number) => number) =>
+    Uint32Array.from({ length: 64 * blocks }, (_, t) => f(t % 32, Math.floor(t / (32 * blocks)), (t >> 5) % blocks));
+  const atWork = (lane: number) => ((mask >>> lane) & 1) === 1;
+  const word = (lane: number, block: number) => 32 * block + ((5 * lane) % 32);
+
+  test("mapa: the same place in another block", async () => {
+    const got = await onClusters(ask(`  @%p1 mapa${type} ${mapped}, ${own}, %r6;\n  ${load} %r9, [${mapped}];`));
+    expect(got).toEqual(
+      asked((l, cluster, rank) => word(l, cluster * blocks + (atWork(l) ? (3 * l + 1) % blocks : rank))),
+    );
+  });
+  test("mapa of what is in another block already", async () => {
+    const twice = `  mapa${type} ${mapped}, ${own}, 2;\n  @%p1 mapa${type} ${mapped}, ${mapped}, %r6;`;
+    const got = await onClusters(ask(`${twice}\n  ${load} %r9, [${mapped}];`));
+    expect(got).toEqual(asked((l, cluster) => word(l, cluster * blocks + (atWork(l) ? (3 * l + 1) % blocks : 2))));
+  });
+  test("getctarank", async () => {
+    const rank = `  mapa${type} ${mapped}, ${own}, %r6;\n  @%p1 getctarank${type} %r9, ${mapped};`;
+    expect(await onClusters(ask(rank))).toEqual(asked((l) => (atWork(l) ? (3 * l + 1) % blocks : 7777)));
+    const self = await onClusters(ask(`  getctarank${type} %r9, ${own};`));
+    expect(self).toEqual(asked((_lane, _cluster, r) => r));
+  });
+  test("a rank that the cluster has not is reported", async () => {
+    const beyond = `  setp.eq.u32 %p2, %r0, 4;
+  selp.b32 %r6, 4, 3, %p2;
+  mapa${type} ${mapped}, ${own}, %r6;`;
+    await expect(onClusters(ask(beyond))).rejects.toThrow(/memcheck: mapa: rank 4 of a cluster of 4[\s\S]*\(4,0,0\)/);
+  });
+});
+
+test("setmaxnreg needs the whole warp", async () => {
+  const both = (guard: string) =>
+    onClusters(`  setp.lt.u32 %p1, %r0, 5;\n  ${guard}setmaxnreg.dec.sync.aligned.u32 40;`);
+  await expect(both("@%p1 ")).rejects.toThrow(/synccheck: .*all 32 lanes/);
+  await expect(both("")).resolves.toBeDefined();
+});
+
+testPtxas();
