@@ -8,7 +8,7 @@ import { fail, needNode, root } from "./lib/steps.mjs";
 
 needNode();
 installDependencies();
-buildAddon();
+await buildAddon();
 buildTypeScript();
 
 const caracal = (args) =>

@@ -6,7 +6,7 @@ import { needNode, root } from "./lib/steps.mjs";
 
 needNode();
 installDependencies();
-buildAddon();
+await buildAddon();
 buildVirtualGpu();
 buildTypeScript();
 const vitest = join(root, "node_modules/vitest/vitest.mjs");

@@ -65,7 +65,7 @@ function parseRouting(text: string): RoutingKind {
 
 async function runOps(options: Common & { filter: string; peer: boolean }): Promise<void> {
   await using device = await open(options);
-  const peer = options.peer ? await openPeer(device.threads) : undefined;
+  const peer = options.peer ? await openPeer(device.threads ?? 1) : undefined;
   const note = peer ? `peer: ${peer.name}` : options.peer ? "peer: onnxruntime-node is not installed" : "no peer";
   const results: OpResult[] = [];
   for await (const r of benchOps(device, { filter: new RegExp(options.filter), peer })) {

@@ -51,19 +51,24 @@ function nodeVersion(): Finding {
 async function backends(): Promise<Finding[]> {
   try {
     const { buildTool } = addon();
-    await using device = await Device.open();
     return [
       { what: "addon", works: true, detail: `built by ${buildTool}` },
-      { what: "cpu", works: true, detail: `${device.isa}, ${device.threads} threads` },
-      ...device.why.map(({ backend, code, message }) => ({
-        what: backend,
-        works: false,
-        detail: `${code}: ${message}`,
-      })),
+      await backend("cpu"),
+      await backend("cuda"),
     ];
   } catch (error) {
     if (!(error instanceof CaracalError)) throw error;
     return [{ what: "addon", works: false, detail: `${error.code}: ${error.message}` }];
+  }
+}
+
+async function backend(what: "cpu" | "cuda"): Promise<Finding> {
+  try {
+    await using device = await Device.open({ backend: what });
+    return { what, works: true, detail: device.name.slice(what.length + 1) };
+  } catch (error) {
+    if (!(error instanceof CaracalError)) throw error;
+    return { what, works: false, detail: `${error.code}: ${error.message}` };
   }
 }
 

@@ -31,7 +31,14 @@ export interface MemoryStatistics {
 
 interface Addon {
   openCpu(options: { threads?: number | undefined; isa?: string | undefined }): DeviceHandle;
-  deviceInfo(device: DeviceHandle): { isa: string; threads: number; capacity: number };
+  openCuda(options: { ordinal?: number | undefined; memoryLimit?: number | undefined }): DeviceHandle;
+  deviceInfo(device: DeviceHandle): {
+    backend: "cpu" | "cuda";
+    description: string;
+    isa?: string;
+    threads?: number;
+    capacity: number;
+  };
   deviceMemory(device: DeviceHandle): MemoryStatistics;
   synchronize(device: DeviceHandle): Promise<void>;
   closeDevice(device: DeviceHandle): void;
@@ -49,6 +56,8 @@ interface Addon {
     shape: readonly number[],
   ): NativeTensor;
   readonly bestIsa: string;
+  /** Of the CUDA kernels that the build embedded; empty where it had no nvcc. */
+  readonly kernelFamilies: readonly string[];
   readonly buildTool: string;
   readonly [operation: string]: unknown;
 }

@@ -17,6 +17,10 @@ export interface DeviceOptions {
   readonly threads?: number;
   /** CPU instruction set; the default is the best this processor has. `CARACAL_CPU` sets it from outside. */
   readonly isa?: "scalar" | "avx2" | "avx512";
+  /** Which GPU, as the driver counts them; the default is 0. */
+  readonly ordinal?: number;
+  /** Bytes of GPU memory that this device may take; the default is all there is. */
+  readonly memoryLimit?: number;
 }
 
 /** Why a backend was passed over. */
@@ -35,6 +39,12 @@ export interface MappedFile {
   readonly handle: FileHandle;
 }
 
+const incomplete: BackendNote = {
+  backend: "cuda",
+  code: "UNSUPPORTED",
+  message: 'the CUDA backend has only some of the operations yet; ask for it with backend: "cuda"',
+};
+
 /**
  * Where tensors live and operations run. Operations are queued in order and run off the event loop; only reading a
  * tensor waits. A device may be opened any number of times, in any worker thread; tensors of different devices do
@@ -43,9 +53,12 @@ export interface MappedFile {
 export class Device implements AsyncDisposable {
   /** Backends that were tried and passed over, with the reason. */
   readonly why: readonly BackendNote[];
-  readonly backend = "cpu";
-  readonly threads: number;
-  readonly isa: string;
+  readonly backend: "cpu" | "cuda";
+  /** For people: `cpu avx2, 2 threads`. */
+  readonly name: string;
+  /** CPU threads and instruction set; undefined on a GPU. */
+  readonly threads: number | undefined;
+  readonly isa: string | undefined;
   readonly #handle: DeviceHandle;
   readonly #scopes: NativeArray[][] = [];
   #disposed = false;
@@ -54,31 +67,32 @@ export class Device implements AsyncDisposable {
     this.#handle = handle;
     this.why = why;
     const info = addon().deviceInfo(handle);
+    this.backend = info.backend;
+    this.name = `${info.backend} ${info.description}`;
     this.threads = info.threads;
     this.isa = info.isa;
   }
 
   /**
-   * Opens a device.
-   * @throws `NATIVE_LOAD_FAILED` when the addon cannot be loaded, `UNSUPPORTED` when the asked backend or instruction
-   *   set is not there, `INVALID_ARGUMENT` for a bad option.
+   * Opens a device. The CUDA backend has only some of the operations yet, so `"auto"` takes the CPU.
+   * @throws `NATIVE_LOAD_FAILED` when the addon cannot be loaded; `NO_DRIVER`, `DRIVER_TOO_OLD`, `NO_DEVICE` or
+   *   `ARCH_UNSUPPORTED` for a GPU that cannot be used; `UNSUPPORTED` for an instruction set that this processor has
+   *   not; `INVALID_ARGUMENT` for a bad option.
    */
   static async open(options: DeviceOptions = {}): Promise<Device> {
-    const { backend = "auto", threads, isa } = options;
-    const cuda: BackendNote = { backend: "cuda", code: "UNSUPPORTED", message: "this build has no CUDA backend" };
-    if (backend === "cuda") throw new CaracalError("UNSUPPORTED", `cuda: ${cuda.message}; use backend "cpu" or "auto"`);
+    const { backend = "auto", threads, isa, ordinal, memoryLimit } = options;
+    if (backend === "cuda")
+      return new Device(
+        guarded(() => addon().openCuda({ ordinal, memoryLimit })),
+        [],
+      );
     if (backend !== "auto" && backend !== "cpu")
       throw new CaracalError(
         "INVALID_ARGUMENT",
         `backend must be "auto", "cpu" or "cuda", got ${JSON.stringify(backend)}`,
       );
     const handle = guarded(() => addon().openCpu({ threads, isa }));
-    return new Device(handle, backend === "auto" ? [cuda] : []);
-  }
-
-  /** For people: `cpu avx2, 2 threads`. */
-  get name(): string {
-    return `${this.backend} ${this.isa}, ${this.threads} ${this.threads === 1 ? "thread" : "threads"}`;
+    return new Device(handle, backend === "auto" ? [incomplete] : []);
   }
 
   get memory(): MemoryStatistics {

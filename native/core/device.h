@@ -2,6 +2,7 @@
 #include <functional>
 #include <memory>
 
+#include "core/allocator.h"
 #include "core/tensor.h"
 
 namespace caracal {
@@ -9,15 +10,23 @@ namespace caracal {
 // A backend's memory and its in-order queue. Jobs run one after another on a thread that is never the event loop.
 class Device : public std::enable_shared_from_this<Device> {
  public:
-  enum class Backend { cpu };
+  enum class Backend { cpu, cuda };
   virtual ~Device() = default;
   virtual Backend backend() const = 0;
   virtual std::byte* allocate(size_t bytes) = 0;  // throws OUT_OF_MEMORY; called on the queue
   virtual void release(std::byte* data, size_t bytes) noexcept = 0;
-  virtual size_t capacity() const = 0;             // bytes that one tensor can ever have
+  virtual MemoryStatistics memory() const = 0;
+  virtual size_t capacity() const = 0;  // bytes that one tensor can ever have
   virtual void submit(std::function<void()> job) = 0;
   // Drops the jobs that have not started and waits for the one that has. Nothing runs afterwards.
   virtual void shutdown() = 0;
+
+  // Only from jobs; the storage has memory. `from` and `to` are the host's, and need not outlive the call.
+  virtual void write(const Tensor& t, const std::byte* from) = 0;
+  virtual void clear(const Tensor& t) = 0;
+  // Waits for the operations that make the tensor. @throws what went wrong with one of them
+  virtual void read(const Tensor& t, std::byte* to) = 0;
+  virtual void synchronize() = 0;  // waits for all operations before
 };
 
 inline Storage::~Storage() {

@@ -26,6 +26,11 @@ inline constexpr const char* kDisposed = "DISPOSED";
 inline constexpr const char* kOutOfMemory = "OUT_OF_MEMORY";
 inline constexpr const char* kAborted = "ABORTED";
 inline constexpr const char* kIoError = "IO_ERROR";
+inline constexpr const char* kNoDriver = "NO_DRIVER";
+inline constexpr const char* kDriverTooOld = "DRIVER_TOO_OLD";
+inline constexpr const char* kNoDevice = "NO_DEVICE";
+inline constexpr const char* kArchUnsupported = "ARCH_UNSUPPORTED";
+inline constexpr const char* kDeviceFault = "DEVICE_FAULT";
 inline constexpr const char* kUnsupported = "UNSUPPORTED";
 }  // namespace code
 

@@ -6,8 +6,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "core/allocator.h"
 #include "core/error.h"
-#include "cpu/allocator.h"
 #include "cpu/thread_pool.h"
 
 namespace caracal {
@@ -37,8 +37,8 @@ class Cpu {
       void* p = nullptr;
       s = {};
       if (posix_memalign(&p, 64, floats * sizeof(float)) != 0)
-        throw Error(code::kOutOfMemory, "out of memory: " + std::to_string(floats * sizeof(float)) +
-                                            " bytes of scratch were asked for");
+        throw Error(code::kOutOfMemory,
+                    "out of memory: " + std::to_string(floats * sizeof(float)) + " bytes of scratch were asked for");
       s = {std::unique_ptr<float, Free>(static_cast<float*>(p)), floats};
     }
     return s.buffer.get();

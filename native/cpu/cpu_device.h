@@ -1,11 +1,8 @@
 #pragma once
-#include <condition_variable>
-#include <deque>
-#include <mutex>
-#include <thread>
-
 #include "core/device.h"
+#include "core/job_queue.h"
 #include "cpu/cpu.h"
+#include "cpu/host_memory.h"
 #include "cpu/isa.h"
 
 namespace caracal {
@@ -14,38 +11,34 @@ namespace caracal {
 class CpuDevice final : public Device {
  public:
   static std::shared_ptr<CpuDevice> open(int threads, Isa isa);
-  ~CpuDevice() override;
+  ~CpuDevice() override { shutdown(); }
 
   Backend backend() const override { return Backend::cpu; }
   std::byte* allocate(size_t bytes) override { return allocator_.allocate(bytes); }
   void release(std::byte* data, size_t bytes) noexcept override { allocator_.release(data, bytes); }
+  MemoryStatistics memory() const override { return allocator_.statistics(); }
   size_t capacity() const override { return capacity_; }
-  void submit(std::function<void()> job) override;
+  void submit(std::function<void()> job) override { queue_.submit(std::move(job)); }
   void shutdown() override;
+  void write(const Tensor& t, const std::byte* from) override;
+  void clear(const Tensor& t) override;
+  void read(const Tensor& t, std::byte* to) override;
+  void synchronize() override {}
 
   Isa isa() const { return isa_; }
   int threads() const { return pool_.threads(); }
-  Allocator& allocator() { return allocator_; }
   Cpu& cpu() { return cpu_; }  // only from jobs
 
  private:
-  // Outlives the device when the last tensor is dropped by a job, on the queue's own thread.
-  struct Queue {
-    std::mutex mutex;
-    std::condition_variable wake;
-    std::deque<std::function<void()>> jobs;
-    bool stopped = false;
-    void loop();
-  };
   CpuDevice(int threads, Isa isa);
 
   const Isa isa_;
   const size_t capacity_;
-  Allocator allocator_;
+  HostMemory memory_;
+  Allocator allocator_{memory_, HostMemory::kLimits};
   ThreadPool pool_;
   Cpu cpu_;
-  std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
-  std::thread thread_;
+  JobQueue queue_;
 };
 
 }  // namespace caracal

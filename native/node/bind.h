@@ -2,6 +2,7 @@
 // Binds an operation in one line: reads its arguments, checks them, makes the outputs and puts the work on the queue
 // of the device that the tensors are on.
 #include "cpu/dispatch.h"
+#include "cuda/dispatch.h"
 #include "node/convert.h"
 #include "node/environment.h"
 
@@ -66,7 +67,10 @@ void execute(Device& device, const Op& op, std::span<Tensor> out) {
     });
     if (!fault) {
       for (Tensor& t : out) materialize(*t.storage);
-      cpu_run(static_cast<CpuDevice&>(device), op, out);
+      if (device.backend() == Device::Backend::cuda)
+        cuda_run(static_cast<CudaDevice&>(device), op, out);
+      else
+        cpu_run(static_cast<CpuDevice&>(device), op, out);
     }
   } catch (const Error& e) {
     fault = std::make_shared<Error>(e);
@@ -90,7 +94,8 @@ Napi::Value call(const Napi::CallbackInfo& info) {
     Napi::Array handles = Napi::Array::New(info.Env(), out.size());
     for (uint32_t i = 0; i < out.size(); i++) handles[i] = make_handle(info.Env(), out[i]);
     // The queue may outlive every JavaScript reference to the device, but not the device itself.
-    device->submit([raw = device.get(), op = std::move(op), out = std::move(out)]() mutable { execute(*raw, op, out); });
+    device->submit(
+        [raw = device.get(), op = std::move(op), out = std::move(out)]() mutable { execute(*raw, op, out); });
     return handles;
   });
 }

@@ -1,7 +1,10 @@
 // Opening, asking, waiting for and closing devices.
 #include "cpu/cpu_device.h"
+#include "cuda/cuda_device.h"
 #include "node/bind.h"
 #include "node/tensor_functions.h"
+
+#include <algorithm>
 
 namespace caracal::node {
 namespace {
@@ -13,10 +16,19 @@ DevicePointer& pointer_of(const Napi::Value& v) {
   return *v.As<Napi::External<DevicePointer>>().Data();
 }
 
-CpuDevice& cpu_device_of(const Napi::Value& v) {
+Device& device_of(const Napi::Value& v) {
   DevicePointer& device = pointer_of(v);
   if (!device) throw Error(code::kDisposed, "the device was disposed: open another with Device.open()");
-  return static_cast<CpuDevice&>(*device);
+  return *device;
+}
+
+Napi::Value make_device(const Napi::CallbackInfo& info, DevicePointer device) {
+  Environment::of(info.Env()).own(device);
+  return Napi::External<DevicePointer>::New(info.Env(), new DevicePointer(std::move(device)),
+                                            [](Napi::Env, DevicePointer* p) {
+                                              if (*p) (*p)->shutdown();  // never on the queue's own thread
+                                              delete p;
+                                            });
 }
 
 // openCpu({ threads?, isa? })
@@ -28,29 +40,52 @@ Napi::Value open_cpu(const Napi::CallbackInfo& info) {
     if (!options.Get("threads").IsUndefined()) read(options.Get("threads"), "threads", threads);
     if (!options.Get("isa").IsUndefined()) read(options.Get("isa"), "isa", isa);
     if (threads < 1 || threads > 1024) bad_argument("threads", "between 1 and 1024, got " + std::to_string(threads));
-    auto device = CpuDevice::open(static_cast<int>(threads), choose_isa(isa));
-    Environment::of(info.Env()).own(device);
-    return Napi::External<DevicePointer>::New(info.Env(), new DevicePointer(device), [](Napi::Env, DevicePointer* p) {
-      if (*p) (*p)->shutdown();  // never on the queue's own thread
-      delete p;
-    });
+    return make_device(info, CpuDevice::open(static_cast<int>(threads), choose_isa(isa)));
+  });
+}
+
+// openCuda({ ordinal?, memoryLimit? })
+Napi::Value open_cuda(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const auto given = info[0].As<Napi::Object>();
+    CudaDevice::Options options;
+    int64_t ordinal = 0, limit = 0;
+    if (!given.Get("ordinal").IsUndefined()) read(given.Get("ordinal"), "ordinal", ordinal);
+    if (!given.Get("memoryLimit").IsUndefined()) {
+      read(given.Get("memoryLimit"), "memoryLimit", limit);
+      if (limit < 1) bad_argument("memoryLimit", "positive, got " + std::to_string(limit));
+      options.memory_limit = static_cast<size_t>(limit);
+    }
+    options.ordinal = static_cast<int>(std::clamp<int64_t>(ordinal, -1, INT32_MAX));
+    return make_device(info, CudaDevice::open(options));
   });
 }
 
 Napi::Value device_info(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    CpuDevice& d = cpu_device_of(info[0]);
+    Device& device = device_of(info[0]);
     Napi::Object o = Napi::Object::New(info.Env());
-    o.Set("isa", kIsaNames[static_cast<int>(d.isa())]);
-    o.Set("threads", d.threads());
-    o.Set("capacity", static_cast<double>(d.capacity()));
+    if (device.backend() == Device::Backend::cuda) {
+      const GpuProperties& gpu = static_cast<CudaDevice&>(device).properties();
+      o.Set("backend", "cuda");
+      o.Set("description",
+            gpu.name + ", compute capability " + std::to_string(gpu.major) + "." + std::to_string(gpu.minor));
+    } else {
+      const auto& cpu = static_cast<CpuDevice&>(device);
+      o.Set("backend", "cpu");
+      o.Set("description", std::string(kIsaNames[static_cast<int>(cpu.isa())]) + ", " + std::to_string(cpu.threads()) +
+                               (cpu.threads() == 1 ? " thread" : " threads"));
+      o.Set("isa", kIsaNames[static_cast<int>(cpu.isa())]);
+      o.Set("threads", cpu.threads());
+    }
+    o.Set("capacity", static_cast<double>(device.capacity()));
     return o;
   });
 }
 
 Napi::Value device_memory(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const MemoryStatistics s = cpu_device_of(info[0]).allocator().statistics();
+    const MemoryStatistics s = device_of(info[0]).memory();
     Napi::Object o = Napi::Object::New(info.Env());
     o.Set("inUse", static_cast<double>(s.in_use));
     o.Set("peak", static_cast<double>(s.peak));
@@ -61,7 +96,9 @@ Napi::Value device_memory(const Napi::CallbackInfo& info) {
 
 Napi::Value synchronize(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    return Environment::of(info.Env()).run_async(info.Env(), cpu_device_of(info[0]), [] {
+    Device& device = device_of(info[0]);
+    return Environment::of(info.Env()).run_async(info.Env(), device, [&device] {
+      device.synchronize();
       return Environment::MakeValue([](Napi::Env env) { return env.Undefined(); });
     });
   });
@@ -80,8 +117,8 @@ Napi::Value close_device(const Napi::CallbackInfo& info) {
 
 void export_device_functions(Napi::Env env, Napi::Object exports) {
   const std::pair<const char*, Napi::Value (*)(const Napi::CallbackInfo&)> functions[] = {
-      {"openCpu", open_cpu},       {"deviceInfo", device_info},   {"deviceMemory", device_memory},
-      {"synchronize", synchronize}, {"closeDevice", close_device},
+      {"openCpu", open_cpu},           {"openCuda", open_cuda},      {"deviceInfo", device_info},
+      {"deviceMemory", device_memory}, {"synchronize", synchronize}, {"closeDevice", close_device},
   };
   for (const auto& [name, fn] : functions) exports.Set(name, Napi::Function::New(env, fn, name));
 }

@@ -81,12 +81,14 @@ void fill(const Napi::TypedArray& values, const Tensor& t, std::byte* out) {
     case napi_float64_array: return convert_elements(reinterpret_cast<const double*>(bytes), n, t.dtype, out);
     case napi_uint16_array:
       if (t.dtype != DType::bf16 && t.dtype != DType::f16)
-        throw Error(code::kDtypeMismatch, "a Uint16Array holds raw bf16 or f16, not " + std::string(dtype_name(t.dtype)));
+        throw Error(code::kDtypeMismatch,
+                    "a Uint16Array holds raw bf16 or f16, not " + std::string(dtype_name(t.dtype)));
       break;
     case napi_uint8_array:
     case napi_uint8_clamped_array:
       if (t.dtype != DType::u8 && t.dtype != DType::f8e4m3)
-        throw Error(code::kDtypeMismatch, "a Uint8Array holds u8 or raw f8e4m3, not " + std::string(dtype_name(t.dtype)));
+        throw Error(code::kDtypeMismatch,
+                    "a Uint8Array holds u8 or raw f8e4m3, not " + std::string(dtype_name(t.dtype)));
       break;
     case napi_int32_array:
       if (t.dtype == DType::i32) break;
@@ -96,6 +98,18 @@ void fill(const Napi::TypedArray& values, const Tensor& t, std::byte* out) {
                   "values must be a Float32Array, Float64Array, Int32Array, Uint16Array (raw bf16, f16) or Uint8Array");
   }
   if (n > 0) std::memcpy(out, bytes, t.bytes());
+}
+
+// Fills a new tensor on its device's queue.
+void submit_filling(const Tensor& t, std::function<void()> fill) {
+  t.storage->device->submit([t, fill = std::move(fill)] {
+    try {
+      materialize(*t.storage);
+      fill();
+    } catch (const Error& e) {
+      t.storage->fault = std::make_shared<Error>(e);
+    }
+  });
 }
 
 // tensorFrom(device, dtype, shape, values)
@@ -109,10 +123,17 @@ Napi::Value tensor_from(const Napi::CallbackInfo& info) {
     const auto values = info[3].As<Napi::TypedArray>();
     if (static_cast<int64_t>(values.ElementLength()) != shape.elements())
       throw Error(code::kShapeMismatch, "shape " + shape.str() + " has " + std::to_string(shape.elements()) +
-                                            " elements, but " + std::to_string(values.ElementLength()) + " values came");
+                                            " elements, but " + std::to_string(values.ElementLength()) +
+                                            " values came");
     Tensor t = new_tensor(*device, {dtype, shape});
-    materialize(*t.storage);
-    fill(values, t, t.storage->data);
+    if (device->backend() == Device::Backend::cpu) {
+      materialize(*t.storage);
+      fill(values, t, t.storage->data);
+    } else {
+      auto bytes = std::make_shared<std::vector<std::byte>>(t.bytes());
+      fill(values, t, bytes->data());
+      submit_filling(t, [t, bytes] { t.storage->device->write(t, bytes->data()); });
+    }
     return make_handle(info.Env(), std::move(t));
   });
 }
@@ -124,14 +145,7 @@ Napi::Value zeros(const Napi::CallbackInfo& info) {
     DType dtype;
     read(info[1], "dtype", dtype);
     Tensor t = new_tensor(*device, {dtype, read_shape(info[2], "shape")});
-    device->submit([t] {
-      try {
-        materialize(*t.storage);
-        if (t.storage->bytes > 0) std::memset(t.storage->data, 0, t.storage->bytes);
-      } catch (const Error& e) {
-        t.storage->fault = std::make_shared<Error>(e);
-      }
-    });
+    submit_filling(t, [t] { t.storage->device->clear(t); });
     return make_handle(info.Env(), std::move(t));
   });
 }
@@ -162,18 +176,24 @@ Napi::Value dispose(const Napi::CallbackInfo& info) {
   });
 }
 
-void to_float32(const Tensor& t, float* out) {
-  const size_t n = static_cast<size_t>(t.shape.elements());
-  auto all = [&](const auto* p, auto convert) {
-    for (size_t i = 0; i < n; i++) out[i] = convert(p[i]);
-  };
-  switch (t.dtype) {
-    case DType::f32: return all(t.data<float>(), [](float v) { return v; });
-    case DType::bf16: return all(t.data<bf16>(), [](bf16 v) { return to_float(v); });
-    case DType::f16: return all(t.data<f16>(), [](f16 v) { return to_float(v); });
-    case DType::f8e4m3: return all(t.data<f8e4m3>(), [](f8e4m3 v) { return to_float(v); });
-    case DType::i32: return all(t.data<int32_t>(), [](int32_t v) { return static_cast<float>(v); });
-    case DType::u8: return all(t.data<uint8_t>(), [](uint8_t v) { return static_cast<float>(v); });
+template <class T>
+void widen(const std::byte* from, size_t n, float* out) {
+  const auto* p = reinterpret_cast<const T*>(from);
+  for (size_t i = 0; i < n; i++)
+    if constexpr (std::is_integral_v<T>)
+      out[i] = static_cast<float>(p[i]);
+    else
+      out[i] = to_float(p[i]);
+}
+
+void to_float32(DType dtype, const std::byte* from, size_t n, float* out) {
+  switch (dtype) {
+    case DType::f32: return widen<float>(from, n, out);
+    case DType::bf16: return widen<bf16>(from, n, out);
+    case DType::f16: return widen<f16>(from, n, out);
+    case DType::f8e4m3: return widen<f8e4m3>(from, n, out);
+    case DType::i32: return widen<int32_t>(from, n, out);
+    case DType::u8: return widen<uint8_t>(from, n, out);
   }
 }
 
@@ -186,12 +206,16 @@ Napi::Value read_tensor(const Napi::CallbackInfo& info) {
     return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, [t, as_float] {
       if (t.storage->fault) throw *t.storage->fault;
       materialize(*t.storage);
-      const size_t bytes = as_float ? static_cast<size_t>(t.shape.elements()) * sizeof(float) : t.bytes();
-      std::shared_ptr<std::byte> copy(new std::byte[bytes], std::default_delete<std::byte[]>());
-      if (as_float)
-        to_float32(t, reinterpret_cast<float*>(copy.get()));
-      else if (bytes > 0)
-        std::memcpy(copy.get(), t.data<std::byte>(), bytes);
+      std::shared_ptr<std::byte[]> copy(new std::byte[t.bytes()]);
+      t.storage->device->read(t, copy.get());
+      size_t bytes = t.bytes();
+      if (as_float && t.dtype != DType::f32) {
+        const auto n = static_cast<size_t>(t.shape.elements());
+        bytes = n * sizeof(float);
+        std::shared_ptr<std::byte[]> wide(new std::byte[bytes]);
+        to_float32(t.dtype, copy.get(), n, reinterpret_cast<float*>(wide.get()));
+        copy = std::move(wide);
+      }
       return Environment::MakeValue([copy, bytes](Napi::Env env) -> Napi::Value {
         Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes);
         if (bytes > 0) std::memcpy(buffer.Data(), copy.get(), bytes);
@@ -220,7 +244,7 @@ Napi::Value map_file(const Napi::CallbackInfo& info) {
     };
     const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) fail("open");
-    struct stat st {};
+    struct stat st{};
     auto file = std::make_shared<MappedFile>();
     void* p = MAP_FAILED;
     if (fstat(fd, &st) == 0 && st.st_size > 0) p = mmap(nullptr, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -250,8 +274,9 @@ Napi::Value map_tensor(const Napi::CallbackInfo& info) {
       throw Error(code::kIoError, "a tensor of " + std::to_string(t.bytes()) + " bytes at offset " +
                                       std::to_string(offset) + " ends past the file's " + std::to_string(file->bytes));
     t.storage = std::make_shared<Storage>(device, t.bytes());
-    // The format promises no alignment; a misaligned tensor is copied.
-    if (offset % static_cast<int64_t>(dtype_bytes(t.dtype)) == 0) {
+    if (device->backend() != Device::Backend::cpu) {
+      submit_filling(t, [t, file, offset] { t.storage->device->write(t, file->data + offset); });
+    } else if (offset % static_cast<int64_t>(dtype_bytes(t.dtype)) == 0) {  // the format promises no alignment
       t.storage->data = file->data + offset;
       t.storage->owner = file;
     } else {
@@ -266,8 +291,9 @@ Napi::Value map_tensor(const Napi::CallbackInfo& info) {
 
 void export_tensor_functions(Napi::Env env, Napi::Object exports) {
   const std::pair<const char*, Napi::Value (*)(const Napi::CallbackInfo&)> functions[] = {
-      {"tensorFrom", tensor_from}, {"zeros", zeros},      {"view", view},         {"dispose", dispose},
-      {"read", read_tensor},       {"mapFile", map_file}, {"mapTensor", map_tensor},
+      {"tensorFrom", tensor_from}, {"zeros", zeros},      {"view", view},
+      {"dispose", dispose},        {"read", read_tensor}, {"mapFile", map_file},
+      {"mapTensor", map_tensor},
   };
   for (const auto& [name, fn] : functions) exports.Set(name, Napi::Function::New(env, fn, name));
 }

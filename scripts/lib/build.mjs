@@ -2,6 +2,7 @@
 import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, utimesSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
+import { buildKernels } from "./kernels.mjs";
 import { needTool, root, run, upToDate } from "./steps.mjs";
 
 // A stamp bears the time at which its step began: a source that changed meanwhile is newer.
@@ -22,10 +23,11 @@ export function installDependencies() {
 }
 
 /** `tool` is "node-gyp" (what anyone can build) or "cmake" (the full build). Both write build/Release/caracal.node. */
-export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
+export async function buildAddon(tool = "node-gyp", cmakeOptions = []) {
   const built = `build/.built-${tool}`;
   const other = `build/.built-${tool === "cmake" ? "node-gyp" : "cmake"}`;
-  const inputs = ["native", "binding.gyp", "CMakeLists.txt", "package-lock.json", other];
+  await buildKernels();
+  const inputs = ["native", "build/kernels/images.cc", "binding.gyp", "CMakeLists.txt", "package-lock.json", other];
   const addon = join(root, "build/Release/caracal.node");
   if (cmakeOptions.length === 0 && existsSync(addon) && upToDate(built, ...inputs)) return;
   const began = new Date();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { activation, add, addRmsNorm, layerNorm, mul, rmsNorm } from "../../lib/ops/norm.js";
-import { devices } from "../support/devices.js";
+import { allDevices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
 type Numbers = Float32Array | Float64Array;
@@ -39,7 +39,7 @@ const shapes = [
   [2, 6144],
 ] as const;
 
-describe.each(devices)("norms on $name", (device) => {
+describe.each(allDevices)("norms on $name", (device) => {
   const error = (code: string) => expect.objectContaining({ code });
 
   test.each(shapes)("rmsNorm [%i, %i] is the definition", async (r, c) => {

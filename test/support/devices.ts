@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { addon } from "../../lib/native/addon.js";
 import { Device } from "../../lib/tensor/device.js";
 import { isas } from "./numbers.js";
@@ -6,3 +8,20 @@ import { isas } from "./numbers.js";
 export const devices: readonly Device[] = await Promise.all(
   isas(addon().bestIsa).map((isa) => Device.open({ backend: "cpu", threads: 2, isa })),
 );
+
+/** The CUDA backend on the virtual GPU, every check on. Undefined, and it is said why, where it cannot run. */
+async function openCuda(): Promise<Device | undefined> {
+  const library = fileURLToPath(new URL("../../build/Release/libcaracal_vgpu.so", import.meta.url));
+  const missing = !existsSync(library) ? "the virtual GPU is not built" : "the build had no nvcc to compile kernels";
+  if (!existsSync(library) || addon().kernelFamilies.length === 0) {
+    console.warn(`${missing}: nothing is tested on the CUDA backend`);
+    return undefined;
+  }
+  process.env.CARACAL_CUDA_LIBRARY = library;
+  process.env.CARACAL_VGPU_CHECK ??= "initcheck,racecheck";
+  return await Device.open({ backend: "cuda" });
+}
+export const cuda: Device | undefined = await openCuda();
+
+/** Those and the CUDA backend. */
+export const allDevices: readonly Device[] = cuda ? [...devices, cuda] : devices;

@@ -1,32 +1,10 @@
-#include "cpu/allocator.h"
+#include "core/allocator.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <fstream>
-#include <string>
+#include <algorithm>
 
 #include "core/error.h"
 
 namespace caracal {
-namespace {
-
-constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kLargestCached = size_t{64} << 20;
-constexpr size_t kCacheLimit = size_t{128} << 20;
-
-std::byte* system_allocate(size_t bytes) {
-  const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-  void* p = nullptr;
-  if (posix_memalign(&p, alignment, bytes) != 0) return nullptr;
-#ifdef MADV_HUGEPAGE
-  if (bytes >= kHugePage) madvise(p, bytes, MADV_HUGEPAGE);  // weights are read end to end: fewer TLB misses
-#endif
-  return static_cast<std::byte*>(p);
-}
-
-}  // namespace
 
 // Rounded so that sizes which differ a little (rows of a growing sequence) share blocks; at most 1/8 is wasted.
 size_t Allocator::block_bytes(size_t bytes) {
@@ -35,7 +13,10 @@ size_t Allocator::block_bytes(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-Allocator::~Allocator() { trim(); }
+std::byte* Allocator::take(size_t bytes) {
+  if (bytes > limits_.limit || statistics_.in_use + statistics_.cached > limits_.limit - bytes) return nullptr;
+  return source_.take(bytes);
+}
 
 std::byte* Allocator::allocate(size_t bytes) {
   const size_t size = block_bytes(bytes);
@@ -46,14 +27,14 @@ std::byte* Allocator::allocate(size_t bytes) {
     it->second.pop_back();
     statistics_.cached -= size;
   } else {
-    p = system_allocate(size);
+    p = take(size);
     if (!p) {
       trim_locked();
-      p = system_allocate(size);
+      p = take(size);
     }
     if (!p)
       throw Error(code::kOutOfMemory, "out of memory: " + std::to_string(size) + " bytes were asked for while " +
-                                          std::to_string(statistics_.in_use) + " are held");
+                                          std::to_string(statistics_.in_use) + " are held" + source_.free_memory());
   }
   statistics_.in_use += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
@@ -64,8 +45,8 @@ void Allocator::release(std::byte* data, size_t bytes) noexcept {
   const size_t size = block_bytes(bytes);
   std::lock_guard lock(mutex_);
   statistics_.in_use -= size;
-  if (size > kLargestCached || statistics_.cached + size > kCacheLimit) {
-    std::free(data);
+  if (size > limits_.largest_cached || statistics_.cached + size > limits_.cache_limit) {
+    source_.give_back(data, size);
     return;
   }
   cache_[size].push_back(data);
@@ -84,16 +65,9 @@ void Allocator::trim() noexcept {
 
 void Allocator::trim_locked() noexcept {
   for (auto& [size, blocks] : cache_)
-    for (std::byte* p : blocks) std::free(p);
+    for (std::byte* p : blocks) source_.give_back(p, size);
   cache_.clear();
   statistics_.cached = 0;
-}
-
-size_t memory_limit() {
-  const size_t physical = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  std::ifstream file("/sys/fs/cgroup/memory.max");
-  size_t limit = 0;
-  return file >> limit && limit < physical ? limit : physical;
 }
 
 }  // namespace caracal

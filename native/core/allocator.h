@@ -1,0 +1,55 @@
+#pragma once
+#include <cstddef>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace caracal {
+
+struct MemoryStatistics {
+  size_t in_use = 0;  // bytes that tensors and temporaries hold
+  size_t peak = 0;
+  size_t cached = 0;  // freed and kept for the next allocation of that size
+};
+
+// Where an Allocator has its memory from.
+class MemorySource {
+ public:
+  virtual ~MemorySource() = default;
+  virtual std::byte* take(size_t bytes) = 0;  // null: there is no more
+  virtual void give_back(std::byte* data, size_t bytes) noexcept = 0;
+  virtual std::string free_memory() const { return ""; }  // for the message that there is no more
+};
+
+// Freed blocks are kept for the next allocation of the same size: a model asks for the same sizes again and again, and
+// fresh memory costs more than many an operation.
+class Allocator {
+ public:
+  // Blocks of more than `largest_cached` bytes, and those beyond `cache_limit` in all, go back to the source at once.
+  // No more than `limit` bytes are taken from it.
+  struct Limits {
+    size_t largest_cached = SIZE_MAX, cache_limit = SIZE_MAX, limit = SIZE_MAX;
+  };
+  Allocator(MemorySource& source, Limits limits) : source_(source), limits_(limits) {}
+  ~Allocator() { trim(); }
+  Allocator(const Allocator&) = delete;
+
+  std::byte* allocate(size_t bytes);  // throws Error(OUT_OF_MEMORY)
+  void release(std::byte* data, size_t bytes) noexcept;
+  MemoryStatistics statistics() const;
+  void trim() noexcept;  // gives everything cached back
+
+ private:
+  static size_t block_bytes(size_t bytes);
+  std::byte* take(size_t bytes);
+  void trim_locked() noexcept;
+
+  MemorySource& source_;
+  const Limits limits_;
+  mutable std::mutex mutex_;
+  std::map<size_t, std::vector<std::byte*>> cache_;
+  MemoryStatistics statistics_;
+};
+
+}  // namespace caracal

@@ -1,0 +1,17 @@
+#pragma once
+#include "core/allocator.h"
+
+namespace caracal {
+
+// 64-byte aligned memory of the process; large blocks in huge pages.
+class HostMemory final : public MemorySource {
+ public:
+  std::byte* take(size_t bytes) override;
+  void give_back(std::byte* data, size_t bytes) noexcept override;
+  static constexpr Allocator::Limits kLimits{.largest_cached = size_t{64} << 20, .cache_limit = size_t{128} << 20};
+};
+
+// The machine's memory, or the cgroup's limit where that is lower.
+size_t memory_limit();
+
+}  // namespace caracal

@@ -1,0 +1,31 @@
+#include "cuda/cuda.h"
+
+namespace caracal {
+
+void Cuda::launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes,
+                         void** parameters) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // nothing to do
+  const CUfunction function = modules_.kernel(kernel, shared_bytes);
+  driver_.check(driver_.cuLaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1,
+                                       static_cast<unsigned>(shared_bytes), stream_, parameters, nullptr),
+                "launching " + kernel.name);
+}
+
+void Cuda::clear(void* data, size_t bytes) {
+  if (bytes > 0)
+    driver_.check(driver_.cuMemsetD8Async(reinterpret_cast<CUdeviceptr>(data), 0, bytes, stream_), "cuMemsetD8Async");
+}
+
+void Cuda::copy(void* to, const void* from, size_t bytes) {
+  if (bytes > 0)
+    driver_.check(driver_.cuMemcpyDtoDAsync_v2(reinterpret_cast<CUdeviceptr>(to), reinterpret_cast<CUdeviceptr>(from),
+                                               bytes, stream_),
+                  "cuMemcpyDtoDAsync");
+}
+
+Fault* Cuda::fault(Explain explain) {
+  check_ = Check{next_fault_, std::move(explain)};
+  return next_fault_;
+}
+
+}  // namespace caracal

@@ -1,0 +1,79 @@
+#pragma once
+// What a CUDA implementation is given: the stream, kernels, memory for the length of a call, and a place where kernels
+// say that the data is wrong.
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "cuda/fault.h"
+#include "cuda/modules.h"
+
+namespace caracal {
+
+struct Grid {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+class Cuda {
+ public:
+  Cuda(const Driver& driver, const GpuProperties& gpu, CUstream stream, Allocator& allocator, Modules& modules)
+      : gpu(gpu), driver_(driver), stream_(stream), allocator_(allocator), modules_(modules) {}
+
+  const GpuProperties& gpu;
+
+  // Puts a kernel on the stream. The arguments' types must be those of its parameters.
+  template <class... Args>
+  void launch(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, Args... args) {
+    void* parameters[] = {static_cast<void*>(&args)..., nullptr};
+    launch_kernel(kernel, grid, threads, shared_bytes, parameters);
+  }
+  int blocks_per_sm(const KernelName& kernel, int threads, size_t shared_bytes) {
+    return modules_.blocks_per_sm(kernel, threads, shared_bytes);
+  }
+  void clear(void* data, size_t bytes);
+  void copy(void* to, const void* from, size_t bytes);  // on the GPU
+
+  // 256-byte aligned, not initialised.
+  template <class T>
+  class Temporary {
+   public:
+    Temporary(Cuda& cuda, size_t n) : allocator_(cuda.allocator_), bytes_(n * sizeof(T)) {
+      if (bytes_ > 0) data_ = reinterpret_cast<T*>(allocator_.allocate(bytes_));
+    }
+    ~Temporary() {
+      if (data_) allocator_.release(reinterpret_cast<std::byte*>(data_), bytes_);
+    }
+    Temporary(const Temporary&) = delete;
+    T* data() const { return data_; }
+
+   private:
+    Allocator& allocator_;
+    size_t bytes_;
+    T* data_ = nullptr;
+  };
+
+  // For kernels that check their data: the operation that runs gets a Fault, and `explain` is asked if it is raised.
+  using Explain = std::function<Error(const Fault&)>;
+  Fault* fault(Explain explain);
+
+  // --- for the device ------------------------------------------------------------------------------------------------
+
+  struct Check {
+    Fault* fault;
+    Explain explain;
+  };
+  std::optional<Check> take_check() { return std::exchange(check_, std::nullopt); }
+  void use(Fault* next) { next_fault_ = next; }
+
+ private:
+  void launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, void** parameters);
+
+  const Driver& driver_;
+  const CUstream stream_;
+  Allocator& allocator_;
+  Modules& modules_;
+  Fault* next_fault_ = nullptr;
+  std::optional<Check> check_;
+};
+
+}  // namespace caracal

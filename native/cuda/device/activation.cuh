@@ -1,0 +1,20 @@
+#pragma once
+#include "core/activation.h"
+
+namespace caracal {
+
+// The same formulas as the CPU's, in f32.
+__device__ inline float activate(Activation kind, float v) {
+  switch (kind) {
+    case Activation::relu: return fmaxf(v, 0.0f);
+    case Activation::relu6: return fminf(fmaxf(v, 0.0f), 6.0f);
+    case Activation::gelu: return 0.5f * v * (1.0f + erff(v * 0.70710678f));
+    case Activation::silu: return v / (1.0f + expf(-v));
+    case Activation::tanh: return tanhf(v);
+    case Activation::sigmoid: return 1.0f / (1.0f + expf(-v));
+    case Activation::none: break;
+  }
+  return v;
+}
+
+}  // namespace caracal

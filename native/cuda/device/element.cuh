@@ -1,0 +1,66 @@
+#pragma once
+// Elements of tensors on the GPU: f32 and bf16 seen as f32, moved 16 bytes at a time where they are aligned.
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+namespace caracal {
+
+using f32 = float;
+using bf16 = __nv_bfloat16;
+
+__device__ inline float to_float(float v) { return v; }
+__device__ inline float to_float(bf16 v) { return __bfloat162float(v); }
+template <class T>
+__device__ inline T from_float(float v);
+template <>
+__device__ inline float from_float<float>(float v) {
+  return v;
+}
+template <>
+__device__ inline bf16 from_float<bf16>(float v) {
+  return __float2bfloat16_rn(v);
+}
+
+// How many elements of T one access of 16 bytes moves.
+template <class T>
+inline constexpr int kVector = 16 / sizeof(T);
+
+template <class T>
+struct alignas(16) Vector {
+  T v[kVector<T>];
+};
+
+// N elements at p: one, or a multiple of what 16 bytes hold, aligned to them.
+template <int N, class T>
+__device__ inline void load(const T* p, float (&out)[N]) {
+  if constexpr (N == 1) {
+    out[0] = to_float(*p);
+  } else {
+    static_assert(N % kVector<T> == 0);
+#pragma unroll
+    for (int i = 0; i < N; i += kVector<T>) {
+      const Vector<T> chunk = *reinterpret_cast<const Vector<T>*>(p + i);
+#pragma unroll
+      for (int j = 0; j < kVector<T>; j++) out[i + j] = to_float(chunk.v[j]);
+    }
+  }
+}
+
+template <int N, class T>
+__device__ inline void store(T* p, const float (&in)[N]) {
+  if constexpr (N == 1) {
+    *p = from_float<T>(in[0]);
+  } else {
+    static_assert(N % kVector<T> == 0);
+#pragma unroll
+    for (int i = 0; i < N; i += kVector<T>) {
+      Vector<T> chunk;
+#pragma unroll
+      for (int j = 0; j < kVector<T>; j++) chunk.v[j] = from_float<T>(in[i + j]);
+      *reinterpret_cast<Vector<T>*>(p + i) = chunk;
+    }
+  }
+}
+
+}  // namespace caracal

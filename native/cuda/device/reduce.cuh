@@ -1,0 +1,30 @@
+#pragma once
+// Sums over a warp and over a block, in one fixed order: every thread gets the same bits.
+#include <cstdint>
+
+namespace caracal {
+
+constexpr int kWarp = 32, kMostWarps = 32;
+constexpr uint32_t kAllLanes = 0xffffffff;
+
+__device__ inline float warp_sum(float v) {
+#pragma unroll
+  for (int step = kWarp / 2; step > 0; step /= 2) v += __shfl_xor_sync(kAllLanes, v, step);
+  return v;
+}
+
+// Every thread of the block calls it, and it may be called again at once. The block has whole warps.
+__device__ inline float block_sum(float v) {
+  __shared__ float parts[kMostWarps];
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  v = warp_sum(v);
+  if (warps == 1) return v;
+  __syncthreads();  // whoever reads `parts` of the call before
+  if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = v;
+  __syncthreads();
+  v = 0;
+  for (int i = 0; i < warps; i++) v += parts[i];
+  return v;
+}
+
+}  // namespace caracal

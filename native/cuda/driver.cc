@@ -1,0 +1,75 @@
+#include "cuda/driver.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+
+namespace caracal {
+namespace {
+
+// Kernels are made by the toolkit of CUDA 13, whose cubins and PTX an older driver refuses.
+constexpr int kOldestDriver = 13000;
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+std::unique_ptr<Driver> open_driver() {
+  const char* chosen = std::getenv("CARACAL_CUDA_LIBRARY");
+  auto driver = std::make_unique<Driver>();
+  driver->library = chosen && *chosen ? chosen : "libcuda.so.1";
+  void* handle = dlopen(driver->library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) {
+    const char* why = dlerror();
+    throw Error(code::kNoDriver, driver->library + " could not be opened (" + (why ? why : "no reason given") +
+                                     "): install the NVIDIA driver, or set CARACAL_CUDA_LIBRARY to its libcuda.so.1");
+  }
+#define CARACAL_FIND(f)                                                                       \
+  if (driver->f = reinterpret_cast<decltype(&::f)>(dlsym(handle, #f)); !driver->f)            \
+    throw Error(code::kDriverTooOld, driver->library + " has no " #f ": a driver for CUDA " + \
+                                         version_text(kOldestDriver) + " or newer is needed (R580)");
+  CARACAL_DRIVER_FUNCTIONS(CARACAL_FIND)
+#undef CARACAL_FIND
+  driver->cuDriverGetVersion(&driver->version);
+  if (driver->version < kOldestDriver)
+    throw Error(code::kDriverTooOld, "the driver supports CUDA " + version_text(driver->version) + "; " +
+                                         version_text(kOldestDriver) +
+                                         " or newer is needed: update it to R580 or newer");
+  const CUresult result = driver->cuInit(0);
+  if (result == CUDA_SUCCESS) driver->cuDeviceGetCount(&driver->devices);
+  if (result == CUDA_ERROR_NO_DEVICE || (result == CUDA_SUCCESS && driver->devices == 0))
+    throw Error(code::kNoDevice,
+                "the driver is there but no GPU: is one visible to this process? (nvidia-smi, "
+                "CUDA_VISIBLE_DEVICES, the container's --gpus)");
+  if (result != CUDA_SUCCESS)
+    throw Error(code::kNoDriver, "cuInit failed: " + driver->describe(result) + ": does nvidia-smi work?");
+  return driver;
+}
+
+}  // namespace
+
+const Driver& Driver::get() {
+  static std::mutex mutex;
+  static Driver* opened = nullptr;  // never freed: threads may use it until the process ends
+  const std::lock_guard lock(mutex);
+  if (!opened) opened = open_driver().release();
+  return *opened;
+}
+
+std::string Driver::describe(CUresult result) const {
+  const char *name = nullptr, *text = nullptr;
+  cuGetErrorName(result, &name);
+  cuGetErrorString(result, &text);
+  return std::string(name ? name : "CUDA error " + std::to_string(result)) +
+         (text ? std::string(" (") + text + ")" : "");
+}
+
+void Driver::check(CUresult result, const std::string& what) const {
+  if (result == CUDA_SUCCESS) return;
+  throw Error(result == CUDA_ERROR_OUT_OF_MEMORY ? code::kOutOfMemory : code::kDeviceFault,
+              what + " failed: " + describe(result));
+}
+
+}  // namespace caracal

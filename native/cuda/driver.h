@@ -1,0 +1,72 @@
+#pragma once
+// The CUDA driver, opened when it is first asked for. Nothing links to it, so the addon loads where there is none.
+#include <string>
+
+#include "core/error.h"
+#include "cuda/cuda_api.h"
+
+namespace caracal {
+
+#define CARACAL_DRIVER_FUNCTIONS(X)              \
+  X(cuInit)                                      \
+  X(cuDriverGetVersion)                          \
+  X(cuGetErrorName)                              \
+  X(cuGetErrorString)                            \
+  X(cuDeviceGetCount)                            \
+  X(cuDeviceGet)                                 \
+  X(cuDeviceGetName)                             \
+  X(cuDeviceGetAttribute)                        \
+  X(cuDeviceTotalMem_v2)                         \
+  X(cuDevicePrimaryCtxRetain)                    \
+  X(cuDevicePrimaryCtxRelease_v2)                \
+  X(cuCtxSetCurrent)                             \
+  X(cuModuleLoadData)                            \
+  X(cuModuleUnload)                              \
+  X(cuModuleGetFunction)                         \
+  X(cuFuncGetAttribute)                          \
+  X(cuFuncSetAttribute)                          \
+  X(cuOccupancyMaxActiveBlocksPerMultiprocessor) \
+  X(cuLaunchKernel)                              \
+  X(cuMemAlloc_v2)                               \
+  X(cuMemFree_v2)                                \
+  X(cuMemGetInfo_v2)                             \
+  X(cuMemHostAlloc)                              \
+  X(cuMemFreeHost)                               \
+  X(cuMemcpyHtoDAsync_v2)                        \
+  X(cuMemcpyDtoHAsync_v2)                        \
+  X(cuMemcpyDtoDAsync_v2)                        \
+  X(cuMemsetD8Async)                             \
+  X(cuMemsetD32Async)                            \
+  X(cuStreamCreate)                              \
+  X(cuStreamDestroy_v2)                          \
+  X(cuStreamSynchronize)                         \
+  X(cuStreamWaitEvent)                           \
+  X(cuStreamBeginCapture_v2)                     \
+  X(cuStreamEndCapture)                          \
+  X(cuEventCreate)                               \
+  X(cuEventDestroy_v2)                           \
+  X(cuEventRecord)                               \
+  X(cuEventSynchronize)                          \
+  X(cuGraphInstantiateWithFlags)                 \
+  X(cuGraphLaunch)                               \
+  X(cuGraphExecDestroy)                          \
+  X(cuGraphDestroy)
+
+struct Driver {
+#define CARACAL_DECLARE(f) decltype(&::f) f = nullptr;
+  CARACAL_DRIVER_FUNCTIONS(CARACAL_DECLARE)
+#undef CARACAL_DECLARE
+  std::string library;  // as it was opened
+  int version = 0;      // 13000 is 13.0
+  int devices = 0;
+
+  // Opens `CARACAL_CUDA_LIBRARY`, else libcuda.so.1; once it has worked it stays open.
+  // @throws NO_DRIVER, DRIVER_TOO_OLD, NO_DEVICE
+  static const Driver& get();
+
+  // @throws OUT_OF_MEMORY or DEVICE_FAULT with the driver's own words, unless `result` is success.
+  void check(CUresult result, const std::string& what) const;
+  std::string describe(CUresult result) const;
+};
+
+}  // namespace caracal

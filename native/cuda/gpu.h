@@ -1,0 +1,72 @@
+#pragma once
+// What is asked of the driver once per GPU, and the owners of what it hands out.
+#include <string>
+#include <vector>
+
+#include "core/allocator.h"
+#include "cuda/driver.h"
+
+namespace caracal {
+
+struct GpuProperties {
+  std::string name;
+  int major = 0, minor = 0;  // compute capability
+  int sms = 0;               // streaming multiprocessors
+  size_t memory = 0;         // bytes
+  size_t shared_bytes = 0;   // the most shared memory that a block can ask for
+
+  static GpuProperties of(const Driver& driver, CUdevice device);
+};
+
+// A GPU's primary context, retained. It is current on the threads that said so.
+class Context {
+ public:
+  Context(const Driver& driver, CUdevice device);
+  ~Context();
+  Context(const Context&) = delete;
+  void make_current() const { driver_.check(driver_.cuCtxSetCurrent(context_), "cuCtxSetCurrent"); }
+
+ private:
+  const Driver& driver_;
+  const CUdevice device_;
+  CUcontext context_ = nullptr;
+};
+
+class GpuMemory final : public MemorySource {
+ public:
+  GpuMemory(const Driver& driver, const Context& context) : driver_(driver), context_(context) {}
+  std::byte* take(size_t bytes) override;
+  void give_back(std::byte* data, size_t bytes) noexcept override;
+  std::string free_memory() const override;
+
+ private:
+  const Driver& driver_;
+  const Context& context_;
+};
+
+class Stream {
+ public:
+  explicit Stream(const Driver& driver);
+  ~Stream() { driver_.cuStreamDestroy_v2(stream_); }
+  Stream(const Stream&) = delete;
+  operator CUstream() const { return stream_; }
+
+ private:
+  const Driver& driver_;
+  CUstream stream_ = nullptr;
+};
+
+// Memory of the host that the GPU can reach.
+class PinnedMemory {
+ public:
+  PinnedMemory(const Driver& driver, size_t bytes);
+  ~PinnedMemory() { driver_.cuMemFreeHost(data_); }
+  PinnedMemory(const PinnedMemory&) = delete;
+  std::byte* data() const { return static_cast<std::byte*>(data_); }
+
+ private:
+  const Driver& driver_;
+  void* data_ = nullptr;
+};
+
+}  // namespace caracal

@@ -1,0 +1,71 @@
+#include "cuda/modules.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "cuda/kernels.h"
+
+namespace caracal {
+
+Modules::~Modules() {
+  for (const auto& [family, module] : modules_) driver_.cuModuleUnload(module);
+}
+
+// Cubins run within their major version, from their minor one on; the nearest is the best. PTX, compiled by the driver,
+// is the last resort, which newer GPUs and the virtual one need.
+static std::vector<const KernelImage*> images_for(const std::string& family, int capability) {
+  std::vector<const KernelImage*> found;
+  for (const KernelImage& image : kernel_images())
+    if (image.family == family && image.target <= capability && (image.ptx || image.target / 10 == capability / 10))
+      found.push_back(&image);
+  std::sort(found.begin(), found.end(), [](const KernelImage* a, const KernelImage* b) {
+    return a->ptx != b->ptx ? b->ptx : a->target > b->target;
+  });
+  return found;
+}
+
+CUmodule Modules::load(const std::string& family) {
+  if (const auto found = modules_.find(family); found != modules_.end()) return found->second;
+  const int capability = 10 * gpu_.major + gpu_.minor;
+  CUmodule module = nullptr;
+  CUresult result = CUDA_ERROR_NO_BINARY_FOR_GPU;
+  for (const KernelImage* image : images_for(family, capability)) {
+    result = driver_.cuModuleLoadData(&module, image->data);
+    if (result != CUDA_ERROR_NO_BINARY_FOR_GPU) break;
+  }
+  if (result == CUDA_ERROR_NO_BINARY_FOR_GPU)
+    throw Error(code::kUnsupported, "this build has no \"" + family + "\" kernels for sm_" +
+                                        std::to_string(capability) +
+                                        ": build it where nvcc is on the PATH, or use a CPU device");
+  driver_.check(result, "loading the \"" + family + "\" kernels");
+  return modules_.emplace(family, module).first->second;
+}
+
+CUfunction Modules::kernel(const KernelName& name, size_t dynamic_shared) {
+  auto found = kernels_.find(name.name);
+  if (found == kernels_.end()) {
+    Kernel kernel;
+    driver_.check(driver_.cuModuleGetFunction(&kernel.function, load(name.family), name.name.c_str()),
+                  "finding the kernel " + name.name);
+    found = kernels_.emplace(name.name, kernel).first;
+  }
+  Kernel& kernel = found->second;
+  constexpr size_t kWithoutAsking = 48 << 10;
+  if (dynamic_shared > std::max(kernel.dynamic_shared, kWithoutAsking)) {
+    driver_.check(driver_.cuFuncSetAttribute(kernel.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                             static_cast<int>(dynamic_shared)),
+                  "giving " + name.name + " its shared memory");
+    kernel.dynamic_shared = dynamic_shared;
+  }
+  return kernel.function;
+}
+
+int Modules::blocks_per_sm(const KernelName& name, int threads, size_t dynamic_shared) {
+  int blocks = 0;
+  driver_.check(driver_.cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel(name, dynamic_shared), threads,
+                                                                    dynamic_shared),
+                "asking how many blocks of " + name.name + " an SM holds");
+  return std::max(blocks, 1);
+}
+
+}  // namespace caracal

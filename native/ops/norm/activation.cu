@@ -1,0 +1,29 @@
+// Memory-bound: every element is read once and written once.
+#include "cuda/device/activation.cuh"
+#include "cuda/device/element.cuh"
+
+namespace caracal {
+
+template <class T, int V>
+__device__ inline void activation(const T* x, T* y, long long n, Activation kind) {
+  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  if (i >= n) return;
+  float v[V];
+  load<V>(x + i, v);
+#pragma unroll
+  for (int j = 0; j < V; j++) v[j] = activate(kind, v[j]);
+  store<V>(y + i, v);
+}
+
+#define CARACAL_ACTIVATION(T)                                                                               \
+  extern "C" __global__ void activation_##T(const T* x, T* y, long long n, Activation kind, bool aligned) { \
+    if (aligned)                                                                                            \
+      activation<T, 8>(x, y, n, kind);                                                                      \
+    else                                                                                                    \
+      activation<T, 1>(x, y, n, kind);                                                                      \
+  }
+CARACAL_ACTIVATION(f32)
+CARACAL_ACTIVATION(bf16)
+#undef CARACAL_ACTIVATION
+
+}  // namespace caracal

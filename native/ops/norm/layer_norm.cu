@@ -1,0 +1,63 @@
+// A block per row, which stands in shared memory as f32 between its three uses: the mean, the variance about it, the
+// output. Memory-bound: C elements are read once and written once; weight and bias come from the L2.
+#include "cuda/device/element.cuh"
+#include "cuda/device/reduce.cuh"
+
+namespace caracal {
+
+// V elements at a time: 1 where rows are not aligned to 16 bytes. `kept`: the row has room in shared memory.
+template <class T, class W, int V>
+__device__ inline void layer_norm(const T* x, const W* weight, const W* bias, T* y, int n, float eps, bool kept) {
+  extern __shared__ float row[];
+  x += size_t{blockIdx.x} * n;
+  y += size_t{blockIdx.x} * n;
+  const int from = static_cast<int>(threadIdx.x) * V, step = static_cast<int>(blockDim.x) * V;
+  float sum = 0;
+  for (int i = from; i < n; i += step) {
+    float v[V];
+    load<V>(x + i, v);
+#pragma unroll
+    for (int j = 0; j < V; j++) sum += v[j];
+    if (kept) store<V>(row + i, v);
+  }
+  const float mean = block_sum(sum) / static_cast<float>(n);
+  auto again = [&](int i, float (&v)[V]) {
+    if (kept)
+      load<V>(row + i, v);  // what this thread has put there
+    else
+      load<V>(x + i, v);
+  };
+  float squares = 0;
+  for (int i = from; i < n; i += step) {
+    float v[V];
+    again(i, v);
+#pragma unroll
+    for (int j = 0; j < V; j++) squares = fmaf(v[j] - mean, v[j] - mean, squares);
+  }
+  const float scale = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(n) + eps);
+  for (int i = from; i < n; i += step) {
+    float v[V], w[V], b[V] = {};
+    again(i, v);
+    load<V>(weight + i, w);
+    if (bias) load<V>(bias + i, b);
+#pragma unroll
+    for (int j = 0; j < V; j++) v[j] = (v[j] - mean) * scale * w[j] + b[j];
+    store<V>(y + i, v);
+  }
+}
+
+#define CARACAL_LAYER_NORM(T, W)                                                                                      \
+  extern "C" __global__ void layer_norm_##T##_##W(const T* x, const W* weight, const W* bias, T* y, int n, float eps, \
+                                                  bool aligned, bool kept) {                                          \
+    if (aligned)                                                                                                      \
+      layer_norm<T, W, 8>(x, weight, bias, y, n, eps, kept);                                                          \
+    else                                                                                                              \
+      layer_norm<T, W, 1>(x, weight, bias, y, n, eps, kept);                                                          \
+  }
+CARACAL_LAYER_NORM(f32, f32)
+CARACAL_LAYER_NORM(f32, bf16)
+CARACAL_LAYER_NORM(bf16, f32)
+CARACAL_LAYER_NORM(bf16, bf16)
+#undef CARACAL_LAYER_NORM
+
+}  // namespace caracal

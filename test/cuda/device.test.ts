@@ -1,0 +1,91 @@
+// The CUDA backend's machinery on the virtual GPU, and the host's faults: each scenario in a process of its own.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { addon } from "../../lib/native/addon.js";
+
+const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
+const library = path("../../build/Release/libcaracal_vgpu.so");
+
+function run(name: string, environment: Readonly<Record<string, string>> = {}): unknown {
+  const env = { ...process.env, CARACAL_CUDA_LIBRARY: library, ...environment };
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [path("scenarios.mjs"), name], {
+    env,
+    encoding: "utf8",
+  });
+  expect({ status, signal }, stderr).toEqual({ status: 0, signal: null });
+  return JSON.parse(stdout);
+}
+const error = (code: string, message: RegExp) => ({ code, message: expect.stringMatching(message) });
+
+describe("a driver that is no use", () => {
+  test("none", () => {
+    expect(run("open", { CARACAL_CUDA_LIBRARY: "/nowhere/libcuda.so.1" })).toEqual(
+      error("NO_DRIVER", /\/nowhere\/libcuda\.so\.1 could not be opened .*install the NVIDIA driver/),
+    );
+  });
+  test("no library", () => {
+    expect(run("open", { CARACAL_CUDA_LIBRARY: path("device.test.ts") })).toEqual(error("NO_DRIVER", /invalid ELF/));
+  });
+  test("another library", () => {
+    expect(run("open", { CARACAL_CUDA_LIBRARY: "libm.so.6" })).toEqual(error("DRIVER_TOO_OLD", /has no cuInit/));
+  });
+});
+
+const usable = existsSync(library) && addon().kernelFamilies.length > 0;
+describe.skipIf(!usable)("on the virtual GPU", () => {
+  test("an old driver", () => {
+    expect(run("open", { CARACAL_VGPU_FAULT: "driver:12080" })).toEqual(
+      error("DRIVER_TOO_OLD", /supports CUDA 12\.8; 13\.0 or newer is needed/),
+    );
+  });
+  test("no such GPU", () => {
+    expect(run("noSuchGpu")).toEqual(error("INVALID_ARGUMENT", /no GPU 7: the driver has 1/));
+  });
+  test("two GPUs", () => {
+    expect(run("twoGpus", { CARACAL_VGPU_DEVICES: "2" })).toEqual({
+      mixed: error("DEVICE_MISMATCH", /another device/),
+      sums: [
+        [2, 4, 6, 8],
+        [2, 4, 6, 8],
+      ],
+    });
+  });
+  test("too little memory", () => {
+    const out = error(
+      "OUT_OF_MEMORY",
+      /out of memory: \d+ bytes were asked for while \d+ are held; the GPU has \d+ of/,
+    );
+    expect(run("outOfMemory", { CARACAL_VGPU_MEMORY: String(64 << 20) })).toEqual({
+      first: out,
+      spread: out,
+      later: 10_000_000,
+    });
+  });
+  test("an allocation that fails once", () => {
+    expect(run("allocationFails", { CARACAL_VGPU_FAULT: "alloc:2" })).toEqual([2, 4, 6, 8]);
+  });
+  test("a limit of memory", () => {
+    expect(run("memoryLimit")).toEqual({
+      error: error("OUT_OF_MEMORY", /1048576 bytes were asked for while 524288 are held/),
+      later: 131072,
+      memory: expect.objectContaining({ inUse: 524288 }),
+    });
+  });
+  test("a launch that fails", () => {
+    const lost = error("DEVICE_FAULT", /the GPU stopped with CUDA_ERROR_LAUNCH_FAILED .* in one of: binary/);
+    expect(run("launchFails", { CARACAL_VGPU_FAULT: "launch:1" })).toEqual({
+      first: lost,
+      later: lost,
+      again: error("DEVICE_FAULT", /CUDA_ERROR_LAUNCH_FAILED/),
+      cpu: [2, 4, 6, 8],
+    });
+  });
+  test("a device that is disposed while it works", () => {
+    expect(run("disposedInFlight")).toContain("DISPOSED");
+  });
+  test("bytes there and back", () => {
+    expect(run("bytes")).toEqual({ same: true, row: true, half: [1.5, -2], zeros: "0,0,0,0,0", empty: 0 });
+  });
+});

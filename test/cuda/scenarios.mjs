@@ -1,0 +1,86 @@
+// node scenarios.mjs NAME: what the CUDA backend does under the environment it was started with, as a JSON line. The
+// driver is opened once in a process, so every scenario has its own.
+import { Device, ops } from "../../dist/index.js";
+
+const failure = (promise) =>
+  promise.then(
+    () => "no error",
+    ({ code, message }) => ({ code, message }),
+  );
+/** Left open: the process ends with its scenario. */
+const openCuda = (options = {}) => Device.open({ backend: "cuda", ...options });
+const sum = (device) => {
+  const x = device.tensor([1, 2, 3, 4], [4]);
+  return ops.add(x, x);
+};
+
+const scenarios = {
+  open: () => failure(openCuda()),
+  noSuchGpu: () => failure(openCuda({ ordinal: 7 })),
+  async twoGpus() {
+    const a = await openCuda({ ordinal: 0 });
+    const b = await openCuda({ ordinal: 1 });
+    const mixed = await failure((async () => ops.add(a.zeros([4]), b.zeros([4])))());
+    return { mixed, sums: [[...(await sum(a).read())], [...(await sum(b).read())]] };
+  },
+  /** What has no room says so, and so does what would be computed from it; then there is room again. */
+  async outOfMemory() {
+    const device = await openCuda();
+    const size = 10_000_000;
+    const held = device.zeros([size]);
+    await held.read();
+    const much = device.zeros([size]);
+    const first = await failure(much.read());
+    const spread = await failure(ops.add(much, held).read());
+    held.dispose();
+    return { first, spread, later: (await device.zeros([size]).read()).length };
+  },
+  /** An allocation that the driver refuses is tried again without what is cached. */
+  async allocationFails() {
+    const device = await openCuda();
+    return [...(await sum(device).read())];
+  },
+  async memoryLimit() {
+    const device = await openCuda({ memoryLimit: 1 << 20 });
+    const held = device.zeros([1 << 17]);
+    await held.read();
+    const error = await failure(device.zeros([1 << 18]).read());
+    held.dispose();
+    await device.synchronize();
+    return { error, later: (await device.zeros([1 << 17]).read()).length, memory: device.memory };
+  },
+  /** The GPU is lost: every tensor in flight and every later call say so; the process and its CPU devices go on. */
+  async launchFails() {
+    const device = await openCuda();
+    const before = device.tensor([5], [1]);
+    await before.read();
+    const first = await failure(sum(device).read());
+    const later = await failure(sum(device).read());
+    device.dispose();
+    const again = await failure(openCuda());
+    return { first, later, again, cpu: [...(await sum(await Device.open({ backend: "cpu" })).read())] };
+  },
+  async disposedInFlight() {
+    const device = await openCuda();
+    const reads = Array.from({ length: 20 }, () => failure(sum(device).read()));
+    device.dispose();
+    return [...new Set((await Promise.all(reads)).map((r) => r.code ?? r))];
+  },
+  async bytes() {
+    const device = await openCuda();
+    const big = Float32Array.from({ length: 3_000_000 }, (_, i) => i % 8191); // more than the staging buffers hold
+    const there = device.tensor(big, [3, 1_000_000]);
+    const back = await there.read();
+    const row = await there.slice(1, 2).toFloat32Array();
+    const half = await device.tensor([1.5, -2], [2], "bf16").toFloat32Array();
+    return {
+      same: back.every((v, i) => v === big[i]),
+      row: row.every((v, i) => v === big[1_000_000 + i]),
+      half: [...half],
+      zeros: (await device.zeros([5], "i32").read()).join(),
+      empty: (await device.zeros([0, 4]).read()).length,
+    };
+  },
+};
+
+process.stdout.write(JSON.stringify(await scenarios[process.argv[2]]()));
