@@ -1,0 +1,47 @@
+// What the build embeds: the PTX that the virtual GPU executes is the PTX that ships, and no kernel spills registers.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+
+interface Resources {
+  readonly registers: number;
+  readonly spilled: number;
+  readonly shared: number;
+}
+const script = new URL("../../scripts/lib/kernels.mjs", import.meta.url);
+const { resourcesOf }: { resourcesOf(output: string): Record<string, Resources> } = await import(script.href);
+const folder = fileURLToPath(new URL("../../build/kernels/", import.meta.url));
+const names = existsSync(folder) ? readdirSync(folder) : [];
+const ptx = names.filter((name) => name.endsWith(".ptx"));
+
+describe.skipIf(ptx.length === 0)(`kernels${ptx.length ? "" : " (skipped: the build had no nvcc)"}`, () => {
+  const addon = readFileSync(new URL("../../build/Release/caracal.node", import.meta.url));
+  test.each(ptx)("%s is in the addon, byte by byte", (name) => {
+    expect(addon.includes(readFileSync(folder + name))).toBe(true);
+  });
+  test.each(names.filter((name) => name.endsWith(".json")))("%s: no spills", (name) => {
+    const kernels: Record<string, Resources> = JSON.parse(readFileSync(folder + name, "utf8"));
+    expect(Object.keys(kernels).length).toBeGreaterThan(0);
+    for (const [kernel, { spilled, registers }] of Object.entries(kernels))
+      expect({ kernel, spilled, usable: registers > 0 && registers <= 255 }).toEqual({
+        kernel,
+        spilled: 0,
+        usable: true,
+      });
+  });
+});
+
+test("what ptxas says is read", () => {
+  const said = `ptxas info    : Compiling entry function 'k' for 'sm_80'
+ptxas info    : Function properties for k
+    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 26 registers, used 1 barriers, 128 bytes smem, 402 bytes cmem[0]
+ptxas info    : Function properties for l
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 9 registers, 360 bytes cmem[0]
+`;
+  expect(resourcesOf(said)).toEqual({
+    k: { registers: 26, spilled: 16, shared: 128 },
+    l: { registers: 9, spilled: 0, shared: 0 },
+  });
+});
