@@ -6,8 +6,13 @@ namespace caracal {
 #define CARACAL_CUDA_OPS(X) \
   X(Activate)               \
   X(Binary)                 \
+  X(Cmvn)                   \
+  X(FoldWeightNorm)         \
+  X(FsmnMemory)             \
   X(LayerNorm)              \
-  X(RmsNorm)
+  X(RmsNorm)                \
+  X(Snake)                  \
+  X(Splice)
 
 namespace cuda {
 #define CARACAL_DECLARE(Op) void run(const Op&, std::span<Tensor>, Cuda&);

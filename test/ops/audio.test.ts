@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { cmvn, codecEmbedding, type FbankOptions, fbank, snake, splice } from "../../lib/ops/audio.js";
+import { cmvn, codecEmbedding, type FbankOptions, fbank, foldWeightNorm, snake, splice } from "../../lib/ops/audio.js";
 import { FbankStream, SpliceStream } from "../../lib/ops/audioStream.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
-import { devices } from "../support/devices.js";
+import { allDevices, devices } from "../support/devices.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -63,6 +63,83 @@ const published: Required<FbankOptions> = {
   removeDc: false,
   window: "povey",
 };
+
+describe.each(allDevices)("splice, cmvn and snake on $name", (device) => {
+  test.each([
+    [{ left: 0, right: 0, stride: 1 }, 5],
+    [{ left: 3, right: 1, stride: 2 }, 1],
+    [{ left: 3, right: 1, stride: 2 }, 20],
+    [{ left: 1, right: 4, stride: 7 }, 23],
+    [{ left: 2, right: 2 }, 0],
+  ])("splice %o of %i frames, whole and streamed, repeats the ends", async (options, frames) => {
+    const { left, right, stride = 1 } = options as { left: number; right: number; stride?: number };
+    const x = randomArray(frames * 3, 5).map(bf16);
+    const rows = Math.ceil(frames / stride);
+    const expected: number[] = [];
+    for (let t = 0; t < rows; t++)
+      for (let i = t * stride - left; i <= t * stride + right; i++) {
+        const frame = Math.min(Math.max(i, 0), frames - 1);
+        expected.push(...x.subarray(frame * 3, frame * 3 + 3));
+      }
+    using y = splice(device.tensor(x, [frames, 3], "bf16"), options);
+    expect(y.shape).toEqual([rows, 3 * (left + 1 + right)]);
+    expect([...(await y.toFloat32Array())]).toEqual(expected);
+
+    using stream = new SpliceStream(device, 3, { ...options, dtype: "bf16" });
+    const parts: Tensor[] = [];
+    let start = 0;
+    const sizes = chunks(frames, 11, 4);
+    for (const [i, size] of sizes.entries()) {
+      const piece = device.tensor(x.subarray(start * 3, (start + size) * 3), [size, 3], "bf16");
+      parts.push(stream.push(piece, { last: i === sizes.length - 1 }));
+      start += size;
+    }
+    expect([...(await concatenated(parts))]).toEqual(expected);
+  });
+
+  test.each([
+    ["f32", 37],
+    ["bf16", 37],
+    ["f32", 80],
+    ["bf16", 560],
+  ] as const)("cmvn and snake in %s, %i channels", async (dtype, columns) => {
+    const rows = 5;
+    const x = randomArray(rows * columns, 1, 4).map(dtype === "bf16" ? bf16 : (v) => v);
+    const a = randomArray(columns, 2);
+    const b = randomArray(columns, 3);
+    const tolerance = dtype === "bf16" ? 4e-3 : 1e-6;
+    const input = device.tensor(x, [rows, columns], dtype);
+    using normalised = cmvn(input, device.tensor(a, [columns]), device.tensor(b, [columns]));
+    const expected = Float64Array.from(x, (v, i) => (v - a[i % columns]!) * b[i % columns]!);
+    expect(relativeError(await normalised.toFloat32Array(), expected)).toBeLessThan(tolerance);
+    using y = snake(input, device.tensor(a, [columns]));
+    expect(y.dtype).toBe(dtype);
+    const alpha = (i: number) => a[i % columns]!;
+    const snaked = Float64Array.from(x, (v, i) => v + Math.sin(alpha(i) * v) ** 2 / (alpha(i) + 1e-9));
+    expect(relativeError(await y.toFloat32Array(), snaked)).toBeLessThan(tolerance);
+  });
+
+  test("snake: alpha 0, large arguments, NaN, any rank", async () => {
+    const x = Float32Array.of(2, 3e5, Number.NaN, -1, 0, 7);
+    const alpha = [0, 1, 1];
+    using y = snake(device.tensor(x, [1, 2, 3]), device.tensor(alpha, [3]));
+    const got = await y.toFloat32Array();
+    expect(got[2]).toBeNaN();
+    got[2] = 0;
+    const expected = [2, 3e5 + Math.sin(3e5) ** 2, 0, -1, 0, 7 + Math.sin(7) ** 2];
+    expect(relativeError(got, expected)).toBeLessThan(1e-6);
+  });
+
+  test("foldWeightNorm gives every row its norm", async () => {
+    const [rows, n] = [5, 300];
+    const v = randomArray(rows * n, 1);
+    const g = randomArray(rows, 2);
+    using w = foldWeightNorm(device.tensor(v, [rows, n, 1]), device.tensor(g, [rows, 1, 1]));
+    const norm = (row: number) => Math.hypot(...v.subarray(row * n, (row + 1) * n));
+    const expected = Float64Array.from(v, (x, i) => (x * g[Math.floor(i / n)]!) / norm(Math.floor(i / n)));
+    expect(relativeError(await w.toFloat32Array(), expected)).toBeLessThan(1e-6);
+  });
+});
 
 describe.each(devices)("audio front end on $name", (device) => {
   const golden = readGolden("audio_features");
@@ -138,66 +215,6 @@ describe.each(devices)("audio front end on $name", (device) => {
     }
     using whole = fbank(device.tensor(x, [x.length]), options);
     expect(await concatenated(parts)).toEqual(await whole.toFloat32Array());
-  });
-
-  test.each([
-    [{ left: 0, right: 0, stride: 1 }, 5],
-    [{ left: 3, right: 1, stride: 2 }, 1],
-    [{ left: 3, right: 1, stride: 2 }, 20],
-    [{ left: 1, right: 4, stride: 7 }, 23],
-    [{ left: 2, right: 2 }, 0],
-  ])("splice %o of %i frames, whole and streamed, repeats the ends", async (options, frames) => {
-    const { left, right, stride = 1 } = options as { left: number; right: number; stride?: number };
-    const x = randomArray(frames * 3, 5).map(bf16);
-    const rows = Math.ceil(frames / stride);
-    const expected: number[] = [];
-    for (let t = 0; t < rows; t++)
-      for (let i = t * stride - left; i <= t * stride + right; i++) {
-        const frame = Math.min(Math.max(i, 0), frames - 1);
-        expected.push(...x.subarray(frame * 3, frame * 3 + 3));
-      }
-    using y = splice(device.tensor(x, [frames, 3], "bf16"), options);
-    expect(y.shape).toEqual([rows, 3 * (left + 1 + right)]);
-    expect([...(await y.toFloat32Array())]).toEqual(expected);
-
-    using stream = new SpliceStream(device, 3, { ...options, dtype: "bf16" });
-    const parts: Tensor[] = [];
-    let start = 0;
-    const sizes = chunks(frames, 11, 4);
-    for (const [i, size] of sizes.entries()) {
-      const piece = device.tensor(x.subarray(start * 3, (start + size) * 3), [size, 3], "bf16");
-      parts.push(stream.push(piece, { last: i === sizes.length - 1 }));
-      start += size;
-    }
-    expect([...(await concatenated(parts))]).toEqual(expected);
-  });
-
-  test.each(["f32", "bf16"] as const)("cmvn and snake in %s", async (dtype) => {
-    const [rows, columns] = [5, 37];
-    const x = randomArray(rows * columns, 1, 4).map(dtype === "bf16" ? bf16 : (v) => v);
-    const a = randomArray(columns, 2);
-    const b = randomArray(columns, 3);
-    const tolerance = dtype === "bf16" ? 4e-3 : 1e-6;
-    const input = device.tensor(x, [rows, columns], dtype);
-    using normalised = cmvn(input, device.tensor(a, [columns]), device.tensor(b, [columns]));
-    const expected = Float64Array.from(x, (v, i) => (v - a[i % columns]!) * b[i % columns]!);
-    expect(relativeError(await normalised.toFloat32Array(), expected)).toBeLessThan(tolerance);
-    using y = snake(input, device.tensor(a, [columns]));
-    expect(y.dtype).toBe(dtype);
-    const alpha = (i: number) => a[i % columns]!;
-    const snaked = Float64Array.from(x, (v, i) => v + Math.sin(alpha(i) * v) ** 2 / (alpha(i) + 1e-9));
-    expect(relativeError(await y.toFloat32Array(), snaked)).toBeLessThan(tolerance);
-  });
-
-  test("snake: alpha 0, large arguments, NaN, any rank", async () => {
-    const x = Float32Array.of(2, 3e5, Number.NaN, -1, 0, 7);
-    const alpha = [0, 1, 1];
-    using y = snake(device.tensor(x, [1, 2, 3]), device.tensor(alpha, [3]));
-    const got = await y.toFloat32Array();
-    expect(got[2]).toBeNaN();
-    got[2] = 0;
-    const expected = [2, 3e5 + Math.sin(3e5) ** 2, 0, -1, 0, 7 + Math.sin(7) ** 2];
-    expect(relativeError(got, expected)).toBeLessThan(1e-6);
   });
 
   test.each(["f32", "bf16"] as const)("codecEmbedding sums the books, tables in %s", async (dtype) => {

@@ -4,7 +4,7 @@ import { FbankStream, FsmnMemoryStream } from "../../lib/ops/audioStream.js";
 import { linear } from "../../lib/ops/linear.js";
 import type { Device } from "../../lib/tensor/device.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
-import { devices } from "../support/devices.js";
+import { allDevices, devices } from "../support/devices.js";
 import { type Golden, readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
@@ -37,7 +37,7 @@ const cases: [number, number, FsmnOrders][] = [
   [0, 20, { leftOrder: 2, rightOrder: 1 }],
 ];
 
-describe.each(devices)("fsmnMemory on $name", (device) => {
+describe.each(allDevices)("fsmnMemory on $name", (device) => {
   test.each(cases)("[%i, %i] with %o is the definition", async (rows, channels, orders) => {
     const taps = orders.leftOrder + 1 + (orders.rightOrder ?? 0);
     const [z, r, w] = [rows * channels, rows * channels, channels * taps].map((n, i) => randomArray(n, i).map(bf16));

@@ -1,0 +1,32 @@
+// Memory-bound: every element of x is read once and one is written; mean and scale come from the L2.
+#include "cuda/device/element.cuh"
+
+namespace caracal {
+
+template <class T, int V>
+__device__ inline void cmvn(const T* x, const float* mean, const float* scale, T* y, long long n, int channels) {
+  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  if (i >= n) return;
+  const int c = static_cast<int>(i % channels);
+  float v[V], m[V], s[V];
+  load<V>(x + i, v);
+  load<V>(mean + c, m);
+  load<V>(scale + c, s);
+#pragma unroll
+  for (int j = 0; j < V; j++) v[j] = (v[j] - m[j]) * s[j];
+  store<V>(y + i, v);
+}
+
+#define CARACAL_CMVN(T)                                                                                     \
+  extern "C" __global__ void cmvn_##T(const T* x, const float* mean, const float* scale, T* y, long long n, \
+                                      int channels, bool aligned) {                                         \
+    if (aligned)                                                                                            \
+      cmvn<T, 8>(x, mean, scale, y, n, channels);                                                           \
+    else                                                                                                    \
+      cmvn<T, 1>(x, mean, scale, y, n, channels);                                                           \
+  }
+CARACAL_CMVN(f32)
+CARACAL_CMVN(bf16)
+#undef CARACAL_CMVN
+
+}  // namespace caracal

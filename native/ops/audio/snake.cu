@@ -1,0 +1,35 @@
+// Memory-bound: every element of x is read once and one is written; alpha comes from the L2.
+#include "cuda/device/element.cuh"
+
+namespace caracal {
+
+template <class T, class A, int V>
+__device__ inline void snake(const T* x, const A* alpha, T* y, long long n, int channels) {
+  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  if (i >= n) return;
+  float v[V], a[V];
+  load<V>(x + i, v);
+  load<V>(alpha + i % channels, a);
+#pragma unroll
+  for (int j = 0; j < V; j++) {
+    const float s = sinf(a[j] * v[j]);
+    v[j] = fmaf(s * s, 1.0f / (a[j] + 1e-9f), v[j]);
+  }
+  store<V>(y + i, v);
+}
+
+#define CARACAL_SNAKE(T, A)                                                                               \
+  extern "C" __global__ void snake_##T##_##A(const T* x, const A* alpha, T* y, long long n, int channels, \
+                                             bool aligned) {                                              \
+    if (aligned)                                                                                          \
+      snake<T, A, 8>(x, alpha, y, n, channels);                                                           \
+    else                                                                                                  \
+      snake<T, A, 1>(x, alpha, y, n, channels);                                                           \
+  }
+CARACAL_SNAKE(f32, f32)
+CARACAL_SNAKE(f32, bf16)
+CARACAL_SNAKE(bf16, f32)
+CARACAL_SNAKE(bf16, bf16)
+#undef CARACAL_SNAKE
+
+}  // namespace caracal
