@@ -308,13 +308,19 @@ Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t,
 }
 
 void decode_atomic(Decoding& i, bool returns) {
-  // nvcc also writes them behind the operation: atom.add.acquire.cta.u32.
+  // nvcc also writes them behind the operation: atom.add.acquire.cta.u32; nvc++ the space first, as ptxas allows:
+  // red.add.global.relaxed.gpu.f64.
   Space space = Space::generic;
-  auto take_qualifiers = [&] {
-    if (i.take_any({"relaxed", "release"}) < 0 && returns) i.take_any({"acquire", "acq_rel"});
-    i.take_any({"cta", "cluster", "gpu", "sys"});
+  auto take_space = [&] {
     const int where = i.take_any({"global", "shared", "shared::cta", "shared::cluster"});
     if (where >= 0) space = where == 0 ? Space::global : Space::shared;
+    return where >= 0;
+  };
+  auto take_qualifiers = [&] {
+    const bool first = take_space();
+    if (i.take_any({"relaxed", "release"}) < 0 && returns) i.take_any({"acquire", "acq_rel"});
+    i.take_any({"cta", "cluster", "gpu", "sys"});
+    if (!first) take_space();
   };
   take_qualifiers();
   const auto operation =

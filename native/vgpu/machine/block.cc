@@ -32,10 +32,16 @@ Block::Block(Launch& launch, Cluster& cluster, std::array<uint32_t, 3> id, uint3
   const Routine& kernel = launch.kernel;
   const uint32_t alignment = kernel.shared_alignment;
   const uint32_t dynamic = launch.shape.dynamic_shared;
-  shared_bytes =
+  shared_bytes = kernel.reserved_shared;
+  shared_bytes +=
       dynamic > 0 ? (kernel.shared_bytes + alignment - 1) / alignment * alignment + dynamic : kernel.shared_bytes;
   shared.resize(shared_bytes, std::byte{0xff});
   if (launch.monitor) shadow = std::make_unique<Shadow>(shared_bytes);
+  if (kernel.reserved_shared > 0) {
+    // Cooperative groups find their barriers there to be 0: where the system keeps them they do not initialise any.
+    std::fill_n(shared.begin(), kernel.reserved_shared, std::byte{0});
+    if (shadow) shadow->set_written(0, kernel.reserved_shared);
+  }
   for (uint32_t first = 0; first < threads; first += kLanes)
     warps.push_back(std::make_unique<Warp>(*this, first / kLanes, std::min<uint32_t>(kLanes, threads - first)));
 }

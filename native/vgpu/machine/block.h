@@ -39,7 +39,7 @@ class Block {
   const std::array<uint32_t, 3> id;
   const uint32_t rank;  // in the cluster
   uint32_t threads;
-  uint32_t shared_bytes;
+  uint32_t shared_bytes;  // with what the system keeps
   std::vector<std::byte> shared;
   std::unique_ptr<Shadow> shadow;  // of `shared`, where it is checked
   std::vector<std::unique_ptr<Warp>> warps;

@@ -46,11 +46,11 @@ uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local
     case Special::lanemask_ge: return ~(bit - 1);
     case Special::lanemask_gt: return ~(bit - 1) & ~bit;
     case Special::dynamic_smem_size: return shape.dynamic_shared;
-    case Special::total_smem_size:
+    case Special::total_smem_size: return block.shared_bytes - kernel.reserved_shared;
     case Special::aggr_smem_size: return block.shared_bytes;
-    case Special::reserved_smem_offset_begin:
+    case Special::reserved_smem_offset_begin: return 0;
     case Special::reserved_smem_offset_end:
-    case Special::reserved_smem_offset_cap: return 0;
+    case Special::reserved_smem_offset_cap: return kernel.reserved_shared;
     case Special::cluster_ctaid_x: return in_cluster(0);
     case Special::cluster_ctaid_y: return in_cluster(1);
     case Special::cluster_ctaid_z: return in_cluster(2);
@@ -71,7 +71,7 @@ uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local
     case Special::grid_workspace_high: return block.launch.workspace() >> 32;
     case Special::dynamic_shared: {
       const uint64_t alignment = kernel.shared_alignment;
-      return (kernel.shared_bytes + alignment - 1) / alignment * alignment;
+      return kernel.reserved_shared + (kernel.shared_bytes + alignment - 1) / alignment * alignment;
     }
     case Special::local_frame: return local_base;
     case Special::count: break;

@@ -17,8 +17,9 @@ void allocate_globals(ModuleContext& context, GlobalAllocator& memory) {
       g.dynamic_shared = true;
       context.dynamic_alignment = std::max(context.dynamic_alignment, v.alignment);
     } else if (v.space == Space::shared) {
-      g.address = round_up(context.shared_bytes, v.alignment);
-      context.shared_bytes = static_cast<uint32_t>(g.address + v.size);
+      const uint32_t at = round_up(context.shared_bytes, v.alignment);
+      g.address = context.reserved_shared + at;
+      context.shared_bytes = static_cast<uint32_t>(at + v.size);
     } else {
       if (v.external)
         throw PtxError{v.line,
@@ -73,6 +74,8 @@ std::unique_ptr<Program> load_program(std::string ptx, uint32_t device_compute, 
     if ((f->bounds.cluster[0] || f->bounds.explicit_cluster) && module.compute < 90)
       throw PtxError{f->line, "clusters need .target sm_90 or higher, the module's is " + std::string(module.target)};
   }
+  // What the system reserves of shared memory; it is there only for those that ask where.
+  if (module.text->find("%reserved_smem_offset_") != std::string::npos) context.reserved_shared = 1024;
   allocate_globals(context, memory);
   // Functions first: their shared variables come before those of the kernels.
   for (const bool entries : {false, true})

@@ -153,6 +153,7 @@ struct Routine {
   // Of a function and its calls: memory of each lane, where parameters, arguments and results stand.
   uint32_t argument_bytes = 0;
   uint32_t local_bytes = 0;       // of each lane
+  uint32_t reserved_shared = 0;   // where static shared memory begins, behind what the system keeps
   uint32_t shared_bytes = 0;      // static
   uint32_t shared_alignment = 1;  // of dynamic shared memory
   LaunchBounds bounds;

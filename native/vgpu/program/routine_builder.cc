@@ -16,6 +16,7 @@ std::vector<Parameter> lay_out(const std::vector<Variable>& list, uint64_t& offs
 }
 
 void RoutineBuilder::build() {
+  r_.reserved_shared = context_.reserved_shared;
   r_.shared_bytes = context_.shared_bytes;
   r_.shared_alignment = context_.dynamic_alignment;
   lay_out_parameters();
@@ -48,7 +49,8 @@ void RoutineBuilder::declare_variable(size_t scope, const Variable& v) {
   if (v.size > (1u << 30) - at) throw PtxError{v.line, "variable " + std::string(v.name) + " is too large"};
   total = at + static_cast<uint32_t>(v.size);
   const auto kind = shared ? Symbol::Kind::shared : local ? Symbol::Kind::local : Symbol::Kind::param;
-  declare(scope, v.name, {kind, v.type, at, static_cast<uint32_t>(v.size), kind == Symbol::Kind::param}, v.line);
+  const uint32_t address = shared ? r_.reserved_shared + at : at;
+  declare(scope, v.name, {kind, v.type, address, static_cast<uint32_t>(v.size), kind == Symbol::Kind::param}, v.line);
 }
 
 void RoutineBuilder::declare() {

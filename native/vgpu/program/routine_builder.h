@@ -36,7 +36,8 @@ struct ModuleContext {
   Program& program;
   std::unordered_map<std::string_view, Global> globals;
   std::unordered_map<std::string_view, uint32_t> routines;
-  uint32_t shared_bytes = 0;  // of variables of the module and of its functions
+  uint32_t reserved_shared = 0;  // see Routine
+  uint32_t shared_bytes = 0;     // of variables of the module and of its functions
   uint32_t dynamic_alignment = 16;
 };
 

@@ -37,6 +37,8 @@ std::optional<Special> special_named(std::string_view name) {
       {"%reserved_smem_offset_begin", Special::reserved_smem_offset_begin},
       {"%reserved_smem_offset_end", Special::reserved_smem_offset_end},
       {"%reserved_smem_offset_cap", Special::reserved_smem_offset_cap},
+      // Where cooperative groups keep the scratch memory of tiles wider than a warp; _0 has no known user.
+      {"%reserved_smem_offset_1", Special::reserved_smem_offset_begin},
       {"%cluster_ctaid.x", Special::cluster_ctaid_x},
       {"%cluster_ctaid.y", Special::cluster_ctaid_y},
       {"%cluster_ctaid.z", Special::cluster_ctaid_z},

@@ -118,7 +118,9 @@ Token Lexer::next() {
     if (at_ + 1 < text_.size() && text_[at_] == '.' && c == '%' && strchr("xyzw", text_[at_ + 1]) &&
         (at_ + 2 >= text_.size() || !is_word(text_[at_ + 2])))
       at_ += 2;
-    return {Token::Kind::word, line_, text_.substr(begin, at_ - begin)};
+    const auto text = text_.substr(begin, at_ - begin);
+    if (text == "WARP_SZ") return {Token::Kind::integer, line_, text, 32};  // the one constant PTX predefines
+    return {Token::Kind::word, line_, text};
   }
   if (c == '"') {
     const size_t end = text_.find_first_of("\"\n", at_ + 1);
