@@ -10,9 +10,12 @@ namespace caracal {
   X(FoldWeightNorm)         \
   X(FsmnMemory)             \
   X(LayerNorm)              \
+  X(Linear)                 \
+  X(PackWeight)             \
   X(RmsNorm)                \
   X(Snake)                  \
-  X(Splice)
+  X(Splice)                 \
+  X(Swiglu)
 
 namespace cuda {
 #define CARACAL_DECLARE(Op) void run(const Op&, std::span<Tensor>, Cuda&);

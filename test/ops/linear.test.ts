@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Activation, linear, packWeight, packWeights, swiglu } from "../../lib/ops/linear.js";
 import { Device } from "../../lib/tensor/device.js";
-import { devices } from "../support/devices.js";
+import { allDevices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
 const activations: Record<Activation, (v: number) => number> = {
@@ -51,7 +51,7 @@ const shapes: [number, number, number][] = [
   [64, 48, 700],
 ];
 
-describe.each(devices)("linear on $name", (device) => {
+describe.each(allDevices)("linear on $name", (device) => {
   test.each(shapes)("M=%i N=%i K=%i is x·Wᵀ, packed and plain alike", async (m, n, k) => {
     const x = randomArray(m * k, m);
     const w = randomArray(n * k, n);
@@ -137,7 +137,9 @@ describe.each(devices)("linear on $name", (device) => {
         device.tensor(x, [m, k]),
         packWeight(device.tensor(w, [n, k], dtype)),
       ).toFloat32Array();
-      await using other = await Device.open({ backend: "cpu", threads: 3, isa: device.isa as "avx2" });
+      await using other = await Device.open(
+        device.backend === "cuda" ? { backend: "cuda" } : { backend: "cpu", threads: 3, isa: device.isa as "avx2" },
+      );
       const packed = packWeight(other.tensor(w, [n, k], dtype));
       for (const [first, last] of [
         [0, 1],

@@ -1,0 +1,70 @@
+#pragma once
+// What happens to finished sums: V neighbouring columns of a row at a time, 1 or 8.
+#include "cuda/device/activation.cuh"
+#include "cuda/device/element.cuh"
+#include "cuda/gemm/parameters.h"
+
+namespace caracal {
+
+template <int V>
+__device__ inline void load_as(bool as_bf16, const void* p, long long at, float (&v)[V]) {
+  if (as_bf16)
+    load<V>(static_cast<const bf16*>(p) + at, v);
+  else
+    load<V>(static_cast<const float*>(p) + at, v);
+}
+
+template <int V>
+__device__ inline void store_as(bool as_bf16, void* p, long long at, const float (&v)[V]) {
+  if (as_bf16)
+    store<V>(static_cast<bf16*>(p) + at, v);
+  else
+    store<V>(static_cast<float*>(p) + at, v);
+}
+
+template <int V>
+__device__ inline void add(ColumnVector c, long long column, float (&v)[V]) {
+  if (!c.data) return;
+  float w[V];
+  load_as<V>(c.bf16, c.data, column, w);
+#pragma unroll
+  for (int j = 0; j < V; j++) v[j] += w[j];
+}
+
+// sums[0] are those of the first weight, sums[1] of the second.
+template <int V>
+__device__ inline void finish(const LinearEpilogue& e, long long n, long long row, long long column,
+                              float (&sums)[1][V]) {
+  float (&v)[V] = sums[0];
+  const long long at = row * n + column;
+  add<V>(e.bias, column, v);
+  if (e.activation != Activation::none) {
+#pragma unroll
+    for (int j = 0; j < V; j++) v[j] = activate(e.activation, v[j]);
+  }
+  float gain[V], residual[V] = {};
+  if (e.residual) load_as<V>(e.bf16, e.residual, at, residual);
+  if (e.gain.data) {
+    load_as<V>(e.gain.bf16, e.gain.data, column, gain);
+#pragma unroll
+    for (int j = 0; j < V; j++) v[j] = __fmul_rn(v[j], gain[j]);
+  }
+  if (e.residual) {
+#pragma unroll
+    for (int j = 0; j < V; j++)
+      v[j] = __fadd_rn(v[j], residual[j]);  // never one fma with the line above: the CPU's bits
+  }
+  store_as<V>(e.bf16, e.out, at, v);
+}
+
+template <int V>
+__device__ inline void finish(const SwigluEpilogue& e, long long n, long long row, long long column,
+                              float (&sums)[2][V]) {
+  add<V>(e.gate_bias, column, sums[0]);
+  add<V>(e.up_bias, column, sums[1]);
+#pragma unroll
+  for (int j = 0; j < V; j++) sums[0][j] = activate(Activation::silu, sums[0][j]) * sums[1][j];
+  store_as<V>(e.bf16, e.out, row * n + column, sums[0]);
+}
+
+}  // namespace caracal

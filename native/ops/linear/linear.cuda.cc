@@ -1,0 +1,21 @@
+#include "ops/linear/linear.h"
+
+#include "cuda/gemm/launch.h"
+
+namespace caracal::cuda {
+
+void run(const Linear& op, std::span<Tensor> out, Cuda& cuda) {
+  const int64_t n = op.w.shape[0];
+  const GemmOperands p = gemm_operands(op.x, {&op.w}, out[0].shape.rows());
+  const LinearEpilogue epilogue{
+      .out = address(out[0]),
+      .residual = address(op.residual),
+      .bias = column_vector(op.bias),
+      .gain = column_vector(op.layerScale),
+      .activation = op.activation,
+      .bf16 = out[0].dtype == DType::bf16,
+      .aligned = vectors(n, {address(out[0]), address(op.residual), address(op.bias), address(op.layerScale)})};
+  launch_gemm(cuda, "linear", "linear", p, op.x.dtype, op.w.dtype, 1, epilogue);
+}
+
+}  // namespace caracal::cuda

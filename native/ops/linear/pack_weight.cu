@@ -1,0 +1,35 @@
+// Memory-bound, once at load: every byte of an f8e4m3 matrix is read and written once. (Those of other types are plain
+// copies.)
+#include "cuda/device/f8e4m3.cuh"
+#include "cuda/fault.h"
+
+namespace caracal {
+
+// V bytes a thread: 16 where both sides are aligned to them, else 1.
+template <int V>
+__device__ inline void pack_weight(const uint8_t* from, uint8_t* to, long long n, Fault* fault) {
+  const long long at = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  if (at >= n) return;
+  alignas(16) uint8_t v[V];
+  if constexpr (V == 16)
+    *reinterpret_cast<uint4*>(v) = *reinterpret_cast<const uint4*>(from + at);
+  else
+    v[0] = from[at];
+#pragma unroll
+  for (int i = 0; i < V; i++)
+    if ((v[i] & 0x7f) == 0x7f) raise(fault, 0, at + i, v[i]);
+  if constexpr (V == 16)
+    *reinterpret_cast<uint4*>(to + at) = *reinterpret_cast<const uint4*>(v);
+  else
+    to[at] = v[0];
+}
+
+extern "C" __global__ void pack_weight_f8e4m3(const uint8_t* from, uint8_t* to, long long n, bool aligned,
+                                              Fault* fault) {
+  if (aligned)
+    pack_weight<16>(from, to, n, fault);
+  else
+    pack_weight<1>(from, to, n, fault);
+}
+
+}  // namespace caracal

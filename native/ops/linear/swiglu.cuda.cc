@@ -1,0 +1,18 @@
+#include "ops/linear/swiglu.h"
+
+#include "cuda/gemm/launch.h"
+
+namespace caracal::cuda {
+
+void run(const Swiglu& op, std::span<Tensor> out, Cuda& cuda) {
+  const GemmOperands p = gemm_operands(op.x, {&op.gate, &op.up}, out[0].shape.rows());
+  const SwigluEpilogue epilogue{
+      .out = address(out[0]),
+      .gate_bias = column_vector(op.gateBias),
+      .up_bias = column_vector(op.upBias),
+      .bf16 = out[0].dtype == DType::bf16,
+      .aligned = vectors(op.gate.shape[0], {address(out[0]), address(op.gateBias), address(op.upBias)})};
+  launch_gemm(cuda, "linear", "swiglu", p, op.x.dtype, op.gate.dtype, 2, epilogue);
+}
+
+}  // namespace caracal::cuda
