@@ -45,7 +45,6 @@ class Block {
   std::vector<std::unique_ptr<Warp>> warps;
   NamedBarrier barriers[16];
   WarpgroupLog warpgroups;
-  uint32_t exited_threads = 0;
 
   void thread_of(uint32_t warp, uint32_t lane, uint32_t (&out)[3]) const;
 };

@@ -192,7 +192,6 @@ void Warp::jump_to_each(const uint32_t (&targets)[kLanes]) {
 
 void Warp::exit_lanes(uint32_t lanes) {
   exited |= lanes;
-  block.exited_threads += static_cast<uint32_t>(__builtin_popcount(lanes));
   for (Frame* f = splits_[current_].frame; f;) {
     Frame* caller = f->caller;
     drop_lanes(f, lanes);

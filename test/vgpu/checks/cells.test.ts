@@ -48,7 +48,7 @@ describe.each(all)("$bytes bytes of $space memory", ({ space, bytes }) => {
     const second = `${trespass(of)}  @%p1 ${store(space, bytes, "%rd7")}`;
     expect(() => run(space, begin + store(space, bytes) + second)).toThrow(
       new RegExp(
-        `racecheck: two writes of ${place(of)}: before, block 0 warp ${of} lane ${lane} at st\\.[^]*\\(163,0,0\\)`,
+        `racecheck: two writes of ${place(of)}: before, block 0 warp ${of} lane ${lane} at st\\.[\\s\\S]*\\(163,0,0\\)`,
       ),
     );
   });
@@ -68,13 +68,32 @@ describe.each(all)("$bytes bytes of $space memory", ({ space, bytes }) => {
     const most = `${begin}  setp.ne.u32 %p1, %r0, ${5 * 32 + 3};\n  @%p1 ${store(space, bytes)}`;
     expect(() => run(space, `${most}  @%p1 ${load(space, bytes)}`)).not.toThrow();
     expect(() => run(space, `${most}  ${load(space, bytes)}`)).toThrow(
-      new RegExp(`initcheck: ${space} read of ${bytes} bytes at offset ${(3 * 8 + 5) * bytes} of[^]*\\(163,0,0\\)`),
+      new RegExp(
+        `initcheck: ${space} read of ${bytes} bytes at offset ${(3 * 8 + 5) * bytes} of[\\s\\S]*\\(163,0,0\\)`,
+      ),
     );
   });
   test("in order behind a barrier are no race", () => {
     const second = `  bar.sync 0;\n${trespass(4)}  @%p1 ${store(space, bytes, "%rd7")}  @%p1 ${load(space, bytes, "%rd7")}`;
     run(space, begin + store(space, bytes) + second);
   });
+});
+
+test.each([1, 2, 4, 8])("memory ends behind its last byte: accesses of %i bytes", (bytes) => {
+  const access = (space: string, offset: number) => () => {
+    const ptx = kernel(
+      `  mov.u64 %rd8, ${space === "shared" ? "buffer" : "%rd2"};\n  ${store(space, bytes, `%rd8 + ${offset}`)}`,
+      {
+        shared: 3 * bytes,
+      },
+    );
+    remember(ptx, "sm_80");
+    new device.PtxModule(ptx).run("k", { block: 1 }, new Uint32Array(1), { uninitialised: 3 * bytes });
+  };
+  for (const space of ["shared", "global"]) {
+    expect(access(space, 2 * bytes)).not.toThrow();
+    expect(access(space, 3 * bytes)).toThrow(new RegExp(`memcheck: ${space} write of ${bytes} byte`));
+  }
 });
 
 testPtxas();

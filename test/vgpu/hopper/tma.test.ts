@@ -224,6 +224,21 @@ ${move(1024, true)}
   expect([...data]).toEqual([...half, ...half, ...half]);
 });
 
+test("a copy that cannot be is reported of the thread that asks for it", () => {
+  const from = (lane: number, what: string) => `${init}
+  setp.eq.u32 %p1, %r0, ${lane};
+  @%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes ${what}, [%r2 + 8];`;
+  const data = new Uint32Array(64);
+  const faulty = (lane: number, what: string) => () => run(from(lane, what), 256, tensorless, data);
+  expect(faulty(7, "[%r1 + 8], [%rd2], 16")).toThrow(/multiples of 16[\s\S]*thread \(7,0,0\)/);
+  expect(faulty(9, "[%r1 + 1024], [%rd2], 16")).toThrow(/shared memory at 1024[\s\S]*thread \(9,0,0\)/);
+  expect(faulty(21, "[%r1], [%rd2 + 256], 16")).toThrow(/global read of 16 bytes[\s\S]*thread \(21,0,0\)/);
+  const box = `${init}
+  setp.eq.u32 %p1, %r0, 11;
+  @%p1 cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%rd1, {0, 0}], [%r2 + 8];`;
+  expect(() => run(box, 256, tensorless, data)).toThrow(/has 1 dimensions[\s\S]*thread \(11,0,0\)/);
+});
+
 test("stretches at offsets to registers", () => {
   const data = Uint32Array.from({ length: 64 }, (_, i) => i);
   run(

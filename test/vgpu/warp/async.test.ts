@@ -1,6 +1,7 @@
 // cp.async, its groups, and mbarrier.
 import { expect, test } from "vitest";
-import { numbers, run, testPtxas } from "../support/ptx.js";
+import { deviceWith } from "../support/modes.js";
+import { kernel, lanes, numbers, remember, run, testPtxas } from "../support/ptx.js";
 
 const words = (n: number) => {
   const next = numbers(n);
@@ -122,6 +123,19 @@ test("copies that nobody waits for are reported", () => {
   );
 });
 
+test("and of which block and thread they are", () => {
+  const body = `  mov.u32 %r10, buffer;
+  mov.u32 %r1, %ctaid.x;
+  mov.u32 %r2, %ctaid.y;
+  mad.lo.u32 %r3, %r2, 10, %r1;
+  setp.eq.u32 %p1, %r3, 12;
+  setp.eq.and.u32 %p1, %r0, 37, %p1;
+  cp.async.ca.shared.global [%r10], [%rd1], 4;
+  @!%p1 cp.async.wait_all;`;
+  const one = new Uint32Array(1);
+  expect(() => run(body, { grid: [3, 2, 1], block: 64 }, one, one)).toThrow(/block \(2,1,0\).*thread \(37,0,0\)/);
+});
+
 test("cp.async is checked like every access", () => {
   expect(() => copied("  add.s64 %rd10, %rd10, 4;\n  cp.async.cg.shared.global [%r10], [%rd10], 16;")).toThrow(
     /source of cp.async is not a multiple of 16/,
@@ -138,6 +152,30 @@ test("cp.async is checked like every access", () => {
   expect(() => copied("  mov.u32 %r5, 20;\n  cp.async.cg.shared.global [%r10], [%rd10], 16, %r5;")).toThrow(
     /src-size of 20/,
   );
+});
+
+/** Whether a copy has come when it is issued, and when its group is committed; nobody has waited for it. */
+async function unwaited(mode: Record<string, string>): Promise<string> {
+  const { PtxModule } = await deviceWith(mode);
+  const look = (at: number) => `  ld.shared.u32 %r1, [%r10];\n  st.global.u32 [%rd2 + ${at}], %r1;\n`;
+  const ptx = kernel(`  mov.u32 %r10, buffer;
+  st.shared.u32 [%r10], 5;
+  cp.async.ca.shared.global [%r10], [%rd1], 4;
+${look(0)}  cp.async.commit_group;
+${look(4)}  cp.async.wait_all;`);
+  remember(ptx, "sm_80");
+  const out = new Uint32Array(2);
+  new PtxModule(ptx).run("k", { block: 1 }, new Uint32Array([77]), out);
+  return Array.from(out, (x) => (x === 77 ? "there" : x === 0xffffffff ? "on its way" : x)).join(", ");
+}
+
+test("copies complete as early and as late as they are told to", async () => {
+  expect(await unwaited({ CARACAL_VGPU_ASYNC: "early" })).toBe("there, there");
+  expect(await unwaited({ CARACAL_VGPU_ASYNC: "late" })).toBe("on its way, on its way");
+  const seen = new Set<string>();
+  for (let seed = 1; seed <= 24; seed++)
+    seen.add(await unwaited({ CARACAL_VGPU_ASYNC: "random", CARACAL_VGPU_SEED: `${seed}` }));
+  expect([...seen].sort()).toEqual(["on its way, on its way", "on its way, there", "there, there"]);
 });
 
 // --- mbarrier ---------------------------------------------------------------------------------------------------------
@@ -256,6 +294,63 @@ DONE:`,
     { shared: 1024 },
   );
   expect(out).toEqual(input);
+});
+
+test("cp.async.mbarrier.arrive at an object of each lane's own", () => {
+  const out = new Uint32Array(32);
+  const mask = 0x2d60b105; // lanes beside those at work are not
+  run(
+    `  mov.u32 %r10, buffer;
+  mad.lo.u32 %r10, %r0, 8, %r10;
+  mul.wide.u32 %rd3, %r0, 4;
+  add.s64 %rd2, %rd2, %rd3;
+  mbarrier.init.shared.b64 [%r10], 1;
+  mov.u32 %r2, ${mask};
+  shr.u32 %r2, %r2, %r0;
+  and.b32 %r2, %r2, 1;
+  setp.eq.u32 %p1, %r2, 1;
+  @%p1 cp.async.ca.shared.global [%r10 + 256], [%rd1], 4;
+  @%p1 cp.async.mbarrier.arrive.noinc.shared.b64 [%r10];
+  mov.u32 %r3, 0;
+WAIT:
+  @%p1 mbarrier.test_wait.parity.shared.b64 %p2, [%r10], 0;
+  @%p1 bra AGAIN;
+  bra DONE;
+AGAIN:
+  @!%p2 bra WAIT;
+  ld.shared.u32 %r3, [%r10 + 256];
+DONE:
+  bar.warp.sync -1;
+  mbarrier.test_wait.parity.shared.b64 %p2, [%r10], 0;
+  selp.u32 %r4, 1000, 0, %p2;
+  add.u32 %r3, %r3, %r4;
+  st.global.u32 [%rd2], %r3;`,
+    { block: 32 },
+    new Uint32Array([77]),
+    out,
+    { shared: 512 },
+  );
+  expect(out).toEqual(lanes((l) => ((mask >>> l) & 1 ? 1077 : 0)));
+});
+
+test("misuse is reported of the thread that commits it", () => {
+  const one = (body: string) => () =>
+    run(
+      `  mov.u32 %r10, buffer;
+  mad.lo.u32 %r10, %r0, 8, %r10;
+  mbarrier.init.shared.b64 [%r10], 9;
+  setp.eq.u32 %p1, %r0, 13;
+${body}`,
+      { block: 32 },
+      new Uint32Array(1),
+      new Uint32Array(1),
+      { shared: 256 },
+    );
+  expect(one("  selp.u32 %r1, 10, 1, %p1;\n  mbarrier.arrive.noComplete.shared.b64 %rd5, [%r10], %r1;")).toThrow(
+    /10 arrivals where 9 of 9[\s\S]*thread \(13,0,0\)/,
+  );
+  const uninitialised = "  @%p1 st.shared.v2.u32 [%r10], {0, 0};\n  mbarrier.inval.shared.b64 [%r10];";
+  expect(one(uninitialised)).toThrow(/no object here[\s\S]*thread \(13,0,0\)/);
 });
 
 test("waiting for a phase that never completes is a deadlock", () => {

@@ -91,6 +91,48 @@ ${map}
   });
 });
 
+test.each([
+  [
+    [6, 4, 6],
+    [3, 2, 1],
+  ],
+  [
+    [4, 6, 10],
+    [1, 3, 2],
+  ],
+] as const)("special registers: of a grid of %o in clusters of %o", async (grid, shape) => {
+  const names = ["ctaid", "nctaid", "clusterid", "nclusterid", "cluster_ctaid", "cluster_nctaid"]
+    .flatMap((name) => ["x", "y", "z"].map((d) => `%${name}.${d}`))
+    .concat("%cluster_ctarank", "%cluster_nctarank");
+  const ptx = kernel(
+    `  mov.u32 %r1, %ctaid.x;
+  mov.u32 %r2, %ctaid.y;
+  mov.u32 %r3, %ctaid.z;
+  mad.lo.u32 %r2, %r3, ${grid[1]}, %r2;
+  mad.lo.u32 %r1, %r2, ${grid[0]}, %r1;
+  mul.wide.u32 %rd3, %r1, ${4 * names.length};
+  add.s64 %rd2, %rd2, %rd3;
+${names.map((name, i) => `  mov.u32 %r4, ${name};\n  st.global.u32 [%rd2 + ${4 * i}], %r4;`).join("\n")}`,
+    { target: "sm_90" },
+  ).replace("\n{", ` .reqnctapercluster ${shape.join(", ")}\n{`);
+  remember(ptx, "sm_90");
+  const device = await deviceWith({ CARACAL_VGPU_COMPUTE: "9.0" });
+  const out = new Uint32Array(names.length * grid[0] * grid[1] * grid[2]);
+  new device.PtxModule(ptx).run("k", { grid, block: 1 }, new Uint32Array(1), out);
+  for (let z = 0; z < grid[2]; z++)
+    for (let y = 0; y < grid[1]; y++)
+      for (let x = 0; x < grid[0]; x++) {
+        const id = [x, y, z];
+        const within = id.map((at, d) => at % shape[d]!);
+        const cluster = id.map((at, d) => Math.floor(at / shape[d]!));
+        const rank = within[0]! + shape[0] * (within[1]! + shape[1] * within[2]!);
+        const first = names.length * (x + grid[0] * (y + grid[1] * z));
+        expect([...out.slice(first, first + names.length)], `block ${id}`).toEqual(
+          [id, grid, cluster, grid.map((n, d) => n / shape[d]!), within, shape, rank, 6].flat(),
+        );
+      }
+});
+
 test("setmaxnreg needs the whole warp", async () => {
   const both = (guard: string) =>
     onClusters(`  setp.lt.u32 %p1, %r0, 5;\n  ${guard}setmaxnreg.dec.sync.aligned.u32 40;`);

@@ -229,6 +229,22 @@ ${seen(0, 2)}
   expect(Array.from(out)).toEqual([0, 0, 1, 1]);
 });
 
+test("mbarrier: bytes are counted from -(2^20 - 1) to 2^20 - 1", () => {
+  const bytes = (how: string, count: number) => `  mbarrier.${how}.relaxed.cta.shared::cta.b64 [%r10], ${count};\n`;
+  const most = 2 ** 20 - 1;
+  const counts = (body: string) => () =>
+    run(`  mov.u32 %r10, buffer;\n  mbarrier.init.shared::cta.b64 [%r10], 1;\n${body}`, { block: 1 }, one, one);
+  const one = new Uint32Array(1);
+  for (const [up, down] of [
+    ["expect_tx", "complete_tx"],
+    ["complete_tx", "expect_tx"],
+  ] as const) {
+    expect(counts(bytes(up, most))).not.toThrow();
+    expect(counts(bytes(up, most) + bytes(down, 1) + bytes(up, 1))).not.toThrow();
+    expect(counts(bytes(up, most) + bytes(up, 1))).toThrow(/synccheck: mbarrier: the count of bytes leaves its range/);
+  }
+});
+
 test("mbarrier objects of each lane's own", () => {
   const out = new Uint32Array(32 * 8);
   const mask = 0x2d60b105; // lanes beside those at work are not

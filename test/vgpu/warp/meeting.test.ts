@@ -124,6 +124,19 @@ ${arms(
     expect(got).toEqual(lanes(() => 0xffffaaaa));
   });
 
+  test("a group that is complete goes on, while another at the same instruction waits", () => {
+    // Lanes 16 to 23 need nobody else; 24 to 31 wait for those of the other arm, who come later.
+    const own = "setp.gt.u32 %p2, %r0, 23;\n  selp.b32 %r3, 0xff00ffff, 0xff0000, %p2;";
+    const got = onWarp(
+      arms(
+        16,
+        "mov.u32 %r4, 1;\n  vote.sync.ballot.b32 %r2, %p1, 0xff00ffff;\n  add.u32 %r2, %r2, %r4;",
+        `${own}\n  vote.sync.ballot.b32 %r2, 1, %r3;\n  add.u32 %r2, %r2, 2;\n  add.u32 %r2, %r2, 4;`,
+      ),
+    );
+    expect(got).toEqual(lanes((l) => (l < 16 ? 0xff010000 : l < 24 ? 0xff0006 : 0xff010005)));
+  });
+
   test("elect.sync: one leader, the same for all", () => {
     const elect = "elect.sync %r2|%p2, -1;\n  @%p2 add.u32 %r2, %r2, 64;";
     const out = new Uint32Array(32);
