@@ -72,7 +72,10 @@ describe.each(allDevices)("linear on $name", (device) => {
     expect(relativeError(f32, expected)).toBeLessThan(1e-6);
     const y = linear(device.tensor(x, [m, k], "bf16"), weight);
     expect(y.dtype).toBe("bf16");
-    expect(await y.toFloat32Array()).toEqual(f32.map(bf16));
+    const wide = linear(device.tensor(x, [m, k], "bf16"), weight, { outDtype: "f32" });
+    const sums = await wide.toFloat32Array();
+    expect(relativeError(sums, expected)).toBeLessThan(1e-6);
+    expect(await y.toFloat32Array()).toEqual(sums.map(bf16));
   });
 
   test("f8e4m3 weights carry one scale per 128×128 block", async () => {

@@ -10,7 +10,7 @@ struct GemmOperands {
   const void* w[2];
   const float* scales[2];  // of f8e4m3 weights
   long long m, n, k;
-  bool aligned;  // every row of x and of the weights begins at a multiple of what 8 elements take, x's at 16 bytes
+  bool aligned;  // every row of x and of the weights begins at a multiple of 16 bytes
 };
 
 // A parameter per column, f32 or bf16. Null where there is none.

@@ -2,6 +2,7 @@
 // FLOP; bytes at least 4 or 2 (1 of f8e4m3) K N for the weights, 2 M K for x and 2 M N for the output. So memory-bound
 // up to about a hundred rows: the weights must be read once, and are where one tile holds all rows.
 #include "cuda/gemm/simt.cuh"
+#include "cuda/gemm/tensor.cuh"
 
 namespace caracal {
 
@@ -20,8 +21,25 @@ CARACAL_LINEAR_TILES(f32, f32)
 CARACAL_LINEAR_TILES(f32, bf16)
 CARACAL_LINEAR_TILES(f32, f8e4m3)
 CARACAL_LINEAR_TILES(bf16, f32)
-CARACAL_LINEAR_TILES(bf16, bf16)
-CARACAL_LINEAR_TILES(bf16, f8e4m3)
+#undef CARACAL_LINEAR_TILES
+#undef CARACAL_LINEAR
+
+// The host knows them from cuda/gemm/tiles.h.
+using TensorSmall = TensorTile<16, 32, 1, 4, 8>;
+using TensorMedium = TensorTile<64, 64, 2, 2, 4>;
+using TensorLarge = TensorTile<128, 128, 2, 4, 3>;
+
+#define CARACAL_LINEAR(W, Tile, tile)                                                                              \
+  extern "C" __global__ void __launch_bounds__(Tile::kThreads, 1)                                                  \
+      linear_##tile##_bf16_##W(const __grid_constant__ GemmOperands p, const __grid_constant__ LinearEpilogue e) { \
+    tensor_gemm<1, Tile, W>(p, e);                                                                                 \
+  }
+#define CARACAL_LINEAR_TILES(W)                  \
+  CARACAL_LINEAR(W, TensorSmall, tensor_small)   \
+  CARACAL_LINEAR(W, TensorMedium, tensor_medium) \
+  CARACAL_LINEAR(W, TensorLarge, tensor_large)
+CARACAL_LINEAR_TILES(bf16)
+CARACAL_LINEAR_TILES(f8e4m3)
 #undef CARACAL_LINEAR_TILES
 #undef CARACAL_LINEAR
 

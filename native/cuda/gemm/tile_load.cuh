@@ -1,0 +1,68 @@
+#pragma once
+// A tile of rows on its way from global into shared memory, 16 bytes at a time. Chunks of 16 bytes are permuted within
+// their rows so that those which ldmatrix reads at once fall into different banks.
+#include "cuda/device/f8e4m3.cuh"
+#include "cuda/ptx/async.cuh"
+
+namespace caracal {
+
+constexpr int kTileK = 64;  // k per stage
+
+enum class Swizzle {
+  rows128,  // rows of 128 bytes, for ldmatrix
+  pairs,    // the same, for lanes that read two chunks' halves as 8 bytes: pairs of chunks stay together
+  rows64,   // rows of 64 bytes, for ldmatrix
+};
+
+template <Swizzle S>
+__device__ inline int swizzled(int row, int chunk) {
+  if constexpr (S == Swizzle::rows128) return row * 128 + (chunk ^ (row & 7)) * 16;
+  if constexpr (S == Swizzle::pairs) return row * 128 + (chunk ^ (row & 3) << 1) * 16;
+  return row * 64 + (chunk ^ (row >> 1 & 3)) * 16;
+}
+
+template <class T, int Rows, int Threads, Swizzle S>
+class TileLoad {
+  static constexpr int kElements = 16 / sizeof(T), kPerRow = kTileK / kElements, kChunks = Rows * kPerRow;
+  static constexpr int kEach = (kChunks + Threads - 1) / Threads;
+
+ public:
+  static constexpr int kBytes = Rows * kTileK * static_cast<int>(sizeof(T));
+
+  // row(i) gives the i-th row of the tile, null for one that is not there and reads as zeros. `any` is any address.
+  template <class Row>
+  __device__ TileLoad(Row row, const void* any) : any_(any) {
+#pragma unroll
+    for (int i = 0; i < kEach; i++) {
+      const int chunk = static_cast<int>(threadIdx.x) + i * Threads;
+      rows_[i] = chunk < kChunks ? row(chunk / kPerRow) : nullptr;
+    }
+  }
+
+  // The tile from k on; what is past the depth is zeros.
+  __device__ void start(uint8_t* tile, long long k, long long depth, bool aligned) const {
+#pragma unroll
+    for (int i = 0; i < kEach; i++) {
+      const int chunk = static_cast<int>(threadIdx.x) + i * Threads, in_row = chunk % kPerRow;
+      if (kChunks % Threads != 0 && chunk >= kChunks) return;
+      const long long at = k + in_row * kElements;
+      const int count = rows_[i] ? static_cast<int>(min(static_cast<long long>(kElements), max(depth - at, 0ll))) : 0;
+      uint8_t* to = tile + swizzled<S>(chunk / kPerRow, in_row);
+      if (aligned)
+        ptx::cp_async_16(to, count > 0 ? rows_[i] + at : any_, count * static_cast<int>(sizeof(T)));
+      else
+        copy(reinterpret_cast<T*>(to), rows_[i] + at, count);
+    }
+  }
+
+ private:
+  __device__ static void copy(T* to, const T* from, int count) {
+#pragma unroll 1
+    for (int j = 0; j < kElements; j++) to[j] = j < count ? from[j] : T{};
+  }
+
+  const T* rows_[kEach];
+  const void* any_;
+};
+
+}  // namespace caracal

@@ -1,0 +1,128 @@
+// What can go wrong with matrix products on the CUDA backend alone: tiles and their edges, rows that are not aligned,
+// the choice among kernels.
+import { describe, expect, test, vi } from "vitest";
+import { linear, packWeight, swiglu } from "../../lib/ops/linear.js";
+import type { Device } from "../../lib/tensor/device.js";
+import type { PackedWeight, Tensor } from "../../lib/tensor/tensor.js";
+import { cuda, devices } from "../support/devices.js";
+import { randomArray, relativeError } from "../support/numbers.js";
+
+// So few that the largest tiles are chosen for small products.
+vi.hoisted(() => {
+  process.env.CARACAL_VGPU_SM_COUNT = "4";
+});
+
+type Rows = "f32" | "bf16";
+type Stored = Rows | "f8e4m3";
+
+function rows(device: Device, dtype: Rows, m: number, k: number, seed = 1) {
+  return device.tensor(randomArray(m * k, seed), [m, k], dtype);
+}
+
+function weight(device: Device, dtype: Stored, n: number, k: number, seed = 2): PackedWeight {
+  const plain = device.tensor(randomArray(n * k, seed, dtype === "f8e4m3" ? 448 : 1), [n, k], dtype);
+  if (dtype !== "f8e4m3") return packWeight(plain);
+  const shape = [Math.ceil(n / 128), Math.ceil(k / 128)] as const;
+  const scale = randomArray(shape[0] * shape[1], seed + 1).map((v) => 0.01 + Math.abs(v));
+  return packWeight(plain, { scale: device.tensor(scale, shape) });
+}
+
+// More than one of the largest tiles each way; N is a multiple of 8, of which outputs are stored together, but of no
+// tile.
+const [m, n] = [136, 264];
+const cases: [Rows, Stored, number][] = [
+  ["bf16", "bf16", 200],
+  ["bf16", "bf16", 139],
+  ["bf16", "f8e4m3", 272],
+  ["bf16", "f8e4m3", 139],
+  ["bf16", "f32", 40],
+  ["f32", "bf16", 37],
+  ["f32", "f8e4m3", 40],
+];
+
+describe.skipIf(!cuda)("linear on CUDA alone", () => {
+  const device = cuda as Device;
+  const cpu = devices[devices.length - 1] as Device;
+
+  test.each(cases)("%s by %s, K=%i: every tile gives the same bits, those of the CPU nearly", async (xs, ws, k) => {
+    const x = rows(device, xs, m, k);
+    const w = weight(device, ws, n, k) as PackedWeight<Stored, readonly [number, number]>;
+    const whole = await linear(x, w as never, { outDtype: "f32" }).toFloat32Array();
+    const expected = linear(rows(cpu, xs, m, k), weight(cpu, ws, n, k) as never, { outDtype: "f32" });
+    expect(relativeError(whole, await expected.toFloat32Array())).toBeLessThan(1e-6);
+    for (const [first, last] of [
+      [0, m],
+      [0, 1],
+      [3, 19],
+      [70, 121],
+    ] as const) {
+      const part = linear(x.slice(first, last) as never, w as never, { outDtype: "f32" });
+      expect(await part.toFloat32Array()).toEqual(whole.subarray(first * n, last * n));
+    }
+  });
+
+  test.each(["bf16", "f8e4m3"] as const)("%s: bits do not depend on where rows begin in memory", async (dtype) => {
+    const k = 160;
+    const values = randomArray(k + 1, 4);
+    const w = weight(device, dtype, 33, k);
+    const shifted = device.tensor(values, [k + 1], "bf16").slice(1);
+    const aligned = device.tensor(values.subarray(1), [k], "bf16");
+    expect(await linear(shifted as never, w as never).toFloat32Array()).toEqual(
+      await linear(aligned as never, w as never).toFloat32Array(),
+    );
+  });
+
+  test.each([
+    [3, 40],
+    [40, 72],
+    [70, 35],
+  ])("bf16 epilogue, M=%i N=%i", async (m, n) => {
+    const k = 96;
+    const run = async (device: Device) => {
+      const vector = (seed: number, dtype: Rows) => device.tensor(randomArray(n, seed), [n], dtype);
+      return await linear(rows(device, "bf16", m, k), weight(device, "bf16", n, k) as never, {
+        bias: vector(5, "bf16"),
+        layerScale: vector(6, "f32"),
+        residual: device.tensor(randomArray(m * n, 7), [m, n], "bf16"),
+        activation: "gelu",
+      }).toFloat32Array();
+    };
+    expect(relativeError(await run(device), await run(cpu))).toBeLessThan(1e-3);
+  });
+
+  test.each([
+    ["bf16", 5, 40],
+    ["bf16", 40, 72],
+    ["bf16", 136, 200],
+    ["f8e4m3", 5, 40],
+    ["f8e4m3", 40, 200],
+    ["f8e4m3", 136, 200],
+    ["f32", 5, 40],
+    ["f32", 136, 200],
+  ] as const)("swiglu of %s, M=%i N=%i", async (dtype, m, n) => {
+    const k = 144;
+    const run = async (device: Device) =>
+      await swiglu(
+        rows(device, "bf16", m, k),
+        weight(device, dtype, n, k, 3) as never,
+        weight(device, dtype, n, k, 8) as never,
+        { upBias: device.tensor(randomArray(n, 9), [n]) },
+      ).toFloat32Array();
+    const first = await run(device);
+    expect(relativeError(first, await run(cpu))).toBeLessThan(1e-3);
+    expect(await run(device)).toEqual(first);
+  });
+
+  test.each([20, 3])("a NaN stays in its row of %i", async (m) => {
+    const [n, k] = [24, 72];
+    const values = randomArray(m * k, 1);
+    const w = weight(device, "bf16", n, k);
+    const run = async (x: Float32Array) =>
+      await linear(device.tensor(x, [m, k], "bf16") as Tensor<Rows>, w as never).toFloat32Array();
+    const sound = await run(values);
+    const damaged = await run(values.map((v, i) => (Math.floor(i / k) === 1 ? Number.NaN : v)));
+    expect(damaged.subarray(n, 2 * n).every(Number.isNaN)).toBe(true);
+    sound.fill(Number.NaN, n, 2 * n);
+    expect(damaged).toEqual(sound);
+  });
+});
