@@ -19,26 +19,29 @@ std::string kernel_name(const char* name, DTypes... dtypes) {
 inline void* address(const Tensor& t) { return t.data<std::byte>(); }
 inline void* address(const std::optional<Tensor>& t) { return t ? address(*t) : nullptr; }
 
-// Row- and element-wise kernels take so many elements at once where all they touch begins at multiples of 16 bytes.
-constexpr int kVectorElements = 8;
-inline bool vectors(int64_t n, std::initializer_list<const void*> addresses) {
-  return n % kVectorElements == 0 && std::none_of(addresses.begin(), addresses.end(), [](const void* p) {
-           return reinterpret_cast<uintptr_t>(p) % 16 != 0;
-         });
+// Whether `elements` at a time can be moved: n is a multiple of them, and all that is touched is aligned to 16 bytes.
+inline bool vectors(int64_t n, std::initializer_list<const void*> addresses, int64_t elements = 8) {
+  return n % elements == 0 && std::all_of(addresses.begin(), addresses.end(),
+                                          [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; });
+}
+
+// How many elements row- and element-wise kernels take at once: what 16 bytes of the output's dtype hold, or one.
+inline int64_t vector_elements(DType dtype, int64_t n, std::initializer_list<const void*> addresses) {
+  const int64_t elements = 16 / static_cast<int64_t>(dtype_bytes(dtype));
+  return vectors(n, addresses, elements) ? elements : 1;
 }
 
 // A block for each row of n elements.
 struct RowBlocks {
   unsigned threads;
   bool aligned;
-  size_t shared_bytes;  // for a row as f32; 0 where it has no room
+  size_t shared_bytes;  // for a row; 0 where it has no room
 };
-inline RowBlocks row_blocks(int64_t n, std::initializer_list<const void*> addresses) {
-  const bool aligned = vectors(n, addresses);
-  const int64_t items = aligned ? n / kVectorElements : n;
+inline RowBlocks row_blocks(DType dtype, int64_t n, std::initializer_list<const void*> addresses) {
+  const int64_t vector = vector_elements(dtype, n, addresses), items = n / vector;
   constexpr size_t kMostShared = 96 << 10;
-  const size_t row = static_cast<size_t>(n) * sizeof(float);
-  return {static_cast<unsigned>(std::clamp<int64_t>((items + 31) / 32 * 32, 32, 256)), aligned,
+  const size_t row = static_cast<size_t>(n) * dtype_bytes(dtype);
+  return {static_cast<unsigned>(std::clamp<int64_t>((items + 31) / 32 * 32, 32, 256)), vector > 1,
           row <= kMostShared ? row : 0};
 }
 
@@ -48,10 +51,10 @@ struct ElementBlocks {
   unsigned threads;
   bool aligned;
 };
-inline ElementBlocks element_blocks(int64_t n, bool aligned) {
+inline ElementBlocks element_blocks(int64_t n, int64_t vector) {
   constexpr int64_t kThreads = 256;
-  const int64_t items = aligned ? n / kVectorElements : n;
-  return {{static_cast<unsigned>((items + kThreads - 1) / kThreads)}, kThreads, aligned};
+  const int64_t items = n / vector;
+  return {{static_cast<unsigned>((items + kThreads - 1) / kThreads)}, kThreads, vector > 1};
 }
 
 }  // namespace caracal::cuda

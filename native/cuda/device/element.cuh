@@ -22,44 +22,37 @@ __device__ inline bf16 from_float<bf16>(float v) {
   return __float2bfloat16_rn(v);
 }
 
-// How many elements of T one access of 16 bytes moves.
+// How many elements of T one access of 16 bytes moves. A lane that takes more at once leaves half-used sectors and
+// conflicting banks behind.
 template <class T>
 inline constexpr int kVector = 16 / sizeof(T);
 
-template <class T>
-struct alignas(16) Vector {
-  T v[kVector<T>];
+template <class T, int N>
+struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Vector {
+  T v[N];
 };
 
-// N elements at p: one, or a multiple of what 16 bytes hold, aligned to them.
+// N elements at p, aligned to their size or to 16 bytes.
 template <int N, class T>
 __device__ inline void load(const T* p, float (&out)[N]) {
-  if constexpr (N == 1) {
-    out[0] = to_float(*p);
-  } else {
-    static_assert(N % kVector<T> == 0);
+  constexpr int kChunk = N < kVector<T> ? N : kVector<T>;
 #pragma unroll
-    for (int i = 0; i < N; i += kVector<T>) {
-      const Vector<T> chunk = *reinterpret_cast<const Vector<T>*>(p + i);
+  for (int i = 0; i < N; i += kChunk) {
+    const auto chunk = *reinterpret_cast<const Vector<T, kChunk>*>(p + i);
 #pragma unroll
-      for (int j = 0; j < kVector<T>; j++) out[i + j] = to_float(chunk.v[j]);
-    }
+    for (int j = 0; j < kChunk; j++) out[i + j] = to_float(chunk.v[j]);
   }
 }
 
 template <int N, class T>
 __device__ inline void store(T* p, const float (&in)[N]) {
-  if constexpr (N == 1) {
-    *p = from_float<T>(in[0]);
-  } else {
-    static_assert(N % kVector<T> == 0);
+  constexpr int kChunk = N < kVector<T> ? N : kVector<T>;
 #pragma unroll
-    for (int i = 0; i < N; i += kVector<T>) {
-      Vector<T> chunk;
+  for (int i = 0; i < N; i += kChunk) {
+    Vector<T, kChunk> chunk;
 #pragma unroll
-      for (int j = 0; j < kVector<T>; j++) chunk.v[j] = from_float<T>(in[i + j]);
-      *reinterpret_cast<Vector<T>*>(p + i) = chunk;
-    }
+    for (int j = 0; j < kChunk; j++) chunk.v[j] = from_float<T>(in[i + j]);
+    *reinterpret_cast<Vector<T, kChunk>*>(p + i) = chunk;
   }
 }
 

@@ -21,7 +21,7 @@ __device__ inline void cmvn(const T* x, const float* mean, const float* scale, T
   extern "C" __global__ void cmvn_##T(const T* x, const float* mean, const float* scale, T* y, long long n, \
                                       int channels, bool aligned) {                                         \
     if (aligned)                                                                                            \
-      cmvn<T, 8>(x, mean, scale, y, n, channels);                                                           \
+      cmvn<T, kVector<T>>(x, mean, scale, y, n, channels);                                                  \
     else                                                                                                    \
       cmvn<T, 1>(x, mean, scale, y, n, channels);                                                           \
   }

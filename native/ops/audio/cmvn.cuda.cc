@@ -6,11 +6,12 @@ namespace caracal::cuda {
 
 void run(const Cmvn& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t n = op.x.shape.elements(), channels = op.x.shape[1];
-  const bool aligned = vectors(channels, {address(op.x), address(op.mean), address(op.inverse_std), address(out[0])});
-  const ElementBlocks blocks = element_blocks(n, aligned);
+  const int64_t vector = vector_elements(op.x.dtype, channels,
+                                         {address(op.x), address(op.mean), address(op.inverse_std), address(out[0])});
+  const ElementBlocks blocks = element_blocks(n, vector);
   cuda.launch({"audio", kernel_name("cmvn", op.x.dtype)}, blocks.grid, blocks.threads, 0, address(op.x),
               address(op.mean), address(op.inverse_std), address(out[0]), static_cast<long long>(n), int(channels),
-              aligned);
+              blocks.aligned);
 }
 
 }  // namespace caracal::cuda

@@ -22,7 +22,7 @@ __device__ inline void snake(const T* x, const A* alpha, T* y, long long n, int 
   extern "C" __global__ void snake_##T##_##A(const T* x, const A* alpha, T* y, long long n, int channels, \
                                              bool aligned) {                                              \
     if (aligned)                                                                                          \
-      snake<T, A, 8>(x, alpha, y, n, channels);                                                           \
+      snake<T, A, kVector<T>>(x, alpha, y, n, channels);                                                  \
     else                                                                                                  \
       snake<T, A, 1>(x, alpha, y, n, channels);                                                           \
   }

@@ -23,7 +23,7 @@ __device__ inline void splice(TimeRows<T> x, T* y, long long n, long long first,
   extern "C" __global__ void splice_##T(TimeRows<T> x, T* y, long long n, long long first, int width, int stride, \
                                         long long oldest, long long newest, bool aligned) {                       \
     if (aligned)                                                                                                  \
-      splice<T, 8>(x, y, n, first, width, stride, oldest, newest);                                                \
+      splice<T, kVector<T>>(x, y, n, first, width, stride, oldest, newest);                                       \
     else                                                                                                          \
       splice<T, 1>(x, y, n, first, width, stride, oldest, newest);                                                \
   }

@@ -18,7 +18,7 @@ __device__ inline void activation(const T* x, T* y, long long n, Activation kind
 #define CARACAL_ACTIVATION(T)                                                                               \
   extern "C" __global__ void activation_##T(const T* x, T* y, long long n, Activation kind, bool aligned) { \
     if (aligned)                                                                                            \
-      activation<T, 8>(x, y, n, kind);                                                                      \
+      activation<T, kVector<T>>(x, y, n, kind);                                                             \
     else                                                                                                    \
       activation<T, 1>(x, y, n, kind);                                                                      \
   }

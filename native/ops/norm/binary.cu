@@ -22,7 +22,7 @@ __device__ inline void binary(const A* a, const B* b, A* y, long long n, long lo
   extern "C" __global__ void binary_##A##_##B(const A* a, const B* b, A* y, long long n, long long period, \
                                               Arithmetic kind, bool aligned) {                             \
     if (aligned)                                                                                           \
-      binary<A, B, 8>(a, b, y, n, period, kind);                                                           \
+      binary<A, B, kVector<A>>(a, b, y, n, period, kind);                                                  \
     else                                                                                                   \
       binary<A, B, 1>(a, b, y, n, period, kind);                                                           \
   }

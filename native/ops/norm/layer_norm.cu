@@ -1,4 +1,4 @@
-// A block per row, which stands in shared memory as f32 between its three uses: the mean, the variance about it, the
+// A block per row, which stands in shared memory between its three uses: the mean, the variance about it, the
 // output. Memory-bound: C elements are read once and written once; weight and bias come from the L2.
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
@@ -8,7 +8,8 @@ namespace caracal {
 // V elements at a time: 1 where rows are not aligned to 16 bytes. `kept`: the row has room in shared memory.
 template <class T, class W, int V>
 __device__ inline void layer_norm(const T* x, const W* weight, const W* bias, T* y, int n, float eps, bool kept) {
-  extern __shared__ float row[];
+  extern __shared__ int4 shared[];
+  T* const row = reinterpret_cast<T*>(shared);
   x += size_t{blockIdx.x} * n;
   y += size_t{blockIdx.x} * n;
   const int from = static_cast<int>(threadIdx.x) * V, step = static_cast<int>(blockDim.x) * V;
@@ -50,7 +51,7 @@ __device__ inline void layer_norm(const T* x, const W* weight, const W* bias, T*
   extern "C" __global__ void layer_norm_##T##_##W(const T* x, const W* weight, const W* bias, T* y, int n, float eps, \
                                                   bool aligned, bool kept) {                                          \
     if (aligned)                                                                                                      \
-      layer_norm<T, W, 8>(x, weight, bias, y, n, eps, kept);                                                          \
+      layer_norm<T, W, kVector<T>>(x, weight, bias, y, n, eps, kept);                                                 \
     else                                                                                                              \
       layer_norm<T, W, 1>(x, weight, bias, y, n, eps, kept);                                                          \
   }

@@ -1,4 +1,4 @@
-// A block per row, which stands in shared memory as f32 between the sum of its squares and its use. Memory-bound: C
+// A block per row, which stands in shared memory between the sum of its squares and its use. Memory-bound: C
 // elements of x (and of the residual) are read once, y (and h) are written once; the weight comes from the L2.
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
@@ -9,7 +9,8 @@ namespace caracal {
 template <class T, class W, int V>
 __device__ inline void rms_norm(const T* x, const T* residual, const W* weight, T* y, T* h, int n, float eps,
                                 bool kept) {
-  extern __shared__ float row[];
+  extern __shared__ int4 shared[];
+  T* const row = reinterpret_cast<T*>(shared);  // what is normalised was rounded to T
   const size_t first = size_t{blockIdx.x} * n;
   const int from = static_cast<int>(threadIdx.x) * V, step = static_cast<int>(blockDim.x) * V;
   float sum = 0;
@@ -45,7 +46,7 @@ __device__ inline void rms_norm(const T* x, const T* residual, const W* weight, 
   extern "C" __global__ void rms_norm_##T##_##W(const T* x, const T* residual, const W* weight, T* y, T* h, int n, \
                                                 float eps, bool aligned, bool kept) {                              \
     if (aligned)                                                                                                   \
-      rms_norm<T, W, 8>(x, residual, weight, y, h, n, eps, kept);                                                  \
+      rms_norm<T, W, kVector<T>>(x, residual, weight, y, h, n, eps, kept);                                         \
     else                                                                                                           \
       rms_norm<T, W, 1>(x, residual, weight, y, h, n, eps, kept);                                                  \
   }

@@ -7,7 +7,8 @@ namespace caracal::cuda {
 void run(const RmsNorm& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t n = op.x.shape[-1];
   void* h = op.residual ? address(out[1]) : nullptr;
-  const RowBlocks blocks = row_blocks(n, {address(op.x), address(op.residual), address(op.weight), address(out[0]), h});
+  const RowBlocks blocks =
+      row_blocks(op.x.dtype, n, {address(op.x), address(op.residual), address(op.weight), address(out[0]), h});
   cuda.launch({"norm", kernel_name("rms_norm", op.x.dtype, op.weight.dtype)}, {unsigned(op.x.shape.rows())},
               blocks.threads, blocks.shared_bytes, address(op.x), address(op.residual), address(op.weight),
               address(out[0]), h, int(n), float(op.eps), blocks.aligned, blocks.shared_bytes > 0);
