@@ -1,8 +1,11 @@
 #pragma once
-// What happens to finished sums: V neighbouring columns of a row at a time, 1 or 8.
+// What happens to finished sums: V neighbouring columns of a row at a time.
+#include <type_traits>
+
 #include "cuda/device/activation.cuh"
 #include "cuda/device/element.cuh"
 #include "cuda/gemm/parameters.h"
+#include "cuda/ptx/memory.cuh"
 
 namespace caracal {
 
@@ -14,12 +17,24 @@ __device__ inline void load_as(bool as_bf16, const void* p, long long at, float 
     load<V>(static_cast<const float*>(p) + at, v);
 }
 
+// V is what 16 bytes hold of the output's dtype, 8 bf16 or 4 f32, or 1.
+template <int V>
+__device__ inline bool is_bf16(bool as_bf16) {
+  return V == 1 ? as_bf16 : V == 8;
+}
+
 template <int V>
 __device__ inline void store_as(bool as_bf16, void* p, long long at, const float (&v)[V]) {
-  if (as_bf16)
-    store<V>(static_cast<bf16*>(p) + at, v);
-  else
-    store<V>(static_cast<float*>(p) + at, v);
+  if constexpr (V == 1) {
+    if (as_bf16)
+      store<1>(static_cast<bf16*>(p) + at, v);
+    else
+      store<1>(static_cast<float*>(p) + at, v);
+  } else {
+    alignas(16) std::conditional_t<V == 8, bf16, float> chunk[V];
+    store<V>(chunk, v);
+    ptx::store_global_16(static_cast<decltype(&chunk[0])>(p) + at, *reinterpret_cast<const uint4*>(chunk));
+  }
 }
 
 template <int V>
@@ -43,7 +58,7 @@ __device__ inline void finish(const LinearEpilogue& e, long long n, long long ro
     for (int j = 0; j < V; j++) v[j] = activate(e.activation, v[j]);
   }
   float gain[V], residual[V] = {};
-  if (e.residual) load_as<V>(e.bf16, e.residual, at, residual);
+  if (e.residual) load_as<V>(is_bf16<V>(e.bf16), e.residual, at, residual);
   if (e.gain.data) {
     load_as<V>(e.gain.bf16, e.gain.data, column, gain);
 #pragma unroll

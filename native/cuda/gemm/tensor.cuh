@@ -156,7 +156,7 @@ __device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, XR
 
 // --- the way out ----------------------------------------------------------------------------------------------------
 
-// Sums pass through shared memory, so that a lane has 8 neighbouring columns and stores 16 bytes or more.
+// Sums pass through shared memory, so that a lane has the neighbouring columns that 16 bytes of the output hold.
 template <int G, class Tile, class Epilogue>
 __device__ inline void tensor_store(float* shared, const GemmOperands& p, const Epilogue& epilogue, TilePosition at,
                                     int warp_m, int warp_n, const TensorSums<G, Tile>& sums) {
@@ -184,8 +184,8 @@ __device__ inline void tensor_store(float* shared, const GemmOperands& p, const 
 #pragma unroll
       for (int g = 0; g < G; g++) {
         const float* from = shared + r * kStride + g * Tile::kTileN + c;
-        if constexpr (V == 1) {
-          v[g][0] = *from;
+        if constexpr (V < 8) {
+          load<V>(from, v[g]);
         } else {  // of eight lanes, four begin with their upper half: else they would meet in half of the banks
           const int first = thread % 8 / 4 * 4;
           float a[4], b[4];
@@ -201,10 +201,12 @@ __device__ inline void tensor_store(float* shared, const GemmOperands& p, const 
       finish<V>(epilogue, p.n, at.row + r, at.column + c, v);
     }
   };
-  if (epilogue.aligned)
+  if (!epilogue.aligned)
+    store_columns.template operator()<1>();
+  else if (epilogue.bf16)
     store_columns.template operator()<8>();
   else
-    store_columns.template operator()<1>();
+    store_columns.template operator()<4>();
 }
 
 // One tile of the output per block of Tile::kThreads threads. G weights.

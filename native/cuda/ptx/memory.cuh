@@ -1,0 +1,11 @@
+#pragma once
+#include <cstdint>
+
+namespace caracal::ptx {
+
+// 16 bytes to an address in global memory that is a multiple of 16. nvcc may take the store of a struct apart.
+__device__ inline void store_global_16(void* to, uint4 v) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+
+}  // namespace caracal::ptx
