@@ -18,33 +18,37 @@ struct SimtTile {
 
 constexpr int kSimtTileK = 32, kSimtStride = kSimtTileK + 4;  // f32: 16 bytes of eight rows fall into all banks
 constexpr int kScaleBlock = 128;                              // f8e4m3: one scale per 128 x 128 block of W
-constexpr int kChunk = 8;                                     // elements that a thread fetches at once
+
+// Elements that a thread fetches at once: 16 bytes, or 8 codes.
+template <class T>
+constexpr int kChunk = sizeof(T) == 4 ? 4 : 8;
 
 // Elements k ... k + 7 of a row; those past its end are 0.
 template <class T>
 __device__ inline void fetch(const T* row, long long k, long long depth, bool aligned, float scale,
-                             float (&v)[kChunk]) {
+                             float (&v)[kChunk<T>]) {
   if (aligned && k < depth) {
     if constexpr (sizeof(T) == 1) {
       const uint2 raw = *reinterpret_cast<const uint2*>(row + k);
 #pragma unroll
-      for (int j = 0; j < kChunk; j++)
+      for (int j = 0; j < kChunk<T>; j++)
         v[j] = to_float(f8e4m3{static_cast<uint8_t>((j < 4 ? raw.x : raw.y) >> (j % 4 * 8))}) * scale;
     } else {
-      load<kChunk>(row + k, v);
+      load<kChunk<T>>(row + k, v);
     }
     return;
   }
 #pragma unroll
-  for (int j = 0; j < kChunk; j++) {
+  for (int j = 0; j < kChunk<T>; j++) {
     v[j] = k + j < depth ? to_float(row[k + j]) : 0.0f;
     if constexpr (sizeof(T) == 1) v[j] *= scale;
   }
 }
 
 // A tile of Rows rows on its way from global memory, through registers, into shared memory.
-template <int Rows, int Threads>
+template <class T, int Rows, int Threads>
 struct SimtFetch {
+  static constexpr int kChunk = caracal::kChunk<T>;
   static constexpr int kPerRow = kSimtTileK / kChunk, kChunks = Rows * kPerRow;
   static constexpr int kEach = (kChunks + Threads - 1) / Threads;
   float v[kEach][kChunk];
@@ -55,7 +59,7 @@ struct SimtFetch {
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
       const int chunk = static_cast<int>(threadIdx.x) + i * Threads, r = chunk / kPerRow;
-      const auto* from = chunk < kChunks ? row(r) : nullptr;
+      const T* from = chunk < kChunks ? row(r) : nullptr;
       if (from) {
         fetch(from, k + chunk % kPerRow * kChunk, depth, aligned, scale(r), v[i]);
       } else {
@@ -109,8 +113,8 @@ __device__ inline void simt_gemm(const GemmOperands& p, const Epilogue& epilogue
     const long long column = column0 + r % Tile::kTileN;
     return column < p.n ? static_cast<const W*>(p.w[r / Tile::kTileN]) + column * p.k : nullptr;
   };
-  SimtFetch<Tile::kTileM, Tile::kThreads> x;
-  SimtFetch<G * Tile::kTileN, Tile::kThreads> w;
+  SimtFetch<X, Tile::kTileM, Tile::kThreads> x;
+  SimtFetch<W, G * Tile::kTileN, Tile::kThreads> w;
   auto start = [&](long long k) {
     auto scale = [&](int r) {
       if constexpr (sizeof(W) > 1) return 1.0f;
