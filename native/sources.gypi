@@ -21,6 +21,7 @@
       "native/cuda/staging.cc",
       "native/ops/audio/fbank_tables.cc",
       "native/ops/audio.cuda.cc",
+      "native/ops/embedding.cuda.cc",
       "native/ops/linear.cuda.cc",
       "native/ops/norm.cuda.cc",
       "build/kernels/images.cc"

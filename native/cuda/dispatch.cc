@@ -6,15 +6,22 @@ namespace caracal {
 #define CARACAL_CUDA_OPS(X) \
   X(Activate)               \
   X(Binary)                 \
+  X(Cast)                   \
   X(Cmvn)                   \
+  X(ConcatRows)             \
+  X(CopyRows)               \
   X(FoldWeightNorm)         \
   X(FsmnMemory)             \
+  X(GatherRows)             \
   X(LayerNorm)              \
   X(Linear)                 \
+  X(MaskRows)               \
   X(PackWeight)             \
+  X(PromptEmbedding)        \
   X(RmsNorm)                \
   X(Snake)                  \
   X(Splice)                 \
+  X(SplitColumns)           \
   X(Swiglu)
 
 namespace cuda {

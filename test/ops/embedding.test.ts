@@ -10,7 +10,10 @@ import {
   splitColumns,
   stepEmbedding,
 } from "../../lib/ops/embedding.js";
-import { devices } from "../support/devices.js";
+import type { Device } from "../../lib/tensor/device.js";
+import type { DType } from "../../lib/tensor/dtype.js";
+import type { Tensor } from "../../lib/tensor/tensor.js";
+import { allDevices, cuda, devices } from "../support/devices.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -21,7 +24,7 @@ function randomIds(n: number, below: number, seed: number): Int32Array {
   return Int32Array.from({ length: n }, () => Math.floor(((next() + 1) / 2) * below));
 }
 
-describe.each(devices)("embedding on $name", (device) => {
+describe.each(allDevices)("embedding on $name", (device) => {
   test.each([
     [1, 1, 1],
     [9, 33, 20],
@@ -203,7 +206,8 @@ describe.each(devices)("embedding on $name", (device) => {
     for (const dtype of ["f32", "f16", "bf16", "f8e4m3"] as const) {
       const y = cast(t, dtype);
       expect(y.dtype).toBe(dtype);
-      expect(await y.read()).toEqual(await device.tensor(x, [1000], dtype).read()); // the scalar conversion
+      const scalar = device.tensor(x, [1000], dtype); // whose NaN may have other bits
+      expect(await y.toFloat32Array()).toEqual(await scalar.toFloat32Array());
       expect(await cast(y, "f32").toFloat32Array()).toEqual(await y.toFloat32Array());
     }
     const ints = device.tensor([-5, 0, 16777217], [3], "i32");
@@ -236,5 +240,112 @@ describe.each(devices)("embedding on $name", (device) => {
     expect(() => maskRows(device.zeros([12, 5]), [5, 0, 3])).toThrowError(error("INVALID_ARGUMENT"));
     expect(() => maskRows(device.zeros([11, 5]), [1, 0, 3])).toThrowError(error("SHAPE_MISMATCH"));
     expect(() => maskRows(device.zeros([12, 5]), [])).toThrowError(error("INVALID_ARGUMENT"));
+  });
+});
+
+describe.runIf(cuda)("embedding on CUDA is that of the CPU", () => {
+  /** What `make` makes on the virtual GPU, twice, and on the CPU: the same values, zeros' signs included. */
+  async function same(make: (device: Device) => Tensor | Tensor[]) {
+    const read = async (device: Device) => Promise.all([make(device)].flat().map((t) => t.toFloat32Array()));
+    const [once, twice, want] = [await read(cuda!), await read(cuda!), await read(devices[0]!)];
+    want.forEach((values, i) => {
+      for (const got of [once[i]!, twice[i]!]) {
+        expect(got.length).toBe(values.length);
+        expect(values.findIndex((v, j) => !Object.is(v, got[j]))).toBe(-1); // NaN may have other bits
+      }
+    });
+  }
+  const dtypes = ["f32", "f16", "bf16", "f8e4m3"] as const;
+
+  test.each(dtypes)("every pattern of 16 bits as %s, of 8 bits in between", async (to) => {
+    const patterns = Uint16Array.from({ length: 65536 }, (_, i) => i);
+    const widened = new Float32Array(Uint32Array.from(patterns, (bits) => (bits << 16) | (bits & 0xff)).buffer);
+    await same((device) => cast(device.tensor(widened, [65536]), to));
+    await same((device) => cast(cast(device.tensor(widened, [65536]), "f16"), to));
+    await same((device) => cast(cast(device.tensor(widened, [65536]), "f8e4m3"), to));
+  });
+
+  test.each([1, 3, 8, 16, 37, 2050, 4096])("views at odd addresses, rows of %i", async (c) => {
+    const x = randomArray(11 * c, 20);
+    const ids = randomIds(9, 10, 21);
+    for (const dtype of dtypes)
+      await same((device) => {
+        const view = device.tensor(x, [11, c], dtype).slice(1, 11);
+        const rows = device.tensor([0, ...ids], [10], "i32").slice(1, 10);
+        const pieces = [c - Math.floor(c / 3), Math.floor(c / 3)];
+        const out: Tensor[] = [
+          gatherRows(view, rows),
+          cast(view, "f32"),
+          concatRows([view, device.tensor(x, [11, c], dtype)]),
+          maskRows(view, [2, 0, 1, 2, 1]),
+          ...splitColumns(view, pieces),
+        ];
+        if (dtype === "f32" || dtype === "bf16")
+          out.push(
+            embedding(view as Tensor<"f32" | "bf16", readonly [number, number]>, rows, {
+              outDtype: dtype === "f32" ? "bf16" : "f32",
+            }),
+          );
+        return out;
+      });
+  });
+
+  test("more sequences than one launch masks", async () => {
+    const lengths = Array.from({ length: 300 }, (_, i) => i % 3);
+    await same((device) => maskRows(device.tensor(randomArray(600 * 5, 22), [600, 5]), lengths));
+  });
+
+  test.each([
+    [1, 5, 8],
+    [2500, 1, 16],
+    [1100, 32, 21],
+    [3, 4, 2056],
+  ])("a prompt of %i positions, %i books, %i columns, with media", async (t, books, c) => {
+    const text = randomIds(t, 12, 23); // 10 and 11 are the pads
+    const codec = randomIds(t * books, 6, 24);
+    const counts = [10, 11].map((pad) => text.filter((id) => id === pad).length);
+    for (const [dtype, other] of [
+      ["f32", "bf16"],
+      ["bf16", "f32"],
+    ] as DType[][] as ["f32" | "bf16", "f32" | "bf16"][])
+      await same((device) =>
+        promptEmbedding({
+          textTable: device.tensor(randomArray(10 * c, 25), [10, c], dtype),
+          codecTables: Array.from({ length: books }, (_, k) =>
+            device.tensor(randomArray(6 * c, 26 + k), [6, c], dtype),
+          ),
+          textIds: device.tensor(text, [t], "i32"),
+          codecIds: device.tensor(codec, [t, books], "i32"),
+          audioRows: device.tensor(randomArray(counts[0]! * c, 60), [counts[0]!, c], dtype),
+          visionRows: device.tensor(randomArray(counts[1]! * c, 61), [counts[1]!, c], other),
+          audioPadId: 10,
+          imagePadId: 11,
+          outDtype: other,
+        }),
+      );
+  });
+
+  test("the errors are the CPU's", async () => {
+    const message = async (t: Tensor) => await t.read().then(String, (e: Error) => e.message);
+    const wrong = (device: Device) => {
+      const table = device.zeros([4, 8]);
+      const prompt = (text: number[], rest: object) =>
+        promptEmbedding({
+          textTable: table,
+          codecTables: [device.zeros([5, 8])],
+          textIds: device.tensor(text, [text.length], "i32"),
+          codecIds: device.tensor(new Array(text.length).fill(1), [text.length, 1], "i32"),
+          ...rest,
+        });
+      return [
+        gatherRows(table, device.tensor([1, 2, 4, 0], [4], "i32")),
+        prompt([1, -7], {}),
+        prompt([3, 1, 9], { padId: 1, audioPadId: 9 }),
+        prompt([9, 0, 9], { audioPadId: 9, audioRows: device.zeros([3, 8]) }),
+        prompt([], { imagePadId: 9, visionRows: device.zeros([1, 8]) }),
+      ];
+    };
+    const [mine, want] = await Promise.all([cuda!, devices[0]!].map((d) => Promise.all(wrong(d).map(message))));
+    expect(mine).toEqual(want);
   });
 });

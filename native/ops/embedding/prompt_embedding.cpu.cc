@@ -22,10 +22,7 @@ void place(const PromptEmbedding& op, const std::optional<Tensor>& rows, std::op
     if (used < available) at[t] = {&*rows, used};
     used++;
   }
-  if (used != available)
-    throw Error(code::kShapeMismatch, std::string(op.kName) + ": the ids hold " + std::to_string(used) + " times " +
-                                          name + " " + std::to_string(*pad) + ", but " + std::to_string(available) +
-                                          " rows came to stand there");
+  if (used != available) throw PromptEmbedding::wrong_media(name, *pad, used, available);
 }
 
 template <class W, class Y>

@@ -58,6 +58,11 @@ struct PromptEmbedding {
       c.bad(code::kDtypeMismatch, "outDtype", std::string("must be f32 or bf16, got ") + dtype_name(out));
     return {{out, {text_ids.shape[0], columns}}};
   }
+  static Error wrong_media(const char* pad_name, int64_t pad_id, int64_t pads, int64_t rows) {
+    return Error(code::kShapeMismatch, std::string(kName) + ": the ids hold " + std::to_string(pads) + " times " +
+                                           pad_name + " " + std::to_string(pad_id) + ", but " + std::to_string(rows) +
+                                           " rows came to stand there");
+  }
 };
 
 }  // namespace caracal

@@ -1,18 +1,15 @@
 #pragma once
 // What the operations that move rows share.
 #include <cstring>
-#include <string>
 
-#include "core/error.h"
 #include "cpu/implement.h"
+#include "ops/embedding/row_id.h"
 
 namespace caracal::CARACAL_ISA {
 
 inline void check_row(const char* op, int64_t id, int64_t position, int64_t rows) {
   if (id >= 0 && id < rows) return;
-  throw Error(code::kIndexOutOfRange, std::string(op) + ": row id " + std::to_string(id) + " at position " +
-                                          std::to_string(position) + " is outside a table of " + std::to_string(rows) +
-                                          " rows");
+  throw row_id_error(op, id, position, rows);
 }
 
 // Copies n elements; types that differ are f32 and bf16.
