@@ -20,7 +20,7 @@ namespace caracal {
   X(cuDevicePrimaryCtxRetain)                    \
   X(cuDevicePrimaryCtxRelease_v2)                \
   X(cuCtxSetCurrent)                             \
-  X(cuModuleLoadData)                            \
+  X(cuModuleLoadDataEx)                          \
   X(cuModuleUnload)                              \
   X(cuModuleGetFunction)                         \
   X(cuFuncGetAttribute)                          \

@@ -29,15 +29,18 @@ CUmodule Modules::load(const std::string& family) {
   const int capability = 10 * gpu_.major + gpu_.minor;
   CUmodule module = nullptr;
   CUresult result = CUDA_ERROR_NO_BINARY_FOR_GPU;
+  char log[1024] = {};  // of the driver's compiler
+  CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+  void* values[] = {log, reinterpret_cast<void*>(sizeof log - 1)};
   for (const KernelImage* image : images_for(family, capability)) {
-    result = driver_.cuModuleLoadData(&module, image->data);
+    result = driver_.cuModuleLoadDataEx(&module, image->data, 2, options, values);
     if (result != CUDA_ERROR_NO_BINARY_FOR_GPU) break;
   }
   if (result == CUDA_ERROR_NO_BINARY_FOR_GPU)
     throw Error(code::kUnsupported, "this build has no \"" + family + "\" kernels for sm_" +
                                         std::to_string(capability) +
                                         ": build it where nvcc is on the PATH, or use a CPU device");
-  driver_.check(result, "loading the \"" + family + "\" kernels");
+  driver_.check(result, "loading the \"" + family + "\" kernels" + (*log ? std::string(": ") + log + ";" : ""));
   return modules_.emplace(family, module).first->second;
 }
 

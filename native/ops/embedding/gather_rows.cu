@@ -4,24 +4,16 @@
 
 namespace caracal {
 
-// V elements as f32, or one unit of bytes as it is.
+// V elements as f32, or one unit of bytes as it is; zeros where the row is not there.
 template <class X, class Y, int V>
-__device__ inline void move_item(const X* x, Y* y) {
+__device__ inline void move_item(const X* x, Y* y, bool there) {
   if constexpr (V == 1 && std::is_same_v<X, Y>) {
-    *y = *x;
+    *y = there ? *x : Y{};
   } else {
-    float v[V];
-    load<V>(x, v);
+    float v[V] = {};
+    if (there) load<V>(x, v);
     store<V>(y, v);
   }
-}
-
-template <class Y, int V>
-__device__ inline void clear_item(Y* y) {
-  if constexpr (V == 1)
-    *y = Y{};
-  else
-    store<V>(y, {});
 }
 
 // A row has `items` times V elements. One that is not there reads as zeros.
@@ -35,12 +27,7 @@ __device__ inline void gather_rows(const X* x, const int* rows, Y* y, long long 
   if (!there && !(id < 0 && allow_negative) && lane.first == 0) raise(fault, 0, lane.row, id);
   x += id * items * V;
   y += lane.row * items * V;
-  for (long long i = lane.first; i < items; i += lane.step) {
-    if (there)
-      move_item<X, Y, V>(x + i * V, y + i * V);
-    else
-      clear_item<Y, V>(y + i * V);
-  }
+  for (long long i = lane.first; i < items; i += lane.step) move_item<X, Y, V>(x + i * V, y + i * V, there);
 }
 
 #define CARACAL_GATHER_UNITS(U)                                                                               \
