@@ -75,6 +75,7 @@ describe.each(allDevices)("linear on $name", (device) => {
     const wide = linear(device.tensor(x, [m, k], "bf16"), weight, { outDtype: "f32" });
     const sums = await wide.toFloat32Array();
     expect(relativeError(sums, expected)).toBeLessThan(1e-6);
+    if (device.backend === "cpu") expect(sums).toEqual(f32); // tensor cores sum in an order of their own
     expect(await y.toFloat32Array()).toEqual(sums.map(bf16));
   });
 

@@ -1,26 +1,15 @@
 // The toolkit's own wrappers, <cuda/ptx>, in every order of completion.
 import { describe, expect, test } from "vitest";
-import { deviceWith } from "../support/modes.js";
+import { completions, deviceWith, hopper } from "../support/modes.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
 
-const checked = {
-  CARACAL_VGPU_COMPUTE: "9.0",
-  CARACAL_VGPU_CHECK: "initcheck,racecheck",
-  CARACAL_VGPU_BUDGET: "2000000",
-};
-const modes = [
-  { CARACAL_VGPU_ASYNC: "late" },
-  { CARACAL_VGPU_ASYNC: "early" },
-  ...["1", "2", "3"].map((seed) => ({ CARACAL_VGPU_ASYNC: "random", CARACAL_VGPU_SEED: seed })),
-];
-
 async function load(mode: Readonly<Record<string, string>>, flags: readonly string[] = []) {
-  const { PtxModule } = await deviceWith({ ...checked, ...mode });
+  const { PtxModule } = await deviceWith({ ...hopper, ...mode });
   return new PtxModule(compile("cuda_ptx", flags, "sm_90a"));
 }
 const count = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-describe.skipIf(!hasNvcc).each(modes)("<cuda/ptx>: %o", (mode) => {
+describe.skipIf(!hasNvcc).each(completions)("<cuda/ptx>: %o", (mode) => {
   test("st.async and red.async", async () => {
     const out = new Uint32Array(96);
     (await load(mode)).run("remote_stores", { grid: 2, block: 32 }, out);

@@ -1,21 +1,10 @@
 // What sm_90a adds: bulk copies with mbarriers, clusters, wgmma; and mutants, each of which must be noticed.
 import { describe, expect, test } from "vitest";
-import { deviceWith } from "../support/modes.js";
+import { completions, deviceWith, hopper } from "../support/modes.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
 
-const checked = {
-  CARACAL_VGPU_COMPUTE: "9.0",
-  CARACAL_VGPU_CHECK: "initcheck,racecheck",
-  CARACAL_VGPU_BUDGET: "2000000",
-};
-const modes = [
-  { CARACAL_VGPU_ASYNC: "late" },
-  { CARACAL_VGPU_ASYNC: "early" },
-  ...["1", "2", "3"].map((seed) => ({ CARACAL_VGPU_ASYNC: "random", CARACAL_VGPU_SEED: seed })),
-];
-
 async function load(mode: Readonly<Record<string, string>> = {}, flags: readonly string[] = []) {
-  const { PtxModule } = await deviceWith({ ...checked, ...mode });
+  const { PtxModule } = await deviceWith({ ...hopper, ...mode });
   return new PtxModule(compile("hopper", flags, "sm_90a"));
 }
 type Module = Awaited<ReturnType<typeof load>>;
@@ -47,7 +36,7 @@ function copy(module: Module) {
 }
 
 describe.skipIf(!hasNvcc)("sm_90a", () => {
-  test.each(modes)("right kernels pass: %o", async (mode) => {
+  test.each(completions)("right kernels pass: %o", async (mode) => {
     const module = await load(mode);
     const { d, expected } = multiply(module);
     expect(d).toEqual(expected);
@@ -58,7 +47,7 @@ describe.skipIf(!hasNvcc)("sm_90a", () => {
     expect([...out]).toEqual(Array.from(out, (_, i) => 100 + (((i >> 5) ^ 1) % 2) + (i % 32)));
   });
 
-  test.each(modes)("a box of a matrix there and back, zeros beyond its edge: %o", async (mode) => {
+  test.each(completions)("a box of a matrix there and back, zeros beyond its edge: %o", async (mode) => {
     const module = await load(mode);
     const [columns, rows] = [40, 20];
     for (const [swizzle, x, y] of [

@@ -1,15 +1,10 @@
 // A ring of stages between a warp that copies and warpgroups that multiply: the right kernel raises nothing in any mode,
 // and each of its mutants is noticed by the check that is there for it.
 import { describe, expect, test } from "vitest";
-import { deviceWith } from "../support/modes.js";
+import { deviceWith, hopper } from "../support/modes.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
 import { numbers } from "../support/ptx.js";
 
-const checked = {
-  CARACAL_VGPU_COMPUTE: "9.0",
-  CARACAL_VGPU_CHECK: "initcheck,racecheck",
-  CARACAL_VGPU_BUDGET: "2000000",
-};
 const seeds = ["1", "2", "3"].map((seed) => ({ CARACAL_VGPU_ASYNC: "random", CARACAL_VGPU_SEED: seed }));
 const modes = [
   { CARACAL_VGPU_ASYNC: "late" },
@@ -19,7 +14,7 @@ const modes = [
 ];
 
 async function load(mode: Readonly<Record<string, string>> = {}, flags: readonly string[] = []) {
-  const { PtxModule } = await deviceWith({ ...checked, ...mode });
+  const { PtxModule } = await deviceWith({ ...hopper, ...mode });
   return new PtxModule(compile("ring", flags, "sm_90a"));
 }
 type Module = Awaited<ReturnType<typeof load>>;

@@ -14,6 +14,19 @@ afterAll(() => {
   for (const folder of folders) rmSync(folder, { recursive: true });
 });
 
+/** sm_90a with every check on, for kernels that are small. */
+export const hopper = {
+  CARACAL_VGPU_COMPUTE: "9.0",
+  CARACAL_VGPU_CHECK: "initcheck,racecheck",
+  CARACAL_VGPU_BUDGET: "2000000",
+};
+/** When asynchronous copies may complete. */
+export const completions: readonly Readonly<Record<string, string>>[] = [
+  { CARACAL_VGPU_ASYNC: "late" },
+  { CARACAL_VGPU_ASYNC: "early" },
+  ...["1", "2", "3"].map((seed) => ({ CARACAL_VGPU_ASYNC: "random", CARACAL_VGPU_SEED: seed })),
+];
+
 /** The module support/device.ts with these variables and no others; they stay so until the next call. */
 export async function deviceWith(environment: Readonly<Record<string, string>>): Promise<Device> {
   const folder = mkdtempSync(join(tmpdir(), "vgpu-"));
