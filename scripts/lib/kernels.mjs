@@ -15,9 +15,29 @@ const baseline = 80;
 /** Kernels that may spill registers or that ptxas warns about, each with the reason. */
 const exceptions = {};
 
-function nvcc() {
-  if (process.env.CARACAL_CUDA === "off") return undefined;
-  return spawnSync("nvcc", ["--version"], { stdio: "ignore" }).status === 0 ? "nvcc" : undefined;
+/** Whether the nvcc that says this of itself can make the kernels. */
+export function usable(version) {
+  return Number(/release (\d+)\./.exec(version ?? "")?.[1] ?? 0) >= 13;
+}
+
+function hasNvcc() {
+  if (process.env.CARACAL_CUDA === "off") return false;
+  const { status, stdout } = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
+  if (status !== 0) return false;
+  if (usable(stdout)) return true;
+  const found = /release [\d.]+/.exec(stdout)?.[0] ?? "of an unknown release";
+  console.error(`caracal: the CUDA kernels are left out: nvcc is ${found}, 13.0 or newer is needed`);
+  return false;
+}
+
+/** The newest of the files that the kernels are made of. */
+function newestSource() {
+  const files = ["native/ops", "native/cuda", "native/core"].flatMap((path) =>
+    readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.(cu|cuh|h)$/.test(name))
+      .map((name) => join(path, name)),
+  );
+  return newest("scripts/lib/kernels.mjs", ...files);
 }
 
 function command(program, args) {
@@ -27,7 +47,8 @@ function command(program, args) {
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
     child.on("error", (error) => fail(`${program} could not be run: ${error.message}`));
     child.on("close", (status) => {
-      if (status !== 0) fail(`${program} failed:\n${output}\nCommand: ${program} ${args.join(" ")}`);
+      const mend = "CARACAL_CUDA=off builds without the CUDA kernels";
+      if (status !== 0) fail(`${program} failed:\n${output}\nCommand: ${program} ${args.join(" ")}\n${mend}`);
       resolve(output);
     });
   });
@@ -71,6 +92,9 @@ async function compile(family) {
   const ptx = `${folder}/${family}.ptx`;
   const flags = ["-std=c++20", "-O3", "-lineinfo", "-I", "native", `-arch=compute_${baseline}`];
   await command("nvcc", ["-ptx", ...flags, "-o", ptx, `native/ops/${family}.cu`]);
+  // What ships says nothing of where it was made.
+  const path = join(root, ptx);
+  writeFileSync(path, readFileSync(path, "utf8").replaceAll(`"${root}/`, '"'));
 }
 
 async function assemble(family, architecture) {
@@ -112,8 +136,8 @@ export async function buildKernels() {
     .filter((name) => name.endsWith(".cu"))
     .map((name) => name.slice(0, -3));
   const entries = [];
-  if (nvcc()) {
-    const source = newest("native/ops", "native/cuda", "native/core", "scripts/lib/kernels.mjs");
+  if (hasNvcc()) {
+    const source = newestSource();
     const stale = (file) => !existsSync(join(root, file)) || statSync(join(root, file)).mtimeMs < source;
     const old = families.filter((family) => stale(`${folder}/${family}.ptx`));
     await all(old.map((family) => () => compile(family)));

@@ -9,15 +9,22 @@ interface Resources {
   readonly shared: number;
 }
 const script = new URL("../../scripts/lib/kernels.mjs", import.meta.url);
-const { resourcesOf }: { resourcesOf(output: string): Record<string, Resources> } = await import(script.href);
+const {
+  resourcesOf,
+  usable,
+}: { resourcesOf(output: string): Record<string, Resources>; usable(version?: string): boolean } = await import(
+  script.href
+);
 const folder = fileURLToPath(new URL("../../build/kernels/", import.meta.url));
 const names = existsSync(folder) ? readdirSync(folder) : [];
 const ptx = names.filter((name) => name.endsWith(".ptx"));
 
 describe.skipIf(ptx.length === 0)(`kernels${ptx.length ? "" : " (skipped: the build had no nvcc)"}`, () => {
   const addon = readFileSync(new URL("../../build/Release/caracal.node", import.meta.url));
-  test.each(ptx)("%s is in the addon, byte by byte", (name) => {
-    expect(addon.includes(readFileSync(folder + name))).toBe(true);
+  test.each(ptx)("%s is in the addon, byte by byte, and does not say where it was made", (name) => {
+    const text = readFileSync(folder + name);
+    expect(addon.includes(text)).toBe(true);
+    expect(text.includes(fileURLToPath(new URL("../../native/", import.meta.url)))).toBe(false);
   });
   test.each(names.filter((name) => name.endsWith(".json")))("%s: no spills", (name) => {
     const kernels: Record<string, Resources> = JSON.parse(readFileSync(folder + name, "utf8"));
@@ -29,6 +36,12 @@ describe.skipIf(ptx.length === 0)(`kernels${ptx.length ? "" : " (skipped: the bu
         usable: true,
       });
   });
+});
+
+test("an nvcc that is too old, or none", () => {
+  expect(usable("Cuda compilation tools, release 13.0, V13.0.88")).toBe(true);
+  expect(usable("Cuda compilation tools, release 12.4, V12.4.131")).toBe(false);
+  expect(usable(undefined)).toBe(false);
 });
 
 test("what ptxas says is read", () => {
