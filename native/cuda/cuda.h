@@ -27,9 +27,6 @@ class Cuda {
     void* parameters[] = {static_cast<void*>(&args)..., nullptr};
     launch_kernel(kernel, grid, threads, shared_bytes, parameters);
   }
-  int blocks_per_sm(const KernelName& kernel, int threads, size_t shared_bytes) {
-    return modules_.blocks_per_sm(kernel, threads, shared_bytes);
-  }
   void clear(void* data, size_t bytes);
   void copy(void* to, const void* from, size_t bytes);  // on the GPU
 

@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include "cuda/kernels.h"
+
 namespace caracal {
 
 std::shared_ptr<CudaDevice> CudaDevice::open(const Options& options) {
@@ -18,12 +20,16 @@ std::shared_ptr<CudaDevice> CudaDevice::open(const Options& options) {
   if (gpu.major < 8)
     throw Error(code::kArchUnsupported, gpu.name + " has compute capability " + std::to_string(gpu.major) + "." +
                                             std::to_string(gpu.minor) + "; 8.0 (Ampere) or newer is needed");
+  if (kernel_images().empty())
+    throw Error(code::kUnsupported,
+                "this build has no CUDA kernels: build it where nvcc 13 or newer is on the PATH, or use a CPU device");
   return std::shared_ptr<CudaDevice>(new CudaDevice(driver, device, options));
 }
 
 CudaDevice::CudaDevice(const Driver& driver, CUdevice device, const Options& options)
     : driver_(driver),
       properties_(GpuProperties::of(driver, device)),
+      capacity_(std::min(properties_.memory, options.memory_limit)),
       context_(driver, device),
       memory_(driver, context_),
       allocator_(memory_, {.limit = options.memory_limit}),
@@ -38,10 +44,8 @@ CudaDevice::CudaDevice(const Driver& driver, CUdevice device, const Options& opt
 
 CudaDevice::~CudaDevice() {
   shutdown();
-  try {
-    context_.make_current();  // of whichever thread this is: members are given back in it
-  } catch (const Error&) {
-  }
+  // On whichever thread this is: what the stream still does must not outlive the members.
+  if (context_.try_make_current()) driver_.cuStreamSynchronize(stream_);
 }
 
 void CudaDevice::shutdown() { queue_.stop(); }
@@ -71,6 +75,7 @@ void CudaDevice::read(const Tensor& t, std::byte* to) {
 // Before anything is put on the stream.
 void CudaDevice::begin() {
   if (lost_) throw *lost_;
+  faults_used_ += cuda_.take_check().has_value();  // of an operation that did not come to its end
   if (faults_used_ == kFaults || log_.size() >= kLongestLog) wait();
   cuda_.use(reinterpret_cast<Fault*>(faults_.data()) + faults_used_);
 }

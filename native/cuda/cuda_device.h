@@ -27,7 +27,7 @@ class CudaDevice final : public Device {
   std::byte* allocate(size_t bytes) override;
   void release(std::byte* data, size_t bytes) noexcept override { allocator_.release(data, bytes); }
   MemoryStatistics memory() const override { return allocator_.statistics(); }
-  size_t capacity() const override { return properties_.memory; }
+  size_t capacity() const override { return capacity_; }
   void submit(std::function<void()> job) override { queue_.submit(std::move(job)); }
   void shutdown() override;
   void write(const Tensor& t, const std::byte* from) override;
@@ -36,7 +36,6 @@ class CudaDevice final : public Device {
   void synchronize() override { wait(); }
 
   const GpuProperties& properties() const { return properties_; }
-  const Driver& driver() const { return driver_; }
 
   // run(cuda) puts the operation's kernels on the stream. What is wrong with its data, or was with what it reads, is
   // known at the next wait, and becomes the fault of its outputs then.
@@ -70,6 +69,7 @@ class CudaDevice final : public Device {
 
   const Driver& driver_;
   const GpuProperties properties_;
+  const size_t capacity_;
   Context context_;
   GpuMemory memory_;
   Allocator allocator_;

@@ -1,21 +1,17 @@
 #pragma once
 // What a kernel says when its data is wrong (an id outside its table): the first to come writes where and what.
 // Read by kernels and by the host.
-#ifdef __CUDACC__
-#define CARACAL_DEVICE __device__ inline
-#endif
-
 namespace caracal {
 
 struct Fault {
-  int raised;          // 0 or 1
+  int raised;          // 1; 2 while the rest is being written
   int argument;        // which of the operation's checks
   long long position;  // where in the argument
   long long value;     // and what stood there
 };
 
 #ifdef __CUDACC__
-CARACAL_DEVICE void raise(Fault* fault, int argument, long long position, long long value) {
+__device__ inline void raise(Fault* fault, int argument, long long position, long long value) {
   if (atomicCAS_system(&fault->raised, 0, 2) != 0) return;
   fault->argument = argument;
   fault->position = position;

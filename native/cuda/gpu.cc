@@ -37,12 +37,7 @@ std::byte* GpuMemory::take(size_t bytes) {
 
 // Tensors are dropped on any thread, the event loop's included.
 void GpuMemory::give_back(std::byte* data, size_t) noexcept {
-  try {
-    context_.make_current();
-  } catch (const Error&) {
-    return;  // the driver is shutting down, and its memory with it
-  }
-  driver_.cuMemFree_v2(reinterpret_cast<CUdeviceptr>(data));
+  if (context_.try_make_current()) driver_.cuMemFree_v2(reinterpret_cast<CUdeviceptr>(data));
 }
 
 std::string GpuMemory::free_memory() const {

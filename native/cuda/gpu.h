@@ -1,7 +1,6 @@
 #pragma once
 // What is asked of the driver once per GPU, and the owners of what it hands out.
 #include <string>
-#include <vector>
 
 #include "core/allocator.h"
 #include "cuda/driver.h"
@@ -25,6 +24,8 @@ class Context {
   ~Context();
   Context(const Context&) = delete;
   void make_current() const { driver_.check(driver_.cuCtxSetCurrent(context_), "cuCtxSetCurrent"); }
+  // False where the driver is shutting down, and all that it handed out with it.
+  bool try_make_current() const noexcept { return driver_.cuCtxSetCurrent(context_) == CUDA_SUCCESS; }
 
  private:
   const Driver& driver_;

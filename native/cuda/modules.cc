@@ -63,12 +63,4 @@ CUfunction Modules::kernel(const KernelName& name, size_t dynamic_shared) {
   return kernel.function;
 }
 
-int Modules::blocks_per_sm(const KernelName& name, int threads, size_t dynamic_shared) {
-  int blocks = 0;
-  driver_.check(driver_.cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel(name, dynamic_shared), threads,
-                                                                    dynamic_shared),
-                "asking how many blocks of " + name.name + " an SM holds");
-  return std::max(blocks, 1);
-}
-
 }  // namespace caracal

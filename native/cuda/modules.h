@@ -12,11 +12,6 @@ struct KernelName {
   std::string name;
 };
 
-struct Kernel {
-  CUfunction function = nullptr;
-  size_t dynamic_shared = 0;  // that it was allowed
-};
-
 // The embedded images as modules of a context, each loaded when a kernel of it is first asked for.
 class Modules {
  public:
@@ -25,11 +20,13 @@ class Modules {
   Modules(const Modules&) = delete;
 
   // @throws UNSUPPORTED when this build has no image of the family for the GPU
-  CUfunction kernel(const KernelName& name, size_t dynamic_shared = 0);
-  // Blocks of it that a multiprocessor holds at once.
-  int blocks_per_sm(const KernelName& name, int threads, size_t dynamic_shared = 0);
+  CUfunction kernel(const KernelName& name, size_t dynamic_shared);
 
  private:
+  struct Kernel {
+    CUfunction function = nullptr;
+    size_t dynamic_shared = 0;  // that it was allowed
+  };
   CUmodule load(const std::string& family);
 
   const Driver& driver_;

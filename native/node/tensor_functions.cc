@@ -130,9 +130,9 @@ Napi::Value tensor_from(const Napi::CallbackInfo& info) {
       materialize(*t.storage);
       fill(values, t, t.storage->data);
     } else {
-      auto bytes = std::make_shared<std::vector<std::byte>>(t.bytes());
-      fill(values, t, bytes->data());
-      submit_filling(t, [t, bytes] { t.storage->device->write(t, bytes->data()); });
+      const std::shared_ptr<std::byte[]> bytes(new std::byte[t.bytes()]);
+      fill(values, t, bytes.get());
+      submit_filling(t, [t, bytes] { t.storage->device->write(t, bytes.get()); });
     }
     return make_handle(info.Env(), std::move(t));
   });

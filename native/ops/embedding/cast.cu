@@ -1,16 +1,13 @@
 // Memory-bound: every element is read once and written once, 16 bytes per lane of the wider type.
 #include <cuda_fp16.h>
 
-#include "cuda/device/element.cuh"
+#include "cuda/device/f8e4m3.cuh"
 
 namespace caracal {
 
 using f16 = __half;
 using i32 = int;
 using u8 = uint8_t;
-struct f8e4m3 {
-  uint8_t bits;
-};
 
 __device__ inline float widen(f32 v) { return v; }
 __device__ inline float widen(bf16 v) { return to_float(v); }
@@ -53,20 +50,15 @@ __device__ inline f8e4m3 narrow<f8e4m3>(float v) {
   return {static_cast<uint8_t>((bits >> 24 & 0x80) | code)};
 }
 
-template <class T, int V>
-struct alignas(sizeof(T) * V < 16 ? sizeof(T) * V : 16) Elements {
-  T v[V];
-};
-
 template <class From, class To, int V>
 __device__ inline void cast(const From* x, To* y, long long n) {
   const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
   if (i >= n) return;
-  const auto in = *reinterpret_cast<const Elements<From, V>*>(x + i);
-  Elements<To, V> out;
+  const auto in = *reinterpret_cast<const Vector<From, V>*>(x + i);
+  Vector<To, V> out;
 #pragma unroll
   for (int j = 0; j < V; j++) out.v[j] = narrow<To>(widen(in.v[j]));
-  *reinterpret_cast<Elements<To, V>*>(y + i) = out;
+  *reinterpret_cast<Vector<To, V>*>(y + i) = out;
 }
 
 #define CARACAL_CAST(From, To)                                                                     \

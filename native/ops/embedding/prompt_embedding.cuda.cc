@@ -7,6 +7,8 @@
 namespace caracal::cuda {
 namespace {
 
+static_assert(PromptTables::kMost == PromptEmbedding::kMaxBooks + 1);
+
 PromptTables tables_of(const PromptEmbedding& op) {
   PromptTables tables{};
   auto add = [&](const Tensor& t) {
