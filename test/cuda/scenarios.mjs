@@ -45,9 +45,10 @@ const scenarios = {
     const held = device.zeros([1 << 17]);
     await held.read();
     const error = await failure(device.zeros([1 << 18]).read());
+    const never = await failure((async () => device.zeros([1 << 19]))()); // said at once: it is more than the limit
     held.dispose();
     await device.synchronize();
-    return { error, later: (await device.zeros([1 << 17]).read()).length, memory: device.memory };
+    return { error, never, later: (await device.zeros([1 << 17]).read()).length, memory: device.memory };
   },
   /** The GPU is lost: every tensor in flight and every later call say so; the process and its CPU devices go on. */
   async launchFails() {
