@@ -23,6 +23,7 @@
       "native/ops/audio.cuda.cc",
       "native/ops/embedding.cuda.cc",
       "native/ops/linear.cuda.cc",
+      "native/ops/moe.cuda.cc",
       "native/ops/norm.cuda.cc",
       "build/kernels/images.cc"
     ],

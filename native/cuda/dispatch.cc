@@ -8,6 +8,7 @@ namespace caracal {
   X(Binary)                 \
   X(Cast)                   \
   X(Cmvn)                   \
+  X(Combine)                \
   X(ConcatRows)             \
   X(CopyRows)               \
   X(FoldWeightNorm)         \
@@ -17,6 +18,7 @@ namespace caracal {
   X(Linear)                 \
   X(MaskRows)               \
   X(PackWeight)             \
+  X(Permutation)            \
   X(PromptEmbedding)        \
   X(RmsNorm)                \
   X(Snake)                  \

@@ -1,0 +1,3 @@
+// One module for all of moe.
+#include "ops/moe/combine.cu"
+#include "ops/moe/permutation.cu"

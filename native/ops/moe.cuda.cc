@@ -1,0 +1,3 @@
+// One compilation for all of moe.
+#include "ops/moe/combine.cuda.cc"
+#include "ops/moe/permutation.cuda.cc"

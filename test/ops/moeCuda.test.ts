@@ -1,0 +1,119 @@
+// What can go wrong with the mixture of experts on the CUDA backend alone: chunks and blocks and their edges, rows that
+// are not aligned, the choice among kernels; and its answers next to the CPU's.
+import { describe, expect, test } from "vitest";
+import { combine, permutation } from "../../lib/ops/moe.js";
+import type { Device } from "../../lib/tensor/device.js";
+import { cuda, devices } from "../support/devices.js";
+import { randomArray, uniform } from "../support/numbers.js";
+
+type Rows = "f32" | "bf16";
+
+const kinds = ["random", "skewed", "zero experts only", "no picks"] as const;
+
+/** Ids of T tokens with K picks each, which need not differ. */
+function picks(kind: (typeof kinds)[number], tokens: number, k: number, experts: number, zeroExperts: number) {
+  const next = uniform(tokens + k);
+  const below = (n: number) => Math.floor(((next() + 1) / 2) * n);
+  return Array.from({ length: tokens * k }, () => {
+    if (kind === "no picks") return -1;
+    if (kind === "zero experts only") return experts + below(zeroExperts);
+    return kind === "skewed" && below(8) > 0 ? 2 : below(experts + zeroExperts + 1) - 1;
+  });
+}
+
+describe.skipIf(!cuda)("moe on CUDA alone", () => {
+  const device = cuda as Device;
+  const cpu = devices[devices.length - 1] as Device;
+
+  // One block: one warp, several with a rest; a block per chunk: several, counters in shared memory and in global.
+  test.each([
+    [1, 12, 16],
+    [63, 5, 16],
+    [2100, 4, 7],
+    [710, 12, 1500],
+    [130, 12, 13_000],
+  ])("the permutation of %i tokens of %i picks among %i experts is the CPU's", async (tokens, k, experts) => {
+    for (const kind of kinds) {
+      const ids = picks(kind, tokens, k, experts, 5);
+      const run = async (device: Device) => {
+        const p = permutation({ ids: device.tensor(ids, [tokens, k], "i32"), experts, zeroExperts: 5 });
+        return [await p.offsets.read(), await p.tokenOf.read(), await p.slotOf.read()];
+      };
+      expect(await run(device)).toEqual(await run(cpu));
+    }
+  });
+
+  test("no picks at all leave every expert without rows", async () => {
+    const p = permutation({ ids: device.zeros([0, 3], "i32"), experts: 40, zeroExperts: 0 });
+    expect([...(await p.offsets.read())]).toEqual(Array(41).fill(0));
+    expect(await p.slotOf.read()).toHaveLength(0);
+  });
+
+  test("an id outside the experts is named", async () => {
+    const ids: number[] = Array(16 * 1100).fill(1);
+    for (const wrong of [7, -2]) {
+      ids[16 * 1050 + 3] = wrong;
+      const run = async (device: Device) =>
+        await permutation({ ids: device.tensor(ids, [1100, 16], "i32"), experts: 4, zeroExperts: 3 }).tokenOf.read();
+      await expect(run(device)).rejects.toThrowError(`permutation: ids[1050][3] is ${wrong}, outside [-1, 7)`);
+      await expect(run(cpu)).rejects.toThrowError(`permutation: ids[1050][3] is ${wrong}, outside [-1, 7)`);
+    }
+  });
+
+  const [tokens, k] = [9, 5];
+  const routing = (device: Device) => ({
+    weights: device.tensor(randomArray(tokens * k, 3), [tokens, k]),
+    zeroWeight: device.tensor(
+      randomArray(tokens, 4).map((v, i) => (i % 3 ? v : 0)),
+      [tokens],
+    ),
+  });
+
+  test.each([
+    ["f32", 8],
+    ["bf16", 8],
+    ["f32", 1100],
+    ["bf16", 1100],
+    ["bf16", 2056],
+    ["bf16", 13],
+  ] as const)("combine has the CPU's bits (%s, %i columns)", async (dtype, d) => {
+    const slots = picks("random", tokens, k, 12, 0);
+    const run = async (device: Device, residual: boolean) => {
+      const rows = (n: number, seed: number) => device.tensor(randomArray(n * d, seed), [n, d], dtype as Rows);
+      const slotOf = device.tensor(slots, [tokens, k], "i32");
+      const options = residual ? { residual: rows(tokens, 2) } : {};
+      return await combine(rows(12, 0), rows(tokens, 1), routing(device), { slotOf }, options).toFloat32Array();
+    };
+    for (const residual of [false, true]) expect(await run(device, residual)).toEqual(await run(cpu, residual));
+  });
+
+  test("combine takes more picks than a warp has lanes, and rows that begin anywhere", async () => {
+    const [d, many] = [24, 70];
+    const run = async (device: Device) => {
+      const weights = device.tensor(randomArray(2 * many, 5), [2, many]);
+      const slotOf = device.tensor(picks("random", 2, many, 9, 0), [2, many], "i32");
+      const y = device
+        .tensor(randomArray(9 * d + 1, 6), [9 * d + 1], "bf16")
+        .slice(1)
+        .reshape([9, d]);
+      const x = device.tensor(randomArray(2 * d, 7), [2, d], "bf16");
+      return await combine(y, x, { weights, zeroWeight: device.zeros([2]) }, { slotOf }).toFloat32Array();
+    };
+    expect(await run(device)).toEqual(await run(cpu));
+  });
+
+  test("combine does not read x where there is no zero expert, nor rows that are not picked", async () => {
+    const bad = device.tensor([Number.POSITIVE_INFINITY, Number.NaN, 1, 2], [2, 2]);
+    const slotOf = device.tensor([-1, 1], [2, 1], "i32");
+    const weights = device.tensor([Number.NaN, 2], [2, 1]);
+    const y = combine(bad, bad, { weights, zeroWeight: device.zeros([2]) }, { slotOf });
+    expect([...(await y.toFloat32Array())]).toEqual([0, 0, 2, 4]);
+  });
+
+  test("a slot outside y is named", async () => {
+    const slotOf = device.tensor([0, -1, 1, 3], [2, 2], "i32");
+    const weights = { weights: device.zeros([2, 2]), zeroWeight: device.zeros([2]) };
+    const y = combine(device.zeros([3, 300]), device.zeros([2, 300]), weights, { slotOf });
+    await expect(y.read()).rejects.toThrowError("combine: slotOf[1][1] is 3, outside [-1, 3)");
+  });
+});
