@@ -20,6 +20,7 @@
       "native/cuda/modules.cc",
       "native/cuda/staging.cc",
       "native/ops/audio/fbank_tables.cc",
+      "native/ops/attention.cuda.cc",
       "native/ops/audio.cuda.cc",
       "native/ops/embedding.cuda.cc",
       "native/ops/linear.cuda.cc",

@@ -17,10 +17,12 @@ namespace caracal {
   X(LayerNorm)              \
   X(Linear)                 \
   X(MaskRows)               \
+  X(MlaCacheWrite)          \
   X(PackWeight)             \
   X(Permutation)            \
   X(PromptEmbedding)        \
   X(RmsNorm)                \
+  X(Rope)                   \
   X(Snake)                  \
   X(Splice)                 \
   X(SplitColumns)           \

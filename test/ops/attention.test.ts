@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { attention, rope, vitAttention } from "../../lib/ops/attention.js";
 import { Device } from "../../lib/tensor/device.js";
-import { devices } from "../support/devices.js";
+import { allDevices, devices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
 const rounded = (values: Float32Array) => values.map(bf16);
@@ -274,7 +274,7 @@ describe.each(devices)("vitAttention on $name", (device) => {
   });
 });
 
-describe.each(devices)("rope on $name", (device) => {
+describe.each(allDevices)("rope on $name", (device) => {
   function reference(x: Float32Array, positions: readonly number[], heads: number, dim: number, turned: number) {
     const out = Float64Array.from(x);
     for (let v = 0; v < positions.length * heads; v++)
@@ -291,6 +291,9 @@ describe.each(devices)("rope on $name", (device) => {
     [1, 64, 64],
     [3, 24, 8],
     [4, 48, 36],
+    [2, 7, 2], // rows that begin anywhere
+    [70, 40, 16], // more than one block's heads
+    [1, 1040, 1032], // more pairs than are turned at once
   ])("%i heads of %i, the last %i turn", async (heads, dim, ropeDim) => {
     const positions = [0, 1, 77, 131071, -5, 2 ** 31 - 1];
     const x = randomArray(positions.length * heads * dim, 9);

@@ -4,7 +4,7 @@ import { linear, packWeight } from "../../lib/ops/linear.js";
 import { rmsNorm } from "../../lib/ops/norm.js";
 import { Device } from "../../lib/tensor/device.js";
 import type { PackedWeight, Tensor } from "../../lib/tensor/tensor.js";
-import { devices } from "../support/devices.js";
+import { allDevices, devices } from "../support/devices.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -349,7 +349,7 @@ test("bits do not depend on the number of threads", async () => {
   expect(results[2]).toEqual(results[0]);
 });
 
-describe.each(devices)("mlaCacheWrite on $name", (device) => {
+describe.each(allDevices)("mlaCacheWrite on $name", (device) => {
   const [latent, rotated, tokens] = [24, 8, 5];
   const slots = [7, 0, 3, 11, 4];
   const positions = [0, 1, 131071, 12, 5];

@@ -50,6 +50,22 @@ void check_mla(const Checker& c, const Op& op) {
   if (op.scale) c.positive(*op.scale, "scale");
 }
 
+// Sequence s has more tokens than its row of the block table can hold, or fewer than none.
+inline Error length_error(const char* op, int64_t s, int64_t length, int64_t capacity) {
+  return {code::kIndexOutOfRange, std::string(op) + ": seqLens[" + std::to_string(s) + "] must be in [0, " +
+                                      std::to_string(capacity) + "], which the block table can hold, got " +
+                                      std::to_string(length)};
+}
+inline Error block_error(const char* op, int64_t s, int64_t i, int64_t block, int64_t blocks) {
+  return {code::kIndexOutOfRange, std::string(op) + ": blockTable[" + std::to_string(s) + ", " + std::to_string(i) +
+                                      "] must be one of the cache's " + std::to_string(blocks) + " blocks, got " +
+                                      std::to_string(block)};
+}
+inline Error queries_error(const char* op, int64_t s, int64_t length, int64_t queries) {
+  return {code::kIndexOutOfRange, std::string(op) + ": seqLens[" + std::to_string(s) + "] counts the " +
+                                      std::to_string(queries) + " new tokens too, got " + std::to_string(length)};
+}
+
 // Sequences of a paged cache, checked before the cache is touched.
 class PagedSequences {
  public:
@@ -60,16 +76,10 @@ class PagedSequences {
         lengths_(seq_lens.data<int32_t>()) {
     const int64_t blocks = cache.shape[0], capacity = table_width_ * block_size_;
     for (int64_t s = 0; s < seq_lens.shape[0]; s++) {
-      if (lengths_[s] < 0 || lengths_[s] > capacity)
-        fail(code::kIndexOutOfRange, std::string(op) + ": seqLens[" + std::to_string(s) + "] must be in [0, " +
-                                         std::to_string(capacity) + "], which the block table can hold, got " +
-                                         std::to_string(lengths_[s]));
+      if (lengths_[s] < 0 || lengths_[s] > capacity) throw length_error(op, s, lengths_[s], capacity);
       for (int64_t i = 0; i * block_size_ < lengths_[s]; i++) {
         const int32_t block = table_[s * table_width_ + i];
-        if (block < 0 || block >= blocks)
-          fail(code::kIndexOutOfRange, std::string(op) + ": blockTable[" + std::to_string(s) + ", " +
-                                           std::to_string(i) + "] must be one of the cache's " +
-                                           std::to_string(blocks) + " blocks, got " + std::to_string(block));
+        if (block < 0 || block >= blocks) throw block_error(op, s, i, block, blocks);
       }
     }
   }

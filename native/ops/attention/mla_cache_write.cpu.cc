@@ -9,10 +9,7 @@ void check_slots(const MlaCacheWrite& op) {
   const int64_t rows = op.cache.shape[0] * op.cache.shape[1];
   const int32_t* slots = op.slots.data<int32_t>();
   for (int64_t t = 0; t < op.slots.shape[0]; t++)
-    if (slots[t] < 0 || slots[t] >= rows)
-      fail(code::kIndexOutOfRange, std::string(op.kName) + ": slots[" + std::to_string(t) +
-                                       "] must be one of the cache's " + std::to_string(rows) + " rows, got " +
-                                       std::to_string(slots[t]));
+    if (slots[t] < 0 || slots[t] >= rows) throw slot_error(t, slots[t], rows);
 }
 
 template <class T, class W, class C>

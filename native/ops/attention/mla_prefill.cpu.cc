@@ -164,10 +164,7 @@ void check_queries(const MlaPrefill& op, const PagedSequences& paged) {
   check_sequences(op.kName, op.cu_seqlens, op.q.shape[0]);
   const int32_t* cu = op.cu_seqlens.data<int32_t>();
   for (int64_t s = 0; s + 1 < op.cu_seqlens.shape[0]; s++)
-    if (paged.length(s) < cu[s + 1] - cu[s])
-      fail(code::kIndexOutOfRange, std::string(op.kName) + ": seqLens[" + std::to_string(s) + "] counts the " +
-                                       std::to_string(cu[s + 1] - cu[s]) + " new tokens too, got " +
-                                       std::to_string(paged.length(s)));
+    if (paged.length(s) < cu[s + 1] - cu[s]) throw queries_error(op.kName, s, paged.length(s), cu[s + 1] - cu[s]);
 }
 
 }  // namespace
