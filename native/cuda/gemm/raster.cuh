@@ -8,11 +8,12 @@ struct TilePosition {
   long long column;
 };
 
+// `block` counts the product's blocks.
 template <int TileM, int TileN>
-__device__ inline TilePosition tile_position(long long m, long long n) {
+__device__ inline TilePosition tile_position(long long m, long long n, long long block = blockIdx.x) {
   constexpr long long kGroup = 8;  // tiles of rows
   const long long down = (m + TileM - 1) / TileM, across = (n + TileN - 1) / TileN;
-  const long long group = blockIdx.x / (kGroup * across), within = blockIdx.x % (kGroup * across);
+  const long long group = block / (kGroup * across), within = block % (kGroup * across);
   const long long height = min(kGroup, down - group * kGroup);
   return {(group * kGroup + within % height) * TileM, within / height * TileN};
 }

@@ -23,24 +23,27 @@ constexpr int kScaleBlock = 128;                              // f8e4m3: one sca
 template <class T>
 constexpr int kChunk = sizeof(T) == 4 ? 4 : 8;
 
-// Elements k ... k + 7 of a row; those past its end are 0.
-template <class T>
-__device__ inline void fetch(const T* row, long long k, long long depth, bool aligned, float scale,
-                             float (&v)[kChunk<T>]) {
-  if (aligned && k < depth) {
+// What a thread fetches at once, beginning with element k of a row: at(k) says where an element is, null where there is
+// none and zeros are read. `aligned`: the whole chunk stands there, from a multiple of its size on.
+template <class T, class At, class Scale>
+__device__ inline void fetch(At at, long long k, bool aligned, Scale scale_at, float (&v)[kChunk<T>]) {
+  const T* first = at(k);
+  const float scale = first ? scale_at() : 0.0f;
+  if (aligned && first) {
     if constexpr (sizeof(T) == 1) {
-      const uint2 raw = *reinterpret_cast<const uint2*>(row + k);
+      const uint2 raw = *reinterpret_cast<const uint2*>(first);
 #pragma unroll
       for (int j = 0; j < kChunk<T>; j++)
         v[j] = to_float(f8e4m3{static_cast<uint8_t>((j < 4 ? raw.x : raw.y) >> (j % 4 * 8))}) * scale;
     } else {
-      load<kChunk<T>>(row + k, v);
+      load<kChunk<T>>(first, v);
     }
     return;
   }
 #pragma unroll
   for (int j = 0; j < kChunk<T>; j++) {
-    v[j] = k + j < depth ? to_float(row[k + j]) : 0.0f;
+    const T* from = aligned ? nullptr : at(k + j);
+    v[j] = from ? to_float(*from) : 0.0f;
     if constexpr (sizeof(T) == 1) v[j] *= scale;
   }
 }
@@ -53,18 +56,18 @@ struct SimtFetch {
   static constexpr int kEach = (kChunks + Threads - 1) / Threads;
   float v[kEach][kChunk];
 
-  // row(i) gives the i-th row of the tile, null for one that is not there; scale(i) its scale.
-  template <class Row, class Scale>
-  __device__ void start(Row row, Scale scale, long long k, long long depth, bool aligned) {
+  // at(i, k) says where element k of the tile's row i is, null where there is none; scale(i) gives the row's scale.
+  template <class At, class Scale>
+  __device__ void start(At at, Scale scale, long long k, bool aligned) {
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
       const int chunk = static_cast<int>(threadIdx.x) + i * Threads, r = chunk / kPerRow;
-      const T* from = chunk < kChunks ? row(r) : nullptr;
-      if (from) {
-        fetch(from, k + chunk % kPerRow * kChunk, depth, aligned, scale(r), v[i]);
-      } else {
+      if (kChunks % Threads != 0 && chunk >= kChunks) {
 #pragma unroll
         for (int j = 0; j < kChunk; j++) v[i][j] = 0;
+      } else {
+        fetch<T>([&](long long k) { return at(r, k); }, k + chunk % kPerRow * kChunk, aligned, [&] { return scale(r); },
+                 v[i]);
       }
     }
   }
@@ -100,46 +103,57 @@ __device__ inline void simt_multiply(const float* xs, const float* ws, int tm, i
   }
 }
 
-// One tile of the output per block of Tile::kThreads threads. G weights.
-template <int G, class Tile, class X, class W, class Epilogue>
-__device__ inline void simt_gemm(const GemmOperands& p, const Epilogue& epilogue) {
-  __shared__ __align__(16) float xs[Tile::kTileM * kSimtStride];
-  __shared__ __align__(16) float ws[G * Tile::kTileN * kSimtStride];
-  const auto [row0, column0] = tile_position<Tile::kTileM, Tile::kTileN>(p.m, p.n);
-  const int tn = static_cast<int>(threadIdx.x) % Tile::kThreadsN, tm = static_cast<int>(threadIdx.x) / Tile::kThreadsN;
-  const long long scale_columns = (p.k + kScaleBlock - 1) / kScaleBlock;
-  auto x_row = [&](int r) { return row0 + r < p.m ? static_cast<const X*>(p.x) + (row0 + r) * p.k : nullptr; };
-  auto w_row = [&](int r) {
-    const long long column = column0 + r % Tile::kTileN;
-    return column < p.n ? static_cast<const W*>(p.w[r / Tile::kTileN]) + column * p.k : nullptr;
-  };
+template <int G, class Tile>
+using SimtSums = float[G][Tile::kRowsM][Tile::kRowsN];
+
+// What a thread sums: rows tm, tm + kThreadsM, ... of the tile by columns tn, tn + kThreadsN, ...
+template <class Tile>
+struct SimtPlace {
+  int tm = static_cast<int>(threadIdx.x) / Tile::kThreadsN, tn = static_cast<int>(threadIdx.x) % Tile::kThreadsN;
+};
+
+// Stands in shared memory.
+template <int G, class Tile>
+struct SimtTiles {
+  __align__(16) float xs[Tile::kTileM * kSimtStride];
+  __align__(16) float ws[G * Tile::kTileN * kSimtStride];
+};
+
+// sums += x . W^T over k in [from, to), a multiple of kSimtTileK from 0. x_at(i, k) and w_at(i, k) say where the tile's
+// elements are, the weights' rows one weight after the other; scale(i, k) is that of a weight's. each(k) comes after
+// the products of [k - kSimtTileK, k).
+template <int G, class Tile, class X, class W, class XAt, class WAt, class Scale, class Each>
+__device__ inline void simt_main_loop(SimtTiles<G, Tile>& tiles, XAt x_at, WAt w_at, Scale scale, long long from,
+                                      long long to, bool aligned, Each each, SimtSums<G, Tile>& sums) {
+  const SimtPlace<Tile> place;
   SimtFetch<X, Tile::kTileM, Tile::kThreads> x;
   SimtFetch<W, G * Tile::kTileN, Tile::kThreads> w;
   auto start = [&](long long k) {
-    auto scale = [&](int r) {
-      if constexpr (sizeof(W) > 1) return 1.0f;
-      const long long block = (column0 + r % Tile::kTileN) / kScaleBlock * scale_columns + k / kScaleBlock;
-      return p.scales[r / Tile::kTileN][block];
-    };
-    x.start(x_row, [](int) { return 1.0f; }, k, p.k, p.aligned);
-    w.start(w_row, scale, k, p.k, p.aligned);
+    x.start(x_at, [](int) { return 1.0f; }, k, aligned);
+    w.start(w_at, [&](int r) { return scale(r, k); }, k, aligned);
   };
-  float sums[G][Tile::kRowsM][Tile::kRowsN] = {};
-  if (p.k > 0) start(0);
-  for (long long k = 0; k < p.k; k += kSimtTileK) {
+  if (from < to) start(from);
+  for (long long k = from; k < to; k += kSimtTileK) {
     __syncthreads();  // whoever multiplies the tiles before
-    x.finish(xs);
-    w.finish(ws);
+    x.finish(tiles.xs);
+    w.finish(tiles.ws);
     __syncthreads();
-    if (k + kSimtTileK < p.k) start(k + kSimtTileK);
-    simt_multiply<G, Tile>(xs, ws, tm, tn, sums);
+    if (k + kSimtTileK < to) start(k + kSimtTileK);
+    simt_multiply<G, Tile>(tiles.xs, tiles.ws, place.tm, place.tn, sums);
+    each(k + kSimtTileK);
   }
+}
+
+template <int G, class Tile, class Epilogue>
+__device__ inline void simt_store(const GemmOperands& p, const Epilogue& epilogue, TilePosition at,
+                                  SimtSums<G, Tile>& sums) {
+  const SimtPlace<Tile> place;
 #pragma unroll 1  // the epilogue is long, and registers have no index: the rows pass by the first
   for (int i = 0; i < Tile::kRowsM; i++) {
-    const long long row = row0 + tm + i * Tile::kThreadsM;
+    const long long row = at.row + place.tm + i * Tile::kThreadsM;
 #pragma unroll
     for (int j = 0; j < Tile::kRowsN; j++) {
-      const long long column = column0 + tn + j * Tile::kThreadsN;
+      const long long column = at.column + place.tn + j * Tile::kThreadsN;
       float sum[G][1];
 #pragma unroll
       for (int g = 0; g < G; g++) sum[g][0] = sums[g][0][j];
@@ -150,6 +164,29 @@ __device__ inline void simt_gemm(const GemmOperands& p, const Epilogue& epilogue
         for (int r = 1; r < Tile::kRowsM; r++) sums[g][r - 1][j] = sums[g][r][j];
     }
   }
+}
+
+// One tile of the output per block of Tile::kThreads threads. G weights.
+template <int G, class Tile, class X, class W, class Epilogue>
+__device__ inline void simt_gemm(const GemmOperands& p, const Epilogue& epilogue) {
+  const TilePosition tile = tile_position<Tile::kTileM, Tile::kTileN>(p.m, p.n);
+  auto x_at = [&](int r, long long k) -> const X* {
+    return tile.row + r < p.m && k < p.k ? static_cast<const X*>(p.x) + (tile.row + r) * p.k + k : nullptr;
+  };
+  auto w_at = [&](int r, long long k) -> const W* {
+    const long long column = tile.column + r % Tile::kTileN;
+    return column < p.n && k < p.k ? static_cast<const W*>(p.w[r / Tile::kTileN]) + column * p.k + k : nullptr;
+  };
+  const long long scale_columns = (p.k + kScaleBlock - 1) / kScaleBlock;
+  auto scale = [&](int r, long long k) {
+    if constexpr (sizeof(W) > 1) return 1.0f;
+    const long long block = (tile.column + r % Tile::kTileN) / kScaleBlock * scale_columns + k / kScaleBlock;
+    return p.scales[r / Tile::kTileN][block];
+  };
+  __shared__ SimtTiles<G, Tile> tiles;
+  SimtSums<G, Tile> sums = {};
+  simt_main_loop<G, Tile, X, W>(tiles, x_at, w_at, scale, 0, p.k, p.aligned, [](long long) {}, sums);
+  simt_store<G, Tile>(p, epilogue, tile, sums);
 }
 
 }  // namespace caracal

@@ -115,15 +115,18 @@ __device__ inline void add_block(Scale scale, TensorSums<G, Tile>& block, Tensor
   }
 }
 
-// x_row(i) and w_row(i) give the tile's rows, null where there is none; scale(g, block of k) that of the tile's columns.
-template <int G, class Tile, class W, class XRow, class WRow, class Scale>
-__device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, XRow x_row, WRow w_row, Scale scale,
+// How the rows of x come into shared memory.
+template <class Tile, class W>
+using TensorLoadX = TileLoad<bf16, Tile::kTileM, Tile::kThreads, sizeof(W) == 1 ? Swizzle::pairs : Swizzle::rows128>;
+
+// w_row(i) gives the tile's rows of W, null where there is none; scale(g, block of k) that of the tile's columns. LoadX
+// is TensorLoadX or what is like it.
+template <int G, class Tile, class W, class LoadX, class WRow, class Scale>
+__device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, const LoadX& x, WRow w_row, Scale scale,
                                         int warp_m, int warp_n, TensorSums<G, Tile>& sums) {
   constexpr bool kScaled = sizeof(W) == 1;
-  using LoadX = TileLoad<bf16, Tile::kTileM, Tile::kThreads, kScaled ? Swizzle::pairs : Swizzle::rows128>;
   using LoadW = TileLoad<W, G * Tile::kTileN, Tile::kThreads, kScaled ? Swizzle::rows64 : Swizzle::rows128>;
   constexpr int kStage = LoadX::kBytes + LoadW::kBytes, kStages = Tile::kStages;
-  const LoadX x(x_row, p.x);
   const LoadW w(w_row, p.w[0]);
   const int stages = static_cast<int>((p.k + kTileK - 1) / kTileK);
   auto start = [&](int stage) {
@@ -225,7 +228,7 @@ __device__ inline void tensor_gemm(const GemmOperands& p, const Epilogue& epilog
   };
   auto scale = [&](int g, long long block) { return p.scales[g][at.column / 128 * ((p.k + 127) / 128) + block]; };
   TensorSums<G, Tile> sums = {};
-  tensor_main_loop<G, Tile, W>(ring, p, x_row, w_row, scale, warp_m, warp_n, sums);
+  tensor_main_loop<G, Tile, W>(ring, p, TensorLoadX<Tile, W>(x_row, p.x), w_row, scale, warp_m, warp_n, sums);
   tensor_store<G, Tile>(reinterpret_cast<float*>(ring), p, epilogue, at, warp_m, warp_n, sums);
 }
 
