@@ -8,8 +8,10 @@ namespace caracal {
   X(Binary)                 \
   X(Cast)                   \
   X(Cmvn)                   \
+  X(CodecEmbedding)         \
   X(Combine)                \
   X(ConcatRows)             \
+  X(Conv1d)                 \
   X(CopyRows)               \
   X(FoldWeightNorm)         \
   X(FsmnMemory)             \
@@ -18,6 +20,8 @@ namespace caracal {
   X(Linear)                 \
   X(MaskRows)               \
   X(MlaCacheWrite)          \
+  X(PackConv1d)             \
+  X(PackConvTranspose1d)    \
   X(PackWeight)             \
   X(Permutation)            \
   X(PromptEmbedding)        \

@@ -141,6 +141,57 @@ describe.each(allDevices)("splice, cmvn and snake on $name", (device) => {
   });
 });
 
+describe.each(allDevices)("codecEmbedding on $name", (device) => {
+  test.each(["f32", "bf16"] as const)("it sums the books, tables in %s", async (dtype) => {
+    const [frames, books, n, vocabulary, columns] = [9, 3, 10, 64, [40, 18, 5]] as const;
+    const [s, a, b] = columns;
+    const tables = [vocabulary * s, books * n * a, books * n * b].map((size, i) => randomArray(size, i).map(bf16));
+    const codes = (count: number, limit: number, seed: number) =>
+      Int32Array.from(randomArray(count, seed), (v) => Math.floor(((v + 1) / 2) * limit));
+    const semantic = codes(frames, vocabulary, 7);
+    const acoustic = codes(frames * books, n * n, 8);
+    using y = codecEmbedding({
+      semantic: device.tensor(semantic, [frames], "i32"),
+      acoustic: device.tensor(acoustic, [frames, books], "i32"),
+      semanticTable: device.tensor(tables[0]!, [vocabulary, s], dtype),
+      tableA: device.tensor(tables[1]!, [books, n, a], dtype),
+      tableB: device.tensor(tables[2]!, [books, n, b], dtype),
+    });
+    expect(y.shape).toEqual([frames, s + a + b]);
+    const expected: number[] = [];
+    for (let t = 0; t < frames; t++) {
+      const sum = (table: Float32Array, width: number, id: (code: number) => number) =>
+        Array.from({ length: width }, (_, i) => {
+          let total = 0;
+          for (let q = 0; q < books; q++) total += table[(q * n + id(acoustic[t * books + q]!)) * width + i]!;
+          return total;
+        });
+      expected.push(
+        ...tables[0]!.subarray(semantic[t]! * s, semantic[t]! * s + s),
+        ...sum(tables[1]!, a, (code) => Math.floor(code / n)),
+        ...sum(tables[2]!, b, (code) => code % n),
+      );
+    }
+    expect(relativeError(await y.toFloat32Array(), expected)).toBeLessThan(dtype === "bf16" ? 4e-3 : 1e-6);
+  });
+
+  test.each([
+    [[64], [0]],
+    [[-1], [0]],
+    [[0], [100]],
+    [[0], [-1]],
+  ])("it refuses codes %o %o when they are read", async (semantic, acoustic) => {
+    using y = codecEmbedding({
+      semantic: device.tensor(semantic, [1], "i32"),
+      acoustic: device.tensor(acoustic, [1, 1], "i32"),
+      semanticTable: device.zeros([64, 4]),
+      tableA: device.zeros([1, 10, 4]),
+      tableB: device.zeros([1, 10, 4]),
+    });
+    await expect(y.read()).rejects.toMatchObject({ code: "INDEX_OUT_OF_RANGE" });
+  });
+});
+
 describe.each(devices)("audio front end on $name", (device) => {
   const golden = readGolden("audio_features");
   const wave = golden.f32("input.waveform");
@@ -215,55 +266,6 @@ describe.each(devices)("audio front end on $name", (device) => {
     }
     using whole = fbank(device.tensor(x, [x.length]), options);
     expect(await concatenated(parts)).toEqual(await whole.toFloat32Array());
-  });
-
-  test.each(["f32", "bf16"] as const)("codecEmbedding sums the books, tables in %s", async (dtype) => {
-    const [frames, books, n, vocabulary, columns] = [9, 3, 10, 64, [40, 18, 5]] as const;
-    const [s, a, b] = columns;
-    const tables = [vocabulary * s, books * n * a, books * n * b].map((size, i) => randomArray(size, i).map(bf16));
-    const codes = (count: number, limit: number, seed: number) =>
-      Int32Array.from(randomArray(count, seed), (v) => Math.floor(((v + 1) / 2) * limit));
-    const semantic = codes(frames, vocabulary, 7);
-    const acoustic = codes(frames * books, n * n, 8);
-    using y = codecEmbedding({
-      semantic: device.tensor(semantic, [frames], "i32"),
-      acoustic: device.tensor(acoustic, [frames, books], "i32"),
-      semanticTable: device.tensor(tables[0]!, [vocabulary, s], dtype),
-      tableA: device.tensor(tables[1]!, [books, n, a], dtype),
-      tableB: device.tensor(tables[2]!, [books, n, b], dtype),
-    });
-    expect(y.shape).toEqual([frames, s + a + b]);
-    const expected: number[] = [];
-    for (let t = 0; t < frames; t++) {
-      const sum = (table: Float32Array, width: number, id: (code: number) => number) =>
-        Array.from({ length: width }, (_, i) => {
-          let total = 0;
-          for (let q = 0; q < books; q++) total += table[(q * n + id(acoustic[t * books + q]!)) * width + i]!;
-          return total;
-        });
-      expected.push(
-        ...tables[0]!.subarray(semantic[t]! * s, semantic[t]! * s + s),
-        ...sum(tables[1]!, a, (code) => Math.floor(code / n)),
-        ...sum(tables[2]!, b, (code) => code % n),
-      );
-    }
-    expect(relativeError(await y.toFloat32Array(), expected)).toBeLessThan(dtype === "bf16" ? 4e-3 : 1e-6);
-  });
-
-  test.each([
-    [[64], [0]],
-    [[-1], [0]],
-    [[0], [100]],
-    [[0], [-1]],
-  ])("codecEmbedding refuses codes %o %o when they are read", async (semantic, acoustic) => {
-    using y = codecEmbedding({
-      semantic: device.tensor(semantic, [1], "i32"),
-      acoustic: device.tensor(acoustic, [1, 1], "i32"),
-      semanticTable: device.zeros([64, 4]),
-      tableA: device.zeros([1, 10, 4]),
-      tableB: device.zeros([1, 10, 4]),
-    });
-    await expect(y.read()).rejects.toMatchObject({ code: "INDEX_OUT_OF_RANGE" });
   });
 
   test("bad input is refused before anything runs", () => {

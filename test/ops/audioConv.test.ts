@@ -10,7 +10,7 @@ import {
 } from "../../lib/ops/audio.js";
 import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
-import { devices } from "../support/devices.js";
+import { allDevices, devices } from "../support/devices.js";
 import { type Golden, readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -113,7 +113,7 @@ const convCases: [Shape1d, Geometry][] = [
   [{ rows: 0, inputs: 4, outputs: 4, taps: 5 }, {}],
 ];
 
-describe.each(devices)("conv1d on $name", (device) => {
+describe.each(allDevices)("conv1d on $name", (device) => {
   test.each(convCases)("%o with %o is the definition", async (shape, geometry) => {
     const { rows, inputs, outputs, taps } = shape;
     const width = inputs / (geometry.groups ?? 1);

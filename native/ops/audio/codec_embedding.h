@@ -8,6 +8,11 @@
 
 namespace caracal {
 
+inline Error codec_code_error(const char* argument, int64_t code, int64_t limit) {
+  return Error(code::kIndexOutOfRange, std::string("codecEmbedding: ") + argument + " holds code " +
+                                           std::to_string(code) + ", valid are 0 to " + std::to_string(limit - 1));
+}
+
 struct CodecEmbedding {
   static constexpr const char* kName = "codecEmbedding";
   Tensor semantic, acoustic, semantic_table, table_a, table_b;

@@ -1,0 +1,269 @@
+// A product whose rows are read through the taps (an implicit im2col): x[t · stride + tap · dilation + origin] from the
+// tensor, from the state that stands before it, or zeros. 2 T Cout k Cin/groups FLOP; bytes at least 4 or 2 k Cin Cout
+// of the weight, x and the residual once and the output once; the taps' reads of x beyond the first come from the L2.
+// At the model's sizes (f32; k Cin by Cout: 16128 x 1536 at 1 row per frame, then 7 C by C with C = 768, 384, 192, 96 at
+// 8, 48, 288 and 1440 rows, 672 x 1 at 1440) the first ones are memory-bound while few frames come at once: there blocks
+// share the depth as well, and leave sums of its chains that a second kernel adds in order (4 bytes per 256 products
+// each way; the same bits).
+#include "cuda/gemm/simt.cuh"
+#include "cuda/gemm/tensor.cuh"
+#include "ops/audio/conv_parameters.h"
+#include "ops/audio/depthwise.cuh"
+
+namespace caracal {
+
+// --- rows -----------------------------------------------------------------------------------------------------------
+
+template <class T>
+struct ConvRows {
+  TimeRows<T> x;
+  ConvGeometry g;
+
+  // Element k of row t, null where it is zero.
+  __device__ const T* at(long long t, long long k, int group) const {
+    const int tap = static_cast<int>(static_cast<uint32_t>(k) / static_cast<uint32_t>(g.channels));
+    const T* row = x.at(g.origin + t * g.stride + tap * g.dilation);
+    return row ? row + static_cast<long long>(group) * g.channels + (k - tap * g.channels) : nullptr;
+  }
+};
+
+// As TensorLoadX, of rows that are read through taps.
+template <class Tile>
+class ConvTileLoad {
+  static constexpr int kElements = 8, kPerRow = kTileK / kElements, kChunks = Tile::kTileM * kPerRow;
+
+ public:
+  static constexpr int kBytes = Tile::kTileM * kTileK * static_cast<int>(sizeof(bf16));
+
+  __device__ ConvTileLoad(const ConvRows<bf16>& rows, long long first, long long end, int group, const void* any)
+      : rows_(rows), any_(any), first_(first), end_(end), group_(group) {}
+
+  __device__ void start(uint8_t* tile, long long k, long long depth, bool aligned) const {
+#pragma unroll
+    for (int i = 0; i < kChunks / Tile::kThreads; i++) {
+      const int chunk = static_cast<int>(threadIdx.x) + i * Tile::kThreads, r = chunk / kPerRow,
+                in_row = chunk % kPerRow;
+      const long long at = k + in_row * kElements;
+      uint8_t* to = tile + swizzled<Swizzle::rows128>(r, in_row);
+      if (aligned) {
+        const bf16* from = element(r, at, depth);
+        ptx::cp_async_16(to, from ? from : any_, from ? 16 : 0);
+      } else {
+#pragma unroll 1
+        for (int j = 0; j < kElements; j++) {
+          const bf16* from = element(r, at + j, depth);
+          reinterpret_cast<bf16*>(to)[j] = from ? *from : bf16{};
+        }
+      }
+    }
+  }
+
+ private:
+  __device__ const bf16* element(int r, long long k, long long depth) const {
+    return first_ + r < end_ && k < depth ? rows_.at(first_ + r, k, group_) : nullptr;
+  }
+
+  const ConvRows<bf16>& rows_;
+  const void* any_;
+  long long first_, end_;
+  int group_;
+};
+
+// --- epilogues ------------------------------------------------------------------------------------------------------
+
+// One group's columns among all.
+struct GroupEpilogue {
+  const LinearEpilogue& all;
+  long long columns, first;
+  bool bf16, aligned;
+};
+
+template <int V>
+__device__ inline void finish(const GroupEpilogue& e, long long, long long row, long long column, float (&sums)[1][V]) {
+  finish<V>(e.all, e.columns, row, e.first + column, sums);
+}
+
+// The sums of one chain, [M, N].
+struct ChainSums {
+  float* sums;
+};
+
+template <int V>
+__device__ inline void finish(const ChainSums& e, long long n, long long row, long long column, float (&sums)[1][V]) {
+  static_assert(V == 1);
+  e.sums[row * n + column] = sums[0][0];
+}
+
+// Which tile of which group a block makes.
+struct GroupTile {
+  int group;
+  TilePosition at;
+
+  __device__ GroupEpilogue epilogue(const LinearEpilogue& e, const ConvGeometry& g, long long n) const {
+    return {e, g.groups * n, group * n, e.bf16, e.aligned};
+  }
+};
+
+template <class Tile>
+__device__ inline GroupTile group_tile(const GemmOperands& p) {
+  const long long tiles = (p.m + Tile::kTileM - 1) / Tile::kTileM * ((p.n + Tile::kTileN - 1) / Tile::kTileN);
+  return {static_cast<int>(blockIdx.x / tiles),
+          tile_position<Tile::kTileM, Tile::kTileN>(p.m, p.n, blockIdx.x % tiles)};
+}
+
+// --- exact f32 ------------------------------------------------------------------------------------------------------
+
+template <class Tile, class X, class W>
+__device__ inline void conv1d_sums(SimtTiles<1, Tile>& tiles, const ConvRows<X>& x, const GemmOperands& p,
+                                   const GroupTile& tile, long long from, long long to, SimtSums<1, Tile>& sums) {
+  auto x_at = [&](int r, long long k) {
+    return tile.at.row + r < p.m && k < p.k ? x.at(tile.at.row + r, k, tile.group) : nullptr;
+  };
+  auto w_at = [&](int r, long long k) -> const W* {
+    const long long column = tile.at.column + r;
+    return column < p.n && k < p.k ? static_cast<const W*>(p.w[0]) + (tile.group * p.n + column) * p.k + k : nullptr;
+  };
+  SimtSums<1, Tile> chain = {};
+  auto each = [&](long long k) {
+    if (k % kConvChain != 0 && k < to) return;
+#pragma unroll
+    for (int i = 0; i < Tile::kRowsM; i++)
+#pragma unroll
+      for (int j = 0; j < Tile::kRowsN; j++) {
+        sums[0][i][j] += chain[0][i][j];
+        chain[0][i][j] = 0;
+      }
+  };
+  auto scale = [](int, long long) { return 1.0f; };
+  simt_main_loop<1, Tile, X, W>(tiles, x_at, w_at, scale, from, to, p.aligned, each, chain);
+}
+
+template <class Tile, class X, class W>
+__device__ inline void conv1d_simt(const ConvRows<X>& x, const GemmOperands& p, const LinearEpilogue& epilogue) {
+  const GroupTile tile = group_tile<Tile>(p);
+  __shared__ SimtTiles<1, Tile> tiles;
+  SimtSums<1, Tile> sums = {};
+  conv1d_sums<Tile, X, W>(tiles, x, p, tile, 0, p.k, sums);
+  simt_store<1, Tile>(p, tile.epilogue(epilogue, x.g, p.n), tile.at, sums);
+}
+
+// blockIdx.y is the chain; of one group.
+template <class Tile, class X, class W>
+__device__ inline void conv1d_chain(const ConvRows<X>& x, const GemmOperands& p, float* chains) {
+  const GroupTile tile = group_tile<Tile>(p);
+  const long long from = static_cast<long long>(blockIdx.y) * kConvChain;
+  __shared__ SimtTiles<1, Tile> tiles;
+  SimtSums<1, Tile> sums = {};
+  conv1d_sums<Tile, X, W>(tiles, x, p, tile, from, min(from + kConvChain, p.k), sums);
+  simt_store<1, Tile>(p, ChainSums{chains + blockIdx.y * p.m * p.n}, tile.at, sums);
+}
+
+using ConvSmall = SimtTile<16, 32, 2, 2>;
+using ConvLarge = SimtTile<128, 64, 8, 4>;  // its sums stand twice in registers
+
+#define CARACAL_CONV1D(X, W)                                                                                     \
+  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads)                                              \
+      conv1d_simt_small_##X##_##W(const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, \
+                                  const __grid_constant__ LinearEpilogue e) {                                    \
+    conv1d_simt<ConvSmall, X, W>(x, p, e);                                                                       \
+  }                                                                                                              \
+  extern "C" __global__ void __launch_bounds__(ConvLarge::kThreads)                                              \
+      conv1d_simt_large_##X##_##W(const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, \
+                                  const __grid_constant__ LinearEpilogue e) {                                    \
+    conv1d_simt<ConvLarge, X, W>(x, p, e);                                                                       \
+  }                                                                                                              \
+  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads) conv1d_chain_##X##_##W(                      \
+      const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, float* chains) {            \
+    conv1d_chain<ConvSmall, X, W>(x, p, chains);                                                                 \
+  }
+CARACAL_CONV1D(f32, f32)
+CARACAL_CONV1D(f32, bf16)
+CARACAL_CONV1D(bf16, f32)
+#undef CARACAL_CONV1D
+
+// Adds what conv1d_chain left.
+template <int V>
+__device__ inline void conv1d_add(const float* chains, int count, long long m, long long n, const LinearEpilogue& e) {
+  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  if (i >= m * n) return;
+  float sums[1][V] = {};
+  for (int c = 0; c < count; c++) {
+    float v[V];
+    load<V>(chains + c * m * n + i, v);
+#pragma unroll
+    for (int j = 0; j < V; j++) sums[0][j] += v[j];
+  }
+  finish<V>(e, n, i / n, i % n, sums);
+}
+
+extern "C" __global__ void conv1d_add(const float* chains, int count, long long m, long long n,
+                                      const __grid_constant__ LinearEpilogue e) {
+  if (!e.aligned)
+    conv1d_add<1>(chains, count, m, n, e);
+  else if (e.bf16)
+    conv1d_add<8>(chains, count, m, n, e);
+  else
+    conv1d_add<4>(chains, count, m, n, e);
+}
+
+// --- tensor cores ---------------------------------------------------------------------------------------------------
+
+template <class Tile>
+__device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands& p, const LinearEpilogue& epilogue) {
+  extern __shared__ __align__(128) uint8_t ring[];
+  const GroupTile tile = group_tile<Tile>(p);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warp_m = warp / Tile::kWarpsN * Tile::kWarpM, warp_n = warp % Tile::kWarpsN * Tile::kWarpN;
+  auto w_row = [&](int r) -> const bf16* {
+    const long long column = tile.at.column + r;
+    return column < p.n ? static_cast<const bf16*>(p.w[0]) + (tile.group * p.n + column) * p.k : nullptr;
+  };
+  auto scale = [](int, long long) { return 1.0f; };
+  TensorSums<1, Tile> sums = {};
+  tensor_main_loop<1, Tile, bf16>(ring, p, ConvTileLoad<Tile>(x, tile.at.row, p.m, tile.group, p.w[0]), w_row, scale,
+                                  warp_m, warp_n, sums);
+  tensor_store<1, Tile>(reinterpret_cast<float*>(ring), p, tile.epilogue(epilogue, x.g, p.n), tile.at, warp_m, warp_n,
+                        sums);
+}
+
+#define CARACAL_CONV1D(Tile, tile)                                                                                \
+  extern "C" __global__ void __launch_bounds__(Tile::kThreads, 1)                                                 \
+      conv1d_##tile##_bf16_bf16(const __grid_constant__ ConvRows<bf16> x, const __grid_constant__ GemmOperands p, \
+                                const __grid_constant__ LinearEpilogue e) {                                       \
+    conv1d_tensor<Tile>(x, p, e);                                                                                 \
+  }
+// Those of cuda/gemm/tiles.h.
+using ConvTensorSmall = TensorTile<16, 32, 1, 4, 8>;
+using ConvTensorMedium = TensorTile<64, 64, 2, 2, 4>;
+using ConvTensorLarge = TensorTile<128, 128, 2, 4, 3>;
+CARACAL_CONV1D(ConvTensorSmall, tensor_small)
+CARACAL_CONV1D(ConvTensorMedium, tensor_medium)
+CARACAL_CONV1D(ConvTensorLarge, tensor_large)
+#undef CARACAL_CONV1D
+
+// --- depthwise ------------------------------------------------------------------------------------------------------
+
+struct ConvTaps {
+  long long origin, dilation;
+  int taps;
+
+  __device__ int count() const { return taps; }
+  __device__ long long offset(int k) const { return origin + k * dilation; }
+};
+
+#define CARACAL_CONV1D(T, W)                                                                  \
+  extern "C" __global__ __launch_bounds__(kDepthwiseThreads) void conv1d_depthwise_##T##_##W( \
+      TimeRows<T> x, const W* weight, ConvTaps taps, int stride, DepthwiseBlock block,        \
+      const __grid_constant__ LinearEpilogue e) {                                             \
+    depthwise(x, weight, taps, stride, block, [&](long long t, int c, float sum) {            \
+      float sums[1][1] = {{sum}};                                                             \
+      finish<1>(e, x.channels, t, c, sums);                                                   \
+    });                                                                                       \
+  }
+CARACAL_CONV1D(f32, f32)
+CARACAL_CONV1D(f32, bf16)
+CARACAL_CONV1D(bf16, f32)
+CARACAL_CONV1D(bf16, bf16)
+#undef CARACAL_CONV1D
+
+}  // namespace caracal

@@ -1,0 +1,103 @@
+#include "ops/audio/conv1d.h"
+
+#include "cuda/gemm/launch.h"
+#include "cuda/streaming.h"
+#include "ops/audio/conv_parameters.h"
+#include "ops/audio/depthwise_launch.h"
+#include "ops/audio/packed_conv.h"
+
+namespace caracal::cuda {
+namespace {
+
+// As the kernel's ConvRows<T>, whatever T.
+struct ConvRows {
+  TimeRows x;
+  ConvGeometry geometry;
+};
+
+// As the kernel's ConvTaps.
+struct ConvTaps {
+  long long origin, dilation;
+  int taps;
+};
+
+constexpr GemmTile kSmall{"simt_small", 16, 32, 128, 0}, kLarge{"simt_large", 128, 64, 256, 0};
+
+// How an exact f32 product is made; whichever it is, the bits are the same.
+struct ConvPlan {
+  GemmTile tile;
+  int64_t chains;  // more than 1: each is summed by blocks of its own
+};
+ConvPlan conv_plan(int64_t m, int64_t n, int64_t k, int64_t groups, int sms) {
+  if (m > kSmall.rows && worth(kLarge, m, n * groups, sms)) return {kLarge, 1};
+  constexpr int64_t kMostBlocks = 65535;  // of a grid's y
+  const int64_t chains = (k + kConvChain - 1) / kConvChain;
+  const bool idle = groups == 1 && tile_count(kSmall, m, n) < 2 * sms && chains <= kMostBlocks;
+  return {kSmall, idle ? std::max<int64_t>(chains, 1) : 1};
+}
+
+LinearEpilogue epilogue_of(const Conv1d& op, const Tensor& out) {
+  return {.out = address(out),
+          .residual = address(op.residual),
+          .bias = column_vector(op.bias),
+          .gain = {},
+          .activation = op.activation,
+          .bf16 = out.dtype == DType::bf16,
+          .aligned = vectors(out.shape[1] / op.groups, {address(out), address(op.residual), address(op.bias)})};
+}
+
+void run_exact(Cuda& cuda, const Conv1d& op, const ConvRows& x, const GemmOperands& p, const LinearEpilogue& epilogue) {
+  const ConvPlan plan = conv_plan(p.m, p.n, p.k, op.groups, cuda.gpu.sms);
+  const auto tiles = static_cast<unsigned>(op.groups * tile_count(plan.tile, p.m, p.n));
+  if (plan.chains == 1) {
+    cuda.launch({"audio", kernel_name((std::string("conv1d_") + plan.tile.name).c_str(), op.x.dtype, op.w.dtype)},
+                {tiles}, plan.tile.threads, 0, x, p, epilogue);
+    return;
+  }
+  Cuda::Temporary<float> chains(cuda, static_cast<size_t>(plan.chains * p.m * p.n));
+  cuda.launch({"audio", kernel_name("conv1d_chain", op.x.dtype, op.w.dtype)}, {tiles, unsigned(plan.chains)},
+              plan.tile.threads, 0, x, p, chains.data());
+  const ElementBlocks blocks = element_blocks(p.m * p.n, !epilogue.aligned ? 1 : epilogue.bf16 ? 8 : 4);
+  cuda.launch({"audio", "conv1d_add"}, blocks.grid, blocks.threads, 0, static_cast<const float*>(chains.data()),
+              int(plan.chains), p.m, p.n, epilogue);
+}
+
+void run_dense(Cuda& cuda, const Conv1d& op, const Tensor& out) {
+  const int64_t channels = op.w.shape[1], taps = op.w.shape[2];
+  const PackedConv w(cuda, op.w, pack_conv1d);
+  const ConvRows x{time_rows(op.x, op.state), {op.origin(), op.stride, op.dilation, int(channels), int(op.groups)}};
+  const GemmOperands p{.x = nullptr,
+                       .w = {w.data()},
+                       .scales = {},
+                       .m = out.shape[0],
+                       .n = op.w.shape[0] / op.groups,
+                       .k = channels * taps,
+                       .aligned = vectors(channels, {address(op.x), address(op.state), w.data()})};
+  const LinearEpilogue epilogue = epilogue_of(op, out);
+  if (p.m == 0 || p.n == 0) return;
+  if (op.x.dtype != DType::bf16 || op.w.dtype != DType::bf16) return run_exact(cuda, op, x, p, epilogue);
+  const GemmTile tile = tensor_tile(p.m, p.n, 1, op.w.dtype, cuda.gpu.sms);
+  cuda.launch({"audio", kernel_name((std::string("conv1d_") + tile.name).c_str(), op.x.dtype, op.w.dtype)},
+              {unsigned(op.groups * tile_count(tile, p.m, p.n))}, tile.threads, tile.shared_bytes, x, p, epilogue);
+}
+
+void run_depthwise(Cuda& cuda, const Conv1d& op, const Tensor& out) {
+  const DepthwiseLaunch launch = depthwise_launch(Conv1d::kName, out.shape[0], out.shape[1], op.w.shape[2], op.stride,
+                                                  op.span(), op.x.dtype, cuda.gpu.shared_bytes);
+  cuda.launch({"audio", kernel_name("conv1d_depthwise", op.x.dtype, op.w.dtype)}, launch.grid, launch.threads,
+              launch.shared_bytes, time_rows(op.x, op.state), address(op.w),
+              ConvTaps{op.origin(), op.dilation, int(op.w.shape[2])}, int(op.stride), launch.block,
+              epilogue_of(op, out));
+}
+
+}  // namespace
+
+void run(const Conv1d& op, std::span<Tensor> out, Cuda& cuda) {
+  if (op.depthwise() && op.w.layout == Layout::rows)
+    run_depthwise(cuda, op, out[0]);
+  else
+    run_dense(cuda, op, out[0]);
+  if (op.state) advance(cuda, *op.state, op.x);
+}
+
+}  // namespace caracal::cuda

@@ -1,0 +1,11 @@
+#include "ops/audio/pack_conv_transpose1d.h"
+
+#include "ops/audio/packed_conv.h"
+
+namespace caracal::cuda {
+
+void run(const PackConvTranspose1d& op, std::span<Tensor> out, Cuda& cuda) {
+  pack_conv_transpose1d(cuda, op.w, address(out[0]));
+}
+
+}  // namespace caracal::cuda

@@ -1,0 +1,45 @@
+#pragma once
+// A packed convolution weight on the GPU is the rows of its product, one after the other, without padding; the storage
+// has the CPU's size, whose panels pad them to 16. A plain weight is packed for the length of a call.
+#include "cuda/implement.h"
+
+namespace caracal::cuda {
+
+// Of every matrix [channels, columns] of w, column o · taps + tap becomes row tap · (columns / taps) + o.
+inline void pack_conv(Cuda& cuda, const Tensor& w, int64_t matrices, int64_t channels, int64_t columns, void* to) {
+  constexpr int64_t kTile = 64;  // channels and columns of a block, at most
+  if (w.shape.elements() == 0) return;
+  const int64_t width = std::min(columns, kTile);
+  const int64_t blocks = matrices * ((channels + kTile - 1) / kTile) * ((columns + width - 1) / width);
+  cuda.launch({"audio", kernel_name("pack_conv", w.dtype)}, {unsigned(blocks)}, 256, 0, address(w), to,
+              static_cast<long long>(channels), static_cast<long long>(columns), int(w.shape[2]), int(width));
+}
+
+// w [Cout, Cin/groups, k] as [Cout, k · Cin/groups]
+inline void pack_conv1d(Cuda& cuda, const Tensor& w, void* to) {
+  if (w.shape[2] == 1)
+    cuda.copy(to, address(w), w.bytes());
+  else
+    pack_conv(cuda, w, w.shape[0], w.shape[1], w.shape[2], to);
+}
+
+// w [Cin, Cout, k] as [k · Cout, Cin]
+inline void pack_conv_transpose1d(Cuda& cuda, const Tensor& w, void* to) {
+  pack_conv(cuda, w, 1, w.shape[0], w.shape[1] * w.shape[2], to);
+}
+
+class PackedConv {
+ public:
+  PackedConv(Cuda& cuda, const Tensor& w, void (*pack)(Cuda&, const Tensor&, void*))
+      : made_(cuda, w.layout == Layout::panels ? 0 : w.bytes()) {
+    if (w.layout == Layout::rows) pack(cuda, w, made_.data());
+    data_ = w.layout == Layout::panels ? w.data<std::byte>() : made_.data();
+  }
+  const std::byte* data() const { return data_; }
+
+ private:
+  Cuda::Temporary<std::byte> made_;
+  const std::byte* data_;
+};
+
+}  // namespace caracal::cuda

@@ -1,0 +1,123 @@
+// What can go wrong with convolutions on the CUDA backend alone: the choice among kernels, tiles and their edges, rows
+// that are not aligned.
+import { describe, expect, test, vi } from "vitest";
+import { type Conv1dGeometry, conv1d, packConv1d } from "../../lib/ops/audio.js";
+import { Conv1dStream } from "../../lib/ops/audioStream.js";
+import type { Device } from "../../lib/tensor/device.js";
+import type { Tensor } from "../../lib/tensor/tensor.js";
+import { cuda, devices } from "../support/devices.js";
+import { bf16, randomArray, relativeError } from "../support/numbers.js";
+
+// So few that small products have the largest tiles.
+vi.hoisted(() => {
+  process.env.CARACAL_VGPU_SM_COUNT = "4";
+});
+
+type Rows = "f32" | "bf16";
+
+describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
+  const device = cuda as Device;
+  const cpu = devices[devices.length - 1] as Device;
+  const tolerance = (dtype: Rows) => (dtype === "f32" ? 1e-6 : 4e-3);
+
+  const inputs = (on: Device, dtype: Rows, rows: number, channels: number) =>
+    on.tensor(randomArray(rows * channels, 1).map(bf16), [rows, channels], dtype);
+  const weight = (on: Device, dtype: Rows, shape: readonly [number, number, number]) =>
+    on.tensor(randomArray(shape[0] * shape[1] * shape[2], 2).map(bf16), shape, dtype);
+
+  // 72 columns: chains of their own, then the large tile; 264: the small tile, then the large one.
+  test.each<[Rows, Rows, number, number]>([
+    ["f32", "f32", 40, 72],
+    ["f32", "f32", 39, 264],
+    ["f32", "bf16", 40, 264],
+    ["f32", "bf16", 39, 72],
+    ["bf16", "f32", 40, 72],
+    ["bf16", "bf16", 40, 72],
+    ["bf16", "bf16", 39, 264],
+  ])("%s by %s, %i -> %i: every kernel gives the same bits, those of the CPU nearly", async (xs, ws, from, to) => {
+    const [rows, taps, dilation] = [150, 7, 3];
+    const run = (on: Device) => conv1d(inputs(on, xs, rows, from), weight(on, ws, [to, from, taps]), { dilation });
+    const whole = await run(device).toFloat32Array();
+    expect(relativeError(whole, await run(cpu).toFloat32Array())).toBeLessThan(tolerance(xs));
+    const x = inputs(device, xs, rows, from);
+    const stream = new Conv1dStream(weight(device, ws, [to, from, taps]), { dilation, dtype: xs });
+    const parts: number[] = [];
+    let start = 0;
+    for (const size of [1, 5, 60, 84]) {
+      parts.push(...(await stream.push(x.slice(start, start + size) as Tensor<Rows>).toFloat32Array()));
+      start += size;
+    }
+    expect(Float32Array.from(parts)).toEqual(whole);
+  });
+
+  test.each<[Rows, Rows, Conv1dGeometry]>([
+    ["f32", "f32", { stride: 2 }],
+    ["bf16", "bf16", { padding: "symmetric" }],
+  ])("%s by %s: groups of more than a tile, with an epilogue", async (xs, ws, geometry) => {
+    const [rows, from, to, groups] = [300, 48, 216, 3];
+    const run = async (on: Device) => {
+      const [x, w] = [inputs(on, xs, rows, from), weight(on, ws, [to, from / groups, 5])];
+      using bare = conv1d(x, w, { ...geometry, groups });
+      return await conv1d(x, packConv1d(w, { groups }), {
+        ...geometry,
+        groups,
+        bias: on.tensor(randomArray(to, 3), [to]),
+        residual: bare,
+        activation: "gelu",
+      }).toFloat32Array();
+    };
+    const got = await run(device);
+    expect(relativeError(got, await run(cpu))).toBeLessThan(2 * tolerance(xs));
+    expect(await run(device)).toEqual(got);
+  });
+
+  test.each<[Rows, Rows]>([
+    ["f32", "f32"],
+    ["bf16", "bf16"],
+  ])("%s by %s: bits do not depend on where rows begin in memory", async (xs, ws) => {
+    const [rows, channels] = [20, 24];
+    const values = randomArray(rows * channels + 1, 5);
+    const w = weight(device, ws, [33, channels, 3]);
+    const shifted = device.tensor(values, [values.length], xs).slice(1).reshape([rows, channels]);
+    const aligned = device.tensor(values.subarray(1), [rows, channels], xs);
+    expect(await conv1d(shifted as Tensor<Rows>, w).toFloat32Array()).toEqual(
+      await conv1d(aligned, w).toFloat32Array(),
+    );
+  });
+
+  test.each([20, 150])("a NaN reaches the rows whose taps read it, of %i", async (rows) => {
+    const [channels, to, taps, bad] = [40, 72, 7, 11];
+    const x = randomArray(rows * channels, 1);
+    const w = weight(device, "f32", [to, channels, taps]);
+    const clean = await conv1d(device.tensor(x, [rows, channels]), w).toFloat32Array();
+    x[bad * channels + 3] = Number.NaN;
+    const got = await conv1d(device.tensor(x, [rows, channels]), w).toFloat32Array();
+    const hit = (i: number) => Math.floor(i / to) >= bad && Math.floor(i / to) < bad + taps;
+    expect(got).toEqual(clean.map((v, i) => (hit(i) ? Number.NaN : v)));
+  });
+
+  test.each<[number, number, Conv1dGeometry]>([
+    [600, 5, { stride: 2, padding: [3, 1] }],
+    [12, 3, { dilation: 700, padding: "symmetric" }], // rows too far apart for shared memory
+  ])("depthwise, %i rows, %i taps, %o", async (rows, taps, geometry) => {
+    const channels = 70;
+    const run = async (on: Device) =>
+      await conv1d(inputs(on, "f32", rows, channels), weight(on, "bf16", [channels, 1, taps]), {
+        ...geometry,
+        groups: channels,
+        bias: on.tensor(randomArray(channels, 3), [channels]),
+        activation: "relu",
+      }).toFloat32Array();
+    const got = await run(device);
+    expect(relativeError(got, await run(cpu))).toBeLessThan(1e-6);
+  });
+
+  test.each(["f32", "bf16"] as const)("packed in %s: more than one tile of channels and taps", async (dtype) => {
+    const [rows, channels, taps] = [5, 70, 130];
+    const run = async (on: Device) =>
+      await conv1d(inputs(on, "f32", rows, channels), packConv1d(weight(on, dtype, [3, channels, taps])), {
+        padding: "symmetric",
+      }).toFloat32Array();
+    expect(relativeError(await run(device), await run(cpu))).toBeLessThan(1e-6);
+  });
+});
