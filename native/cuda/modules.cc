@@ -53,8 +53,8 @@ CUfunction Modules::kernel(const KernelName& name, size_t dynamic_shared) {
     found = kernels_.emplace(name.name, kernel).first;
   }
   Kernel& kernel = found->second;
-  constexpr size_t kWithoutAsking = 48 << 10;
-  if (dynamic_shared > std::max(kernel.dynamic_shared, kWithoutAsking)) {
+  // Without asking there are 48 KiB less the kernel's static shared memory; nobody here needs to know how much that is.
+  if (dynamic_shared > kernel.dynamic_shared) {
     driver_.check(driver_.cuFuncSetAttribute(kernel.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                              static_cast<int>(dynamic_shared)),
                   "giving " + name.name + " its shared memory");
