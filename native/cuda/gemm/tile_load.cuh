@@ -12,6 +12,7 @@ enum class Swizzle {
   rows128,  // rows of 128 bytes, for ldmatrix
   pairs,    // the same, for lanes that read two chunks' halves as 8 bytes: pairs of chunks stay together
   rows64,   // rows of 64 bytes, for ldmatrix
+  none,     // for lanes that read neighbouring chunks
 };
 
 template <Swizzle S>
@@ -21,13 +22,15 @@ __device__ inline int swizzled(int row, int chunk) {
   return row * 64 + (chunk ^ (row >> 1 & 3)) * 16;
 }
 
-template <class T, int Rows, int Threads, Swizzle S>
+// K elements of each row per stage.
+template <class T, int Rows, int Threads, Swizzle S, int K = kTileK>
 class TileLoad {
-  static constexpr int kElements = 16 / sizeof(T), kPerRow = kTileK / kElements, kChunks = Rows * kPerRow;
+  static_assert(K == kTileK || S == Swizzle::none);
+  static constexpr int kElements = 16 / sizeof(T), kPerRow = K / kElements, kChunks = Rows * kPerRow;
   static constexpr int kEach = (kChunks + Threads - 1) / Threads;
 
  public:
-  static constexpr int kBytes = Rows * kTileK * static_cast<int>(sizeof(T));
+  static constexpr int kBytes = Rows * K * static_cast<int>(sizeof(T));
 
   // row(i) gives the i-th row of the tile, null for one that is not there and reads as zeros. `any` is any address.
   template <class Row>
@@ -41,21 +44,39 @@ class TileLoad {
 
   // The tile from k on; what is past the depth is zeros.
   __device__ void start(uint8_t* tile, long long k, long long depth, bool aligned) const {
+    if (aligned && k + K <= depth)
+      each_chunk([&](int i, int chunk) {
+        const T* from = rows_[i] + k + chunk % kPerRow * kElements;
+        ptx::cp_async_16(place(tile, chunk), rows_[i] ? from : any_, rows_[i] ? 16 : 0);
+      });
+    else
+      start_edge(tile, k, depth, aligned);
+  }
+
+ private:
+  template <class F>
+  __device__ static void each_chunk(F f) {
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
-      const int chunk = static_cast<int>(threadIdx.x) + i * Threads, in_row = chunk % kPerRow;
-      if (kChunks % Threads != 0 && chunk >= kChunks) return;
-      const long long at = k + in_row * kElements;
+      const int chunk = static_cast<int>(threadIdx.x) + i * Threads;
+      if (kChunks % Threads == 0 || chunk < kChunks) f(i, chunk);
+    }
+  }
+  __device__ static uint8_t* place(uint8_t* tile, int chunk) {
+    return tile + (S == Swizzle::none ? chunk * 16 : swizzled<S>(chunk / kPerRow, chunk % kPerRow));
+  }
+
+  __device__ void start_edge(uint8_t* tile, long long k, long long depth, bool aligned) const {
+    each_chunk([&](int i, int chunk) {
+      const long long at = k + chunk % kPerRow * kElements;
       const int count = rows_[i] ? static_cast<int>(min(static_cast<long long>(kElements), max(depth - at, 0ll))) : 0;
-      uint8_t* to = tile + swizzled<S>(chunk / kPerRow, in_row);
+      uint8_t* to = place(tile, chunk);
       if (aligned)
         ptx::cp_async_16(to, count > 0 ? rows_[i] + at : any_, count * static_cast<int>(sizeof(T)));
       else
         copy(reinterpret_cast<T*>(to), rows_[i] + at, count);
-    }
+    });
   }
-
- private:
   __device__ static void copy(T* to, const T* from, int count) {
 #pragma unroll 1
     for (int j = 0; j < kElements; j++) to[j] = j < count ? from[j] : T{};
