@@ -27,6 +27,7 @@ namespace caracal {
   X(PromptEmbedding)        \
   X(RmsNorm)                \
   X(Rope)                   \
+  X(Router)                 \
   X(Snake)                  \
   X(Splice)                 \
   X(SplitColumns)           \

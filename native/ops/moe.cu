@@ -1,3 +1,4 @@
 // One module for all of moe.
 #include "ops/moe/combine.cu"
 #include "ops/moe/permutation.cu"
+#include "ops/moe/router.cu"

@@ -1,10 +1,16 @@
 // What can go wrong with the mixture of experts on the CUDA backend alone: chunks and blocks and their edges, rows that
 // are not aligned, the choice among kernels; and its answers next to the CPU's.
-import { describe, expect, test } from "vitest";
-import { combine, permutation } from "../../lib/ops/moe.js";
+import { describe, expect, test, vi } from "vitest";
+import { combine, permutation, type RouterOptions, router } from "../../lib/ops/moe.js";
 import type { Device } from "../../lib/tensor/device.js";
+import type { Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
-import { randomArray, uniform } from "../support/numbers.js";
+import { randomArray, relativeError, uniform } from "../support/numbers.js";
+
+// So few that the largest tiles are chosen for small products.
+vi.hoisted(() => {
+  process.env.CARACAL_VGPU_SM_COUNT = "4";
+});
 
 type Rows = "f32" | "bf16";
 
@@ -24,6 +30,82 @@ function picks(kind: (typeof kinds)[number], tokens: number, k: number, experts:
 describe.skipIf(!cuda)("moe on CUDA alone", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
+
+  interface Routed {
+    x: Rows;
+    w: Rows;
+    tokens: number;
+    d: number;
+    options: RouterOptions;
+  }
+  /** The routing of tokens [first, last). */
+  async function routed(device: Device, { x, w, tokens, d, options }: Routed, first = 0, last = tokens) {
+    const all = options.experts + options.zeroExperts;
+    const rows = device.tensor(randomArray(tokens * d, 1), [tokens, d], x).slice(first, last);
+    const bias = device.tensor(randomArray(all + 1, 3, 0.01), [all + 1]).slice(1);
+    const r = router(rows, device.tensor(randomArray(all * d, 2, 0.3), [all, d], w), bias, options);
+    return [await r.ids.read(), await r.weights.toFloat32Array(), await r.zeroWeight.toFloat32Array()] as const;
+  }
+  const options = { topK: 6, experts: 40, zeroExperts: 20, scale: 2.5 };
+
+  // The tiles of many tokens, of some, of few and of one; depths of more than one stage, and of no whole one.
+  test.each([
+    ["f32", "f32", 72],
+    ["bf16", "f32", 520],
+    ["f32", "bf16", 139],
+    ["bf16", "bf16", 96],
+  ] as const)("the router's tiles give the same bits, those of the CPU nearly (%s by %s, D=%i)", async (x, w, d) => {
+    const tokens = 70;
+    const sizes = { x, w, tokens, d, options };
+    const [ids, weights, zero] = await routed(device, sizes);
+    const expected = await routed(cpu, sizes);
+    expect(ids).toEqual(expected[0]);
+    expect(relativeError(weights, expected[1])).toBeLessThan(1e-5);
+    expect(relativeError(zero, expected[2])).toBeLessThan(1e-5);
+    for (const [first, last] of [
+      [0, 64],
+      [9, 29],
+      [69, 70],
+    ] as const) {
+      const part = await routed(device, sizes, first, last);
+      const picks = [first * options.topK, last * options.topK] as const;
+      expect(part).toEqual([ids.subarray(...picks), weights.subarray(...picks), zero.subarray(first, last)]);
+    }
+  });
+
+  test.each([
+    { topK: 12, experts: 512, zeroExperts: 256, scale: 6 },
+    { topK: 3, experts: 500, zeroExperts: 1, scale: 6, renormalize: true },
+    { topK: 40, experts: 60, zeroExperts: 6, scale: 2, renormalize: true, scaleZeroExperts: false },
+    { topK: 35, experts: 700, zeroExperts: 300, scale: 1, renormalize: true },
+    { topK: 7, experts: 5, zeroExperts: 2, scale: 1 },
+  ])("picks of $topK among $experts + $zeroExperts experts are the CPU's", async (options) => {
+    const sizes: Routed = { x: "f32", w: "f32", tokens: 5, d: 24, options };
+    const [ids, weights, zero] = await routed(device, sizes);
+    const expected = await routed(cpu, sizes);
+    expect(ids).toEqual(expected[0]);
+    expect(relativeError(weights, expected[1])).toBeLessThan(1e-5);
+    expect(relativeError(zero, expected[2])).toBeLessThan(1e-5);
+    expect(await routed(device, sizes)).toEqual([ids, weights, zero]);
+  });
+
+  test("the router takes rows that begin anywhere, and equal scores in the order of their ids", async () => {
+    const d = 64;
+    const values = randomArray(3 * d + 1, 4);
+    const w = device.tensor(randomArray(800 * d, 5), [800, d]);
+    const run = (x: Tensor<Rows>) => router(x, w, undefined, { ...options, experts: 800, zeroExperts: 0 }).ids.read();
+    const shifted = device.tensor(values, [3 * d + 1], "bf16").slice(1);
+    const aligned = device.tensor(values.subarray(1), [3, d], "bf16");
+    expect(await run(shifted.reshape([3, d]))).toEqual(await run(aligned));
+    for (const experts of [40, 700, 800]) {
+      const r = router(device.zeros([1, d]), device.zeros([experts, d]), undefined, {
+        ...options,
+        experts,
+        zeroExperts: 0,
+      });
+      expect([...(await r.ids.read())]).toEqual([0, 1, 2, 3, 4, 5]);
+    }
+  });
 
   // One block: one warp, several with a rest; a block per chunk: several, counters in shared memory and in global.
   test.each([
