@@ -26,6 +26,7 @@
       "native/ops/linear.cuda.cc",
       "native/ops/moe.cuda.cc",
       "native/ops/norm.cuda.cc",
+      "native/ops/sampling.cuda.cc",
       "build/kernels/images.cc"
     ],
     "cpu_op_sources": [

@@ -57,7 +57,8 @@ export interface SampleOptions {
 
 /**
  * Draws an id from each row: softmax(logits / temperature) over the allowed ids, cut by topK, then by topP. The random
- * number is a function of seed, step and row alone (Philox4x32-10).
+ * number is a function of seed, step and row alone (Philox4x32-10), and probabilities are integer weights: every device
+ * draws the same id, and never one that is 2⁴⁰ times less likely than the likeliest.
  *
  * Options hold one value for all rows, or an array with one for each. With a single seed, rows draw from streams of
  * their own; with one seed per row, a row draws as if it were alone in the batch.
@@ -65,7 +66,7 @@ export interface SampleOptions {
  * NaN counts as −∞, which is never drawn; where nothing else is there the first allowed id is the answer. +∞ outweighs
  * everything finite. Of equal logits at a cut the lowest ids stay.
  *
- * @param logits `[B, V]`, f32 or bf16
+ * @param logits `[B, V]`, f32 or bf16, V up to 2²³
  * @returns `[B]` i32
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
  */

@@ -5,6 +5,7 @@ namespace caracal {
 // Each ops/**/*.cuda.cc defines `run` for its operation.
 #define CARACAL_CUDA_OPS(X) \
   X(Activate)               \
+  X(Argmax)                 \
   X(Binary)                 \
   X(Cast)                   \
   X(Cmvn)                   \
@@ -25,9 +26,11 @@ namespace caracal {
   X(PackWeight)             \
   X(Permutation)            \
   X(PromptEmbedding)        \
+  X(RepetitionPenalty)      \
   X(RmsNorm)                \
   X(Rope)                   \
   X(Router)                 \
+  X(Sample)                 \
   X(Snake)                  \
   X(Splice)                 \
   X(SplitColumns)           \

@@ -19,11 +19,11 @@ CARACAL_INLINE std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, s
   return counter;
 }
 
-// Uniform in [0, 1), 53 bits; `stream` tells apart the draws that share seed and step.
-CARACAL_INLINE double uniform(uint64_t seed, uint64_t step, uint32_t stream) {
+// Uniform in [0, 2^64); `stream` tells apart the draws that share seed and step.
+CARACAL_INLINE uint64_t uniform(uint64_t seed, uint64_t step, uint32_t stream) {
   const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
   const auto bits = philox({low(step), low(step >> 32), stream, 0}, {low(seed), low(seed >> 32)});
-  return static_cast<double>((uint64_t{bits[0]} << 32 | bits[1]) >> 11) * 0x1p-53;
+  return uint64_t{bits[0]} << 32 | bits[1];
 }
 
 }  // namespace caracal

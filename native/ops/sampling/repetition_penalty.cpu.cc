@@ -1,7 +1,5 @@
 #include "ops/sampling/repetition_penalty.h"
 
-#include <math.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -17,9 +15,7 @@ void penalise(const int32_t* sorted, int64_t n, double penalty, T* y) {
     const int32_t id = sorted[i];
     for (next = i + 1; next < n && sorted[next] == id;) next++;
     if (id < 0) continue;
-    const double factor = pow(penalty, static_cast<double>(next - i));
-    const double logit = to_float(y[id]);
-    y[id] = from_float<T>(static_cast<float>(logit < 0 ? logit * factor : logit / factor));
+    y[id] = from_float<T>(penalised(to_float(y[id]), penalty, next - i));
   }
 }
 
@@ -35,10 +31,7 @@ void run(const RepetitionPenalty& op, std::span<Tensor> out, Cpu& cpu) {
       const int32_t* history = op.history.data<int32_t>() + row * window;
       const Cpu::Temporary<int32_t> sorted(cpu, window);
       for (int64_t i = 0; i < window; i++) {
-        if (history[i] >= ids)
-          throw Error(code::kIndexOutOfRange, std::string(op.kName) + ": history holds id " +
-                                                  std::to_string(history[i]) + ", but there are " +
-                                                  std::to_string(ids) + " logits");
+        if (history[i] >= ids) throw op.no_such_id(history[i], ids);
         sorted[i] = history[i];
       }
       std::sort(sorted.data(), sorted.data() + window);

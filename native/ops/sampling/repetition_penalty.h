@@ -4,6 +4,7 @@
 //   logits  [B, V] f32 | bf16      history  [B, W] i32, negative where empty      y  [B, V] of logits' dtype
 // An id of V or more is found when the operation runs (INDEX_OUT_OF_RANGE).
 #include "ops/sampling/allowed.h"
+#include "ops/sampling/penalty.h"
 
 namespace caracal {
 
@@ -14,6 +15,11 @@ struct RepetitionPenalty {
   static constexpr auto kFields =
       std::tuple{field("logits", &RepetitionPenalty::logits), field("history", &RepetitionPenalty::history),
                  field("penalty", &RepetitionPenalty::penalty)};
+
+  static Error no_such_id(int64_t id, int64_t logits) {
+    return Error(code::kIndexOutOfRange, std::string(kName) + ": history holds id " + std::to_string(id) +
+                                             ", but there are " + std::to_string(logits) + " logits");
+  }
 
   Outputs check() const {
     Checker c{kName};

@@ -1,7 +1,9 @@
 #pragma once
 // Draws one id per row: p = softmax(logits / temperature) over the allowed ids, cut to the topK largest, then to the
-// fewest largest that hold topP of what is left; the draw is a function of seed, step and row alone.
-//   logits  [B, V] f32 | bf16      ids  [B] i32
+// fewest largest that hold topP of what is left; the draw is a function of seed, step and row alone. Probabilities are
+// integer weights (weight.h): every backend draws the same id, and never one that is 2^40 times less likely than the
+// likeliest.
+//   logits  [B, V] f32 | bf16, V <= 2^23      ids  [B] i32
 // temperature, topK, topP, seed and step hold one value for all rows or one per row. With one seed, row r draws from
 // its r-th stream; with one per row, a row draws as if it were alone.
 // temperature 0: the largest logit, as argmax. topK 0 or topP 1: no cut. Equal logits at a cut: lowest ids first.
@@ -10,6 +12,8 @@
 #include <cmath>
 
 #include "ops/sampling/allowed.h"
+#include "ops/sampling/philox.h"
+#include "ops/sampling/weight.h"
 
 namespace caracal {
 
@@ -28,10 +32,15 @@ struct Sample {
   static T at(const std::vector<T>& values, int64_t row) {
     return values[values.size() == 1 ? 0 : static_cast<size_t>(row)];
   }
+  // Of a row's draw, uniform in [0, 2^64).
+  uint64_t random(int64_t row) const {
+    return uniform(at(seed, row), at(step, row), seed.size() == 1 ? static_cast<uint32_t>(row) : 0);
+  }
 
   Outputs check() const {
     Checker c{kName};
     check_logits(c, logits);
+    c.range(logits.shape[1], "logits' columns", 1, kMostSampled);
     check_allowed(c, allowed, logits.shape[1]);
     auto each = [&](const auto& values, const char* name, const char* want, auto valid) {
       if (values.size() != 1 && static_cast<int64_t>(values.size()) != logits.shape[0])
