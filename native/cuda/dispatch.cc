@@ -13,6 +13,7 @@ namespace caracal {
   X(Combine)                \
   X(ConcatRows)             \
   X(Conv1d)                 \
+  X(ConvTranspose1d)        \
   X(CopyRows)               \
   X(FoldWeightNorm)         \
   X(FsmnMemory)             \

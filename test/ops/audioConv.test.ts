@@ -10,7 +10,7 @@ import {
 } from "../../lib/ops/audio.js";
 import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
-import { allDevices, devices } from "../support/devices.js";
+import { allDevices } from "../support/devices.js";
 import { type Golden, readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -234,7 +234,7 @@ const transposedCases: [Shape1d, ConvTranspose1dGeometry][] = [
   ],
 ];
 
-describe.each(devices)("convTranspose1d on $name", (device) => {
+describe.each(allDevices)("convTranspose1d on $name", (device) => {
   test.each([...transposedCases, [{ rows: 0, inputs: 4, outputs: 4, taps: 4 }, { stride: 2 }] as const])(
     "%o with %o is the definition",
     async (shape, geometry) => {
@@ -335,7 +335,7 @@ function foldedWeight(golden: Golden, name: string): { values: Float32Array; sha
   return { values, shape };
 }
 
-describe.each(devices)("a block of the speech decoder on $name", (device) => {
+describe.each(allDevices)("a block of the speech decoder on $name", (device) => {
   test.each([
     ["codec_decoder_24k", { stride: 8 }, [2, 3, 4], "causal"],
     ["codec_decoder_16k", { stride: 8, padding: 4, outputPadding: 0 }, [1, 2, 3], "symmetric"],

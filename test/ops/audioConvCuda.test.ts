@@ -1,8 +1,15 @@
 // What can go wrong with convolutions on the CUDA backend alone: the choice among kernels, tiles and their edges, rows
 // that are not aligned.
 import { describe, expect, test, vi } from "vitest";
-import { type Conv1dGeometry, conv1d, packConv1d } from "../../lib/ops/audio.js";
-import { Conv1dStream } from "../../lib/ops/audioStream.js";
+import {
+  type Conv1dGeometry,
+  type ConvTranspose1dGeometry,
+  conv1d,
+  convTranspose1d,
+  packConv1d,
+  packConvTranspose1d,
+} from "../../lib/ops/audio.js";
+import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
 import type { Device } from "../../lib/tensor/device.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
@@ -15,15 +22,15 @@ vi.hoisted(() => {
 
 type Rows = "f32" | "bf16";
 
+const tolerance = (dtype: Rows) => (dtype === "f32" ? 1e-6 : 4e-3);
+const inputs = (on: Device, dtype: Rows, rows: number, channels: number) =>
+  on.tensor(randomArray(rows * channels, 1).map(bf16), [rows, channels], dtype);
+const weight = (on: Device, dtype: Rows, shape: readonly [number, number, number]) =>
+  on.tensor(randomArray(shape[0] * shape[1] * shape[2], 2).map(bf16), shape, dtype);
+
 describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
-  const tolerance = (dtype: Rows) => (dtype === "f32" ? 1e-6 : 4e-3);
-
-  const inputs = (on: Device, dtype: Rows, rows: number, channels: number) =>
-    on.tensor(randomArray(rows * channels, 1).map(bf16), [rows, channels], dtype);
-  const weight = (on: Device, dtype: Rows, shape: readonly [number, number, number]) =>
-    on.tensor(randomArray(shape[0] * shape[1] * shape[2], 2).map(bf16), shape, dtype);
 
   // 72 columns: chains of their own, then the large tile; 264: the small tile, then the large one.
   test.each<[Rows, Rows, number, number]>([
@@ -119,5 +126,53 @@ describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
         padding: "symmetric",
       }).toFloat32Array();
     expect(relativeError(await run(device), await run(cpu))).toBeLessThan(1e-6);
+  });
+});
+
+describe.skipIf(!cuda)("convTranspose1d on CUDA alone", () => {
+  const device = cuda as Device;
+  const cpu = devices[devices.length - 1] as Device;
+
+  test.each<[Rows, Rows, ConvTranspose1dGeometry, number, number]>([
+    ["f32", "f32", { stride: 3 }, 72, 3],
+    ["bf16", "bf16", { stride: 3 }, 72, 3],
+    ["f32", "bf16", { stride: 3 }, 70, 3],
+    ["f32", "f32", { stride: 2, padding: 2, outputPadding: 1 }, 72, 7],
+    ["bf16", "bf16", { stride: 2, padding: 1 }, 72, 4],
+    ["bf16", "f32", { stride: 4, padding: 1 }, 35, 9],
+  ])("%s by %s, %o, %i columns, %i taps: any pieces give the bits of the whole", async (xs, ws, geometry, to, taps) => {
+    const [rows, from] = [70, 40];
+    const run = async (on: Device) =>
+      await convTranspose1d(inputs(on, xs, rows, from), packConvTranspose1d(weight(on, ws, [from, to, taps])), {
+        ...geometry,
+        bias: on.tensor(randomArray(to, 3), [to], ws),
+      }).toFloat32Array();
+    const whole = await run(device);
+    expect(relativeError(whole, await run(cpu))).toBeLessThan(tolerance(xs));
+    expect(await run(device)).toEqual(whole);
+    const x = inputs(device, xs, rows, from);
+    const bias = device.tensor(randomArray(to, 3), [to], ws);
+    const stream = new ConvTranspose1dStream(weight(device, ws, [from, to, taps]), { ...geometry, bias });
+    const parts: number[] = [];
+    let start = 0;
+    for (const size of [1, 0, 20, 49]) {
+      const piece = x.slice(start, start + size) as Tensor<Rows>;
+      start += size;
+      parts.push(...(await stream.push(piece, { last: start === rows && size > 0 }).toFloat32Array()));
+    }
+    expect(Float32Array.from(parts)).toEqual(whole);
+  });
+
+  test("products of a long sequence that are made in blocks have the same bits", async () => {
+    const [rows, outputs, taps, stride] = [1200, 96, 40, 15]; // 4.6 million products, of which 4.2 are made at once
+    const w = weight(device, "f32", [1, outputs, taps]);
+    const x = inputs(device, "f32", rows, 1);
+    const whole = await convTranspose1d(x, w, { stride }).toFloat32Array();
+    const first = await convTranspose1d(x.slice(0, 1000) as Tensor<"f32">, w, { stride }).toFloat32Array();
+    const last = await convTranspose1d(x.slice(1000, rows) as Tensor<"f32">, w, { stride }).toFloat32Array();
+    const [shared, after] = [1000 * stride * outputs, (1000 * stride + taps - stride) * outputs];
+    const bits = (v: Float32Array) => Buffer.from(v.buffer, v.byteOffset, v.byteLength); // millions: toEqual is slow
+    expect(bits(whole.subarray(0, shared)).equals(bits(first.subarray(0, shared)))).toBe(true);
+    expect(bits(whole.subarray(after)).equals(bits(last.subarray(after - shared)))).toBe(true);
   });
 });
