@@ -25,9 +25,9 @@ export {
   type DeviceOptions,
   disposeAll,
   type MappedFile,
-  type Values,
 } from "./tensor/device.js";
-export { type DType, dtypeBytes, dtypes, type RawArray } from "./tensor/dtype.js";
+export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
+export { Graph } from "./tensor/graph.js";
 export { PackedWeight, type Shape, Tensor } from "./tensor/tensor.js";
 export type { TensorReport } from "./verify/golden.js";
 export { type FileReport, type VerifyOptions, verifyFile } from "./verify/verify.js";

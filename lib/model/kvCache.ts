@@ -29,7 +29,7 @@ export interface CacheRows extends Disposable {
   readonly positions: Tensor<"i32">;
   /** i32 [T], rows of the cache: block · blockSize + offset. */
   readonly slots: Tensor<"i32">;
-  /** i32 [B, blocks of the longest]. */
+  /** i32 [B, blocks of the longest, or more]. */
   readonly blockTable: Tensor<"i32">;
   /** i32 [B + 1], where each sequence's new rows begin in the batch. */
   readonly cuSeqlens: Tensor<"i32">;
@@ -82,16 +82,17 @@ export class KvCache implements Disposable {
 
   /**
    * Makes room for new rows of every sequence: all of them, or none.
+   * @param minWidth of the block table; what no sequence has of it is 0
    * @throws OUT_OF_MEMORY when too few blocks are free, DISPOSED for a disposed sequence
    */
-  append(batch: readonly NewRows[]): CacheRows {
+  append(batch: readonly NewRows[], minWidth = 1): CacheRows {
     for (const { sequence } of batch) {
       if (sequence.cache !== this) throw new CaracalError("INVALID_ARGUMENT", "the sequence is of another cache");
       if (sequence.disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
     }
     this.#checkRoom(batch);
     const grown = batch.map(({ sequence, rows }) => ({ sequence, rows, from: sequence.grow(rows) }));
-    const tensors = this.#describe(grown);
+    const tensors = this.#describe(grown, minWidth);
     for (const { sequence } of batch) sequence.hold();
     return {
       ...tensors,
@@ -126,9 +127,9 @@ export class KvCache implements Disposable {
     return Array.from({ length: this.#blocksFor(batch) }, () => this.#free.pop()!);
   }
 
-  #describe(batch: readonly (NewRows & { from: number })[]): Omit<CacheRows, typeof Symbol.dispose> {
+  #describe(batch: readonly (NewRows & { from: number })[], minWidth: number): Omit<CacheRows, typeof Symbol.dispose> {
     const total = batch.reduce((sum, { rows }) => sum + rows, 0);
-    const width = Math.max(1, ...batch.map(({ sequence }) => sequence.blocks.length));
+    const width = Math.max(minWidth, ...batch.map(({ sequence }) => sequence.blocks.length));
     const positions = new Int32Array(total);
     const slots = new Int32Array(total);
     const table = new Int32Array(batch.length * width);

@@ -6,7 +6,8 @@ import { linear } from "../ops/linear.js";
 import { rmsNorm } from "../ops/norm.js";
 import type { Device } from "../tensor/device.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { KvCache, type KvSequence, type NewRows } from "./kvCache.js";
+import { DecodeGraphs } from "./decodeGraphs.js";
+import { type CacheRows, KvCache, type KvSequence, type NewRows } from "./kvCache.js";
 import { type LlmPass, llmLayer } from "./llmLayer.js";
 import { type LayerWeights, type LlmWeights, loadLlmWeights } from "./llmWeights.js";
 import type { Tap, Weights } from "./weights.js";
@@ -20,6 +21,8 @@ export interface LlmOptions {
   readonly loraNormEps?: number | undefined;
   /** Whether the routing weight of zero experts is scaled like the others, as in the report. Default true. */
   readonly scaleZeroExperts?: boolean | undefined;
+  /** Whether `decode` replays captured graphs (see `Graph`). Default: on a GPU. */
+  readonly decodeGraphs?: boolean | undefined;
 }
 
 /** Tokens to append to a sequence, as embeddings [rows, hidden size]. */
@@ -51,6 +54,7 @@ export class Llm implements Disposable {
   readonly #weights: LlmWeights;
   readonly #source: Weights;
   readonly #constants: Pick<LlmPass, "config" | "cache" | "loraNormEps" | "scaleZeroExperts">;
+  readonly #graphs: DecodeGraphs | undefined;
 
   private constructor(source: Weights, weights: LlmWeights, config: LlmConfig, options: LlmOptions) {
     const { activations = "f32", loraNormEps = 1e-6, scaleZeroExperts = true } = options;
@@ -65,6 +69,8 @@ export class Llm implements Disposable {
     this.#source = source;
     this.#weights = weights;
     this.#constants = { config, cache: this.cache, loraNormEps, scaleZeroExperts };
+    const { decodeGraphs = source.device.backend === "cuda" } = options;
+    this.#graphs = decodeGraphs ? new DecodeGraphs((x, rows) => this.#decode(x, rows)) : undefined;
   }
 
   /**
@@ -185,13 +191,21 @@ export class Llm implements Disposable {
     this.#checkEmbeddings(x);
     const batch = sequences.map((sequence) => ({ sequence, rows: 1 }));
     this.#checkPositions(batch);
-    using rows = this.cache.append(batch);
+    if (!this.#graphs) {
+      using rows = this.cache.append(batch);
+      return this.device.scope(() => this.#decode(x as Tensor<Activations>, rows));
+    }
+    // Block tables of few widths, lest every block that a sequence takes asks for a graph of its own.
+    const blocks = Math.ceil((Math.max(0, ...sequences.map(({ length }) => length)) + 1) / this.cache.blockSize);
+    using rows = this.cache.append(batch, 2 ** Math.ceil(Math.log2(blocks)));
+    return this.#graphs.run(x as Tensor<Activations>, rows);
+  }
+
+  #decode(x: Tensor<Activations>, rows: Omit<CacheRows, typeof Symbol.dispose>): Tensor<Activations> {
     const pass: LlmPass = { ...this.#constants, rows, mode: "decode" };
-    return this.device.scope(() => {
-      const layer = (y: Tensor<Activations>, weights: LayerWeights, i: number) =>
-        this.device.scope(() => llmLayer(y, weights, i, pass));
-      return this.#norm(this.#weights.layers.reduce(layer, x as Tensor<Activations>));
-    });
+    const layer = (y: Tensor<Activations>, weights: LayerWeights, i: number) =>
+      this.device.scope(() => llmLayer(y, weights, i, pass));
+    return this.#norm(this.#weights.layers.reduce(layer, x));
   }
 
   /** f32 logits [rows, vocabulary] of hidden states after the final norm. */
@@ -201,6 +215,7 @@ export class Llm implements Disposable {
 
   /** Frees weights and cache. */
   dispose(): void {
+    this.#graphs?.[Symbol.dispose]();
     this.cache[Symbol.dispose]();
     this.#source.dispose();
   }

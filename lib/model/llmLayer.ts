@@ -16,7 +16,7 @@ export interface LlmPass {
   readonly loraNormEps: number;
   readonly scaleZeroExperts: boolean;
   readonly cache: KvCache;
-  readonly rows: CacheRows;
+  readonly rows: Omit<CacheRows, typeof Symbol.dispose>;
   /** `decode`: one row per sequence, scored against the compressed cache itself. */
   readonly mode: "prefill" | "decode";
   /** Sees `layer<i>.` + `attn<j>`, `moe.input`, `router.ids`, `router.weights`, `moe.output`, `output`. */
@@ -29,7 +29,7 @@ const wide = { outDtype: "f32" } as const;
 
 /**
  * One logical layer, a shortcut-connected mixture of experts: two blocks of attention and dense network, and a branch
- * of experts that reads what the first dense network reads and joins only at the layer's end.
+ * of experts that reads what the first dense network reads and joins only at the layer's end, so it runs beside.
  *
  * @param x [T, hidden size]
  * @param index of the layer; its two attentions use the cache's modules 2·index and 2·index + 1
@@ -43,7 +43,7 @@ export function llmLayer(x: Rows, weights: LayerWeights, index: number, pass: Ll
   tap?.(`layer${index}.attn0`, linear(attended0, first.attention.o));
   const h1 = linear(attended0, first.attention.o, { residual: x, outDtype: x.dtype });
   const u = rmsNorm(h1, first.postAttentionNorm, { eps });
-  const branch = experts(u, weights.moe, index, pass);
+  const branch = u.device.fork(() => experts(u, weights.moe, index, pass));
   const h2 = linear(swiglu(u, first.ffn.gate, first.ffn.up), first.ffn.down, { residual: h1 });
 
   const attended1 = attention(rmsNorm(h2, second.inputNorm, { eps }), second.attention, 2 * index + 1, pass);

@@ -12,6 +12,7 @@ export interface Handle<Kind extends string> {
 export type TensorHandle = Handle<"tensor">;
 export type DeviceHandle = Handle<"device">;
 export type FileHandle = Handle<"file">;
+export type GraphHandle = Handle<"graph">;
 
 /** A tensor as the addon describes it. */
 export interface NativeTensor {
@@ -42,11 +43,18 @@ interface Addon {
   deviceMemory(device: DeviceHandle): MemoryStatistics;
   synchronize(device: DeviceHandle): Promise<void>;
   closeDevice(device: DeviceHandle): void;
+  beginRecording(device: DeviceHandle): void;
+  endRecording(device: DeviceHandle): GraphHandle;
+  replay(graph: GraphHandle): void;
+  disposeGraph(graph: GraphHandle): void;
+  beginFork(device: DeviceHandle): void;
+  endFork(device: DeviceHandle): void;
   tensorFrom(device: DeviceHandle, dtype: DType, shape: readonly number[], values: ArrayBufferView): NativeTensor;
   zeros(device: DeviceHandle, dtype: DType, shape: readonly number[]): NativeTensor;
   view(tensor: TensorHandle, firstElement: number, shape: readonly number[]): NativeTensor;
   dispose(tensor: TensorHandle): void;
   read(tensor: TensorHandle, asFloat32: boolean): Promise<ArrayBuffer>;
+  write(tensor: TensorHandle, values: ArrayBufferView): void;
   mapFile(path: string): FileHandle;
   mapTensor(
     device: DeviceHandle,

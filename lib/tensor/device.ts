@@ -7,7 +7,7 @@ import {
   guardedAsync,
   type MemoryStatistics,
 } from "../native/addon.js";
-import type { DType } from "./dtype.js";
+import { type DType, toArray, type Values } from "./dtype.js";
 import { NativeArray, type Shape, Tensor } from "./tensor.js";
 
 export interface DeviceOptions {
@@ -29,8 +29,6 @@ export interface BackendNote {
   readonly code: string;
   readonly message: string;
 }
-
-export type Values = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | readonly number[];
 
 /** A checkpoint file mapped into memory; tensors made from it are read from disk as they are touched. */
 export interface MappedFile {
@@ -61,6 +59,7 @@ export class Device implements AsyncDisposable {
   readonly isa: string | undefined;
   readonly #handle: DeviceHandle;
   readonly #scopes: NativeArray[][] = [];
+  #forked = false;
   #disposed = false;
 
   private constructor(handle: DeviceHandle, why: readonly BackendNote[]) {
@@ -106,10 +105,9 @@ export class Device implements AsyncDisposable {
    */
   tensor<const S extends Shape, D extends DType = "f32">(values: Values, shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
     const type = (dtype ?? "f32") as D;
-    const array = ArrayBuffer.isView(values) ? values : numbersTo(type, values);
     return new Tensor<D, S>(
       this,
-      guarded(() => addon().tensorFrom(this.#handle, type, shape, array)),
+      guarded(() => addon().tensorFrom(this.#handle, type, shape, toArray(type, values))),
     );
   }
 
@@ -165,6 +163,38 @@ export class Device implements AsyncDisposable {
     }
   }
 
+  /**
+   * Runs `fn`, and lets its operations run beside those that are queued after it, where the device can: on a GPU, on a
+   * second stream. Order is kept where it matters: an operation that needs a result of the fork waits for it, and so
+   * does one that writes in place what the fork reads. `fn` is synchronous; a fork within a fork is part of it.
+   */
+  fork<T>(fn: () => T): T {
+    if (this.#forked) return fn();
+    guarded(() => addon().beginFork(this.#handle));
+    this.#forked = true;
+    try {
+      return fn();
+    } finally {
+      this.#forked = false;
+      guarded(() => addon().endFork(this.#handle));
+    }
+  }
+
+  /** @internal */
+  get handle(): DeviceHandle {
+    return this.#handle;
+  }
+
+  /** @internal Tensors that `fn` makes are left to it, whatever scope it is called in. */
+  outOfScope<T>(fn: () => T): T {
+    this.#scopes.push([]);
+    try {
+      return fn();
+    } finally {
+      this.#scopes.pop();
+    }
+  }
+
   /** @internal */
   track(tensor: NativeArray): void {
     this.#scopes.at(-1)?.push(tensor);
@@ -185,12 +215,6 @@ export class Device implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
   }
-}
-
-function numbersTo(dtype: DType, values: readonly number[]): Float64Array | Int32Array | Uint8Array {
-  if (dtype === "i32") return Int32Array.from(values);
-  if (dtype === "u8") return Uint8Array.from(values);
-  return Float64Array.from(values);
 }
 
 /** Disposes every tensor and packed weight in a value: a tensor, or an array or plain object of them. */

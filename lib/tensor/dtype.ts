@@ -14,3 +14,14 @@ export interface RawArray {
   i32: Int32Array;
   u8: Uint8Array;
 }
+
+/** Elements to fill a tensor with; see `Device.tensor`. */
+export type Values = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | readonly number[];
+
+/** Values as a TypedArray; plain numbers become one that the dtype can be filled from. */
+export function toArray(dtype: DType, values: Values): Exclude<Values, readonly number[]> {
+  if (ArrayBuffer.isView(values)) return values;
+  if (dtype === "i32") return Int32Array.from(values);
+  if (dtype === "u8") return Uint8Array.from(values);
+  return Float64Array.from(values);
+}

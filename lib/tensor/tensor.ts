@@ -1,7 +1,7 @@
 import { CaracalError } from "../errors.js";
 import { addon, guarded, guardedAsync, type NativeTensor, type TensorHandle } from "../native/addon.js";
 import type { Device } from "./device.js";
-import { type DType, dtypeBytes, type RawArray } from "./dtype.js";
+import { type DType, dtypeBytes, type RawArray, toArray, type Values } from "./dtype.js";
 
 export type Shape = readonly number[];
 
@@ -84,6 +84,16 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
   async read(): Promise<RawArray[D]> {
     const buffer = await guardedAsync(guarded(() => addon().read(this.handle, false)));
     return wrapRaw(this.dtype, buffer) as RawArray[D];
+  }
+
+  /**
+   * Overwrites the elements, after the operations that are queued and before those to come; `values` as in
+   * `Device.tensor`, and may be changed once this returns. Views of the same rows see it.
+   * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DISPOSED`; `INVALID_ARGUMENT` for a tensor that is a mapped file, or
+   *   while a graph is captured
+   */
+  write(values: Values): void {
+    guarded(() => addon().write(this.handle, toArray(this.dtype, values)));
   }
 
   /** The same bytes with another shape. @throws `SHAPE_MISMATCH` when the element counts differ. */

@@ -18,11 +18,25 @@ std::byte* Allocator::take(size_t bytes) {
   return source_.take(bytes);
 }
 
-std::byte* Allocator::allocate(size_t bytes) {
+Allocator::Pool Allocator::add_pool() {
+  std::lock_guard lock(mutex_);
+  return ++last_pool_;
+}
+
+void Allocator::drop_pool(Pool pool) noexcept {
+  std::lock_guard lock(mutex_);
+  std::erase_if(pool_of_, [pool](const auto& block) { return block.second == pool; });
+  for (auto it = cache_.lower_bound({pool, 0}); it != cache_.end() && it->first.first == pool; it = cache_.erase(it)) {
+    auto& common = cache_[{0, it->first.second}];
+    common.insert(common.end(), it->second.begin(), it->second.end());
+  }
+}
+
+std::byte* Allocator::allocate(size_t bytes, Pool pool) {
   const size_t size = block_bytes(bytes);
   std::lock_guard lock(mutex_);
   std::byte* p = nullptr;
-  if (auto it = cache_.find(size); it != cache_.end() && !it->second.empty()) {
+  if (auto it = cache_.find({pool, size}); it != cache_.end() && !it->second.empty()) {
     p = it->second.back();
     it->second.pop_back();
     statistics_.cached -= size;
@@ -36,6 +50,7 @@ std::byte* Allocator::allocate(size_t bytes) {
       throw Error(code::kOutOfMemory, "out of memory: " + std::to_string(size) + " bytes were asked for while " +
                                           std::to_string(statistics_.in_use) + " are held" + source_.free_memory());
   }
+  if (pool != 0) pool_of_[p] = pool;
   statistics_.in_use += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
   return p;
@@ -45,11 +60,16 @@ void Allocator::release(std::byte* data, size_t bytes) noexcept {
   const size_t size = block_bytes(bytes);
   std::lock_guard lock(mutex_);
   statistics_.in_use -= size;
+  Pool pool = 0;
+  if (const auto it = pool_of_.find(data); it != pool_of_.end()) {
+    pool = it->second;
+    pool_of_.erase(it);
+  }
   if (size > limits_.largest_cached || statistics_.cached + size > limits_.cache_limit) {
     source_.give_back(data, size);
     return;
   }
-  cache_[size].push_back(data);
+  cache_[{pool, size}].push_back(data);
   statistics_.cached += size;
 }
 
@@ -64,8 +84,8 @@ void Allocator::trim() noexcept {
 }
 
 void Allocator::trim_locked() noexcept {
-  for (auto& [size, blocks] : cache_)
-    for (std::byte* p : blocks) source_.give_back(p, size);
+  for (auto& [key, blocks] : cache_)
+    for (std::byte* p : blocks) source_.give_back(p, key.second);
   cache_.clear();
   statistics_.cached = 0;
 }

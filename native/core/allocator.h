@@ -3,6 +3,8 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace caracal {
@@ -35,7 +37,13 @@ class Allocator {
   ~Allocator() { trim(); }
   Allocator(const Allocator&) = delete;
 
-  std::byte* allocate(size_t bytes);  // throws Error(OUT_OF_MEMORY)
+  // A block goes back to the pool it was allocated for, and is given out again from there only: what runs side by side
+  // must not get the other's memory before its last user has ended. Pool 0 is always there.
+  using Pool = int;
+  Pool add_pool();
+  void drop_pool(Pool pool) noexcept;  // its blocks become pool 0's; nothing that uses them may still run
+
+  std::byte* allocate(size_t bytes, Pool pool = 0);  // throws Error(OUT_OF_MEMORY)
   void release(std::byte* data, size_t bytes) noexcept;
   MemoryStatistics statistics() const;
   void trim() noexcept;  // gives everything cached back
@@ -48,7 +56,9 @@ class Allocator {
   MemorySource& source_;
   const Limits limits_;
   mutable std::mutex mutex_;
-  std::map<size_t, std::vector<std::byte*>> cache_;
+  std::map<std::pair<Pool, size_t>, std::vector<std::byte*>> cache_;
+  std::unordered_map<std::byte*, Pool> pool_of_;  // blocks in use, pool 0's left out
+  Pool last_pool_ = 0;
   MemoryStatistics statistics_;
 };
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "core/allocator.h"
+#include "core/graph.h"
 #include "core/tensor.h"
 
 namespace caracal {
@@ -27,6 +28,13 @@ class Device : public std::enable_shared_from_this<Device> {
   // Waits for the operations that make the tensor. @throws what went wrong with one of them
   virtual void read(const Tensor& t, std::byte* to) = 0;
   virtual void synchronize() = 0;  // waits for all operations before
+
+  // Only from jobs. Operations between the two may run beside those that come later, where there is a second stream.
+  virtual void begin_fork() noexcept {}
+  virtual void end_fork() noexcept {}
+
+  virtual std::shared_ptr<Graph> make_graph(Recording recording) = 0;
+  std::unique_ptr<Recording> recording;  // while there is one, operations go there; touched on the event loop only
 };
 
 inline Storage::~Storage() {

@@ -24,6 +24,17 @@ void CpuDevice::read(const Tensor& t, std::byte* to) {
   if (t.bytes() > 0) std::memcpy(to, t.data<std::byte>(), t.bytes());
 }
 
+std::shared_ptr<Graph> CpuDevice::make_graph(Recording recording) {
+  struct JobList final : Graph {
+    explicit JobList(Recording r) : recording(std::move(r)) {}
+    void replay() override {
+      for (const Recording::Job& job : recording.jobs) job();
+    }
+    const Recording recording;
+  };
+  return std::make_shared<JobList>(std::move(recording));
+}
+
 void CpuDevice::shutdown() {
   queue_.stop();
   pool_.stop();

@@ -24,6 +24,7 @@ class CpuDevice final : public Device {
   void clear(const Tensor& t) override;
   void read(const Tensor& t, std::byte* to) override;
   void synchronize() override {}
+  std::shared_ptr<Graph> make_graph(Recording recording) override;
 
   Isa isa() const { return isa_; }
   int threads() const { return pool_.threads(); }

@@ -7,19 +7,20 @@ void Cuda::launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, 
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // nothing to do
   const CUfunction function = modules_.kernel(kernel, shared_bytes);
   driver_.check(driver_.cuLaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1,
-                                       static_cast<unsigned>(shared_bytes), stream_, parameters, nullptr),
+                                       static_cast<unsigned>(shared_bytes), lane_.stream, parameters, nullptr),
                 "launching " + kernel.name);
 }
 
 void Cuda::clear(void* data, size_t bytes) {
   if (bytes > 0)
-    driver_.check(driver_.cuMemsetD8Async(reinterpret_cast<CUdeviceptr>(data), 0, bytes, stream_), "cuMemsetD8Async");
+    driver_.check(driver_.cuMemsetD8Async(reinterpret_cast<CUdeviceptr>(data), 0, bytes, lane_.stream),
+                  "cuMemsetD8Async");
 }
 
 void Cuda::copy(void* to, const void* from, size_t bytes) {
   if (bytes > 0)
     driver_.check(driver_.cuMemcpyDtoDAsync_v2(reinterpret_cast<CUdeviceptr>(to), reinterpret_cast<CUdeviceptr>(from),
-                                               bytes, stream_),
+                                               bytes, lane_.stream),
                   "cuMemcpyDtoDAsync");
 }
 

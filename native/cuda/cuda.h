@@ -16,8 +16,8 @@ struct Grid {
 
 class Cuda {
  public:
-  Cuda(const Driver& driver, const GpuProperties& gpu, CUstream stream, Allocator& allocator, Modules& modules)
-      : gpu(gpu), driver_(driver), stream_(stream), allocator_(allocator), modules_(modules) {}
+  Cuda(const Driver& driver, const GpuProperties& gpu, Allocator& allocator, Modules& modules)
+      : gpu(gpu), driver_(driver), allocator_(allocator), modules_(modules) {}
 
   const GpuProperties& gpu;
 
@@ -35,7 +35,7 @@ class Cuda {
   class Temporary {
    public:
     Temporary(Cuda& cuda, size_t n) : allocator_(cuda.allocator_), bytes_(n * sizeof(T)) {
-      if (bytes_ > 0) data_ = reinterpret_cast<T*>(allocator_.allocate(bytes_));
+      if (bytes_ > 0) data_ = reinterpret_cast<T*>(allocator_.allocate(bytes_, cuda.lane_.pool));
     }
     ~Temporary() {
       if (data_) allocator_.release(reinterpret_cast<std::byte*>(data_), bytes_);
@@ -60,15 +60,23 @@ class Cuda {
     Explain explain;
   };
   std::optional<Check> take_check() { return std::exchange(check_, std::nullopt); }
-  void use(Fault* next) { next_fault_ = next; }
+  // Where the next operation goes: a stream, the memory of those on it, and the fault that it may raise.
+  struct Lane {
+    CUstream stream = nullptr;
+    Allocator::Pool pool = 0;
+  };
+  void use(const Lane& lane, Fault* fault) {
+    lane_ = lane;
+    next_fault_ = fault;
+  }
 
  private:
   void launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, void** parameters);
 
   const Driver& driver_;
-  const CUstream stream_;
   Allocator& allocator_;
   Modules& modules_;
+  Lane lane_;
   Fault* next_fault_ = nullptr;
   std::optional<Check> check_;
 };

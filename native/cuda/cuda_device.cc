@@ -1,10 +1,8 @@
 #include "cuda/cuda_device.h"
 
 #include <algorithm>
-#include <cstring>
-#include <map>
-#include <set>
 
+#include "cuda/cuda_graph.h"
 #include "cuda/kernels.h"
 
 namespace caracal {
@@ -34,98 +32,142 @@ CudaDevice::CudaDevice(const Driver& driver, CUdevice device, const Options& opt
       memory_(driver, context_),
       allocator_(memory_, {.limit = options.memory_limit}),
       stream_(driver),
-      faults_(driver, kFaults * sizeof(Fault)),
-      staging_(driver, stream_),
+      fork_(driver),
+      own_pools_{0, allocator_.add_pool()},
+      own_log_(driver, kChecks),
+      staging_(driver),
       modules_(driver, properties_),
-      cuda_(driver, properties_, stream_, allocator_, modules_),
-      queue_([this] { context_.make_current(); }) {
-  std::memset(faults_.data(), 0, kFaults * sizeof(Fault));
-}
+      cuda_(driver, properties_, allocator_, modules_),
+      queue_([this] { context_.make_current(); }) {}
 
 CudaDevice::~CudaDevice() {
   shutdown();
   // On whichever thread this is: what the stream still does must not outlive the members.
-  if (context_.try_make_current()) driver_.cuStreamSynchronize(stream_);
+  if (!context_.try_make_current()) return;
+  driver_.cuStreamSynchronize(fork_.stream());
+  driver_.cuStreamSynchronize(stream_);
 }
 
 void CudaDevice::shutdown() { queue_.stop(); }
 
 std::byte* CudaDevice::allocate(size_t bytes) {
   if (lost_) throw *lost_;
-  return allocator_.allocate(bytes);
+  return allocator_.allocate(bytes, lane().pool);
 }
 
 void CudaDevice::write(const Tensor& t, const std::byte* from) {
+  if (fork_.must_end_before(t.storage, true)) join();
   begin();
-  staging_.upload(t.data<std::byte>(), from, t.bytes());
+  staging_.upload(t.data<std::byte>(), from, t.bytes(), lane().stream);
+  if (fork_.open()) fork_.writes(t.storage);
 }
 
 void CudaDevice::clear(const Tensor& t) {
   begin();
   cuda_.clear(t.data<std::byte>(), t.bytes());
+  if (fork_.open()) fork_.writes(t.storage);
 }
 
 void CudaDevice::read(const Tensor& t, std::byte* to) {
   if (t.storage->fault) throw *t.storage->fault;
   wait();
   if (t.storage->fault) throw *t.storage->fault;
-  if (t.bytes() > 0) staging_.download(to, t.data<std::byte>(), t.bytes());
+  if (t.bytes() > 0) staging_.download(to, t.data<std::byte>(), t.bytes(), stream_);
 }
 
-// Before anything is put on the stream.
+Cuda::Lane CudaDevice::lane() const {
+  return fork_.open() ? Cuda::Lane{fork_.stream(), pools_->fork} : Cuda::Lane{stream_, pools_->first};
+}
+
+// Before anything is put on a stream.
 void CudaDevice::begin() {
   if (lost_) throw *lost_;
-  faults_used_ += cuda_.take_check().has_value();  // of an operation that did not come to its end
-  if (faults_used_ == kFaults || log_.size() >= kLongestLog) wait();
-  cuda_.use(reinterpret_cast<Fault*>(faults_.data()) + faults_used_);
+  if (cuda_.take_check()) log_->lose_check();
+  if (log_ == &own_log_ && log_->full()) wait();
+  cuda_.use(lane(), log_->next_fault());
 }
 
 void CudaDevice::wait() {
   if (lost_) throw *lost_;
-  const CUresult result = driver_.cuStreamSynchronize(stream_);
-  if (result != CUDA_SUCCESS) lose(result);
-  settle();
-}
-
-// Gives the outputs of every operation the fault that it, or one of its inputs, has.
-void CudaDevice::settle() {
-  const auto* faults = reinterpret_cast<const Fault*>(faults_.data());
-  const bool any = std::any_of(faults, faults + faults_used_, [](const Fault& f) { return f.raised != 0; });
-  std::map<std::weak_ptr<Storage>, std::shared_ptr<const Error>, std::owner_less<>> faulty;
-  for (const Enqueued& operation : log_) {
-    if (!any) break;
-    std::shared_ptr<const Error> fault;
-    for (const auto& in : operation.in)
-      if (const auto found = faulty.find(in); found != faulty.end()) fault = found->second;
-    const auto& check = operation.check;
-    if (!fault && check && check->fault->raised) fault = std::make_shared<Error>(check->explain(*check->fault));
-    if (!fault) continue;
-    for (const auto& out : operation.out) {
-      faulty[out] = fault;
-      if (const auto storage = out.lock()) storage->fault = fault;
-    }
-  }
-  std::memset(faults_.data(), 0, faults_used_ * sizeof(Fault));
-  faults_used_ = 0;
-  log_.clear();
+  for (const CUstream stream : {fork_.stream(), CUstream{stream_}})
+    if (const CUresult result = driver_.cuStreamSynchronize(stream); result != CUDA_SUCCESS) lose(result);
+  fork_.forget();
+  own_log_.settle();
 }
 
 // After a fault the driver refuses everything until the process ends (cuda.h, of CUDA_ERROR_ILLEGAL_ADDRESS and others).
 // Which of the operations since the last wait it was, it does not say.
 void CudaDevice::lose(CUresult result) {
-  std::set<std::string> names;
-  for (const Enqueued& operation : log_) names.insert(operation.op);
-  std::string all;
-  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  const std::string names = own_log_.names();
   lost_ = std::make_shared<Error>(code::kDeviceFault,
                                   "the GPU stopped with " + driver_.describe(result) +
-                                      (all.empty() ? "" : " in one of: " + all) +
+                                      (names.empty() ? "" : " in one of: " + names) +
                                       "; this process cannot use the GPU any more: start another, or use a CPU device");
-  for (const Enqueued& operation : log_)
-    for (const auto& out : operation.out)
-      if (const auto storage = out.lock()) storage->fault = lost_;
-  log_.clear();
+  own_log_.fail(lost_);
   throw *lost_;
+}
+
+// --- fork ------------------------------------------------------------------------------------------------------------
+
+// What goes wrong here is the GPU's loss, and the next operation's to say.
+void CudaDevice::begin_fork() noexcept try {
+  if (lost_) return;
+  join();
+  fork_.begin(stream_);
+} catch (const Error&) {
+}
+
+void CudaDevice::end_fork() noexcept try {
+  if (fork_.open()) fork_.end();
+} catch (const Error&) {
+}
+
+// --- graphs ----------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<Graph> CudaDevice::make_graph(Recording recording) {
+  return std::make_shared<CudaGraph>(std::static_pointer_cast<CudaDevice>(shared_from_this()), std::move(recording));
+}
+
+CUgraphExec CudaDevice::capture(const Pools& pools, OperationLog& log, const std::function<void()>& enqueue) {
+  if (lost_) throw *lost_;
+  join();
+  pools_ = &pools;
+  log_ = &log;
+  // Relaxed: memory may be allocated and modules loaded meanwhile.
+  driver_.check(driver_.cuStreamBeginCapture_v2(stream_, CU_STREAM_CAPTURE_MODE_RELAXED), "cuStreamBeginCapture");
+  std::shared_ptr<const Error> fault;
+  try {
+    enqueue();
+    join();
+  } catch (const Error& e) {
+    fault = std::make_shared<Error>(e);
+  }
+  pools_ = &own_pools_;
+  log_ = &own_log_;
+  fork_.abandon();
+  CUgraph graph = nullptr;
+  CUgraphExec executable = nullptr;
+  CUresult result = driver_.cuStreamEndCapture(stream_, &graph);
+  if (!fault && result == CUDA_SUCCESS) result = driver_.cuGraphInstantiateWithFlags(&executable, graph, 0);
+  if (graph) driver_.cuGraphDestroy(graph);
+  if (fault) throw *fault;
+  driver_.check(result, "making a graph");
+  return executable;
+}
+
+void CudaDevice::launch(CUgraphExec graph, const std::shared_ptr<OperationLog>& log) {
+  join();
+  begin();
+  driver_.check(driver_.cuGraphLaunch(graph, stream_), "cuGraphLaunch");
+  own_log_.add({"graph", {}, {}, {}, log});
+}
+
+void CudaDevice::release_graph(CUgraphExec graph, const Pools& pools) noexcept {
+  if (!context_.try_make_current()) return;
+  driver_.cuStreamSynchronize(stream_);
+  if (graph) driver_.cuGraphExecDestroy(graph);
+  allocator_.drop_pool(pools.first);
+  allocator_.drop_pool(pools.fork);
 }
 
 }  // namespace caracal

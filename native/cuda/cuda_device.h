@@ -1,18 +1,18 @@
 #pragma once
-#include <deque>
 #include <span>
-#include <vector>
 
 #include "core/device.h"
 #include "core/job_queue.h"
 #include "core/op.h"
 #include "cuda/cuda.h"
+#include "cuda/fork.h"
+#include "cuda/operation_log.h"
 #include "cuda/staging.h"
 
 namespace caracal {
 
-// The CUDA backend. Jobs put kernels on one stream and do not wait for them; whoever reads a tensor does. So memory
-// that is released may be given out again at once: its next user comes later on the same stream.
+// The CUDA backend. Jobs put kernels on a stream and do not wait for them; whoever reads a tensor does. So memory that
+// is released may be given out again at once: its next user comes later on the same stream.
 class CudaDevice final : public Device {
  public:
   struct Options {
@@ -34,38 +34,58 @@ class CudaDevice final : public Device {
   void clear(const Tensor& t) override;
   void read(const Tensor& t, std::byte* to) override;
   void synchronize() override { wait(); }
+  void begin_fork() noexcept override;
+  void end_fork() noexcept override;
+  std::shared_ptr<Graph> make_graph(Recording recording) override;
 
   const GpuProperties& properties() const { return properties_; }
+
+  const Driver& driver() const { return driver_; }
 
   // run(cuda) puts the operation's kernels on the stream. What is wrong with its data, or was with what it reads, is
   // known at the next wait, and becomes the fault of its outputs then.
   template <class Op, class Run>
   void enqueue(const Op& op, std::span<Tensor> out, Run&& run) {
-    begin();
-    run(cuda_);
-    Enqueued done{Op::kName, {}, {}, cuda_.take_check()};
-    faults_used_ += done.check.has_value();
     for_each_tensor(op, [&](const Tensor& t, const char*, Access access) {
-      done.in.push_back(t.storage);
-      if (access == Access::inout) done.out.push_back(t.storage);
+      if (fork_.must_end_before(t.storage, access == Access::inout)) join();
     });
-    for (const Tensor& t : out) done.out.push_back(t.storage);
-    log_.push_back(std::move(done));
+    begin();
+    OperationLog::Entry entry{Op::kName, {}, {}, {}, {}};
+    for_each_tensor(op, [&](const Tensor& t, const char*, Access access) {
+      entry.in.push_back(t.storage);
+      if (access == Access::inout) entry.out.push_back(t.storage);
+      if (fork_.open()) access == Access::inout ? fork_.writes(t.storage) : fork_.reads(t.storage);
+    });
+    for (const Tensor& t : out) {
+      entry.out.push_back(t.storage);
+      if (fork_.open()) fork_.writes(t.storage);
+    }
+    run(cuda_);
+    entry.check = cuda_.take_check();
+    log_->add(std::move(entry));
   }
 
- private:
-  struct Enqueued {
-    const char* op;
-    std::vector<std::weak_ptr<Storage>> in, out;
-    std::optional<Cuda::Check> check;
+  // --- for graphs ----------------------------------------------------------------------------------------------------
+
+  // Memory of what runs on the first stream, and of what runs on the fork.
+  struct Pools {
+    Allocator::Pool first = 0, fork = 0;
   };
+  Pools add_pools() { return {allocator_.add_pool(), allocator_.add_pool()}; }
+  // What `enqueue` (jobs' calls of it) puts on the streams becomes a graph instead; what it waits for, an error.
+  CUgraphExec capture(const Pools& pools, OperationLog& log, const std::function<void()>& enqueue);
+  void launch(CUgraphExec graph, const std::shared_ptr<OperationLog>& log);
+  void release_graph(CUgraphExec graph, const Pools& pools) noexcept;
+
+ private:
   CudaDevice(const Driver& driver, CUdevice device, const Options& options);
+  Cuda::Lane lane() const;
   void begin();
+  void join() { fork_.join(stream_); }
   void wait();
-  void settle();
   [[noreturn]] void lose(CUresult result);
 
-  static constexpr size_t kFaults = 256, kLongestLog = 4096;
+  static constexpr size_t kChecks = 256;  // between two waits
 
   const Driver& driver_;
   const GpuProperties properties_;
@@ -74,12 +94,14 @@ class CudaDevice final : public Device {
   GpuMemory memory_;
   Allocator allocator_;
   Stream stream_;
-  PinnedMemory faults_;
-  size_t faults_used_ = 0;
+  Fork fork_;
+  const Pools own_pools_;
+  OperationLog own_log_;
+  const Pools* pools_ = &own_pools_;  // a graph's while it is captured; so is the log
+  OperationLog* log_ = &own_log_;
   Staging staging_;
   Modules modules_;
   Cuda cuda_;
-  std::deque<Enqueued> log_;           // since the last wait
   std::shared_ptr<const Error> lost_;  // why the context is of no use any more
   JobQueue queue_;
 };

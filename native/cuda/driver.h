@@ -37,6 +37,13 @@ namespace caracal {
   X(cuStreamCreate)                 \
   X(cuStreamDestroy_v2)             \
   X(cuStreamSynchronize)            \
+  X(cuStreamWaitEvent)              \
+  X(cuStreamBeginCapture_v2)        \
+  X(cuStreamEndCapture)             \
+  X(cuGraphInstantiateWithFlags)    \
+  X(cuGraphLaunch)                  \
+  X(cuGraphDestroy)                 \
+  X(cuGraphExecDestroy)             \
   X(cuEventCreate)                  \
   X(cuEventDestroy_v2)              \
   X(cuEventRecord)                  \

@@ -50,6 +50,10 @@ Stream::Stream(const Driver& driver) : driver_(driver) {
   driver_.check(driver_.cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
 }
 
+Event::Event(const Driver& driver) : driver_(driver) {
+  driver_.check(driver_.cuEventCreate(&event_, CU_EVENT_DISABLE_TIMING), "cuEventCreate");
+}
+
 PinnedMemory::PinnedMemory(const Driver& driver, size_t bytes) : driver_(driver) {
   driver_.check(driver_.cuMemHostAlloc(&data_, bytes, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
                 "cuMemHostAlloc");

@@ -57,6 +57,22 @@ class Stream {
   CUstream stream_ = nullptr;
 };
 
+// A point in a stream's order.
+class Event {
+ public:
+  explicit Event(const Driver& driver);
+  ~Event() { driver_.cuEventDestroy_v2(event_); }
+  Event(const Event&) = delete;
+  void record(CUstream stream) { driver_.check(driver_.cuEventRecord(event_, stream), "cuEventRecord"); }
+  // Whatever comes later on the stream comes after what was recorded.
+  void hold_up(CUstream stream) { driver_.check(driver_.cuStreamWaitEvent(stream, event_, 0), "cuStreamWaitEvent"); }
+  void wait() { driver_.check(driver_.cuEventSynchronize(event_), "cuEventSynchronize"); }
+
+ private:
+  const Driver& driver_;
+  CUevent event_ = nullptr;
+};
+
 // Memory of the host that the GPU can reach.
 class PinnedMemory {
  public:

@@ -10,26 +10,25 @@ namespace caracal {
 // filled.
 class Staging {
  public:
-  Staging(const Driver& driver, CUstream stream);
-  ~Staging();
+  explicit Staging(const Driver& driver) : driver_(driver) {}
   Staging(const Staging&) = delete;
 
   // `from` may go when this returns; the copy itself is in the stream's order.
-  void upload(std::byte* to, const std::byte* from, size_t bytes);
+  void upload(std::byte* to, const std::byte* from, size_t bytes, CUstream stream);
   // Waits for the stream.
-  void download(std::byte* to, const std::byte* from, size_t bytes);
+  void download(std::byte* to, const std::byte* from, size_t bytes, CUstream stream);
 
  private:
   static constexpr size_t kBytes = size_t{4} << 20;
   struct Buffer {
-    std::unique_ptr<PinnedMemory> memory;
-    CUevent done = nullptr;  // its last copy
+    explicit Buffer(const Driver& driver) : memory(driver, kBytes), done(driver) {}
+    PinnedMemory memory;
+    Event done;  // its last copy
   };
   Buffer& next();
 
   const Driver& driver_;
-  const CUstream stream_;
-  std::array<Buffer, 2> buffers_;
+  std::array<std::unique_ptr<Buffer>, 2> buffers_;  // made when they are first needed
   size_t turn_ = 0;
 };
 

@@ -10,6 +10,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment(env));
   export_tensor_functions(env, exports);
   export_device_functions(env, exports);
+  export_graph_functions(env, exports);
 #define CARACAL_BIND(Op) bind<Op>(env, exports);
   CARACAL_OPS(CARACAL_BIND)
 #undef CARACAL_BIND

@@ -24,6 +24,20 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Fn&& fn) {
   }
 }
 
+using DevicePointer = std::shared_ptr<Device>;
+
+// What a JavaScript Device holds; null once it was disposed.
+inline DevicePointer& device_pointer(const Napi::Value& v) {
+  if (!v.IsExternal()) bad_argument("device", "a Device");
+  return *v.As<Napi::External<DevicePointer>>().Data();
+}
+
+inline DevicePointer& open_device(const Napi::Value& v) {
+  DevicePointer& device = device_pointer(v);
+  if (!device) throw Error(code::kDisposed, "the device was disposed: open another with Device.open()");
+  return device;
+}
+
 inline Tensor new_tensor(Device& device, const OutputSpec& spec) {
   if (!spec.shape.countable())
     throw Error(code::kShapeMismatch, "the result's shape " + spec.shape.str() + " has too many elements");
@@ -58,8 +72,9 @@ std::shared_ptr<Device> device_of(const Op& op) {
 
 // On the device's queue. What went wrong with an input goes on to the outputs, and surfaces when one of them is read.
 template <class Op>
-void execute(Device& device, const Op& op, std::span<Tensor> out) {
+std::shared_ptr<const Error> execute(Device& device, const Op& op, std::span<Tensor> out) {
   std::shared_ptr<const Error> fault;
+  for (Tensor& t : out) t.storage->fault.reset();  // of the replay before
   try {
     for_each_tensor(op, [&](const Tensor& t, const char*, Access) {
       if (!fault) fault = t.storage->fault;
@@ -77,11 +92,30 @@ void execute(Device& device, const Op& op, std::span<Tensor> out) {
   } catch (const std::exception& e) {
     fault = std::make_shared<Error>(code::kOutOfMemory, std::string(Op::kName) + ": " + e.what());
   }
-  if (!fault) return;
+  if (!fault) return nullptr;
   for (Tensor& t : out) t.storage->fault = fault;
   for_each_tensor(op, [&](const Tensor& t, const char*, Access access) {
     if (access == Access::inout) t.storage->fault = fault;
   });
+  return fault;
+}
+
+// Puts an operation on its device's queue, or where it is recorded.
+template <class Op>
+void submit(Device& device, Op op, std::vector<Tensor> out) {
+  Recording* recording = device.recording.get();
+  if (recording) {
+    for_each_tensor(op, [&](const Tensor& t, const char*, Access access) {
+      access == Access::inout ? recording->writes_in_place(t.storage) : recording->reads(t.storage);
+    });
+    for (const Tensor& t : out) recording->makes(t.storage);
+  }
+  // The queue may outlive every JavaScript reference to the device, but not the device itself.
+  auto job = [&device, op = std::move(op), out = std::move(out)]() mutable { return execute(device, op, out); };
+  if (recording)
+    recording->jobs.push_back(std::move(job));
+  else
+    device.submit(std::move(job));
 }
 
 template <class Op>
@@ -93,9 +127,7 @@ Napi::Value call(const Napi::CallbackInfo& info) {
     for (const OutputSpec& spec : op.check()) out.push_back(new_tensor(*device, spec));
     Napi::Array handles = Napi::Array::New(info.Env(), out.size());
     for (uint32_t i = 0; i < out.size(); i++) handles[i] = make_handle(info.Env(), out[i]);
-    // The queue may outlive every JavaScript reference to the device, but not the device itself.
-    device->submit(
-        [raw = device.get(), op = std::move(op), out = std::move(out)]() mutable { execute(*raw, op, out); });
+    submit(*device, std::move(op), std::move(out));
     return handles;
   });
 }

@@ -9,19 +9,6 @@
 namespace caracal::node {
 namespace {
 
-using DevicePointer = std::shared_ptr<Device>;
-
-DevicePointer& pointer_of(const Napi::Value& v) {
-  if (!v.IsExternal()) bad_argument("device", "a Device");
-  return *v.As<Napi::External<DevicePointer>>().Data();
-}
-
-Device& device_of(const Napi::Value& v) {
-  DevicePointer& device = pointer_of(v);
-  if (!device) throw Error(code::kDisposed, "the device was disposed: open another with Device.open()");
-  return *device;
-}
-
 Napi::Value make_device(const Napi::CallbackInfo& info, DevicePointer device) {
   Environment::of(info.Env()).own(device);
   return Napi::External<DevicePointer>::New(info.Env(), new DevicePointer(std::move(device)),
@@ -63,7 +50,7 @@ Napi::Value open_cuda(const Napi::CallbackInfo& info) {
 
 Napi::Value device_info(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    Device& device = device_of(info[0]);
+    Device& device = *open_device(info[0]);
     Napi::Object o = Napi::Object::New(info.Env());
     if (device.backend() == Device::Backend::cuda) {
       const GpuProperties& gpu = static_cast<CudaDevice&>(device).properties();
@@ -85,7 +72,7 @@ Napi::Value device_info(const Napi::CallbackInfo& info) {
 
 Napi::Value device_memory(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const MemoryStatistics s = device_of(info[0]).memory();
+    const MemoryStatistics s = open_device(info[0])->memory();
     Napi::Object o = Napi::Object::New(info.Env());
     o.Set("inUse", static_cast<double>(s.in_use));
     o.Set("peak", static_cast<double>(s.peak));
@@ -96,7 +83,7 @@ Napi::Value device_memory(const Napi::CallbackInfo& info) {
 
 Napi::Value synchronize(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    Device& device = device_of(info[0]);
+    Device& device = *open_device(info[0]);
     return Environment::of(info.Env()).run_async(info.Env(), device, [&device] {
       device.synchronize();
       return Environment::MakeValue([](Napi::Env env) { return env.Undefined(); });
@@ -106,7 +93,7 @@ Napi::Value synchronize(const Napi::CallbackInfo& info) {
 
 Napi::Value close_device(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    DevicePointer& device = pointer_of(info[0]);
+    DevicePointer& device = device_pointer(info[0]);
     if (device) device->shutdown();
     device.reset();
     return info.Env().Undefined();

@@ -47,13 +47,6 @@ Napi::Object make_handle(Napi::Env env, Tensor tensor) {
 
 namespace {
 
-std::shared_ptr<Device>& device_of_value(const Napi::Value& v) {
-  if (!v.IsExternal()) bad_argument("device", "a Device");
-  auto& device = *v.As<Napi::External<std::shared_ptr<Device>>>().Data();
-  if (!device) throw Error(code::kDisposed, "the device was disposed: open another with Device.open()");
-  return device;
-}
-
 template <class From>
 void convert_elements(const From* from, size_t n, DType to, std::byte* out) {
   auto all = [&](auto* p, auto convert) {
@@ -68,6 +61,15 @@ void convert_elements(const From* from, size_t n, DType to, std::byte* out) {
     default: break;
   }
   throw Error(code::kDtypeMismatch, std::string("floating point values cannot fill a tensor of ") + dtype_name(to));
+}
+
+Napi::TypedArray values_for(const Shape& shape, const Napi::Value& v) {
+  if (!v.IsTypedArray()) bad_argument("values", "a TypedArray");
+  const auto values = v.As<Napi::TypedArray>();
+  if (static_cast<int64_t>(values.ElementLength()) != shape.elements())
+    throw Error(code::kShapeMismatch, "shape " + shape.str() + " has " + std::to_string(shape.elements()) +
+                                          " elements, but " + std::to_string(values.ElementLength()) + " values came");
+  return values;
 }
 
 // Copies a TypedArray's elements, converting floats; arrays whose element is as wide as the dtype's are taken as raw.
@@ -100,31 +102,33 @@ void fill(const Napi::TypedArray& values, const Tensor& t, std::byte* out) {
   if (n > 0) std::memcpy(out, bytes, t.bytes());
 }
 
-// Fills a new tensor on its device's queue.
-void submit_filling(const Tensor& t, std::function<void()> fill) {
-  t.storage->device->submit([t, fill = std::move(fill)] {
+// Fills a tensor on its device's queue.
+Recording::Job filling(const Tensor& t, std::function<void()> fill) {
+  return [t, fill = std::move(fill)] {
+    t.storage->fault.reset();
     try {
       materialize(*t.storage);
       fill();
     } catch (const Error& e) {
       t.storage->fault = std::make_shared<Error>(e);
     }
-  });
+    return t.storage->fault;
+  };
+}
+
+// At once, even while operations are recorded: values that come from JavaScript are a graph's constants.
+void submit_filling(const Tensor& t, std::function<void()> fill) {
+  t.storage->device->submit(filling(t, std::move(fill)));
 }
 
 // tensorFrom(device, dtype, shape, values)
 Napi::Value tensor_from(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    auto& device = device_of_value(info[0]);
+    auto& device = open_device(info[0]);
     DType dtype;
     read(info[1], "dtype", dtype);
     const Shape shape = read_shape(info[2], "shape");
-    if (!info[3].IsTypedArray()) bad_argument("values", "a TypedArray");
-    const auto values = info[3].As<Napi::TypedArray>();
-    if (static_cast<int64_t>(values.ElementLength()) != shape.elements())
-      throw Error(code::kShapeMismatch, "shape " + shape.str() + " has " + std::to_string(shape.elements()) +
-                                            " elements, but " + std::to_string(values.ElementLength()) +
-                                            " values came");
+    const Napi::TypedArray values = values_for(shape, info[3]);
     Tensor t = new_tensor(*device, {dtype, shape});
     if (device->backend() == Device::Backend::cpu) {
       materialize(*t.storage);
@@ -138,14 +142,43 @@ Napi::Value tensor_from(const Napi::CallbackInfo& info) {
   });
 }
 
+// write(tensor, values): in the queue's order
+Napi::Value write_tensor(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const Tensor t = handle_of(info[0], "tensor").tensor;
+    if (t.layout != Layout::rows) throw Error(code::kInvalidArgument, "a packed weight cannot be written to");
+    if (t.storage->owner)
+      throw Error(code::kInvalidArgument, "a tensor that is a file mapped into memory is read-only");
+    if (t.storage->device->recording)
+      throw Error(code::kInvalidArgument, "write: not while a graph is captured; write before a replay");
+    const Napi::TypedArray values = values_for(t.shape, info[1]);
+    const std::shared_ptr<std::byte[]> bytes(new std::byte[t.bytes()]);
+    fill(values, t, bytes.get());
+    // Whatever went wrong with the tensor before stays: its other rows may be missing.
+    const bool whole = t.bytes() == t.storage->bytes;
+    t.storage->device->submit([t, bytes, whole] {
+      if (whole) t.storage->fault.reset();
+      if (t.storage->fault) return;
+      filling(t, [t, bytes] { t.storage->device->write(t, bytes.get()); })();
+    });
+    return info.Env().Undefined();
+  });
+}
+
 // zeros(device, dtype, shape)
 Napi::Value zeros(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    auto& device = device_of_value(info[0]);
+    auto& device = open_device(info[0]);
     DType dtype;
     read(info[1], "dtype", dtype);
     Tensor t = new_tensor(*device, {dtype, read_shape(info[2], "shape")});
-    submit_filling(t, [t] { t.storage->device->clear(t); });
+    auto clear = [t] { t.storage->device->clear(t); };
+    if (Recording* recording = device->recording.get()) {
+      recording->makes(t.storage);
+      recording->jobs.push_back(filling(t, clear));
+    } else {
+      submit_filling(t, clear);
+    }
     return make_handle(info.Env(), std::move(t));
   });
 }
@@ -262,7 +295,7 @@ Napi::Value map_file(const Napi::CallbackInfo& info) {
 // mapTensor(device, file, offset, dtype, shape)
 Napi::Value map_tensor(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    auto& device = device_of_value(info[0]);
+    auto& device = open_device(info[0]);
     if (!info[1].IsExternal()) bad_argument("file", "a mapped file");
     const MappedFilePointer& file = *info[1].As<Napi::External<MappedFilePointer>>().Data();
     int64_t offset;
@@ -291,9 +324,8 @@ Napi::Value map_tensor(const Napi::CallbackInfo& info) {
 
 void export_tensor_functions(Napi::Env env, Napi::Object exports) {
   const std::pair<const char*, Napi::Value (*)(const Napi::CallbackInfo&)> functions[] = {
-      {"tensorFrom", tensor_from}, {"zeros", zeros},      {"view", view},
-      {"dispose", dispose},        {"read", read_tensor}, {"mapFile", map_file},
-      {"mapTensor", map_tensor},
+      {"tensorFrom", tensor_from}, {"zeros", zeros},        {"view", view},        {"dispose", dispose},
+      {"read", read_tensor},       {"write", write_tensor}, {"mapFile", map_file}, {"mapTensor", map_tensor},
   };
   for (const auto& [name, fn] : functions) exports.Set(name, Napi::Function::New(env, fn, name));
 }

@@ -99,6 +99,27 @@ describe.each(devices)("Llm on $name", (device) => {
     for (const sequence of sequences) sequence.dispose();
   });
 
+  test("steps replayed from graphs are the steps that are called, to the bit", async () => {
+    const [called, replayed] = await Promise.all(
+      [false, true].map((decodeGraphs) => tinyLlm(device, directory, { decodeGraphs, kvCacheTokens: 2048 })),
+    );
+    // Batches of one to three that come and go; sequences whose block tables grow.
+    const run = async (model: Llm) => {
+      const sequences = [60, 120, 1, 30].map(() => model.cache.sequence());
+      await prefill(model, [ids(60), ids(120, 2), ids(1, 3), ids(30, 4)], sequences);
+      const hidden: number[] = [];
+      for (let step = 0; step < 12; step++) {
+        const batch = sequences.slice(step % 3, (step % 3) + 1 + (step % 2));
+        const tokens = batch.map((_, i) => 10 * step + i);
+        model.device.scope(() => model.decode(batch, model.embed(tokens))); // its result is not read
+        hidden.push(...(await decode(model, batch, tokens)));
+      }
+      return hidden;
+    };
+    expect(await run(replayed!)).toEqual(await run(called!));
+    for (const model of [called!, replayed!]) model.dispose();
+  });
+
   test("after a rollback it is as if the rest had never been", async () => {
     const prompt = ids(100);
     const expected = await alone(llm, prompt, [8]);

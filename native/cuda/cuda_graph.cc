@@ -1,0 +1,59 @@
+#include "cuda/cuda_graph.h"
+
+namespace caracal {
+
+CudaGraph::CudaGraph(std::shared_ptr<CudaDevice> device, Recording recording)
+    : device_(std::move(device)), recording_(std::move(recording)) {}
+
+CudaGraph::~CudaGraph() {
+  if (log_) device_->release_graph(executable_, pools_);
+}
+
+std::shared_ptr<const Error> CudaGraph::fault_of_inputs() const {
+  for (const auto& input : recording_.inputs)
+    if (input->fault) return input->fault;
+  return nullptr;
+}
+
+void CudaGraph::fail(const std::shared_ptr<const Error>& fault) {
+  for (const auto& output : recording_.outputs)
+    if (const auto storage = output.lock()) storage->fault = fault;
+}
+
+// The operations are dropped one by one, and with them tensors that nothing later needs: their memory is taken again.
+void CudaGraph::capture() {
+  if (!log_) {
+    pools_ = device_->add_pools();
+    log_ = std::make_shared<OperationLog>(device_->driver(), recording_.jobs.size());
+  }
+  executable_ = device_->capture(pools_, *log_, [this] {
+    while (!recording_.jobs.empty()) {
+      const Recording::Job job = std::move(recording_.jobs.front());
+      recording_.jobs.pop_front();
+      if (const auto fault = job()) throw *fault;
+    }
+  });
+}
+
+void CudaGraph::replay() {
+  try {
+    if (broken_) return fail(broken_);
+    if (const auto fault = fault_of_inputs()) return fail(fault);
+    for (const auto& input : recording_.inputs) materialize(*input);
+    if (!executable_) {
+      try {
+        capture();
+      } catch (const Error& e) {
+        broken_ = std::make_shared<Error>(e);
+        throw;
+      }
+    }
+    device_->launch(executable_, log_);
+    for (const auto& output : recording_.outputs)
+      if (const auto storage = output.lock()) storage->fault.reset();
+  } catch (const Error& e) {
+    fail(std::make_shared<Error>(e));
+  }
+}
+
+}  // namespace caracal

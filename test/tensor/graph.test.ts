@@ -1,0 +1,248 @@
+import { afterAll, describe, expect, test } from "vitest";
+import { Device, Graph, ops, type Tensor } from "../../lib/index.js";
+import { allDevices, cuda } from "../support/devices.js";
+
+const values = (n: number, seed = 1) => Float32Array.from({ length: n }, (_, i) => Math.sin(seed * 7.3 + i));
+const bits = async (t: Tensor) => [...(await t.read())];
+
+describe.each(allDevices)("Tensor.write on $name", (device) => {
+  test("overwrites in the queue's order", async () => {
+    using x = device.tensor([1, 2, 3, 4], [4]);
+    using before = ops.add(x, x);
+    x.write([5, 6, 7, 8]);
+    using after = ops.add(x, x);
+    expect([await bits(before), await bits(after)]).toEqual([
+      [2, 4, 6, 8],
+      [10, 12, 14, 16],
+    ]);
+  });
+
+  test("writes the rows of a view, converts, and copies the values at once", async () => {
+    using x = device.zeros([3, 2], "bf16");
+    const row = Float32Array.of(1.5, -2);
+    using view = x.slice(1, 2);
+    view.write(row);
+    row.fill(9);
+    expect([...(await x.toFloat32Array())]).toEqual([0, 0, 1.5, -2, 0, 0]);
+  });
+
+  test("refuses what does not fit", () => {
+    using x = device.zeros([3], "i32");
+    expect(() => x.write([1, 2])).toThrow(expect.objectContaining({ code: "SHAPE_MISMATCH" }));
+    expect(() => x.write(values(3))).toThrow(expect.objectContaining({ code: "DTYPE_MISMATCH" }));
+    x.dispose();
+    expect(() => x.write([1, 2, 3])).toThrow(expect.objectContaining({ code: "DISPOSED" }));
+  });
+});
+
+describe.each(allDevices)("Graph on $name", (device) => {
+  const [rows, width] = [5, 72];
+  const weight = ops.packWeight(device.tensor(values(width * width), [width, width], "bf16"));
+  afterAll(() => weight.dispose());
+
+  /** Several operations with temporaries, a constant, and a product. */
+  const step = (x: Tensor<"f32">) => {
+    const bias = device.tensor(values(width, 3), [width]);
+    const y = ops.linear(ops.add(x, x), weight, { activation: "silu", bias });
+    return ops.rmsNorm(ops.add(y, x), bias, { eps: 1e-6 });
+  };
+
+  test("a replay computes what the calls would", async () => {
+    using x = device.zeros([rows, width]);
+    using graph = Graph.capture(device, () => step(x));
+    for (const seed of [1, 2, 3]) {
+      x.write(values(rows * width, seed));
+      graph.replay();
+      using called = device.scope(() => step(x));
+      expect(await bits(graph.result)).toEqual(await bits(called));
+    }
+  });
+
+  test("many replays in a row, each after the one before", async () => {
+    using sum = device.zeros([2, 3]);
+    using one = device.tensor([1, 2, 3, 4, 5, 6], [2, 3]);
+    using graph = Graph.capture(device, () => {
+      using next = ops.add(sum, one);
+      ops.copyRows(sum, next);
+    });
+    for (let i = 0; i < 50; i++) graph.replay();
+    expect(await bits(sum)).toEqual([50, 100, 150, 200, 250, 300]);
+  });
+
+  test("its memory is its own: what others do between replays does not show", async () => {
+    using x = device.tensor(values(rows * width), [rows, width]);
+    using graph = Graph.capture(device, () => step(x));
+    graph.replay();
+    const first = await bits(graph.result);
+    graph.result.write(new Float32Array(rows * width).fill(Number.NaN)); // a replay writes it again
+    for (let i = 0; i < 20; i++) device.scope(() => step(device.zeros([rows, width])));
+    graph.replay();
+    expect(await bits(graph.result)).toEqual(first);
+  });
+
+  test("nothing runs before the first replay", async () => {
+    using x = device.tensor([1, 2], [2]);
+    using graph = Graph.capture(device, () => ops.add(x, x));
+    await expect(graph.result.read()).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message: /not been replayed/ });
+    using from = ops.add(graph.result, x);
+    await expect(from.read()).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    graph.replay();
+    expect(await bits(graph.result)).toEqual([2, 4]);
+  });
+
+  test("data that is wrong in one replay is that replay's fault", async () => {
+    using table = device.tensor(values(8), [4, 2]);
+    using ids = device.tensor([0, 3], [2], "i32");
+    using graph = Graph.capture(device, () => ops.add(ops.gatherRows(table, ids), ops.gatherRows(table, ids)));
+    graph.replay();
+    const right = await bits(graph.result);
+    ids.write([0, 4]);
+    graph.replay();
+    await expect(graph.result.read()).rejects.toMatchObject({ code: "INDEX_OUT_OF_RANGE", message: /4/ });
+    ids.write([0, 3]);
+    graph.replay();
+    expect(await bits(graph.result)).toEqual(right);
+  });
+
+  test("the fault of what it reads is its result's, until it is mended", async () => {
+    using table = device.tensor(values(8), [4, 2]);
+    using bad = device.tensor([9], [1], "i32");
+    using x = ops.gatherRows(table, bad);
+    using graph = Graph.capture(device, () => ops.add(x, x));
+    graph.replay();
+    await expect(graph.result.read()).rejects.toMatchObject({ code: "INDEX_OUT_OF_RANGE" });
+    x.write([1, 2]);
+    graph.replay();
+    expect(await bits(graph.result)).toEqual([2, 4]);
+  });
+
+  test("keeps what it reads alive, and its result outlives the scope it was made in", async () => {
+    const graph = device.scope(() => {
+      const x = device.tensor([1, 2, 3], [3]);
+      const captured = Graph.capture(device, () => ops.add(x, x));
+      return captured;
+    });
+    graph.replay();
+    expect(await bits(graph.result)).toEqual([2, 4, 6]);
+    graph.dispose();
+    expect(() => graph.replay()).toThrow(expect.objectContaining({ code: "DISPOSED" }));
+    expect(graph.result.disposed).toBe(true);
+    graph.dispose();
+  });
+
+  test("zeros are made anew by every replay", async () => {
+    using x = device.tensor([1, 2], [1, 2]);
+    using graph = Graph.capture(device, () => {
+      const state = device.zeros([2, 2]);
+      const seen = ops.add(state, state);
+      ops.copyRows(state, x);
+      return { state, seen };
+    });
+    graph.replay();
+    graph.replay();
+    expect([await bits(graph.result.state), await bits(graph.result.seen)]).toEqual([
+      [1, 2, 0, 0],
+      [0, 0, 0, 0],
+    ]);
+  });
+
+  test("a fork inside of a graph", async () => {
+    using x = device.zeros([rows, width]);
+    const forked = () => {
+      const beside = device.fork(() => step(x));
+      return ops.add(step(ops.add(x, x)), beside);
+    };
+    using graph = Graph.capture(device, forked);
+    x.write(values(rows * width));
+    graph.replay();
+    using called = device.scope(forked);
+    expect(await bits(graph.result)).toEqual(await bits(called));
+  });
+
+  test("refuses a capture in a capture, writes, replays, and promises", async () => {
+    using x = device.zeros([2]);
+    using other = Graph.capture(device, () => ops.add(x, x));
+    const inside = (fn: () => unknown) => () => Graph.capture(device, fn);
+    const invalid = expect.objectContaining({ code: "INVALID_ARGUMENT" });
+    expect(inside(() => Graph.capture(device, () => 1))).toThrow(invalid);
+    expect(inside(() => x.write([1, 2]))).toThrow(invalid);
+    expect(inside(() => other.replay())).toThrow(invalid);
+    expect(inside(async () => {})).toThrow(invalid);
+    using after = ops.add(x, x); // the device is as before
+    expect(await bits(after)).toEqual([0, 0]);
+  });
+});
+
+describe.each(allDevices)("Device.fork on $name", (device) => {
+  const size = [64, 96] as const;
+  const input = () => device.tensor(values(size[0] * size[1]), size);
+
+  test("what needs a result of the fork waits for it", async () => {
+    const run = (fork: <T>(fn: () => T) => T) =>
+      device.scope(() => {
+        const x = input();
+        const branch = fork(() => ops.add(ops.add(x, x), ops.mul(x, x)));
+        const trunk = ops.mul(ops.add(x, x), x);
+        return ops.add(trunk, branch);
+      });
+    using beside = run((fn) => device.fork(fn));
+    using inOrder = run((fn) => fn());
+    expect(await bits(beside)).toEqual(await bits(inOrder));
+  });
+
+  test("what the fork reads is not overwritten, and its memory is not given to others", async () => {
+    for (let round = 0; round < 20; round++) {
+      using branch = device.scope(() => {
+        const x = input();
+        const sum = device.fork(() => ops.add(ops.add(x, x), x));
+        x.write(new Float32Array(size[0] * size[1])); // x is the fork's to read
+        return sum;
+      });
+      using others = device.scope(() => ops.add(device.zeros(size), device.zeros(size)));
+      const expected = Float32Array.from(values(size[0] * size[1]), (v) => Math.fround(Math.fround(v + v) + v));
+      expect(await bits(branch)).toEqual([...expected]);
+      expect((await others.read()).every((v) => v === 0)).toBe(true);
+    }
+  });
+
+  test("forks one after the other, one within the other, and reads from either", async () => {
+    using x = input();
+    using a = device.fork(() => device.fork(() => ops.add(x, x)));
+    using b = device.fork(() => ops.add(a, x));
+    using c = ops.add(b, a);
+    const expected = Array.from(await x.read(), (v) =>
+      Math.fround(Math.fround(Math.fround(v + v) + v) + Math.fround(v + v)),
+    );
+    expect(await bits(c)).toEqual(expected);
+    expect((await b.read()).length).toBe(x.size);
+  });
+
+  test("an error in the function ends the fork", async () => {
+    using x = input();
+    expect(() =>
+      device.fork(() => {
+        throw new Error("mine");
+      }),
+    ).toThrow("mine");
+    using y = device.fork(() => ops.add(x, x));
+    expect((await y.read()).length).toBe(x.size);
+  });
+});
+
+test.skipIf(!cuda)("a GPU's memory is in use no longer once graphs and forks are gone", async () => {
+  const device = await Device.open({ backend: "cuda" });
+  const x = device.zeros([64, 64]);
+  await x.read();
+  const before = device.memory.inUse;
+  const graph = Graph.capture(device, () => {
+    const beside = device.fork(() => ops.add(ops.add(x, x), x));
+    return ops.add(beside, x);
+  });
+  graph.replay();
+  await graph.result.read();
+  expect(device.memory.inUse).toBeGreaterThan(before);
+  graph.dispose();
+  await device.synchronize();
+  expect(device.memory.inUse).toBe(before);
+  device.dispose();
+});
