@@ -89,9 +89,10 @@ void CudaDevice::begin() {
 
 void CudaDevice::wait() {
   if (lost_) throw *lost_;
-  for (const CUstream stream : {fork_.stream(), CUstream{stream_}})
-    if (const CUresult result = driver_.cuStreamSynchronize(stream); result != CUDA_SUCCESS) lose(result);
-  fork_.forget();
+  CUresult result = fork_.open() ? driver_.cuStreamSynchronize(fork_.stream()) : CUDA_SUCCESS;
+  join();
+  if (result == CUDA_SUCCESS) result = driver_.cuStreamSynchronize(stream_);
+  if (result != CUDA_SUCCESS) lose(result);
   own_log_.settle();
 }
 
@@ -144,7 +145,7 @@ CUgraphExec CudaDevice::capture(const Pools& pools, OperationLog& log, const std
   }
   pools_ = &own_pools_;
   log_ = &own_log_;
-  fork_.abandon();
+  fork_.forget();
   CUgraph graph = nullptr;
   CUgraphExec executable = nullptr;
   CUresult result = driver_.cuStreamEndCapture(stream_, &graph);

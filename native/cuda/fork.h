@@ -34,20 +34,15 @@ class Fork {
     return pending_ && (written_.contains(s) || (write && read_.contains(s)));
   }
   void join(CUstream first) {
+    if (open_) return;
     if (pending_) ended_.hold_up(first);
     forget();
   }
-  // The host has waited for both streams.
+  // Nothing of it is going to run, or may still run.
   void forget() {
-    pending_ = false;
-    if (open_) return;
+    open_ = pending_ = false;
     read_.clear();
     written_.clear();
-  }
-  // What was put on the streams is not going to run.
-  void abandon() {
-    open_ = false;
-    forget();
   }
 
  private:

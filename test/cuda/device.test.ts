@@ -86,6 +86,15 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
   test("a device that is disposed while it works", () => {
     expect(run("disposedInFlight")).toContain("DISPOSED");
   });
+  test.each<Record<string, string>>([
+    {},
+    { CARACAL_VGPU_ORDER: "late" },
+    ...["1", "2", "3"].flatMap((seed) =>
+      ["late", "submission"].map((order) => ({ CARACAL_VGPU_SEED: seed, CARACAL_VGPU_ORDER: order })),
+    ),
+  ])("streams side by side, in the order %o", (order) => {
+    expect(run("forks", order)).toEqual([0, 0, 0, 0, 0, 0]);
+  });
   test("bytes there and back", () => {
     expect(run("bytes")).toEqual({ same: true, row: true, half: [1.5, -2], zeros: "0,0,0,0,0", empty: 0 });
   });

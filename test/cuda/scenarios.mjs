@@ -1,6 +1,6 @@
 // node scenarios.mjs NAME: what the CUDA backend does under the environment it was started with, as a JSON line. The
 // driver is opened once in a process, so every scenario has its own.
-import { Device, ops } from "../../dist/index.js";
+import { Device, Graph, ops } from "../../dist/index.js";
 
 const failure = (promise) =>
   promise.then(
@@ -66,6 +66,29 @@ const scenarios = {
     const reads = Array.from({ length: 20 }, () => failure(sum(device).read()));
     device.dispose();
     return [...new Set((await Promise.all(reads)).map((r) => r.code ?? r))];
+  },
+  /** A trunk and its branch over several rounds, called and as a graph: what the streams share, and reuse, is in order. */
+  async forks() {
+    const device = await openCuda();
+    const size = [32, 64];
+    const values = Float32Array.from({ length: 32 * 64 }, (_, i) => (i % 17) - 8);
+    const x = device.tensor(values, size);
+    const state = device.tensor(values, size);
+    const round = () => {
+      const branch = device.fork(() => ops.add(ops.mul(ops.add(x, x), x), state)); // 2x² + s
+      const trunk = ops.mul(ops.add(x, device.zeros(size)), x); // x²; no memory of the branch's may be in it
+      ops.copyRows(state, trunk); // what the branch reads is written
+      return ops.add(ops.add(trunk, branch), device.zeros(size)); // 3x² + s
+    };
+    const graph = Graph.capture(device, round);
+    const differences = [];
+    for (let i = 0; i < 6; i++) {
+      if (i % 2) graph.replay();
+      const y = i % 2 ? graph.result : device.scope(round);
+      const expected = values.map((v) => 3 * v * v + (i === 0 ? v : v * v));
+      differences.push((await y.read()).filter((v, at) => v !== expected[at]).length);
+    }
+    return differences;
   },
   async bytes() {
     const device = await openCuda();
