@@ -6,6 +6,7 @@ namespace caracal {
 #define CARACAL_CUDA_OPS(X) \
   X(Activate)               \
   X(Argmax)                 \
+  X(Attention)              \
   X(Binary)                 \
   X(Cast)                   \
   X(Cmvn)                   \
@@ -22,6 +23,8 @@ namespace caracal {
   X(Linear)                 \
   X(MaskRows)               \
   X(MlaCacheWrite)          \
+  X(MlaDecode)              \
+  X(MlaPrefill)             \
   X(PackConv1d)             \
   X(PackConvTranspose1d)    \
   X(PackWeight)             \
@@ -35,7 +38,8 @@ namespace caracal {
   X(Snake)                  \
   X(Splice)                 \
   X(SplitColumns)           \
-  X(Swiglu)
+  X(Swiglu)                 \
+  X(VitAttention)
 
 namespace cuda {
 #define CARACAL_DECLARE(Op) void run(const Op&, std::span<Tensor>, Cuda&);

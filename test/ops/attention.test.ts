@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { attention, rope, vitAttention } from "../../lib/ops/attention.js";
 import { Device } from "../../lib/tensor/device.js";
-import { allDevices, devices } from "../support/devices.js";
+import { allDevices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
 const rounded = (values: Float32Array) => values.map(bf16);
@@ -71,7 +71,7 @@ async function run(device: Device, [q, k, v]: readonly Float32Array[], shape: Sh
 const random3 = (n: number, seed: number, scale = 1) =>
   [randomArray(n, seed, scale), randomArray(n, seed + 1, scale), randomArray(n, seed + 2)] as const;
 
-describe.each(devices)("attention on $name", (device) => {
+describe.each(allDevices)("attention on $name", (device) => {
   test.each<Shape>([
     { starts: [0, 1], heads: 1, dim: 8 },
     { starts: [0, 5, 5, 22], heads: 3, dim: 24 },
@@ -144,7 +144,7 @@ describe.each(devices)("attention on $name", (device) => {
   });
 });
 
-describe.each(devices)("vitAttention on $name", (device) => {
+describe.each(allDevices)("vitAttention on $name", (device) => {
   interface Input {
     readonly qkv: Float32Array;
     readonly starts: readonly number[];

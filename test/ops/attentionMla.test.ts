@@ -4,7 +4,7 @@ import { linear, packWeight } from "../../lib/ops/linear.js";
 import { rmsNorm } from "../../lib/ops/norm.js";
 import { Device } from "../../lib/tensor/device.js";
 import type { PackedWeight, Tensor } from "../../lib/tensor/tensor.js";
-import { allDevices, devices } from "../support/devices.js";
+import { allDevices } from "../support/devices.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -176,7 +176,7 @@ const shapes: readonly (readonly [Sizes, Batch["sequences"]])[] = [
   [small, [{ queries: 50, keys: 290 }]],
 ];
 
-describe.each(devices)("mlaPrefill and mlaDecode on $name", (device) => {
+describe.each(allDevices)("mlaPrefill and mlaDecode on $name", (device) => {
   test.each(shapes)("are the definition: %o %o", async (sizes, sequences) => {
     const batch = randomBatch(sizes, sequences);
     expect(relativeError(await prefill(device, batch), reference(batch).o)).toBeLessThan(2e-6);
@@ -422,7 +422,7 @@ describe.each(allDevices)("mlaCacheWrite on $name", (device) => {
   });
 });
 
-describe.each(devices)("latent attention on $name", (device) => {
+describe.each(allDevices)("latent attention on $name", (device) => {
   test("is the published implementation's", async () => {
     const golden = readGolden("longcat_flash");
     const values = (name: string) => golden.f32(`weight.model.layers.0.${name}.weight`);

@@ -1,0 +1,65 @@
+#pragma once
+// Which kernel attends and how many blocks of it.
+#include <cmath>
+#include <optional>
+
+#include "cuda/attention/parameters.h"
+#include "cuda/implement.h"
+#include "ops/attention/sequences.h"
+
+namespace caracal::cuda {
+
+constexpr double kLog2E = 1.4426950408889634;
+
+inline float score_scale(std::optional<double> scale, int64_t depth) {
+  return static_cast<float>(kLog2E * scale.value_or(1 / std::sqrt(static_cast<double>(depth))));
+}
+
+// A kernel's tiles of queries, and in how many parts the columns of the values are cut.
+struct FlashTiling {
+  std::string name;
+  int rows;
+  unsigned threads;
+  unsigned parts = 1;
+  size_t shared_bytes = 0;
+};
+
+inline FlashTiling simt_flash_tiling(const char* name, int64_t value) {
+  const int64_t columns = std::min<int64_t>((value + 31) / 32, 4);  // times 32
+  return {std::string(name) + "_" + std::to_string(columns), 32, 128,
+          static_cast<unsigned>((value + columns * 32 - 1) / (columns * 32))};
+}
+
+// In how many parts the columns of values are cut.
+inline unsigned flash_parts(int64_t value) { return simt_flash_tiling("", value).parts; }
+
+// Whether the tensor cores' kernel has an instance for the heads' sizes.
+inline bool has_tensor_flash(const FlashParameters&) { return false; }
+
+inline FlashTiling flash_tiling(const FlashParameters& p) { return simt_flash_tiling("flash_simt", p.value); }
+
+// Tiles of so many rows, whatever the sequences (sequences.cuh); one at least, which looks at where sequences start.
+inline int64_t flash_tiles(int64_t rows, int64_t sequences, int64_t tile_rows) {
+  return rows / tile_rows + std::max<int64_t>(sequences, 1);
+}
+
+inline PackedRows packed_rows(const Tensor& starts, int64_t rows, Fault* fault) {
+  return {starts.data<int>(), static_cast<int>(starts.shape[0] - 1), rows, fault};
+}
+
+// What check_starts says.
+inline Error explain_starts(const char* op, const Fault& f, int64_t rows) {
+  const int64_t start = static_cast<int32_t>(f.value), before = f.value >> 32;
+  if (f.argument == kFirstStart) return first_start_error(op, start);
+  if (f.argument == kStartOrder) return order_error(op, f.position, start, before);
+  return last_start_error(op, f.position, start, rows);
+}
+
+inline void launch_flash(Cuda& cuda, const FlashParameters& p) {
+  const FlashTiling t = flash_tiling(p);
+  const Grid grid{static_cast<unsigned>(flash_tiles(p.packed.rows, p.packed.sequences, t.rows)),
+                  static_cast<unsigned>(p.heads), t.parts};
+  cuda.launch({"attention", t.name}, grid, t.threads, t.shared_bytes, p);
+}
+
+}  // namespace caracal::cuda

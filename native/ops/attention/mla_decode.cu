@@ -1,0 +1,242 @@
+// One query a sequence, in the absorbed form. Memory-bound: the least is every row of W_kvb once (64 x 256 x 512, 16.8 MB
+// of bf16) and, per sequence, every row of its cache once (1152 bytes a key), for 2 x 64 x 1088 FLOP a key. Four kernels:
+//   absorb  q~, the upper halves of W_kvb read once for up to eight sequences
+//   split   attention of all heads over kSplitKeys keys of one sequence; 64 x 514 f32 for every split
+//   merge   those, in their order
+//   values  o, the lower halves of W_kvb read once
+#include "cuda/attention/paged.cuh"
+#include "cuda/attention/product.cuh"
+#include "cuda/attention/simt.cuh"
+
+namespace caracal {
+
+// --- q~ = Wk^T q_n --------------------------------------------------------------------------------------------------
+
+// A block has a head, up to kSequences sequences, and kColumns of the latent's columns, of which a lane has eight; its
+// sixteenths of a warp take turns at the rows of W_kvb, and their sums are added in their order.
+struct Absorb {
+  static constexpr int kThreads = 128, kSequences = 8, kEach = 8, kLanes = 16, kColumns = kLanes * kEach;
+  static constexpr int kGroups = kThreads / kLanes, kDepth = 128;
+};
+
+template <class W>
+__device__ inline void weight_row(const MlaWeight& w, long long n, int column, int depth, float (&v)[Absorb::kEach]) {
+  const W* row = static_cast<const W*>(w.data) + n * depth;
+  if (w.aligned && column < depth) {
+    if constexpr (sizeof(W) == 1)
+      fetch(row, column, depth, true, 1.0f, v);
+    else
+      load<Absorb::kEach>(row + column, v);
+  } else {
+#pragma unroll
+    for (int j = 0; j < Absorb::kEach; j++) v[j] = column + j < depth ? to_float(row[column + j]) : 0.0f;
+  }
+  if constexpr (sizeof(W) == 1) {
+    const float* scales = w.scales + n / kScaleBlock * ((depth + kScaleBlock - 1) / kScaleBlock);
+#pragma unroll
+    for (int j = 0; j < Absorb::kEach; j++)
+      if (column + j < depth) v[j] *= scales[(column + j) / kScaleBlock];
+  }
+}
+
+// Block (columns, head, sequences).
+template <class W>
+__device__ inline void mla_absorb(const MlaAbsorbParameters& p) {
+  __shared__ float q[Absorb::kSequences][Absorb::kDepth];
+  __shared__ __align__(16) float parts[Absorb::kGroups][Absorb::kColumns];
+  const int thread = static_cast<int>(threadIdx.x), head = static_cast<int>(blockIdx.y);
+  const int group = thread / Absorb::kLanes, first = static_cast<int>(blockIdx.z) * Absorb::kSequences;
+  const int begin = static_cast<int>(blockIdx.x) * Absorb::kColumns;
+  const int column = begin + thread % Absorb::kLanes * Absorb::kEach;
+  const int depth = p.w.nope + p.w.rope, width = p.latent + p.w.rope;
+  auto query = [&](int s, int i) {
+    float v[1] = {0};
+    if (first + s < p.sequences)
+      load_as<1>(p.q_bf16, p.q, (static_cast<long long>(first + s) * p.w.heads + head) * depth + i, v);
+    return v[0];
+  };
+  auto put = [&](int s, int i, float value) {
+    const float v[1] = {value};
+    if (first + s < p.sequences)
+      store_as<1>(p.out_bf16, p.out, (static_cast<long long>(first + s) * p.w.heads + head) * width + i, v);
+  };
+  float sums[Absorb::kSequences][Absorb::kEach] = {};
+  for (int from = 0; from < p.w.nope; from += Absorb::kDepth) {
+    const int count = min(Absorb::kDepth, p.w.nope - from);
+    __syncthreads();  // whoever reads those before
+    for (int i = thread; i < Absorb::kSequences * count; i += Absorb::kThreads)
+      q[i / count][i % count] = query(i / count, from + i % count);
+    __syncthreads();
+#pragma unroll 4
+    for (int i = group; i < count; i += Absorb::kGroups) {
+      float w[Absorb::kEach];
+      weight_row<W>(p.w, static_cast<long long>(head) * (p.w.nope + p.w.value) + from + i, column, p.latent, w);
+#pragma unroll
+      for (int s = 0; s < Absorb::kSequences; s++)
+#pragma unroll
+        for (int j = 0; j < Absorb::kEach; j++) sums[s][j] = fmaf(q[s][i], w[j], sums[s][j]);
+    }
+  }
+#pragma unroll
+  for (int s = 0; s < Absorb::kSequences; s++) {
+    __syncthreads();
+    store<Absorb::kEach>(&parts[group][thread % Absorb::kLanes * Absorb::kEach], sums[s]);
+    __syncthreads();
+    float sum = 0;
+#pragma unroll
+    for (int g = 0; g < Absorb::kGroups; g++) sum += parts[g][thread];
+    if (begin + thread < p.latent) put(s, begin + thread, sum);
+  }
+  if (blockIdx.x != 0) return;
+  for (int i = thread; i < Absorb::kSequences * p.w.rope; i += Absorb::kThreads)
+    put(i / p.w.rope, p.latent + i % p.w.rope, query(i / p.w.rope, p.w.nope + i % p.w.rope));
+}
+
+#define CARACAL_MLA_ABSORB(W)                                         \
+  extern "C" __global__ void __launch_bounds__(Absorb::kThreads, 2)   \
+      mla_absorb_##W(const __grid_constant__ MlaAbsorbParameters p) { \
+    mla_absorb<W>(p);                                                 \
+  }
+CARACAL_MLA_ABSORB(f32)
+CARACAL_MLA_ABSORB(bf16)
+CARACAL_MLA_ABSORB(f8e4m3)
+#undef CARACAL_MLA_ABSORB
+
+// --- a split of the keys --------------------------------------------------------------------------------------------
+
+// Block (split, heads and columns of the latent, sequence), exact f32.
+template <int Columns>
+__device__ inline void mla_split_simt(const MlaSplitParameters& p) {
+  __shared__ SimtFlashMemory<Columns> memory;
+  const int s = static_cast<int>(blockIdx.z), first = static_cast<int>(blockIdx.x) * kSplitKeys;
+  const int head_tiles = (p.heads + SimtFlash::kRows - 1) / SimtFlash::kRows;
+  const int head = static_cast<int>(blockIdx.y) % head_tiles * SimtFlash::kRows;
+  const int column = static_cast<int>(blockIdx.y) / head_tiles * Columns * kWarp;
+  const int keys = min(length_of(p.cache, s) - first, kSplitKeys);
+  if (keys <= 0) return;
+  auto q = [&](int r) {
+    return head + r < p.heads
+               ? static_cast<const float*>(p.q) + (static_cast<long long>(s) * p.heads + head + r) * p.cache.width
+               : nullptr;
+  };
+  auto key = [&](int i) { return cache_row(p.cache, s, first + i); };
+  SimtFlashSums<Columns> sums;
+  sums.clear();
+  attend(memory,
+         SimtFlashOperands<decltype(q), decltype(key), decltype(key)>{
+             q, key, key, false, p.cache.bf16, p.cache.bf16, p.aligned, p.cache.width, p.cache.latent, column, p.scale},
+         keys, keys, 0, sums);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp,
+            row = static_cast<int>(threadIdx.x) / kWarp * SimtFlash::kRowsEach;
+#pragma unroll
+  for (int r = 0; r < SimtFlash::kRowsEach; r++) {
+    if (head + row + r >= p.heads) break;
+    const long long at = (static_cast<long long>(s) * p.splits + blockIdx.x) * p.heads + head + row + r;
+    if (column == 0 && lane == 0) {
+      p.scales[2 * at] = sums.max[r];
+      p.scales[2 * at + 1] = sums.sum[r];
+    }
+#pragma unroll
+    for (int c = 0; c < Columns; c++)
+      if (const int i = column + c * kWarp + lane; i < p.cache.latent) p.sums[at * p.cache.latent + i] = sums.o[r][c];
+  }
+}
+
+#define CARACAL_MLA_SPLIT(Columns)                                             \
+  extern "C" __global__ void __launch_bounds__(SimtFlash::kThreads, 2)         \
+      mla_split_simt_##Columns(const __grid_constant__ MlaSplitParameters p) { \
+    mla_split_simt<Columns>(p);                                                \
+  }
+CARACAL_MLA_SPLIT(1)
+CARACAL_MLA_SPLIT(2)
+CARACAL_MLA_SPLIT(3)
+CARACAL_MLA_SPLIT(4)
+#undef CARACAL_MLA_SPLIT
+
+// --- the merge ------------------------------------------------------------------------------------------------------
+
+// Block (head, sequence).
+template <int V>
+__device__ inline void mla_merge(const MlaMergeParameters& p) {
+  const int s = static_cast<int>(blockIdx.y), head = static_cast<int>(blockIdx.x);
+  const int length = p.lengths[s], splits = length < 0 || length > p.most ? 0 : (length + kSplitKeys - 1) / kSplitKeys;
+  const long long first = static_cast<long long>(s) * p.splits * p.heads + head,
+                  row = static_cast<long long>(s) * p.heads + head;
+  float most = -INFINITY, sum = 0;
+  for (int i = 0; i < splits; i++) most = fmaxf(most, p.scales[2 * (first + static_cast<long long>(i) * p.heads)]);
+  auto factor = [&](long long at) { return exp2f(p.scales[2 * at] - (most == -INFINITY ? 0.0f : most)); };
+  for (int i = 0; i < splits; i++) {
+    const long long at = first + static_cast<long long>(i) * p.heads;
+    sum = fmaf(p.scales[2 * at + 1], factor(at), sum);
+  }
+  for (int c = static_cast<int>(threadIdx.x) * V; c < p.latent; c += static_cast<int>(blockDim.x) * V) {
+    float o[V] = {};
+#pragma unroll 4
+    for (int i = 0; i < splits; i++) {
+      const long long at = first + static_cast<long long>(i) * p.heads;
+      const float by = factor(at);
+      float v[V];
+      load<V>(p.sums + at * p.latent + c, v);
+#pragma unroll
+      for (int j = 0; j < V; j++) o[j] = fmaf(v[j], by, o[j]);
+    }
+#pragma unroll
+    for (int j = 0; j < V; j++) o[j] = sum == 0 ? 0.0f : o[j] / sum;
+    if constexpr (V == 1) {
+      store_as<1>(p.out_bf16, p.out, row * p.latent + c, o);
+    } else if (p.out_bf16) {
+      store<V>(static_cast<bf16*>(p.out) + row * p.latent + c, o);
+    } else {
+      store<V>(static_cast<float*>(p.out) + row * p.latent + c, o);
+    }
+  }
+  if (threadIdx.x == 0) p.lse[row] = sum == 0 ? -INFINITY : (most + log2f(sum)) * 0.69314718f;
+}
+
+extern "C" __global__ void mla_merge(const __grid_constant__ MlaMergeParameters p) {
+  if (p.aligned)
+    mla_merge<4>(p);
+  else
+    mla_merge<1>(p);
+}
+
+// --- o = Wv o~ ------------------------------------------------------------------------------------------------------
+
+using ValuesTile = SimtTile<16, 32, 2, 2>;
+
+// Block (columns, head, sequences).
+template <class W>
+__device__ inline void mla_values_simt(const MlaValuesParameters& p) {
+  const int head = static_cast<int>(blockIdx.y), first = static_cast<int>(blockIdx.z) * ValuesTile::kTileM;
+  const int column = static_cast<int>(blockIdx.x) * ValuesTile::kTileN;
+  simt_rows_product<ValuesTile, float, W>(
+      p.w, p.latent,
+      [&](int r) {
+        return first + r < p.sequences
+                   ? static_cast<const float*>(p.x) + (static_cast<long long>(first + r) * p.w.heads + head) * p.latent
+                   : nullptr;
+      },
+      [&](int c) {
+        return column + c < p.w.value ? static_cast<long long>(head) * (p.w.nope + p.w.value) + p.w.nope + column + c
+                                      : -1;
+      },
+      p.w.aligned,
+      [&](int r, int c, float sum) {
+        const float v[1] = {sum};
+        if (first + r < p.sequences && column + c < p.w.value)
+          store_as<1>(p.out_bf16, p.out,
+                      (static_cast<long long>(first + r) * p.w.heads + head) * p.w.value + column + c, v);
+      });
+}
+
+#define CARACAL_MLA_VALUES(W)                                              \
+  extern "C" __global__ void __launch_bounds__(ValuesTile::kThreads)       \
+      mla_values_simt_##W(const __grid_constant__ MlaValuesParameters p) { \
+    mla_values_simt<W>(p);                                                 \
+  }
+CARACAL_MLA_VALUES(f32)
+CARACAL_MLA_VALUES(bf16)
+CARACAL_MLA_VALUES(f8e4m3)
+#undef CARACAL_MLA_VALUES
+
+}  // namespace caracal

@@ -1,0 +1,64 @@
+#include "ops/attention/vit_attention.h"
+
+#include <numeric>
+
+#include "cuda/attention/launch.h"
+#include "ops/attention/vit_attention_parameters.h"
+
+namespace caracal::cuda {
+
+namespace {
+
+// Makes q and k, each [rows, width], of `dtype`.
+void prepare(const VitAttention& op, Cuda& cuda, DType dtype, std::byte* q, std::byte* k) {
+  const int64_t rows = op.qkv.shape[0], width = op.qkv.shape[1] / 3, dim = width / op.heads;
+  const RowBlocks blocks = row_blocks(dtype, width, {address(op.qkv), address(op.q_norm), address(op.k_norm), q, k});
+  const RowBlocks row = row_blocks(op.qkv.dtype, width, {});
+  const bool halves = vector_elements(dtype, dim / 2, {}) > 1;
+  cuda.launch({"attention", kernel_name("vit_prologue", op.qkv.dtype, dtype)}, {unsigned(rows), 2}, blocks.threads,
+              row.shared_bytes,
+              VitPrologueParameters{address(op.qkv),
+                                    {q, k},
+                                    {address(op.q_norm), address(op.k_norm)},
+                                    {op.q_norm.dtype == DType::bf16, op.k_norm.dtype == DType::bf16},
+                                    op.positions.data<int>(),
+                                    int(width),
+                                    int(dim),
+                                    float(op.eps),
+                                    blocks.aligned && halves,
+                                    row.shared_bytes > 0,
+                                    rotary_table(op.theta, dim / 2)});
+}
+
+}  // namespace
+
+void run(const VitAttention& op, std::span<Tensor> out, Cuda& cuda) {
+  const int64_t rows = op.qkv.shape[0], width = op.qkv.shape[1] / 3, dim = width / op.heads;
+  const DType dtype = op.qkv.dtype;
+  std::byte* v = op.qkv.data<std::byte>() + 2 * static_cast<size_t>(width) * dtype_bytes(dtype);
+  FlashParameters p{.q = {},
+                    .k = {},
+                    .v = {v, 3 * width, dim, dtype == DType::bf16},
+                    .packed = {},
+                    .chunk = {},
+                    .out = address(out[0]),
+                    .heads = int(op.heads),
+                    .depth = int(dim),
+                    .value = int(dim),
+                    .scale = score_scale({}, dim),
+                    .causal = false,
+                    .out_bf16 = dtype == DType::bf16,
+                    .aligned = vectors(width, {v})};
+  // Rounded once more only where the tensor cores take them.
+  const DType prepared = dtype == DType::bf16 && has_tensor_flash(p) ? DType::bf16 : DType::f32;
+  const size_t bytes = static_cast<size_t>(rows * width) * dtype_bytes(prepared);
+  Cuda::Temporary<std::byte> q(cuda, bytes), k(cuda, bytes);
+  prepare(op, cuda, prepared, q.data(), k.data());
+  p.q = {q.data(), width, dim, prepared == DType::bf16};
+  p.k = {k.data(), width, dim, prepared == DType::bf16};
+  p.packed = packed_rows(op.cu_seqlens, rows,
+                         cuda.fault([rows](const Fault& f) { return explain_starts(VitAttention::kName, f, rows); }));
+  launch_flash(cuda, p);
+}
+
+}  // namespace caracal::cuda
