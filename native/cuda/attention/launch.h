@@ -33,10 +33,39 @@ inline FlashTiling simt_flash_tiling(const char* name, int64_t value) {
 // In how many parts the columns of values are cut.
 inline unsigned flash_parts(int64_t value) { return simt_flash_tiling("", value).parts; }
 
-// Whether the tensor cores' kernel has an instance for the heads' sizes.
-inline bool has_tensor_flash(const FlashParameters&) { return false; }
+// The kernels of ops/attention/flash.cu: two halves of 64 keys and values stand in shared memory.
+struct TensorFlashHeads {
+  int64_t depth, value;
+  int rows;
+};
+inline constexpr TensorFlashHeads kTensorFlash[] = {{64, 64, 64}, {80, 80, 64}, {128, 128, 64}, {192, 128, 128}};
 
-inline FlashTiling flash_tiling(const FlashParameters& p) { return simt_flash_tiling("flash_simt", p.value); }
+inline std::optional<FlashTiling> tensor_flash_tiling(int64_t depth, int64_t value) {
+  for (const TensorFlashHeads& h : kTensorFlash)
+    if (h.depth == depth && h.value == value)
+      return FlashTiling{"flash_tensor_" + std::to_string(depth) + "_" + std::to_string(value), h.rows,
+                         static_cast<unsigned>(h.rows * 2), 1, static_cast<size_t>(2 * 64 * 2 * (depth + value))};
+  return std::nullopt;
+}
+
+// Whether every row of every head begins at a multiple of the bytes of `elements`.
+inline bool rows_aligned(const HeadRows& x, int64_t elements) {
+  const int64_t bytes = x.bf16 ? 2 : 4;
+  return x.row % elements == 0 && x.head % elements == 0 &&
+         reinterpret_cast<uintptr_t>(x.data) % static_cast<uintptr_t>(elements * bytes) == 0;
+}
+
+// For operands of bf16 whose rows are aligned to 16 bytes and whose heads have an instance.
+inline std::optional<FlashTiling> tensor_flash_tiling(const FlashParameters& p) {
+  for (const HeadRows& x : {p.q, p.k, p.v})
+    if (!x.bf16 || !rows_aligned(x, 8)) return std::nullopt;
+  if (!p.out_bf16 || reinterpret_cast<uintptr_t>(p.out) % 16 != 0) return std::nullopt;
+  return tensor_flash_tiling(p.depth, p.value);
+}
+
+inline FlashTiling flash_tiling(const FlashParameters& p) {
+  return tensor_flash_tiling(p).value_or(simt_flash_tiling("flash_simt", p.value));
+}
 
 // Tiles of so many rows, whatever the sequences (sequences.cuh); one at least, which looks at where sequences start.
 inline int64_t flash_tiles(int64_t rows, int64_t sequences, int64_t tile_rows) {
@@ -55,7 +84,9 @@ inline Error explain_starts(const char* op, const Fault& f, int64_t rows) {
   return last_start_error(op, f.position, start, rows);
 }
 
-inline void launch_flash(Cuda& cuda, const FlashParameters& p) {
+inline void launch_flash(Cuda& cuda, FlashParameters p) {
+  p.aligned =
+      p.depth % 4 == 0 && p.value % 4 == 0 && rows_aligned(p.q, 4) && rows_aligned(p.k, 4) && rows_aligned(p.v, 4);
   const FlashTiling t = flash_tiling(p);
   const Grid grid{static_cast<unsigned>(flash_tiles(p.packed.rows, p.packed.sequences, t.rows)),
                   static_cast<unsigned>(p.heads), t.parts};

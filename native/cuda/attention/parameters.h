@@ -42,7 +42,7 @@ struct FlashParameters {
   float scale;  // of scores, times log2(e)
   bool causal;
   bool out_bf16;
-  bool aligned;  // every row of every head begins at a multiple of 16 bytes, those of f32 included
+  bool aligned;  // four elements from a multiple of four on can be moved together
 };
 
 }  // namespace caracal

@@ -21,7 +21,7 @@ void run(const Attention& op, std::span<Tensor> out, Cuda& cuda) {
                       .scale = score_scale(op.scale, dim),
                       .causal = op.causal,
                       .out_bf16 = bf16,
-                      .aligned = vectors(dim, {address(op.q), address(op.k), address(op.v)})});
+                      .aligned = false});
 }
 
 }  // namespace caracal::cuda

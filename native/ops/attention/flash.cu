@@ -1,6 +1,7 @@
 // The kernels of attention over keys and values that stand in rows: attention, vitAttention, mlaPrefill.
 #include "cuda/attention/sequences.cuh"
 #include "cuda/attention/simt.cuh"
+#include "cuda/attention/tensor.cuh"
 
 namespace caracal {
 
@@ -108,5 +109,77 @@ CARACAL_FLASH_SIMT(2)
 CARACAL_FLASH_SIMT(3)
 CARACAL_FLASH_SIMT(4)
 #undef CARACAL_FLASH_SIMT
+
+// --- tensor cores ---------------------------------------------------------------------------------------------------
+
+// Calls fn(half, row) for the two rows of the tile that the lane knows of, those that are there.
+template <class Fn>
+__device__ inline void lane_rows(const FlashTile& t, Fn fn) {
+  const int first = static_cast<int>(threadIdx.x) / kWarp * 16 + static_cast<int>(threadIdx.x) % kWarp / 4;
+#pragma unroll
+  for (int half = 0; half < 2; half++)
+    if (first + 8 * half < t.rows) fn(half, t.row + first + 8 * half);
+}
+
+template <int Tiles>
+__device__ inline void resume(const FlashParameters& p, const FlashTile& t, TensorSums16<Tiles>& sums) {
+  const int column = static_cast<int>(threadIdx.x) % 4 * 2;
+  lane_rows(t, [&](int half, long long row) {
+    const KeptSums kept = kept_sums(p, row);
+    sums.max[half] = kept.scales[0];
+    sums.sum[half] = kept.scales[1];
+#pragma unroll
+    for (int i = 0; i < Tiles; i++) {
+      const float2 v = *reinterpret_cast<const float2*>(kept.o + i * 8 + column);
+      sums.o[i][2 * half] = v.x;
+      sums.o[i][2 * half + 1] = v.y;
+    }
+  });
+}
+
+template <int Tiles>
+__device__ inline void keep(const FlashParameters& p, const FlashTile& t, const TensorSums16<Tiles>& sums) {
+  const int column = static_cast<int>(threadIdx.x) % 4 * 2;
+  lane_rows(t, [&](int half, long long row) {
+    const KeptSums kept = kept_sums(p, row);
+    if (column == 0) *reinterpret_cast<float2*>(kept.scales) = {sums.max[half], sums.sum[half]};
+#pragma unroll
+    for (int i = 0; i < Tiles; i++)
+      *reinterpret_cast<float2*>(kept.o + i * 8 + column) = {sums.o[i][2 * half], sums.o[i][2 * half + 1]};
+  });
+}
+
+// Block (tile of queries, head).
+template <class Flash>
+__device__ inline void flash_tensor(const FlashParameters& p) {
+  extern __shared__ __align__(128) uint8_t ring[];
+  const FlashTile t = flash_tile<Flash::kRows>(p);
+  if (t.rows == 0) return;
+  typename Flash::Sums sums;
+  if (!t.begins) resume(p, t, sums);
+  Flash::attend(
+      ring, [&](int r) { return r < t.rows ? row_of(p.q, t.row + r) : nullptr; },
+      [&](int i) { return row_of(p.k, t.key + i); }, [&](int i) { return row_of(p.v, t.key + i); }, p.q.data, t.keys,
+      t.visible, p.causal, p.scale, sums);
+  if (t.ends)
+    Flash::finish(ring, sums, [&](int r) {
+      const long long at = ((t.row + r) * p.heads + blockIdx.y) * p.value;
+      return r < t.rows ? static_cast<bf16*>(p.out) + at : nullptr;
+    });
+  else
+    keep(p, t, sums);
+}
+
+// The host knows them from cuda/attention/launch.h.
+#define CARACAL_FLASH_TENSOR(Depth, Value, Warps)                                 \
+  extern "C" __global__ void __launch_bounds__(Warps* kWarp, Warps == 8 ? 1 : 2)  \
+      flash_tensor_##Depth##_##Value(const __grid_constant__ FlashParameters p) { \
+    flash_tensor<TensorFlash<Depth, Value, Warps>>(p);                            \
+  }
+CARACAL_FLASH_TENSOR(64, 64, 4)
+CARACAL_FLASH_TENSOR(80, 80, 4)
+CARACAL_FLASH_TENSOR(128, 128, 4)
+CARACAL_FLASH_TENSOR(192, 128, 8)
+#undef CARACAL_FLASH_TENSOR
 
 }  // namespace caracal

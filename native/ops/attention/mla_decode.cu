@@ -22,20 +22,14 @@ struct Absorb {
 template <class W>
 __device__ inline void weight_row(const MlaWeight& w, long long n, int column, int depth, float (&v)[Absorb::kEach]) {
   const W* row = static_cast<const W*>(w.data) + n * depth;
-  if (w.aligned && column < depth) {
-    if constexpr (sizeof(W) == 1)
-      fetch(row, column, depth, true, 1.0f, v);
-    else
-      load<Absorb::kEach>(row + column, v);
-  } else {
-#pragma unroll
-    for (int j = 0; j < Absorb::kEach; j++) v[j] = column + j < depth ? to_float(row[column + j]) : 0.0f;
-  }
-  if constexpr (sizeof(W) == 1) {
-    const float* scales = w.scales + n / kScaleBlock * ((depth + kScaleBlock - 1) / kScaleBlock);
-#pragma unroll
-    for (int j = 0; j < Absorb::kEach; j++)
-      if (column + j < depth) v[j] *= scales[(column + j) / kScaleBlock];
+  auto at = [&](long long i) { return i < depth ? row + i : nullptr; };
+  if constexpr (sizeof(W) == 4) {
+    float (&low)[4] = reinterpret_cast<float (&)[4]>(v[0]), (&high)[4] = reinterpret_cast<float (&)[4]>(v[4]);
+    fetch<W>(at, column, w.aligned, [] { return 1.0f; }, low);
+    fetch<W>(at, column + 4, w.aligned, [] { return 1.0f; }, high);
+  } else {  // eight columns from a multiple of eight on have one scale
+    const int block = static_cast<int>(n / kScaleBlock) * ((depth + kScaleBlock - 1) / kScaleBlock);
+    fetch<W>(at, column, w.aligned, [&] { return sizeof(W) == 1 ? w.scales[block + column / kScaleBlock] : 1.0f; }, v);
   }
 }
 
@@ -220,7 +214,6 @@ __device__ inline void mla_values_simt(const MlaValuesParameters& p) {
         return column + c < p.w.value ? static_cast<long long>(head) * (p.w.nope + p.w.value) + p.w.nope + column + c
                                       : -1;
       },
-      p.w.aligned,
       [&](int r, int c, float sum) {
         const float v[1] = {sum};
         if (first + r < p.sequences && column + c < p.w.value)

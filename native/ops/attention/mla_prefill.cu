@@ -44,7 +44,7 @@ __device__ inline void mla_keys_simt(const MlaKeysParameters& p) {
   simt_rows_product<KeysTile, C, W>(
       p.w, p.cache.latent,
       [&](int r) { return r < count ? static_cast<const C*>(cache_row(p.cache, s, p.first + first + r)) : nullptr; },
-      [&](int c) { return column + c < n ? column + c : -1; }, p.w.aligned,
+      [&](int c) { return column + c < n ? column + c : -1; },
       [&](int r, int c, float sum) {
         if (r < count && column + c < n)
           *key_element(p, static_cast<long long>(s) * p.room + first + r, column + c) = sum;

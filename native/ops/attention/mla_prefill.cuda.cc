@@ -59,7 +59,7 @@ void run(const MlaPrefill& op, std::span<Tensor> out, Cuda& cuda) {
                     .scale = score_scale(op.scale, d.depth()),
                     .causal = true,
                     .out_bf16 = out[0].dtype == DType::bf16,
-                    .aligned = vectors(d.value, {address(op.q)}, 4)};
+                    .aligned = false};
   for (int64_t first = 0; first == 0 || first < capacity; first += room) {
     make.first = p.chunk.first = first;
     if (sequences > 0) make_keys(cuda, make, op);

@@ -34,31 +34,31 @@ void prepare(const VitAttention& op, Cuda& cuda, DType dtype, std::byte* q, std:
 
 void run(const VitAttention& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t rows = op.qkv.shape[0], width = op.qkv.shape[1] / 3, dim = width / op.heads;
-  const DType dtype = op.qkv.dtype;
-  std::byte* v = op.qkv.data<std::byte>() + 2 * static_cast<size_t>(width) * dtype_bytes(dtype);
-  FlashParameters p{.q = {},
-                    .k = {},
-                    .v = {v, 3 * width, dim, dtype == DType::bf16},
-                    .packed = {},
-                    .chunk = {},
-                    .out = address(out[0]),
-                    .heads = int(op.heads),
-                    .depth = int(dim),
-                    .value = int(dim),
-                    .scale = score_scale({}, dim),
-                    .causal = false,
-                    .out_bf16 = dtype == DType::bf16,
-                    .aligned = vectors(width, {v})};
+  const bool bf16 = op.qkv.dtype == DType::bf16;
+  std::byte* v = op.qkv.data<std::byte>() + 2 * static_cast<size_t>(width) * dtype_bytes(op.qkv.dtype);
+  Fault* fault = cuda.fault([rows](const Fault& f) { return explain_starts(VitAttention::kName, f, rows); });
+  auto attention = [&](const void* q, const void* k, bool prepared_bf16) {
+    return FlashParameters{.q = {q, width, dim, prepared_bf16},
+                           .k = {k, width, dim, prepared_bf16},
+                           .v = {v, 3 * width, dim, bf16},
+                           .packed = packed_rows(op.cu_seqlens, rows, fault),
+                           .chunk = {},
+                           .out = address(out[0]),
+                           .heads = int(op.heads),
+                           .depth = int(dim),
+                           .value = int(dim),
+                           .scale = score_scale({}, dim),
+                           .causal = false,
+                           .out_bf16 = bf16,
+                           .aligned = false};
+  };
   // Rounded once more only where the tensor cores take them.
-  const DType prepared = dtype == DType::bf16 && has_tensor_flash(p) ? DType::bf16 : DType::f32;
+  const bool rounded = tensor_flash_tiling(attention(nullptr, nullptr, true)).has_value();
+  const DType prepared = rounded ? DType::bf16 : DType::f32;
   const size_t bytes = static_cast<size_t>(rows * width) * dtype_bytes(prepared);
   Cuda::Temporary<std::byte> q(cuda, bytes), k(cuda, bytes);
   prepare(op, cuda, prepared, q.data(), k.data());
-  p.q = {q.data(), width, dim, prepared == DType::bf16};
-  p.k = {k.data(), width, dim, prepared == DType::bf16};
-  p.packed = packed_rows(op.cu_seqlens, rows,
-                         cuda.fault([rows](const Fault& f) { return explain_starts(VitAttention::kName, f, rows); }));
-  launch_flash(cuda, p);
+  launch_flash(cuda, attention(q.data(), k.data(), rounded));
 }
 
 }  // namespace caracal::cuda
