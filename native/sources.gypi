@@ -26,6 +26,7 @@
       "native/ops/attention.cuda.cc",
       "native/ops/audio.cuda.cc",
       "native/ops/embedding.cuda.cc",
+      "native/ops/image.cuda.cc",
       "native/ops/linear.cuda.cc",
       "native/ops/moe.cuda.cc",
       "native/ops/norm.cuda.cc",

@@ -19,6 +19,7 @@ namespace caracal {
   X(FoldWeightNorm)         \
   X(FsmnMemory)             \
   X(GatherRows)             \
+  X(InterpolateTokens)      \
   X(LayerNorm)              \
   X(Linear)                 \
   X(MaskRows)               \
@@ -28,9 +29,11 @@ namespace caracal {
   X(PackConv1d)             \
   X(PackConvTranspose1d)    \
   X(PackWeight)             \
+  X(Patchify)               \
   X(Permutation)            \
   X(PromptEmbedding)        \
   X(RepetitionPenalty)      \
+  X(ResizeBicubic)          \
   X(RmsNorm)                \
   X(Rope)                   \
   X(Router)                 \

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { interpolateTokens, patchify, patchPositions, resizeBicubic } from "../../lib/ops/image.js";
-import { devices } from "../support/devices.js";
+import { allDevices } from "../support/devices.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -42,7 +42,7 @@ function referenceResize(image: Uint8Array, [h, w]: number[], [toH, toW]: number
   });
 }
 
-describe.each(devices)("image on $name", (device) => {
+describe.each(allDevices)("image on $name", (device) => {
   test.each([0, 1, 2])("Pillow's resize and the published patches, case %i", async (k) => {
     const golden = readGolden("image_preprocess");
     const image = golden.tensor(`input.${k}.image`);

@@ -1,32 +1,16 @@
 #include "ops/image/interpolate_tokens.h"
 
 #include "cpu/implement.h"
+#include "ops/image/between.h"
 
 namespace caracal::CARACAL_ISA {
-namespace {
-
-// Between which two input positions output i lies, and how far from the first.
-struct Between {
-  int64_t low, high;
-  float fraction;
-};
-
-Between locate(int64_t i, int64_t in, int64_t out) {
-  const double at = (static_cast<double>(i) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5;
-  if (at <= 0) return {0, 0, 0};
-  const int64_t low = static_cast<int64_t>(at);
-  return {low, low + 1 < in ? low + 1 : low, static_cast<float>(at - static_cast<double>(low))};
-}
-
-}  // namespace
-
 void run(const InterpolateTokens& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t n = op.x.shape[1];
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     for_rows(cpu, out[0].shape[0], n, [&](int64_t i) {
-      const auto [top, bottom, down] = locate(i / op.to_width, op.height, op.to_height);
-      const auto [left, right, across] = locate(i % op.to_width, op.width, op.to_width);
+      const auto [top, bottom, down] = between(i / op.to_width, op.height, op.to_height);
+      const auto [left, right, across] = between(i % op.to_width, op.width, op.to_width);
       auto row = [&](int64_t r, int64_t c) { return op.x.data<T>() + (r * op.width + c) * n; };
       const T *a = row(top, left), *b = row(top, right), *c = row(bottom, left), *d = row(bottom, right);
       const F32x16 x = set1(across), y = set1(down), x_rest = set1(1 - across), y_rest = set1(1 - down);

@@ -1,5 +1,7 @@
 #include "ops/image/patchify.h"
 
+#include <math.h>
+
 #include "cpu/implement.h"
 
 namespace caracal::CARACAL_ISA {
@@ -8,9 +10,10 @@ void run(const Patchify& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t p = op.patch, m = op.merge_size, width = op.width();
   const int64_t frame_bytes = op.frames.shape.rank() == 4 ? op.height() * width * 3 : 0;  // one frame stands for all
   const int64_t blocks_across = width / (p * m), columns = out[0].shape[1];
+  const PixelScale pixel = op.pixel_scale();
   float value[3][256];
   for (int c = 0; c < 3; c++)
-    for (int v = 0; v < 256; v++) value[c][v] = static_cast<float>((v / 255.0 - op.mean[c]) / op.std[c]);
+    for (int v = 0; v < 256; v++) value[c][v] = fmaf(static_cast<float>(v), pixel.scale[c], pixel.shift[c]);
   for_rows(cpu, out[0].shape[0], columns, [&](int64_t i) {
     const int64_t block = i / (m * m), inside = i % (m * m);
     const int64_t row = block / blocks_across * m + inside / m;

@@ -5,6 +5,7 @@
 //           value (v / 255 - mean[channel]) / std[channel]
 // Patches come in raster order of mergeSize x mergeSize blocks, raster order inside each block.
 #include "core/check.h"
+#include "ops/image/pixel.h"
 
 namespace caracal {
 
@@ -20,6 +21,14 @@ struct Patchify {
 
   int64_t height() const { return frames.shape[-3]; }
   int64_t width() const { return frames.shape[-2]; }
+  PixelScale pixel_scale() const {
+    PixelScale p{};
+    for (int c = 0; c < 3; c++) {
+      p.scale[c] = static_cast<float>(1 / (255 * std[c]));
+      p.shift[c] = static_cast<float>(-mean[c] / std[c]);
+    }
+    return p;
+  }
 
   Outputs check() const {
     Checker c{kName};
