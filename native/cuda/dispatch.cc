@@ -20,6 +20,8 @@ namespace caracal {
   X(FsmnMemory)             \
   X(GatherRows)             \
   X(InterpolateTokens)      \
+  X(GroupedGemm)            \
+  X(GroupedSwiglu)          \
   X(LayerNorm)              \
   X(Linear)                 \
   X(MaskRows)               \

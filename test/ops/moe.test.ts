@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { linear, packWeight, packWeights, swiglu } from "../../lib/ops/linear.js";
 import { combine, groupedGemm, moe, permutation, type Routing, router } from "../../lib/ops/moe.js";
 import type { Device } from "../../lib/tensor/device.js";
-import { devices } from "../support/devices.js";
+import { allDevices } from "../support/devices.js";
 import { randomArray, relativeError, uniform } from "../support/numbers.js";
 
 interface Picks {
@@ -42,7 +42,7 @@ function routingOf(
   };
 }
 
-describe.each(devices)("moe on $name", (device) => {
+describe.each(allDevices)("moe on $name", (device) => {
   test("the router is the report's definition", async () => {
     const [tokens, d] = [33, 40];
     const x = randomArray(tokens * d, 1);

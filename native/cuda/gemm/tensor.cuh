@@ -120,20 +120,23 @@ template <class Tile, class W>
 using TensorLoadX = TileLoad<bf16, Tile::kTileM, Tile::kThreads, sizeof(W) == 1 ? Swizzle::pairs : Swizzle::rows128>;
 
 // w_row(i) gives the tile's rows of W, null where there is none; scale(g, block of k) that of the tile's columns. LoadX
-// is TensorLoadX or what is like it.
+// is TensorLoadX or what is like it. Warps whose rows are none of the tile's first `rows` multiply nothing.
 template <int G, class Tile, class W, class LoadX, class WRow, class Scale>
 __device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, const LoadX& x, WRow w_row, Scale scale,
-                                        int warp_m, int warp_n, TensorSums<G, Tile>& sums) {
+                                        int warp_m, int warp_n, TensorSums<G, Tile>& sums,
+                                        long long rows = Tile::kTileM) {
   constexpr bool kScaled = sizeof(W) == 1;
   using LoadW = TileLoad<W, G * Tile::kTileN, Tile::kThreads, kScaled ? Swizzle::rows64 : Swizzle::rows128>;
   constexpr int kStage = LoadX::kBytes + LoadW::kBytes, kStages = Tile::kStages;
   const LoadW w(w_row, p.w[0]);
-  const int stages = static_cast<int>((p.k + kTileK - 1) / kTileK);
+  const long long depth = p.k;
+  const bool aligned = p.aligned;
+  const int stages = static_cast<int>((depth + kTileK - 1) / kTileK);
   auto start = [&](int stage) {
     if (stage < stages) {
       uint8_t* slot = ring + stage % kStages * kStage;
-      x.start(slot, static_cast<long long>(stage) * kTileK, p.k, p.aligned);
-      w.start(slot + LoadX::kBytes, static_cast<long long>(stage) * kTileK, p.k, p.aligned);
+      x.start(slot, static_cast<long long>(stage) * kTileK, depth, aligned);
+      w.start(slot + LoadX::kBytes, static_cast<long long>(stage) * kTileK, depth, aligned);
     }
     ptx::cp_async_commit();  // empty groups too, so that waiting can count them
   };
@@ -145,8 +148,9 @@ __device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, co
     __syncthreads();  // everyone's copies are there, and everyone has multiplied the stage whose slot is filled next
     start(stage + kStages - 1);
     const uint8_t* slot = ring + stage % kStages * kStage;
-    tensor_multiply<G, Tile>(slot, reinterpret_cast<const W*>(slot + LoadX::kBytes), warp_m, warp_n,
-                             kScaled ? block : sums);
+    if (warp_m < rows)
+      tensor_multiply<G, Tile>(slot, reinterpret_cast<const W*>(slot + LoadX::kBytes), warp_m, warp_n,
+                               kScaled ? block : sums);
     if constexpr (kScaled) {
       constexpr int kBlock = 128 / kTileK;
       if (stage % kBlock == kBlock - 1 || stage == stages - 1)
@@ -228,7 +232,8 @@ __device__ inline void tensor_gemm(const GemmOperands& p, const Epilogue& epilog
   };
   auto scale = [&](int g, long long block) { return p.scales[g][at.column / 128 * ((p.k + 127) / 128) + block]; };
   TensorSums<G, Tile> sums = {};
-  tensor_main_loop<G, Tile, W>(ring, p, TensorLoadX<Tile, W>(x_row, p.x), w_row, scale, warp_m, warp_n, sums);
+  tensor_main_loop<G, Tile, W>(ring, p, TensorLoadX<Tile, W>(x_row, p.x), w_row, scale, warp_m, warp_n, sums,
+                               p.m - at.row);
   tensor_store<G, Tile>(reinterpret_cast<float*>(ring), p, epilogue, at, warp_m, warp_n, sums);
 }
 

@@ -1,0 +1,94 @@
+// A product per expert over its rows: 2 R K N FLOP of R rows (4 with the gated half's two weights), and the bytes of the
+// weights of every expert that has rows, once. At the model's sizes an expert's matrix of 2048 x 6144 has 25 MB of bf16:
+// memory-bound up to some three hundred rows per expert. So what counts is that weights are read once: an expert's tiles
+// are made next to each other, and where it has up to sixteen rows one tile has them all.
+#include "cuda/gemm/tiles.cuh"
+#include "ops/moe/group_tiles.cuh"
+
+namespace caracal {
+
+// G weights. Blocks take tiles until there are none.
+template <int G, class Tile, class W, class Epilogue>
+__device__ inline void grouped_tensor_gemm(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
+  extern __shared__ __align__(128) uint8_t ring[];
+  __shared__ GroupTile<bf16, Tile::kTileM> tile;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warp_m = warp / Tile::kWarpsN * Tile::kWarpM, warp_n = warp % Tile::kWarpsN * Tile::kWarpN;
+  auto x_row = [&](int r) { return tile.rows[r]; };
+  auto w_row = [&](int r) -> const W* {
+    const long long column = tile.at.column + r % Tile::kTileN;
+    return column < p.gemm.n ? static_cast<const W*>(tile.gemm.w[r / Tile::kTileN]) + column * p.gemm.k : nullptr;
+  };
+  auto scale = [&](int g, long long block) {
+    return tile.gemm.scales[g][tile.at.column / 128 * ((p.gemm.k + 127) / 128) + block];
+  };
+  GroupTiles<G, Tile, bf16, W> tiles(p, tile, fault);
+  for (long long i = blockIdx.x; tiles.go_to(i); i += gridDim.x) {
+    TensorSums<G, Tile> sums = {};
+    tensor_main_loop<G, Tile, W>(ring, tile.gemm, TensorLoadX<Tile, W>(x_row, p.gemm.x), w_row, scale, warp_m, warp_n,
+                                 sums, tile.gemm.m - tile.at.row);
+    tensor_store<G, Tile>(reinterpret_cast<float*>(ring), tile.gemm, epilogue, tile.at, warp_m, warp_n, sums);
+  }
+}
+
+template <int G, class Tile, class X, class W, class Epilogue>
+__device__ inline void grouped_simt_gemm(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
+  __shared__ SimtTiles<G, Tile> staged;
+  __shared__ GroupTile<X, Tile::kTileM> tile;
+  auto x_at = [&](int r, long long k) -> const X* {
+    const X* row = tile.rows[r];
+    return row && k < p.gemm.k ? row + k : nullptr;
+  };
+  auto w_at = [&](int r, long long k) -> const W* {
+    const long long column = tile.at.column + r % Tile::kTileN;
+    const bool there = column < p.gemm.n && k < p.gemm.k;
+    return there ? static_cast<const W*>(tile.gemm.w[r / Tile::kTileN]) + column * p.gemm.k + k : nullptr;
+  };
+  auto scale = [&](int r, long long k) {
+    if constexpr (sizeof(W) > 1) return 1.0f;
+    const long long row = (tile.at.column + r % Tile::kTileN) / kScaleBlock;
+    return tile.gemm.scales[r / Tile::kTileN][row * ((p.gemm.k + kScaleBlock - 1) / kScaleBlock) + k / kScaleBlock];
+  };
+  GroupTiles<G, Tile, X, W> tiles(p, tile, fault);
+  for (long long i = blockIdx.x; tiles.go_to(i); i += gridDim.x) {
+    SimtSums<G, Tile> sums = {};
+    simt_main_loop<G, Tile, X, W>(staged, x_at, w_at, scale, 0, tile.gemm.k, p.gemm.aligned, [](long long) {}, sums);
+    simt_store<G, Tile>(tile.gemm, epilogue, tile.at, sums);
+  }
+}
+
+#define CARACAL_GROUPED(name, G, Epilogue, X, W, Tile, tile)                                         \
+  extern "C" __global__ void __launch_bounds__(Tile<G>::kThreads, 1) name##_##tile##_##X##_##W(      \
+      const __grid_constant__ GroupedOperands p, const __grid_constant__ Epilogue e, Fault* fault) { \
+    grouped_simt_gemm<G, Tile<G>, X, W>(p, e, fault);                                                \
+  }
+#define CARACAL_GROUPED_TILES(X, W)                                               \
+  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, X, W, SimtSmall, simt_small)   \
+  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, X, W, SimtLarge, simt_large)   \
+  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, X, W, SimtSmall, simt_small) \
+  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, X, W, SimtLarge, simt_large)
+CARACAL_GROUPED_TILES(f32, f32)
+CARACAL_GROUPED_TILES(f32, bf16)
+CARACAL_GROUPED_TILES(f32, f8e4m3)
+CARACAL_GROUPED_TILES(bf16, f32)
+#undef CARACAL_GROUPED_TILES
+#undef CARACAL_GROUPED
+
+#define CARACAL_GROUPED(name, G, Epilogue, W, Tile, tile)                                            \
+  extern "C" __global__ void __launch_bounds__(Tile<G>::kThreads, 1) name##_##tile##_bf16_##W(       \
+      const __grid_constant__ GroupedOperands p, const __grid_constant__ Epilogue e, Fault* fault) { \
+    grouped_tensor_gemm<G, Tile<G>, W>(p, e, fault);                                                 \
+  }
+#define CARACAL_GROUPED_TILES(W)                                                     \
+  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, W, TensorSmall, tensor_small)     \
+  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, W, TensorMedium, tensor_medium)   \
+  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, W, TensorLarge, tensor_large)     \
+  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, W, TensorSmall, tensor_small)   \
+  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, W, TensorMedium, tensor_medium) \
+  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, W, TensorLarge, tensor_large)
+CARACAL_GROUPED_TILES(bf16)
+CARACAL_GROUPED_TILES(f8e4m3)
+#undef CARACAL_GROUPED_TILES
+#undef CARACAL_GROUPED
+
+}  // namespace caracal

@@ -1,0 +1,17 @@
+#pragma once
+// What the host tells the kernels of a grouped product; read by both.
+#include "cuda/gemm/parameters.h"
+
+namespace caracal {
+
+struct GroupedOperands {
+  GemmOperands gemm;   // m: the rows of the output; w and scales are those of expert 0
+  const int* offsets;  // [experts + 1]
+  const int* gather;   // [m], or null
+  long long x_rows;
+  long long scales;  // from one expert's to the next's
+  int experts;
+  int least, most;  // rows of the experts whose products this launch makes; `least` 1: and the zeros behind them
+};
+
+}  // namespace caracal
