@@ -77,8 +77,10 @@ template <int Rows>
 __device__ inline FlashTile flash_tile(const FlashParameters& p) {
   FlashTile t{};
   if (!check_starts(p.packed) || p.packed.sequences == 0) return t;
-  const int s = sequence_of<Rows>(p.packed, blockIdx.x), begin = p.packed.starts[s], end = p.packed.starts[s + 1];
-  const int first = (static_cast<int>(blockIdx.x) - begin / Rows - s) * Rows, rows = min(Rows, end - begin - first);
+  // The last queries of a causal sequence see most: they go first.
+  const int tile = static_cast<int>(p.causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
+  const int s = sequence_of<Rows>(p.packed, tile), begin = p.packed.starts[s], end = p.packed.starts[s + 1];
+  const int first = (tile - begin / Rows - s) * Rows, rows = min(Rows, end - begin - first);
   if (rows <= 0) return t;
   const long long keys = keys_of(p, s, end - begin), visible = p.causal ? keys - (end - begin) + first + 1 : keys;
   const long long seen = p.causal ? visible + rows - 1 : keys;  // by the last query

@@ -4,29 +4,46 @@
 //   split   attention of all heads over kSplitKeys keys of one sequence; 64 x 514 f32 for every split
 //   merge   those, in their order
 //   values  o, the lower halves of W_kvb read once
+#include "cuda/attention/decode.cuh"
 #include "cuda/attention/paged.cuh"
 #include "cuda/attention/product.cuh"
 #include "cuda/attention/simt.cuh"
+#include "cuda/gemm/tensor.cuh"
 
 namespace caracal {
 
 // --- q~ = Wk^T q_n --------------------------------------------------------------------------------------------------
 
 // A block has a head, up to kSequences sequences, and kColumns of the latent's columns, of which a lane has eight; its
-// sixteenths of a warp take turns at the rows of W_kvb, and their sums are added in their order.
+// halves of warps take turns at the rows of W_kvb, and their sums are added in their order.
 struct Absorb {
   static constexpr int kThreads = 128, kSequences = 8, kEach = 8, kLanes = 16, kColumns = kLanes * kEach;
   static constexpr int kGroups = kThreads / kLanes, kDepth = 128;
+  static constexpr int kSecond = 80, kStride = 144;  // lanes' second halves, in other banks than the first
+
+  // Lanes read 16 bytes next to each other's: of f32, half of their columns are half of the block's further on.
+  template <class W>
+  static __device__ int column(int lane, int half) {
+    return sizeof(W) == 4 ? lane * 4 + half * kColumns / 2 : lane * kEach + half * 4;
+  }
+  // Where the sum of a column stands.
+  template <class W>
+  static __device__ int place(int column) {
+    return sizeof(W) == 4 ? column / (kColumns / 2) * kSecond + column % (kColumns / 2)
+                          : column / 4 % 2 * kSecond + column / kEach * 4 + column % 4;
+  }
 };
 
 template <class W>
-__device__ inline void weight_row(const MlaWeight& w, long long n, int column, int depth, float (&v)[Absorb::kEach]) {
+__device__ inline void weight_row(const MlaWeight& w, long long n, int begin, int depth, float (&v)[Absorb::kEach]) {
+  const int lane = static_cast<int>(threadIdx.x) % Absorb::kLanes;
+  const int column = begin + Absorb::column<W>(lane, 0), second = begin + Absorb::column<W>(lane, 1);
   const W* row = static_cast<const W*>(w.data) + n * depth;
   auto at = [&](long long i) { return i < depth ? row + i : nullptr; };
   if constexpr (sizeof(W) == 4) {
     float (&low)[4] = reinterpret_cast<float (&)[4]>(v[0]), (&high)[4] = reinterpret_cast<float (&)[4]>(v[4]);
     fetch<W>(at, column, w.aligned, [] { return 1.0f; }, low);
-    fetch<W>(at, column + 4, w.aligned, [] { return 1.0f; }, high);
+    fetch<W>(at, second, w.aligned, [] { return 1.0f; }, high);
   } else {  // eight columns from a multiple of eight on have one scale
     const int block = static_cast<int>(n / kScaleBlock) * ((depth + kScaleBlock - 1) / kScaleBlock);
     fetch<W>(at, column, w.aligned, [&] { return sizeof(W) == 1 ? w.scales[block + column / kScaleBlock] : 1.0f; }, v);
@@ -37,11 +54,10 @@ __device__ inline void weight_row(const MlaWeight& w, long long n, int column, i
 template <class W>
 __device__ inline void mla_absorb(const MlaAbsorbParameters& p) {
   __shared__ float q[Absorb::kSequences][Absorb::kDepth];
-  __shared__ __align__(16) float parts[Absorb::kGroups][Absorb::kColumns];
+  __shared__ __align__(16) float parts[Absorb::kGroups][Absorb::kStride];
   const int thread = static_cast<int>(threadIdx.x), head = static_cast<int>(blockIdx.y);
   const int group = thread / Absorb::kLanes, first = static_cast<int>(blockIdx.z) * Absorb::kSequences;
   const int begin = static_cast<int>(blockIdx.x) * Absorb::kColumns;
-  const int column = begin + thread % Absorb::kLanes * Absorb::kEach;
   const int depth = p.w.nope + p.w.rope, width = p.latent + p.w.rope;
   auto query = [&](int s, int i) {
     float v[1] = {0};
@@ -64,7 +80,7 @@ __device__ inline void mla_absorb(const MlaAbsorbParameters& p) {
 #pragma unroll 4
     for (int i = group; i < count; i += Absorb::kGroups) {
       float w[Absorb::kEach];
-      weight_row<W>(p.w, static_cast<long long>(head) * (p.w.nope + p.w.value) + from + i, column, p.latent, w);
+      weight_row<W>(p.w, static_cast<long long>(head) * (p.w.nope + p.w.value) + from + i, begin, p.latent, w);
 #pragma unroll
       for (int s = 0; s < Absorb::kSequences; s++)
 #pragma unroll
@@ -74,11 +90,12 @@ __device__ inline void mla_absorb(const MlaAbsorbParameters& p) {
 #pragma unroll
   for (int s = 0; s < Absorb::kSequences; s++) {
     __syncthreads();
-    store<Absorb::kEach>(&parts[group][thread % Absorb::kLanes * Absorb::kEach], sums[s]);
+    store<4>(&parts[group][thread % Absorb::kLanes * 4], reinterpret_cast<float (&)[4]>(sums[s][0]));
+    store<4>(&parts[group][Absorb::kSecond + thread % Absorb::kLanes * 4], reinterpret_cast<float (&)[4]>(sums[s][4]));
     __syncthreads();
     float sum = 0;
 #pragma unroll
-    for (int g = 0; g < Absorb::kGroups; g++) sum += parts[g][thread];
+    for (int g = 0; g < Absorb::kGroups; g++) sum += parts[g][Absorb::place<W>(thread)];
     if (begin + thread < p.latent) put(s, begin + thread, sum);
   }
   if (blockIdx.x != 0) return;
@@ -145,6 +162,52 @@ CARACAL_MLA_SPLIT(1)
 CARACAL_MLA_SPLIT(2)
 CARACAL_MLA_SPLIT(3)
 CARACAL_MLA_SPLIT(4)
+#undef CARACAL_MLA_SPLIT
+
+// Block (split, heads, sequence), on tensor cores.
+template <class Decode>
+__device__ inline void mla_split_tensor(const MlaSplitParameters& p) {
+  extern __shared__ __align__(128) uint8_t ring[];
+  auto& memory = *reinterpret_cast<typename Decode::Memory*>(ring);
+  const int s = static_cast<int>(blockIdx.z), first = static_cast<int>(blockIdx.x) * kSplitKeys;
+  const int head = static_cast<int>(blockIdx.y) * Decode::kHeads;
+  const int keys = min(length_of(p.cache, s) - first, kSplitKeys);
+  if (keys <= 0) return;
+  for (int i = static_cast<int>(threadIdx.x); i < keys; i += Decode::kThreads)
+    memory.rows[i] = static_cast<const bf16*>(cache_row(p.cache, s, first + i));
+  __syncthreads();
+  typename Decode::Sums sums = {};
+  Decode::attend(
+      memory,
+      [&](int r) {
+        const long long row = static_cast<long long>(s) * p.heads + head + r;
+        return head + r < p.heads ? static_cast<const bf16*>(p.q) + row * Decode::kWidth : nullptr;
+      },
+      p.q, keys, p.scale, sums);
+  const long long at = (static_cast<long long>(s) * p.splits + blockIdx.x) * p.heads + head;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  for (int r = static_cast<int>(threadIdx.x); r < Decode::kHeads && head + r < p.heads; r += Decode::kThreads)
+    *reinterpret_cast<float2*>(p.scales + 2 * (at + r)) = {memory.max[0][r], memory.sum[0][r] + memory.sum[1][r]};
+#pragma unroll
+  for (int g = 0; g < Decode::kGroups; g++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int r = g * 16 + lane / 4 + 8 * half;
+      if (head + r >= p.heads) continue;
+      float* to = p.sums + (at + r) * Decode::kLatent + warp * Decode::kColumns + lane % 4 * 2;
+#pragma unroll
+      for (int i = 0; i < Decode::kTiles; i++)
+        *reinterpret_cast<float2*>(to + i * 8) = {sums[g][i][2 * half], sums[g][i][2 * half + 1]};
+    }
+}
+
+#define CARACAL_MLA_SPLIT(Heads)                                                 \
+  extern "C" __global__ void __launch_bounds__(TensorDecode<Heads>::kThreads, 1) \
+      mla_split_tensor_##Heads(const __grid_constant__ MlaSplitParameters p) {   \
+    mla_split_tensor<TensorDecode<Heads>>(p);                                    \
+  }
+CARACAL_MLA_SPLIT(16)
+CARACAL_MLA_SPLIT(64)
 #undef CARACAL_MLA_SPLIT
 
 // --- the merge ------------------------------------------------------------------------------------------------------
@@ -230,6 +293,60 @@ __device__ inline void mla_values_simt(const MlaValuesParameters& p) {
 CARACAL_MLA_VALUES(f32)
 CARACAL_MLA_VALUES(bf16)
 CARACAL_MLA_VALUES(f8e4m3)
+#undef CARACAL_MLA_VALUES
+
+// Stores what tensor_store gives it: column `column` of a head of sequence `row`.
+struct ValuesEpilogue {
+  void* out;
+  int heads, value, head;
+  bool bf16, aligned;
+};
+template <int V>
+__device__ inline void finish(const ValuesEpilogue& e, long long, long long row, long long column,
+                              float (&sums)[1][V]) {
+  store_as<V>(e.bf16, e.out, (row * e.heads + e.head) * e.value + column, sums[0]);
+}
+
+// Block (columns, head, sequences), on tensor cores.
+template <class Tile, class W>
+__device__ inline void mla_values_tensor(const MlaValuesParameters& p) {
+  extern __shared__ __align__(128) uint8_t ring[];
+  const int head = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x) / kWarp;
+  const TilePosition at{static_cast<long long>(blockIdx.z) * Tile::kTileM,
+                        static_cast<long long>(blockIdx.x) * Tile::kTileN};
+  const long long first = static_cast<long long>(head) * (p.w.nope + p.w.value) + p.w.nope + at.column;  // row of W_kvb
+  const GemmOperands operands{p.x, {p.w.data}, {p.w.scales}, p.sequences, p.w.value, p.latent, p.w.aligned};
+  const int warp_m = warp / Tile::kWarpsN * Tile::kWarpM, warp_n = warp % Tile::kWarpsN * Tile::kWarpN;
+  auto x_row = [&](int r) {
+    return at.row + r < p.sequences ? static_cast<const bf16*>(p.x) + ((at.row + r) * p.w.heads + head) * p.latent
+                                    : nullptr;
+  };
+  auto w_row = [&](int c) {
+    return at.column + c < p.w.value ? static_cast<const W*>(p.w.data) + (first + c) * p.latent : nullptr;
+  };
+  auto scale = [&](int, long long block) {
+    return p.w.scales[first / kScaleBlock * ((p.latent + kScaleBlock - 1) / kScaleBlock) + block];
+  };
+  TensorSums<1, Tile> sums = {};
+  tensor_main_loop<1, Tile, W>(ring, operands, TensorLoadX<Tile, W>(x_row, p.x), w_row, scale, warp_m, warp_n, sums);
+  tensor_store<1, Tile>(reinterpret_cast<float*>(ring), operands,
+                        ValuesEpilogue{p.out, p.w.heads, p.w.value, head, p.out_bf16, p.out_aligned}, at, warp_m,
+                        warp_n, sums);
+}
+
+// As linear's.
+using ValuesSmall = TensorTile<16, 32, 1, 4, 8>;
+using ValuesMedium = TensorTile<64, 64, 2, 2, 4>;
+
+#define CARACAL_MLA_VALUES(W, Tile, tile)                                      \
+  extern "C" __global__ void __launch_bounds__(Tile::kThreads, 1)              \
+      mla_values_##tile##_##W(const __grid_constant__ MlaValuesParameters p) { \
+    mla_values_tensor<Tile, W>(p);                                             \
+  }
+CARACAL_MLA_VALUES(bf16, ValuesSmall, tensor_small)
+CARACAL_MLA_VALUES(bf16, ValuesMedium, tensor_medium)
+CARACAL_MLA_VALUES(f8e4m3, ValuesSmall, tensor_small)
+CARACAL_MLA_VALUES(f8e4m3, ValuesMedium, tensor_medium)
 #undef CARACAL_MLA_VALUES
 
 }  // namespace caracal

@@ -1,61 +1,101 @@
 #include "ops/attention/mla_decode.h"
 
 #include "cuda/attention/mla_launch.h"
+#include "cuda/gemm/tiles.h"
 
 namespace caracal::cuda {
+
+// Of TensorDecode<heads>::Memory: queries, two tiles of keys, weights, where the rows of a split are, maxima and sums.
+constexpr size_t decode_shared_bytes(size_t heads) {
+  constexpr size_t kRow = 576 * 2, kKeys = 32;
+  const size_t bytes = heads * kRow + 2 * kKeys * kRow + heads * kKeys * 2 + kSplitKeys * 8 + heads * 5 * 4;
+  return (bytes + 127) / 128 * 128;
+}
+
+// How many heads share a block of the tensor cores' kernel. More read the cache less often, fewer keep more of the GPU
+// busy; the bits are the same. 64 need more shared memory than some GPUs have.
+inline int decode_heads(int64_t heads, int64_t blocks, const GpuProperties& gpu) {
+  return heads > 16 && blocks >= gpu.sms && gpu.shared_bytes >= decode_shared_bytes(64) ? 64 : 16;
+}
 
 namespace {
 
 unsigned tiles(int64_t n, int64_t tile) { return static_cast<unsigned>((n + tile - 1) / tile); }
 
-// What stands between the four kernels.
-struct DecodeMemory {
-  int64_t splits;
-  Cuda::Temporary<float> q, sums, scales, latent;
+// Which of the four kernels run on tensor cores, and so what stands between them.
+struct DecodePlan {
+  int64_t sequences, splits;
+  bool tensor_splits, tensor_values;
 
-  DecodeMemory(Cuda& cuda, const MlaSizes& d, int64_t sequences, int64_t capacity)
-      : splits(std::max<int64_t>((capacity + kSplitKeys - 1) / kSplitKeys, 1)),
-        q(cuda, static_cast<size_t>(sequences * d.heads * d.width())),
-        sums(cuda, static_cast<size_t>(sequences * splits * d.heads * d.latent)),
-        scales(cuda, static_cast<size_t>(sequences * splits * d.heads * 2)),
-        latent(cuda, static_cast<size_t>(sequences * d.heads * d.latent)) {}
+  DecodePlan(const MlaDecode& op, const MlaWeight& w)
+      : sequences(op.q.shape[0]), splits(std::max<int64_t>((key_capacity(op) + kSplitKeys - 1) / kSplitKeys, 1)) {
+    const MlaSizes d = mla_sizes(op);
+    tensor_splits = op.q.dtype == DType::bf16 && op.cache.dtype == DType::bf16 && d.latent == 512 && d.rope == 64 &&
+                    vectors(0, {address(op.cache)});
+    // A tile's columns must be of one block of scales.
+    const bool blocks = op.w_kv_b.dtype == DType::bf16 || (d.nope % kScaleBlock == 0 && d.value % kScaleBlock == 0);
+    tensor_values = tensor_splits && op.w_kv_b.dtype != DType::f32 && blocks && w.aligned;
+  }
 };
 
-void attend_splits(Cuda& cuda, const MlaDecode& op, const MlaSplitParameters& p) {
+void attend_splits(Cuda& cuda, const MlaDecode& op, const DecodePlan& plan, const MlaSplitParameters& p) {
   const MlaSizes d = mla_sizes(op);
-  const FlashTiling t = simt_flash_tiling("mla_split_simt", d.latent);
-  cuda.launch({"attention", t.name},
-              {static_cast<unsigned>(p.splits), tiles(d.heads, t.rows) * t.parts, static_cast<unsigned>(op.q.shape[0])},
-              t.threads, t.shared_bytes, p);
+  auto launch = [&](const std::string& name, unsigned heads, unsigned threads, size_t shared) {
+    cuda.launch({"attention", name}, {unsigned(plan.splits), heads, unsigned(plan.sequences)}, threads, shared, p);
+  };
+  if (plan.tensor_splits) {
+    const int heads = decode_heads(d.heads, plan.splits * plan.sequences * tiles(d.heads, 64), cuda.gpu);
+    launch("mla_split_tensor_" + std::to_string(heads), tiles(d.heads, heads), 256, decode_shared_bytes(heads));
+  } else {
+    const FlashTiling t = simt_flash_tiling("mla_split_simt", d.latent);
+    launch(t.name, tiles(d.heads, t.rows) * t.parts, t.threads, t.shared_bytes);
+  }
+}
+
+void make_values(Cuda& cuda, const MlaDecode& op, const DecodePlan& plan, const MlaValuesParameters& p) {
+  const MlaSizes d = mla_sizes(op);
+  const DType w = op.w_kv_b.dtype;
+  if (!plan.tensor_values) {
+    cuda.launch({"attention", kernel_name("mla_values_simt", w)},
+                {tiles(d.value, 32), unsigned(d.heads), tiles(plan.sequences, 16)}, 128, 0, p);
+    return;
+  }
+  const GemmTile& tile = kTensorTiles[0][plan.sequences > 16];
+  cuda.launch({"attention", kernel_name((std::string("mla_values_") + tile.name).c_str(), w)},
+              {tiles(d.value, tile.columns), unsigned(d.heads), tiles(plan.sequences, tile.rows)}, tile.threads,
+              tensor_shared_bytes(tile, 1, w), p);
 }
 
 }  // namespace
 
 void run(const MlaDecode& op, std::span<Tensor> out, Cuda& cuda) {
   const MlaSizes d = mla_sizes(op);
-  const int64_t sequences = op.q.shape[0], capacity = key_capacity(op);
   const int64_t blocks = op.cache.shape[0], block_size = op.cache.shape[1], table_width = op.block_table.shape[1];
   Fault* fault =
       cuda.fault([=](const Fault& f) { return explain_paged<MlaDecode>(f, blocks, block_size, table_width); });
-  const DecodeMemory memory(cuda, d, sequences, capacity);
   const MlaWeight w = mla_weight(op);
-  const int b = static_cast<int>(sequences), latent = static_cast<int>(d.latent);
-  const unsigned heads = static_cast<unsigned>(d.heads);
-  cuda.launch({"attention", kernel_name("mla_absorb", op.w_kv_b.dtype)}, {tiles(d.latent, 128), heads, tiles(b, 8)},
-              128, 0,
-              MlaAbsorbParameters{address(op.q), memory.q.data(), w, b, latent, op.q.dtype == DType::bf16, false});
-  attend_splits(
-      cuda, op,
-      {paged_cache(op, fault), memory.q.data(), memory.sums.data(), memory.scales.data(), static_cast<int>(d.heads),
-       static_cast<int>(memory.splits), score_scale(op.scale, d.depth()), vectors(d.latent, {address(op.cache)}, 4)});
-  cuda.launch({"attention", "mla_merge"}, {heads, unsigned(b)}, 128, 0,
-              MlaMergeParameters{op.seq_lens.data<int>(), memory.sums.data(), memory.scales.data(),
-                                 memory.latent.data(), out[1].data<float>(), static_cast<int>(d.heads),
-                                 static_cast<int>(memory.splits), latent, capacity, false, d.latent % 4 == 0});
-  cuda.launch({"attention", kernel_name("mla_values_simt", op.w_kv_b.dtype)}, {tiles(d.value, 32), heads, tiles(b, 16)},
-              128, 0,
-              MlaValuesParameters{memory.latent.data(), address(out[0]), w, b, latent, out[0].dtype == DType::bf16,
-                                  vectors(d.value, {address(out[0])})});
+  const DecodePlan plan(op, w);
+  const size_t rows = static_cast<size_t>(plan.sequences * d.heads), states = rows * static_cast<size_t>(plan.splits);
+  Cuda::Temporary<std::byte> q(cuda, rows * d.width() * (plan.tensor_splits ? 2 : 4));
+  Cuda::Temporary<float> sums(cuda, states * d.latent), scales(cuda, states * 2);
+  Cuda::Temporary<std::byte> latent(cuda, rows * d.latent * (plan.tensor_values ? 2 : 4));
+  const int b = static_cast<int>(plan.sequences), heads = static_cast<int>(d.heads),
+            columns = static_cast<int>(d.latent);
+  const int splits = static_cast<int>(plan.splits);
+  cuda.launch(
+      {"attention", kernel_name("mla_absorb", op.w_kv_b.dtype)}, {tiles(d.latent, 128), unsigned(heads), tiles(b, 8)},
+      128, 0,
+      MlaAbsorbParameters{address(op.q), q.data(), w, b, columns, op.q.dtype == DType::bf16, plan.tensor_splits});
+  attend_splits(cuda, op, plan,
+                {paged_cache(op, fault), q.data(), sums.data(), scales.data(), heads, splits,
+                 score_scale(op.scale, d.depth()), vectors(d.latent, {address(op.cache)}, 4)});
+  cuda.launch(
+      {"attention", "mla_merge"}, {unsigned(heads), unsigned(b)}, 128, 0,
+      MlaMergeParameters{op.seq_lens.data<int>(), sums.data(), scales.data(), latent.data(), out[1].data<float>(),
+                         heads, splits, columns, key_capacity(op), plan.tensor_values, d.latent % 4 == 0});
+  make_values(cuda, op, plan,
+              {latent.data(), address(out[0]), w, b, columns, out[0].dtype == DType::bf16,
+               vectors(d.value, {address(out[0])})});
 }
 
 }  // namespace caracal::cuda

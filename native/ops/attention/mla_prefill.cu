@@ -3,57 +3,72 @@
 // flash.cu's: S^2 x 64 x 320 FLOP for a prompt of S tokens.
 #include "cuda/attention/paged.cuh"
 #include "cuda/attention/product.cuh"
+#include "cuda/gemm/tensor.cuh"
 
 namespace caracal {
 
-// One column of W_kvb c of a key: an element of its head's key or value.
-__device__ inline float* key_element(const MlaKeysParameters& p, long long key, long long column) {
+// Where column `column` of W_kvb c of a key goes: to its head's key or value. V neighbours go together.
+template <class Out>
+__device__ inline Out* key_element(const MlaKeysParameters& p, long long key, long long column) {
   const int columns = p.w.nope + p.w.value, i = static_cast<int>(column % columns);
   const long long row = key * p.w.heads + column / columns;
-  return i < p.w.nope ? static_cast<float*>(p.k) + row * (p.w.nope + p.w.rope) + i
-                      : static_cast<float*>(p.v) + row * p.w.value + (i - p.w.nope);
+  return i < p.w.nope ? static_cast<Out*>(p.k) + row * (p.w.nope + p.w.rope) + i
+                      : static_cast<Out*>(p.v) + row * p.w.value + (i - p.w.nope);
 }
 
-using KeysTile = SimtTile<64, 64, 4, 4>;
+// A block's keys: `count` of sequence s, from number `first` of the chunk's on.
+struct KeysTile {
+  int s, first, count;
 
-// The rotated part of the keys, which all heads share, goes to those heads whose columns begin in this block.
-template <class C>
-__device__ inline void copy_rotated(const MlaKeysParameters& p, int s, int first, int count, long long column,
-                                    int columns) {
-  const int head_columns = p.w.nope + p.w.value;
+  __device__ KeysTile(const MlaKeysParameters& p, int rows)
+      : s(static_cast<int>(blockIdx.z)), first(static_cast<int>(blockIdx.y) * rows) {
+    const long long left = length_of(p.cache, s) - p.first - first;
+    count = static_cast<int>(min(left, static_cast<long long>(min(rows, p.room - first))));
+  }
+  template <class C>
+  __device__ const C* latent(const MlaKeysParameters& p, int r) const {
+    return r < count ? static_cast<const C*>(cache_row(p.cache, s, p.first + first + r)) : nullptr;
+  }
+  __device__ long long key(const MlaKeysParameters& p) const { return static_cast<long long>(s) * p.room + first; }
+};
+
+// The rotated part of the keys, which all heads share, goes to those heads whose columns begin in this block, V elements
+// at a time.
+template <class C, class Out, int V>
+__device__ inline void copy_rotated(const MlaKeysParameters& p, const KeysTile& t, long long column, int columns) {
+  const int head_columns = p.w.nope + p.w.value, items = p.w.rope / V;
   const int head = static_cast<int>((column + head_columns - 1) / head_columns);
   const int last =
       static_cast<int>(min((column + columns + head_columns - 1) / head_columns, static_cast<long long>(p.w.heads)));
-  for (int i = static_cast<int>(threadIdx.x); i < count * (last - head) * p.w.rope; i += static_cast<int>(blockDim.x)) {
-    const int r = i / p.w.rope / (last - head), h = head + i / p.w.rope % (last - head), e = i % p.w.rope;
-    const auto* row = static_cast<const C*>(cache_row(p.cache, s, p.first + first + r));
-    const long long at = ((static_cast<long long>(s) * p.room + first + r) * p.w.heads + h) * (p.w.nope + p.w.rope);
-    static_cast<float*>(p.k)[at + p.w.nope + e] = row ? to_float(row[p.cache.latent + e]) : 0.0f;
+  for (int i = static_cast<int>(threadIdx.x); i < t.count * (last - head) * items; i += static_cast<int>(blockDim.x)) {
+    const int r = i / items / (last - head), h = head + i / items % (last - head), e = i % items * V;
+    const C* row = t.template latent<C>(p, r);
+    float v[V] = {};
+    if (row) load<V>(row + p.cache.latent + e, v);
+    store<V>(static_cast<Out*>(p.k) + ((t.key(p) + r) * p.w.heads + h) * (p.w.nope + p.w.rope) + p.w.nope + e, v);
   }
 }
 
-// Block (columns, keys, sequence).
+using SimtKeys = SimtTile<64, 64, 4, 4>;
+
+// Block (columns, keys, sequence), exact f32.
 template <class C, class W>
 __device__ inline void mla_keys_simt(const MlaKeysParameters& p) {
-  const int s = static_cast<int>(blockIdx.z), first = static_cast<int>(blockIdx.y) * KeysTile::kTileM;
-  const long long left = length_of(p.cache, s) - p.first - first;
-  const int count = static_cast<int>(min(left, static_cast<long long>(min(KeysTile::kTileM, p.room - first))));
-  if (count <= 0) return;
-  const long long column = static_cast<long long>(blockIdx.x) * KeysTile::kTileN;
+  const KeysTile t(p, SimtKeys::kTileM);
+  if (t.count <= 0) return;
+  const long long column = static_cast<long long>(blockIdx.x) * SimtKeys::kTileN;
   const long long n = static_cast<long long>(p.w.heads) * (p.w.nope + p.w.value);
-  simt_rows_product<KeysTile, C, W>(
-      p.w, p.cache.latent,
-      [&](int r) { return r < count ? static_cast<const C*>(cache_row(p.cache, s, p.first + first + r)) : nullptr; },
+  simt_rows_product<SimtKeys, C, W>(
+      p.w, p.cache.latent, [&](int r) { return t.template latent<C>(p, r); },
       [&](int c) { return column + c < n ? column + c : -1; },
       [&](int r, int c, float sum) {
-        if (r < count && column + c < n)
-          *key_element(p, static_cast<long long>(s) * p.room + first + r, column + c) = sum;
+        if (r < t.count && column + c < n) *key_element<float>(p, t.key(p) + r, column + c) = sum;
       });
-  copy_rotated<C>(p, s, first, count, column, KeysTile::kTileN);
+  copy_rotated<C, float, 1>(p, t, column, SimtKeys::kTileN);
 }
 
 #define CARACAL_MLA_KEYS(C, W)                                               \
-  extern "C" __global__ void __launch_bounds__(KeysTile::kThreads, 2)        \
+  extern "C" __global__ void __launch_bounds__(SimtKeys::kThreads, 2)        \
       mla_keys_simt_##C##_##W(const __grid_constant__ MlaKeysParameters p) { \
     mla_keys_simt<C, W>(p);                                                  \
   }
@@ -63,6 +78,57 @@ CARACAL_MLA_KEYS(f32, f8e4m3)
 CARACAL_MLA_KEYS(bf16, f32)
 CARACAL_MLA_KEYS(bf16, bf16)
 CARACAL_MLA_KEYS(bf16, f8e4m3)
+#undef CARACAL_MLA_KEYS
+
+// --- tensor cores ---------------------------------------------------------------------------------------------------
+
+// Stores what tensor_store gives it: columns of W_kvb c of the block's key `row`.
+struct KeysEpilogue {
+  const MlaKeysParameters& p;
+  long long key;  // of row 0
+  bool bf16 = true, aligned = true;
+};
+template <int V>
+__device__ inline void finish(const KeysEpilogue& e, long long, long long row, long long column, float (&sums)[1][V]) {
+  store_as<V>(true, key_element<bf16>(e.p, e.key + row, column), 0, sums[0]);
+}
+
+using TensorKeys = TensorTile<128, 128, 2, 4, 3>;  // as linear's largest
+
+// Block (columns, keys, sequence).
+template <class W>
+__device__ inline void mla_keys_tensor(const MlaKeysParameters& p) {
+  extern __shared__ __align__(128) uint8_t ring[];
+  using Tile = TensorKeys;
+  const KeysTile t(p, Tile::kTileM);
+  if (t.count <= 0) return;
+  const long long column = static_cast<long long>(blockIdx.x) * Tile::kTileN;
+  const long long n = static_cast<long long>(p.w.heads) * (p.w.nope + p.w.value);
+  const GemmOperands operands{p.cache.rows, {p.w.data}, {p.w.scales}, t.count, n, p.cache.latent, true};
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warp_m = warp / Tile::kWarpsN * Tile::kWarpM, warp_n = warp % Tile::kWarpsN * Tile::kWarpN;
+  auto x_row = [&](int r) { return t.template latent<bf16>(p, r); };
+  auto w_row = [&](int c) {
+    return column + c < n ? static_cast<const W*>(p.w.data) + (column + c) * p.cache.latent : nullptr;
+  };
+  auto scale = [&](int, long long block) {
+    return p.w.scales[column / kScaleBlock * ((p.cache.latent + kScaleBlock - 1) / kScaleBlock) + block];
+  };
+  TensorSums<1, Tile> sums = {};
+  tensor_main_loop<1, Tile, W>(ring, operands, TensorLoadX<Tile, W>(x_row, p.cache.rows), w_row, scale, warp_m, warp_n,
+                               sums);
+  tensor_store<1, Tile>(reinterpret_cast<float*>(ring), operands, KeysEpilogue{p, t.key(p)}, {0, column}, warp_m,
+                        warp_n, sums);
+  copy_rotated<bf16, bf16, 8>(p, t, column, Tile::kTileN);
+}
+
+#define CARACAL_MLA_KEYS(W)                                              \
+  extern "C" __global__ void __launch_bounds__(TensorKeys::kThreads, 1)  \
+      mla_keys_tensor_##W(const __grid_constant__ MlaKeysParameters p) { \
+    mla_keys_tensor<W>(p);                                               \
+  }
+CARACAL_MLA_KEYS(bf16)
+CARACAL_MLA_KEYS(f8e4m3)
 #undef CARACAL_MLA_KEYS
 
 }  // namespace caracal

@@ -1,6 +1,7 @@
 #include "ops/attention/mla_prefill.h"
 
 #include "cuda/attention/mla_launch.h"
+#include "cuda/gemm/tiles.h"
 
 namespace caracal::cuda {
 
@@ -14,22 +15,38 @@ Error explain(const Fault& f, int64_t rows, int64_t blocks, int64_t block_size, 
   return explain_starts(kName, f, rows);
 }
 
-void make_keys(Cuda& cuda, const MlaKeysParameters& p, const MlaPrefill& op) {
-  constexpr int64_t kTile = 64;
+// Keys and values are bf16, and everything is made on tensor cores, where operands are bf16 (weights may be f8e4m3) and
+// the heads have a kernel; else all is f32.
+bool on_tensor_cores(const MlaPrefill& op, const MlaWeight& w) {
   const MlaSizes d = mla_sizes(op);
-  const Grid grid{static_cast<unsigned>((d.heads * d.head_columns() + kTile - 1) / kTile),
-                  static_cast<unsigned>((p.room + kTile - 1) / kTile), static_cast<unsigned>(op.block_table.shape[0])};
-  cuda.launch({"attention", kernel_name("mla_keys_simt", op.cache.dtype, op.w_kv_b.dtype)}, grid, 256, 0, p);
+  return op.q.dtype == DType::bf16 && op.cache.dtype == DType::bf16 && op.w_kv_b.dtype != DType::f32 && w.aligned &&
+         d.nope % 8 == 0 && d.rope % 8 == 0 && vectors(0, {address(op.q)}) &&
+         tensor_flash_tiling(d.depth(), d.value).has_value();
+}
+
+void make_keys(Cuda& cuda, const MlaKeysParameters& p, const MlaPrefill& op, bool tensor) {
+  const MlaSizes d = mla_sizes(op);
+  const GemmTile& large = kTensorTiles[0][2];
+  const int64_t tile = tensor ? large.rows : 64, columns = d.heads * d.head_columns();
+  const Grid grid{static_cast<unsigned>((columns + tile - 1) / tile), static_cast<unsigned>((p.room + tile - 1) / tile),
+                  static_cast<unsigned>(op.block_table.shape[0])};
+  const DType w = op.w_kv_b.dtype;
+  if (tensor)
+    cuda.launch({"attention", kernel_name("mla_keys_tensor", w)}, grid, large.threads, tensor_shared_bytes(large, 1, w),
+                p);
+  else
+    cuda.launch({"attention", kernel_name("mla_keys_simt", op.cache.dtype, w)}, grid, 256, 0, p);
 }
 
 }  // namespace
 
-// How many keys of each sequence are made at once: all that there can be, if they have room.
-inline int64_t key_room(int64_t capacity, int64_t sequences, int64_t key_bytes) {
-  constexpr int64_t kTile = 64, kMostBytes = 512 << 20;
-  const int64_t all = (capacity + kTile - 1) / kTile * kTile;
-  return std::clamp<int64_t>(kMostBytes / (key_bytes * std::max<int64_t>(sequences, 1)) / kTile * kTile, kTile,
-                             std::max(all, kTile));
+// How many keys of each sequence are made at once: all that there can be, if they have room in a 128th of the memory. It
+// changes no bits: tiles begin at multiples of their size, and unfinished sums are kept as they are.
+inline int64_t key_room(int64_t capacity, int64_t sequences, int64_t key_bytes, size_t memory) {
+  constexpr int64_t kTile = 64;
+  const int64_t all = std::max((capacity + kTile - 1) / kTile * kTile, kTile);
+  const int64_t room = static_cast<int64_t>(memory / 128) / (key_bytes * std::max<int64_t>(sequences, 1));
+  return std::clamp(room / kTile * kTile, kTile, all);
 }
 
 void run(const MlaPrefill& op, std::span<Tensor> out, Cuda& cuda) {
@@ -37,21 +54,20 @@ void run(const MlaPrefill& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t rows = op.q.shape[0], sequences = op.block_table.shape[0], capacity = key_capacity(op);
   const int64_t blocks = op.cache.shape[0], block_size = op.cache.shape[1], table_width = op.block_table.shape[1];
   Fault* fault = cuda.fault([=](const Fault& f) { return explain(f, rows, blocks, block_size, table_width); });
-  const int64_t key_elements = d.heads * d.depth(), value_elements = d.heads * d.value;
-  const DType made = DType::f32;
-  const int64_t room = key_room(capacity, sequences, (key_elements + value_elements) * dtype_bytes(made));
-  const bool once = room >= capacity;
-  const size_t keys = static_cast<size_t>(sequences * room) * dtype_bytes(made);
-  Cuda::Temporary<std::byte> k(cuda, keys * key_elements), v(cuda, keys * value_elements);
-  const size_t sums = once ? 0 : static_cast<size_t>(rows * d.heads);
-  const unsigned parts = flash_parts(d.value);
-  Cuda::Temporary<float> kept(cuda, sums * d.value), scales(cuda, sums * 2 * parts);
-  MlaKeysParameters make{paged_cache(op, fault), mla_weight(op), k.data(), v.data(), 0, static_cast<int>(room)};
+  const MlaWeight w = mla_weight(op);
+  const bool tensor = on_tensor_cores(op, w);
+  const int64_t key_elements = d.heads * d.depth(), value_elements = d.heads * d.value, bytes = tensor ? 2 : 4;
+  const int64_t room = key_room(capacity, sequences, (key_elements + value_elements) * bytes, cuda.gpu.memory);
+  Cuda::Temporary<std::byte> k(cuda, static_cast<size_t>(sequences * room * key_elements * bytes));
+  Cuda::Temporary<std::byte> v(cuda, static_cast<size_t>(sequences * room * value_elements * bytes));
+  const size_t kept = room >= capacity ? 0 : static_cast<size_t>(rows * d.heads);
+  Cuda::Temporary<float> sums(cuda, kept * d.value), scales(cuda, kept * 2 * flash_parts(d.value));
+  MlaKeysParameters make{paged_cache(op, fault), w, k.data(), v.data(), 0, static_cast<int>(room)};
   FlashParameters p{.q = {address(op.q), key_elements, d.depth(), op.q.dtype == DType::bf16},
-                    .k = {k.data(), key_elements, d.depth(), made == DType::bf16},
-                    .v = {v.data(), value_elements, d.value, made == DType::bf16},
+                    .k = {k.data(), key_elements, d.depth(), tensor},
+                    .v = {v.data(), value_elements, d.value, tensor},
                     .packed = packed_rows(op.cu_seqlens, rows, fault),
-                    .chunk = {op.seq_lens.data<int>(), capacity, 0, static_cast<int>(room), kept.data(), scales.data()},
+                    .chunk = {op.seq_lens.data<int>(), capacity, 0, static_cast<int>(room), sums.data(), scales.data()},
                     .out = address(out[0]),
                     .heads = int(d.heads),
                     .depth = int(d.depth()),
@@ -62,7 +78,7 @@ void run(const MlaPrefill& op, std::span<Tensor> out, Cuda& cuda) {
                     .aligned = false};
   for (int64_t first = 0; first == 0 || first < capacity; first += room) {
     make.first = p.chunk.first = first;
-    if (sequences > 0) make_keys(cuda, make, op);
+    if (sequences > 0) make_keys(cuda, make, op, tensor);
     launch_flash(cuda, p);
   }
 }

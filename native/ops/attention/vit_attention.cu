@@ -25,11 +25,28 @@ struct PatchTurns {
       made.sine[i] = t.sine;
     }
   }
+  // Of eight, lanes whose neighbours are in other banks begin with the second four.
+  template <int V>
+  static __device__ void look_up(const float* table, int i, float (&v)[V]) {
+    if constexpr (V < 8) {
+      load<V>(table + i, v);
+    } else {
+      const int first = i / 32 % 2 * 4;
+      float a[4], b[4];
+      load<4>(table + i + first, a);
+      load<4>(table + i + (first ^ 4), b);
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        v[j] = first ? b[j] : a[j];
+        v[4 + j] = first ? a[j] : b[j];
+      }
+    }
+  }
   template <int V>
   __device__ void of(int i, float (&cosine)[V], float (&sine)[V]) const {
     if (i + V <= kRoom) {
-      load<V>(made.cosine + i, cosine);
-      load<V>(made.sine + i, sine);
+      look_up(made.cosine, i, cosine);
+      look_up(made.sine, i, sine);
       return;
     }
 #pragma unroll
