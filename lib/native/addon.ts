@@ -32,7 +32,11 @@ export interface MemoryStatistics {
 
 interface Addon {
   openCpu(options: { threads?: number | undefined; isa?: string | undefined }): DeviceHandle;
-  openCuda(options: { ordinal?: number | undefined; memoryLimit?: number | undefined }): DeviceHandle;
+  openCuda(options: {
+    ordinal?: number | undefined;
+    memoryLimit?: number | undefined;
+    cacheMemory?: boolean | undefined;
+  }): DeviceHandle;
   deviceInfo(device: DeviceHandle): {
     backend: "cpu" | "cuda";
     description: string;

@@ -21,6 +21,12 @@ export interface DeviceOptions {
   readonly ordinal?: number;
   /** Bytes of GPU memory that this device may take; the default is all there is. */
   readonly memoryLimit?: number;
+  /**
+   * Whether a GPU's memory is kept for later tensors of about the same size; default true. With false every tensor has
+   * an allocation of exactly its bytes, freed with it: slow, but compute-sanitizer and the virtual GPU then see accesses
+   * past a tensor's end, and reads of what nobody wrote.
+   */
+  readonly cacheMemory?: boolean;
 }
 
 /** Why a backend was passed over. */
@@ -79,10 +85,10 @@ export class Device implements AsyncDisposable {
    *   not; `INVALID_ARGUMENT` for a bad option.
    */
   static async open(options: DeviceOptions = {}): Promise<Device> {
-    const { backend = "auto", threads, isa, ordinal, memoryLimit } = options;
+    const { backend = "auto", threads, isa, ordinal, memoryLimit, cacheMemory } = options;
     if (backend === "cuda")
       return new Device(
-        guarded(() => addon().openCuda({ ordinal, memoryLimit })),
+        guarded(() => addon().openCuda({ ordinal, memoryLimit, cacheMemory })),
         [],
       );
     if (backend !== "auto" && backend !== "cpu")

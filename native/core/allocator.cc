@@ -6,7 +6,8 @@
 
 namespace caracal {
 
-// Rounded so that sizes which differ a little (rows of a growing sequence) share blocks; at most 1/8 is wasted.
+// Rounded so that sizes which differ a little (rows of a growing sequence) share blocks; at most 1/8 is wasted. Where
+// none is kept for another, none is rounded: whoever watches the source sees what passes a block's end.
 size_t Allocator::block_bytes(size_t bytes) {
   size_t step = 64;
   while (step * 16 < bytes) step *= 2;
@@ -33,7 +34,7 @@ void Allocator::drop_pool(Pool pool) noexcept {
 }
 
 std::byte* Allocator::allocate(size_t bytes, Pool pool) {
-  const size_t size = block_bytes(bytes);
+  const size_t size = limits_.largest_cached == 0 ? bytes : block_bytes(bytes);
   std::lock_guard lock(mutex_);
   std::byte* p = nullptr;
   if (auto it = cache_.find({pool, size}); it != cache_.end() && !it->second.empty()) {
@@ -57,7 +58,7 @@ std::byte* Allocator::allocate(size_t bytes, Pool pool) {
 }
 
 void Allocator::release(std::byte* data, size_t bytes) noexcept {
-  const size_t size = block_bytes(bytes);
+  const size_t size = limits_.largest_cached == 0 ? bytes : block_bytes(bytes);
   std::lock_guard lock(mutex_);
   statistics_.in_use -= size;
   Pool pool = 0;
@@ -65,7 +66,8 @@ void Allocator::release(std::byte* data, size_t bytes) noexcept {
     pool = it->second;
     pool_of_.erase(it);
   }
-  if (size > limits_.largest_cached || statistics_.cached + size > limits_.cache_limit) {
+  // A pool that was added keeps its blocks: a graph is launched again.
+  if (pool == 0 && (size > limits_.largest_cached || statistics_.cached + size > limits_.cache_limit)) {
     source_.give_back(data, size);
     return;
   }

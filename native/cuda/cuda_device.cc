@@ -30,7 +30,7 @@ CudaDevice::CudaDevice(const Driver& driver, CUdevice device, const Options& opt
       capacity_(std::min(properties_.memory, options.memory_limit)),
       context_(driver, device),
       memory_(driver, context_),
-      allocator_(memory_, {.limit = options.memory_limit}),
+      allocator_(memory_, {.largest_cached = options.cache_memory ? SIZE_MAX : 0, .limit = options.memory_limit}),
       stream_(driver),
       fork_(driver),
       own_pools_{0, allocator_.add_pool()},

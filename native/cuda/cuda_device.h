@@ -18,6 +18,7 @@ class CudaDevice final : public Device {
   struct Options {
     int ordinal = 0;
     size_t memory_limit = SIZE_MAX;  // bytes
+    bool cache_memory = true;        // false: memory in the sizes that are asked for, and back to the driver at once
   };
   // @throws what Driver::get() does; INVALID_ARGUMENT for an ordinal that is not there; ARCH_UNSUPPORTED
   static std::shared_ptr<CudaDevice> open(const Options& options);

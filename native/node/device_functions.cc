@@ -31,7 +31,7 @@ Napi::Value open_cpu(const Napi::CallbackInfo& info) {
   });
 }
 
-// openCuda({ ordinal?, memoryLimit? })
+// openCuda({ ordinal?, memoryLimit?, cacheMemory? })
 Napi::Value open_cuda(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto given = info[0].As<Napi::Object>();
@@ -43,6 +43,7 @@ Napi::Value open_cuda(const Napi::CallbackInfo& info) {
       if (limit < 1) bad_argument("memoryLimit", "positive, got " + std::to_string(limit));
       options.memory_limit = static_cast<size_t>(limit);
     }
+    if (!given.Get("cacheMemory").IsUndefined()) read(given.Get("cacheMemory"), "cacheMemory", options.cache_memory);
     options.ordinal = static_cast<int>(std::clamp<int64_t>(ordinal, -1, INT32_MAX));
     return make_device(info, CudaDevice::open(options));
   });

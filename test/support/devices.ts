@@ -9,7 +9,10 @@ export const devices: readonly Device[] = await Promise.all(
   isas(addon().bestIsa).map((isa) => Device.open({ backend: "cpu", threads: 2, isa })),
 );
 
-/** The CUDA backend on the virtual GPU, every check on. Undefined, and it is said why, where it cannot run. */
+/**
+ * The CUDA backend on the virtual GPU, every check on, every tensor in an allocation of its own size. Undefined, and it
+ * is said why, where it cannot run.
+ */
 async function openCuda(): Promise<Device | undefined> {
   const library = fileURLToPath(new URL("../../build/Release/libcaracal_vgpu.so", import.meta.url));
   const missing = !existsSync(library) ? "the virtual GPU is not built" : "the build had no nvcc to compile kernels";
@@ -19,7 +22,7 @@ async function openCuda(): Promise<Device | undefined> {
   }
   process.env.CARACAL_CUDA_LIBRARY = library;
   process.env.CARACAL_VGPU_CHECK ??= "initcheck,racecheck";
-  return await Device.open({ backend: "cuda" });
+  return await Device.open({ backend: "cuda", cacheMemory: false });
 }
 export const cuda: Device | undefined = await openCuda();
 
