@@ -19,9 +19,9 @@ namespace caracal {
   X(FoldWeightNorm)         \
   X(FsmnMemory)             \
   X(GatherRows)             \
-  X(InterpolateTokens)      \
   X(GroupedGemm)            \
   X(GroupedSwiglu)          \
+  X(InterpolateTokens)      \
   X(LayerNorm)              \
   X(Linear)                 \
   X(MaskRows)               \

@@ -8,9 +8,10 @@ import type { Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 
-// So few that every block makes several tiles.
+// So few that every block makes several tiles; and of the GPUs, one whose blocks have little shared memory.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_SM_COUNT = "4";
+  process.env.CARACAL_VGPU_COMPUTE = "8.6";
 });
 
 type Rows = "f32" | "bf16";
@@ -150,6 +151,7 @@ describe.skipIf(!cuda)("grouped products on CUDA alone", () => {
       [[0, 2, 1, 4]],
       [[0, 2, 3, 7]],
       [[0, -1, 3, 4]],
+      [[0, 0, 0, 8], []],
       [
         [0, 2, 3, 4],
         [0, 5, 1, 6],

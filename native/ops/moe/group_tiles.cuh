@@ -9,7 +9,7 @@
 
 namespace caracal {
 
-constexpr int kWindow = 1024;  // experts whose tiles are counted at once
+constexpr int kWindow = 256;  // experts whose tiles are counted at once
 
 // What a block knows of the tile that it makes; in shared memory, since registers are few.
 template <class X, int TileM>
