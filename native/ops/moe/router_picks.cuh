@@ -12,6 +12,8 @@ __device__ inline uint32_t rank_of(float score) {
   return isnan(score) ? 1 : bits >> 31 ? ~bits : bits | 0x80000000;
 }
 
+constexpr int kChains = 4;  // of comparisons, that do not wait for each other
+
 // The scores of a token, dealt out to the lanes: N of them in registers, ...
 template <int N>
 struct Scores {
@@ -48,7 +50,7 @@ struct Scores {
   template <class F>
   __device__ void each_ranked(F f) const {
 #pragma unroll
-    for (int i = 0; i < N; i++) f(expert(i), s[i], ranks[i]);
+    for (int i = 0; i < N; i++) f(i % kChains, expert(i), s[i], ranks[i]);
   }
 };
 
@@ -68,7 +70,7 @@ struct Scores<0> {
   template <class F>
   __device__ void each_ranked(F f) const {
     for (int i = static_cast<int>(threadIdx.x) % kWarp; i < p.all; i += kWarp)
-      f(i, row[i], rank_of(p.bias ? row[i] + p.bias[i] : row[i]));
+      f(0, i, row[i], rank_of(p.bias ? row[i] + p.bias[i] : row[i]));
   }
 };
 
@@ -97,12 +99,17 @@ struct Pick {
 // The next in the order of rank and, of equal ranks, of id; `last` is where in it the pick before stands.
 template <class S>
 __device__ inline Pick next_pick(const S& scores, unsigned long long& last) {
-  unsigned long long best = 0;
-  float best_score = 0;
-  scores.each_ranked([&](int expert, float s, uint32_t rank) {
+  unsigned long long bests[kChains] = {};
+  float best_scores[kChains] = {};
+  scores.each_ranked([&](int chain, int expert, float s, uint32_t rank) {
     const unsigned long long here = static_cast<unsigned long long>(rank) << 32 | ~static_cast<uint32_t>(expert);
-    if (here < last && here > best) best = here, best_score = s;
+    if (here < last && here > bests[chain]) bests[chain] = here, best_scores[chain] = s;
   });
+  unsigned long long best = bests[0];
+  float best_score = best_scores[0];
+#pragma unroll
+  for (int i = 1; i < kChains; i++)
+    if (bests[i] > best) best = bests[i], best_score = best_scores[i];
   const uint32_t rank = static_cast<uint32_t>(best >> 32);
   const uint32_t highest = __reduce_max_sync(kAllLanes, rank);
   const uint32_t place = __reduce_max_sync(kAllLanes, rank == highest ? static_cast<uint32_t>(best) : 0);
