@@ -1,5 +1,8 @@
-// native/cuda/gemm/tiles.h for tiles.test.ts.
+// native/cuda/gemm/tiles.h and the choices made of it, for tiles.test.ts.
 #include "cuda/gemm/tiles.h"
+
+#include "ops/moe/group_classes.h"
+#include "ops/moe/router_tiles.h"
 
 using namespace caracal;
 using namespace caracal::cuda;
@@ -9,3 +12,18 @@ extern "C" GemmTile choose_tensor(int64_t m, int64_t n, int groups, int dtype, i
   return tensor_tile(m, n, groups, static_cast<DType>(dtype), sms);
 }
 extern "C" int64_t count_tiles(const GemmTile* t, int64_t m, int64_t n) { return tile_count(*t, m, n); }
+
+extern "C" GemmTile choose_logits(int64_t m, int64_t n, int x, int w, int sms) {
+  return logit_tile(m, n, static_cast<DType>(x), static_cast<DType>(w), sms);
+}
+
+extern "C" int count_groups(bool tensor, int groups, int dtype, int64_t rows) {
+  return static_cast<int>(group_classes(tensor, groups, static_cast<DType>(dtype), rows).size());
+}
+extern "C" GroupClass choose_group(bool tensor, int groups, int dtype, int64_t rows, int index) {
+  return group_classes(tensor, groups, static_cast<DType>(dtype), rows)[static_cast<size_t>(index)];
+}
+extern "C" unsigned count_group_blocks(const GroupClass* c, int groups, int64_t rows, int64_t n, int64_t experts,
+                                       int sms, size_t shared_bytes) {
+  return group_blocks(*c, groups, rows, n, experts, sms, shared_bytes);
+}
