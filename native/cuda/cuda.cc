@@ -2,12 +2,15 @@
 
 namespace caracal {
 
-void Cuda::launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes,
-                         void** parameters) {
+void Cuda::launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, void** parameters,
+                         bool together) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // nothing to do
   const CUfunction function = modules_.kernel(kernel, shared_bytes);
-  driver_.check(driver_.cuLaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1,
-                                       static_cast<unsigned>(shared_bytes), lane_.stream, parameters, nullptr),
+  const auto shared = static_cast<unsigned>(shared_bytes);
+  driver_.check(together ? driver_.cuLaunchCooperativeKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, shared,
+                                                             lane_.stream, parameters)
+                         : driver_.cuLaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, shared, lane_.stream,
+                                                  parameters, nullptr),
                 "launching " + kernel.name);
 }
 

@@ -25,7 +25,13 @@ class Cuda {
   template <class... Args>
   void launch(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, Args... args) {
     void* parameters[] = {static_cast<void*>(&args)..., nullptr};
-    launch_kernel(kernel, grid, threads, shared_bytes, parameters);
+    launch_kernel(kernel, grid, threads, shared_bytes, parameters, false);
+  }
+  // The same with all blocks on the GPU at once, so that they may wait for each other.
+  template <class... Args>
+  void launch_together(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, Args... args) {
+    void* parameters[] = {static_cast<void*>(&args)..., nullptr};
+    launch_kernel(kernel, grid, threads, shared_bytes, parameters, true);
   }
   void clear(void* data, size_t bytes);
   void copy(void* to, const void* from, size_t bytes);  // on the GPU
@@ -71,7 +77,8 @@ class Cuda {
   }
 
  private:
-  void launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, void** parameters);
+  void launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, void** parameters,
+                     bool together);
 
   const Driver& driver_;
   Allocator& allocator_;

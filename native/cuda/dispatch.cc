@@ -24,6 +24,7 @@ namespace caracal {
   X(InterpolateTokens)      \
   X(LayerNorm)              \
   X(Linear)                 \
+  X(Lstm)                   \
   X(MaskRows)               \
   X(MlaCacheWrite)          \
   X(MlaDecode)              \

@@ -25,6 +25,7 @@ namespace caracal {
   X(cuModuleGetFunction)            \
   X(cuFuncSetAttribute)             \
   X(cuLaunchKernel)                 \
+  X(cuLaunchCooperativeKernel)      \
   X(cuMemAlloc_v2)                  \
   X(cuMemFree_v2)                   \
   X(cuMemGetInfo_v2)                \

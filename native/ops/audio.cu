@@ -5,6 +5,7 @@
 #include "ops/audio/conv_transpose1d.cu"
 #include "ops/audio/fold_weight_norm.cu"
 #include "ops/audio/fsmn_memory.cu"
+#include "ops/audio/lstm.cu"
 #include "ops/audio/pack_conv1d.cu"
 #include "ops/audio/snake.cu"
 #include "ops/audio/splice.cu"

@@ -5,6 +5,7 @@
 #include "ops/audio/conv_transpose1d.cuda.cc"
 #include "ops/audio/fold_weight_norm.cuda.cc"
 #include "ops/audio/fsmn_memory.cuda.cc"
+#include "ops/audio/lstm.cuda.cc"
 #include "ops/audio/pack_conv1d.cuda.cc"
 #include "ops/audio/pack_conv_transpose1d.cuda.cc"
 #include "ops/audio/snake.cuda.cc"

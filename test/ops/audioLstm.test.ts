@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { lstm } from "../../lib/ops/audio.js";
 import { packWeight } from "../../lib/ops/linear.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
-import { devices } from "../support/devices.js";
+import { allDevices } from "../support/devices.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -45,7 +45,7 @@ function randomCell(inputs: number, hidden: number): Cell {
   return { wIh: wIh!, wHh: wHh!, bIh: bIh!, bHh: bHh! };
 }
 
-describe.each(devices)("lstm on $name", (device) => {
+describe.each(allDevices)("lstm on $name", (device) => {
   const tensors = (cell: Cell, dtype: "f32" | "bf16" = "f32") => {
     const gates = cell.bIh.length;
     return {

@@ -1,0 +1,80 @@
+// What can go wrong with lstm on the CUDA backend alone: blocks that wait for each other, weights that shared memory
+// has room for in part, rows that are not aligned.
+import { describe, expect, test, vi } from "vitest";
+import { lstm } from "../../lib/ops/audio.js";
+import type { Device } from "../../lib/tensor/device.js";
+import type { Tensor } from "../../lib/tensor/tensor.js";
+import { cuda, devices } from "../support/devices.js";
+import { bf16, randomArray, relativeError } from "../support/numbers.js";
+
+// So few that a block has more units than its shared memory has room for.
+vi.hoisted(() => {
+  process.env.CARACAL_VGPU_SM_COUNT = "4";
+});
+
+type Values = "f32" | "bf16";
+
+describe.skipIf(!cuda)("lstm on CUDA alone", () => {
+  const device = cuda as Device;
+  const cpu = devices[devices.length - 1] as Device;
+
+  const cell = (on: Device, inputs: number, hidden: number, dtype: Values) => {
+    const make = (shape: readonly number[], seed: number, scale: number) => {
+      const values = randomArray(shape.reduce((a, b) => a * b) + 1, seed, scale).map(bf16);
+      return (skip: number) => {
+        const n = values.length - 1;
+        const flat = on.tensor(skip ? values : values.subarray(1), [n + skip], dtype);
+        return (skip ? flat.slice(1) : flat).reshape(shape);
+      };
+    };
+    const [wIh, wHh] = [make([4 * hidden, inputs], 2, 0.5), make([4 * hidden, hidden], 3, 2 / Math.sqrt(hidden))];
+    const [bIh, bHh] = [make([4 * hidden], 4, 1), make([4 * hidden], 5, 1)];
+    /** `skip` 1: not aligned in memory. */
+    return (skip = 0) =>
+      ({ wIh: wIh(skip), wHh: wHh(skip), bIh: bIh(skip), bHh: bHh(skip) }) as Omit<
+        Parameters<typeof lstm>[1],
+        "h" | "c"
+      >;
+  };
+  const state = (on: Device, hidden: number) => ({ h: on.zeros([hidden]), c: on.zeros([hidden]) });
+
+  test.each<[Values, Values, number]>([
+    ["f32", "f32", 264],
+    ["f32", "f32", 261],
+    ["f32", "bf16", 264],
+    ["bf16", "bf16", 261],
+    ["bf16", "f32", 264],
+  ])(
+    "%s by %s, %i units: steps together and alone have the same bits, those of the CPU nearly",
+    async (xs, ws, hidden) => {
+      const [steps, inputs] = [4, 8];
+      const values = randomArray(steps * inputs, 1);
+      const run = (on: Device, skip = 0) => {
+        const x = on.tensor(values, [steps, inputs], xs);
+        return lstm(x, { ...cell(on, inputs, hidden, ws)(skip), ...state(on, hidden) }).toFloat32Array();
+      };
+      const whole = await run(device);
+      expect(relativeError(whole, await run(cpu))).toBeLessThan(xs === "f32" ? 2e-6 : 4e-3);
+      expect(await run(device)).toEqual(whole);
+      expect(await run(device, 1)).toEqual(whole);
+      const x = device.tensor(values, [steps, inputs], xs);
+      const carried = { ...cell(device, inputs, hidden, ws)(), ...state(device, hidden) };
+      const parts: number[] = [];
+      for (const [from, to] of [
+        [0, 1],
+        [1, 4],
+      ] as const)
+        parts.push(...(await lstm(x.slice(from, to) as Tensor<Values>, carried).toFloat32Array()));
+      expect(Float32Array.from(parts)).toEqual(whole);
+    },
+  );
+
+  test("more steps than wait in memory at once", async () => {
+    const [steps, inputs, hidden] = [1030, 1, 12];
+    const run = (on: Device) => {
+      const x = on.tensor(randomArray(steps, 1), [steps, inputs]);
+      return lstm(x, { ...cell(on, inputs, hidden, "f32")(), ...state(on, hidden) }).toFloat32Array();
+    };
+    expect(relativeError(await run(device), await run(cpu))).toBeLessThan(1e-5);
+  });
+});
