@@ -1,5 +1,8 @@
 #include "cuda/cuda.h"
 
+#include <cstring>
+#include <string_view>
+
 namespace caracal {
 
 void Cuda::launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, void** parameters,
@@ -25,6 +28,18 @@ void Cuda::copy(void* to, const void* from, size_t bytes) {
     driver_.check(driver_.cuMemcpyDtoDAsync_v2(reinterpret_cast<CUdeviceptr>(to), reinterpret_cast<CUdeviceptr>(from),
                                                bytes, lane_.stream),
                   "cuMemcpyDtoDAsync");
+}
+
+void Cuda::copy_constant(void* to, const void* from, size_t bytes) {
+  const std::string_view contents(static_cast<const char*>(from), bytes);
+  auto kept = constants_.find(contents);
+  if (kept == constants_.end()) {
+    kept = constants_.try_emplace(std::string(contents), driver_, bytes).first;
+    std::memcpy(kept->second.data(), from, bytes);
+  }
+  driver_.check(
+      driver_.cuMemcpyHtoDAsync_v2(reinterpret_cast<CUdeviceptr>(to), kept->second.data(), bytes, lane_.stream),
+      "cuMemcpyHtoDAsync");
 }
 
 Fault* Cuda::fault(Explain explain) {

@@ -2,7 +2,9 @@
 // What a CUDA implementation is given: the stream, kernels, memory for the length of a call, and a place where kernels
 // say that the data is wrong.
 #include <functional>
+#include <map>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "cuda/fault.h"
@@ -35,6 +37,9 @@ class Cuda {
   }
   void clear(void* data, size_t bytes);
   void copy(void* to, const void* from, size_t bytes);  // on the GPU
+  // What the host has computed. A copy of it is kept for good, since graphs read it whenever they are launched: this is
+  // for tables, of which there are few.
+  void copy_constant(void* to, const void* from, size_t bytes);
 
   // 256-byte aligned, not initialised.
   template <class T>
@@ -86,6 +91,7 @@ class Cuda {
   Lane lane_;
   Fault* next_fault_ = nullptr;
   std::optional<Check> check_;
+  std::map<std::string, PinnedMemory, std::less<>> constants_;
 };
 
 }  // namespace caracal

@@ -16,6 +16,7 @@ namespace caracal {
   X(Conv1d)                 \
   X(ConvTranspose1d)        \
   X(CopyRows)               \
+  X(Fbank)                  \
   X(FoldWeightNorm)         \
   X(FsmnMemory)             \
   X(GatherRows)             \

@@ -3,6 +3,7 @@
 #include "ops/audio/codec_embedding.cu"
 #include "ops/audio/conv1d.cu"
 #include "ops/audio/conv_transpose1d.cu"
+#include "ops/audio/fbank.cu"
 #include "ops/audio/fold_weight_norm.cu"
 #include "ops/audio/fsmn_memory.cu"
 #include "ops/audio/lstm.cu"

@@ -3,6 +3,7 @@
 #include "ops/audio/codec_embedding.cuda.cc"
 #include "ops/audio/conv1d.cuda.cc"
 #include "ops/audio/conv_transpose1d.cuda.cc"
+#include "ops/audio/fbank.cuda.cc"
 #include "ops/audio/fold_weight_norm.cuda.cc"
 #include "ops/audio/fsmn_memory.cuda.cc"
 #include "ops/audio/lstm.cuda.cc"

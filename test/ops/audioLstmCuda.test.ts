@@ -3,6 +3,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { lstm } from "../../lib/ops/audio.js";
 import type { Device } from "../../lib/tensor/device.js";
+import { Graph } from "../../lib/tensor/graph.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
@@ -76,5 +77,22 @@ describe.skipIf(!cuda)("lstm on CUDA alone", () => {
       return lstm(x, { ...cell(on, inputs, hidden, "f32")(), ...state(on, hidden) }).toFloat32Array();
     };
     expect(relativeError(await run(device), await run(cpu))).toBeLessThan(1e-5);
+  });
+
+  test("blocks wait for each other in a graph too, and its replays move the state on", async () => {
+    const [steps, inputs, hidden] = [3, 8, 40];
+    const values = randomArray(2 * steps * inputs, 1);
+    const parameters = cell(device, inputs, hidden, "f32")();
+    using x = device.tensor(values.subarray(0, steps * inputs), [steps, inputs]);
+    const carried = state(device, hidden);
+    using graph = Graph.capture(device, () => lstm(x, { ...parameters, ...carried }));
+    const parts: number[] = [];
+    for (let at = 0; at < values.length; at += steps * inputs) {
+      x.write(values.subarray(at, at + steps * inputs));
+      graph.replay();
+      parts.push(...(await graph.result.toFloat32Array()));
+    }
+    using whole = lstm(device.tensor(values, [2 * steps, inputs]), { ...parameters, ...state(device, hidden) });
+    expect(Float32Array.from(parts)).toEqual(await whole.toFloat32Array());
   });
 });
