@@ -2,12 +2,7 @@
 // Where interpolateTokens reads. Read by kernels and by the host.
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define CARACAL_BETWEEN __device__ inline
-#else
-#include "core/dtype.h"
-#define CARACAL_BETWEEN CARACAL_INLINE
-#endif
+#include "core/host_device.h"
 
 namespace caracal {
 
@@ -17,7 +12,7 @@ struct Between {
   float fraction;
 };
 
-CARACAL_BETWEEN Between between(int64_t i, int64_t in, int64_t out) {
+CARACAL_HOST_DEVICE Between between(int64_t i, int64_t in, int64_t out) {
   const double at = (static_cast<double>(i) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5;
   if (at <= 0) return {0, 0, 0};
   const int64_t low = static_cast<int64_t>(at);

@@ -4,25 +4,20 @@
 #include <cmath>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define CARACAL_BICUBIC __device__ inline
-#else
-#include "core/dtype.h"
-#define CARACAL_BICUBIC CARACAL_INLINE
-#endif
+#include "core/host_device.h"
 
 namespace caracal {
 
 inline constexpr int kPrecisionBits = 32 - 8 - 2;  // pixels have 8 bits, sums overshoot by less than 2
 inline constexpr int32_t kHalf = 1 << (kPrecisionBits - 1);
 
-CARACAL_BICUBIC uint8_t clip_pixel(int32_t sum) {
+CARACAL_HOST_DEVICE uint8_t clip_pixel(int32_t sum) {
   const int32_t v = sum >> kPrecisionBits;
   return static_cast<uint8_t>(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
 template <class F>
-CARACAL_BICUBIC F cubic(F x) {
+CARACAL_HOST_DEVICE F cubic(F x) {
   const F a = -0.5;
   if (x < F(0)) x = F(0) - x;
   if (x < F(1)) return ((a + F(2)) * x - (a + F(3))) * x * x + F(1);
@@ -36,7 +31,7 @@ struct Taps {
   F center, stretch;
   int64_t first, count;
 
-  CARACAL_BICUBIC Taps(int64_t i, int64_t in, int64_t out) : center(0), stretch(1) {
+  CARACAL_HOST_DEVICE Taps(int64_t i, int64_t in, int64_t out) : center(0), stretch(1) {
     const F scale = F(static_cast<double>(in)) / F(static_cast<double>(out));
     if (!(scale < F(1))) stretch = scale;
     center = (F(static_cast<double>(i)) + F(0.5)) * scale;
@@ -45,15 +40,15 @@ struct Taps {
     first = low < 0 ? 0 : low;
     count = (high > in ? in : high) - first;
   }
-  CARACAL_BICUBIC F weight(int64_t k) const {
+  CARACAL_HOST_DEVICE F weight(int64_t k) const {
     return cubic((F(static_cast<double>(k + first)) - center + F(0.5)) * (F(1) / stretch));
   }
-  CARACAL_BICUBIC F total() const {
+  CARACAL_HOST_DEVICE F total() const {
     F sum = 0;
     for (int64_t k = 0; k < count; k++) sum = sum + weight(k);
     return sum;
   }
-  CARACAL_BICUBIC static int32_t fixed_point(F weight, F total) {
+  CARACAL_HOST_DEVICE static int32_t fixed_point(F weight, F total) {
     if (double(total) != 0) weight = weight / total;
     const double fixed = double(weight * F(1 << kPrecisionBits));
     return static_cast<int32_t>(double(F(fixed) + F(fixed < 0 ? -0.5 : 0.5)));
@@ -61,7 +56,7 @@ struct Taps {
 };
 
 // How many weights are kept for each output.
-CARACAL_BICUBIC int64_t most_taps(int64_t in, int64_t out) {
+CARACAL_HOST_DEVICE int64_t most_taps(int64_t in, int64_t out) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
   return static_cast<int64_t>(ceil(2 * (scale < 1 ? 1 : scale))) * 2 + 1;
 }

@@ -5,12 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define CARACAL_SAMPLING __device__ inline
-#else
-#include "core/dtype.h"
-#define CARACAL_SAMPLING CARACAL_INLINE
-#endif
+#include "core/host_device.h"
 
 namespace caracal {
 
@@ -21,7 +16,7 @@ inline constexpr float kLeastExponent = -64;               // less is as good: t
 inline constexpr int64_t kMostSampled = int64_t{1} << 23;  // so many weights have a sum below 2^63
 
 // 1 / temperature, of a power of two. A temperature above 0 that is too small for f32 is the least that is not.
-CARACAL_SAMPLING float weight_scale(double temperature) {
+CARACAL_HOST_DEVICE float weight_scale(double temperature) {
   const double scale = 1.4426950408889634 / temperature;
   return static_cast<float>(scale < FLT_MAX ? scale : FLT_MAX);
 }
@@ -29,7 +24,7 @@ CARACAL_SAMPLING float weight_scale(double temperature) {
 // 2^f for f in [-1/2, 1/2] (Cephes, S. L. Moshier), in separate multiplications and additions: fused ones would give
 // other bits where there are none.
 template <class F, class Constant>
-CARACAL_SAMPLING F exp2_fraction(F f, Constant constant) {
+CARACAL_HOST_DEVICE F exp2_fraction(F f, Constant constant) {
   F y = constant(1.535336188319500e-4f);
   y = y * f + constant(1.339887440266574e-3f);
   y = y * f + constant(9.618437357674640e-3f);
@@ -40,7 +35,7 @@ CARACAL_SAMPLING F exp2_fraction(F f, Constant constant) {
 }
 
 // The weight that `top_p` of `total` is at least.
-CARACAL_SAMPLING uint64_t weight_share(uint64_t total, double top_p) {
+CARACAL_HOST_DEVICE uint64_t weight_share(uint64_t total, double top_p) {
   if (top_p >= 1) return total;
   const auto share = static_cast<uint64_t>(ceil(top_p * static_cast<double>(total)));
   return share < total ? share : total;
