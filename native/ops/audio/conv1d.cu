@@ -3,10 +3,9 @@
 // of the weight, x and the residual once and the output once; the taps' reads of x beyond the first come from the L2.
 // At the model's sizes (f32; k Cin by Cout: 16128 x 1536 at 1 row per frame, then 7 C by C with C = 768, 384, 192, 96 at
 // 8, 48, 288 and 1440 rows, 672 x 1 at 1440) the first ones are memory-bound while few frames come at once: there blocks
-// share the depth as well, and leave sums of its chains that a second kernel adds in order (4 bytes per 256 products
-// each way; the same bits).
-#include "cuda/gemm/simt.cuh"
-#include "cuda/gemm/tensor.cuh"
+// share the depth as well, and leave sums of its chains that a second kernel adds in order (4 bytes per 64 products each
+// way, for up to twice as many tiles as multiprocessors; the same bits).
+#include "cuda/gemm/tiles.cuh"
 #include "ops/audio/conv_parameters.h"
 #include "ops/audio/depthwise.cuh"
 
@@ -113,9 +112,10 @@ __device__ inline GroupTile group_tile(const GemmOperands& p) {
 
 // --- exact f32 ------------------------------------------------------------------------------------------------------
 
-template <class Tile, class X, class W>
-__device__ inline void conv1d_sums(SimtTiles<1, Tile>& tiles, const ConvRows<X>& x, const GemmOperands& p,
-                                   const GroupTile& tile, long long from, long long to, SimtSums<1, Tile>& sums) {
+// done(chain, sums) takes the sums of each chain in [from, to).
+template <class Tile, class X, class W, class Done>
+__device__ inline void conv1d_chains(SimtTiles<1, Tile>& tiles, const ConvRows<X>& x, const GemmOperands& p,
+                                     const GroupTile& tile, long long from, long long to, Done done) {
   auto x_at = [&](int r, long long k) {
     return tile.at.row + r < p.m && k < p.k ? x.at(tile.at.row + r, k, tile.group) : nullptr;
   };
@@ -126,13 +126,11 @@ __device__ inline void conv1d_sums(SimtTiles<1, Tile>& tiles, const ConvRows<X>&
   SimtSums<1, Tile> chain = {};
   auto each = [&](long long k) {
     if (k % kConvChain != 0 && k < to) return;
+    done((k - 1) / kConvChain, chain);
 #pragma unroll
     for (int i = 0; i < Tile::kRowsM; i++)
 #pragma unroll
-      for (int j = 0; j < Tile::kRowsN; j++) {
-        sums[0][i][j] += chain[0][i][j];
-        chain[0][i][j] = 0;
-      }
+      for (int j = 0; j < Tile::kRowsN; j++) chain[0][i][j] = 0;
   };
   auto scale = [](int, long long) { return 1.0f; };
   simt_main_loop<1, Tile, X, W>(tiles, x_at, w_at, scale, from, to, p.aligned, each, chain);
@@ -140,25 +138,31 @@ __device__ inline void conv1d_sums(SimtTiles<1, Tile>& tiles, const ConvRows<X>&
 
 template <class Tile, class X, class W>
 __device__ inline void conv1d_simt(const ConvRows<X>& x, const GemmOperands& p, const LinearEpilogue& epilogue) {
-  const GroupTile tile = group_tile<Tile>(p);
   __shared__ SimtTiles<1, Tile> tiles;
+  const GroupTile tile = group_tile<Tile>(p);
   SimtSums<1, Tile> sums = {};
-  conv1d_sums<Tile, X, W>(tiles, x, p, tile, 0, p.k, sums);
+  conv1d_chains<Tile, X, W>(tiles, x, p, tile, 0, p.k, [&](long long, const SimtSums<1, Tile>& chain) {
+#pragma unroll
+    for (int i = 0; i < Tile::kRowsM; i++)
+#pragma unroll
+      for (int j = 0; j < Tile::kRowsN; j++) sums[0][i][j] += chain[0][i][j];
+  });
   simt_store<1, Tile>(p, tile.epilogue(epilogue, x.g, p.n), tile.at, sums);
 }
 
-// blockIdx.y is the chain; of one group.
+// blockIdx.y is the share of the depth; of one group. Leaves the chains' sums, [chains, M, N].
 template <class Tile, class X, class W>
-__device__ inline void conv1d_chain(const ConvRows<X>& x, const GemmOperands& p, float* chains) {
-  const GroupTile tile = group_tile<Tile>(p);
-  const long long from = static_cast<long long>(blockIdx.y) * kConvChain;
+__device__ inline void conv1d_share(const ConvRows<X>& x, const GemmOperands& p, float* chains) {
   __shared__ SimtTiles<1, Tile> tiles;
-  SimtSums<1, Tile> sums = {};
-  conv1d_sums<Tile, X, W>(tiles, x, p, tile, from, min(from + kConvChain, p.k), sums);
-  simt_store<1, Tile>(p, ChainSums{chains + blockIdx.y * p.m * p.n}, tile.at, sums);
+  const GroupTile tile = group_tile<Tile>(p);
+  const long long from = static_cast<long long>(blockIdx.y) * kConvShare;
+  conv1d_chains<Tile, X, W>(tiles, x, p, tile, from, min(from + kConvShare, p.k),
+                            [&](long long index, SimtSums<1, Tile>& chain) {
+                              simt_store<1, Tile>(p, ChainSums{chains + index * p.m * p.n}, tile.at, chain);
+                            });
 }
 
-using ConvSmall = SimtTile<16, 32, 2, 2>;
+using ConvSmall = SimtSmall<1>;
 using ConvLarge = SimtTile<128, 64, 8, 4>;  // its sums stand twice in registers
 
 #define CARACAL_CONV1D(X, W)                                                                                     \
@@ -172,16 +176,16 @@ using ConvLarge = SimtTile<128, 64, 8, 4>;  // its sums stand twice in registers
                                   const __grid_constant__ LinearEpilogue e) {                                    \
     conv1d_simt<ConvLarge, X, W>(x, p, e);                                                                       \
   }                                                                                                              \
-  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads) conv1d_chain_##X##_##W(                      \
+  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads) conv1d_share_##X##_##W(                      \
       const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, float* chains) {            \
-    conv1d_chain<ConvSmall, X, W>(x, p, chains);                                                                 \
+    conv1d_share<ConvSmall, X, W>(x, p, chains);                                                                 \
   }
 CARACAL_CONV1D(f32, f32)
 CARACAL_CONV1D(f32, bf16)
 CARACAL_CONV1D(bf16, f32)
 #undef CARACAL_CONV1D
 
-// Adds what conv1d_chain left.
+// Adds what conv1d_share left.
 template <int V>
 __device__ inline void conv1d_add(const float* chains, int count, long long m, long long n, const LinearEpilogue& e) {
   const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
@@ -221,7 +225,7 @@ __device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands
   auto scale = [](int, long long) { return 1.0f; };
   TensorSums<1, Tile> sums = {};
   tensor_main_loop<1, Tile, bf16>(ring, p, ConvTileLoad<Tile>(x, tile.at.row, p.m, tile.group, p.w[0]), w_row, scale,
-                                  warp_m, warp_n, sums);
+                                  warp_m, warp_n, sums, p.m - tile.at.row);
   tensor_store<1, Tile>(reinterpret_cast<float*>(ring), p, tile.epilogue(epilogue, x.g, p.n), tile.at, warp_m, warp_n,
                         sums);
 }
@@ -232,13 +236,9 @@ __device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands
                                 const __grid_constant__ LinearEpilogue e) {                                       \
     conv1d_tensor<Tile>(x, p, e);                                                                                 \
   }
-// Those of cuda/gemm/tiles.h.
-using ConvTensorSmall = TensorTile<16, 32, 1, 4, 8>;
-using ConvTensorMedium = TensorTile<64, 64, 2, 2, 4>;
-using ConvTensorLarge = TensorTile<128, 128, 2, 4, 3>;
-CARACAL_CONV1D(ConvTensorSmall, tensor_small)
-CARACAL_CONV1D(ConvTensorMedium, tensor_medium)
-CARACAL_CONV1D(ConvTensorLarge, tensor_large)
+CARACAL_CONV1D(TensorSmall<1>, tensor_small)
+CARACAL_CONV1D(TensorMedium<1>, tensor_medium)
+CARACAL_CONV1D(TensorLarge<1>, tensor_large)
 #undef CARACAL_CONV1D
 
 // --- depthwise ------------------------------------------------------------------------------------------------------

@@ -26,14 +26,14 @@ constexpr GemmTile kSmall{"simt_small", 16, 32, 128, 0}, kLarge{"simt_large", 12
 // How an exact f32 product is made; whichever it is, the bits are the same.
 struct ConvPlan {
   GemmTile tile;
-  int64_t chains;  // more than 1: each is summed by blocks of its own
+  int64_t shares;  // of the depth; with more than one, what they leave is added afterwards
 };
 ConvPlan conv_plan(int64_t m, int64_t n, int64_t k, int64_t groups, int sms) {
   if (m > kSmall.rows && worth(kLarge, m, n * groups, sms)) return {kLarge, 1};
   constexpr int64_t kMostBlocks = 65535;  // of a grid's y
-  const int64_t chains = (k + kConvChain - 1) / kConvChain;
-  const bool idle = groups == 1 && tile_count(kSmall, m, n) < 2 * sms && chains <= kMostBlocks;
-  return {kSmall, idle ? std::max<int64_t>(chains, 1) : 1};
+  const int64_t shares = (k + kConvShare - 1) / kConvShare;
+  const bool idle = groups == 1 && tile_count(kSmall, m, n) < 2 * sms && shares <= kMostBlocks;
+  return {kSmall, idle ? std::max<int64_t>(shares, 1) : 1};
 }
 
 LinearEpilogue epilogue_of(const Conv1d& op, const Tensor& out) {
@@ -49,17 +49,18 @@ LinearEpilogue epilogue_of(const Conv1d& op, const Tensor& out) {
 void run_exact(Cuda& cuda, const Conv1d& op, const ConvRows& x, const GemmOperands& p, const LinearEpilogue& epilogue) {
   const ConvPlan plan = conv_plan(p.m, p.n, p.k, op.groups, cuda.gpu.sms);
   const auto tiles = static_cast<unsigned>(op.groups * tile_count(plan.tile, p.m, p.n));
-  if (plan.chains == 1) {
+  if (plan.shares == 1) {
     cuda.launch({"audio", kernel_name((std::string("conv1d_") + plan.tile.name).c_str(), op.x.dtype, op.w.dtype)},
                 {tiles}, plan.tile.threads, 0, x, p, epilogue);
     return;
   }
-  Cuda::Temporary<float> chains(cuda, static_cast<size_t>(plan.chains * p.m * p.n));
-  cuda.launch({"audio", kernel_name("conv1d_chain", op.x.dtype, op.w.dtype)}, {tiles, unsigned(plan.chains)},
+  const int64_t count = (p.k + kConvChain - 1) / kConvChain;
+  Cuda::Temporary<float> chains(cuda, static_cast<size_t>(count * p.m * p.n));
+  cuda.launch({"audio", kernel_name("conv1d_share", op.x.dtype, op.w.dtype)}, {tiles, unsigned(plan.shares)},
               plan.tile.threads, 0, x, p, chains.data());
   const ElementBlocks blocks = element_blocks(p.m * p.n, !epilogue.aligned ? 1 : epilogue.bf16 ? 8 : 4);
   cuda.launch({"audio", "conv1d_add"}, blocks.grid, blocks.threads, 0, static_cast<const float*>(chains.data()),
-              int(plan.chains), p.m, p.n, epilogue);
+              int(count), p.m, p.n, epilogue);
 }
 
 void run_dense(Cuda& cuda, const Conv1d& op, const Tensor& out) {

@@ -21,7 +21,7 @@ struct DepthwiseBlock {
 template <class T, class W, class Taps, class Finish>
 __device__ inline void depthwise(const TimeRows<T>& x, const W* weight, const Taps& taps, int stride,
                                  const DepthwiseBlock& block, Finish finish) {
-  extern __shared__ float shared[];
+  extern __shared__ __align__(16) float shared[];
   const int count = taps.count(), pitch = count | 1;  // odd: lanes with neighbouring channels meet no common bank
   float* const w = shared;
   T* const tile = reinterpret_cast<T*>(shared + kDepthwiseChannels * pitch);
