@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "cuda/attention/parameters.h"
+#include "cuda/attention/tiles.h"
 #include "cuda/implement.h"
 #include "ops/attention/sequences.h"
 
@@ -65,11 +66,6 @@ inline std::optional<FlashTiling> tensor_flash_tiling(const FlashParameters& p) 
 
 inline FlashTiling flash_tiling(const FlashParameters& p) {
   return tensor_flash_tiling(p).value_or(simt_flash_tiling("flash_simt", p.value));
-}
-
-// Tiles of so many rows, whatever the sequences (sequences.cuh); one at least, which looks at where sequences start.
-inline int64_t flash_tiles(int64_t rows, int64_t sequences, int64_t tile_rows) {
-  return rows / tile_rows + std::max<int64_t>(sequences, 1);
 }
 
 inline PackedRows packed_rows(const Tensor& starts, int64_t rows, Fault* fault) {

@@ -328,7 +328,8 @@ __device__ inline void mla_values_tensor(const MlaValuesParameters& p) {
     return p.w.scales[first / kScaleBlock * ((p.latent + kScaleBlock - 1) / kScaleBlock) + block];
   };
   TensorSums<1, Tile> sums = {};
-  tensor_main_loop<1, Tile, W>(ring, operands, TensorLoadX<Tile, W>(x_row, p.x), w_row, scale, warp_m, warp_n, sums);
+  tensor_main_loop<1, Tile, W>(ring, operands, TensorLoadX<Tile, W>(x_row, p.x), w_row, scale, warp_m, warp_n, sums,
+                               p.sequences - at.row);
   tensor_store<1, Tile>(reinterpret_cast<float*>(ring), operands,
                         ValuesEpilogue{p.out, p.w.heads, p.w.value, head, p.out_bf16, p.out_aligned}, at, warp_m,
                         warp_n, sums);

@@ -5,19 +5,6 @@
 
 namespace caracal::cuda {
 
-// Of TensorDecode<heads>::Memory: queries, two tiles of keys, weights, where the rows of a split are, maxima and sums.
-constexpr size_t decode_shared_bytes(size_t heads) {
-  constexpr size_t kRow = 576 * 2, kKeys = 32;
-  const size_t bytes = heads * kRow + 2 * kKeys * kRow + heads * kKeys * 2 + kSplitKeys * 8 + heads * 5 * 4;
-  return (bytes + 127) / 128 * 128;
-}
-
-// How many heads share a block of the tensor cores' kernel. More read the cache less often, fewer keep more of the GPU
-// busy; the bits are the same. 64 need more shared memory than some GPUs have.
-inline int decode_heads(int64_t heads, int64_t blocks, const GpuProperties& gpu) {
-  return heads > 16 && blocks >= gpu.sms && gpu.shared_bytes >= decode_shared_bytes(64) ? 64 : 16;
-}
-
 namespace {
 
 unsigned tiles(int64_t n, int64_t tile) { return static_cast<unsigned>((n + tile - 1) / tile); }
@@ -28,7 +15,7 @@ struct DecodePlan {
   bool tensor_splits, tensor_values;
 
   DecodePlan(const MlaDecode& op, const MlaWeight& w)
-      : sequences(op.q.shape[0]), splits(std::max<int64_t>((key_capacity(op) + kSplitKeys - 1) / kSplitKeys, 1)) {
+      : sequences(op.q.shape[0]), splits(decode_splits(key_capacity(op))) {
     const MlaSizes d = mla_sizes(op);
     tensor_splits = op.q.dtype == DType::bf16 && op.cache.dtype == DType::bf16 && d.latent == 512 && d.rope == 64 &&
                     vectors(0, {address(op.cache)});
@@ -44,7 +31,8 @@ void attend_splits(Cuda& cuda, const MlaDecode& op, const DecodePlan& plan, cons
     cuda.launch({"attention", name}, {unsigned(plan.splits), heads, unsigned(plan.sequences)}, threads, shared, p);
   };
   if (plan.tensor_splits) {
-    const int heads = decode_heads(d.heads, plan.splits * plan.sequences * tiles(d.heads, 64), cuda.gpu);
+    const int heads =
+        decode_heads(d.heads, plan.splits * plan.sequences * tiles(d.heads, 64), cuda.gpu.sms, cuda.gpu.shared_bytes);
     launch("mla_split_tensor_" + std::to_string(heads), tiles(d.heads, heads), 256, decode_shared_bytes(heads));
   } else {
     const FlashTiling t = simt_flash_tiling("mla_split_simt", d.latent);

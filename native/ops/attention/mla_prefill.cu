@@ -116,7 +116,7 @@ __device__ inline void mla_keys_tensor(const MlaKeysParameters& p) {
   };
   TensorSums<1, Tile> sums = {};
   tensor_main_loop<1, Tile, W>(ring, operands, TensorLoadX<Tile, W>(x_row, p.cache.rows), w_row, scale, warp_m, warp_n,
-                               sums);
+                               sums, t.count);
   tensor_store<1, Tile>(reinterpret_cast<float*>(ring), operands, KeysEpilogue{p, t.key(p)}, {0, column}, warp_m,
                         warp_n, sums);
   copy_rotated<bf16, bf16, 8>(p, t, column, Tile::kTileN);

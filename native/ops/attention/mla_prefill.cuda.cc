@@ -40,15 +40,6 @@ void make_keys(Cuda& cuda, const MlaKeysParameters& p, const MlaPrefill& op, boo
 
 }  // namespace
 
-// How many keys of each sequence are made at once: all that there can be, if they have room in a 128th of the memory. It
-// changes no bits: tiles begin at multiples of their size, and unfinished sums are kept as they are.
-inline int64_t key_room(int64_t capacity, int64_t sequences, int64_t key_bytes, size_t memory) {
-  constexpr int64_t kTile = 64;
-  const int64_t all = std::max((capacity + kTile - 1) / kTile * kTile, kTile);
-  const int64_t room = static_cast<int64_t>(memory / 128) / (key_bytes * std::max<int64_t>(sequences, 1));
-  return std::clamp(room / kTile * kTile, kTile, all);
-}
-
 void run(const MlaPrefill& op, std::span<Tensor> out, Cuda& cuda) {
   const MlaSizes d = mla_sizes(op);
   const int64_t rows = op.q.shape[0], sequences = op.block_table.shape[0], capacity = key_capacity(op);
