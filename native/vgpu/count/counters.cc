@@ -44,17 +44,51 @@ void OpCounts::add(const OpCounts& o) {
   async_bytes += o.async_bytes;
 }
 
+SectorSet::Page& SectorSet::page(uint64_t number) {
+  if (number == last_number_) return *last_;
+  auto& page = pages_[number];
+  if (!page) page = std::make_unique<Page>();
+  last_number_ = number;
+  last_ = page.get();
+  return *last_;
+}
+
+void SectorSet::insert(uint64_t sector) {
+  const uint64_t within = sector & ((1u << kShift) - 1);
+  page(sector >> kShift)[within / 64] |= uint64_t{1} << within % 64;
+}
+
+void SectorSet::add(const SectorSet& other) {
+  for (const auto& [number, theirs] : other.pages_) {
+    Page& ours = page(number);
+    for (size_t i = 0; i < ours.size(); i++) ours[i] |= (*theirs)[i];
+  }
+}
+
+uint64_t SectorSet::size() const {
+  uint64_t sectors = 0;
+  for (const auto& [number, page] : pages_)
+    for (const uint64_t word : *page) sectors += static_cast<uint64_t>(__builtin_popcountll(word));
+  return sectors;
+}
+
 void Counters::add(const Counters& other) {
+  loaded.add(other.loaded);
+  stored.add(other.stored);
   for (const auto& [routine, counts] : other.counts_) {
     OpCounts* own = of(*routine);
     for (size_t i = 0; i < counts.size(); i++) own[i].add(counts[i]);
   }
 }
 
-void count_global(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes, uint32_t mask) {
+void count_global(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes, uint32_t mask, SectorSet* loaded,
+                  SectorSet* stored) {
   uint64_t values[kLanes];
   counts.global_requests++;
-  counts.global_sectors += static_cast<uint64_t>(distinct(at, mask, 5, values));
+  const int sectors = distinct(at, mask, 5, values);
+  counts.global_sectors += static_cast<uint64_t>(sectors);
+  for (SectorSet* touched : {loaded, stored})
+    for (int i = 0; touched && i < sectors; i++) touched->insert(values[i]);
   counts.global_ideal += (static_cast<uint64_t>(distinct(at, mask, shift_of(bytes), values)) * bytes + 31) / 32;
   counts.global_bytes += static_cast<uint64_t>(__builtin_popcount(mask)) * bytes;
 }
@@ -187,6 +221,10 @@ std::string to_json(const Program& program, const Routine& kernel, const LaunchS
              ",\"instruction\":" + quoted(routine->texts[i]) + "," + fields_of(c) + "}";
     }
   }
+  std::string totals;
+  append_field(totals, "globalLoadSectorsTouched", counters.loaded.size());
+  append_field(totals, "globalStoreSectorsTouched", counters.stored.size());
+  totals.append(totals.empty() ? "" : ",").append(fields_of(total));
   std::string lines;
   for (const auto& [place, sum] : by_line)
     lines += (lines.empty() ? "" : ",") + std::string("{\"file\":") + quoted(place.first) +
@@ -194,8 +232,7 @@ std::string to_json(const Program& program, const Routine& kernel, const LaunchS
   return "{\"kernel\":" + quoted(kernel.name) + ",\"grid\":" + triple(shape.grid) +
          ",\"block\":" + triple(shape.block) + ",\"cluster\":" + triple(shape.cluster) +
          ",\"staticShared\":" + std::to_string(kernel.shared_bytes) +
-         ",\"dynamicShared\":" + std::to_string(shape.dynamic_shared) + ",\"total\":{" + fields_of(total) +
-         "},\"lines\":[" + lines + "],\"instructions\":[" + ops + "]}";
+         ",\"dynamicShared\":" + std::to_string(shape.dynamic_shared) + ",\"total\":{" + totals + "},\"lines\":[" + lines + "],\"instructions\":[" + ops + "]}";
 }
 
 }  // namespace vgpu

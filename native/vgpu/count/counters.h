@@ -1,6 +1,8 @@
 #pragma once
 // What a launch did, counted exactly per instruction: in place of a profiler. Times it cannot tell.
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -27,8 +29,27 @@ struct OpCounts {
   void add(const OpCounts& other);
 };
 
+// Of global memory, by their numbers.
+class SectorSet {
+ public:
+  void insert(uint64_t sector);
+  void add(const SectorSet& other);
+  uint64_t size() const;
+
+ private:
+  static constexpr unsigned kShift = 15;  // 1 MiB of memory to a page
+  using Page = std::array<uint64_t, (1u << kShift) / 64>;
+  Page& page(uint64_t number);
+
+  std::unordered_map<uint64_t, std::unique_ptr<Page>> pages_;
+  uint64_t last_number_ = UINT64_MAX;
+  Page* last_ = nullptr;
+};
+
 class Counters {
  public:
+  SectorSet loaded, stored;  // that were touched at all; atomics do both
+
   // Of the instructions of a routine, by index.
   OpCounts* of(const Routine& routine) {
     auto& counts = counts_[&routine];
@@ -43,7 +64,8 @@ class Counters {
 };
 
 // Of one request of a warp: `at` are addresses of the lanes in mask.
-void count_global(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes, uint32_t mask);
+void count_global(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes, uint32_t mask, SectorSet* loaded,
+                  SectorSet* stored);
 void count_shared(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes, uint32_t mask);
 
 // One JSON object: the launch, its totals, the counts of every source line, and of every instruction.

@@ -129,7 +129,8 @@ std::byte* parameter(Warp& w, uint64_t address, uint64_t bytes, Access access, i
 namespace {
 
 // A generic request is counted where its lanes' addresses lie.
-void count(OpCounts& counts, Space space, const uint64_t (&address)[kLanes], unsigned bytes, uint32_t mask) {
+void count(Warp& w, OpCounts& counts, Space space, const uint64_t (&address)[kLanes], unsigned bytes, Access access,
+           uint32_t mask) {
   uint32_t shared = space == Space::shared ? mask : 0, global = space == Space::global ? mask : 0;
   if (space == Space::generic)
     for (uint32_t left = mask; left; left &= left - 1) {
@@ -140,7 +141,10 @@ void count(OpCounts& counts, Space space, const uint64_t (&address)[kLanes], uns
         global |= left & -left;
     }
   if (shared) count_shared(counts, address, bytes, shared);
-  if (global) count_global(counts, address, bytes, global);
+  if (!global) return;
+  Counters& all = *w.block.cluster.counters;
+  const bool reads = only_reads(access), writes = !reads && access != Access::atomic;
+  count_global(counts, address, bytes, global, writes ? nullptr : &all.loaded, reads ? nullptr : &all.stored);
 }
 
 }  // namespace
@@ -183,7 +187,7 @@ void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned b
         fault(w, l, FaultKind::misaligned_address,
               access_text(space, access, bytes, address[l]) + ": not a multiple of " + std::to_string(bytes));
   }
-  if (OpCounts* counts = w.current_counts()) count(*counts, space, address, bytes, mask);
+  if (OpCounts* counts = w.current_counts()) count(w, *counts, space, address, bytes, access, mask);
   const int first = __builtin_ctz(mask);
   if (space == Space::global || space == Space::generic) {
     // Most often all lanes are in one allocation.

@@ -140,6 +140,27 @@ describe("sectors of global memory", () => {
     const atomic = text.startsWith("atom");
     expect(launch.total.globalLoadSectors).toBe(atomic || text.startsWith("st") ? undefined : sectors);
     expect(launch.total.globalStoreSectors).toBe(text.startsWith("st") ? sectors : undefined);
+    expect(launch.total.globalLoadSectorsTouched).toBe(text.startsWith("st") ? undefined : sectors);
+    expect(launch.total.globalStoreSectorsTouched).toBe(atomic || text.startsWith("st") ? sectors : undefined);
+  });
+
+  test("that are touched again count once as touched, whichever block does it", () => {
+    const launch = counted(
+      `  mul.wide.u32 %rd4, %r0, 4;
+  add.s64 %rd3, %rd1, %rd4;
+  add.s64 %rd4, %rd2, %rd4;
+  ld.global.u32 %r1, [%rd3];
+  ld.global.u32 %r2, [%rd3+16];
+  st.global.u32 [%rd4], %r1;
+  st.global.u32 [%rd4], %r2;`,
+      { grid: 3, block: 32 },
+    );
+    expect(launch.total).toMatchObject({
+      globalLoadSectors: 3 * (4 + 5),
+      globalLoadSectorsTouched: 5,
+      globalStoreSectors: 3 * (4 + 4),
+      globalStoreSectorsTouched: 4,
+    });
   });
 });
 

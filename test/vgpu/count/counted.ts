@@ -14,6 +14,8 @@ type Name =
   | "globalRequests"
   | "globalLoadSectors"
   | "globalStoreSectors"
+  | "globalLoadSectorsTouched"
+  | "globalStoreSectorsTouched"
   | "bankConflicts"
   | "asyncBytes";
 type Counts = { readonly [name in Name]?: number };
