@@ -2,6 +2,15 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { moeChart } from "../bench/chart.js";
+import {
+  benchCounters,
+  type CountedOp,
+  opHeader as countedHeader,
+  opRow as countedRow,
+  kernelCompiler,
+  kernelHeader,
+  kernelRows,
+} from "../bench/counters/count.js";
 import { type RoutingKind, routings } from "../bench/layouts.js";
 import { benchModel, type ModelResult, modelHeader, modelRow } from "../bench/model.js";
 import { benchMoe, type MoeResult, moeHeader, moeRow } from "../bench/moe.js";
@@ -24,7 +33,7 @@ const whole = (text: string) => {
 };
 const wholes = (text: string) => text.split(",").map(whole);
 
-/** `caracal bench ops|moe|model` */
+/** `caracal bench ops|moe|model|counters` */
 export function benchCommand(): Command {
   const bench = new Command("bench").description("measure operations, CP/EP layouts and models on this machine");
   common(bench.command("ops").description("each operation beside onnxruntime and the machine's measured peaks"))
@@ -46,6 +55,13 @@ export function benchCommand(): Command {
     .option("--steps <n>", "steps of the decode", whole, 32)
     .option("--seconds <s>", "seconds of sound for the audio parts", whole, 6)
     .action(runModel);
+  bench
+    .command("counters")
+    .description("what CUDA kernels do at the model's sizes, counted on the virtual GPU beside what must be done")
+    .option("--filter <regexp>", "only operations whose name and size match", ".")
+    .option("--json", "print JSON")
+    .option("--markdown", "print Markdown tables")
+    .action(runCounters);
   return bench;
 }
 
@@ -73,6 +89,23 @@ async function runOps(options: Common & { filter: string; peer: boolean }): Prom
     process.stderr.write(`${r.op} ${r.size}: ${r.time.best.toFixed(3)} ms\n`);
   }
   print(options, device, note, results, opHeader, results.map(opRow));
+}
+
+async function runCounters({ filter, json, markdown }: { filter: string; json?: boolean; markdown?: boolean }) {
+  const results: CountedOp[] = [];
+  for await (const r of benchCounters(new RegExp(filter))) {
+    results.push(r);
+    process.stderr.write(`${r.op} ${r.size}: ${r.kernels.length} kernels\n`);
+  }
+  if (json)
+    return void process.stdout.write(
+      `${JSON.stringify({ compiler: kernelCompiler(), operations: results }, null, 1)}\n`,
+    );
+  const tables = [
+    formatTable(countedHeader, results.map(countedRow), markdown),
+    formatTable(kernelHeader, results.flatMap(kernelRows), markdown),
+  ];
+  process.stdout.write(`${machine()}\n\n${tables.join("\n\n")}\n`);
 }
 
 async function runMoe(

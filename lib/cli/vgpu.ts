@@ -1,44 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { Command } from "commander";
+import { type LaunchCounts, readLaunches, type Sum } from "../bench/counters/launches.js";
 import { type Cell, formatTable } from "../bench/table.js";
-import { CaracalError } from "../errors.js";
-
-/** What is counted of an instruction, a source line or a launch; what is zero is left out. */
-interface Counts {
-  readonly executed?: number;
-  readonly lanes?: number;
-  readonly divergences?: number;
-  readonly globalRequests?: number;
-  readonly globalSectors?: number;
-  readonly globalSectorsIdeal?: number;
-  readonly sharedWavefronts?: number;
-  readonly sharedWavefrontsIdeal?: number;
-  readonly bankConflicts?: number;
-  readonly asyncBytes?: number;
-}
-
-/** Counts of several instructions, and of how many of which kinds they are. */
-interface Sum extends Counts {
-  readonly globalLoadSectors?: number;
-  readonly globalStoreSectors?: number;
-  readonly atomics?: number;
-  readonly barriers?: number;
-  readonly tensorInstructions?: number;
-  readonly tensorMultiplyAdds?: number;
-  readonly classes: Readonly<Record<string, number>>;
-}
-
-/** A launch, as `CARACAL_VGPU_COUNT=FILE` has the virtual GPU write it, one JSON object per line. */
-interface LaunchCounts {
-  readonly kernel: string;
-  readonly grid: readonly number[];
-  readonly block: readonly number[];
-  readonly staticShared: number;
-  readonly dynamicShared: number;
-  readonly total: Sum;
-  readonly lines: readonly (Sum & { readonly file: string; readonly line: number })[];
-}
 
 /** `caracal vgpu report`: the counters of the virtual GPU as tables. */
 export function vgpuCommand(): Command {
@@ -67,27 +30,6 @@ export function vgpuCommand(): Command {
       }
     });
   return new Command("vgpu").description("read what the virtual GPU counted").addCommand(report);
-}
-
-async function readLaunches(file: string): Promise<LaunchCounts[]> {
-  const text = await readFile(file, "utf8").catch((error: Error) => {
-    throw new CaracalError("IO_ERROR", `${file} cannot be read: ${error.message}`);
-  });
-  return text
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line, i) => {
-      try {
-        const launch = JSON.parse(line) as LaunchCounts;
-        if (typeof launch.kernel === "string" && typeof launch.total === "object") return launch;
-      } catch {
-        // said below
-      }
-      throw new CaracalError(
-        "INVALID_ARGUMENT",
-        `${file}:${i + 1}: expected the counters of a launch as a JSON object`,
-      );
-    });
 }
 
 const memoryHeader = [
