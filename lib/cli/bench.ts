@@ -5,6 +5,7 @@ import { moeChart } from "../bench/chart.js";
 import {
   benchCounters,
   type CountedOp,
+  CountingDevice,
   opHeader as countedHeader,
   opRow as countedRow,
   kernelCompiler,
@@ -13,10 +14,20 @@ import {
 } from "../bench/counters/count.js";
 import { type RoutingKind, routings } from "../bench/layouts.js";
 import { benchModel, type ModelResult, modelHeader, modelRow } from "../bench/model.js";
-import { benchMoe, type MoeResult, moeHeader, moeRow } from "../bench/moe.js";
+import {
+  benchMoe,
+  countedHeader as countedMoeHeader,
+  countedRow as countedMoeRow,
+  countMoe,
+  type MoeCounted,
+  type MoeResult,
+  moeHeader,
+  moeRow,
+} from "../bench/moe.js";
 import { benchOps, type OpResult, opHeader, opRow } from "../bench/ops.js";
 import { machine, openPeer } from "../bench/peers.js";
 import { formatTable } from "../bench/table.js";
+import { CaracalError } from "../errors.js";
 import { Device } from "../tensor/device.js";
 
 interface Common {
@@ -119,14 +130,27 @@ async function runMoe(
     svg?: string;
   },
 ): Promise<void> {
-  await using device = await open(options);
   const { cp, ep, seq: sequence, scale, routing, seed } = options;
+  const sweep = { cp, ep, sequence, scale, routing, seed };
+  const divided = `sequence ${sequence}, ${routing} routing, sizes and sequence divided by ${scale}`;
+  await using counting = options.device === "cuda" ? await CountingDevice.ifVirtual() : undefined;
+  if (counting) {
+    const counted: MoeCounted[] = [];
+    for await (const r of countMoe(counting, sweep)) {
+      counted.push(r);
+      process.stderr.write(`${r.size}\n`);
+    }
+    const note = `${divided}; counted, not timed: this is no GPU; ≥ µs: no such GPU can be faster`;
+    print(options, counting.device, note, counted, countedMoeHeader, counted.map(countedMoeRow));
+    return;
+  }
+  await using device = await open(options);
   const results: MoeResult[] = [];
-  for await (const r of benchMoe(device, { cp, ep, sequence, scale, routing, seed })) {
+  for await (const r of benchMoe(device, sweep)) {
     results.push(r);
     process.stderr.write(`CP ${r.cp} EP ${r.ep} ${r.gemm}: ${r.milliseconds.toFixed(2)} ms\n`);
   }
-  const note = `sequence ${sequence}, ${routing} routing, sizes and sequence divided by ${scale}; report's MFU: its GPUs, full size`;
+  const note = `${divided}; report's MFU: its GPUs, full size`;
   print(options, device, note, results, moeHeader, results.map(moeRow));
   if (!options.svg) return;
   await mkdir(dirname(options.svg), { recursive: true });
@@ -150,8 +174,16 @@ async function runModel(
   print(options, device, note, results, modelHeader, results.map(modelRow));
 }
 
-const open = ({ device, threads }: Common): Promise<Device> =>
-  Device.open({ backend: device, ...(threads === undefined ? {} : { threads }) });
+/** A device to time. @throws `UNSUPPORTED` for one that only stands in for a GPU */
+async function open({ device: backend, threads }: Common): Promise<Device> {
+  const device = await Device.open({ backend, ...(threads === undefined ? {} : { threads }) });
+  if (!device.virtual) return device;
+  device.dispose();
+  throw new CaracalError(
+    "UNSUPPORTED",
+    `${device.name} is no GPU, so nothing is timed on it: \`caracal bench counters\` counts what kernels do there`,
+  );
+}
 
 function print(
   options: Common,

@@ -43,12 +43,6 @@ export interface MappedFile {
   readonly handle: FileHandle;
 }
 
-const incomplete: BackendNote = {
-  backend: "cuda",
-  code: "UNSUPPORTED",
-  message: 'the CUDA backend has only some of the operations yet; ask for it with backend: "cuda"',
-};
-
 /**
  * Where tensors live and operations run. Operations are queued in order and run off the event loop; only reading a
  * tensor waits. A device may be opened any number of times, in any worker thread; tensors of different devices do
@@ -60,6 +54,8 @@ export class Device implements AsyncDisposable {
   readonly backend: "cpu" | "cuda";
   /** For people: `cpu avx2, 2 threads`. */
   readonly name: string;
+  /** Whether a virtual GPU stands in for one: results are right, times mean nothing. */
+  readonly virtual: boolean;
   /** CPU threads and instruction set; undefined on a GPU. */
   readonly threads: number | undefined;
   readonly isa: string | undefined;
@@ -68,36 +64,50 @@ export class Device implements AsyncDisposable {
   #forked = false;
   #disposed = false;
 
-  private constructor(handle: DeviceHandle, why: readonly BackendNote[]) {
+  private constructor(handle: DeviceHandle, why: readonly BackendNote[] = []) {
     this.#handle = handle;
     this.why = why;
     const info = addon().deviceInfo(handle);
     this.backend = info.backend;
     this.name = `${info.backend} ${info.description}`;
+    this.virtual = info.backend === "cuda" && info.description.includes("Virtual GPU");
     this.threads = info.threads;
     this.isa = info.isa;
   }
 
   /**
-   * Opens a device. The CUDA backend has only some of the operations yet, so `"auto"` takes the CPU.
-   * @throws `NATIVE_LOAD_FAILED` when the addon cannot be loaded; `NO_DRIVER`, `DRIVER_TOO_OLD`, `NO_DEVICE` or
-   *   `ARCH_UNSUPPORTED` for a GPU that cannot be used; `UNSUPPORTED` for an instruction set that this processor has
-   *   not; `INVALID_ARGUMENT` for a bad option.
+   * Opens a device: with `"auto"` a GPU where one can be used, else the CPU, and `why` says what the GPU lacked. A
+   * virtual GPU is for tests, and only opened when it is asked for with `"cuda"`.
+   * @throws `NATIVE_LOAD_FAILED` when the addon cannot be loaded; with `"cuda"`, `NO_DRIVER`, `DRIVER_TOO_OLD`,
+   *   `NO_DEVICE` or `ARCH_UNSUPPORTED` for a GPU that cannot be used; `UNSUPPORTED` for an instruction set that this
+   *   processor has not, or a build without CUDA kernels; `INVALID_ARGUMENT` for a bad option.
    */
   static async open(options: DeviceOptions = {}): Promise<Device> {
     const { backend = "auto", threads, isa, ordinal, memoryLimit, cacheMemory } = options;
-    if (backend === "cuda")
-      return new Device(
-        guarded(() => addon().openCuda({ ordinal, memoryLimit, cacheMemory })),
-        [],
-      );
-    if (backend !== "auto" && backend !== "cpu")
+    if (backend !== "auto" && backend !== "cpu" && backend !== "cuda")
       throw new CaracalError(
         "INVALID_ARGUMENT",
         `backend must be "auto", "cpu" or "cuda", got ${JSON.stringify(backend)}`,
       );
-    const handle = guarded(() => addon().openCpu({ threads, isa }));
-    return new Device(handle, backend === "auto" ? [incomplete] : []);
+    const openCuda = () => new Device(guarded(() => addon().openCuda({ ordinal, memoryLimit, cacheMemory })));
+    if (backend === "cuda") return openCuda();
+    const why: BackendNote[] = [];
+    if (backend === "auto") {
+      try {
+        const device = openCuda();
+        if (!device.virtual) return device;
+        device.dispose();
+        const message = `${device.name} is for tests: ask for it with backend: "cuda"`;
+        why.push({ backend: "cuda", code: "UNSUPPORTED", message });
+      } catch (error) {
+        if (!(error instanceof CaracalError) || error.code === "INVALID_ARGUMENT") throw error;
+        why.push({ backend: "cuda", code: error.code, message: error.message });
+      }
+    }
+    return new Device(
+      guarded(() => addon().openCpu({ threads, isa })),
+      why,
+    );
   }
 
   get memory(): MemoryStatistics {

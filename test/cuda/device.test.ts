@@ -33,6 +33,12 @@ describe("a driver that is no use", () => {
   });
 });
 
+test("a machine without a GPU is a CPU, and says why", () => {
+  const cpu = (code: string) => ({ backend: "cpu", why: [code] });
+  expect(run("auto", { CARACAL_CUDA_LIBRARY: "/nowhere/libcuda.so.1" })).toEqual(cpu("NO_DRIVER"));
+  if (usable) expect(run("auto")).toEqual(cpu("UNSUPPORTED")); // a virtual one is not chosen by itself
+});
+
 const usable = existsSync(library) && addon().kernelFamilies.length > 0;
 describe.skipIf(!usable)("on the virtual GPU", () => {
   test("an old driver", () => {
@@ -94,6 +100,23 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
     ),
   ])("streams side by side, in the order %o", (order) => {
     expect(run("forks", order)).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+  test("a launch that fails within a graph", () => {
+    // Two launches to a replay.
+    expect(run("graphLaunchFails", { CARACAL_VGPU_FAULT: "launch:5" })).toEqual([
+      "no error",
+      "no error",
+      "DEVICE_FAULT",
+      "DEVICE_FAULT",
+    ]);
+  });
+  test("a graph that has no room", () => {
+    expect(run("graphOutOfMemory")).toEqual({ outcomes: ["OUT_OF_MEMORY", "OUT_OF_MEMORY"], later: 1 << 15 });
+  });
+  test("a device that is disposed amid replays", () => {
+    const codes = run("graphDisposed") as string[];
+    expect(codes).toContain("DISPOSED");
+    expect(codes.filter((code) => !["DISPOSED", "no error"].includes(code))).toEqual([]);
   });
   test("bytes there and back", () => {
     expect(run("bytes")).toEqual({ same: true, row: true, half: [1.5, -2], zeros: "0,0,0,0,0", empty: 0 });

@@ -16,6 +16,10 @@ const sum = (device) => {
 
 const scenarios = {
   open: () => failure(openCuda()),
+  async auto() {
+    const { backend, why } = await Device.open();
+    return { backend, why: why.map(({ code }) => code) };
+  },
   noSuchGpu: () => failure(openCuda({ ordinal: 7 })),
   async twoGpus() {
     const a = await openCuda({ ordinal: 0 });
@@ -89,6 +93,50 @@ const scenarios = {
       differences.push((await y.read()).filter((v, at) => v !== expected[at]).length);
     }
     return differences;
+  },
+  /** A kernel of a graph's third replay fails: its result and everything later say so. */
+  async graphLaunchFails() {
+    const device = await openCuda();
+    const x = device.tensor([1, 2, 3, 4], [4]);
+    const graph = Graph.capture(device, () => ops.add(ops.add(x, x), x));
+    const outcomes = [];
+    for (let i = 0; i < 4; i++) {
+      graph.replay();
+      outcomes.push(await failure(graph.result.read()));
+    }
+    return outcomes.map((outcome) => outcome.code ?? outcome);
+  },
+  /** A graph that has no room fails every time it is replayed; another has room once memory is free. */
+  async graphOutOfMemory() {
+    const device = await openCuda({ memoryLimit: 1 << 20 });
+    const held = device.zeros([1 << 17]);
+    const x = device.zeros([1 << 15]);
+    await held.read();
+    const capture = () => Graph.capture(device, () => [1, 2, 3, 4].map(() => ops.add(x, x)));
+    const graph = capture();
+    const outcomes = [];
+    for (let i = 0; i < 2; i++) {
+      graph.replay();
+      outcomes.push((await failure(graph.result[0].read())).code);
+    }
+    graph.dispose();
+    held.dispose();
+    await device.synchronize();
+    const again = capture();
+    again.replay();
+    return { outcomes, later: (await again.result[3].read()).length };
+  },
+  async graphDisposed() {
+    const device = await openCuda();
+    const x = device.tensor([1, 2], [2]);
+    const graph = Graph.capture(device, () => ops.add(x, x));
+    const reads = Array.from({ length: 20 }, () => {
+      graph.replay();
+      return failure(graph.result.read());
+    });
+    device.dispose();
+    graph.dispose();
+    return [...new Set((await Promise.all(reads)).map((r) => r.code ?? r))];
   },
   async bytes() {
     const device = await openCuda();

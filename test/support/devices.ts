@@ -10,10 +10,11 @@ export const devices: readonly Device[] = await Promise.all(
 );
 
 /**
- * The CUDA backend on the virtual GPU, every check on, every tensor in an allocation of its own size. Undefined, and it
- * is said why, where it cannot run.
+ * The CUDA backend on the virtual GPU, every check on, every tensor in an allocation of its own size; with
+ * `CARACAL_TEST_GPU=1` on this machine's GPU. Undefined, and it is said why, where the virtual one cannot run.
  */
 async function openCuda(): Promise<Device | undefined> {
+  if (process.env.CARACAL_TEST_GPU === "1") return await Device.open({ backend: "cuda", cacheMemory: false });
   const library = fileURLToPath(new URL("../../build/Release/libcaracal_vgpu.so", import.meta.url));
   const missing = !existsSync(library) ? "the virtual GPU is not built" : "the build had no nvcc to compile kernels";
   if (!existsSync(library) || addon().kernelFamilies.length === 0) {

@@ -58,28 +58,47 @@ export interface CountedOp {
 
 const build = (path: string) => fileURLToPath(new URL(`../../../build/${path}`, import.meta.url));
 
-/** A CUDA device on the virtual GPU, which counts. One in a process: the driver is opened once. */
+/** The virtual GPU of a checkout's build. */
+export const builtVirtualGpu = (): string => build("Release/libcaracal_vgpu.so");
+
+/** A CUDA device whose launches the virtual GPU counts. One in a process: the driver is opened once. */
 export class CountingDevice implements AsyncDisposable {
   private constructor(
     readonly device: Device,
     private readonly folder: string,
   ) {}
 
-  /** @throws `UNSUPPORTED` where the virtual GPU is not built, or another driver was opened in this process before */
+  /**
+   * On the driver that `CARACAL_CUDA_LIBRARY` names, else the one that a checkout has built.
+   * @throws `UNSUPPORTED` where that is no virtual GPU
+   */
   static async open(): Promise<CountingDevice> {
-    const library = process.env.CARACAL_CUDA_LIBRARY ?? build("Release/libcaracal_vgpu.so");
+    const library = process.env.CARACAL_CUDA_LIBRARY ?? builtVirtualGpu();
+    const unsupported = (why: string) =>
+      new CaracalError("UNSUPPORTED", `counters are the virtual GPU's, and ${library} ${why}`, { library });
     if (!existsSync(library))
-      throw new CaracalError(
-        "UNSUPPORTED",
-        `counters are the virtual GPU's, and ${library} is not there: \`npm test\` builds it in a checkout (Linux, x86-64)`,
-      );
-    const folder = await mkdtemp(join(tmpdir(), "caracal-counters-"));
+      throw unsupported("is not there: `npm test` builds it in a checkout (Linux, x86-64, with nvcc)");
     process.env.CARACAL_CUDA_LIBRARY = library;
+    const counting = await CountingDevice.ifVirtual();
+    if (!counting) throw unsupported("is another driver: leave CARACAL_CUDA_LIBRARY out");
+    return counting;
+  }
+
+  /** On the driver that is there, if it is the virtual GPU's. @throws what `Device.open` does */
+  static async ifVirtual(): Promise<CountingDevice | undefined> {
+    const folder = await mkdtemp(join(tmpdir(), "caracal-counters-"));
     process.env.CARACAL_VGPU_COUNT = join(folder, "launches");
-    const device = await Device.open({ backend: "cuda" });
-    if (!isVirtual(device))
-      throw new CaracalError("UNSUPPORTED", `counters are the virtual GPU's, and this is ${device.name}`);
-    return new CountingDevice(device, folder);
+    const remove = () => rm(folder, { recursive: true });
+    try {
+      const device = await Device.open({ backend: "cuda" });
+      if (device.virtual) return new CountingDevice(device, folder);
+      device.dispose();
+    } catch (error) {
+      await remove();
+      throw error;
+    }
+    await remove();
+    return undefined;
   }
 
   /** The launches of `run`. */
@@ -97,9 +116,6 @@ export class CountingDevice implements AsyncDisposable {
     await rm(this.folder, { recursive: true });
   }
 }
-
-/** Whether the device only stands in for a GPU, so that no time taken there means anything. */
-export const isVirtual = (device: Device): boolean => device.name.includes("Virtual GPU");
 
 /** Counts what an operation does. */
 export async function count(counting: CountingDevice, c: CountedCase): Promise<CountedOp> {

@@ -1,0 +1,59 @@
+// npm run test:gpu [-- FILE]: the tests and benchmarks of the CUDA backend on this machine's GPU, and one report of
+// what came out: FILE, or gpu-report.json. Ends with 1 when anything failed.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildAddon, buildTypeScript, buildVirtualGpu, installDependencies } from "./lib/build.mjs";
+import { needNode, root } from "./lib/steps.mjs";
+
+needNode();
+installDependencies();
+await buildAddon();
+buildVirtualGpu(); // some tests inject faults into a driver
+buildTypeScript();
+
+const [file = "gpu-report.json"] = process.argv.slice(2);
+const folder = mkdtempSync(join(tmpdir(), "caracal-gpu-"));
+const env = { ...process.env, CARACAL_TEST_GPU: "1" };
+
+/** Runs node with arguments; what it prints is shown as it comes, or taken as JSON. */
+function step(name, args, { json = false } = {}) {
+  process.stderr.write(`caracal: ${name}\n`);
+  const stdio = ["ignore", json ? "pipe" : "inherit", "inherit"];
+  const { status, stdout } = spawnSync(process.execPath, args, { cwd: root, env, stdio, maxBuffer: 1 << 28 });
+  const report = { command: args.map((arg) => arg.replace(`${root}/`, "")).join(" "), status };
+  if (!json) return report;
+  try {
+    return { ...report, output: JSON.parse(stdout.toString()) };
+  } catch {
+    return { ...report, output: stdout.toString() };
+  }
+}
+
+const cli = "dist/cli/main.js";
+const golden = readdirSync(join(root, "test/golden"))
+  .filter((name) => name.endsWith(".safetensors"))
+  .map((name) => `test/golden/${name}`);
+const results = join(folder, "tests.json");
+const tests = step("tests", [
+  "node_modules/vitest/vitest.mjs",
+  "run",
+  "--reporter=default",
+  "--reporter=json",
+  `--outputFile.json=${results}`,
+  ...["test/ops", "test/tensor", "test/model", "test/verify", "test/cuda"],
+]);
+const report = {
+  doctor: step("doctor", [cli, "doctor", "--json"], { json: true }),
+  tests: { ...tests, output: JSON.parse(readFileSync(results, "utf8")) },
+  verify: step("golden files", [cli, "verify", "--device", "cuda", "--json", ...golden], { json: true }),
+  operations: step("operations", [cli, "bench", "ops", "--device", "cuda", "--json"], { json: true }),
+  layouts: step("layouts", [cli, "bench", "moe", "--device", "cuda", "--scale", "1", "--json"], { json: true }),
+};
+rmSync(folder, { recursive: true });
+writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
+const failed = Object.entries(report).filter(([, { status }]) => status !== 0);
+for (const [name, { command }] of failed) process.stderr.write(`caracal: ${name} failed: node ${command}\n`);
+process.stderr.write(`caracal: the report is ${file}\n`);
+process.exit(failed.length > 0 ? 1 : 0);
