@@ -63,15 +63,18 @@ async function all(tasks) {
   await Promise.all(Array.from({ length: availableParallelism() }, work));
 }
 
-/** What ptxas -v says of each kernel: registers, spilled bytes, static shared memory. */
+/** What ptxas -v says of each kernel, and of functions that it calls: registers, spilled bytes, static shared memory. */
 export function resourcesOf(output) {
   const found = {};
-  for (const [, name, rest] of output.matchAll(/Function properties for (\w+)\n([\s\S]*?Used \d+ registers[^\n]*)/g)) {
-    const number = (pattern) => Number(pattern.exec(rest)?.[1] ?? 0);
+  // Only kernels have a line of what they use.
+  for (const [, name, properties, used = ""] of output.matchAll(
+    /Function properties for (\w+)\n([^\n]*)(?:\n[^\n]*(Used \d+ registers[^\n]*))?/g,
+  )) {
+    const number = (pattern, text) => Number(pattern.exec(text)?.[1] ?? 0);
     found[name] = {
-      registers: number(/Used (\d+) registers/),
-      spilled: number(/(\d+) bytes spill stores/) + number(/(\d+) bytes spill loads/),
-      shared: number(/(\d+) bytes smem/),
+      registers: number(/Used (\d+) registers/, used),
+      spilled: number(/(\d+) bytes spill stores/, properties) + number(/(\d+) bytes spill loads/, properties),
+      shared: number(/(\d+) bytes smem/, used),
     };
   }
   return found;

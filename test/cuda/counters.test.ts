@@ -35,9 +35,12 @@ describe.skipIf(!counting)("counters", () => {
     const before = recorded.operations.find((r) => name(r) === name(c));
     const now = await count(counting!, c);
     expect(now.kernels).toEqual(before?.kernels);
-    for (const { kernel, spilledBytes } of now.kernels)
-      expect({ kernel, spilledBytes }).toEqual({ kernel, spilledBytes: 0 });
-    expect(now.wavefronts ?? 1).toBeLessThanOrEqual(1.05);
+  });
+  // What the recorded figures must not become, whoever records them anew.
+  test.each(recorded.operations)("limits of $op $size", ({ op, kernels, coalescing, wavefronts = 1 }) => {
+    expect(kernels.filter(({ spilledBytes }) => spilledBytes !== 0)).toEqual([]);
+    expect(coalescing).toBeLessThanOrEqual(op === "permutation" ? 1.6 : 1.02); // a permutation scatters
+    expect(wavefronts).toBeLessThanOrEqual(op === "patchify" ? 2.9 : 1.05); // bytes of pixels, four to a bank
   });
   test("every recorded operation is still counted", () => {
     const names = new Set(countedCases().map(({ op, size }) => `${op} ${size}`));

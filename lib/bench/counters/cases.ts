@@ -176,33 +176,30 @@ function moeCases(): CountedCase[] {
   const rowsOf = (count: number) => (count * topK * experts) / all;
   const combineBytes = (count: number) => 2 * hidden * (rowsOf(count) + 2 * count) + 4 * count * (2 * topK + 1);
 
-  const grouped = (
-    gemm: "groupedSwiglu" | "groupedGemm",
-    rows: number,
-    local: number,
-    counted: number,
-  ): CountedCase => {
+  /** Of the rank's experts two are counted, with at most 128 rows each. */
+  const grouped = (gemm: "groupedSwiglu" | "groupedGemm", rows: number, local: number): CountedCase => {
     const [k, n, matrices] =
       gemm === "groupedSwiglu" ? ([hidden, expertHidden, 2] as const) : ([expertHidden, hidden, 1] as const);
-    const work = (groups: number) => ({
-      bytes: 2 * groups * (matrices * n * k + rows * (k + n)),
-      macs: groups * rows * matrices * n * k,
+    const work = (groups: number, each: number) => ({
+      bytes: 2 * groups * (matrices * n * k + each * (k + n)),
+      macs: groups * each * matrices * n * k,
     });
+    const [counted, each] = [2, Math.min(rows, 128)];
     return countedCase({
       op: gemm,
       size: `${local} experts × ${rows} rows, ${k}→${n}`,
       unit: "tensor",
-      whole: work(local),
-      part: { size: `${counted} of the experts`, ...work(counted) },
+      whole: work(local, rows),
+      part: { size: `${counted} × ${each}`, ...work(counted, each) },
       prepare(device) {
         const matrix = () =>
           device.scope(() => packWeights(Array.from({ length: counted }, () => random(device, [n, k], "bf16", 0.05))));
         const offsets = i32(
           device,
-          range(counted + 1).map((e) => e * rows),
+          range(counted + 1).map((e) => e * each),
           counted + 1,
         );
-        return { x: bf16(device, counted * rows, k), gate: matrix(), up: matrix(), offsets };
+        return { x: bf16(device, counted * each, k), gate: matrix(), up: matrix(), offsets };
       },
       run: ({ x, gate, up, offsets }) =>
         gemm === "groupedSwiglu" ? groupedSwiglu(x, gate, up, offsets) : groupedGemm(x, gate, offsets),
@@ -233,10 +230,10 @@ function moeCases(): CountedCase[] {
       run: ({ y, x, routing, slots }) => combine(y, x, routing, { slotOf: slots }),
     }),
     // EP 32: 16 experts on a rank; decode, and CP 2 prefill.
-    grouped("groupedSwiglu", 8, 16, 1),
-    grouped("groupedSwiglu", 2048, 16, 1),
-    grouped("groupedGemm", 8, 16, 1),
-    grouped("groupedGemm", 2048, 16, 1),
+    grouped("groupedSwiglu", 8, 16),
+    grouped("groupedSwiglu", 2048, 16),
+    grouped("groupedGemm", 8, 16),
+    grouped("groupedGemm", 2048, 16),
   ];
 }
 

@@ -232,7 +232,8 @@ std::string to_json(const Program& program, const Routine& kernel, const LaunchS
   return "{\"kernel\":" + quoted(kernel.name) + ",\"grid\":" + triple(shape.grid) +
          ",\"block\":" + triple(shape.block) + ",\"cluster\":" + triple(shape.cluster) +
          ",\"staticShared\":" + std::to_string(kernel.shared_bytes) +
-         ",\"dynamicShared\":" + std::to_string(shape.dynamic_shared) + ",\"total\":{" + totals + "},\"lines\":[" + lines + "],\"instructions\":[" + ops + "]}";
+         ",\"dynamicShared\":" + std::to_string(shape.dynamic_shared) + ",\"total\":{" + totals + "},\"lines\":[" +
+         lines + "],\"instructions\":[" + ops + "]}";
 }
 
 }  // namespace vgpu
