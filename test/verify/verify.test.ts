@@ -5,7 +5,7 @@ import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { verifyCommand } from "../../lib/cli/verify.js";
 import { verifyFile } from "../../lib/verify/verify.js";
 import { goldenPath } from "../model/goldenWeights.js";
-import { devices } from "../support/devices.js";
+import { allDevices, devices } from "../support/devices.js";
 
 const files = [
   "vision_merge1",
@@ -50,7 +50,7 @@ function altered(
   return path;
 }
 
-describe.each(devices)("verify on $isa", (device) => {
+describe.each(allDevices)("verify on $name", (device) => {
   it.each(files)("%s passes in f32", async (name) => {
     const report = await verifyFile(goldenPath(name), { device });
     expect(report.error).toBeUndefined();
