@@ -9,6 +9,8 @@ export interface Answer {
   /** The weights are random: the answer means nothing. */
   readonly synthetic: boolean;
   readonly device: string;
+  /** A virtual GPU stood in for one: the times say nothing of a GPU. */
+  readonly virtual: boolean;
   readonly seed: number;
   readonly loadSeconds: number;
   readonly usage: ReplyUsage;
@@ -30,6 +32,7 @@ export function describeAnswer(answer: Answer): string {
     "",
     table,
     `${first}, whole reply ${seconds(usage.total)}; peak memory ${(peakMemoryBytes / 2 ** 20).toFixed(0)} MiB; ${device}`,
+    answer.virtual ? "A virtual GPU stood in for one: these times say nothing of a GPU." : "",
     answer.reason === "length" ? "The reply was cut off at the most steps allowed." : "",
     answer.synthetic ? "This model's weights are random (`caracal synth`): the answer is noise and means nothing." : "",
     where,

@@ -141,6 +141,7 @@ async function ask(
         model: model.checkpoint.directory,
         synthetic: model.synthetic,
         device: device.name,
+        virtual: device.virtual,
         seed,
         loadSeconds,
         usage: event.usage,

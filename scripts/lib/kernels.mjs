@@ -8,8 +8,10 @@ import { fail, newest, root } from "./steps.mjs";
 
 const folder = "build/kernels";
 const images = `${folder}/images.cc`;
-/** PTX is made for the first; the others are compiled from it. `CARACAL_CUDA_ARCHS=80,90` makes fewer. */
-const architectures = (process.env.CARACAL_CUDA_ARCHS ?? "80,86,89,90,100,120").split(",").map(Number);
+/** Of which cubins are made: one of each generation, which takes a machine minutes. What ships has every one. */
+const chosen = process.env.CARACAL_CUDA_ARCHS ?? "80,90,100";
+const architectures = (chosen === "all" ? "80,86,89,90,100,120" : chosen).split(",").map(Number);
+/** PTX is made for this one; the cubins are made of it, and a driver makes what is missing. */
 const baseline = 80;
 
 /** Kernels that may spill registers or that ptxas warns about, each with the reason. */

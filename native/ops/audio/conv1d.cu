@@ -166,7 +166,7 @@ using ConvSmall = SimtSmall<1>;
 using ConvLarge = SimtTile<128, 64, 8, 4>;  // its sums stand twice in registers
 
 #define CARACAL_CONV1D(X, W)                                                                                     \
-  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads)                                              \
+  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads, 1)                                           \
       conv1d_simt_small_##X##_##W(const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, \
                                   const __grid_constant__ LinearEpilogue e) {                                    \
     conv1d_simt<ConvSmall, X, W>(x, p, e);                                                                       \
