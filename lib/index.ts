@@ -8,7 +8,14 @@ export { AudioHeads, type AudioHeadsOptions } from "./model/audioHeads.js";
 export { type EmbeddingOptions, OmniEmbedding, type PromptIds } from "./model/embedding.js";
 export type { GenerateEvent, GenerateOptions, ReplyUsage, Stage, StageUsage } from "./model/generate.js";
 export type { Generation } from "./model/generation.js";
-export { type CacheRows, KvCache, type KvCacheOptions, type KvSequence, type NewRows } from "./model/kvCache.js";
+export {
+  type CacheRows,
+  type CacheTensors,
+  KvCache,
+  type KvCacheOptions,
+  type KvSequence,
+  type NewRows,
+} from "./model/kvCache.js";
 export { type Extension, type ForwardOptions, Llm, type LlmOptions } from "./model/llm.js";
 export { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "./model/omni.js";
 export type { Message, Part, PromptLimits, SpeechSegment } from "./model/prompt.js";

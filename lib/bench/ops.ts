@@ -16,9 +16,9 @@ export interface OpResult {
   readonly time: Timing;
   readonly gflops: number;
   readonly gbps: number;
-  /** Which limit binds, and the share of it that was reached: limit ÷ best time. */
-  readonly limit: "FMA" | "read";
-  readonly ofLimit: number;
+  /** Which limit binds, and the share of it that was reached: limit ÷ best time. Where the device's peaks are measured. */
+  readonly limit?: "FMA" | "read";
+  readonly ofLimit?: number;
   readonly peer?: Timing;
   /** Peer's best time ÷ ours. */
   readonly ratio?: number;
@@ -46,11 +46,15 @@ export async function* benchOps(
   let measuredFor = "";
   for (const c of opCases().filter((c) => filter.test(`${c.op} ${c.size}`))) {
     signal?.throwIfAborted();
-    if (c.op !== measuredFor) peaks = await machinePeaks(device);
+    if (c.op !== measuredFor) peaks = await peaksOf(device);
     measuredFor = c.op;
-    yield result(c, peaks!, await timeOurs(device, c, signal), peer && (await timePeer(peer, c, signal)));
+    yield result(c, peaks, await timeOurs(device, c, signal), peer && (await timePeer(peer, c, signal)));
   }
 }
+
+/** A CPU's peaks, measured now; of a GPU they are not measured. */
+export const peaksOf = async (device: Device): Promise<MachinePeaks | undefined> =>
+  device.backend === "cpu" ? await machinePeaks(device) : undefined;
 
 async function timeOurs(device: Device, c: OpCase, signal: AbortSignal | undefined): Promise<Timing> {
   const operands = device.scope(() => c.prepare(device));
@@ -80,17 +84,20 @@ async function timePeer(peer: Peer, c: OpCase, signal: AbortSignal | undefined):
   return time((i) => sessions[i % sessions.length]!(), { signal });
 }
 
-function result(c: OpCase, peaks: MachinePeaks, ours: Timing, peer: Timing | undefined): OpResult {
+function limitOf(c: OpCase, peaks: MachinePeaks, best: number): Pick<OpResult, "limit" | "ofLimit"> {
   const compute = c.flops / (peaks.gflops * 1e6);
   const memory = c.bytes / (peaks.readGBps * 1e6);
+  return { limit: compute > memory ? "FMA" : "read", ofLimit: Math.max(compute, memory) / best };
+}
+
+function result(c: OpCase, peaks: MachinePeaks | undefined, ours: Timing, peer: Timing | undefined): OpResult {
   return {
     op: c.op,
     size: c.size,
     time: ours,
     gflops: c.flops / ours.best / 1e6,
     gbps: c.bytes / ours.best / 1e6,
-    limit: compute > memory ? "FMA" : "read",
-    ofLimit: Math.max(compute, memory) / ours.best,
+    ...(peaks && limitOf(c, peaks, ours.best)),
     ...(peer ? { peer, ratio: peer.best / ours.best } : {}),
   };
 }
@@ -104,7 +111,7 @@ export const opRow = (r: OpResult): Cell[] => [
   r.gflops,
   r.gbps,
   r.limit,
-  `${(100 * r.ofLimit).toFixed(0)} %`,
+  r.ofLimit === undefined ? undefined : `${(100 * r.ofLimit).toFixed(0)} %`,
   r.peer?.best,
   r.ratio,
 ];

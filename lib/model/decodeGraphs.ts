@@ -2,10 +2,10 @@ import type { Activations } from "../ops/call.js";
 import { concatRows, copyRows } from "../ops/embedding.js";
 import { Graph } from "../tensor/graph.js";
 import type { Tensor } from "../tensor/tensor.js";
-import type { CacheRows } from "./kvCache.js";
+import type { CacheTensors } from "./kvCache.js";
 
 type Rows = Tensor<Activations>;
-type Inputs = { readonly x: Rows } & Omit<CacheRows, typeof Symbol.dispose>;
+type Inputs = { readonly x: Rows } & CacheTensors;
 
 interface Captured {
   readonly inputs: Inputs;
@@ -20,10 +20,10 @@ export class DecodeGraphs implements Disposable {
   readonly #captured = new Map<string, Captured>();
 
   /** @param step one step for rows x; it depends on nothing else that changes from step to step */
-  constructor(private readonly step: (x: Rows, rows: Omit<CacheRows, typeof Symbol.dispose>) => Rows) {}
+  constructor(private readonly step: (x: Rows, rows: CacheTensors) => Rows) {}
 
   /** `step` for rows x, which comes to the same bits; the result is the caller's. */
-  run(x: Rows, rows: CacheRows): Rows {
+  run(x: Rows, rows: CacheTensors): Rows {
     const { positions, slots, blockTable, cuSeqlens, seqLens } = rows;
     const given: Inputs = { x, positions, slots, blockTable, cuSeqlens, seqLens };
     const { inputs, graph } = this.#take(given);

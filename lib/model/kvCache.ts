@@ -20,11 +20,8 @@ export interface NewRows {
   readonly rows: number;
 }
 
-/**
- * Where the new tokens of a packed batch stand, as the attention operations take it. T rows, B sequences. The sequences
- * are held until it is disposed: after the last operation that uses it is queued.
- */
-export interface CacheRows extends Disposable {
+/** Where the new tokens of a packed batch stand, as the attention operations take it. T rows, B sequences. */
+export interface CacheTensors {
   /** i32 [T], positions in their sequences. */
   readonly positions: Tensor<"i32">;
   /** i32 [T], rows of the cache: block · blockSize + offset. */
@@ -36,6 +33,9 @@ export interface CacheRows extends Disposable {
   /** i32 [B], lengths, the new rows included. */
   readonly seqLens: Tensor<"i32">;
 }
+
+/** The same, with its sequences held until it is disposed: after the last operation that uses it is queued. */
+export interface CacheRows extends CacheTensors, Disposable {}
 
 /**
  * Keys and values of past tokens, in blocks that sequences take as they grow and give back when they are cut or
@@ -127,7 +127,7 @@ export class KvCache implements Disposable {
     return Array.from({ length: this.#blocksFor(batch) }, () => this.#free.pop()!);
   }
 
-  #describe(batch: readonly (NewRows & { from: number })[], minWidth: number): Omit<CacheRows, typeof Symbol.dispose> {
+  #describe(batch: readonly (NewRows & { from: number })[], minWidth: number): CacheTensors {
     const total = batch.reduce((sum, { rows }) => sum + rows, 0);
     const width = Math.max(minWidth, ...batch.map(({ sequence }) => sequence.blocks.length));
     const positions = new Int32Array(total);

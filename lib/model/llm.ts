@@ -7,7 +7,7 @@ import { rmsNorm } from "../ops/norm.js";
 import type { Device } from "../tensor/device.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { DecodeGraphs } from "./decodeGraphs.js";
-import { type CacheRows, KvCache, type KvSequence, type NewRows } from "./kvCache.js";
+import { type CacheTensors, KvCache, type KvSequence, type NewRows } from "./kvCache.js";
 import { type LlmPass, llmLayer } from "./llmLayer.js";
 import { type LayerWeights, type LlmWeights, loadLlmWeights } from "./llmWeights.js";
 import type { Tap, Weights } from "./weights.js";
@@ -201,7 +201,7 @@ export class Llm implements Disposable {
     return this.#graphs.run(x as Tensor<Activations>, rows);
   }
 
-  #decode(x: Tensor<Activations>, rows: Omit<CacheRows, typeof Symbol.dispose>): Tensor<Activations> {
+  #decode(x: Tensor<Activations>, rows: CacheTensors): Tensor<Activations> {
     const pass: LlmPass = { ...this.#constants, rows, mode: "decode" };
     const layer = (y: Tensor<Activations>, weights: LayerWeights, i: number) =>
       this.device.scope(() => llmLayer(y, weights, i, pass));

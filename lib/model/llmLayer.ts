@@ -5,7 +5,7 @@ import { linear, swiglu } from "../ops/linear.js";
 import { moe, router } from "../ops/moe.js";
 import { add, rmsNorm } from "../ops/norm.js";
 import type { Tensor } from "../tensor/tensor.js";
-import type { CacheRows, KvCache } from "./kvCache.js";
+import type { CacheTensors, KvCache } from "./kvCache.js";
 import type { AttentionWeights, LayerWeights, MoeWeights } from "./llmWeights.js";
 import type { Tap } from "./weights.js";
 
@@ -16,7 +16,7 @@ export interface LlmPass {
   readonly loraNormEps: number;
   readonly scaleZeroExperts: boolean;
   readonly cache: KvCache;
-  readonly rows: Omit<CacheRows, typeof Symbol.dispose>;
+  readonly rows: CacheTensors;
   /** `decode`: one row per sequence, scored against the compressed cache itself. */
   readonly mode: "prefill" | "decode";
   /** Sees `layer<i>.` + `attn<j>`, `moe.input`, `router.ids`, `router.weights`, `moe.output`, `output`. */

@@ -44,7 +44,7 @@ std::byte* Allocator::allocate(size_t bytes, Pool pool) {
   } else {
     p = take(size);
     if (!p) {
-      trim_locked();
+      trim();
       p = take(size);
     }
     if (!p)
@@ -81,15 +81,18 @@ MemoryStatistics Allocator::statistics() const {
 }
 
 void Allocator::trim() noexcept {
-  std::lock_guard lock(mutex_);
-  trim_locked();
+  for (auto it = cache_.begin(); it != cache_.end() && it->first.first == 0; it = cache_.erase(it)) {
+    const size_t size = it->first.second;
+    for (std::byte* p : it->second) {
+      source_.give_back(p, size);
+      statistics_.cached -= size;
+    }
+  }
 }
 
-void Allocator::trim_locked() noexcept {
-  for (auto& [key, blocks] : cache_)
+Allocator::~Allocator() {
+  for (const auto& [key, blocks] : cache_)
     for (std::byte* p : blocks) source_.give_back(p, key.second);
-  cache_.clear();
-  statistics_.cached = 0;
 }
 
 }  // namespace caracal

@@ -34,11 +34,12 @@ class Allocator {
     size_t largest_cached = SIZE_MAX, cache_limit = SIZE_MAX, limit = SIZE_MAX;
   };
   Allocator(MemorySource& source, Limits limits) : source_(source), limits_(limits) {}
-  ~Allocator() { trim(); }
+  ~Allocator();
   Allocator(const Allocator&) = delete;
 
   // A block goes back to the pool it was allocated for, and is given out again from there only: what runs side by side
-  // must not get the other's memory before its last user has ended. Pool 0 is always there.
+  // must not get the other's memory before its last user has ended. Pool 0 is always there. Of others nothing goes back
+  // to the source until they are dropped: a graph uses its memory whenever it is launched.
   using Pool = int;
   Pool add_pool();
   void drop_pool(Pool pool) noexcept;  // its blocks become pool 0's; nothing that uses them may still run
@@ -46,12 +47,11 @@ class Allocator {
   std::byte* allocate(size_t bytes, Pool pool = 0);  // throws Error(OUT_OF_MEMORY)
   void release(std::byte* data, size_t bytes) noexcept;
   MemoryStatistics statistics() const;
-  void trim() noexcept;  // gives everything cached back
 
  private:
   static size_t block_bytes(size_t bytes);
   std::byte* take(size_t bytes);
-  void trim_locked() noexcept;
+  void trim() noexcept;  // gives back what pool 0 has cached
 
   MemorySource& source_;
   const Limits limits_;

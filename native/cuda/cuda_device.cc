@@ -132,10 +132,10 @@ std::shared_ptr<Graph> CudaDevice::make_graph(Recording recording) {
 CUgraphExec CudaDevice::capture(const Pools& pools, OperationLog& log, const std::function<void()>& enqueue) {
   if (lost_) throw *lost_;
   join();
-  pools_ = &pools;
-  log_ = &log;
   // Relaxed: memory may be allocated and modules loaded meanwhile.
   driver_.check(driver_.cuStreamBeginCapture_v2(stream_, CU_STREAM_CAPTURE_MODE_RELAXED), "cuStreamBeginCapture");
+  pools_ = &pools;
+  log_ = &log;
   std::shared_ptr<const Error> fault;
   try {
     enqueue();

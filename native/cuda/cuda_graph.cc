@@ -44,7 +44,7 @@ void CudaGraph::replay() {
       try {
         capture();
       } catch (const Error& e) {
-        broken_ = std::make_shared<Error>(e);
+        broken_ = std::make_shared<Error>(e);  // some of its operations are dropped by now
         throw;
       }
     }
@@ -53,6 +53,8 @@ void CudaGraph::replay() {
       if (const auto storage = output.lock()) storage->fault.reset();
   } catch (const Error& e) {
     fail(std::make_shared<Error>(e));
+  } catch (const std::exception& e) {
+    fail(std::make_shared<Error>(code::kOutOfMemory, std::string("a graph: ") + e.what()));
   }
 }
 

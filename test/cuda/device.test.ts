@@ -113,6 +113,9 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
   test("a graph that has no room", () => {
     expect(run("graphOutOfMemory")).toEqual({ outcomes: ["OUT_OF_MEMORY", "OUT_OF_MEMORY"], later: 1 << 15 });
   });
+  test("a graph amid others that run out of memory", () => {
+    expect(run("graphKeepsItsMemory")).toEqual({ outOfMemory: "OUT_OF_MEMORY", right: true });
+  });
   test("a device that is disposed amid replays", () => {
     const codes = run("graphDisposed") as string[];
     expect(codes).toContain("DISPOSED");

@@ -126,6 +126,20 @@ const scenarios = {
     again.replay();
     return { outcomes, later: (await again.result[3].read()).length };
   },
+  /** Whoever runs out of memory gets what is cached, but not what a graph works on between two replays. */
+  async graphKeepsItsMemory() {
+    const device = await openCuda({ memoryLimit: 1 << 20 });
+    const x = device.tensor(new Float32Array(1 << 14).fill(1), [1 << 14]);
+    const graph = Graph.capture(device, () => ops.add(ops.add(ops.add(x, x), x), x));
+    graph.replay();
+    const before = await graph.result.read();
+    const outOfMemory = await failure(device.zeros([(1 << 18) - 16]).read());
+    const others = device.zeros([1 << 16]); // takes what was given back
+    await others.read();
+    graph.replay();
+    const after = await graph.result.read();
+    return { outOfMemory: outOfMemory.code, right: [before, after].every((y) => y.every((v) => v === 4)) };
+  },
   async graphDisposed() {
     const device = await openCuda();
     const x = device.tensor([1, 2], [2]);

@@ -28,7 +28,7 @@ const [experts, zeroExperts, topK] = [512, 256, 12];
 const mla = { heads: 64, nopeDim: 128, ropeDim: 64, vDim: 128 };
 const latent = 512;
 const vit = { heads: 16, width: 1280 };
-const audio = { hidden: 1536, heads: 16 };
+const audioHidden = 1536;
 const vocabulary = 131072;
 
 /** Every operation of the model that does more than copy, as one rank calls it. */
@@ -79,9 +79,9 @@ function normCases(): CountedCase[] {
     ),
     streaming(
       "layerNorm",
-      size(audio.hidden),
-      bytes(audio.hidden, 2, 2),
-      (device) => ({ ...rowsOf(device, audio.hidden), b: bf16(device, audio.hidden) }),
+      size(audioHidden),
+      bytes(audioHidden, 2, 2),
+      (device) => ({ ...rowsOf(device, audioHidden), b: bf16(device, audioHidden) }),
       ({ x, w, b }) => layerNorm(x, w, b),
     ),
     streaming(
@@ -331,7 +331,7 @@ function attentionCases(): CountedCase[] {
     decode(8, 1024),
     prefill(8192, 256),
     packedCase("vitAttention", 1024, vit.heads, vit.width / vit.heads),
-    packedCase("attention", 256, audio.heads, audio.hidden / audio.heads),
+    packedCase("attention", 1024, vit.heads, vit.width / vit.heads),
   ];
 }
 
@@ -383,9 +383,9 @@ function audioCases(): CountedCase[] {
   return [
     streaming(
       "fsmnMemory",
-      `T=${frames} C=${audio.hidden} k=11`,
-      2 * audio.hidden * (2 * frames + 11),
-      (device) => ({ z: bf16(device, frames, audio.hidden), w: bf16(device, audio.hidden, 11) }),
+      `T=${frames} C=${audioHidden} k=11`,
+      2 * audioHidden * (2 * frames + 11),
+      (device) => ({ z: bf16(device, frames, audioHidden), w: bf16(device, audioHidden, 11) }),
       ({ z, w }) => fsmnMemory(z, w, { leftOrder: 10 }),
     ),
     streaming(
@@ -398,7 +398,7 @@ function audioCases(): CountedCase[] {
     conv(768, 9, frames),
     conv(96, 9, 1440),
     transposed(1536, 768, 8, 16),
-    recurrent(16, 1024),
+    recurrent(4, 2304),
     streaming(
       "fbank",
       "10 s at 16 kHz, f32",

@@ -116,7 +116,6 @@ void run(const Sample& op, std::span<Tensor> out, Cpu& cpu) {
     for_rows(cpu, op.logits.shape[0], ids, [&](int64_t row) {
       const Cpu::Temporary<float> values(cpu, candidates), weights(cpu, candidates);
       collect(op.logits.data<T>() + row * ids, ranges, values.data());
-      const uint32_t stream = op.seed.size() == 1 ? static_cast<uint32_t>(row) : 0;
       const int64_t candidate = draw(values.data(), weights.data(), candidates, op.at(op.temperature, row),
                                      op.at(op.top_k, row), op.at(op.top_p, row), op.random(row));
       out[0].data<int32_t>()[row] = id_of(candidate, ranges);
