@@ -49,7 +49,7 @@ const report = {
   tests: { ...tests, output: JSON.parse(readFileSync(results, "utf8")) },
   verify: step("golden files", [cli, "verify", "--device", "cuda", "--json", ...golden], { json: true }),
   operations: step("operations", [cli, "bench", "ops", "--device", "cuda", "--json"], { json: true }),
-  layouts: step("layouts", [cli, "bench", "moe", "--device", "cuda", "--scale", "1", "--json"], { json: true }),
+  layouts: step("layouts", [cli, "bench", "moe", "--device", "cuda", "--scale", "4", "--json"], { json: true }),
 };
 rmSync(folder, { recursive: true });
 writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
