@@ -16,7 +16,7 @@ interface Captured {
 const kept = 8;
 
 /** Steps of a decode as graphs: one for every batch size and width of the block table, those used last. */
-export class DecodeGraphs implements Disposable {
+export class DecodeGraphs {
   readonly #captured = new Map<string, Captured>();
 
   /** @param step one step for rows x; it depends on nothing else that changes from step to step */
@@ -58,7 +58,8 @@ export class DecodeGraphs implements Disposable {
     for (const tensor of Object.values(inputs)) tensor.dispose();
   }
 
-  [Symbol.dispose](): void {
+  /** Frees them. One that failed would go on failing: what it works on has the error, or it could not be made. */
+  clear(): void {
     for (const key of [...this.#captured.keys()]) this.#drop(key);
   }
 }

@@ -103,6 +103,14 @@ export class KvCache implements Disposable {
     };
   }
 
+  /**
+   * After operations that failed: forgets their errors, which otherwise spread to every later use of the cache. The rows
+   * that they were to write mean nothing: cut the sequences back before them.
+   */
+  recover(): void {
+    for (const module of this.modules) module.clearError();
+  }
+
   #blocksFor(batch: readonly NewRows[]): number {
     return batch.reduce((sum, { sequence, rows }) => {
       return sum + Math.max(0, Math.ceil((sequence.length + rows) / this.blockSize) - sequence.blocks.length);

@@ -208,6 +208,15 @@ export class Llm implements Disposable {
     return this.#norm(this.#weights.layers.reduce(layer, x));
   }
 
+  /**
+   * After results of `prefill`, `forward` or `decode` that could not be read: later ones no longer fail for the same
+   * reason. Their sequences hold rows that mean nothing, and are to be truncated or disposed; others are as they were.
+   */
+  recover(): void {
+    this.#graphs?.clear();
+    this.cache.recover();
+  }
+
   /** f32 logits [rows, vocabulary] of hidden states after the final norm. */
   logits(hidden: Tensor<Activations>): Tensor<"f32", readonly [number, number]> {
     return linear(hidden, this.#weights.head, { outDtype: "f32" }) as Tensor<"f32", readonly [number, number]>;
@@ -215,7 +224,7 @@ export class Llm implements Disposable {
 
   /** Frees weights and cache. */
   dispose(): void {
-    this.#graphs?.[Symbol.dispose]();
+    this.#graphs?.clear();
     this.cache[Symbol.dispose]();
     this.#source.dispose();
   }

@@ -137,7 +137,7 @@ export class Scheduler {
     });
     try {
       using hidden = await this.llm.forward(extensions, { signal: abort.signal });
-      await this.llm.device.synchronize();
+      await this.#settled(hidden.ready()); // an error shows here, not in steps of other replies
       for (const { reply, from, to } of pass) {
         reply.prefilled = to;
         reply.usage.add("prefill", performance.now() - start, to - from);
@@ -170,6 +170,16 @@ export class Scheduler {
     await this.#choose(hidden, replies, start);
   }
 
+  /** What the language model computed. When that failed, what it computes next for others must not fail with it. */
+  async #settled<T>(result: Promise<T>): Promise<T> {
+    try {
+      return await result;
+    } catch (error) {
+      this.llm.recover();
+      throw error;
+    }
+  }
+
   /** Chooses the ids that follow hidden states [replies, hidden size], and gives them to the replies. */
   async #choose(hidden: Tensor<Activations>, replies: readonly Reply[], start: number): Promise<void> {
     const { text, codes } = this.llm.device.scope(() => ({
@@ -177,7 +187,7 @@ export class Scheduler {
       codes: replies.some((reply) => reply.speaks) ? this.heads.step(hidden, codecHistories(replies, this.heads)) : [],
     }));
     try {
-      const [textIds, codecIds] = await Promise.all([readAll(text), readAll(codes)]);
+      const [textIds, codecIds] = await this.#settled(Promise.all([readAll(text), readAll(codes)]));
       replies.forEach((reply, row) => {
         if (reply.settled.aborted) return;
         reply.usage.decode(start);

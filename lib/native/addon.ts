@@ -59,6 +59,8 @@ interface Addon {
   dispose(tensor: TensorHandle): void;
   read(tensor: TensorHandle, asFloat32: boolean): Promise<ArrayBuffer>;
   write(tensor: TensorHandle, values: ArrayBufferView): void;
+  ready(tensor: TensorHandle): Promise<void>;
+  clearError(tensor: TensorHandle): void;
   mapFile(path: string): FileHandle;
   mapTensor(
     device: DeviceHandle,

@@ -96,6 +96,24 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
     guarded(() => addon().write(this.handle, toArray(this.dtype, values)));
   }
 
+  /**
+   * Waits for the operations that compute the tensor, without reading it.
+   * @throws as `toFloat32Array`
+   */
+  async ready(): Promise<void> {
+    await guardedAsync(guarded(() => addon().ready(this.handle)));
+  }
+
+  /**
+   * Forgets, after the operations that are queued, that one failed which was to write this tensor in place: what comes
+   * later takes the bytes as they are. For whoever knows which rows are good, such as the owner of a cache: an
+   * operation that failed wrote all of its rows, some, or none. A tensor that got no memory keeps its error.
+   * @throws `DISPOSED`
+   */
+  clearError(): void {
+    guarded(() => addon().clearError(this.handle));
+  }
+
   /** The same bytes with another shape. @throws `SHAPE_MISMATCH` when the element counts differ. */
   reshape<const T extends Shape>(shape: T): Tensor<D, T> {
     const size = shape.reduce((n, d) => n * d, 1);

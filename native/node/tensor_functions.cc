@@ -165,6 +165,23 @@ Napi::Value write_tensor(const Napi::CallbackInfo& info) {
   });
 }
 
+// clearError(tensor): after the operations that are queued
+Napi::Value clear_error(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const Tensor t = handle_of(info[0], "tensor").tensor;
+    t.storage->device->submit([t] {
+      Storage& storage = *t.storage;
+      if (!storage.data && storage.bytes > 0) return;  // it never had its memory
+      try {
+        storage.device->synchronize();  // an error that is yet to come out is cleared, too
+        storage.fault.reset();
+      } catch (const Error&) {  // the GPU is lost, and the contents with it
+      }
+    });
+    return info.Env().Undefined();
+  });
+}
+
 // zeros(device, dtype, shape)
 Napi::Value zeros(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
@@ -258,6 +275,18 @@ Napi::Value read_tensor(const Napi::CallbackInfo& info) {
   });
 }
 
+// ready(tensor): Promise<void>
+Napi::Value ready(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const std::shared_ptr<Storage> storage = handle_of(info[0], "tensor").tensor.storage;
+    return Environment::of(info.Env()).run_async(info.Env(), *storage->device, [storage] {
+      storage->device->synchronize();
+      if (storage->fault) throw *storage->fault;
+      return Environment::MakeValue([](Napi::Env env) { return env.Undefined(); });
+    });
+  });
+}
+
 // A file mapped read-only. Tensors made from it hold it open.
 struct MappedFile {
   std::byte* data = nullptr;
@@ -324,8 +353,10 @@ Napi::Value map_tensor(const Napi::CallbackInfo& info) {
 
 void export_tensor_functions(Napi::Env env, Napi::Object exports) {
   const std::pair<const char*, Napi::Value (*)(const Napi::CallbackInfo&)> functions[] = {
-      {"tensorFrom", tensor_from}, {"zeros", zeros},        {"view", view},        {"dispose", dispose},
-      {"read", read_tensor},       {"write", write_tensor}, {"mapFile", map_file}, {"mapTensor", map_tensor},
+      {"tensorFrom", tensor_from}, {"zeros", zeros},        {"view", view},
+      {"dispose", dispose},        {"ready", ready},        {"clearError", clear_error},
+      {"read", read_tensor},       {"write", write_tensor}, {"mapFile", map_file},
+      {"mapTensor", map_tensor},
   };
   for (const auto& [name, fn] : functions) exports.Set(name, Napi::Function::New(env, fn, name));
 }

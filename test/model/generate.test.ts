@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { GenerateEvent, GenerateOptions } from "../../lib/model/generate.js";
 import { OmniModel } from "../../lib/model/omni.js";
 import type { Message } from "../../lib/model/prompt.js";
@@ -192,6 +192,26 @@ describe("generate", () => {
     expect(held).toBeLessThanOrEqual(128); // far from all that it will have
     seen.push(...(await collect(slow)));
     expect(content(seen)).toEqual(content(alone[seed]!));
+  });
+
+  test.each(["prompt", "step"] as const)("a %s that fails on the device ends its own reply only", async (what) => {
+    const options = { maxTokens: 60 };
+    const alone = content(await reply("Slowly", options));
+    const slow = model.generate(say("Slowly"), options);
+    const seen: GenerateEvent[] = [];
+    while (ofType(seen, "text").length === 0) seen.push((await slow.next()).value);
+    const steps = vi.spyOn(model.embedding, "step");
+    for (let before = -1; before < steps.mock.calls.length; ) {
+      before = steps.mock.calls.length;
+      await new Promise((resolve) => setTimeout(resolve, 200)); // until it pauses, in the middle of its reply
+    }
+    const failing = vi.spyOn(model.embedding, what).mockImplementationOnce(() => model.llm.embed([99_999]));
+    await expect(reply("Quickly")).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+    expect(failing).toHaveBeenCalled();
+    vi.restoreAllMocks();
+    seen.push(...(await collect(slow)));
+    expect(content(seen)).toEqual(alone);
+    await idleMemory();
   });
 
   test("leaving the iteration frees the reply at once", async () => {

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openCheckpoint } from "../../lib/checkpoint/directory.js";
 import type { KvSequence } from "../../lib/model/kvCache.js";
 import type { Llm } from "../../lib/model/llm.js";
+import { Device } from "../../lib/tensor/device.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
-import { allDevices, devices } from "../support/devices.js";
+import { allDevices, cuda, devices } from "../support/devices.js";
 import { settledMemory } from "../support/garbage.js";
 import { relativeError } from "../support/numbers.js";
 import { tinyDirectory, tinyLlm } from "./tinyModel.js";
@@ -130,6 +131,25 @@ describe.each(allDevices)("Llm on $name", (device) => {
     expect(await decode(llm, [sequence], [8])).toEqual(expected[1]);
   });
 
+  test.each([false, true])(
+    "a step that failed takes no other sequence with it, with graphs: %s",
+    async (decodeGraphs) => {
+      const model = await tinyLlm(device, directory, { decodeGraphs });
+      const [prompt, next] = [ids(50), 3];
+      const [, expected] = await alone(model, prompt, [next]);
+      using sequence = model.cache.sequence();
+      using other = model.cache.sequence();
+      await prefill(model, [prompt, ids(70, 2)], [sequence, other]);
+      const bad = 1024; // outside the vocabulary
+      await expect(decode(model, [sequence, other], [next, bad])).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+      await expect(decode(model, [sequence], [next])).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+      model.recover();
+      sequence.truncate(prompt.length);
+      expect(await decode(model, [sequence], [next])).toEqual(expected);
+      model.dispose();
+    },
+  );
+
   test("bf16 activations stay near", async () => {
     const narrow = await tinyLlm(device, directory, { activations: "bf16" });
     const prompt = ids(40);
@@ -141,6 +161,29 @@ describe.each(allDevices)("Llm on $name", (device) => {
     expect(relativeError(actual, expected)).toBeLessThan(0.2);
     narrow.dispose();
   });
+});
+
+test.skipIf(!cuda)("a step for which the GPU has no memory can be taken later", async () => {
+  const device = await Device.open({ backend: "cuda", memoryLimit: 4 << 20 });
+  const model = await tinyLlm(device, directory);
+  const [prompt, next] = [ids(20), 3];
+  const [, expected] = await alone(model, prompt, [next]);
+  using sequence = model.cache.sequence();
+  await prefill(model, [prompt], [sequence]);
+  model.recover(); // without the graph, and its memory, that is there already
+  const held: Tensor[] = [];
+  const fill = async (elements: number) => {
+    for (;;) await held[held.push(device.zeros([elements])) - 1]!.ready();
+  };
+  for (const elements of [1 << 13, 1 << 10, 1 << 7])
+    await expect(fill(elements)).rejects.toThrowError(code("OUT_OF_MEMORY"));
+  await expect(decode(model, [sequence], [next])).rejects.toThrowError(code("OUT_OF_MEMORY"));
+  model.recover();
+  sequence.truncate(prompt.length);
+  for (const tensor of held) tensor.dispose();
+  expect(await decode(model, [sequence], [next])).toEqual(expected);
+  model.dispose();
+  device.dispose();
 });
 
 describe("Llm", () => {
