@@ -28,6 +28,7 @@
       "native/ops/embedding.cuda.cc",
       "native/ops/image.cuda.cc",
       "native/ops/linear.cuda.cc",
+      "native/ops/machine.cuda.cc",
       "native/ops/moe.cuda.cc",
       "native/ops/norm.cuda.cc",
       "native/ops/sampling.cuda.cc",

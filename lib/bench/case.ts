@@ -11,12 +11,14 @@ export interface OpCase<Operands = unknown> {
   readonly size: string;
   /** Arithmetic that the result needs, in FLOP. */
   readonly flops: number;
+  /** Whether it is arithmetic of bf16 matrices, which tensor cores do. */
+  readonly matrix?: boolean;
   /** Bytes that must cross the memory bus: each weight and activation once. */
   readonly bytes: number;
   /** Makes the operands: an array or plain object of tensors. */
   prepare(device: Device): Operands;
-  /** Queues the operation once, with the i-th copy of the weights; its outputs are temporaries of a scope. */
-  run(operands: Operands, i: number): void;
+  /** Queues the operation once, with the i-th copy of the weights; returns one of its outputs, of a scope. */
+  run(operands: Operands, i: number): Tensor;
   /** The same work for the peer; `copies` sessions take turns, so that its weights are as cold as ours. */
   readonly peer?: { readonly copies: number; model(): PeerModel };
 }

@@ -1,5 +1,6 @@
 import { CaracalError } from "../errors.js";
 import { packWeights } from "../ops/linear.js";
+import { machinePeaks } from "../ops/machine.js";
 import { groupedGemm } from "../ops/moe.js";
 import { type Device, disposeAll } from "../tensor/device.js";
 import { random } from "./case.js";
@@ -7,9 +8,8 @@ import { countedCase } from "./counters/case.js";
 import { type CountedOp, type CountingDevice, count } from "./counters/count.js";
 import { gpus } from "./counters/gpus.js";
 import { type Layout, layout, longcat, type MoeSizes, type RoutingKind, reported, rowsPerExpert } from "./layouts.js";
-import { peaksOf } from "./ops.js";
 import type { Cell } from "./table.js";
-import { time } from "./timing.js";
+import { timeOperation } from "./timing.js";
 
 export interface MoeBenchOptions {
   readonly cp: readonly number[];
@@ -30,10 +30,10 @@ export interface MoeResult extends Layout {
   readonly milliseconds: number;
   readonly gflops: number;
   /** Share of the device's measured arithmetic peak (the report's MFU, with this device's denominator). */
-  readonly mfu?: number;
+  readonly mfu: number;
   /** Time below which neither arithmetic nor memory lets this GEMM fall, by the device's measured peaks. */
-  readonly rooflineMilliseconds?: number;
-  readonly ofRoofline?: number;
+  readonly rooflineMilliseconds: number;
+  readonly ofRoofline: number;
   /** The report's MFU on its own GPUs. */
   readonly reportedMfu?: number | undefined;
 }
@@ -147,21 +147,18 @@ async function measure(
   const { macs, bytes } = workOf({ gemm, counts, sizes });
   const operands = device.scope(() => prepare(device, { gemm, counts, sizes }));
   try {
-    const peaks = await peaksOf(device);
-    const { best } = await time(
-      async () => {
-        device.scope(() => void groupedGemm(operands.x, operands.w, operands.offsets));
-        await device.synchronize();
-      },
-      { signal, milliseconds: 300, runs: 2 },
-    );
+    const peaks = await machinePeaks(device);
+    const { best } = await timeOperation(device, () => groupedGemm(operands.x, operands.w, operands.offsets), {
+      signal,
+      milliseconds: 300,
+      runs: 2,
+    });
     const gflops = (2 * macs) / best / 1e6;
-    if (!peaks) return { milliseconds: best, gflops };
-    const roofline = Math.max((2 * macs) / (peaks.gflops * 1e6), bytes / (peaks.readGBps * 1e6));
+    const roofline = Math.max((2 * macs) / (peaks.matrixGflops * 1e6), bytes / (peaks.readGBps * 1e6));
     return {
       milliseconds: best,
       gflops,
-      mfu: gflops / peaks.gflops,
+      mfu: gflops / peaks.matrixGflops,
       rooflineMilliseconds: roofline,
       ofRoofline: roofline / best,
     };

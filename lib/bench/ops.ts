@@ -1,3 +1,4 @@
+import type { Activations } from "../ops/call.js";
 import { type MachinePeaks, machinePeaks } from "../ops/machine.js";
 import { type Device, disposeAll } from "../tensor/device.js";
 import type { OpCase } from "./case.js";
@@ -8,7 +9,7 @@ import { moeCases } from "./cases/moe.js";
 import { normCases } from "./cases/norm.js";
 import type { Peer } from "./peers.js";
 import type { Cell } from "./table.js";
-import { type Timing, time } from "./timing.js";
+import { type Timing, time, timeOperation } from "./timing.js";
 
 export interface OpResult {
   readonly op: string;
@@ -16,25 +17,25 @@ export interface OpResult {
   readonly time: Timing;
   readonly gflops: number;
   readonly gbps: number;
-  /** Which limit binds, and the share of it that was reached: limit ÷ best time. Where the device's peaks are measured. */
-  readonly limit?: "FMA" | "read";
-  readonly ofLimit?: number;
+  /** Which limit binds, and the share of it that was reached: limit ÷ best time. */
+  readonly limit: "FMA" | "matrix" | "read";
+  readonly ofLimit: number;
   readonly peer?: Timing;
   /** Peer's best time ÷ ours. */
   readonly ratio?: number;
 }
 
-/** Every operation that has a benchmark, at the model's sizes and at a small one. */
-export const opCases = (): OpCase[] => [
-  ...linearCases(),
-  ...moeCases(),
-  ...attentionCases(),
-  ...audioCases(),
-  ...normCases(),
+/** Every operation that has a benchmark, with activations of this dtype, at the model's sizes and at a small one. */
+export const opCases = (activations: Activations): OpCase[] => [
+  ...linearCases(activations),
+  ...moeCases(activations),
+  ...attentionCases(activations),
+  ...audioCases(activations),
+  ...normCases(activations),
 ];
 
 /**
- * Measures the cases whose `op size` matches `filter`. The machine's peaks are taken before each operation's cases,
+ * Measures the cases, with the activations that suit the device, whose `op size` matches `filter`. The machine's peaks are taken before each operation's cases,
  * since a shared machine's bandwidth changes from minute to minute.
  */
 export async function* benchOps(
@@ -44,29 +45,19 @@ export async function* benchOps(
   const { filter = /./, peer, signal } = options;
   let peaks: MachinePeaks | undefined;
   let measuredFor = "";
-  for (const c of opCases().filter((c) => filter.test(`${c.op} ${c.size}`))) {
+  const cases = opCases(device.backend === "cuda" ? "bf16" : "f32");
+  for (const c of cases.filter((c) => filter.test(`${c.op} ${c.size}`))) {
     signal?.throwIfAborted();
-    if (c.op !== measuredFor) peaks = await peaksOf(device);
+    if (!peaks || c.op !== measuredFor) peaks = await machinePeaks(device);
     measuredFor = c.op;
     yield result(c, peaks, await timeOurs(device, c, signal), peer && (await timePeer(peer, c, signal)));
   }
 }
 
-/** A CPU's peaks, measured now; of a GPU they are not measured. */
-export const peaksOf = async (device: Device): Promise<MachinePeaks | undefined> =>
-  device.backend === "cpu" ? await machinePeaks(device) : undefined;
-
 async function timeOurs(device: Device, c: OpCase, signal: AbortSignal | undefined): Promise<Timing> {
   const operands = device.scope(() => c.prepare(device));
   try {
-    await device.synchronize();
-    return await time(
-      async (i) => {
-        device.scope(() => c.run(operands, i));
-        await device.synchronize();
-      },
-      { signal },
-    );
+    return await timeOperation(device, (i) => c.run(operands, i), { signal });
   } finally {
     disposeAll(operands);
   }
@@ -85,19 +76,20 @@ async function timePeer(peer: Peer, c: OpCase, signal: AbortSignal | undefined):
 }
 
 function limitOf(c: OpCase, peaks: MachinePeaks, best: number): Pick<OpResult, "limit" | "ofLimit"> {
-  const compute = c.flops / (peaks.gflops * 1e6);
+  const compute = c.flops / ((c.matrix ? peaks.matrixGflops : peaks.gflops) * 1e6);
   const memory = c.bytes / (peaks.readGBps * 1e6);
-  return { limit: compute > memory ? "FMA" : "read", ofLimit: Math.max(compute, memory) / best };
+  const arithmetic = c.matrix && peaks.matrixGflops !== peaks.gflops ? "matrix" : "FMA";
+  return { limit: compute > memory ? arithmetic : "read", ofLimit: Math.max(compute, memory) / best };
 }
 
-function result(c: OpCase, peaks: MachinePeaks | undefined, ours: Timing, peer: Timing | undefined): OpResult {
+function result(c: OpCase, peaks: MachinePeaks, ours: Timing, peer: Timing | undefined): OpResult {
   return {
     op: c.op,
     size: c.size,
     time: ours,
     gflops: c.flops / ours.best / 1e6,
     gbps: c.bytes / ours.best / 1e6,
-    ...(peaks && limitOf(c, peaks, ours.best)),
+    ...limitOf(c, peaks, ours.best),
     ...(peer ? { peer, ratio: peer.best / ours.best } : {}),
   };
 }
@@ -111,7 +103,7 @@ export const opRow = (r: OpResult): Cell[] => [
   r.gflops,
   r.gbps,
   r.limit,
-  r.ofLimit === undefined ? undefined : `${(100 * r.ofLimit).toFixed(0)} %`,
+  `${(100 * r.ofLimit).toFixed(0)} %`,
   r.peer?.best,
   r.ratio,
 ];

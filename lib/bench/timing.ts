@@ -1,4 +1,7 @@
 import { Bench } from "tinybench";
+import type { Device } from "../tensor/device.js";
+import { Graph } from "../tensor/graph.js";
+import type { Tensor } from "../tensor/tensor.js";
 
 export interface Timing {
   /** Milliseconds. */
@@ -7,14 +10,17 @@ export interface Timing {
   readonly runs: number;
 }
 
+interface TimingOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly milliseconds?: number;
+  readonly runs?: number;
+}
+
 /**
  * Times an asynchronous function that waits for its own work. `run(i)` gets a running number, so that it can rotate
  * through copies of its weights: what a cache still holds from the last run is no measurement of memory.
  */
-export async function time(
-  run: (i: number) => Promise<unknown>,
-  options: { signal?: AbortSignal | undefined; milliseconds?: number; runs?: number } = {},
-): Promise<Timing> {
+export async function time(run: (i: number) => Promise<unknown>, options: TimingOptions = {}): Promise<Timing> {
   const { milliseconds = 700, runs = 5 } = options;
   let i = 0;
   const bench = new Bench({
@@ -34,3 +40,41 @@ export async function time(
   if (!result || !("latency" in result)) throw new Error("the benchmark did not complete");
   return { best: result.latency.min, median: result.latency.p50, runs: result.latency.samplesCount };
 }
+
+/**
+ * Times an operation on a device: on a CPU call by call; on a GPU as a graph of so many that the calls and the waiting
+ * count for nothing, so that what is measured is the GPU.
+ * @param run queues it once, and returns one of its outputs; `i` as in `time`
+ * @throws what goes wrong in the operation
+ */
+export async function timeOperation(
+  device: Device,
+  run: (i: number) => Tensor,
+  options: TimingOptions = {},
+): Promise<Timing> {
+  using first = device.scope(() => run(0));
+  await first.ready();
+  if (device.backend === "cpu") {
+    const call = async (i: number) => {
+      device.scope(() => void run(i));
+      await device.synchronize();
+    };
+    return await time(call, options);
+  }
+  const inGraphOf = async (calls: number, limits: TimingOptions): Promise<Timing> => {
+    using graph = Graph.capture(device, () => {
+      for (let i = 0; i < calls; i++) run(i);
+    });
+    const replay = async () => {
+      graph.replay();
+      await device.synchronize();
+    };
+    const { best, median, runs } = await time(replay, limits);
+    return { best: best / calls, median: median / calls, runs: runs * calls };
+  };
+  const { best } = await inGraphOf(1, { ...options, milliseconds: 0, runs: 3 });
+  return await inGraphOf(Math.max(1, Math.min(500, Math.ceil(millisecondsOfGraph / best))), options);
+}
+
+/** Waiting for a graph takes some tens of microseconds. */
+const millisecondsOfGraph = 10;

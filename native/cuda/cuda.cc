@@ -17,6 +17,15 @@ void Cuda::launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, 
                 "launching " + kernel.name);
 }
 
+double Cuda::milliseconds(const std::function<void()>& launch) {
+  Event begin(driver_, CU_EVENT_DEFAULT), end(driver_, CU_EVENT_DEFAULT);
+  begin.record(lane_.stream);
+  launch();
+  end.record(lane_.stream);
+  end.wait();
+  return end.milliseconds_since(begin);
+}
+
 void Cuda::clear(void* data, size_t bytes) {
   if (bytes > 0)
     driver_.check(driver_.cuMemsetD8Async(reinterpret_cast<CUdeviceptr>(data), 0, bytes, lane_.stream),

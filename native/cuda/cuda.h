@@ -35,6 +35,8 @@ class Cuda {
     void* parameters[] = {static_cast<void*>(&args)..., nullptr};
     launch_kernel(kernel, grid, threads, shared_bytes, parameters, true);
   }
+  // How long the GPU takes for what `launch` puts on the stream. Waits for it, so no graph can hold this.
+  double milliseconds(const std::function<void()>& launch);
   void clear(void* data, size_t bytes);
   void copy(void* to, const void* from, size_t bytes);  // on the GPU
   // What the host has computed. A copy of it is kept for good, since graphs read it whenever they are launched: this is

@@ -47,6 +47,7 @@ namespace caracal {
   X(cuGraphExecDestroy)             \
   X(cuEventCreate)                  \
   X(cuEventDestroy_v2)              \
+  X(cuEventElapsedTime)             \
   X(cuEventRecord)                  \
   X(cuEventSynchronize)
 

@@ -50,8 +50,8 @@ Stream::Stream(const Driver& driver) : driver_(driver) {
   driver_.check(driver_.cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
 }
 
-Event::Event(const Driver& driver) : driver_(driver) {
-  driver_.check(driver_.cuEventCreate(&event_, CU_EVENT_DISABLE_TIMING), "cuEventCreate");
+Event::Event(const Driver& driver, unsigned flags) : driver_(driver) {
+  driver_.check(driver_.cuEventCreate(&event_, flags), "cuEventCreate");
 }
 
 PinnedMemory::PinnedMemory(const Driver& driver, size_t bytes) : driver_(driver) {

@@ -60,13 +60,19 @@ class Stream {
 // A point in a stream's order.
 class Event {
  public:
-  explicit Event(const Driver& driver);
+  explicit Event(const Driver& driver, unsigned flags = CU_EVENT_DISABLE_TIMING);
   ~Event() { driver_.cuEventDestroy_v2(event_); }
   Event(const Event&) = delete;
   void record(CUstream stream) { driver_.check(driver_.cuEventRecord(event_, stream), "cuEventRecord"); }
   // Whatever comes later on the stream comes after what was recorded.
   void hold_up(CUstream stream) { driver_.check(driver_.cuStreamWaitEvent(stream, event_, 0), "cuStreamWaitEvent"); }
   void wait() { driver_.check(driver_.cuEventSynchronize(event_), "cuEventSynchronize"); }
+  // Both with timing (CU_EVENT_DEFAULT), and waited for.
+  float milliseconds_since(const Event& begin) const {
+    float ms = 0;
+    driver_.check(driver_.cuEventElapsedTime(&ms, begin.event_, event_), "cuEventElapsedTime");
+    return ms;
+  }
 
  private:
   const Driver& driver_;

@@ -1,7 +1,7 @@
 // The CUDA kernels: nvcc makes PTX of every native/ops/<family>.cu, ptxas makes a cubin of that PTX for each
 // architecture, and build/kernels/images.cc embeds them all. The PTX that is tested is the PTX that is shipped.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fail, newest, root } from "./steps.mjs";
@@ -144,6 +144,8 @@ export async function buildKernels() {
   if (hasNvcc()) {
     const source = newestSource();
     const stale = (file) => !existsSync(join(root, file)) || statSync(join(root, file)).mtimeMs < source;
+    for (const name of readdirSync(join(root, folder)))
+      if (/\.sm_\d+\./.test(name) && stale(`${folder}/${name}`)) rmSync(join(root, folder, name));
     const old = families.filter((family) => stale(`${folder}/${family}.ptx`));
     await all(old.map((family) => () => compile(family)));
     const cubins = families.flatMap((family) => architectures.map((architecture) => [family, architecture]));

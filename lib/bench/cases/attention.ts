@@ -1,6 +1,8 @@
 import { attention, mlaDecode, mlaPrefill, vitAttention } from "../../ops/attention.js";
+import type { Activations } from "../../ops/call.js";
 import { packWeight } from "../../ops/linear.js";
 import type { Device } from "../../tensor/device.js";
+import { dtypeBytes } from "../../tensor/dtype.js";
 import { type OpCase, opCase, random, values } from "../case.js";
 
 const heads = 16;
@@ -8,27 +10,34 @@ const headDim = 80;
 const width = heads * headDim;
 
 /** The vision encoder's attention (16 heads of 80) and the LLM's latent attention (64 heads, latent 512 + 64). */
-export function attentionCases(): OpCase[] {
-  return [256, 1024].map(packedCase).concat(vitCase(1024), prefillCase(256), decodeCase(1, 8192), decodeCase(8, 1024));
+export function attentionCases(activations: Activations): OpCase[] {
+  return [
+    ...[256, 1024].map((s) => packedCase(activations, s)),
+    vitCase(activations, 1024),
+    prefillCase(activations, 256),
+    decodeCase(activations, 1, 8192),
+    decodeCase(activations, 8, 1024),
+  ];
 }
 
 const attentionFlops = (s: number) => 4 * s * s * width;
 
-function packedCase(s: number): OpCase {
+function packedCase(activations: Activations, s: number): OpCase {
   const dims = [1, s, width];
   return opCase({
     op: "attention",
-    size: `S=${s} ${heads}×${headDim} f32`,
+    size: `S=${s} ${heads}×${headDim} ${activations}`,
     flops: attentionFlops(s),
-    bytes: 4 * 4 * s * width,
+    matrix: activations === "bf16",
+    bytes: 4 * dtypeBytes[activations] * s * width,
     prepare: (device) => ({
-      q: random(device, [s, heads, headDim], "f32"),
-      k: random(device, [s, heads, headDim], "f32"),
-      v: random(device, [s, heads, headDim], "f32"),
+      q: random(device, [s, heads, headDim], activations),
+      k: random(device, [s, heads, headDim], activations),
+      v: random(device, [s, heads, headDim], activations),
       cuSeqlens: device.tensor([0, s], [2], "i32"),
     }),
     run({ q, k, v, cuSeqlens }) {
-      attention(q, k, v, { cuSeqlens });
+      return attention(q, k, v, { cuSeqlens });
     },
     peer: {
       copies: 1,
@@ -52,25 +61,26 @@ function packedCase(s: number): OpCase {
   });
 }
 
-function vitCase(s: number): OpCase {
+function vitCase(activations: Activations, s: number): OpCase {
   const side = Math.sqrt(s);
   const positions = Int32Array.from({ length: 2 * s }, (_, i) =>
     i % 2 ? (i >> 1) % side : Math.floor((i >> 1) / side),
   );
   return opCase({
     op: "vitAttention",
-    size: `S=${s} ${heads}×${headDim} f32, RoPE and QK norm fused`,
+    size: `S=${s} ${heads}×${headDim} ${activations}, RoPE and QK norm fused`,
     flops: attentionFlops(s),
-    bytes: 4 * 4 * s * width,
+    matrix: activations === "bf16",
+    bytes: 4 * dtypeBytes[activations] * s * width,
     prepare: (device) => ({
-      qkv: random(device, [s, 3 * width], "f32"),
+      qkv: random(device, [s, 3 * width], activations),
       cuSeqlens: device.tensor([0, s], [2], "i32"),
       positions: device.tensor(positions, [s, 2], "i32"),
       qNorm: random(device, [width], "f32"),
       kNorm: random(device, [width], "f32"),
     }),
     run({ qkv, ...options }) {
-      vitAttention(qkv, { heads, ...options });
+      return vitAttention(qkv, { heads, ...options });
     },
   });
 }
@@ -79,11 +89,11 @@ const mla = { heads: 64, nopeDim: 128, ropeDim: 64, vDim: 128 };
 const latent = 512;
 const blockSize = 64;
 
-function mlaOperands(device: Device, sequences: number, queries: number, keys: number) {
+function mlaOperands(device: Device, activations: Activations, sequences: number, queries: number, keys: number) {
   const blocks = Math.ceil(keys / blockSize);
   using w = random(device, [mla.heads * (mla.nopeDim + mla.vDim), latent], "bf16", 0.05);
   return {
-    q: random(device, [sequences * queries, mla.heads, mla.nopeDim + mla.ropeDim], "f32"),
+    q: random(device, [sequences * queries, mla.heads, mla.nopeDim + mla.ropeDim], activations),
     wKvB: packWeight(w),
     cache: random(device, [sequences * blocks, blockSize, latent + mla.ropeDim], "bf16"),
     blockTable: device.tensor(
@@ -95,33 +105,36 @@ function mlaOperands(device: Device, sequences: number, queries: number, keys: n
   };
 }
 
-function prefillCase(tokens: number): OpCase {
+function prefillCase(activations: Activations, tokens: number): OpCase {
   const projection = 2 * tokens * latent * mla.heads * (mla.nopeDim + mla.vDim);
   return opCase({
     op: "mlaPrefill",
     size: `T=${tokens} ${mla.heads} heads, causal`,
     flops: projection + tokens * tokens * mla.heads * (mla.nopeDim + mla.ropeDim + mla.vDim),
-    bytes: 2 * latent * mla.heads * (mla.nopeDim + mla.vDim) + 4 * tokens * mla.heads * (192 + 128),
+    matrix: activations === "bf16",
+    bytes:
+      2 * latent * mla.heads * (mla.nopeDim + mla.vDim) + dtypeBytes[activations] * tokens * mla.heads * (192 + 128),
     prepare: (device) => ({
-      ...mlaOperands(device, 1, tokens, tokens),
+      ...mlaOperands(device, activations, 1, tokens, tokens),
       cuSeqlens: device.tensor([0, tokens], [2], "i32"),
     }),
     run(operands) {
-      mlaPrefill({ ...operands, ...mla });
+      return mlaPrefill({ ...operands, ...mla });
     },
   });
 }
 
-function decodeCase(sequences: number, context: number): OpCase {
+function decodeCase(activations: Activations, sequences: number, context: number): OpCase {
   const perSequence = 2 * mla.heads * context * (2 * latent + mla.ropeDim);
   return opCase({
     op: "mlaDecode",
     size: `B=${sequences} context=${context} ${mla.heads} heads, bf16 cache`,
     flops: sequences * (perSequence + 2 * mla.heads * latent * (mla.nopeDim + mla.vDim)),
+    matrix: activations === "bf16",
     bytes: sequences * context * (latent + mla.ropeDim) * 2 + 2 * latent * mla.heads * (mla.nopeDim + mla.vDim),
-    prepare: (device) => mlaOperands(device, sequences, 1, context),
+    prepare: (device) => mlaOperands(device, activations, sequences, 1, context),
     run(operands) {
-      mlaDecode({ ...operands, ...mla });
+      return mlaDecode({ ...operands, ...mla }).o;
     },
   });
 }

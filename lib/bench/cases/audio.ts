@@ -8,38 +8,43 @@ import {
   packConvTranspose1d,
   snake,
 } from "../../ops/audio.js";
+import type { Activations } from "../../ops/call.js";
 import { packWeight } from "../../ops/linear.js";
+import { dtypeBytes } from "../../tensor/dtype.js";
 import { type OpCase, opCase, random, values } from "../case.js";
 
 /**
  * The audio operations at the sizes of the encoder and the speech decoder, rows as they come while streaming and in
- * long pieces. Weights are f32 on both sides and as warm as the last run left them.
+ * long pieces. Weights are of the activations' dtype, the peer's f32, and as warm as the last run left them.
  */
-export function audioCases(): OpCase[] {
+export function audioCases(activations: Activations): OpCase[] {
   return [
-    ...[13, 125, 1000].map((rows) => fsmnCase(rows, 512, 11)),
-    fsmnCase(13, 1536, 12),
-    ...[1, 48].map((rows) => lstmCase(rows, 1024)),
-    lstmCase(1, 2304),
-    ...[8, 128, 384].map((rows) => convCase(rows, 768, 9)),
-    convCase(1440, 96, 9),
-    ...[1, 16, 48].map((rows) => convTransposeCase(rows, 1536, 768, 8)),
-    snakeCase(1440, 96),
+    ...[13, 125, 1000].map((rows) => fsmnCase(activations, rows, 512, 11)),
+    fsmnCase(activations, 13, 1536, 12),
+    ...[1, 48].map((rows) => lstmCase(activations, rows, 1024)),
+    lstmCase(activations, 1, 2304),
+    ...[8, 128, 384].map((rows) => convCase(activations, rows, 768, 9)),
+    convCase(activations, 1440, 96, 9),
+    ...[1, 16, 48].map((rows) => convTransposeCase(activations, rows, 1536, 768, 8)),
+    snakeCase(activations, 1440, 96),
     fbankCase(10),
   ];
 }
 
 const dense = (...dims: number[]) => ({ dims, values: values(dims.reduce((n, d) => n * d, 1)) });
 
-function fsmnCase(rows: number, channels: number, taps: number): OpCase {
+function fsmnCase(activations: Activations, rows: number, channels: number, taps: number): OpCase {
   return opCase({
     op: "fsmnMemory",
     size: `T=${rows} C=${channels} k=${taps}`,
     flops: 2 * rows * channels * taps,
-    bytes: 4 * channels * (2 * rows + taps),
-    prepare: (device) => ({ z: random(device, [rows, channels], "f32"), w: random(device, [channels, taps], "f32") }),
+    bytes: dtypeBytes[activations] * channels * (2 * rows + taps),
+    prepare: (device) => ({
+      z: random(device, [rows, channels], activations),
+      w: random(device, [channels, taps], activations),
+    }),
     run({ z, w }) {
-      fsmnMemory(z, w, { leftOrder: taps - 1 });
+      return fsmnMemory(z, w, { leftOrder: taps - 1 });
     },
     peer: {
       copies: 1,
@@ -58,21 +63,28 @@ function fsmnCase(rows: number, channels: number, taps: number): OpCase {
   });
 }
 
-function lstmCase(rows: number, size: number): OpCase {
+function lstmCase(activations: Activations, rows: number, size: number): OpCase {
   return opCase({
     op: "lstm",
-    size: `T=${rows} ${size}→${size} f32`,
+    size: `T=${rows} ${size}→${size} ${activations}`,
     flops: 2 * rows * 8 * size * size,
-    bytes: 4 * 8 * size * size + 4 * rows * 2 * size,
+    matrix: activations === "bf16",
+    bytes: dtypeBytes[activations] * (8 * size * size + rows * 2 * size),
     prepare(device) {
-      using wIh = random(device, [4 * size, size], "f32", 0.05);
-      using wHh = random(device, [4 * size, size], "f32", 0.05);
+      using wIh = random(device, [4 * size, size], activations, 0.05);
+      using wHh = random(device, [4 * size, size], activations, 0.05);
       const state = { h: device.zeros([size]), c: device.zeros([size]) };
-      const bias = random(device, [4 * size], "f32");
-      return { x: random(device, [rows, size], "f32"), wIh: packWeight(wIh), wHh: packWeight(wHh), bias, ...state };
+      const bias = random(device, [4 * size], activations);
+      return {
+        x: random(device, [rows, size], activations),
+        wIh: packWeight(wIh),
+        wHh: packWeight(wHh),
+        bias,
+        ...state,
+      };
     },
     run({ x, bias, ...parameters }) {
-      lstm(x, { ...parameters, bIh: bias, bHh: bias });
+      return lstm(x, { ...parameters, bIh: bias, bHh: bias });
     },
     peer: {
       copies: 1,
@@ -91,20 +103,21 @@ function lstmCase(rows: number, size: number): OpCase {
   });
 }
 
-function convCase(rows: number, channels: number, dilation: number): OpCase {
+function convCase(activations: Activations, rows: number, channels: number, dilation: number): OpCase {
   const taps = 7;
   return opCase({
     op: "conv1d",
-    size: `T=${rows} ${channels}→${channels} k=${taps} d=${dilation} f32`,
+    size: `T=${rows} ${channels}→${channels} k=${taps} d=${dilation} ${activations}`,
     flops: 2 * rows * channels * channels * taps,
-    bytes: 4 * channels * (channels * taps + 2 * rows),
+    matrix: activations === "bf16",
+    bytes: dtypeBytes[activations] * channels * (channels * taps + 2 * rows),
     prepare(device) {
-      using w = random(device, [channels, channels, taps], "f32");
-      const bias = random(device, [channels], "f32");
-      return { x: random(device, [rows, channels], "f32"), w: packConv1d(w), bias };
+      using w = random(device, [channels, channels, taps], activations);
+      const bias = random(device, [channels], activations);
+      return { x: random(device, [rows, channels], activations), w: packConv1d(w), bias };
     },
     run({ x, w, bias }) {
-      conv1d(x, w, { dilation, bias });
+      return conv1d(x, w, { dilation, bias });
     },
     peer: {
       copies: 1,
@@ -123,19 +136,26 @@ function convCase(rows: number, channels: number, dilation: number): OpCase {
   });
 }
 
-function convTransposeCase(rows: number, inputs: number, outputs: number, stride: number): OpCase {
+function convTransposeCase(
+  activations: Activations,
+  rows: number,
+  inputs: number,
+  outputs: number,
+  stride: number,
+): OpCase {
   return opCase({
     op: "convTranspose1d",
-    size: `T=${rows} ${inputs}→${outputs} k=s=${stride} f32`,
+    size: `T=${rows} ${inputs}→${outputs} k=s=${stride} ${activations}`,
     flops: 2 * rows * inputs * outputs * stride,
-    bytes: 4 * (inputs * outputs * stride + rows * (inputs + outputs * stride)),
+    matrix: activations === "bf16",
+    bytes: dtypeBytes[activations] * (inputs * outputs * stride + rows * (inputs + outputs * stride)),
     prepare(device) {
-      using w = random(device, [inputs, outputs, stride], "f32");
-      const bias = random(device, [outputs], "f32");
-      return { x: random(device, [rows, inputs], "f32"), w: packConvTranspose1d(w), bias };
+      using w = random(device, [inputs, outputs, stride], activations);
+      const bias = random(device, [outputs], activations);
+      return { x: random(device, [rows, inputs], activations), w: packConvTranspose1d(w), bias };
     },
     run({ x, w, bias }) {
-      convTranspose1d(x, w, { stride, bias });
+      return convTranspose1d(x, w, { stride, bias });
     },
     peer: {
       copies: 1,
@@ -154,15 +174,18 @@ function convTransposeCase(rows: number, inputs: number, outputs: number, stride
   });
 }
 
-function snakeCase(rows: number, channels: number): OpCase {
+function snakeCase(activations: Activations, rows: number, channels: number): OpCase {
   return opCase({
     op: "snake",
     size: `T=${rows} C=${channels}`,
     flops: 25 * rows * channels, // as this library computes it
-    bytes: 8 * rows * channels,
-    prepare: (device) => ({ x: random(device, [rows, channels], "f32"), alpha: random(device, [channels], "f32") }),
+    bytes: 2 * dtypeBytes[activations] * rows * channels,
+    prepare: (device) => ({
+      x: random(device, [rows, channels], activations),
+      alpha: random(device, [channels], activations),
+    }),
     run({ x, alpha }) {
-      snake(x, alpha);
+      return snake(x, alpha);
     },
   });
 }
@@ -177,7 +200,7 @@ function fbankCase(seconds: number): OpCase {
     bytes: 4 * (samples + 80 * frames),
     prepare: (device) => ({ wave: random(device, [samples], "f32", 20000) }),
     run({ wave }) {
-      fbank(wave);
+      return fbank(wave);
     },
   });
 }

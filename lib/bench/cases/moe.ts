@@ -1,6 +1,8 @@
+import type { Activations } from "../../ops/call.js";
 import { packWeight, packWeights } from "../../ops/linear.js";
 import { moe, type Routing, router } from "../../ops/moe.js";
 import type { Device } from "../../tensor/device.js";
+import { dtypeBytes } from "../../tensor/dtype.js";
 import { type OpCase, opCase, random, values } from "../case.js";
 
 const hidden = 6144;
@@ -8,15 +10,15 @@ const expertHidden = 2048;
 const picks = 8; // FFN experts that a token has on average; the other 4 of its 12 picks are zero experts
 
 /** The router and the experts at the model's size: eight full-size experts, eight real picks per token. */
-export function moeCases(): OpCase[] {
+export function moeCases(activations: Activations): OpCase[] {
   return [
-    ...[1, 64, 512].map(routerCase),
-    ...[1, 8, 64].map((tokens) => expertsCase(tokens, hidden, expertHidden)),
-    expertsCase(16, 256, 128),
+    ...[1, 64, 512].map((tokens) => routerCase(activations, tokens)),
+    ...[1, 8, 64].map((tokens) => expertsCase(activations, tokens, hidden, expertHidden)),
+    expertsCase(activations, 16, 256, 128),
   ];
 }
 
-function routerCase(tokens: number): OpCase {
+function routerCase(activations: Activations, tokens: number): OpCase {
   const experts = 512;
   const zeroExperts = 256;
   const all = experts + zeroExperts;
@@ -24,9 +26,9 @@ function routerCase(tokens: number): OpCase {
     op: "router",
     size: `T=${tokens} ${hidden}→${experts}+${zeroExperts} top-12`,
     flops: 2 * tokens * hidden * all,
-    bytes: 4 * hidden * all + 4 * tokens * hidden,
+    bytes: 4 * hidden * all + dtypeBytes[activations] * tokens * hidden,
     prepare(device) {
-      const x = random(device, [tokens, hidden], "f32");
+      const x = random(device, [tokens, hidden], activations);
       const classifiers = Array.from({ length: 11 }, () => {
         using w = random(device, [all, hidden], "f32");
         return packWeight(w);
@@ -35,7 +37,8 @@ function routerCase(tokens: number): OpCase {
       return { x, classifiers, bias };
     },
     run({ x, classifiers, bias }, i) {
-      router(x, classifiers[i % classifiers.length]!, bias, { topK: 12, experts, zeroExperts, scale: 6 });
+      return router(x, classifiers[i % classifiers.length]!, bias, { topK: 12, experts, zeroExperts, scale: 6 })
+        .weights;
     },
   });
 }
@@ -52,14 +55,15 @@ function routingToAll(device: Device, tokens: number): Routing {
   };
 }
 
-function expertsCase(tokens: number, d: number, f: number): OpCase {
+function expertsCase(activations: Activations, tokens: number, d: number, f: number): OpCase {
   return opCase({
     op: "moe",
     size: `T=${tokens} ${picks} experts ${d}→${f} bf16`,
     flops: 2 * tokens * picks * 3 * d * f,
-    bytes: picks * 3 * d * f * 2 + 2 * 4 * tokens * d,
+    matrix: activations === "bf16",
+    bytes: picks * 3 * d * f * 2 + 2 * dtypeBytes[activations] * tokens * d,
     prepare(device) {
-      const x = random(device, [tokens, d], "f32");
+      const x = random(device, [tokens, d], activations);
       const matrices = (n: number, k: number) =>
         device.scope(() => packWeights(Array.from({ length: picks }, () => random(device, [n, k], "bf16"))));
       const experts = { gate: matrices(f, d), up: matrices(f, d), down: matrices(d, f) };
@@ -67,7 +71,7 @@ function expertsCase(tokens: number, d: number, f: number): OpCase {
       return { x, experts, routing };
     },
     run({ x, experts, routing }) {
-      moe(x, experts, routing);
+      return moe(x, experts, routing);
     },
     peer: {
       copies: 1,

@@ -1,0 +1,2 @@
+// One module for what the machine can do.
+#include "ops/machine/peaks.cu"

@@ -1,0 +1,59 @@
+// What a GPU does at most: loops of nothing but one kind of instruction. What they compute is written only if it is a
+// number that it cannot be, so that it has to be computed.
+#include "cuda/device/element.cuh"
+#include "cuda/ptx/matrix.cuh"
+
+namespace caracal {
+
+// 8 multiply-adds a step and thread, in chains that do not wait for each other.
+extern "C" __global__ void __launch_bounds__(256, 4) peak_fma(int steps, float* never) {
+  float sum[8];
+#pragma unroll
+  for (int c = 0; c < 8; c++) sum[c] = threadIdx.x + c;
+#pragma unroll 4
+  for (int i = 0; i < steps; i++)
+#pragma unroll
+    for (int c = 0; c < 8; c++) sum[c] = fmaf(sum[c], 0.999f, 1e-3f);
+  float total = 0;
+#pragma unroll
+  for (int c = 0; c < 8; c++) total += sum[c];
+  if (total == -1) *never = total;
+}
+
+// 8 products of 16 x 16 x 8 a step and warp.
+extern "C" __global__ void __launch_bounds__(256, 2) peak_matrix(int steps, float* never) {
+  // 1 and numbers near it, in bf16.
+  const uint32_t lane = threadIdx.x % 32;
+  const uint32_t a[4] = {0x3f803f80 + lane, 0x3f803f81 + lane, 0x3f803f82 + lane, 0x3f803f83 + lane};
+  float sum[8][4] = {};
+#pragma unroll 2
+  for (int i = 0; i < steps; i++)
+#pragma unroll
+    for (int c = 0; c < 8; c++) ptx::mma_m16n8k16(sum[c], a, 0x3f803f80 + c, 0x3f803f80 + lane);
+  float total = 0;
+#pragma unroll
+  for (int c = 0; c < 8; c++) total += sum[c][0] + sum[c][1] + sum[c][2] + sum[c][3];
+  if (total == -1) *never = total;
+}
+
+// Every vector of 16 bytes once; a thread has 4 on their way.
+extern "C" __global__ void __launch_bounds__(256, 4) peak_read(const float4* from, long long vectors, float* never) {
+  const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
+  float total = 0;
+  long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x;
+  for (; i + 3 * step < vectors; i += 4 * step) {
+    float4 v[4];
+#pragma unroll
+    for (int j = 0; j < 4; j++) v[j] = from[i + j * step];
+#pragma unroll
+    for (int j = 0; j < 4; j++) total += v[j].x + v[j].y + v[j].z + v[j].w;
+  }
+  for (; i < vectors; i += step) total += from[i].x + from[i].y + from[i].z + from[i].w;
+  if (total == -1) *never = total;
+}
+
+extern "C" __global__ void peak_results(float fma, float matrix, float read, float* out) {
+  out[0] = fma, out[1] = matrix, out[2] = read;
+}
+
+}  // namespace caracal

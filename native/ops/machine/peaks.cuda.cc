@@ -1,0 +1,48 @@
+#include "ops/machine/peaks.h"
+
+#include "cuda/implement.h"
+
+namespace caracal::cuda {
+namespace {
+
+constexpr unsigned kThreads = 256;
+constexpr double kChains = 8;  // of peaks.cu
+
+// Milliseconds of the fastest of a few launches.
+template <class Launch>
+double best_of(Cuda& cuda, Launch&& launch) {
+  double best = cuda.milliseconds(launch);  // the first loads the kernel, too
+  for (int repeat = 0; repeat < 5; repeat++) best = std::min(best, cuda.milliseconds(launch));
+  return best;
+}
+
+// Steps per millisecond of a loop that is made long enough for its start and end not to count.
+template <class Launch>
+double rate(Cuda& cuda, Launch&& launch) {
+  for (int steps = 16;; steps *= 4) {
+    const double ms = best_of(cuda, [&] { launch(steps); });
+    if (ms >= 2 || steps >= 1 << 24) return steps / ms;
+  }
+}
+
+}  // namespace
+
+void run(const MachinePeaks& op, std::span<Tensor> out, Cuda& cuda) {
+  const Grid blocks{static_cast<unsigned>(cuda.gpu.sms) * 8};
+  const double threads = double(blocks.x) * kThreads;
+  Cuda::Temporary<float> never(cuda, 1);
+  const double fma =
+      rate(cuda, [&](int steps) { cuda.launch({"machine", "peak_fma"}, blocks, kThreads, 0, steps, never.data()); });
+  const double matrix =
+      rate(cuda, [&](int steps) { cuda.launch({"machine", "peak_matrix"}, blocks, kThreads, 0, steps, never.data()); });
+  const long long vectors = op.buffer.shape.elements() / 4;
+  const double reading = best_of(cuda, [&] {
+    cuda.launch({"machine", "peak_read"}, blocks, kThreads, 0, address(op.buffer), vectors, never.data());
+  });
+  auto giga = [](double per_ms) { return static_cast<float>(per_ms / 1e6); };
+  cuda.launch({"machine", "peak_results"}, {}, 1, 0, giga(2 * kChains * threads * fma),
+              giga(2 * kChains * (threads / 32) * (16 * 16 * 8) * matrix),
+              giga(16.0 * static_cast<double>(vectors) / reading), out[0].data<float>());
+}
+
+}  // namespace caracal::cuda
