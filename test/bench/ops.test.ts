@@ -4,7 +4,7 @@ import { timeOperation } from "../../lib/bench/timing.js";
 import { call } from "../../lib/ops/call.js";
 import * as ops from "../../lib/ops/index.js";
 import { disposeAll } from "../../lib/tensor/device.js";
-import { allDevices, cuda, devices } from "../support/devices.js";
+import { allDevices, backends } from "../support/devices.js";
 
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
@@ -31,7 +31,7 @@ describe.each(allDevices)("benchmarks on $name", (device) => {
 const small = (activations: "f32" | "bf16") =>
   opCases(activations).filter(({ op, flops }) => flops < 2e7 && /^(fsmn|snake|fbank|conv)/.test(op));
 
-describe.each([devices.at(-1)!, ...(cuda ? [cuda] : [])])("cases on $name", (device) => {
+describe.each(backends)("cases on $name", (device) => {
   test.each(["f32", "bf16"] as const)("run with %s activations", async (activations) => {
     for (const c of small(activations)) {
       const operands = device.scope(() => c.prepare(device));
