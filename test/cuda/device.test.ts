@@ -4,9 +4,11 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { addon } from "../../lib/native/addon.js";
+import { tinyDirectory } from "../model/tinyModel.js";
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const library = path("../../build/Release/libcaracal_vgpu.so");
+const model = { CARACAL_TEST_MODEL: await tinyDirectory() };
 
 function run(name: string, environment: Readonly<Record<string, string>> = {}): unknown {
   const env = { ...process.env, CARACAL_CUDA_LIBRARY: library, ...environment };
@@ -56,6 +58,20 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
         [2, 4, 6, 8],
         [2, 4, 6, 8],
       ],
+    });
+  });
+  test("two models, on a GPU each", () => {
+    const [a, b] = run("twoModels", { ...model, CARACAL_VGPU_DEVICES: "2" }) as string[];
+    expect(a).not.toBe("");
+    expect(b).toBe(a);
+  });
+  test("a reply that is aborted amid replays of a graph", () => {
+    expect(run("abortedReply", model)).toEqual({ aborted: "ABORTED", same: true, free: 512 });
+  });
+  test.each(["launch:900", "lost:3000"])("a GPU that is lost in the middle of a reply, by %s", (fault) => {
+    expect(run("lostAmidReply", { ...model, CARACAL_VGPU_FAULT: fault })).toEqual({
+      replies: ["DEVICE_FAULT", "DEVICE_FAULT"],
+      substitute: true,
     });
   });
   test("too little memory", () => {

@@ -1,6 +1,6 @@
 // node scenarios.mjs NAME: what the CUDA backend does under the environment it was started with, as a JSON line. The
 // driver is opened once in a process, so every scenario has its own.
-import { Device, Graph, ops } from "../../dist/index.js";
+import { Device, Graph, OmniModel, ops } from "../../dist/index.js";
 
 const failure = (promise) =>
   promise.then(
@@ -14,6 +14,23 @@ const sum = (device) => {
   return ops.add(x, x);
 };
 
+/** The model of the directory that `CARACAL_TEST_MODEL` names. */
+const loadModel = (device) => OmniModel.load(process.env.CARACAL_TEST_MODEL, { device, kvCacheTokens: 512 });
+/** The text of a reply to a question; `onText` sees it come. */
+async function textOf(model, { onText, ...options } = {}) {
+  let text = "";
+  for await (const event of model.generate([{ role: "user", content: "Who are you?" }], {
+    maxTokens: 6,
+    speech: false,
+    ...options,
+  })) {
+    if (event.type !== "text") continue;
+    text += event.text;
+    onText?.();
+  }
+  return text;
+}
+
 const scenarios = {
   open: () => failure(openCuda()),
   async auto() {
@@ -26,6 +43,30 @@ const scenarios = {
     const b = await openCuda({ ordinal: 1 });
     const mixed = await failure((async () => ops.add(a.zeros([4]), b.zeros([4])))());
     return { mixed, sums: [[...(await sum(a).read())], [...(await sum(b).read())]] };
+  },
+  /** A model on either GPU, and replies at the same time. */
+  async twoModels() {
+    const models = await Promise.all([0, 1].map(async (ordinal) => loadModel(await openCuda({ ordinal }))));
+    return await Promise.all(models.map((model) => textOf(model)));
+  },
+  /** An abort while steps are replayed from a graph; the next reply is what it would have been. */
+  async abortedReply() {
+    const model = await loadModel(await openCuda());
+    const first = await textOf(model);
+    const abort = new AbortController();
+    const aborted = await failure(textOf(model, { maxTokens: 40, signal: abort.signal, onText: () => abort.abort() }));
+    return { aborted: aborted.code, same: (await textOf(model)) === first, free: model.llm.cache.freeTokens };
+  },
+  /** The GPU is lost in the middle of one of a few replies: that one and later ones say so, and a CPU takes over. */
+  async lostAmidReply() {
+    const model = await loadModel(await openCuda());
+    const next = async () => (await failure(textOf(model))).code ?? "no error";
+    const replies = [await next()];
+    while (replies.at(-1) === "no error" && replies.length < 10) replies.push(await next());
+    replies.push(await next());
+    model.dispose();
+    const substitute = await loadModel(await Device.open({ backend: "cpu" }));
+    return { replies: replies.slice(-2), substitute: (await textOf(substitute)).length > 0 };
   },
   /** What has no room says so, and so does what would be computed from it; then there is room again. */
   async outOfMemory() {
