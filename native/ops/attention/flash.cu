@@ -1,4 +1,8 @@
-// The kernels of attention over keys and values that stand in rows: attention, vitAttention, mlaPrefill.
+// The kernels of attention over keys and values that stand in rows: attention, vitAttention, mlaPrefill. 2 (depth + value)
+// FLOP for every query, key that it sees and head; bytes at least q, k, v and o once. At the model's sizes: of vision (16
+// heads of 80, 1024 patches) 5.4 GFLOP and 10.5 MB; of the language model (64 heads of 192 and 128, 8192 tokens, causal)
+// 1.4 TFLOP and 0.67 GB: arithmetic rules. A block has a tile of one head's queries (64; 128 of the language model), and
+// reads all the keys and values that they see, which other tiles have brought into the L2.
 #include "cuda/attention/sequences.cuh"
 #include "cuda/attention/simt.cuh"
 #include "cuda/attention/tensor.cuh"

@@ -1,4 +1,5 @@
-// Memory-bound: every element of x is read once and one is written; mean and scale come from the L2.
+// Memory-bound: every element of x is read once and one is written, 2 x 320 bytes a frame of 80 f32; mean and scale come
+// from the L2.
 #include "cuda/device/element.cuh"
 
 namespace caracal {

@@ -1,4 +1,5 @@
-// Memory-bound: every element of x is read once and one is written; alpha comes from the L2.
+// Memory-bound: every element of x is read once and one is written, 2 x 0.55 MB for a frame's 1440 rows of 96 f32, about 25
+// instructions each; alpha comes from the L2.
 #include "cuda/device/element.cuh"
 
 namespace caracal {
