@@ -1,10 +1,11 @@
 // npm test [-- vitest arguments]: builds what changed, the virtual GPU too, then runs every test; without arguments, those
-// of CUDA kernels once more in the virtual GPU's other modes.
+// of CUDA kernels once more in the virtual GPU's other modes, where no kernel may be left out.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildAddon, buildTypeScript, buildVirtualGpu, installDependencies } from "./lib/build.mjs";
-import { needNode, root } from "./lib/steps.mjs";
+import { fail, needNode, root } from "./lib/steps.mjs";
 
 needNode();
 installDependencies();
@@ -26,11 +27,33 @@ const modes = [
   { CARACAL_VGPU_ACCUMULATION: "truncating", CARACAL_VGPU_APPROXIMATE: "1" },
 ];
 
-const args = process.argv.slice(2);
-test(args);
-if (args.length > 0 || !existsSync(join(root, "build/Release/libcaracal_vgpu.so"))) process.exit();
-for (const mode of modes) {
+/** The names of all CUDA kernels that were built. */
+function kernels() {
+  const folder = join(root, "build/kernels");
+  const files = readdirSync(folder).filter((name) => name.endsWith(".ptx"));
+  return files.flatMap((name) => {
+    const text = readFileSync(join(folder, name), "utf8");
+    return Array.from(text.matchAll(/\.entry (\w+)/g), ([, kernel]) => kernel);
+  });
+}
+
+/** Runs the tests of CUDA kernels in a mode, which must launch every one. */
+function testKernels(mode) {
   const set = Object.entries(mode).map(([name, value]) => `${name}=${value}`);
   console.error(`caracal: CUDA kernels with ${set.join(" ")}`);
-  test(["test/ops", "test/tensor", "-t", "Virtual GPU|on CUDA alone", "--reporter=dot"], mode);
+  const folder = mkdtempSync(join(tmpdir(), "caracal-kernels-"));
+  const file = join(folder, "launched");
+  test(["test/ops", "test/tensor", "-t", "Virtual GPU|on CUDA alone", "--reporter=dot"], {
+    ...mode,
+    CARACAL_VGPU_KERNELS: file,
+  });
+  const launched = new Set(readFileSync(file, "utf8").split("\n"));
+  rmSync(folder, { recursive: true });
+  const missing = kernels().filter((kernel) => !launched.has(kernel));
+  if (missing.length > 0) fail(`no test of test/ops launched ${missing.join(", ")}`);
 }
+
+const args = process.argv.slice(2);
+test(args);
+const virtual = existsSync(join(root, "build/Release/libcaracal_vgpu.so")) && kernels().length > 0;
+if (args.length === 0 && virtual) modes.forEach(testKernels);

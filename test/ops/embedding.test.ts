@@ -244,7 +244,7 @@ describe.each(allDevices)("embedding on $name", (device) => {
   });
 });
 
-describe.runIf(cuda)("embedding on CUDA is that of the CPU", () => {
+describe.runIf(cuda)("embedding on CUDA alone, which is that of the CPU", () => {
   /** What `make` makes on the virtual GPU, twice, and on the CPU: the same values, zeros' signs included. */
   async function same(make: (device: Device) => Tensor | Tensor[]) {
     const read = async (device: Device) => Promise.all([make(device)].flat().map((t) => t.toFloat32Array()));

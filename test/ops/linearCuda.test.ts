@@ -38,6 +38,7 @@ const cases: [Rows, Stored, number][] = [
   ["bf16", "f32", 40],
   ["f32", "bf16", 37],
   ["f32", "f8e4m3", 40],
+  ["f32", "f32", 37],
 ];
 
 describe.skipIf(!cuda)("linear on CUDA alone", () => {
@@ -91,19 +92,24 @@ describe.skipIf(!cuda)("linear on CUDA alone", () => {
   });
 
   test.each([
-    ["bf16", 5, 40],
-    ["bf16", 40, 72],
-    ["bf16", 136, 200],
-    ["f8e4m3", 5, 40],
-    ["f8e4m3", 40, 200],
-    ["f8e4m3", 136, 200],
-    ["f32", 5, 40],
-    ["f32", 136, 200],
-  ] as const)("swiglu of %s, M=%i N=%i", async (dtype, m, n) => {
+    ["bf16", "bf16", 5, 40],
+    ["bf16", "bf16", 40, 72],
+    ["bf16", "bf16", 136, 200],
+    ["bf16", "f8e4m3", 5, 40],
+    ["bf16", "f8e4m3", 40, 200],
+    ["bf16", "f8e4m3", 136, 200],
+    ["bf16", "f32", 5, 40],
+    ["bf16", "f32", 136, 200],
+    ["f32", "f32", 136, 200],
+    ["f32", "bf16", 5, 40],
+    ["f32", "bf16", 136, 200],
+    ["f32", "f8e4m3", 5, 40],
+    ["f32", "f8e4m3", 136, 200],
+  ] as const)("swiglu of %s by %s, M=%i N=%i", async (xs, dtype, m, n) => {
     const k = 144;
     const run = async (device: Device) =>
       await swiglu(
-        rows(device, "bf16", m, k),
+        rows(device, xs, m, k),
         weight(device, dtype, n, k, 3) as never,
         weight(device, dtype, n, k, 8) as never,
         { upBias: device.tensor(randomArray(n, 9), [n]) },

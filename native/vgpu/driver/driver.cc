@@ -166,6 +166,7 @@ void Driver::perform(Lock& lock, Job& job) {
     Device& device = *job.context->device;
     if (++kernels == settings.failing_launch)
       fail(CUDA_ERROR_LAUNCH_FAILED, w->function->routine->name + ": a launch that CARACAL_VGPU_FAULT makes fail");
+    if (launched.insert(w->function->routine->name).second) append(settings.kernels, w->function->routine->name);
     Options options = settings.run;
     options.print = [this, most = job.context->limits[CU_LIMIT_PRINTF_FIFO_SIZE]](std::string_view text) {
       const std::lock_guard guard(print_mutex_);

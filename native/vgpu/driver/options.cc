@@ -130,6 +130,7 @@ bool read_settings(Settings& s) {
   read("CHECK", [&](auto v) { return checks(v, s.run.checks); }, "a list of initcheck and racecheck");
   read("COUNT", [&](auto v) { return s.run.count = true, s.count = v, true; }, "a path");
   read("FAULT", [&](auto v) { return faults(v, s); }, "a list of alloc:N, launch:N, lost:N and driver:11000 … 13000");
+  read("KERNELS", [&](auto v) { return s.kernels = v, true; }, "a path");
   read("REPORT", [&](auto v) { return s.report = v, true; }, "stderr or a path");
   return good;
 }

@@ -15,6 +15,7 @@ struct Settings {
   // _ASYNC=late, early or random; _ACCUMULATION=chain, exact or truncating; _APPROXIMATE=0 or 1
   Options run;
   std::string count;           // _COUNT: a file that the counters of every launch are appended to
+  std::string kernels;         // _KERNELS: a file that every kernel's name is appended to when it is first launched
   bool late = false;           // _ORDER=submission, or late: nothing runs before the host waits for it
   std::string report;          // _REPORT=stderr or a file that reports are appended to
   int driver_version = 13000;  // _FAULT=driver:11080

@@ -223,6 +223,7 @@ class Driver {
   std::unordered_map<uint64_t, std::shared_ptr<Object>> objects;
   std::set<std::shared_ptr<Capture>> captures;
   uint64_t calls = 0, allocations = 0, kernels = 0, ids = 0;
+  std::set<std::string> launched;  // names of kernels
   std::string report, printed, counters;
   bool keep_printed = false;
 

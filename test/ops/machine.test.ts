@@ -1,0 +1,21 @@
+import { describe, expect, test } from "vitest";
+import { call } from "../../lib/ops/call.js";
+import { allDevices } from "../support/devices.js";
+
+const code = (expected: string) => expect.objectContaining({ code: expected });
+
+describe.each(allDevices)("machinePeaks on $name", (device) => {
+  test("are numbers above zero", async () => {
+    const buffer = device.zeros([1 << 20]);
+    const peaks = await call("machinePeaks", { buffer })[0]!.toFloat32Array();
+    expect(peaks).toHaveLength(3);
+    for (const peak of peaks) expect(peak).toBeGreaterThan(0);
+  });
+
+  test("need a buffer that no cache holds", () => {
+    expect(() => call("machinePeaks", { buffer: device.zeros([1024]) })).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => call("machinePeaks", { buffer: device.zeros([1 << 20], "bf16") })).toThrowError(
+      code("DTYPE_MISMATCH"),
+    );
+  });
+});
