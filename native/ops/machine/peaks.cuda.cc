@@ -12,17 +12,16 @@ constexpr double kChains = 8;  // of peaks.cu
 template <class Launch>
 double best_of(Cuda& cuda, Launch&& launch) {
   double best = cuda.milliseconds(launch);  // the first loads the kernel, too
-  for (int repeat = 0; repeat < 5; repeat++) best = std::min(best, cuda.milliseconds(launch));
+  for (int repeat = 0; repeat < 3; repeat++) best = std::min(best, cuda.milliseconds(launch));
   return best;
 }
 
 // Steps per millisecond of a loop that is made long enough for its start and end not to count.
 template <class Launch>
 double rate(Cuda& cuda, Launch&& launch) {
-  for (int steps = 16;; steps *= 4) {
-    const double ms = best_of(cuda, [&] { launch(steps); });
-    if (ms >= 2 || steps >= 1 << 24) return steps / ms;
-  }
+  int steps = 16;
+  while (cuda.milliseconds([&] { launch(steps); }) < 0.5 && steps < 1 << 24) steps *= 2;
+  return steps / best_of(cuda, [&] { launch(steps); });
 }
 
 }  // namespace

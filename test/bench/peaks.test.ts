@@ -1,6 +1,11 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { call } from "../../lib/ops/call.js";
 import { allDevices } from "../support/devices.js";
+
+// A virtual GPU has much to do for every multiprocessor.
+vi.hoisted(() => {
+  process.env.CARACAL_VGPU_SM_COUNT = "2";
+});
 
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
