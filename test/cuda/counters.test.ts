@@ -40,7 +40,7 @@ describe.skipIf(!counting)("counters", () => {
   test.each(recorded.operations)("limits of $op $size", ({ op, kernels, coalescing, wavefronts = 1 }) => {
     expect(kernels.filter(({ spilledBytes }) => spilledBytes !== 0)).toEqual([]);
     expect(coalescing).toBeLessThanOrEqual(op === "permutation" ? 1.6 : 1.02); // a permutation scatters
-    expect(wavefronts).toBeLessThanOrEqual(op === "patchify" ? 2.9 : 1.05); // bytes of pixels, four to a bank
+    expect(wavefronts).toBeLessThanOrEqual(1.05);
   });
   test("every recorded operation is still counted", () => {
     const names = new Set(countedCases().map(({ op, size }) => `${op} ${size}`));

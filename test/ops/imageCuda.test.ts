@@ -39,7 +39,8 @@ describe.skipIf(!cuda)("image on CUDA alone", () => {
     { patch: 16, mergeSize: 3, temporal: 1, grid: [3, 45], frames: 1 },
     { patch: 3, mergeSize: 2, temporal: 2, grid: [4, 130], frames: 2 },
     { patch: 1, mergeSize: 1, temporal: 2, grid: [5, 401], frames: 1 },
-    { patch: 80, mergeSize: 1, temporal: 1, grid: [2, 2], frames: 1 }, // a patch at a time has no room
+    { patch: 64, mergeSize: 1, temporal: 2, grid: [2, 3], frames: 2 }, // both frames at a time have no room
+    { patch: 150, mergeSize: 1, temporal: 2, grid: [2, 2], frames: 1 }, // nor has a patch, nor a row of it
   ] as const)("patches of %j", async ({ grid, frames, ...options }) => {
     const [height, width] = [grid[0] * options.patch, grid[1] * options.patch];
     const shape = frames > 1 ? [frames, height, width, 3] : [height, width, 3];

@@ -6,19 +6,18 @@
 namespace caracal::cuda {
 namespace {
 
-// A patch's rows all at once where they have room, and as many patches as have it then.
+// As many patches as a warp takes of a row at once, and all of their rows and frames where they have room.
 PatchTiles patch_tiles(const Patchify& op) {
-  constexpr int64_t kRoom = 16 << 10, kMostBytes = 1024;
-  const int64_t p = op.patch, patches = op.width() / p;
+  constexpr int64_t kRoom = 32 << 10, kBanks = 32;
+  const int64_t p = op.patch, patches = op.width() / p, row_words = (p + 3) / 4;
+  const int64_t group = std::clamp<int64_t>(kBanks / row_words, 1, patches);
   int64_t rows = p;
-  while (rows > 1 && (p % rows != 0 || rows * p * 3 > kRoom)) rows--;
-  const int64_t group = std::clamp<int64_t>(std::min(kRoom / rows, kMostBytes) / (p * 3), 1, patches);
-  // A row may begin anywhere in its first 16 bytes. As far as banks go rows lie close together, as a channel's run does.
-  const int64_t close = (p * 3 + 15) / 16 * 16, pitch = close + (group * p * 3 + 15 - close + 127) / 128 * 128;
-  const bool equal = op.frames.shape.rank() == 3;
-  const int64_t frames = equal || (rows == p && op.temporal * rows * pitch <= 2 * kRoom) ? op.temporal : 1;
+  while (rows > 1 && (p % rows != 0 || group * rows * p * 3 > kRoom)) rows--;
+  const int64_t frames = rows == p && op.temporal * group * rows * p * 3 <= kRoom ? op.temporal : 1;
+  // Rows of neighbouring patches are in neighbouring banks.
+  const int64_t words = (frames * rows * p * 3 + 3) / 4, gap = (row_words - words % kBanks + kBanks) % kBanks;
   return {op.pixel_scale(),
-          equal ? 0 : op.height() * op.width() * 3,
+          op.frames.shape.rank() == 3 ? 0 : op.height() * op.width() * 3,
           op.width() * 3,
           static_cast<int>(p),
           static_cast<int>(op.merge_size),
@@ -28,7 +27,7 @@ PatchTiles patch_tiles(const Patchify& op) {
           static_cast<int>((patches + group - 1) / group),
           static_cast<int>(rows),
           static_cast<int>(frames),
-          static_cast<int>(pitch)};
+          static_cast<int>((words + gap) * 4)};
 }
 
 }  // namespace
@@ -36,11 +35,11 @@ PatchTiles patch_tiles(const Patchify& op) {
 void run(const Patchify& op, std::span<Tensor> out, Cuda& cuda) {
   if (out[0].bytes() == 0) return;
   const PatchTiles tiles = patch_tiles(op);
-  const int64_t blocks = op.height() / tiles.rows * tiles.groups, staged = tiles.frame_bytes == 0 ? 1 : tiles.frames;
+  const int64_t blocks = op.height() / tiles.rows * tiles.groups;
   const bool aligned = vectors(tiles.rows * op.patch, {address(out[0])}, 4) && vectors(op.patch * op.patch, {}, 4);
   cuda.launch({"image", "patchify"}, {static_cast<unsigned>(blocks), static_cast<unsigned>(op.temporal / tiles.frames)},
-              256, static_cast<size_t>(staged) * tiles.rows * tiles.pitch, address(op.frames), address(out[0]), tiles,
-              aligned);
+              PatchTiles::kThreads, PatchTiles::kThreads / 32 * PatchTiles::kWarpBytes + tiles.group * tiles.pitch,
+              address(op.frames), address(out[0]), tiles, aligned);
 }
 
 }  // namespace caracal::cuda
