@@ -11,6 +11,7 @@ extern "C" GemmTile choose_simt(int64_t m, int64_t n, int groups, int sms) { ret
 extern "C" GemmTile choose_tensor(int64_t m, int64_t n, int groups, int dtype, int sms) {
   return tensor_tile(m, n, groups, static_cast<DType>(dtype), sms);
 }
+extern "C" GemmTile choose_conv(int64_t m, int64_t n, int sms) { return conv_tile(m, n, sms); }
 extern "C" int64_t count_tiles(const GemmTile* t, int64_t m, int64_t n) { return tile_count(*t, m, n); }
 
 extern "C" GemmTile choose_logits(int64_t m, int64_t n, int x, int w, int sms) {

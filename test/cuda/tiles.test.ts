@@ -43,6 +43,9 @@ const chooseSimt: (m: number, n: number, groups: number, sms: number) => Tile = 
 const chooseTensor: (m: number, n: number, groups: number, dtype: number, sms: number) => Tile = lib.func(
   "Tile choose_tensor(int64_t m, int64_t n, int groups, int dtype, int sms)",
 );
+const chooseConv: (m: number, n: number, sms: number) => Tile = lib.func(
+  "Tile choose_conv(int64_t m, int64_t n, int sms)",
+);
 const countTiles: (tile: Tile, m: number, n: number) => number = lib.func(
   "int64_t count_tiles(const Tile *t, int64_t m, int64_t n)",
 );
@@ -131,6 +134,21 @@ test("shared memory holds the ring and the sums, and is there on every GPU from 
     expect(tile.shared).toBeGreaterThanOrEqual(tile.stages * 64 * (tile.rows * 2 + tile.columns * groups));
     expect(tile.threads % 32).toBe(0);
   });
+});
+
+test("a convolution's tiles: of 96 columns where those of 64 would make more beside the output", () => {
+  for (const m of sizes)
+    for (const n of [1, 32, 64, 96, 160, 192, 288, 384, 768])
+      for (const sms of multiprocessors) {
+        const tile = chooseConv(m, n, sms);
+        const padded = (columns: number) => Math.ceil(n / columns) * columns;
+        if (tile.name === "tensor_96") expect(padded(96)).toBeLessThan(padded(64));
+        else expect(tile).toEqual(chooseTensor(m, n, 1, bf16, sms));
+        expect(tile.shared).toBeLessThanOrEqual(most);
+      }
+  const names = (n: number) => [16, 17, 1440, 100_000].map((m) => chooseConv(m, n, 132).name);
+  expect(names(96)).toEqual(["tensor_small", "tensor_96", "tensor_96", "tensor_large"]);
+  expect(names(192)).toEqual(["tensor_small", "tensor_medium", "tensor_medium", "tensor_large"]);
 });
 
 test("the router's tiles: one token or a few stream the classifier, many fill every multiprocessor", () => {

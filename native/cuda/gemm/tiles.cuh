@@ -15,5 +15,6 @@ template <int G>
 using TensorMedium = TensorTile<64, 64 / G, 2, 2, 4>;
 template <int G>
 using TensorLarge = TensorTile<128, 128 / G, 2, 4, 3>;
+using Tensor96 = TensorTile<32, 96, 1, 4, 4>;  // for 96 channels
 
 }  // namespace caracal

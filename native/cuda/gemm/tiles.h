@@ -24,6 +24,7 @@ inline constexpr GemmTile kSimtTiles[2][2] = {{{"simt_small", 16, 32, 128, 0}, {
 inline constexpr GemmTile kTensorTiles[2][3] = {
     {{"tensor_small", 16, 32, 128, 8}, {"tensor_medium", 64, 64, 128, 4}, {"tensor_large", 128, 128, 256, 3}},
     {{"tensor_small", 16, 32, 128, 6}, {"tensor_medium", 64, 32, 128, 4}, {"tensor_large", 128, 64, 256, 3}}};
+inline constexpr GemmTile kTensor96{"tensor_96", 32, 96, 128, 4};
 
 inline int64_t tile_count(const GemmTile& t, int64_t m, int64_t n) {
   return (m + t.rows - 1) / t.rows * ((n + t.columns - 1) / t.columns);
@@ -51,6 +52,18 @@ inline GemmTile tensor_tile(int64_t m, int64_t n, int groups, DType w, int sms) 
   const auto& [small, medium, large] = kTensorTiles[groups - 1];
   GemmTile tile = m <= small.rows ? small : m > medium.rows && worth(large, m, n, sms) ? large : medium;
   tile.shared_bytes = tensor_shared_bytes(tile, groups, w);
+  return tile;
+}
+
+// A convolution's, bf16 by bf16: of 96 channels, tiles of 64 columns would make a third more.
+inline GemmTile conv_tile(int64_t m, int64_t n, int sms) {
+  const GemmTile& medium = kTensorTiles[0][1];
+  GemmTile tile = tensor_tile(m, n, 1, DType::bf16, sms);
+  if (tile.rows != medium.rows ||
+      tile_count(kTensor96, 1, n) * kTensor96.columns >= tile_count(medium, 1, n) * medium.columns)
+    return tile;
+  tile = kTensor96;
+  tile.shared_bytes = tensor_shared_bytes(tile, 1, DType::bf16);
   return tile;
 }
 

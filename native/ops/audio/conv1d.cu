@@ -238,6 +238,7 @@ __device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands
   }
 CARACAL_CONV1D(TensorSmall<1>, tensor_small)
 CARACAL_CONV1D(TensorMedium<1>, tensor_medium)
+CARACAL_CONV1D(Tensor96, tensor_96)
 CARACAL_CONV1D(TensorLarge<1>, tensor_large)
 #undef CARACAL_CONV1D
 

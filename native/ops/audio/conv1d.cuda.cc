@@ -77,7 +77,7 @@ void run_dense(Cuda& cuda, const Conv1d& op, const Tensor& out) {
   const LinearEpilogue epilogue = epilogue_of(op, out);
   if (p.m == 0 || p.n == 0) return;
   if (op.x.dtype != DType::bf16 || op.w.dtype != DType::bf16) return run_exact(cuda, op, x, p, epilogue);
-  const GemmTile tile = tensor_tile(p.m, p.n, 1, op.w.dtype, cuda.gpu.sms);
+  const GemmTile tile = conv_tile(p.m, p.n, cuda.gpu.sms);
   cuda.launch({"audio", kernel_name((std::string("conv1d_") + tile.name).c_str(), op.x.dtype, op.w.dtype)},
               {unsigned(op.groups * tile_count(tile, p.m, p.n))}, tile.threads, tile.shared_bytes, x, p, epilogue);
 }
