@@ -66,9 +66,11 @@ __device__ inline u64 nth_best(Listed& list, const u64* best, int parts, int n) 
   if (threadIdx.x == 0) list.floor = 0;
   __syncthreads();
   const u64 mine = threadIdx.x < parts ? best[threadIdx.x] : 0;
-  int larger = 0;
-  for (int j = 0; j < parts; j++) larger += best[j] > mine;
-  if (mine > 0 && larger == n - 1) list.floor = mine;
+  if (mine > 0) {  // half of the warps have none
+    int larger = 0;
+    for (int j = 0; j < parts; j++) larger += best[j] > mine;
+    if (larger == n - 1) list.floor = mine;
+  }
   __syncthreads();
   return list.floor;
 }
