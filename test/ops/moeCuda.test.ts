@@ -108,11 +108,12 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     }
   });
 
-  // One block: one warp, several with a rest; a block per chunk: several, counters in shared memory and in global.
+  // One block: of one warp, of several with a rest; several blocks, the last with a rest; counters in global memory.
   test.each([
     [1, 12, 16],
     [63, 5, 16],
     [2100, 4, 7],
+    [5000, 4, 7],
     [710, 12, 1500],
     [130, 12, 13_000],
   ])("the permutation of %i tokens of %i picks among %i experts is the CPU's", async (tokens, k, experts) => {

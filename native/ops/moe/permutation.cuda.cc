@@ -6,20 +6,21 @@
 namespace caracal::cuda {
 namespace {
 
-// How many picks a warp takes, and how many warps there are.
+// How many picks a warp takes, how many warps of a block do, and how many blocks there are.
 struct Chunks {
   int chunk, count;
-  bool one_block;       // the counters of all have room in the shared memory of one block
-  size_t shared_bytes;  // of a block; 0 where the counters of one chunk have no room
+  unsigned blocks;
+  size_t shared_bytes;  // of a block's counters; 0 where there is no room for one warp's
 };
-Chunks chunks_of(int64_t picks, int64_t experts) {
-  constexpr int64_t kMostShared = 48 << 10, kFew = 128, kMany = 1024;
+Chunks chunks_of(int64_t picks, int64_t experts, int sms) {
+  constexpr int64_t kMostShared = 48 << 10, kFew = 128, kMany = 512;
+  const auto parts = [](int64_t n, int64_t of) { return std::max<int64_t>((n + of - 1) / of, 1); };
   const int64_t each = experts * 4, most = std::min<int64_t>(kMostShared / each, 32);
-  const auto count = [picks](int64_t chunk) { return (picks + chunk - 1) / chunk; };
-  if (picks > most * kMany || most == 0) return {int(kMany), int(count(kMany)), false, most > 0 ? size_t(each) : 0};
-  const int64_t chunk = std::max<int64_t>((picks + most * 32 - 1) / (most * 32) * 32, kFew);
-  const int64_t chunks = std::max<int64_t>(count(chunk), 1);
-  return {int(chunk), int(chunks), true, size_t(chunks * each)};
+  if (most == 0) return {int(parts(picks, 32) * 32), 1, 1, 0};
+  const int64_t blocks = picks <= most * kMany ? 1 : std::min<int64_t>(parts(picks, most * kFew), sms);
+  const int64_t chunk = std::max(parts(picks, blocks * most * 32) * 32, kFew);
+  const int64_t count = std::min(most, parts(picks, chunk));
+  return {int(chunk), int(count), unsigned(parts(picks, chunk * count)), size_t(count * each)};
 }
 
 }  // namespace
@@ -33,20 +34,15 @@ void run(const Permutation& op, std::span<Tensor> out, Cuda& cuda) {
                                              ", outside [-1, " + std::to_string(known) + ")");
   });
   int *offsets = out[0].data<int>(), *token_of = out[1].data<int>(), *slot_of = out[2].data<int>();
-  const Chunks chunks = chunks_of(picks.count, op.experts);
-  if (chunks.one_block) {
-    cuda.launch({"moe", "permutation_block"}, {1}, std::max(32 * chunks.count, 256), chunks.shared_bytes, picks,
-                chunks.chunk, chunks.count, offsets, token_of, slot_of, fault);
-    return;
-  }
-  const Cuda::Temporary<int> counters(cuda, size_t(chunks.count * op.experts));
-  const bool shared = chunks.shared_bytes > 0;
-  const Grid grid{unsigned(chunks.count)};
-  cuda.launch({"moe", "permutation_count"}, grid, 32, chunks.shared_bytes, picks, chunks.chunk, counters.data(), shared,
-              fault);
-  cuda.launch({"moe", "permutation_scan"}, {1}, 1024, 0, counters.data(), chunks.count, int(op.experts), offsets);
-  cuda.launch({"moe", "permutation_scatter"}, grid, 32, chunks.shared_bytes, picks, chunks.chunk, counters.data(),
-              shared, static_cast<const int*>(offsets), token_of, slot_of);
+  const Chunks chunks = chunks_of(picks.count, op.experts, cuda.gpu.sms);
+  const unsigned threads = std::max(32 * chunks.count, 256);
+  const Cuda::Temporary<int> far(cuda, chunks.shared_bytes == 0 ? op.experts : 0);
+  const Cuda::Temporary<int> totals(cuda, chunks.blocks > 1 ? chunks.blocks * op.experts : 0);
+  if (totals.data() != nullptr)
+    cuda.launch({"moe", "permutation_count"}, {chunks.blocks}, threads, size_t(op.experts * 4), picks, chunks.chunk,
+                chunks.count, totals.data(), fault);
+  cuda.launch({"moe", "permutation"}, {chunks.blocks}, threads, chunks.shared_bytes, picks, chunks.chunk, chunks.count,
+              far.data(), static_cast<const int*>(totals.data()), offsets, token_of, slot_of, fault);
 }
 
 }  // namespace caracal::cuda
