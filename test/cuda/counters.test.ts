@@ -39,7 +39,7 @@ describe.skipIf(!counting)("counters", () => {
   // What the recorded figures must not become, whoever records them anew.
   test.each(recorded.operations)("limits of $op $size", ({ op, kernels, coalescing, wavefronts = 1 }) => {
     expect(kernels.filter(({ spilledBytes }) => spilledBytes !== 0)).toEqual([]);
-    expect(coalescing).toBeLessThanOrEqual(op === "permutation" ? 1.6 : 1.02); // a permutation scatters
+    expect(coalescing).toBeLessThanOrEqual(op === "permutation" ? 1.52 : 1.02); // a permutation scatters
     expect(wavefronts).toBeLessThanOrEqual(1.05);
   });
   test("every recorded operation is still counted", () => {
