@@ -83,7 +83,7 @@ export class AudioEncoder {
       this.layers.forEach((layer, i) => {
         y = mask(y);
         tap?.(`fsmn${i}.input`, y);
-        y = this.#layer(y, layer);
+        y = this.#layer(ops.fsmnMemory(y, layer.memory, { ...this.#memory(layer), residual: y }), layer);
         tap?.(`fsmn${i}.output`, y);
       });
       const hidden = this.#after(mask(y));
@@ -119,15 +119,15 @@ export class AudioEncoder {
 
   /** @internal One per layer, for a recording that arrives in pieces. */
   newMemories(): ops.FsmnMemoryStream<Activations>[] {
-    return this.layers.map(({ memory, rightOrder }) => {
-      return new ops.FsmnMemoryStream(memory, { ...this.#orders(rightOrder), dtype: this.activations });
+    return this.layers.map((layer) => {
+      return new ops.FsmnMemoryStream(layer.memory, { ...this.#memory(layer), dtype: this.activations });
     });
   }
 
   /** @internal The next tokens of a stream, `[n, D]`; n may be 0. */
   advance(features: Tensor<Activations>, memories: ops.FsmnMemoryStream<Activations>[], last: boolean) {
     const y = this.layers.reduce(
-      (rows, layer, i) => this.#layer(rows, layer, (z) => memories[i]!.push(z, rows, { last })),
+      (rows, layer, i) => this.#layer(memories[i]!.push(rows, rows, { last }), layer),
       this.#before(features),
     );
     return this.#project(this.#after(y));
@@ -149,19 +149,13 @@ export class AudioEncoder {
     return ops.linear(inner, second.weight, { bias: second.bias });
   }
 
-  #orders(rightOrder: number): ops.FsmnOrders {
+  #memory({ rightOrder, memoryNorm: norm }: FsmnLayer): ops.FsmnParameters {
     const { left_order: leftOrder, left_stride: stride } = this.config;
-    return { leftOrder, rightOrder, leftStride: stride, rightStride: stride };
+    return { leftOrder, rightOrder, leftStride: stride, rightStride: stride, norm };
   }
 
-  #layer(
-    y: Tensor<Activations>,
-    layer: FsmnLayer,
-    remember = (z: Tensor<Activations>) =>
-      ops.fsmnMemory(z, layer.memory, { ...this.#orders(layer.rightOrder), residual: y }),
-  ): Tensor<Activations> {
-    const { memoryNorm, norm, up, down } = layer;
-    const o = remember(ops.layerNorm(y, memoryNorm.weight, memoryNorm.bias));
+  /** What a layer makes of its memory's output. */
+  #layer(o: Tensor<Activations>, { norm, up, down }: FsmnLayer): Tensor<Activations> {
     const n = ops.layerNorm(o, norm.weight, norm.bias);
     const inner = ops.linear(n, up.weight, { bias: up.bias, activation: this.#activation });
     return ops.linear(inner, down.weight, { bias: down.bias, residual: o });

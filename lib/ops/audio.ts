@@ -87,13 +87,27 @@ export interface FsmnOrders {
   readonly rightStride?: number;
 }
 
-export interface FsmnMemoryOptions<D extends Activations = Activations> extends FsmnOrders {
-  /** `[T, C]` of z's dtype, added to the memory. */
+/** A layer norm that another operation has in it. */
+export interface FusedLayerNorm {
+  /** `[C]`, f32 or bf16, both alike */
+  readonly weight: Tensor<Activations>;
+  readonly bias?: Tensor<Activations> | undefined;
+  /** Default 1e-5. */
+  readonly eps?: number;
+}
+
+export interface FsmnParameters extends FsmnOrders {
+  /** The memory is that of `layerNorm(x)`, in one pass and with the bits of the two operations. */
+  readonly norm?: FusedLayerNorm | undefined;
+}
+
+export interface FsmnMemoryOptions<D extends Activations = Activations> extends FsmnParameters {
+  /** `[T, C]` of x's dtype, added to the memory; it may be x. */
   readonly residual?: Tensor<D> | undefined;
   /**
    * Streaming: the last `leftOrder·leftStride + delay` rows of z, with `delay = rightOrder·rightStride`; `[…, C]` of
-   * z's dtype, zeros at the start, moved on in place. Output row i then belongs to the row that came `delay` rows
-   * before z's row i; the first `delay` rows of a stream mean nothing. `FsmnMemoryStream` takes care of that.
+   * x's dtype, zeros at the start, moved on in place. Output row i then belongs to the row that came `delay` rows
+   * before x's row i; the first `delay` rows of a stream mean nothing. `FsmnMemoryStream` takes care of that.
    */
   readonly state?: Tensor<D> | undefined;
   /** Streaming with a residual and a delay: the residual rows that wait, `[delay, C]`, zeros at the start. */
@@ -105,20 +119,22 @@ export interface FsmnMemoryOptions<D extends Activations = Activations> extends 
 /**
  * Memory of a feed-forward sequential memory network (FSMN): a depthwise filter over time,
  * `y[t, c] = residual[t, c] + Σ_k w[c, k] · z[t + o_k, c]` with the taps
- * `o = -leftOrder·leftStride, …, -leftStride, 0, rightStride, …, rightOrder·rightStride`; rows of z beyond the ends
- * are zero. Sums in f32, in order of k: streaming gives the bits of the whole.
+ * `o = -leftOrder·leftStride, …, -leftStride, 0, rightStride, …, rightOrder·rightStride`; z is x, or with `norm`
+ * `layerNorm(x)`, and rows of z beyond the ends are zero. Sums in f32, in order of k: streaming gives the bits of the
+ * whole.
  *
- * @param z `[T, C]` f32 or bf16
+ * @param x `[T, C]` f32 or bf16
  * @param weight `[C, leftOrder + 1 + rightOrder]`, or `[C, 1, …]` as checkpoints store it; f32 or bf16
- * @returns `[T, C]` of z's dtype
+ * @returns `[T, C]` of x's dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DEVICE_MISMATCH`, `DISPOSED`
  */
 export function fsmnMemory<D extends Activations>(
-  z: Tensor<D>,
+  x: Tensor<D>,
   weight: Tensor<Activations>,
-  options: FsmnMemoryOptions<D>,
+  { norm, ...options }: FsmnMemoryOptions<D>,
 ): Tensor<D> {
-  return call("fsmnMemory", { ...options, z, weight })[0] as Tensor<D>;
+  const fused = { "norm.weight": norm?.weight, "norm.bias": norm?.bias, "norm.eps": norm?.eps };
+  return call("fsmnMemory", { ...options, x, weight, ...fused })[0] as Tensor<D>;
 }
 
 /**

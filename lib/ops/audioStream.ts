@@ -7,7 +7,7 @@ import {
   type ConvWeight,
   convTranspose1d,
   type FbankOptions,
-  type FsmnOrders,
+  type FsmnParameters,
   fbank,
   fsmnMemory,
   paddingRows,
@@ -112,34 +112,35 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
   /** Rows that the output lags behind the input, until the end. */
   readonly delay: number;
   readonly #weight: Tensor<Activations>;
-  readonly #orders: FsmnOrders;
+  readonly #options: FsmnParameters;
   readonly #state: Tensor<D>;
   readonly #pending: Tensor<D> | undefined;
   #skip: number;
 
   /**
-   * @param weight as for `fsmnMemory`; it is not disposed with the stream
+   * @param weight as for `fsmnMemory`; neither it nor the norm's are disposed with the stream
    * @param options `residual` (default true) says whether rows come with a residual
    */
-  constructor(weight: Tensor<Activations>, options: FsmnOrders & { dtype?: D; residual?: boolean }) {
-    const { leftOrder, rightOrder = 0, leftStride = 1, rightStride = 1, dtype = "f32" as D, residual = true } = options;
+  constructor(weight: Tensor<Activations>, options: FsmnParameters & { dtype?: D; residual?: boolean }) {
+    const { dtype = "f32" as D, residual = true, ...rest } = options;
+    const { leftOrder, rightOrder = 0, leftStride = 1, rightStride = 1 } = rest;
     const channels = weight.shape[0]!;
     this.delay = rightOrder * rightStride;
     this.#weight = weight;
-    this.#orders = { leftOrder, rightOrder, leftStride, rightStride };
+    this.#options = rest;
     this.#state = weight.device.zeros([leftOrder * leftStride + this.delay, channels], dtype);
     if (residual && this.delay > 0) this.#pending = weight.device.zeros([this.delay, channels], dtype);
     this.#skip = this.delay;
   }
 
   /**
-   * @param z `[T, C]`, T may be 0
+   * @param x `[T, C]`, T may be 0
    * @param residual `[T, C]`
    * @returns the rows whose look-ahead is known; with `last` all that are left
    */
-  push(z: Tensor<D>, residual?: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
-    const options = { ...this.#orders, residual, state: this.#state, pending: this.#pending, last };
-    const rows = fsmnMemory(z, this.#weight, options);
+  push(x: Tensor<D>, residual?: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
+    const options = { ...this.#options, residual, state: this.#state, pending: this.#pending, last };
+    const rows = fsmnMemory(x, this.#weight, options);
     const skip = Math.min(this.#skip, rows.shape[0]!);
     this.#skip -= skip;
     return dropRows(rows, skip);

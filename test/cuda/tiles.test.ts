@@ -199,3 +199,40 @@ test("an expert's rows are made by one launch of a grouped product, whatever the
   expect(names(96)).toEqual(["tensor_small", "tensor_medium"]);
   expect(names(98_304)).toEqual(["tensor_small", "tensor_medium", "tensor_large"]);
 });
+
+test("an FSMN memory with a norm: blocks for the multiprocessors there are, or no tile where none has room", () => {
+  koffi.struct("Fsmn", { rows: "int64_t", columns: "int64_t", shared: "size_t" });
+  const choose: (
+    rows: number,
+    channels: number,
+    taps: number,
+    span: number,
+    stream: boolean,
+    dtype: number,
+    sms: number,
+    shared: number,
+  ) => { rows: number; columns: number; shared: number } = lib.func(
+    "Fsmn choose_fsmn(int64_t, int64_t, int64_t, int64_t, bool, int, int, size_t)",
+  );
+  for (const rows of [0, ...sizes])
+    for (const [channels, taps, span] of [
+      [1536, 11, 10],
+      [512, 12, 11],
+      [37, 3, 90],
+    ] as const)
+      for (const stream of [false, true])
+        for (const sms of multiprocessors) {
+          const tile = choose(rows, channels, taps, span, stream, bf16, sms, most);
+          const blocks = Math.ceil(rows / tile.rows) * Math.ceil(channels / tile.columns);
+          expect(tile.rows).toBeGreaterThan(0);
+          expect(tile.columns % 64).toBe(0);
+          expect(tile.shared).toBeLessThanOrEqual(most);
+          expect(tile.shared).toBe((tile.rows + span) * channels * 2 + tile.columns * (taps | 1) * 4);
+          if (stream && rows <= 16) expect(tile.rows).toBe(Math.max(rows, 1));
+          if (tile.columns < channels && tile.shared < most / 2) expect(blocks).toBeLessThanOrEqual(sms);
+        }
+  expect(choose(13, 1536, 12, 11, true, bf16, 132, most)).toMatchObject({ rows: 13, columns: 64 });
+  expect(choose(128, 1536, 11, 10, false, bf16, 132, most)).toMatchObject({ rows: 3, columns: 512 });
+  expect(choose(8, 30_000, 3, 2, false, bf16, 132, most).rows).toBe(0);
+  expect(choose(8, 64, 2, 3000, false, bf16, 132, most).rows).toBe(0);
+});

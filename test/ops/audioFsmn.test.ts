@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { cmvn, type FsmnOrders, fbank, fsmnMemory } from "../../lib/ops/audio.js";
+import { cmvn, type FsmnOrders, type FusedLayerNorm, fbank, fsmnMemory } from "../../lib/ops/audio.js";
 import { FbankStream, FsmnMemoryStream } from "../../lib/ops/audioStream.js";
+import type { Activations } from "../../lib/ops/call.js";
 import { linear } from "../../lib/ops/linear.js";
+import { layerNorm } from "../../lib/ops/norm.js";
 import type { Device } from "../../lib/tensor/device.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices, devices } from "../support/devices.js";
@@ -35,6 +37,12 @@ const cases: [number, number, FsmnOrders][] = [
   [5, 100, { leftOrder: 0, rightOrder: 7 }],
   [9, 20, { leftOrder: 0 }],
   [0, 20, { leftOrder: 2, rightOrder: 1 }],
+];
+
+const normCases: [number, number, FsmnOrders][] = [
+  ...cases,
+  [21, 320, { leftOrder: 10, rightOrder: 1 }],
+  [90, 130, { leftOrder: 3, rightOrder: 2, leftStride: 2, rightStride: 4 }],
 ];
 
 describe.each(allDevices)("fsmnMemory on $name", (device) => {
@@ -76,13 +84,51 @@ describe.each(allDevices)("fsmnMemory on $name", (device) => {
     }
   });
 
+  test.each(normCases)("[%i, %i] with %o and a norm is layerNorm and the memory", async (rows, channels, orders) => {
+    const taps = orders.leftOrder + 1 + (orders.rightOrder ?? 0);
+    const random = (seed: number, shape: number[], dtype: Activations) =>
+      device.tensor(randomArray(shape[0]! * (shape[1] ?? 1), seed), shape, dtype);
+    for (const [dtype, weightDtype, normDtype] of [
+      ["f32", "f32", "f32"],
+      ["f32", "bf16", "bf16"],
+      ["bf16", "f32", "bf16"],
+      ["bf16", "bf16", "f32"],
+    ] as const) {
+      const x = random(1, [rows, channels], dtype);
+      const weight = random(2, [channels, taps], weightDtype);
+      const norm = { weight: random(3, [channels], normDtype), bias: random(4, [channels], normDtype), eps: 1e-3 };
+      const whole = (fused: FusedLayerNorm, residual?: Tensor<typeof dtype>) => {
+        const z = layerNorm(x, fused.weight, fused.bias, { eps: fused.eps });
+        const parts = fsmnMemory(z, weight, { ...orders, residual });
+        return [fsmnMemory(x, weight, { ...orders, norm: fused, residual }), parts].map((y) => y.toFloat32Array());
+      };
+      const [fused, parts] = await Promise.all(whole(norm, x));
+      expect(fused).toEqual(parts);
+      const [bare, bareParts] = await Promise.all(whole({ weight: norm.weight }));
+      expect(bare).toEqual(bareParts);
+      for (const size of [1, 13, 40]) {
+        using stream = new FsmnMemoryStream(weight, { ...orders, norm, dtype });
+        const pieces: number[] = [];
+        const push = async (from: number, to: number, last: boolean) => {
+          const piece = x.slice(from, to);
+          using y = stream.push(piece, piece, { last });
+          pieces.push(...(await y.toFloat32Array()));
+        };
+        await push(0, 0, false);
+        for (let t = 0; t < rows; t += size) await push(t, Math.min(rows, t + size), false);
+        await push(rows, rows, true);
+        expect(Float32Array.from(pieces)).toEqual(fused);
+      }
+    }
+  });
+
   test("bad input is refused before anything runs", () => {
     const code = (code: string) => expect.objectContaining({ code });
     const z = device.zeros([6, 8]);
     const w = device.zeros([8, 4]);
     const orders = { leftOrder: 2, rightOrder: 1 };
     const call = (options: object, x: Tensor = z, weight: Tensor = w) => {
-      expect.assertions(12);
+      expect.assertions(19);
       return () => fsmnMemory(x as Tensor<"f32">, weight as Tensor<"f32">, { ...orders, ...options });
     };
     expect(call({ leftOrder: 3 })).toThrowError(code("SHAPE_MISMATCH"));
@@ -97,6 +143,16 @@ describe.each(allDevices)("fsmnMemory on $name", (device) => {
     expect(call({ pending: device.zeros([1, 8]) })).toThrowError(code("INVALID_ARGUMENT"));
     expect(call({ last: true })).toThrowError(code("INVALID_ARGUMENT"));
     expect(call({ state: z.slice(0, 3) })).toThrowError(code("INVALID_ARGUMENT"));
+    const norm = (weight: Tensor, rest: object = {}) => call({ norm: { weight, ...rest } });
+    const vector = device.zeros([8]);
+    expect(norm(device.zeros([7]))).toThrowError(code("SHAPE_MISMATCH"));
+    expect(norm(device.zeros([8], "i32"))).toThrowError(code("DTYPE_MISMATCH"));
+    expect(norm(vector, { bias: device.zeros([1, 8]) })).toThrowError(code("SHAPE_MISMATCH"));
+    expect(norm(vector, { bias: device.zeros([8], "bf16") })).toThrowError(code("DTYPE_MISMATCH"));
+    expect(norm(vector, { eps: 0 })).toThrowError(code("INVALID_ARGUMENT"));
+    expect(call({ norm: { bias: vector } })).toThrowError(code("INVALID_ARGUMENT"));
+    const state = device.zeros([3, 8]);
+    expect(call({ state, norm: { weight: state.slice(1, 2).reshape([8]) } })).toThrowError(code("INVALID_ARGUMENT"));
   });
 });
 

@@ -383,10 +383,14 @@ function audioCases(): CountedCase[] {
   return [
     streaming(
       "fsmnMemory",
-      `T=${frames} C=${audioHidden} k=11`,
-      2 * audioHidden * (2 * frames + 11),
-      (device) => ({ z: bf16(device, frames, audioHidden), w: bf16(device, audioHidden, 11) }),
-      ({ z, w }) => fsmnMemory(z, w, { leftOrder: 10 }),
+      `T=${frames} C=${audioHidden} k=11, norm, residual`,
+      2 * audioHidden * (2 * frames + 11 + 2),
+      (device) => ({
+        x: bf16(device, frames, audioHidden),
+        w: bf16(device, audioHidden, 11),
+        norm: { weight: bf16(device, audioHidden), bias: bf16(device, audioHidden) },
+      }),
+      ({ x, w, norm }) => fsmnMemory(x, w, { leftOrder: 10, norm, residual: x }),
     ),
     streaming(
       "snake",

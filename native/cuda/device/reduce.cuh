@@ -27,4 +27,23 @@ __device__ inline float block_sum(float v) {
   return v;
 }
 
+// What block_sum would give a block of `threads`, no more than 32 Warps, made by one warp: part(thread) is what each of
+// them adds, and is asked of lane thread mod 32.
+template <int Warps, class Part>
+__device__ inline float block_sum_in_warp(int threads, Part part) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  float parts[Warps];
+#pragma unroll
+  for (int i = 0; i < Warps; i++) parts[i] = i * kWarp < threads ? part(i * kWarp + lane) : 0;
+#pragma unroll
+  for (int i = 0; i < Warps; i++)
+    if (i * kWarp < threads) parts[i] = warp_sum(parts[i]);
+  if (threads == kWarp) return parts[0];
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < Warps; i++)
+    if (i * kWarp < threads) sum += parts[i];
+  return sum;
+}
+
 }  // namespace caracal

@@ -17,22 +17,35 @@ struct DepthwiseBlock {
   bool stage;  // whether the rows that the taps reach have room in shared memory
 };
 
+// The taps' weights of `channels` channels from `first` on, in shared memory as f32.
+struct TapWeights {
+  int count, pitch;
+
+  // Odd: lanes with neighbouring channels meet no common bank.
+  __device__ explicit TapWeights(int count) : count(count), pitch(count | 1) {}
+  template <class W>
+  __device__ void stage(float* to, const W* weight, int first, int channels) const {
+    for (int i = threadIdx.x; i < channels * count; i += blockDim.x)
+      to[i / count * pitch + i % count] = to_float(weight[static_cast<long long>(first) * count + i]);
+  }
+};
+
 // Taps have count() and offset(k), ascending. finish(row, channel, sum) takes what is summed.
 template <class T, class W, class Taps, class Finish>
 __device__ inline void depthwise(const TimeRows<T>& x, const W* weight, const Taps& taps, int stride,
                                  const DepthwiseBlock& block, Finish finish) {
   extern __shared__ __align__(16) float shared[];
-  const int count = taps.count(), pitch = count | 1;  // odd: lanes with neighbouring channels meet no common bank
+  const int count = taps.count();
+  const TapWeights weights(count);
   float* const w = shared;
-  T* const tile = reinterpret_cast<T*>(shared + kDepthwiseChannels * pitch);
+  T* const tile = reinterpret_cast<T*>(shared + kDepthwiseChannels * weights.pitch);
   const int first = static_cast<int>(blockIdx.y) * kDepthwiseChannels;
   const int channels = min(kDepthwiseChannels, x.channels - first);
   const long long begin = static_cast<long long>(blockIdx.x) * block.rows;
   const int here = static_cast<int>(min(static_cast<long long>(block.rows), block.total - begin));
   const long long low = taps.offset(0), from = begin * stride + low;
 
-  for (int i = threadIdx.x; i < channels * count; i += kDepthwiseThreads)
-    w[i / count * pitch + i % count] = to_float(weight[static_cast<long long>(first) * count + i]);
+  weights.stage(w, weight, first, channels);
   if (block.stage) {
     const int rows = (here - 1) * stride + static_cast<int>(taps.offset(count - 1) - low) + 1;
     for (int i = threadIdx.x; i < rows * kDepthwiseChannels; i += kDepthwiseThreads) {
@@ -54,7 +67,7 @@ __device__ inline void depthwise(const TimeRows<T>& x, const W* weight, const Ta
         v = to_float(tile[static_cast<int>(at) * kDepthwiseChannels + c]);
       else if (const T* row = x.at(from + at))
         v = to_float(row[first + c]);
-      sum = fmaf(w[c * pitch + k], v, sum);
+      sum = fmaf(w[c * weights.pitch + k], v, sum);
     }
     finish(begin + r, first + c, sum);
   }

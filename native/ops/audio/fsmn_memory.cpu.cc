@@ -1,6 +1,7 @@
 #include "ops/audio/fsmn_memory.h"
 
 #include "ops/audio/depthwise.h"
+#include "ops/norm/layer_norm_rows.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {
@@ -28,18 +29,23 @@ struct MemoryEpilogue {
 }  // namespace
 
 void run(const FsmnMemory& op, std::span<Tensor> out, Cpu& cpu) {
-  by_activation_type(op.z.dtype, [&](auto z_type) {
+  Cpu::Temporary<std::byte> normalised(cpu, op.norm_weight ? op.x.bytes() : 0);
+  if (op.norm_weight) normalise_rows(cpu, op.norm(), normalised.data());
+  const std::byte* z = op.norm_weight ? normalised.data() : op.x.data<std::byte>();
+  by_activation_type(op.x.dtype, [&](auto x_type) {
     by_activation_type(op.weight.dtype, [&](auto w_type) {
-      using T = typename decltype(z_type)::type;
+      using T = typename decltype(x_type)::type;
       using W = typename decltype(w_type)::type;
+      TimeRows<T> rows = time_rows<T>(op.x, op.state);
+      rows.x = reinterpret_cast<const T*>(z);
       const MemoryEpilogue<T> epilogue{.y = out[0].data<T>(),
                                        .residual = op.residual ? time_rows<T>(*op.residual, op.pending) : TimeRows<T>{},
                                        .delay = op.state ? op.delay() : 0,
-                                       .channels = op.z.shape[1]};
-      depthwise(cpu, time_rows<T>(op.z, op.state), op.weight.data<W>(), taps_of(op), out[0].shape[0], epilogue);
+                                       .channels = op.x.shape[1]};
+      depthwise(cpu, rows, op.weight.data<W>(), taps_of(op), out[0].shape[0], epilogue);
     });
   });
-  if (op.state) advance(*op.state, op.z);
+  if (op.state) advance(*op.state, z, op.x.shape[0]);
   if (op.pending) advance(*op.pending, *op.residual);
 }
 

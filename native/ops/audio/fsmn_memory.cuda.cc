@@ -1,30 +1,75 @@
 #include "ops/audio/fsmn_memory.h"
 
+#include "cuda/gemm/launch.h"
 #include "cuda/streaming.h"
 #include "ops/audio/depthwise_launch.h"
+#include "ops/audio/fsmn_tiles.h"
+#include "ops/norm/layer_norm_launch.h"
 
 namespace caracal::cuda {
 namespace {
 
-// As the kernel's FsmnTaps.
+// As the kernels' structs of these names.
 struct FsmnTaps {
   int left_order, right_order, left_stride, right_stride, delay;
 };
+struct FsmnNorm {
+  ColumnVector weight, bias;
+  float eps;
+  int threads;
+};
+struct FsmnBlock {
+  int rows, columns;
+  long long total;
+};
+
+FsmnTaps taps_of(const FsmnMemory& op) {
+  return {int(op.left_order), int(op.right_order), int(op.left_stride), int(op.right_stride),
+          op.state ? int(op.delay()) : 0};
+}
+
+TimeRows residual_of(const FsmnMemory& op) { return op.residual ? time_rows(*op.residual, op.pending) : TimeRows{}; }
+
+// Moves the state on, too.
+void run_plain(Cuda& cuda, const FsmnMemory& op, const std::byte* z, const Tensor& out) {
+  const DepthwiseLaunch launch = depthwise_launch(FsmnMemory::kName, out.shape[0], op.x.shape[1], op.taps(), 1,
+                                                  op.span(), op.x.dtype, cuda.gpu.shared_bytes);
+  TimeRows rows = time_rows(op.x, op.state);
+  rows.x = z;
+  cuda.launch({"audio", kernel_name("fsmn_memory", op.x.dtype, op.weight.dtype)}, launch.grid, launch.threads,
+              launch.shared_bytes, rows, address(op.weight), residual_of(op), address(out), taps_of(op), launch.block);
+  if (op.state) advance(cuda, *op.state, z, op.x.shape[0]);
+}
+
+void run_norm(Cuda& cuda, const FsmnMemory& op, const Tensor& out) {
+  const int64_t rows = out.shape[0], channels = op.x.shape[1];
+  const FsmnTile tile = fsmn_tile(rows, channels, op.taps(), op.span(), op.state.has_value(), op.x.dtype, cuda.gpu.sms,
+                                  cuda.gpu.shared_bytes);
+  if (tile.rows == 0) {  // rows too wide, or too many in reach, for shared memory
+    Cuda::Temporary<std::byte> z(cuda, op.x.bytes());
+    launch_layer_norm(cuda, op.norm(), z.data());
+    return run_plain(cuda, op, z.data(), out);
+  }
+  const Grid grid{unsigned((rows + tile.rows - 1) / tile.rows), unsigned((channels + tile.columns - 1) / tile.columns)};
+  const bool in_place = grid.x <= 1;  // else a block would write what another one reads
+  Cuda::Temporary<std::byte> moved(cuda, op.state && !in_place ? op.state->bytes() : 0);
+  void* const next = in_place ? address(op.state) : moved.data();
+  const RowBlocks blocks =
+      row_blocks(op.x.dtype, channels, {address(op.x), address(op.norm_weight), address(op.norm_bias)});
+  const FsmnNorm norm{column_vector(op.norm_weight), column_vector(op.norm_bias), float(op.eps), int(blocks.threads)};
+  cuda.launch({"audio", kernel_name("fsmn_memory_norm", op.x.dtype, op.weight.dtype)}, grid, 512, tile.shared_bytes,
+              time_rows(op.x, op.state), norm, address(op.weight), residual_of(op), address(out), next, taps_of(op),
+              FsmnBlock{int(tile.rows), int(tile.columns), static_cast<long long>(rows)}, blocks.aligned);
+  if (op.state && !in_place) cuda.copy(address(op.state), next, op.state->bytes());
+}
 
 }  // namespace
 
 void run(const FsmnMemory& op, std::span<Tensor> out, Cuda& cuda) {
-  const int64_t rows = out[0].shape[0], channels = op.z.shape[1], count = op.left_order + 1 + op.right_order;
-  const DepthwiseLaunch launch =
-      depthwise_launch(FsmnMemory::kName, rows, channels, count, 1, op.left_order * op.left_stride + op.delay(),
-                       op.z.dtype, cuda.gpu.shared_bytes);
-  const FsmnTaps taps{int(op.left_order), int(op.right_order), int(op.left_stride), int(op.right_stride),
-                      op.state ? int(op.delay()) : 0};
-  const TimeRows residual = op.residual ? time_rows(*op.residual, op.pending) : TimeRows{};
-  cuda.launch({"audio", kernel_name("fsmn_memory", op.z.dtype, op.weight.dtype)}, launch.grid, launch.threads,
-              launch.shared_bytes, time_rows(op.z, op.state), address(op.weight), residual, address(out[0]), taps,
-              launch.block);
-  if (op.state) advance(cuda, *op.state, op.z);
+  if (op.norm_weight)
+    run_norm(cuda, op, out[0]);
+  else
+    run_plain(cuda, op, op.x.data<std::byte>(), out[0]);
   if (op.pending) advance(cuda, *op.pending, *op.residual);
 }
 

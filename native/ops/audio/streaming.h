@@ -10,13 +10,13 @@ inline bool overlap(const Tensor& a, const Tensor& b) {
   return a.storage == b.storage && a.offset < b.offset + b.bytes() && b.offset < a.offset + a.bytes();
 }
 
-// A state is written in place, so it must stand apart from what is read.
+// A state is written in place, so it must stand apart from what is read (null: an argument that is missing).
 inline void check_state(const Checker& c, const Tensor& state, const char* name, DType dtype, const Shape& shape,
                         std::initializer_list<const Tensor*> others) {
   c.shape(state, name, shape);
   c.dtype(state, name, {dtype});
   for (const Tensor* other : others)
-    if (overlap(state, *other))
+    if (other && overlap(state, *other))
       c.bad(code::kInvalidArgument, name, "is written in place and must not share memory with another argument");
 }
 

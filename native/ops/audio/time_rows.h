@@ -33,15 +33,15 @@ TimeRows<T> time_rows(const Tensor& x, const std::optional<Tensor>& state = {}) 
   return r;
 }
 
-// Moves a state on: afterwards it holds the last rows of [state; x].
-inline void advance(const Tensor& state, const Tensor& x) {
+// Moves a state on: afterwards it holds the last rows of [state; x], which has `rows` like the state's.
+inline void advance(const Tensor& state, const std::byte* x, int64_t rows) {
   const size_t row = static_cast<size_t>(state.shape[1]) * dtype_bytes(state.dtype);
-  const size_t kept = state.shape[0] > x.shape[0] ? static_cast<size_t>(state.shape[0] - x.shape[0]) : 0;
+  const size_t kept = state.shape[0] > rows ? static_cast<size_t>(state.shape[0] - rows) : 0;
   const size_t fresh = static_cast<size_t>(state.shape[0]) - kept;
   std::byte* s = state.data<std::byte>();
   if (kept > 0) memmove(s, s + fresh * row, kept * row);
-  const std::byte* end = x.data<std::byte>() + x.bytes();
-  if (fresh > 0) memcpy(s + kept * row, end - fresh * row, fresh * row);
+  if (fresh > 0) memcpy(s + kept * row, x + (static_cast<size_t>(rows) - fresh) * row, fresh * row);
 }
+inline void advance(const Tensor& state, const Tensor& x) { advance(state, x.data<std::byte>(), x.shape[0]); }
 
 }  // namespace caracal::CARACAL_ISA

@@ -2,6 +2,7 @@
 // output. Memory-bound: C elements are read once and written once; weight and bias come from the L2.
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
+#include "ops/norm/layer_norm.cuh"
 
 namespace caracal {
 
@@ -12,37 +13,26 @@ __device__ inline void layer_norm(const T* x, const W* weight, const W* bias, T*
   T* const row = reinterpret_cast<T*>(shared);
   x += size_t{blockIdx.x} * n;
   y += size_t{blockIdx.x} * n;
-  const int from = static_cast<int>(threadIdx.x) * V, step = static_cast<int>(blockDim.x) * V;
-  float sum = 0;
-  for (int i = from; i < n; i += step) {
-    float v[V];
+  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  auto first = [&](int i, float (&v)[V]) {
     load<V>(x + i, v);
-#pragma unroll
-    for (int j = 0; j < V; j++) sum += v[j];
     if (kept) store<V>(row + i, v);
-  }
-  const float mean = block_sum(sum) / static_cast<float>(n);
+  };
   auto again = [&](int i, float (&v)[V]) {
     if (kept)
       load<V>(row + i, v);  // what this thread has put there
     else
       load<V>(x + i, v);
   };
-  float squares = 0;
-  for (int i = from; i < n; i += step) {
-    float v[V];
-    again(i, v);
-#pragma unroll
-    for (int j = 0; j < V; j++) squares = fmaf(v[j] - mean, v[j] - mean, squares);
-  }
-  const float scale = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(n) + eps);
-  for (int i = from; i < n; i += step) {
+  const float mean = block_sum(part_of_sum<V>(first, n, thread, threads)) / static_cast<float>(n);
+  const float scale = layer_norm_scale(block_sum(part_of_squares<V>(again, mean, n, thread, threads)), n, eps);
+  for (int i = thread * V; i < n; i += threads * V) {
     float v[V], w[V], b[V] = {};
     again(i, v);
     load<V>(weight + i, w);
     if (bias) load<V>(bias + i, b);
 #pragma unroll
-    for (int j = 0; j < V; j++) v[j] = (v[j] - mean) * scale * w[j] + b[j];
+    for (int j = 0; j < V; j++) v[j] = layer_normed(v[j], mean, scale, w[j], b[j]);
     store<V>(y + i, v);
   }
 }
