@@ -20,9 +20,8 @@ interface Lstm extends Omit<ops.LstmParameters, "h" | "c"> {
 type LstmState = Pick<ops.LstmParameters, "h" | "c">;
 
 interface ResidualUnit {
-  readonly snake1: Tensor<"f32">;
+  readonly snake: Tensor<"f32">;
   readonly conv: Conv;
-  readonly snake2: Tensor<"f32">;
   readonly pointwise: Affine;
 }
 
@@ -261,13 +260,9 @@ export class SpeechDecoderStream implements Disposable {
   }
 }
 
-function residual(
-  x: Tensor<"f32">,
-  { snake1, conv, snake2, pointwise }: ResidualUnit,
-  convolve: Convolve,
-): Tensor<"f32"> {
-  const inner = convolve(ops.snake(x, snake1), conv);
-  return ops.linear(ops.snake(inner, snake2), pointwise.weight, { bias: pointwise.bias, residual: x });
+function residual(x: Tensor<"f32">, { snake, conv, pointwise }: ResidualUnit, convolve: Convolve): Tensor<"f32"> {
+  const inner = convolve(ops.snake(x, snake), conv);
+  return ops.linear(inner, pointwise.weight, { bias: pointwise.bias, residual: x });
 }
 
 function newLstmStates(device: Device, size: number): LstmState[] {
@@ -305,11 +300,11 @@ function loadBlock(w: Weights, stride: number, causal: boolean): Block {
 
 function loadUnit(w: Weights, dilation: number, causal: boolean): ResidualUnit {
   // The causal units have a padding module, without parameters, before their convolution.
-  const [conv, snake, pointwise] = causal ? [2, 3, 4] : [1, 2, 3];
+  const [conv, after, pointwise] = causal ? [2, 3, 4] : [1, 2, 3];
+  const padding = causal ? "causal" : "symmetric";
   return {
-    snake1: loadSnake(w, 0),
-    conv: loadConv(w, `${conv}`, { dilation, padding: causal ? "causal" : "symmetric" }),
-    snake2: loadSnake(w, snake),
+    snake: loadSnake(w, 0),
+    conv: loadConv(w, `${conv}`, { dilation, padding, snake: loadSnake(w, after) }),
     pointwise: w.pointwise(`${pointwise}`),
   };
 }

@@ -195,6 +195,8 @@ export interface Conv1dGeometry {
   /** `[Cout]` */
   readonly bias?: Tensor<Activations> | undefined;
   readonly activation?: Activation;
+  /** `[Cout]`, the α of `snake`, which is then the activation. */
+  readonly snake?: Tensor<Activations> | undefined;
 }
 
 export interface Conv1dOptions<D extends Activations = Activations> extends Conv1dGeometry {
@@ -228,7 +230,8 @@ export function paddingRows(padding: ConvPadding, span: number): readonly [left:
 /**
  * Convolution over time,
  * `y[t, o] = residual[t, o] + act(bias[o] + Σ_j Σ_c w[o, c, j] · x[t·stride + j·dilation - left, c])`; x is zero beyond
- * its ends. Sums in f32 in one order: streaming gives the bits of the whole.
+ * its ends. Sums in f32 in one order: streaming gives the bits of the whole. All is f32 before y is rounded, with `snake`
+ * too, where f32 rows get the bits of the two operations.
  *
  * @param x `[T, Cin]` f32 or bf16
  * @param w `[Cout, Cin/groups, k]` f32 or bf16, plain or from `packConv1d` with the same groups

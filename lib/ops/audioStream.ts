@@ -169,7 +169,7 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
   #rows = 0;
 
   /**
-   * @param weight as for `conv1d`; neither it nor the bias is disposed with the stream
+   * @param weight as for `conv1d`; neither it nor its vectors are disposed with the stream
    * @throws `INVALID_ARGUMENT` when the left padding is longer than the reach of the taps, `(k-1)·dilation`
    */
   constructor(weight: ConvWeight, options: Conv1dGeometry & { dtype?: D } = {}) {

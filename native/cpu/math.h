@@ -136,20 +136,18 @@ CARACAL_INLINE F32x16 sin_shifted(F32x16 x, int quadrant) {
   return result;
 }
 
-CARACAL_INLINE F32x16 sin(F32x16 x) {
-  if (!any(abs(x) > set1(kTrigLimit))) return sin_shifted(x, 0);
+// `near` with exact(x) in the lanes beyond kTrigLimit, and in no other: a lane's bits depend on no neighbour.
+CARACAL_INLINE F32x16 beyond_limit(F32x16 x, F32x16 near, float (*exact)(float)) {
+  const Mask16 far = abs(x) > set1(kTrigLimit);
+  if (!any(far)) return near;
   float lane[16];
   store16(lane, x);
-  for (float& value : lane) value = sinf(value);
-  return load16(lane);
+  for (float& value : lane) value = exact(value);
+  return select(far, load16(lane), near);
 }
 
-CARACAL_INLINE F32x16 cos(F32x16 x) {
-  if (!any(abs(x) > set1(kTrigLimit))) return sin_shifted(x, 1);
-  float lane[16];
-  store16(lane, x);
-  for (float& value : lane) value = cosf(value);
-  return load16(lane);
-}
+CARACAL_INLINE F32x16 sin(F32x16 x) { return beyond_limit(x, sin_shifted(x, 0), sinf); }
+
+CARACAL_INLINE F32x16 cos(F32x16 x) { return beyond_limit(x, sin_shifted(x, 1), cosf); }
 
 }  // namespace caracal::CARACAL_ISA

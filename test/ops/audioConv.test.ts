@@ -9,6 +9,7 @@ import {
   snake,
 } from "../../lib/ops/audio.js";
 import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
+import { add } from "../../lib/ops/norm.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
 import { type Golden, readGolden } from "../support/golden.js";
@@ -80,6 +81,11 @@ async function streamed(
     await take(t, Math.min(rows, t + size), false);
   await take(rows, rows, true);
   return Float32Array.from(parts.flatMap((p) => [...p]));
+}
+
+/** `values`, but `channel` of its `channels` as in `others`. */
+function dropChannel(values: Float32Array, others: Float32Array, channels: number, channel: number): Float32Array {
+  return values.map((v, i) => (i % channels === channel ? others[i]! : v));
 }
 
 const convCases: [Shape1d, Geometry][] = [
@@ -163,6 +169,47 @@ describe.each(allDevices)("conv1d on $name", (device) => {
     }
   });
 
+  test.each(convCases)("%o with %o and Snake is both operations, in pieces too", async (shape, geometry) => {
+    const { rows, inputs, outputs, taps } = shape;
+    const width = inputs / (geometry.groups ?? 1);
+    for (const [dtype, weightDtype, alphaDtype] of [
+      ["f32", "f32", "f32"],
+      ["f32", "bf16", "bf16"],
+      ["bf16", "bf16", "f32"],
+    ] as const) {
+      const values = randomArray(rows * inputs, 1).map(bf16);
+      const x = device.tensor(values, [rows, inputs], dtype);
+      const weight = device.tensor(
+        randomArray(outputs * width * taps, 2).map(bf16),
+        [outputs, width, taps],
+        weightDtype,
+      );
+      const bias = device.tensor(randomArray(outputs, 3), [outputs], weightDtype);
+      // 0 and negative ones, too; and of one channel so large that sin takes its long way
+      const alphas = randomArray(outputs, 4).map((v, i) => (i === 0 ? 0 : i === 3 ? 1e6 : 8 * v));
+      const alpha = device.tensor(alphas, [outputs], alphaDtype);
+      const options = { ...geometry, bias, snake: alpha };
+      using y = conv1d(x, weight, options);
+      const got = await y.toFloat32Array();
+      // Of bf16 rows the parts are made in f32: the whole rounds once.
+      using sums = conv1d(device.tensor(values, [rows, inputs]), weight, { ...geometry, bias });
+      const parts = await snake(sums, alpha).toFloat32Array();
+      if (dtype === "f32") expect(got).toEqual(parts);
+      else expect(relativeError(got, dropChannel(parts, got, outputs, 3))).toBeLessThan(4e-3);
+      const residual = device.tensor(randomArray(got.length, 5).map(bf16), y.shape, dtype);
+      using added = conv1d(x, weight, { ...options, residual });
+      if (dtype === "f32") expect(await added.toFloat32Array()).toEqual(await add(y, residual).toFloat32Array());
+      if (geometry.groups !== inputs || inputs !== outputs) {
+        using packed = packConv1d(weight, { groups: geometry.groups });
+        using same = conv1d(x, packed, options);
+        expect(await same.toFloat32Array()).toEqual(got);
+      }
+      if (dtype !== "f32") continue;
+      using stream = new Conv1dStream(weight, options);
+      expect(await streamed(x as Tensor<"f32">, (piece, o) => stream.push(piece, o), 1)).toEqual(got);
+    }
+  });
+
   test("a causal stream with explicit state takes T rows and gives T rows", async () => {
     const [rows, channels, taps, dilation] = [50, 24, 7, 3];
     const x = device.tensor(randomArray(rows * channels, 1).map(bf16), [rows, channels], "bf16");
@@ -195,6 +242,9 @@ describe.each(allDevices)("conv1d on $name", (device) => {
       expect(() => conv1d(x, w, options)).toThrowError(code("INVALID_ARGUMENT"));
     expect(() => conv1d(x, w, { bias: device.zeros([3]) })).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => conv1d(x, w, { residual: device.zeros([5, 4]) })).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => conv1d(x, w, { snake: device.zeros([8]) })).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => conv1d(x, w, { snake: device.zeros([4], "i32") as never })).toThrowError(code("DTYPE_MISMATCH"));
+    expect(() => conv1d(x, w, { snake: device.zeros([4]), activation: "relu" })).toThrowError(code("INVALID_ARGUMENT"));
     expect(() => conv1d(x, w, { state: device.zeros([3, 8]) })).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => conv1d(x, w, { state: x.slice(0, 2) as Tensor<"f32"> })).toThrowError(code("INVALID_ARGUMENT"));
     expect(() => conv1d(x, packConv1d(grouped, { groups: 1 }), { groups: 2 })).toThrowError(code("INVALID_ARGUMENT"));
@@ -355,8 +405,9 @@ describe.each(allDevices)("a block of the speech decoder on $name", (device) => 
       for (const [unit, dilation] of [1, 3, 9].entries()) {
         const [first, second, third] = parts.map((p) => `${block}.${unit + 2}.block.${p}`) as [string, string, string];
         const a = snake(x, vector(`${block}.${unit + 2}.block.0.alpha`));
-        const b = conv1d(a, weight(first), { dilation, padding, bias: vector(`${first}.bias`) });
-        x = conv1d(snake(b, vector(`${second}.alpha`)), weight(third), { bias: vector(`${third}.bias`), residual: x });
+        const geometry = { dilation, padding, bias: vector(`${first}.bias`), snake: vector(`${second}.alpha`) };
+        const b = conv1d(a, weight(first), geometry);
+        x = conv1d(b, weight(third), { bias: vector(`${third}.bias`), residual: x });
       }
       const expected = timeMajor(golden, "expected.block0.output");
       expect(x.shape).toEqual(expected.shape);

@@ -8,6 +8,7 @@ import {
   convTranspose1d,
   packConv1d,
   packConvTranspose1d,
+  snake,
 } from "../../lib/ops/audio.js";
 import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
 import type { Device } from "../../lib/tensor/device.js";
@@ -76,6 +77,27 @@ describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
     const got = await run(device);
     expect(relativeError(got, await run(cpu))).toBeLessThan(2 * tolerance(xs));
     expect(await run(device)).toEqual(got);
+  });
+
+  test.each<[Rows, Rows, number, number, number]>([
+    ["f32", "f32", 150, 40, 72],
+    ["f32", "f32", 150, 40, 264],
+    ["f32", "f32", 3, 200, 40],
+    ["f32", "f32", 3, 200, 33],
+    ["f32", "bf16", 150, 39, 264],
+    ["bf16", "f32", 40, 40, 72],
+    ["bf16", "bf16", 150, 40, 264],
+    ["bf16", "bf16", 16, 40, 33],
+    ["bf16", "bf16", 150, 40, 96],
+  ])("%s by %s, %i rows, %i -> %i: Snake in every kernel's epilogue", async (xs, ws, rows, from, to) => {
+    const w = weight(device, ws, [to, from, 7]);
+    const alpha = device.tensor(randomArray(to, 6), [to]);
+    const bias = device.tensor(randomArray(to, 3), [to], ws);
+    const options = { dilation: 3, bias };
+    const got = await conv1d(inputs(device, xs, rows, from), w, { ...options, snake: alpha }).toFloat32Array();
+    const parts = snake(conv1d(inputs(device, "f32", rows, from), w, options), alpha);
+    if (xs === "f32") expect(got).toEqual(await parts.toFloat32Array());
+    else expect(relativeError(got, await parts.toFloat32Array())).toBeLessThan(tolerance(xs));
   });
 
   test.each<[Rows, Rows]>([

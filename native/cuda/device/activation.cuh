@@ -17,4 +17,10 @@ __device__ inline float activate(Activation kind, float v) {
   return v;
 }
 
+// alpha is the channel's.
+__device__ inline float snake(float v, float alpha) {
+  const float s = sinf(alpha * v);
+  return fmaf(s * s, 1.0f / (alpha + 1e-9f), v);
+}
+
 }  // namespace caracal

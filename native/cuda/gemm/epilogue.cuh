@@ -46,17 +46,13 @@ __device__ inline void add(ColumnVector c, long long column, float (&v)[V]) {
   for (int j = 0; j < V; j++) v[j] += w[j];
 }
 
-// sums[0] are those of the first weight, sums[1] of the second.
-template <int V>
-__device__ inline void finish(const LinearEpilogue& e, long long n, long long row, long long column,
-                              float (&sums)[1][V]) {
-  float (&v)[V] = sums[0];
+// With activation(v) in place of e's own.
+template <int V, class Activate>
+__device__ inline void finish_with(Activate activation, const LinearEpilogue& e, long long n, long long row,
+                                   long long column, float (&v)[V]) {
   const long long at = row * n + column;
   add<V>(e.bias, column, v);
-  if (e.activation != Activation::none) {
-#pragma unroll
-    for (int j = 0; j < V; j++) v[j] = activate(e.activation, v[j]);
-  }
+  activation(v);
   float gain[V], residual[V] = {};
   if (e.residual) load_as<V>(is_bf16<V>(e.bf16), e.residual, at, residual);
   if (e.gain.data) {
@@ -70,6 +66,20 @@ __device__ inline void finish(const LinearEpilogue& e, long long n, long long ro
       v[j] = __fadd_rn(v[j], residual[j]);  // never one fma with the line above: the CPU's bits
   }
   store_as<V>(e.bf16, e.out, at, v);
+}
+
+template <int V>
+__device__ inline void activate(Activation kind, float (&v)[V]) {
+  if (kind == Activation::none) return;
+#pragma unroll
+  for (int j = 0; j < V; j++) v[j] = activate(kind, v[j]);
+}
+
+// sums[0] are those of the first weight, sums[1] of the second.
+template <int V>
+__device__ inline void finish(const LinearEpilogue& e, long long n, long long row, long long column,
+                              float (&sums)[1][V]) {
+  finish_with([&](float (&v)[V]) { activate(e.activation, v); }, e, n, row, column, sums[0]);
 }
 
 template <int V>

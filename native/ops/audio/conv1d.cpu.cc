@@ -4,28 +4,44 @@
 
 #include "ops/audio/conv_weights.h"
 #include "ops/audio/depthwise.h"
+#include "ops/audio/snake_lanes.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {
 
-template <class T>
-LinearEpilogue<T> epilogue_of(const Conv1d& op, Tensor& out) {
-  const int64_t n = out.shape[1];
-  return {.out = out.data<T>(),
-          .stride = n,
-          .bias = column_vector(op.bias),
-          .activation = op.activation,
-          .residual = op.residual ? op.residual->data<T>() : nullptr,
-          .residual_stride = n};
-}
+// As `activate` (cpu/gemm_epilogue.h): not inlined, and by reference.
+[[gnu::noinline]] void apply_snake(const F32x16& alpha, F32x16& x) { x = snake(x, alpha, snake_inverse(alpha)); }
 
-// The epilogue of the columns from `column` on.
+// out[t, o] = residual[t, o] + act(sum + bias[o]), of a group's columns, which begin at `first`.
 template <class T>
-LinearEpilogue<T> shifted(LinearEpilogue<T> e, int64_t column) {
-  e.out += column;
-  if (e.residual) e.residual += column;
-  if (e.bias) e.bias.data = static_cast<const std::byte*>(e.bias.data) + column * int64_t(dtype_bytes(e.bias.dtype));
-  return e;
+struct ConvEpilogue {
+  T* out;
+  const T* residual;
+  int64_t stride, first;
+  ColumnVector bias, alpha;  // with alpha, Snake is the activation
+  Activation activation;
+
+  CARACAL_INLINE void operator()(F32x16 sum, int64_t row, int64_t column, int count) const {
+    column += first;
+    if (bias) sum += bias.at(column, count);
+    if (alpha)
+      apply_snake(alpha.at(column, count), sum);
+    else if (activation != Activation::none)
+      activate(activation, sum);
+    if (residual) sum += load(residual + row * stride + column, count);
+    store(out + row * stride + column, sum, count);
+  }
+};
+
+template <class T>
+ConvEpilogue<T> epilogue_of(const Conv1d& op, Tensor& out, int64_t first = 0) {
+  return {.out = out.data<T>(),
+          .residual = op.residual ? op.residual->data<T>() : nullptr,
+          .stride = out.shape[1],
+          .first = first,
+          .bias = column_vector(op.bias),
+          .alpha = column_vector(op.snake),
+          .activation = op.activation};
 }
 
 // Deep stacks of convolutions grow the rounding of long sums; sums per tap, and of at most this many, stay small.
@@ -38,7 +54,6 @@ void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
   const ConvPanels panels(cpu, op.w, packed_conv_bytes(op.w.shape, op.groups, op.w.dtype),
                           [&](std::byte* to) { pack_conv1d(cpu, op.w, op.groups, to); });
   const TimeRows<T> x = time_rows<T>(op.x, op.state);
-  const LinearEpilogue<T> epilogue = epilogue_of<T>(op, out);
   const int64_t origin = op.origin(), stride = op.stride, dilation = op.dilation;
   run_gemms(cpu, op.groups, [&](int64_t group) {
     auto tap_row = [x, origin, stride, dilation, offset = group * channels](int64_t t, int64_t tap) {
@@ -46,7 +61,7 @@ void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
       return row ? row + offset : nullptr;
     };
     const Panels w = panels.matrix(op.w.dtype, n, channels * taps, group);
-    return make_gemm(out.shape[0], segmented_rows<T>(channels, tap_row), w, shifted(epilogue, group * n),
+    return make_gemm(out.shape[0], segmented_rows<T>(channels, tap_row), w, epilogue_of<T>(op, out, group * n),
                      std::min(channels, kLongestChain));
   });
 }

@@ -1,6 +1,7 @@
 // A product whose rows are read through the taps (an implicit im2col): x[t · stride + tap · dilation + origin] from the
 // tensor, from the state that stands before it, or zeros. 2 T Cout k Cin/groups FLOP; bytes at least 4 or 2 k Cin Cout
 // of the weight, x and the residual once and the output once; the taps' reads of x beyond the first come from the L2.
+// Snake in the epilogue saves the output's way to memory and back, some 25 FLOP per element.
 // At the model's sizes (f32; k Cin by Cout: 16128 x 1536 at 1 row per frame, then 7 C by C with C = 768, 384, 192, 96 at
 // 8, 48, 288 and 1440 rows, 672 x 1 at 1440) the first ones are memory-bound while few frames come at once: there blocks
 // share the depth as well, and leave sums of its chains that a second kernel adds in order (4 bytes per 64 products each
@@ -70,9 +71,22 @@ class ConvTileLoad {
 
 // --- epilogues ------------------------------------------------------------------------------------------------------
 
+template <int V>
+__device__ inline void finish(const ConvEpilogue& e, long long n, long long row, long long column,
+                              float (&sums)[1][V]) {
+  auto activation = [&](float (&v)[V]) {
+    if (!e.alpha.data) return activate(e.linear.activation, v);
+    float alpha[V];
+    load_as<V>(e.alpha.bf16, e.alpha.data, column, alpha);
+#pragma unroll
+    for (int j = 0; j < V; j++) v[j] = snake(v[j], alpha[j]);
+  };
+  finish_with(activation, e.linear, n, row, column, sums[0]);
+}
+
 // One group's columns among all.
 struct GroupEpilogue {
-  const LinearEpilogue& all;
+  const ConvEpilogue& all;
   long long columns, first;
   bool bf16, aligned;
 };
@@ -98,8 +112,8 @@ struct GroupTile {
   int group;
   TilePosition at;
 
-  __device__ GroupEpilogue epilogue(const LinearEpilogue& e, const ConvGeometry& g, long long n) const {
-    return {e, g.groups * n, group * n, e.bf16, e.aligned};
+  __device__ GroupEpilogue epilogue(const ConvEpilogue& e, const ConvGeometry& g, long long n) const {
+    return {e, g.groups * n, group * n, e.linear.bf16, e.linear.aligned};
   }
 };
 
@@ -137,7 +151,7 @@ __device__ inline void conv1d_chains(SimtTiles<1, Tile>& tiles, const ConvRows<X
 }
 
 template <class Tile, class X, class W>
-__device__ inline void conv1d_simt(const ConvRows<X>& x, const GemmOperands& p, const LinearEpilogue& epilogue) {
+__device__ inline void conv1d_simt(const ConvRows<X>& x, const GemmOperands& p, const ConvEpilogue& epilogue) {
   __shared__ SimtTiles<1, Tile> tiles;
   const GroupTile tile = group_tile<Tile>(p);
   SimtSums<1, Tile> sums = {};
@@ -168,12 +182,12 @@ using ConvLarge = SimtTile<128, 64, 8, 4>;  // its sums stand twice in registers
 #define CARACAL_CONV1D(X, W)                                                                                     \
   extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads, 1)                                           \
       conv1d_simt_small_##X##_##W(const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, \
-                                  const __grid_constant__ LinearEpilogue e) {                                    \
+                                  const __grid_constant__ ConvEpilogue e) {                                      \
     conv1d_simt<ConvSmall, X, W>(x, p, e);                                                                       \
   }                                                                                                              \
   extern "C" __global__ void __launch_bounds__(ConvLarge::kThreads)                                              \
       conv1d_simt_large_##X##_##W(const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, \
-                                  const __grid_constant__ LinearEpilogue e) {                                    \
+                                  const __grid_constant__ ConvEpilogue e) {                                      \
     conv1d_simt<ConvLarge, X, W>(x, p, e);                                                                       \
   }                                                                                                              \
   extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads) conv1d_share_##X##_##W(                      \
@@ -187,7 +201,7 @@ CARACAL_CONV1D(bf16, f32)
 
 // Adds what conv1d_share left.
 template <int V>
-__device__ inline void conv1d_add(const float* chains, int count, long long m, long long n, const LinearEpilogue& e) {
+__device__ inline void conv1d_add(const float* chains, int count, long long m, long long n, const ConvEpilogue& e) {
   const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
   if (i >= m * n) return;
   float sums[1][V] = {};
@@ -201,10 +215,10 @@ __device__ inline void conv1d_add(const float* chains, int count, long long m, l
 }
 
 extern "C" __global__ void conv1d_add(const float* chains, int count, long long m, long long n,
-                                      const __grid_constant__ LinearEpilogue e) {
-  if (!e.aligned)
+                                      const __grid_constant__ ConvEpilogue e) {
+  if (!e.linear.aligned)
     conv1d_add<1>(chains, count, m, n, e);
-  else if (e.bf16)
+  else if (e.linear.bf16)
     conv1d_add<8>(chains, count, m, n, e);
   else
     conv1d_add<4>(chains, count, m, n, e);
@@ -213,7 +227,7 @@ extern "C" __global__ void conv1d_add(const float* chains, int count, long long 
 // --- tensor cores ---------------------------------------------------------------------------------------------------
 
 template <class Tile>
-__device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands& p, const LinearEpilogue& epilogue) {
+__device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands& p, const ConvEpilogue& epilogue) {
   extern __shared__ __align__(128) uint8_t ring[];
   const GroupTile tile = group_tile<Tile>(p);
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -233,7 +247,7 @@ __device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands
 #define CARACAL_CONV1D(Tile, tile)                                                                                \
   extern "C" __global__ void __launch_bounds__(Tile::kThreads, 1)                                                 \
       conv1d_##tile##_bf16_bf16(const __grid_constant__ ConvRows<bf16> x, const __grid_constant__ GemmOperands p, \
-                                const __grid_constant__ LinearEpilogue e) {                                       \
+                                const __grid_constant__ ConvEpilogue e) {                                         \
     conv1d_tensor<Tile>(x, p, e);                                                                                 \
   }
 CARACAL_CONV1D(TensorSmall<1>, tensor_small)
@@ -255,7 +269,7 @@ struct ConvTaps {
 #define CARACAL_CONV1D(T, W)                                                                  \
   extern "C" __global__ __launch_bounds__(kDepthwiseThreads) void conv1d_depthwise_##T##_##W( \
       TimeRows<T> x, const W* weight, ConvTaps taps, int stride, DepthwiseBlock block,        \
-      const __grid_constant__ LinearEpilogue e) {                                             \
+      const __grid_constant__ ConvEpilogue e) {                                               \
     depthwise(x, weight, taps, stride, block, [&](long long t, int c, float sum) {            \
       float sums[1][1] = {{sum}};                                                             \
       finish<1>(e, x.channels, t, c, sums);                                                   \

@@ -36,17 +36,20 @@ ConvPlan conv_plan(int64_t m, int64_t n, int64_t k, int64_t groups, int sms) {
   return {kSmall, idle ? std::max<int64_t>(shares, 1) : 1};
 }
 
-LinearEpilogue epilogue_of(const Conv1d& op, const Tensor& out) {
-  return {.out = address(out),
-          .residual = address(op.residual),
-          .bias = column_vector(op.bias),
-          .gain = {},
-          .activation = op.activation,
-          .bf16 = out.dtype == DType::bf16,
-          .aligned = vectors(out.shape[1] / op.groups, {address(out), address(op.residual), address(op.bias)})};
+ConvEpilogue epilogue_of(const Conv1d& op, const Tensor& out) {
+  const bool aligned =
+      vectors(out.shape[1] / op.groups, {address(out), address(op.residual), address(op.bias), address(op.snake)});
+  return {{.out = address(out),
+           .residual = address(op.residual),
+           .bias = column_vector(op.bias),
+           .gain = {},
+           .activation = op.activation,
+           .bf16 = out.dtype == DType::bf16,
+           .aligned = aligned},
+          column_vector(op.snake)};
 }
 
-void run_exact(Cuda& cuda, const Conv1d& op, const ConvRows& x, const GemmOperands& p, const LinearEpilogue& epilogue) {
+void run_exact(Cuda& cuda, const Conv1d& op, const ConvRows& x, const GemmOperands& p, const ConvEpilogue& epilogue) {
   const ConvPlan plan = conv_plan(p.m, p.n, p.k, op.groups, cuda.gpu.sms);
   const auto tiles = static_cast<unsigned>(op.groups * tile_count(plan.tile, p.m, p.n));
   if (plan.shares == 1) {
@@ -58,7 +61,7 @@ void run_exact(Cuda& cuda, const Conv1d& op, const ConvRows& x, const GemmOperan
   Cuda::Temporary<float> chains(cuda, static_cast<size_t>(count * p.m * p.n));
   cuda.launch({"audio", kernel_name("conv1d_share", op.x.dtype, op.w.dtype)}, {tiles, unsigned(plan.shares)},
               plan.tile.threads, 0, x, p, chains.data());
-  const ElementBlocks blocks = element_blocks(p.m * p.n, !epilogue.aligned ? 1 : epilogue.bf16 ? 8 : 4);
+  const ElementBlocks blocks = element_blocks(p.m * p.n, !epilogue.linear.aligned ? 1 : epilogue.linear.bf16 ? 8 : 4);
   cuda.launch({"audio", "conv1d_add"}, blocks.grid, blocks.threads, 0, static_cast<const float*>(chains.data()),
               int(count), p.m, p.n, epilogue);
 }
@@ -74,7 +77,7 @@ void run_dense(Cuda& cuda, const Conv1d& op, const Tensor& out) {
                        .n = op.w.shape[0] / op.groups,
                        .k = channels * taps,
                        .aligned = vectors(channels, {address(op.x), address(op.state), w.data()})};
-  const LinearEpilogue epilogue = epilogue_of(op, out);
+  const ConvEpilogue epilogue = epilogue_of(op, out);
   if (p.m == 0 || p.n == 0) return;
   if (op.x.dtype != DType::bf16 || op.w.dtype != DType::bf16) return run_exact(cuda, op, x, p, epilogue);
   const GemmTile tile = conv_tile(p.m, p.n, cuda.gpu.sms);

@@ -1,8 +1,9 @@
 #pragma once
 // y[t, o] = residual[t, o] + act(bias[o] + Σ_tap Σ_c w[o, c, tap] · x[t·stride + tap·dilation - padLeft, c]); x is zero
-// outside the sequence; c runs over the inputs of o's group. Sums in f32 in one order: taps, then channels.
+// outside the sequence; c runs over the inputs of o's group. Sums in f32 in one order: taps, then channels. act is
+// `activation`, or with `snake`, the alpha of ops/audio/snake.h, Snake; in f32, before y is rounded.
 //   x [T, Cin] f32 | bf16     w [Cout, Cin/groups, k] f32 | bf16, plain or packed by packConv1d
-//   bias [Cout] f32 | bf16    residual, output [T', Cout] of x's dtype
+//   bias, snake [Cout] f32 | bf16    residual, output [T', Cout] of x's dtype
 //   T' = floor((T + padLeft + padRight - (k-1)·dilation - 1) / stride) + 1, or 0
 // Streaming: `state` [(k-1)·dilation, Cin] of x's dtype stands in place of the left padding. The first output row's
 // last tap is row `first` of x (causal and stride 1: always 0), so that a stream may be cut anywhere. padRight zero
@@ -15,12 +16,13 @@ namespace caracal {
 struct Conv1d {
   static constexpr const char* kName = "conv1d";
   Tensor x, w;
-  std::optional<Tensor> bias, residual, state;
+  std::optional<Tensor> bias, snake, residual, state;
   int64_t dilation = 1, groups = 1, stride = 1, pad_left = 0, pad_right = 0, first = 0;
   Activation activation = Activation::none;
   static constexpr auto kFields = std::tuple{field("x", &Conv1d::x),
                                              field("w", &Conv1d::w),
                                              field("bias", &Conv1d::bias),
+                                             field("snake", &Conv1d::snake),
                                              field("residual", &Conv1d::residual),
                                              field("state", &Conv1d::state, Access::inout),
                                              field("dilation", &Conv1d::dilation),
@@ -89,6 +91,10 @@ inline Outputs Conv1d::check() const {
   const Shape shape{rows_out(), w.shape[0]};
   c.shape(bias, "bias", {w.shape[0]});
   c.dtype(bias, "bias", {DType::f32, DType::bf16});
+  c.shape(snake, "snake", {w.shape[0]});
+  c.dtype(snake, "snake", {DType::f32, DType::bf16});
+  if (snake && activation != Activation::none)
+    c.bad(code::kInvalidArgument, "snake", "is an activation itself: leave `activation` out");
   c.shape(residual, "residual", shape);
   c.dtype(residual, "residual", {x.dtype});
   if (state) check_state(c, *state, "state", x.dtype, {span(), x.shape[1]}, {&x, &w});

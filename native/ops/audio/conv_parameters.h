@@ -1,5 +1,6 @@
 #pragma once
 // What the host tells the kernels of convolutions; read by both.
+#include "cuda/gemm/parameters.h"
 
 namespace caracal {
 
@@ -15,6 +16,12 @@ struct ConvGeometry {
   long long stride, dilation;
   int channels;  // of a group
   int groups;
+};
+
+// With alpha, Snake is the activation.
+struct ConvEpilogue {
+  LinearEpilogue linear;
+  ColumnVector alpha;
 };
 
 }  // namespace caracal

@@ -1,27 +1,20 @@
 #include "ops/audio/snake.h"
 
 #include "cpu/implement.h"
-#include "cpu/math.h"
+#include "ops/audio/snake_lanes.h"
 
 namespace caracal::CARACAL_ISA {
-namespace {
-
-CARACAL_INLINE F32x16 snake(F32x16 x, F32x16 alpha, F32x16 inverse) {
-  const F32x16 s = sin(alpha * x);
-  return fma(s * s, inverse, x);
-}
-
-}  // namespace
 
 void run(const Snake& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t n = op.x.shape[-1];
   Cpu::Temporary<float> alpha(cpu, static_cast<size_t>(n)), inverse(cpu, static_cast<size_t>(n));
   by_activation_type(op.alpha.dtype, [&](auto type) {
     const auto* a = op.alpha.data<typename decltype(type)::type>();
-    for (int64_t i = 0; i < n; i++) {
-      alpha[i] = to_float(a[i]);
-      inverse[i] = 1.f / (alpha[i] + 1e-9f);
-    }
+    for_columns(n, [&](int64_t i, int count) {
+      const F32x16 v = load(a + i, count);
+      store(alpha.data() + i, v, count);
+      store(inverse.data() + i, snake_inverse(v), count);
+    });
   });
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
