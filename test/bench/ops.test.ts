@@ -3,7 +3,7 @@ import { opCases } from "../../lib/bench/ops.js";
 import { timeOperation } from "../../lib/bench/timing.js";
 import * as ops from "../../lib/ops/index.js";
 import { disposeAll } from "../../lib/tensor/device.js";
-import { allDevices, backends } from "../support/devices.js";
+import { allDevices, backends } from "../support/modelDevices.js";
 
 const code = (expected: string) => expect.objectContaining({ code: expected });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import { call } from "../../lib/ops/call.js";
-import { allDevices } from "../support/devices.js";
+import { allDevices } from "../support/modelDevices.js";
 
 // A virtual GPU has much to do for every multiprocessor.
 vi.hoisted(() => {

@@ -6,7 +6,7 @@ import { OmniModel } from "../../lib/model/omni.js";
 import type { Part } from "../../lib/model/prompt.js";
 import type { Device } from "../../lib/tensor/device.js";
 import { tinyDirectory, tinyLlm } from "../model/tinyModel.js";
-import { cuda, devices } from "../support/devices.js";
+import { cuda, devices } from "../support/modelDevices.js";
 import { relativeError } from "../support/numbers.js";
 
 const sample = (name: string) => fileURLToPath(new URL(`../../samples/${name}`, import.meta.url));

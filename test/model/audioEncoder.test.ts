@@ -4,8 +4,8 @@ import { AudioEncoder, type AudioEncoderStream } from "../../lib/model/audioEnco
 import { AudioFeatures } from "../../lib/model/audioFeatures.js";
 import { audioTokenCount } from "../../lib/model/interleave.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
-import { backends } from "../support/devices.js";
 import { readGolden } from "../support/golden.js";
+import { backends } from "../support/modelDevices.js";
 import { randomArray, relativeError, uniform } from "../support/numbers.js";
 import { goldenWeights } from "./goldenWeights.js";
 

@@ -5,8 +5,8 @@ import type { KvSequence } from "../../lib/model/kvCache.js";
 import type { Llm } from "../../lib/model/llm.js";
 import { Device } from "../../lib/tensor/device.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
-import { allDevices, cuda, devices } from "../support/devices.js";
 import { settledMemory } from "../support/garbage.js";
+import { allDevices, cuda, devices } from "../support/modelDevices.js";
 import { relativeError } from "../support/numbers.js";
 import { tinyDirectory, tinyLlm } from "./tinyModel.js";
 

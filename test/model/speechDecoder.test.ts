@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseCodecConfig } from "../../lib/checkpoint/config.js";
 import { SpeechDecoder, type SpeechFrame } from "../../lib/model/speechDecoder.js";
-import { backends } from "../support/devices.js";
 import { settledMemory } from "../support/garbage.js";
 import { readGolden } from "../support/golden.js";
+import { backends } from "../support/modelDevices.js";
 import { relativeError, uniform } from "../support/numbers.js";
 import { goldenWeights } from "./goldenWeights.js";
 
@@ -31,26 +31,23 @@ describe.each(backends)("on $name", (device) => {
         expect((await decoder.decode(speech(frames, 1))).length).toBe(1440 * frames);
     });
 
-    it.each(device.virtual ? [1, 5] : [1, 2, 3, 4, 5, 17])(
-      "streams %i frames in pieces like the whole",
-      async (count) => {
-        const frames = speech(count, count);
-        const whole = await decoder.decode(frames);
-        using stream = decoder.stream();
-        const next = uniform(count);
-        for (let round = 0; round < (device.virtual ? 2 : 3); round++) {
-          const samples: number[] = [];
-          for (let at = 0; at < count; ) {
-            const size = round === 0 ? 1 : Math.floor((next() + 1) * 3);
-            samples.push(...((await stream.push(frames.slice(at, at + size))) ?? []));
-            at += size;
-          }
-          samples.push(...((await stream.flush()) ?? [])); // the stream then starts anew
-          expect(samples.length).toBe(whole.length);
-          expect(relativeError(samples, whole)).toBeLessThan(1e-6);
+    it.each(device.virtual ? [4] : [1, 2, 3, 4, 5, 17])("streams %i frames in pieces like the whole", async (count) => {
+      const frames = speech(count, count);
+      const whole = await decoder.decode(frames);
+      using stream = decoder.stream();
+      const next = uniform(count);
+      for (let round = 0; round < (device.virtual ? 2 : 3); round++) {
+        const samples: number[] = [];
+        for (let at = 0; at < count; ) {
+          const size = round === 0 ? 1 : Math.floor((next() + 1) * 3);
+          samples.push(...((await stream.push(frames.slice(at, at + size))) ?? []));
+          at += size;
         }
-      },
-    );
+        samples.push(...((await stream.flush()) ?? [])); // the stream then starts anew
+        expect(samples.length).toBe(whole.length);
+        expect(relativeError(samples, whole)).toBeLessThan(1e-6);
+      }
+    });
 
     it("gives a frame's samples once three more have come", async () => {
       using stream = decoder.stream();

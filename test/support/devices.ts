@@ -29,5 +29,3 @@ export const cuda: Device | undefined = await openCuda();
 
 /** Those and the CUDA backend. */
 export const allDevices: readonly Device[] = cuda ? [...devices, cuda] : devices;
-/** One of either backend, for what is made of operations that are tested on all. */
-export const backends: readonly Device[] = allDevices.slice(devices.length - 1);

@@ -5,7 +5,7 @@ import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { verifyCommand } from "../../lib/cli/verify.js";
 import { verifyFile } from "../../lib/verify/verify.js";
 import { goldenPath } from "../model/goldenWeights.js";
-import { allDevices, devices } from "../support/devices.js";
+import { allDevices, devices } from "../support/modelDevices.js";
 
 const files = [
   "vision_merge1",
