@@ -42,7 +42,7 @@ const tests = step("tests", [
   "--reporter=default",
   "--reporter=json",
   `--outputFile.json=${results}`,
-  ...["test/ops", "test/tensor", "test/model", "test/verify", "test/cuda"],
+  ...["test/ops", "test/tensor", "test/model", "test/verify", "test/cuda", "test/bench"],
 ]);
 const report = {
   doctor: step("doctor", [cli, "doctor", "--json"], { json: true }),
