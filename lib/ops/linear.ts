@@ -42,7 +42,10 @@ export function packWeights<D extends WeightDType>(
   options: { scales?: readonly Tensor<"f32">[] | undefined } = {},
 ): PackedWeight<D, readonly [number, number, number]> {
   const scales = options.scales ?? [];
-  return callPacked("packWeight", { weights, scales }) as PackedWeight<D, readonly [number, number, number]>;
+  return callPacked("packWeight", { weights, scales, stack: true }) as PackedWeight<
+    D,
+    readonly [number, number, number]
+  >;
 }
 
 export interface LinearOptions<Out extends Activations> {

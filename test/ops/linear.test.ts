@@ -180,6 +180,7 @@ describe.each(allDevices)("linear on $name", (device) => {
     expect(() => linear(x, device.zeros([4, 8]), { activation: "softplus" as never })).toThrowError(
       /one of none, relu/,
     );
+    expect(packWeights([device.zeros([4, 8])]).shape).toEqual([1, 4, 8]);
     expect(() => packWeights([device.zeros([4, 8]), device.zeros([4, 9])])).toThrowError(
       expect.objectContaining({ code: "SHAPE_MISMATCH" }),
     );

@@ -3,6 +3,7 @@
 // (cpu/gemm.h). Done once, at load. Pages of a memory-mapped source are given back as they are packed, so that a
 // weight stands in memory once.
 //   weights  E tensors [N, K], or one [E, N, K]: f32 | bf16 | f8e4m3
+//   stack    whether one [N, K] becomes [1, N, K], like a list of more
 //   scales   for f8e4m3 only, one per weight: f32 [ceil(N/128), ceil(K/128)], weight = stored value * scale
 #include "core/check.h"
 #include "cpu/packed_weight.h"
@@ -12,8 +13,10 @@ namespace caracal {
 struct PackWeight {
   static constexpr const char* kName = "packWeight";
   std::vector<Tensor> weights, scales;
+  bool stack = false;
   static constexpr auto kFields =
-      std::tuple{field("weights", &PackWeight::weights), field("scales", &PackWeight::scales)};
+      std::tuple{field("weights", &PackWeight::weights), field("scales", &PackWeight::scales),
+                 field("stack", &PackWeight::stack)};
 
   int64_t matrices() const { return weights[0].shape.rank() == 3 ? weights[0].shape[0] : int64_t(weights.size()); }
 
@@ -41,8 +44,8 @@ struct PackWeight {
       c.dtype(s, "scales", {DType::f32});
       c.shape(s, "scales", scale_shape);
     }
-    const bool one = weights.size() == 1 && first.shape.rank() == 2;
-    const Shape shape = one ? Shape{n, k} : Shape{matrices(), n, k};
+    const bool matrix = weights.size() == 1 && first.shape.rank() == 2 && !stack;
+    const Shape shape = matrix ? Shape{n, k} : Shape{matrices(), n, k};
     return {{first.dtype, shape, Layout::panels, packed_bytes(matrices(), n, k, first.dtype)}};
   }
 };
