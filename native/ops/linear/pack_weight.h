@@ -14,9 +14,8 @@ struct PackWeight {
   static constexpr const char* kName = "packWeight";
   std::vector<Tensor> weights, scales;
   bool stack = false;
-  static constexpr auto kFields =
-      std::tuple{field("weights", &PackWeight::weights), field("scales", &PackWeight::scales),
-                 field("stack", &PackWeight::stack)};
+  static constexpr auto kFields = std::tuple{field("weights", &PackWeight::weights),
+                                             field("scales", &PackWeight::scales), field("stack", &PackWeight::stack)};
 
   int64_t matrices() const { return weights[0].shape.rank() == 3 ? weights[0].shape[0] : int64_t(weights.size()); }
 

@@ -11,7 +11,7 @@ constexpr double kChains = 8;  // of peaks.cu
 // Milliseconds of the fastest of a few launches.
 template <class Launch>
 double best_of(Cuda& cuda, Launch&& launch) {
-  double best = cuda.milliseconds(launch);  // the first loads the kernel, too
+  double best = cuda.milliseconds(launch);
   for (int repeat = 0; repeat < 3; repeat++) best = std::min(best, cuda.milliseconds(launch));
   return best;
 }
@@ -20,6 +20,7 @@ double best_of(Cuda& cuda, Launch&& launch) {
 template <class Launch>
 double rate(Cuda& cuda, Launch&& launch) {
   int steps = 16;
+  cuda.milliseconds([&] { launch(steps); });  // with the time that loading the kernel takes
   while (cuda.milliseconds([&] { launch(steps); }) < 0.5 && steps < 1 << 24) steps *= 2;
   return steps / best_of(cuda, [&] { launch(steps); });
 }
