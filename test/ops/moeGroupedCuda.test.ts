@@ -1,7 +1,7 @@
 // What can go wrong with grouped products on the CUDA backend alone: who makes which tile, tiles and their edges, the
 // choice among kernels by what only the device knows.
 import { describe, expect, test, vi } from "vitest";
-import { linear, packWeights, swiglu } from "../../lib/ops/linear.js";
+import { linear, packWeight, packWeights, swiglu } from "../../lib/ops/linear.js";
 import { groupedGemm, groupedSwiglu } from "../../lib/ops/moe.js";
 import type { Device } from "../../lib/tensor/device.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
@@ -27,9 +27,12 @@ function experts(device: Device, dtype: Stored, count: number, n: number, k: num
       randomArray(scales[0] * scales[1], seed + 99 + e).map((v) => 0.01 + Math.abs(v)),
       scales,
     );
-  const pack = (ids: number[]) =>
-    packWeights(ids.map(matrix), dtype === "f8e4m3" ? { scales: ids.map(scale) } : {}) as never;
-  return { all: pack(Array.from({ length: count }, (_, e) => e)), one: (e: number) => pack([e]) };
+  const scaled = dtype === "f8e4m3";
+  const ids = Array.from({ length: count }, (_, e) => e);
+  return {
+    all: packWeights(ids.map(matrix), scaled ? { scales: ids.map(scale) } : {}) as never,
+    one: (e: number) => packWeight(matrix(e) as never, scaled ? { scale: scale(e) } : {}) as never,
+  };
 }
 
 function offsetsOf(rows: readonly number[]): number[] {
