@@ -35,8 +35,9 @@ export const opCases = (activations: Activations): OpCase[] => [
 ];
 
 /**
- * Measures the cases, with the activations that suit the device, whose `op size` matches `filter`. The machine's peaks are taken before each operation's cases,
- * since a shared machine's bandwidth changes from minute to minute.
+ * Measures the cases whose `op size` matches `filter`: with f32 activations on a CPU, with bf16 ones on a GPU. The
+ * device's peaks are taken before each operation's cases, since a shared machine's bandwidth changes from minute to
+ * minute.
  */
 export async function* benchOps(
   device: Device,
@@ -78,8 +79,7 @@ async function timePeer(peer: Peer, c: OpCase, signal: AbortSignal | undefined):
 function limitOf(c: OpCase, peaks: MachinePeaks, best: number): Pick<OpResult, "limit" | "ofLimit"> {
   const compute = c.flops / ((c.matrix ? peaks.matrixGflops : peaks.gflops) * 1e6);
   const memory = c.bytes / (peaks.readGBps * 1e6);
-  const arithmetic = c.matrix && peaks.matrixGflops !== peaks.gflops ? "matrix" : "FMA";
-  return { limit: compute > memory ? arithmetic : "read", ofLimit: Math.max(compute, memory) / best };
+  return { limit: memory >= compute ? "read" : c.matrix ? "matrix" : "FMA", ofLimit: Math.max(compute, memory) / best };
 }
 
 function result(c: OpCase, peaks: MachinePeaks, ours: Timing, peer: Timing | undefined): OpResult {

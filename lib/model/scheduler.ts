@@ -137,7 +137,7 @@ export class Scheduler {
     });
     try {
       using hidden = await this.llm.forward(extensions, { signal: abort.signal });
-      await this.#settled(hidden.ready()); // an error shows here, not in steps of other replies
+      await this.#computed(hidden.ready()); // an error shows here, not in steps of other replies
       for (const { reply, from, to } of pass) {
         reply.prefilled = to;
         reply.usage.add("prefill", performance.now() - start, to - from);
@@ -171,7 +171,7 @@ export class Scheduler {
   }
 
   /** What the language model computed. When that failed, what it computes next for others must not fail with it. */
-  async #settled<T>(result: Promise<T>): Promise<T> {
+  async #computed<T>(result: Promise<T>): Promise<T> {
     try {
       return await result;
     } catch (error) {
@@ -187,7 +187,7 @@ export class Scheduler {
       codes: replies.some((reply) => reply.speaks) ? this.heads.step(hidden, codecHistories(replies, this.heads)) : [],
     }));
     try {
-      const [textIds, codecIds] = await this.#settled(Promise.all([readAll(text), readAll(codes)]));
+      const [textIds, codecIds] = await this.#computed(Promise.all([readAll(text), readAll(codes)]));
       replies.forEach((reply, row) => {
         if (reply.settled.aborted) return;
         reply.usage.decode(start);

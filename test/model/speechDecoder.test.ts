@@ -59,7 +59,7 @@ describe.each(backends)("on $name", (device) => {
     });
 
     it("takes pushes that overlap in order", async () => {
-      const frames = speech(5, 4);
+      const frames = speech(device.virtual ? 5 : 9, 4);
       using stream = decoder.stream();
       const parts = await Promise.all([...frames.map((frame) => stream.push([frame])), stream.flush()]);
       const samples = parts.flatMap((part) => [...(part ?? [])]);
@@ -86,7 +86,7 @@ describe.each(backends)("on $name", (device) => {
     it("frees its temporaries", async () => {
       await decoder.decode(speech(3, 1));
       const before = await settledMemory(device);
-      for (let i = 0; i < 2; i++) {
+      for (let i = 0; i < (device.virtual ? 2 : 3); i++) {
         using stream = decoder.stream();
         await stream.push(speech(5, i));
         await stream.flush();

@@ -281,13 +281,14 @@ describe.skipIf(!cuda)("random operations on CUDA alone", () => {
         const results = device.scope(() => cases[name]!(draw));
         const values = await Promise.all(results.map((y) => y.toFloat32Array()));
         for (const y of results) y.dispose();
-        return { values, narrow: draw.narrow };
+        return { values, ids: results.map(({ dtype }) => dtype === "i32"), narrow: draw.narrow };
       };
-      const { values, narrow } = await run(cuda!);
+      const { values, ids, narrow } = await run(cuda!);
       const expected = await run(devices.at(-1)!);
       for (const [i, y] of values.entries()) {
         const error = relativeError(y, expected.values[i]!);
-        expect(error, `seed ${seed}, result ${i}`).toBeLessThan(narrow ? 2e-2 : 2e-5);
+        if (ids[i]) expect(y, `seed ${seed}, ids ${i}`).toEqual(expected.values[i]);
+        expect(error, `seed ${seed}, result ${i}`).toBeLessThan(narrow ? 1e-2 : 1e-5);
       }
       expect((await run(cuda!)).values, `seed ${seed}`).toEqual(values);
     }
