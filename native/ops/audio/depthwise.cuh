@@ -6,16 +6,9 @@
 // of reading one and writing one.
 #include "cuda/device/element.cuh"
 #include "cuda/device/time_rows.cuh"
+#include "ops/audio/depthwise_parameters.h"
 
 namespace caracal {
-
-constexpr int kDepthwiseChannels = 64, kDepthwiseThreads = 256;
-
-struct DepthwiseBlock {
-  int rows;  // of the output, per block: [blockIdx.x · rows, ...) of `total`
-  long long total;
-  bool stage;  // whether the rows that the taps reach have room in shared memory
-};
 
 // The taps' weights of `channels` channels from `first` on, in shared memory as f32.
 struct TapWeights {

@@ -1,14 +1,9 @@
 #pragma once
 // The host's side of depthwise.cuh.
 #include "cuda/implement.h"
+#include "ops/audio/depthwise_parameters.h"
 
 namespace caracal::cuda {
-
-struct DepthwiseBlock {
-  int rows;
-  long long total;
-  bool stage;
-};
 
 struct DepthwiseLaunch {
   Grid grid;
@@ -21,7 +16,7 @@ struct DepthwiseLaunch {
 // the taps' reach, the last one's offset less the first one's.
 inline DepthwiseLaunch depthwise_launch(const char* op, int64_t rows, int64_t channels, int64_t taps, int64_t stride,
                                         int64_t span, DType dtype, size_t most_shared) {
-  constexpr int64_t kChannels = 64, kMostRows = 256;
+  constexpr int64_t kChannels = kDepthwiseChannels, kMostRows = 256;
   const size_t weights = static_cast<size_t>(kChannels * (taps | 1)) * sizeof(float);
   if (weights > most_shared)
     throw Error(code::kUnsupported, std::string(op) + ": " + std::to_string(taps) +
@@ -30,7 +25,7 @@ inline DepthwiseLaunch depthwise_launch(const char* op, int64_t rows, int64_t ch
   const double staged = (double(here - 1) * double(stride) + double(span) + 1) * kChannels * double(dtype_bytes(dtype));
   const bool stage = double(weights) + staged <= double(most_shared);
   return {{unsigned((rows + here - 1) / here), unsigned((channels + kChannels - 1) / kChannels)},
-          256,
+          kDepthwiseThreads,
           weights + (stage ? static_cast<size_t>(staged) : 0),
           {int(here), static_cast<long long>(rows), stage}};
 }

@@ -4,14 +4,13 @@
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/ptx/async.cuh"
 #include "ops/audio/depthwise.cuh"
+#include "ops/audio/fsmn_parameters.h"
 #include "ops/norm/layer_norm.cuh"
 
 namespace caracal {
 
-struct FsmnTaps {
-  int left_order, right_order, left_stride, right_stride;
-  int delay;  // rows by which the output lags behind z
-
+struct FsmnTaps : FsmnOrders {
+  __device__ explicit FsmnTaps(const FsmnOrders& orders) : FsmnOrders(orders) {}
   __device__ int count() const { return left_order + 1 + right_order; }
   __device__ int offset(int k) const {
     return (k <= left_order ? (k - left_order) * left_stride : (k - left_order) * right_stride) - delay;
@@ -28,7 +27,8 @@ __device__ inline void fsmn_store(T* y, const TimeRows<T>& residual, int delay, 
 
 #define CARACAL_FSMN_MEMORY(T, W)                                                                                  \
   extern "C" __global__ __launch_bounds__(kDepthwiseThreads) void fsmn_memory_##T##_##W(                           \
-      TimeRows<T> z, const W* weight, TimeRows<T> residual, T* y, FsmnTaps taps, DepthwiseBlock block) {           \
+      TimeRows<T> z, const W* weight, TimeRows<T> residual, T* y, FsmnOrders orders, DepthwiseBlock block) {       \
+    const FsmnTaps taps(orders);                                                                                   \
     depthwise(z, weight, taps, 1, block,                                                                           \
               [&](long long t, int c, float sum) { fsmn_store(y, residual, taps.delay, t, z.channels, c, sum); }); \
   }
@@ -45,19 +45,8 @@ CARACAL_FSMN_MEMORY(bf16, bf16)
 // x, the state and the taps come from memory once, the output and the state go there once, 2 or 4 bytes each. What
 // blocks read again, x (rows + span) / rows times for each block across, comes from the L2. 2 K + 12 FLOP per element.
 
-constexpr int kFsmnThreads = 512, kFsmnWarps = kFsmnThreads / kWarp;
+constexpr int kFsmnWarps = kFsmnThreads / kWarp;
 constexpr int kFsmnRows = 4;  // that a thread sums at once
-
-struct FsmnNorm {
-  ColumnVector weight, bias;
-  float eps;
-  int threads;  // of a block of layer_norm, which sums a row in the order that is kept here
-};
-
-struct FsmnBlock {
-  int rows, columns;  // of the output, per block: [blockIdx.x · rows, ...) of `total`, [blockIdx.y · columns, ...)
-  long long total;
-};
 
 template <class T, int V>
 __device__ inline void fsmn_normalise(T* row, int n, int first, int columns, const FsmnNorm& norm) {
@@ -148,14 +137,14 @@ __device__ inline void fsmn_memory_norm(const TimeRows<T>& x, const FsmnNorm& no
     for (int c = first + lane; c < first + columns; c += kWarp) next[(t - kept) * n + c] = z[(t - from) * n + c];
 }
 
-#define CARACAL_FSMN_MEMORY(T, W)                                                                        \
-  extern "C" __global__ __launch_bounds__(kFsmnThreads, 1) void fsmn_memory_norm_##T##_##W(              \
-      TimeRows<T> x, FsmnNorm norm, const W* weight, TimeRows<T> residual, T* y, T* next, FsmnTaps taps, \
-      FsmnBlock block, bool aligned) {                                                                   \
-    if (aligned)                                                                                         \
-      fsmn_memory_norm<T, W, kVector<T>>(x, norm, weight, residual, y, next, taps, block);               \
-    else                                                                                                 \
-      fsmn_memory_norm<T, W, 1>(x, norm, weight, residual, y, next, taps, block);                        \
+#define CARACAL_FSMN_MEMORY(T, W)                                                                            \
+  extern "C" __global__ __launch_bounds__(kFsmnThreads, 1) void fsmn_memory_norm_##T##_##W(                  \
+      TimeRows<T> x, FsmnNorm norm, const W* weight, TimeRows<T> residual, T* y, T* next, FsmnOrders orders, \
+      FsmnBlock block, bool aligned) {                                                                       \
+    if (aligned)                                                                                             \
+      fsmn_memory_norm<T, W, kVector<T>>(x, norm, weight, residual, y, next, FsmnTaps(orders), block);       \
+    else                                                                                                     \
+      fsmn_memory_norm<T, W, 1>(x, norm, weight, residual, y, next, FsmnTaps(orders), block);                \
   }
 CARACAL_FSMN_MEMORY(f32, f32)
 CARACAL_FSMN_MEMORY(f32, bf16)

@@ -3,27 +3,14 @@
 #include "cuda/gemm/launch.h"
 #include "cuda/streaming.h"
 #include "ops/audio/depthwise_launch.h"
+#include "ops/audio/fsmn_parameters.h"
 #include "ops/audio/fsmn_tiles.h"
 #include "ops/norm/layer_norm_launch.h"
 
 namespace caracal::cuda {
 namespace {
 
-// As the kernels' structs of these names.
-struct FsmnTaps {
-  int left_order, right_order, left_stride, right_stride, delay;
-};
-struct FsmnNorm {
-  ColumnVector weight, bias;
-  float eps;
-  int threads;
-};
-struct FsmnBlock {
-  int rows, columns;
-  long long total;
-};
-
-FsmnTaps taps_of(const FsmnMemory& op) {
+FsmnOrders orders_of(const FsmnMemory& op) {
   return {int(op.left_order), int(op.right_order), int(op.left_stride), int(op.right_stride),
           op.state ? int(op.delay()) : 0};
 }
@@ -37,7 +24,8 @@ void run_plain(Cuda& cuda, const FsmnMemory& op, const std::byte* z, const Tenso
   TimeRows rows = time_rows(op.x, op.state);
   rows.x = z;
   cuda.launch({"audio", kernel_name("fsmn_memory", op.x.dtype, op.weight.dtype)}, launch.grid, launch.threads,
-              launch.shared_bytes, rows, address(op.weight), residual_of(op), address(out), taps_of(op), launch.block);
+              launch.shared_bytes, rows, address(op.weight), residual_of(op), address(out), orders_of(op),
+              launch.block);
   if (op.state) advance(cuda, *op.state, z, op.x.shape[0]);
 }
 
@@ -57,9 +45,10 @@ void run_norm(Cuda& cuda, const FsmnMemory& op, const Tensor& out) {
   const RowBlocks blocks =
       row_blocks(op.x.dtype, channels, {address(op.x), address(op.norm_weight), address(op.norm_bias)});
   const FsmnNorm norm{column_vector(op.norm_weight), column_vector(op.norm_bias), float(op.eps), int(blocks.threads)};
-  cuda.launch({"audio", kernel_name("fsmn_memory_norm", op.x.dtype, op.weight.dtype)}, grid, 512, tile.shared_bytes,
-              time_rows(op.x, op.state), norm, address(op.weight), residual_of(op), address(out), next, taps_of(op),
-              FsmnBlock{int(tile.rows), int(tile.columns), static_cast<long long>(rows)}, blocks.aligned);
+  cuda.launch({"audio", kernel_name("fsmn_memory_norm", op.x.dtype, op.weight.dtype)}, grid, kFsmnThreads,
+              tile.shared_bytes, time_rows(op.x, op.state), norm, address(op.weight), residual_of(op), address(out),
+              next, orders_of(op), FsmnBlock{int(tile.rows), int(tile.columns), static_cast<long long>(rows)},
+              blocks.aligned);
   if (op.state && !in_place) cuda.copy(address(op.state), next, op.state->bytes());
 }
 

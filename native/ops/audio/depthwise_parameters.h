@@ -1,0 +1,14 @@
+#pragma once
+// What the host tells the kernels of depthwise.cuh; read by both.
+
+namespace caracal {
+
+inline constexpr int kDepthwiseChannels = 64, kDepthwiseThreads = 256;
+
+struct DepthwiseBlock {
+  int rows;  // of the output, per block: [blockIdx.x · rows, ...) of `total`
+  long long total;
+  bool stage;  // whether the rows that the taps reach have room in shared memory
+};
+
+}  // namespace caracal
