@@ -79,7 +79,7 @@ struct Storage {
   std::shared_ptr<const Error> fault;  // why the contents are not there; spreads to whatever is computed from them
 };
 
-// `rows`: row-major contiguous. `panels`: the CPU backend's packed weights (cpu/gemm.h), opaque to everything else.
+// `rows`: row-major contiguous. `panels`: a packed weight, whose layout only its backend knows.
 enum class Layout : uint8_t { rows, panels };
 
 struct Tensor {

@@ -2,7 +2,7 @@
 #include <span>
 
 #include "cpu/cpu_device.h"
-#include "ops/list.h"
+#include "generated/operations.h"
 
 namespace caracal {
 

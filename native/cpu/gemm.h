@@ -32,7 +32,6 @@ Gemm<2, RowSource, Epilogue> make_gemm(int64_t m, RowSource rows, const Panels& 
   return {m, rows, {gate, up}, epilogue};
 }
 
-CARACAL_INLINE constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 CARACAL_INLINE constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 CARACAL_INLINE constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 

@@ -7,11 +7,9 @@
 // halves columns 8 to 15 (0 8 1 9 ... 7 15); an f8e4m3 group's lowest bytes are columns 0 to 3, the next ones 4 to 7,
 // and so on (0 4 8 12 1 5 ... 15). So widening takes shifts and masks but no shuffle, on every instruction set.
 #include "core/dtype.h"
+#include "core/packed_weight.h"
 
 namespace caracal {
-
-inline constexpr int64_t kPanelColumns = 16;
-inline constexpr int64_t kScaleBlock = 128;  // f8e4m3 carries one f32 scale per 128 x 128 block of W
 
 struct Panels {
   DType dtype = DType::f32;  // f32, bf16 or f8e4m3
@@ -20,12 +18,8 @@ struct Panels {
   int64_t k = 0;
   const float* scales = nullptr;  // f8e4m3: [ceil(N / 128)][ceil(K / 128)]
 
-  CARACAL_INLINE int64_t count() const { return (n + kPanelColumns - 1) / kPanelColumns; }
+  CARACAL_INLINE int64_t count() const { return divide_up(n, kPanelColumns); }
 };
-
-CARACAL_INLINE constexpr size_t panels_bytes(int64_t n, int64_t k, DType dtype) {
-  return static_cast<size_t>((n + kPanelColumns - 1) / kPanelColumns * kPanelColumns * k) * dtype_bytes(dtype);
-}
 
 // Packs panels [first, last) of a weight whose element (row, k) is at(row, k); rows are the product's columns.
 // f8e4m3 weights must not be NaN: panels read 0x7f as 480 (see find_nan).

@@ -1,19 +1,9 @@
 #pragma once
-// Where the parts of a packed weight lie in its storage: the panels of every matrix, then every matrix's f8e4m3 block
-// scales.
+// The panels and scales of one matrix of a packed weight (core/packed_weight.h).
 #include "core/tensor.h"
 #include "cpu/gemm_panels.h"
 
 namespace caracal {
-
-inline int64_t scale_count(int64_t n, int64_t k) {
-  return (n + kScaleBlock - 1) / kScaleBlock * ((k + kScaleBlock - 1) / kScaleBlock);
-}
-
-inline size_t packed_bytes(int64_t matrices, int64_t n, int64_t k, DType dtype) {
-  const size_t panels = panels_bytes(n, k, dtype) * size_t(matrices);
-  return panels + (dtype == DType::f8e4m3 ? size_t(matrices * scale_count(n, k)) * sizeof(float) : 0);
-}
 
 // Matrix `e` of a packed weight [N, K] or [E, N, K].
 inline Panels panels_of(const Tensor& w, int64_t e = 0) {

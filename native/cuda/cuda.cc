@@ -5,16 +5,16 @@
 
 namespace caracal {
 
-void Cuda::launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, void** parameters,
-                         bool together) {
+void Cuda::launch_kernel(const std::string& entry, const Launch& launch, void** parameters) {
+  const auto& [grid, threads, shared_bytes, cooperative] = launch;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // nothing to do
-  const CUfunction function = modules_.kernel(kernel, shared_bytes);
+  const CUfunction function = modules_.kernel(entry, shared_bytes);
   const auto shared = static_cast<unsigned>(shared_bytes);
-  driver_.check(together ? driver_.cuLaunchCooperativeKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, shared,
-                                                             lane_.stream, parameters)
-                         : driver_.cuLaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, shared, lane_.stream,
-                                                  parameters, nullptr),
-                "launching " + kernel.name);
+  driver_.check(cooperative ? driver_.cuLaunchCooperativeKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, shared,
+                                                                lane_.stream, parameters)
+                            : driver_.cuLaunchKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, shared,
+                                                     lane_.stream, parameters, nullptr),
+                "launching " + entry);
 }
 
 double Cuda::milliseconds(const std::function<void()>& launch) {

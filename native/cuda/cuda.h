@@ -5,9 +5,12 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
+#include "core/dtype.h"
 #include "cuda/fault.h"
+#include "cuda/kernel.h"
 #include "cuda/modules.h"
 
 namespace caracal {
@@ -16,6 +19,29 @@ struct Grid {
   unsigned x = 1, y = 1, z = 1;
 };
 
+struct Launch {
+  Grid grid;
+  unsigned threads;
+  size_t shared_bytes = 0;   // dynamic shared memory
+  bool cooperative = false;  // all blocks run at once, so that they may wait for each other
+};
+
+// One entry of a kernel.
+template <class... Parameters>
+struct Entry {
+  std::string name;
+};
+
+inline std::string variant_name(DType dtype) { return dtype_name(dtype); }
+inline std::string variant_name(std::string_view name) { return std::string(name); }
+inline std::string variant_name(int64_t number) { return std::to_string(number); }
+
+// The entry for a variant: entry_of(kRouterLogits, "one", DType::f32, DType::bf16) is router_logits_one_f32_bf16.
+template <class... Parameters, class... Variant>
+Entry<Parameters...> entry_of(const Kernel<Parameters...>& kernel, const Variant&... variant) {
+  return {(std::string(kernel.name) + ... + ("_" + variant_name(variant)))};
+}
+
 class Cuda {
  public:
   Cuda(const Driver& driver, const GpuProperties& gpu, Allocator& allocator, Modules& modules)
@@ -23,17 +49,17 @@ class Cuda {
 
   const GpuProperties& gpu;
 
-  // Puts a kernel on the stream. The arguments' types must be those of its parameters.
-  template <class... Args>
-  void launch(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, Args... args) {
-    void* parameters[] = {static_cast<void*>(&args)..., nullptr};
-    launch_kernel(kernel, grid, threads, shared_bytes, parameters, false);
-  }
-  // The same with all blocks on the GPU at once, so that they may wait for each other.
-  template <class... Args>
-  void launch_together(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, Args... args) {
-    void* parameters[] = {static_cast<void*>(&args)..., nullptr};
-    launch_kernel(kernel, grid, threads, shared_bytes, parameters, true);
+  // Puts a kernel on the stream. Arguments become the declared parameters; a conversion that narrows does not compile.
+  template <class... Parameters, class... Args>
+    requires(sizeof...(Parameters) == sizeof...(Args))
+  void launch(const Entry<Parameters...>& entry, const Launch& launch, const Args&... args) {
+    std::tuple<Parameters...> values{Parameters{args}...};
+    std::apply(
+        [&](auto&... value) {
+          void* parameters[] = {static_cast<void*>(&value)..., nullptr};
+          launch_kernel(entry.name, launch, parameters);
+        },
+        values);
   }
   // How long the GPU takes for what `launch` puts on the stream. Waits for it, so no graph can hold this.
   double milliseconds(const std::function<void()>& launch);
@@ -84,8 +110,7 @@ class Cuda {
   }
 
  private:
-  void launch_kernel(const KernelName& kernel, Grid grid, unsigned threads, size_t shared_bytes, void** parameters,
-                     bool together);
+  void launch_kernel(const std::string& entry, const Launch& launch, void** parameters);
 
   const Driver& driver_;
   Allocator& allocator_;

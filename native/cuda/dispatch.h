@@ -2,7 +2,7 @@
 #include <span>
 
 #include "cuda/cuda_device.h"
-#include "ops/list.h"
+#include "generated/operations.h"
 
 namespace caracal {
 

@@ -9,12 +9,6 @@
 
 namespace caracal::cuda {
 
-// "rms_norm", f32, bf16: rms_norm_f32_bf16
-template <class... DTypes>
-std::string kernel_name(const char* name, DTypes... dtypes) {
-  return (std::string(name) + ... + (std::string("_") + dtype_name(dtypes)));
-}
-
 // Where a tensor's elements are, for a kernel's parameter; null where there is no tensor.
 inline void* address(const Tensor& t) { return t.data<std::byte>(); }
 inline void* address(const std::optional<Tensor>& t) { return t ? address(*t) : nullptr; }

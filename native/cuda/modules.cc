@@ -8,15 +8,15 @@
 namespace caracal {
 
 Modules::~Modules() {
-  for (const auto& [family, module] : modules_) driver_.cuModuleUnload(module);
+  for (const auto& [name, module] : modules_) driver_.cuModuleUnload(module);
 }
 
 // Cubins run within their major version, from their minor one on; the nearest is the best. PTX, compiled by the driver,
 // is the last resort, which newer GPUs and the virtual one need.
-static std::vector<const KernelImage*> images_for(const std::string& family, int capability) {
+static std::vector<const KernelImage*> images_for(std::string_view module, int capability) {
   std::vector<const KernelImage*> found;
   for (const KernelImage& image : kernel_images())
-    if (image.family == family && image.target <= capability && (image.ptx || image.target / 10 == capability / 10))
+    if (image.module == module && image.target <= capability && (image.ptx || image.target / 10 == capability / 10))
       found.push_back(&image);
   std::sort(found.begin(), found.end(), [](const KernelImage* a, const KernelImage* b) {
     return a->ptx != b->ptx ? b->ptx : a->target > b->target;
@@ -24,40 +24,50 @@ static std::vector<const KernelImage*> images_for(const std::string& family, int
   return found;
 }
 
-CUmodule Modules::load(const std::string& family) {
-  if (const auto found = modules_.find(family); found != modules_.end()) return found->second;
+CUmodule Modules::load(std::string_view name) {
+  if (const auto found = modules_.find(name); found != modules_.end()) return found->second;
   const int capability = 10 * gpu_.major + gpu_.minor;
   CUmodule module = nullptr;
   CUresult result = CUDA_ERROR_NO_BINARY_FOR_GPU;
   char log[1024] = {};  // of the driver's compiler
   CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
   void* values[] = {log, reinterpret_cast<void*>(sizeof log - 1)};
-  for (const KernelImage* image : images_for(family, capability)) {
+  for (const KernelImage* image : images_for(name, capability)) {
     result = driver_.cuModuleLoadDataEx(&module, image->data, 2, options, values);
     if (result != CUDA_ERROR_NO_BINARY_FOR_GPU) break;
   }
   if (result == CUDA_ERROR_NO_BINARY_FOR_GPU)
-    throw Error(code::kUnsupported, "this build has no \"" + family + "\" kernels for sm_" +
+    throw Error(code::kUnsupported, "this build has no \"" + std::string(name) + "\" kernels for sm_" +
                                         std::to_string(capability) +
                                         ": build it where nvcc is on the PATH, or use a CPU device");
-  driver_.check(result, "loading the \"" + family + "\" kernels" + (*log ? std::string(": ") + log + ";" : ""));
-  return modules_.emplace(family, module).first->second;
+  driver_.check(result,
+                "loading the \"" + std::string(name) + "\" kernels" + (*log ? std::string(": ") + log + ";" : ""));
+  return modules_.emplace(name, module).first->second;
 }
 
-CUfunction Modules::kernel(const KernelName& name, size_t dynamic_shared) {
-  auto found = kernels_.find(name.name);
+static std::string_view module_of(std::string_view entry) {
+  const std::span<const KernelEntry> entries = kernel_entries();
+  const auto found = std::ranges::lower_bound(entries, entry, {}, &KernelEntry::name);
+  if (found == entries.end() || found->name != entry)
+    throw Error(code::kUnsupported, "this build has no kernel " + std::string(entry) +
+                                        ": build it where nvcc is on the PATH, or use a CPU device");
+  return found->module;
+}
+
+CUfunction Modules::kernel(const std::string& entry, size_t dynamic_shared) {
+  auto found = kernels_.find(entry);
   if (found == kernels_.end()) {
     Kernel kernel;
-    driver_.check(driver_.cuModuleGetFunction(&kernel.function, load(name.family), name.name.c_str()),
-                  "finding the kernel " + name.name);
-    found = kernels_.emplace(name.name, kernel).first;
+    driver_.check(driver_.cuModuleGetFunction(&kernel.function, load(module_of(entry)), entry.c_str()),
+                  "finding the kernel " + entry);
+    found = kernels_.emplace(entry, kernel).first;
   }
   Kernel& kernel = found->second;
-  // Without asking there are 48 KiB less the kernel's static shared memory; nobody here needs to know how much that is.
+  // Without this call a kernel has 48 KiB less its static shared memory, which is not known here.
   if (dynamic_shared > kernel.dynamic_shared) {
     driver_.check(driver_.cuFuncSetAttribute(kernel.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                              static_cast<int>(dynamic_shared)),
-                  "giving " + name.name + " its shared memory");
+                  "giving " + entry + " its shared memory");
     kernel.dynamic_shared = dynamic_shared;
   }
   return kernel.function;

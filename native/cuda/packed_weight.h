@@ -1,18 +1,19 @@
 #pragma once
-// A packed weight on the GPU is its matrices row by row, one after the other, and then, of f8e4m3, every matrix's block
-// scales, from the next multiple of 16 bytes on. The storage has the CPU's size (cpu/packed_weight.h), which is never
-// less: its panels pad N to 16.
-#include "cpu/packed_weight.h"
+// On the GPU a packed weight holds its matrices row by row, one after the other, and then, for f8e4m3, the block scales
+// of every matrix, starting at a multiple of 16 bytes. The storage (core/packed_weight.h) has room for padding that is
+// not used here.
+#include "core/packed_weight.h"
+#include "core/tensor.h"
 
 namespace caracal::cuda {
 
 inline size_t scales_offset(int64_t matrices, int64_t n, int64_t k, DType dtype) {
-  return (static_cast<size_t>(matrices * n * k) * dtype_bytes(dtype) + 15) / 16 * 16;
+  return round_up(static_cast<size_t>(matrices * n * k) * dtype_bytes(dtype), size_t{16});
 }
 
 struct WeightMatrix {
   const std::byte* data;
-  const float* scales;  // null but for f8e4m3: [ceil(N / 128)][ceil(K / 128)]
+  const float* scales;  // for f8e4m3, [ceil(N / 128)][ceil(K / 128)]; else null
 };
 
 // Matrix `e` of a weight [N, K] or [E, N, K], packed or plain.

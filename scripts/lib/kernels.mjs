@@ -1,23 +1,24 @@
-// The CUDA kernels: nvcc makes PTX of every native/ops/<family>.cu, ptxas makes a cubin of that PTX for each
-// architecture, and build/kernels/images.cc embeds them all. The PTX that is tested is the PTX that is shipped.
+// The CUDA kernels: nvcc makes PTX of every native/ops/<family>/<name>.cu, ptxas makes cubins of that PTX, and
+// build/generated/images.cc embeds both. The PTX that is tested is the PTX that is shipped.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
-import { fail, newest, root } from "./steps.mjs";
+import { basename, join } from "node:path";
+import { generated, operationFiles } from "./operations.mjs";
+import { fail, root, writeIfChanged } from "./steps.mjs";
 
 const folder = "build/kernels";
-const images = `${folder}/images.cc`;
-/** Of which cubins are made: one of each generation, which takes a machine minutes. What ships has every one. */
-const chosen = process.env.CARACAL_CUDA_ARCHS ?? "80,90,100";
-const architectures = (chosen === "all" ? "80,86,89,90,100,120" : chosen).split(",").map(Number);
-/** PTX is made for this one; the cubins are made of it, and a driver makes what is missing. */
+const images = `${generated}/images.cc`;
+/** PTX is made for this one; the cubins are made of it, and the driver compiles the PTX where no cubin fits. */
 const baseline = 80;
+/** A cubin of each generation is checked; a release embeds all of `released`. */
+const checked = [80, 90, 100];
+const released = [80, 86, 89, 90, 100, 120];
 
 /** Kernels that may spill registers or that ptxas warns about, each with the reason. */
 const exceptions = {};
 
-/** Whether the nvcc that says this of itself can make the kernels. */
+/** Whether the nvcc that prints this version can make the kernels. */
 export function usable(version) {
   return Number(/release (\d+)\./.exec(version ?? "")?.[1] ?? 0) >= 13;
 }
@@ -32,19 +33,23 @@ function hasNvcc() {
   return false;
 }
 
-/** The newest of the files that the kernels are made of. */
-function newestSource() {
-  const files = ["native/ops", "native/cuda", "native/core"].flatMap((path) =>
-    readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
-      .filter((name) => /\.(cu|cuh|h)$/.test(name))
-      .map((name) => join(path, name)),
-  );
-  return newest("scripts/lib/kernels.mjs", ...files);
+/**
+ * The architectures whose cubins are embedded: CARACAL_CUDA_ARCHS ("80,90" or "all"), else those of this machine's GPUs.
+ * A machine without a GPU runs no cubin, so its build makes none.
+ */
+function architectures() {
+  const chosen = process.env.CARACAL_CUDA_ARCHS;
+  if (chosen === "all") return released;
+  if (chosen !== undefined) return chosen.split(",").filter(Boolean).map(Number);
+  const query = ["--query-gpu=compute_cap", "--format=csv,noheader"];
+  const { status, stdout } = spawnSync("nvidia-smi", query, { encoding: "utf8" });
+  if (status !== 0) return [];
+  return [...new Set(stdout.trim().split("\n").map((line) => Number(line.replace(".", ""))))].filter((a) => a >= baseline);
 }
 
-function command(program, args) {
+function command(program, args, input) {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(program, args, { cwd: root, stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
     child.on("error", (error) => fail(`${program} could not be run: ${error.message}`));
@@ -65,10 +70,10 @@ async function all(tasks) {
   await Promise.all(Array.from({ length: availableParallelism() }, work));
 }
 
-/** What ptxas -v says of each kernel, and of functions that it calls: registers, spilled bytes, static shared memory. */
+/** What `ptxas -v` reports for each kernel and each function that kernels call: registers, spilled bytes, static shared memory. */
 export function resourcesOf(output) {
   const found = {};
-  // Only kernels have a line of what they use.
+  // Only kernels have a line that starts with "Used".
   for (const [, name, properties, used = ""] of output.matchAll(
     /Function properties for (\w+)\n([^\n]*)(?:\n[^\n]*(Used \d+ registers[^\n]*))?/g,
   )) {
@@ -82,89 +87,144 @@ export function resourcesOf(output) {
   return found;
 }
 
-function refuseBadKernels(family, architecture, output) {
+function refuseBadKernels(name, architecture, output) {
   const bad = Object.entries(resourcesOf(output))
-    .filter(([name, { spilled }]) => spilled > 0 && !exceptions[name])
-    .map(([name, { spilled }]) => `${name} spills ${spilled} bytes of registers`);
+    .filter(([kernel, { spilled }]) => spilled > 0 && !exceptions[kernel])
+    .map(([kernel, { spilled }]) => `${kernel} spills ${spilled} bytes of registers`);
   for (const [line] of output.matchAll(/^.*(?:warning|Potential Performance Loss).*$/gm)) bad.push(line);
   if (bad.length > 0)
-    fail(
-      `sm_${architecture} kernels of ${family}:\n  ${bad.join("\n  ")}\nMend them, or name them in ${import.meta.url}`,
-    );
+    fail(`sm_${architecture} kernels of ${name}:\n  ${bad.join("\n  ")}\nMend them, or name them in ${import.meta.url}`);
 }
 
-async function compile(family) {
-  const ptx = `${folder}/${family}.ptx`;
+const time = (path) => (existsSync(join(root, path)) ? statSync(join(root, path)).mtimeMs : undefined);
+
+/** Whether a file is missing, or older than one of its inputs (or an input is gone). */
+function stale(file, inputs) {
+  const made = time(file);
+  return made === undefined || inputs.some((input) => !(time(input) <= made));
+}
+
+/** The inputs that nvcc wrote into a depfile, without the toolkit's own headers. */
+function dependencies(depfile) {
+  if (time(depfile) === undefined) return [depfile];
+  const paths = readFileSync(join(root, depfile), "utf8").replace(/\\\n/g, " ").split(/\s+/).slice(2);
+  return paths.filter((path) => path.startsWith("native/"));
+}
+
+/** PTX of one .cu, unless what it is made of is older. */
+async function compile({ source, ptx }) {
+  const depfile = ptx.replace(/ptx$/, "d");
+  if (!stale(ptx, ["scripts/lib/kernels.mjs", source, ...dependencies(depfile)])) return false;
   const flags = ["-std=c++20", "-O3", "-lineinfo", "-I", "native", `-arch=compute_${baseline}`];
-  await command("nvcc", ["-ptx", ...flags, "-o", ptx, `native/ops/${family}.cu`]);
-  // What ships says nothing of where it was made.
+  await command("nvcc", ["-ptx", ...flags, "-MD", "-MF", depfile, "-o", ptx, source]);
+  // What ships says nothing about where it was made.
   const path = join(root, ptx);
   writeFileSync(path, readFileSync(path, "utf8").replaceAll(`"${root}/`, '"'));
+  return true;
 }
 
-async function assemble(family, architecture) {
-  const [ptx, cubin] = [`${folder}/${family}.ptx`, `${folder}/${family}.sm_${architecture}.cubin`];
-  const output = await command("ptxas", ["-v", `-arch=sm_${architecture}`, "-lineinfo", ptx, "-o", cubin]);
-  refuseBadKernels(family, architecture, output);
-  writeFileSync(join(root, folder, `${family}.sm_${architecture}.json`), JSON.stringify(resourcesOf(output), null, 1));
+/** PTX without line numbers: with them, ptxas puts a copy of the whole text into the cubin. */
+function withoutLines(text) {
+  return text.replace(/^\s*\.(?:loc|file)\b.*\n/gm, "").replace(/^\s*\.section\s+\.debug[^]*?^\s*\}\n/gm, "");
 }
 
-/** A C++ file that embeds the images, as they stand now, under the names of native/cuda/kernels.h. */
-function embed(entries) {
-  const blobs = entries.map(({ file }, i) => {
-    const path = join(root, file);
-    return (
-      `__asm__(".section .rodata\\n.balign 64\\nkernel_image_${i}:\\n.incbin \\"${path}\\"\\n` +
-      `kernel_image_${i}_end:\\n.byte 0\\n.previous\\n");\n` +
-      `extern "C" __attribute__((visibility("hidden"))) const char kernel_image_${i}[], kernel_image_${i}_end[];`
-    );
+/** A cubin of PTX, and beside it, as JSON, the resources of its kernels; unless it is newer than the PTX. */
+async function assemble({ name, ptx }, architecture) {
+  const [cubin, resources] = ["cubin", "json"].map((ending) => `${folder}/${name}.sm_${architecture}.${ending}`);
+  if (!stale(resources, [ptx, "scripts/lib/kernels.mjs"]) && time(cubin) !== undefined) return false;
+  const plain = `${folder}/${name}.sm_${architecture}.plain`; // ptxas reads no standard input
+  writeFileSync(join(root, plain), withoutLines(readFileSync(join(root, ptx), "utf8")));
+  const output = await command("ptxas", ["-v", `-arch=sm_${architecture}`, plain, "-o", cubin]);
+  rmSync(join(root, plain));
+  refuseBadKernels(name, architecture, output);
+  writeFileSync(join(root, resources), JSON.stringify(resourcesOf(output), null, 1));
+  return true;
+}
+
+/** The names of the kernels in PTX. */
+export function entriesOf(text) {
+  return Array.from(text.matchAll(/\.entry (\w+)/g), ([, entry]) => entry);
+}
+
+/** Every module that the operations' .cu files make: its name, source and PTX. */
+function modules() {
+  return operationFiles(".cu").map((path) => {
+    const name = basename(path, ".cu");
+    return { name, source: `native/${path}`, ptx: `${folder}/${name}.ptx` };
   });
-  const rows = entries.map(
-    ({ family, target, ptx, bytes }, i) => `    {"${family}", ${target}, ${ptx}, kernel_image_${i}, ${bytes}},`,
+}
+
+/** A C++ file that embeds the images, as they are now, under the names of native/cuda/kernels.h. */
+function embed(found, targets) {
+  const files = found.flatMap((module) => [
+    { module: module.name, file: module.ptx, target: baseline, ptx: true },
+    ...targets.map((target) => ({
+      module: module.name,
+      file: `${folder}/${module.name}.sm_${target}.cubin`,
+      target,
+      ptx: false,
+    })),
+  ]);
+  const blobs = files.map(
+    ({ file }, i) =>
+      `__asm__(".section .rodata\\n.balign 64\\nkernel_image_${i}:\\n.incbin \\"${join(root, file)}\\"\\n` +
+      `kernel_image_${i}_end:\\n.byte 0\\n.previous\\n");\n` +
+      `extern "C" __attribute__((visibility("hidden"))) const char kernel_image_${i}[];`,
   );
-  const table = entries.length
-    ? `  static const KernelImage images[] = {\n${rows.join("\n")}\n  };\n  return images;`
-    : "  return {};";
-  return `// Made by scripts/lib/kernels.mjs.\n#include "cuda/kernels.h"\n\n${blobs.join("\n")}\n
+  const rows = files.map(({ module, file, target, ptx }, i) => {
+    const { size, mtimeMs } = statSync(join(root, file)); // the time: images.cc changes with what it embeds
+    return `    {"${module}", ${target}, ${ptx}, kernel_image_${i}, ${size}},  // ${Math.round(mtimeMs)}`;
+  });
+  const entries = found
+    .flatMap(({ name, ptx }) => entriesOf(readFileSync(join(root, ptx), "utf8")).map((entry) => [entry, name]))
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  const twice = entries.find(([entry], i) => entries[i + 1]?.[0] === entry);
+  if (twice) fail(`two kernels are called ${twice[0]}: rename one`);
+  const table = (type, name, lines) =>
+    lines.length > 0 ? `  static const ${type} ${name}[] = {\n${lines.join("\n")}\n  };\n  return ${name};` : "  return {};";
+  return `// Written by scripts/lib/kernels.mjs.
+#include "cuda/kernels.h"
+
+${blobs.join("\n")}
+
 namespace caracal {
 std::span<const KernelImage> kernel_images() {
-${table}
+${table("KernelImage", "images", rows)}
 }
-}  // namespace caracal\n`;
+std::span<const KernelEntry> kernel_entries() {
+${table("KernelEntry", "entries", entries.map(([entry, name]) => `    {"${entry}", "${name}"},`))}
+}
+}  // namespace caracal
+`;
 }
 
-/** Makes build/kernels/images.cc: with every kernel where nvcc is found, with none elsewhere. */
+/** Makes build/generated/images.cc: with every kernel where nvcc is found, with none elsewhere. */
 export async function buildKernels() {
-  mkdirSync(join(root, folder), { recursive: true });
+  for (const path of [folder, generated]) mkdirSync(join(root, path), { recursive: true });
+  if (!hasNvcc()) return writeIfChanged(images, embed([], []));
   const began = Date.now();
-  const families = readdirSync(join(root, "native/ops"))
-    .filter((name) => name.endsWith(".cu"))
-    .map((name) => name.slice(0, -3));
-  const entries = [];
-  if (hasNvcc()) {
-    const source = newestSource();
-    const stale = (file) => !existsSync(join(root, file)) || statSync(join(root, file)).mtimeMs < source;
-    for (const name of readdirSync(join(root, folder)))
-      if (/\.sm_\d+\./.test(name) && stale(`${folder}/${name}`)) rmSync(join(root, folder, name));
-    const old = families.filter((family) => stale(`${folder}/${family}.ptx`));
-    await all(old.map((family) => () => compile(family)));
-    const cubins = families.flatMap((family) => architectures.map((architecture) => [family, architecture]));
-    const missing = cubins.filter(([family, architecture]) => stale(`${folder}/${family}.sm_${architecture}.cubin`));
-    await all(missing.map((pair) => () => assemble(...pair)));
-    for (const family of families) {
-      const entry = (file, target, ptx) =>
-        entries.push({ family, target, ptx, file, bytes: statSync(join(root, file)).size });
-      entry(`${folder}/${family}.ptx`, baseline, true);
-      for (const architecture of architectures)
-        entry(`${folder}/${family}.sm_${architecture}.cubin`, architecture, false);
-    }
-    if (old.length + missing.length > 0)
-      console.error(`caracal: compiled the CUDA kernels (${((Date.now() - began) / 1000).toFixed(1)} s)`);
-  }
-  const text = embed(entries);
-  const path = join(root, images);
-  const changed = entries.some(
-    ({ file }) => existsSync(path) && statSync(join(root, file)).mtimeMs > statSync(path).mtimeMs,
-  );
-  if (changed || !existsSync(path) || readFileSync(path, "utf8") !== text) writeFileSync(path, text);
+  const found = modules();
+  const names = new Set(found.map(({ name }) => name));
+  if (names.size < found.length) fail("two .cu files below native/ops have one name: rename one");
+  for (const file of readdirSync(join(root, folder)))
+    if (!names.has(file.split(".")[0])) rmSync(join(root, folder, file)); // of a module that is gone
+  const targets = architectures();
+  let made = 0;
+  const count = async (work) => (made += (await work) ? 1 : 0);
+  await all(found.map((module) => () => count(compile(module))));
+  await all(found.flatMap((module) => targets.map((target) => () => count(assemble(module, target)))));
+  writeIfChanged(images, embed(found, targets));
+  if (made > 0) console.error(`caracal: compiled the CUDA kernels (${((Date.now() - began) / 1000).toFixed(1)} s)`);
+}
+
+/** Assembles the kernels for every generation of GPUs, whatever is embedded, and fails on those that spill registers. */
+export async function checkKernels() {
+  if (!hasNvcc()) return;
+  const began = Date.now();
+  let made = 0;
+  const tasks = modules().flatMap((module) => checked.map((target) => async () => {
+    made += (await assemble(module, target)) ? 1 : 0;
+  }));
+  await all(tasks);
+  if (made > 0) console.error(`caracal: checked the CUDA kernels with ptxas (${((Date.now() - began) / 1000).toFixed(1)} s)`);
 }

@@ -1,6 +1,6 @@
 // What the scripts share: finding tools, telling what to install, and skipping what is up to date.
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -74,4 +74,10 @@ export function newest(...paths) {
 export function upToDate(output, ...inputs) {
   const path = join(root, output);
   return existsSync(path) && statSync(path).mtimeMs >= newest(...inputs);
+}
+
+/** Writes a file unless it has these contents already, so that what is made of it stays up to date. */
+export function writeIfChanged(path, contents) {
+  const file = join(root, path);
+  if (!existsSync(file) || readFileSync(file, "utf8") !== contents) writeFileSync(file, contents);
 }

@@ -1,5 +1,5 @@
-// native/cuda/attention/tiles.h for attentionTiles.test.ts.
-#include "cuda/attention/tiles.h"
+// native/ops/attention/attention_tiles.cuda.h for attentionTiles.test.ts.
+#include "ops/attention/attention_tiles.cuda.h"
 
 using namespace caracal::cuda;
 

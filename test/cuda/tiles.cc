@@ -1,9 +1,9 @@
 // native/cuda/gemm/tiles.h and the choices made of it, for tiles.test.ts.
 #include "cuda/gemm/tiles.h"
 
-#include "ops/audio/fsmn_tiles.h"
-#include "ops/moe/group_classes.h"
-#include "ops/moe/router_tiles.h"
+#include "ops/audio/fsmn_tiles.cuda.h"
+#include "ops/moe/group_classes.cuda.h"
+#include "ops/moe/router_tiles.cuda.h"
 
 using namespace caracal;
 using namespace caracal::cuda;

@@ -4,7 +4,7 @@
 
 #include "cuda/device/activation.cuh"
 #include "cuda/device/element.cuh"
-#include "cuda/gemm/parameters.h"
+#include "cuda/gemm/gemm.kernels.h"
 #include "cuda/ptx/memory.cuh"
 
 namespace caracal {

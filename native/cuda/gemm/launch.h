@@ -1,7 +1,7 @@
 #pragma once
 // Which kernel makes a product and how many blocks of it.
 #include "core/check.h"
-#include "cuda/gemm/parameters.h"
+#include "cuda/gemm/gemm.kernels.h"
 #include "cuda/gemm/tiles.h"
 #include "cuda/implement.h"
 #include "cuda/packed_weight.h"
@@ -29,15 +29,16 @@ inline GemmOperands gemm_operands(const Tensor& x, std::initializer_list<const T
   return p;
 }
 
+// Launches the entry of the tile and dtypes that suit the product. Entries are called <kernel>_<tile>_<x>_<w>.
 template <class Epilogue>
-void launch_gemm(Cuda& cuda, const char* family, const char* name, const GemmOperands& p, DType x, DType w, int groups,
-                 const Epilogue& epilogue) {
+void launch_gemm(Cuda& cuda, const Kernel<GemmOperands, Epilogue>& kernel, const GemmOperands& p, DType x, DType w,
+                 int groups, const Epilogue& epilogue) {
   if (p.m == 0 || p.n == 0) return;
   const bool tensor = x == DType::bf16 && w != DType::f32;
   const GemmTile tile =
       tensor ? tensor_tile(p.m, p.n, groups, w, cuda.gpu.sms) : simt_tile(p.m, p.n, groups, cuda.gpu.sms);
-  cuda.launch({family, kernel_name((std::string(name) + "_" + tile.name).c_str(), x, w)},
-              {unsigned(tile_count(tile, p.m, p.n))}, tile.threads, tile.shared_bytes, p, epilogue);
+  cuda.launch(entry_of(kernel, tile.name, x, w),
+              {{unsigned(tile_count(tile, p.m, p.n))}, tile.threads, tile.shared_bytes}, p, epilogue);
 }
 
 }  // namespace caracal::cuda

@@ -10,14 +10,17 @@
 
 namespace caracal {
 
-template <int TileM_, int TileN_, int RowsM_, int RowsN_>
+template <SimtShape Shape>
 struct SimtTile {
-  static constexpr int kTileM = TileM_, kTileN = TileN_, kRowsM = RowsM_, kRowsN = RowsN_;
+  static constexpr std::string_view kName = Shape.name;
+  static constexpr int kTileM = Shape.rows, kTileN = Shape.columns;
+  static constexpr int kRowsM = Shape.thread_rows, kRowsN = Shape.thread_columns;
   static constexpr int kThreadsM = kTileM / kRowsM, kThreadsN = kTileN / kRowsN, kThreads = kThreadsM * kThreadsN;
+  static_assert(kThreadsM * kRowsM == kTileM && kThreadsN * kRowsN == kTileN, "the threads' sums do not fill the tile");
+  static_assert(kThreads % 32 == 0 && kThreads <= 1024, "a block is whole warps, 32 at most");
 };
 
 constexpr int kSimtTileK = 32, kSimtStride = kSimtTileK + 4;  // f32: 16 bytes of eight rows fall into all banks
-constexpr int kScaleBlock = 128;                              // f8e4m3: one scale per 128 x 128 block of W
 
 // Elements that a thread fetches at once: 16 bytes, or 8 codes.
 template <class T>

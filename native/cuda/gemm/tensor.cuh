@@ -12,13 +12,15 @@
 
 namespace caracal {
 
-// A block's tile of the output, TileN columns of each weight's, in WarpsM x WarpsN warps.
-template <int TileM, int TileN, int WarpsM, int WarpsN, int Stages>
+template <TensorShape Shape>
 struct TensorTile {
-  static constexpr int kTileM = TileM, kTileN = TileN, kWarpsM = WarpsM, kWarpsN = WarpsN, kStages = Stages;
-  static constexpr int kThreads = WarpsM * WarpsN * 32;
-  static constexpr int kWarpM = TileM / WarpsM, kWarpN = TileN / WarpsN;  // a warp's
-  static constexpr int kM = kWarpM / 16, kN = kWarpN / 8;                 // its tensor instructions
+  static constexpr std::string_view kName = Shape.name;
+  static constexpr int kTileM = Shape.rows, kTileN = Shape.columns, kStages = Shape.stages;
+  static constexpr int kWarpsM = Shape.warps_m, kWarpsN = Shape.warps_n, kThreads = Shape.threads();
+  static constexpr int kWarpM = kTileM / kWarpsM, kWarpN = kTileN / kWarpsN;  // the part of one warp
+  static constexpr int kM = kWarpM / 16, kN = kWarpN / 8;                     // its tensor instructions, 16 x 8 each
+  static_assert(kM * 16 * kWarpsM == kTileM && kN * 8 * kWarpsN == kTileN, "tensor instructions do not fill the tile");
+  static_assert(kStages >= 2, "a ring with one stage would multiply while it is filled");
 };
 
 template <int G, class Tile>

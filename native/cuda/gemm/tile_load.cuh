@@ -2,11 +2,10 @@
 // A tile of rows on its way from global into shared memory, 16 bytes at a time. Chunks of 16 bytes are permuted within
 // their rows so that those which ldmatrix reads at once fall into different banks.
 #include "cuda/device/f8e4m3.cuh"
+#include "cuda/gemm/gemm.kernels.h"
 #include "cuda/ptx/async.cuh"
 
 namespace caracal {
-
-constexpr int kTileK = 64;  // k per stage
 
 enum class Swizzle {
   rows128,  // rows of 128 bytes, for ldmatrix

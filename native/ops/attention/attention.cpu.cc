@@ -1,6 +1,6 @@
 #include "ops/attention/attention.h"
 
-#include "ops/attention/packed_attention.h"
+#include "ops/attention/packed_attention.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

@@ -1,6 +1,6 @@
 #include "ops/attention/attention.h"
 
-#include "cuda/attention/launch.h"
+#include "ops/attention/flash.cuda.h"
 
 namespace caracal::cuda {
 

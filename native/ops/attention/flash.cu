@@ -3,9 +3,9 @@
 // heads of 80, 1024 patches) 5.4 GFLOP and 10.5 MB; of the language model (64 heads of 192 and 128, 8192 tokens, causal)
 // 1.4 TFLOP and 0.67 GB: arithmetic rules. A block has a tile of one head's queries (64; 128 of the language model), and
 // reads all the keys and values that they see, which other tiles have brought into the L2.
-#include "cuda/attention/sequences.cuh"
-#include "cuda/attention/simt.cuh"
-#include "cuda/attention/tensor.cuh"
+#include "ops/attention/flash_simt.cuh"
+#include "ops/attention/flash_tensor.cuh"
+#include "ops/attention/sequences.cuh"
 
 namespace caracal {
 
@@ -174,7 +174,7 @@ __device__ inline void flash_tensor(const FlashParameters& p) {
     keep(p, t, sums);
 }
 
-// The host knows them from cuda/attention/launch.h.
+// The host knows them from ops/attention/flash.cuda.h.
 #define CARACAL_FLASH_TENSOR(Depth, Value, Warps)                                 \
   extern "C" __global__ void __launch_bounds__(Warps* kWarp, Warps == 8 ? 1 : 2)  \
       flash_tensor_##Depth##_##Value(const __grid_constant__ FlashParameters p) { \

@@ -1,6 +1,6 @@
 #include "ops/attention/mla_cache_write.h"
 
-#include "ops/attention/rotation.h"
+#include "ops/attention/rotation.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

@@ -1,9 +1,9 @@
 // A block per token. Memory-bound: 576 elements are read and written, 1152 + 1152 bytes a token of bf16; the norm's
 // weight comes from the L2. The row stands in shared memory between the sum of its squares and its use.
 #include "cuda/device/reduce.cuh"
-#include "cuda/device/rotation.cuh"
 #include "cuda/fault.h"
-#include "ops/attention/mla_cache_write_parameters.h"
+#include "ops/attention/mla_cache_write.kernels.h"
+#include "ops/attention/rotation.cuh"
 
 namespace caracal {
 

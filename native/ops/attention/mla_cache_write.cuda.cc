@@ -3,7 +3,7 @@
 #include <numeric>
 
 #include "cuda/implement.h"
-#include "ops/attention/mla_cache_write_parameters.h"
+#include "ops/attention/mla_cache_write.kernels.h"
 
 namespace caracal::cuda {
 

@@ -4,11 +4,11 @@
 //   split   attention of all heads over kSplitKeys keys of one sequence; 64 x 514 f32 for every split
 //   merge   those, in their order
 //   values  o, the lower halves of W_kvb read once
-#include "cuda/attention/decode.cuh"
-#include "cuda/attention/paged.cuh"
-#include "cuda/attention/product.cuh"
-#include "cuda/attention/simt.cuh"
 #include "cuda/gemm/tensor.cuh"
+#include "ops/attention/flash_simt.cuh"
+#include "ops/attention/mla_decode_tiles.cuh"
+#include "ops/attention/mla_product.cuh"
+#include "ops/attention/paged.cuh"
 
 namespace caracal {
 

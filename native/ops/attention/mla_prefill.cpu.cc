@@ -1,7 +1,7 @@
 #include "ops/attention/mla_prefill.h"
 
 #include "cpu/weights.h"
-#include "ops/attention/flash.h"
+#include "ops/attention/flash.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

@@ -1,9 +1,9 @@
 // Keys and values of all heads from the latents: 2 x 512 x 16384 FLOP a key. They are written once, 64 x (192 + 128)
 // bf16 or f32 (40 or 80 KiB), and read by every tile of queries of their sequence through the L2. The attention itself is
 // flash.cu's: S^2 x 64 x 320 FLOP for a prompt of S tokens.
-#include "cuda/attention/paged.cuh"
-#include "cuda/attention/product.cuh"
 #include "cuda/gemm/tensor.cuh"
+#include "ops/attention/mla_product.cuh"
+#include "ops/attention/paged.cuh"
 
 namespace caracal {
 

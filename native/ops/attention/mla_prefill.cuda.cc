@@ -1,7 +1,7 @@
 #include "ops/attention/mla_prefill.h"
 
-#include "cuda/attention/mla_launch.h"
 #include "cuda/gemm/tiles.h"
+#include "ops/attention/mla.cuda.h"
 
 namespace caracal::cuda {
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "ops/attention/rotation.h"
+#include "ops/attention/rotation.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 

@@ -1,7 +1,7 @@
 // Memory-bound: every element is read once and written once, 2 x 24 KiB a token (64 heads of 192 bf16). A block turns
 // the heads of one token by sines and cosines that it makes once, kPassPairs at a time.
 #include "cuda/device/element.cuh"
-#include "cuda/device/rotation.cuh"
+#include "ops/attention/rotation.cuh"
 
 namespace caracal {
 

@@ -3,7 +3,7 @@
 #include <numeric>
 
 #include "cuda/implement.h"
-#include "cuda/rotary.h"
+#include "ops/attention/rotation.kernels.h"
 
 namespace caracal::cuda {
 

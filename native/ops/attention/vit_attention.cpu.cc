@@ -1,7 +1,7 @@
 #include "ops/attention/vit_attention.h"
 
-#include "ops/attention/packed_attention.h"
-#include "ops/attention/rotation.h"
+#include "ops/attention/packed_attention.cpu.h"
+#include "ops/attention/rotation.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

@@ -3,9 +3,9 @@
 // writes them once (1280 bf16 each: 10 KiB a token), where every block that attends would rotate all keys anew. The
 // attention itself is flash.cu's, 4 S^2 1280 FLOP for S patches, with heads of 80.
 #include "cuda/device/reduce.cuh"
-#include "cuda/device/rotation.cuh"
 #include "cuda/gemm/epilogue.cuh"
-#include "ops/attention/vit_attention_parameters.h"
+#include "ops/attention/rotation.cuh"
+#include "ops/attention/vit_attention.kernels.h"
 
 namespace caracal {
 

@@ -2,8 +2,8 @@
 
 #include <numeric>
 
-#include "cuda/attention/launch.h"
-#include "ops/attention/vit_attention_parameters.h"
+#include "ops/attention/flash.cuda.h"
+#include "ops/attention/vit_attention.kernels.h"
 
 namespace caracal::cuda {
 

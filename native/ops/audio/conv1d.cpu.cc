@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "ops/audio/conv_weights.h"
-#include "ops/audio/depthwise.h"
-#include "ops/audio/snake_lanes.h"
+#include "ops/audio/conv_weights.cpu.h"
+#include "ops/audio/depthwise.cpu.h"
+#include "ops/audio/snake_lanes.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

@@ -7,7 +7,7 @@
 // share the depth as well, and leave sums of its chains that a second kernel adds in order (4 bytes per 64 products each
 // way, for up to twice as many tiles as multiprocessors; the same bits).
 #include "cuda/gemm/tiles.cuh"
-#include "ops/audio/conv_parameters.h"
+#include "ops/audio/conv1d.kernels.h"
 #include "ops/audio/depthwise.cuh"
 
 namespace caracal {

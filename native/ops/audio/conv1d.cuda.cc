@@ -1,10 +1,10 @@
 #include "ops/audio/conv1d.h"
 
 #include "cuda/gemm/launch.h"
-#include "cuda/streaming.h"
-#include "ops/audio/conv_parameters.h"
-#include "ops/audio/depthwise_launch.h"
-#include "ops/audio/packed_conv.h"
+#include "ops/audio/conv1d.kernels.h"
+#include "ops/audio/depthwise.cuda.h"
+#include "ops/audio/pack_conv.cuda.h"
+#include "ops/audio/time_rows.cuda.h"
 
 namespace caracal::cuda {
 namespace {

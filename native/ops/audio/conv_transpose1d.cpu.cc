@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/audio/conv_weights.h"
+#include "ops/audio/conv_weights.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

@@ -1,7 +1,8 @@
 #include "ops/audio/conv_transpose1d.h"
 
 #include "cuda/gemm/launch.h"
-#include "ops/audio/packed_conv.h"
+#include "ops/audio/pack_conv.cuda.h"
+#include "ops/linear/linear.kernels.h"
 
 namespace caracal::cuda {
 namespace {
@@ -28,7 +29,7 @@ void multiply(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, int64_t
                        .n = op.w.shape[1] * op.w.shape[2],
                        .k = channels,
                        .aligned = vectors(channels, {x, w})};
-  launch_gemm(cuda, "linear", "linear", p, op.x.dtype, op.w.dtype, 1, epilogue);
+  launch_gemm(cuda, kLinear, p, op.x.dtype, op.w.dtype, 1, epilogue);
 }
 
 // With kernel = stride nothing overlaps: the product's [T, stride · Cout] is the output [T · stride, Cout].

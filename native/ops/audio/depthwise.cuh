@@ -5,8 +5,8 @@
 // shared memory, so that x is read once but for those rows. Memory-bound: 2 K FLOP per element against the 4 or 8 bytes
 // of reading one and writing one.
 #include "cuda/device/element.cuh"
-#include "cuda/device/time_rows.cuh"
-#include "ops/audio/depthwise_parameters.h"
+#include "ops/audio/depthwise.kernels.h"
+#include "ops/audio/time_rows.cuh"
 
 namespace caracal {
 

@@ -3,7 +3,7 @@
 // every energy once, the tables once per block. At the model's sizes (400 samples to 80 energies) nothing limits but the
 // launch.
 #include "cuda/device/reduce.cuh"
-#include "ops/audio/fbank_parameters.h"
+#include "ops/audio/fbank.kernels.h"
 
 namespace caracal {
 

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "cuda/implement.h"
-#include "ops/audio/fbank_parameters.h"
+#include "ops/audio/fbank.kernels.h"
 #include "ops/audio/fbank_tables.h"
 
 namespace caracal::cuda {

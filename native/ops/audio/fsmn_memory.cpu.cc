@@ -1,7 +1,7 @@
 #include "ops/audio/fsmn_memory.h"
 
-#include "ops/audio/depthwise.h"
-#include "ops/norm/layer_norm_rows.h"
+#include "ops/audio/depthwise.cpu.h"
+#include "ops/norm/layer_norm.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

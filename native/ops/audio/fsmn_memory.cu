@@ -4,7 +4,7 @@
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/ptx/async.cuh"
 #include "ops/audio/depthwise.cuh"
-#include "ops/audio/fsmn_parameters.h"
+#include "ops/audio/fsmn_memory.kernels.h"
 #include "ops/norm/layer_norm.cuh"
 
 namespace caracal {

@@ -1,11 +1,11 @@
 #include "ops/audio/fsmn_memory.h"
 
 #include "cuda/gemm/launch.h"
-#include "cuda/streaming.h"
-#include "ops/audio/depthwise_launch.h"
-#include "ops/audio/fsmn_parameters.h"
-#include "ops/audio/fsmn_tiles.h"
-#include "ops/norm/layer_norm_launch.h"
+#include "ops/audio/depthwise.cuda.h"
+#include "ops/audio/fsmn_memory.kernels.h"
+#include "ops/audio/fsmn_tiles.cuda.h"
+#include "ops/audio/time_rows.cuda.h"
+#include "ops/norm/layer_norm.cuda.h"
 
 namespace caracal::cuda {
 namespace {

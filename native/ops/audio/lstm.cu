@@ -8,7 +8,7 @@
 #include "cuda/device/reduce.cuh"
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/ptx/sync.cuh"
-#include "ops/audio/lstm_parameters.h"
+#include "ops/audio/lstm.kernels.h"
 
 namespace caracal {
 

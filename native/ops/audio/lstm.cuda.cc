@@ -1,7 +1,8 @@
 #include "ops/audio/lstm.h"
 
 #include "cuda/gemm/launch.h"
-#include "ops/audio/lstm_parameters.h"
+#include "ops/audio/lstm.kernels.h"
+#include "ops/linear/linear.kernels.h"
 
 namespace caracal::cuda {
 namespace {
@@ -46,7 +47,7 @@ void input_half(Cuda& cuda, const Lstm& op, int64_t first, int64_t steps, float*
                                 .activation = Activation::none,
                                 .bf16 = false,
                                 .aligned = vectors(n, {out, address(op.b_ih)})};
-  launch_gemm(cuda, "linear", "linear", p, op.x.dtype, op.w_ih.dtype, 1, epilogue);
+  launch_gemm(cuda, kLinear, p, op.x.dtype, op.w_ih.dtype, 1, epilogue);
 }
 
 void recurrent_half(Cuda& cuda, const Lstm& op, LstmSteps steps) {

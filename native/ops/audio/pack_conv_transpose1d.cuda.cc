@@ -1,6 +1,6 @@
 #include "ops/audio/pack_conv_transpose1d.h"
 
-#include "ops/audio/packed_conv.h"
+#include "ops/audio/pack_conv.cuda.h"
 
 namespace caracal::cuda {
 

@@ -1,7 +1,7 @@
 #include "ops/audio/snake.h"
 
 #include "cpu/implement.h"
-#include "ops/audio/snake_lanes.h"
+#include "ops/audio/snake_lanes.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/audio/time_rows.h"
+#include "ops/audio/time_rows.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 

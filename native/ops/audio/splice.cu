@@ -1,7 +1,7 @@
 // Memory-bound: every element of the output is written once, 4.7 KiB a row of 15 frames of 80 f32; a frame of x is read by
 // the width / stride rows that hold it, all but the first time from the L2.
 #include "cuda/device/element.cuh"
-#include "cuda/device/time_rows.cuh"
+#include "ops/audio/time_rows.cuh"
 
 namespace caracal {
 

@@ -1,6 +1,6 @@
 #include "ops/audio/splice.h"
 
-#include "cuda/streaming.h"
+#include "ops/audio/time_rows.cuda.h"
 
 namespace caracal::cuda {
 

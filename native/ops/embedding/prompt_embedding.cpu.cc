@@ -1,6 +1,6 @@
 #include "ops/embedding/prompt_embedding.h"
 
-#include "ops/embedding/rows.h"
+#include "ops/rows/rows.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

@@ -3,8 +3,8 @@
 // first numbers their pads: T ids are read, T numbers written.
 #include "cuda/device/reduce.cuh"
 #include "cuda/fault.h"
-#include "ops/embedding/lanes.cuh"
-#include "ops/embedding/prompt_tables.h"
+#include "ops/embedding/prompt_embedding.kernels.h"
+#include "ops/rows/lanes.cuh"
 
 namespace caracal {
 

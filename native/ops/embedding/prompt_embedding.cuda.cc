@@ -1,8 +1,8 @@
 #include "ops/embedding/prompt_embedding.h"
 
 #include "cuda/implement.h"
-#include "ops/embedding/prompt_tables.h"
-#include "ops/embedding/row_id.h"
+#include "ops/embedding/prompt_embedding.kernels.h"
+#include "ops/rows/row_id.h"
 
 namespace caracal::cuda {
 namespace {

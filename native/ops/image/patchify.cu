@@ -2,7 +2,7 @@
 // and 32.5 MB. Rows of patches have other neighbours than rows of frames: bytes change places in shared memory, twice.
 // A warp takes a stretch of a row of pixels and puts each byte where y has its f32; then it takes bytes in y's order.
 #include "cuda/device/element.cuh"
-#include "ops/image/patch_tiles.h"
+#include "ops/image/patchify.kernels.h"
 #include "ops/image/stage_bytes.cuh"
 
 namespace caracal {

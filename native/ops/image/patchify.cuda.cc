@@ -1,7 +1,7 @@
 #include "ops/image/patchify.h"
 
 #include "cuda/implement.h"
-#include "ops/image/patch_tiles.h"
+#include "ops/image/patchify.kernels.h"
 
 namespace caracal::cuda {
 namespace {

@@ -3,7 +3,7 @@
 #include "cuda/device/element.cuh"
 #include "cuda/device/rounded.cuh"
 #include "ops/image/bicubic.h"
-#include "ops/image/resize_tables.h"
+#include "ops/image/resize_bicubic.kernels.h"
 #include "ops/image/stage_bytes.cuh"
 
 namespace caracal {

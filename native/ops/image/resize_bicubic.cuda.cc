@@ -2,7 +2,7 @@
 
 #include "cuda/implement.h"
 #include "ops/image/bicubic.h"
-#include "ops/image/resize_tables.h"
+#include "ops/image/resize_bicubic.kernels.h"
 
 namespace caracal::cuda {
 namespace {

@@ -2,36 +2,24 @@
 // FLOP; bytes at least 4 or 2 (1 of f8e4m3) K N for the weights, 2 M K for x and 2 M N for the output. So memory-bound
 // up to about a hundred rows: the weights must be read once, and are where one tile holds all rows.
 #include "cuda/gemm/tiles.cuh"
+#include "ops/linear/linear.kernels.h"
 
 namespace caracal {
 
-#define CARACAL_LINEAR(X, W, Tile, tile)                                                                            \
-  extern "C" __global__ void __launch_bounds__(Tile::kThreads)                                                      \
-      linear_##tile##_##X##_##W(const __grid_constant__ GemmOperands p, const __grid_constant__ LinearEpilogue e) { \
-    simt_gemm<1, Tile, X, W>(p, e);                                                                                 \
+#define CARACAL_LINEAR(X, W, Tile, tile)                                                             \
+  CARACAL_KERNEL(kLinear, linear_##tile##_##X##_##W, __launch_bounds__(Tile<1>::kThreads),           \
+                 const __grid_constant__ GemmOperands p, const __grid_constant__ LinearEpilogue e) { \
+    simt_gemm<1, Tile<1>, X, W>(p, e);                                                               \
   }
-#define CARACAL_LINEAR_TILES(X, W)               \
-  CARACAL_LINEAR(X, W, SimtSmall<1>, simt_small) \
-  CARACAL_LINEAR(X, W, SimtLarge<1>, simt_large)
-CARACAL_LINEAR_TILES(f32, f32)
-CARACAL_LINEAR_TILES(f32, bf16)
-CARACAL_LINEAR_TILES(f32, f8e4m3)
-CARACAL_LINEAR_TILES(bf16, f32)
-#undef CARACAL_LINEAR_TILES
+CARACAL_SIMT_ENTRIES(CARACAL_LINEAR)
 #undef CARACAL_LINEAR
 
-#define CARACAL_LINEAR(W, Tile, tile)                                                                              \
-  extern "C" __global__ void __launch_bounds__(Tile::kThreads, 1)                                                  \
-      linear_##tile##_bf16_##W(const __grid_constant__ GemmOperands p, const __grid_constant__ LinearEpilogue e) { \
-    tensor_gemm<1, Tile, W>(p, e);                                                                                 \
+#define CARACAL_LINEAR(X, W, Tile, tile)                                                             \
+  CARACAL_KERNEL(kLinear, linear_##tile##_##X##_##W, __launch_bounds__(Tile<1>::kThreads, 1),        \
+                 const __grid_constant__ GemmOperands p, const __grid_constant__ LinearEpilogue e) { \
+    tensor_gemm<1, Tile<1>, W>(p, e);                                                                \
   }
-#define CARACAL_LINEAR_TILES(W)                     \
-  CARACAL_LINEAR(W, TensorSmall<1>, tensor_small)   \
-  CARACAL_LINEAR(W, TensorMedium<1>, tensor_medium) \
-  CARACAL_LINEAR(W, TensorLarge<1>, tensor_large)
-CARACAL_LINEAR_TILES(bf16)
-CARACAL_LINEAR_TILES(f8e4m3)
-#undef CARACAL_LINEAR_TILES
+CARACAL_TENSOR_ENTRIES(CARACAL_LINEAR)
 #undef CARACAL_LINEAR
 
 }  // namespace caracal

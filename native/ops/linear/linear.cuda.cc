@@ -1,6 +1,7 @@
 #include "ops/linear/linear.h"
 
 #include "cuda/gemm/launch.h"
+#include "ops/linear/linear.kernels.h"
 
 namespace caracal::cuda {
 
@@ -15,7 +16,7 @@ void run(const Linear& op, std::span<Tensor> out, Cuda& cuda) {
       .activation = op.activation,
       .bf16 = out[0].dtype == DType::bf16,
       .aligned = vectors(n, {address(out[0]), address(op.residual), address(op.bias), address(op.layerScale)})};
-  launch_gemm(cuda, "linear", "linear", p, op.x.dtype, op.w.dtype, 1, epilogue);
+  launch_gemm(cuda, kLinear, p, op.x.dtype, op.w.dtype, 1, epilogue);
 }
 
 }  // namespace caracal::cuda

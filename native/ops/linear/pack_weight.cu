@@ -1,7 +1,7 @@
 // Memory-bound, once at load: every byte of an f8e4m3 matrix is read and written once. (Those of other types are plain
 // copies.)
 #include "cuda/device/f8e4m3.cuh"
-#include "cuda/fault.h"
+#include "ops/linear/pack_weight.kernels.h"
 
 namespace caracal {
 
@@ -24,8 +24,8 @@ __device__ inline void pack_weight(const uint8_t* from, uint8_t* to, long long n
     to[at] = v[0];
 }
 
-extern "C" __global__ void pack_weight_f8e4m3(const uint8_t* from, uint8_t* to, long long n, bool aligned,
-                                              Fault* fault) {
+CARACAL_KERNEL(kPackF8e4m3, pack_weight_f8e4m3, , const uint8_t* from, uint8_t* to, long long n, bool aligned,
+               Fault* fault) {
   if (aligned)
     pack_weight<16>(from, to, n, fault);
   else

@@ -2,6 +2,7 @@
 
 #include "cuda/implement.h"
 #include "cuda/packed_weight.h"
+#include "ops/linear/pack_weight.kernels.h"
 
 namespace caracal::cuda {
 
@@ -26,8 +27,8 @@ void run(const PackWeight& op, std::span<Tensor> out, Cuda& cuda) {
     const int64_t bytes = w.shape.elements();
     const bool aligned = bytes % 16 == 0 && vectors(0, {address(w), to});
     const int64_t items = aligned ? bytes / 16 : bytes;
-    cuda.launch({"linear", "pack_weight_f8e4m3"}, {unsigned((items + kThreads - 1) / kThreads)}, kThreads, 0,
-                address(w), static_cast<void*>(to), static_cast<long long>(bytes), aligned, fault);
+    cuda.launch(entry_of(kPackF8e4m3), {{unsigned(divide_up(items, kThreads))}, kThreads}, address(w), to, bytes,
+                aligned, fault);
     to += bytes;
   }
   to = out[0].data<std::byte>() + scales_offset(matrices, n, k, first.dtype);

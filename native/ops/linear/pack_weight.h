@@ -6,7 +6,7 @@
 //   stack    whether one [N, K] becomes [1, N, K], like a list of more
 //   scales   for f8e4m3 only, one per weight: f32 [ceil(N/128), ceil(K/128)], weight = stored value * scale
 #include "core/check.h"
-#include "cpu/packed_weight.h"
+#include "core/packed_weight.h"
 
 namespace caracal {
 
@@ -37,7 +37,7 @@ struct PackWeight {
       c.bad(code::kInvalidArgument, "scales",
             "must be " + std::to_string(wanted) + " tensors (f8e4m3 weights have one each), got " +
                 std::to_string(scales.size()));
-    Shape scale_shape{(n + 127) / 128, (k + 127) / 128};
+    Shape scale_shape{divide_up(n, kScaleBlock), divide_up(k, kScaleBlock)};
     if (first.shape.rank() == 3) scale_shape = {first.shape[0], scale_shape[0], scale_shape[1]};
     for (const Tensor& s : scales) {
       c.dtype(s, "scales", {DType::f32});

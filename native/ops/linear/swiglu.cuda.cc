@@ -1,6 +1,7 @@
 #include "ops/linear/swiglu.h"
 
 #include "cuda/gemm/launch.h"
+#include "ops/linear/swiglu.kernels.h"
 
 namespace caracal::cuda {
 
@@ -12,7 +13,7 @@ void run(const Swiglu& op, std::span<Tensor> out, Cuda& cuda) {
       .up_bias = column_vector(op.upBias),
       .bf16 = out[0].dtype == DType::bf16,
       .aligned = vectors(op.gate.shape[0], {address(out[0]), address(op.gateBias), address(op.upBias)})};
-  launch_gemm(cuda, "linear", "swiglu", p, op.x.dtype, op.gate.dtype, 2, epilogue);
+  launch_gemm(cuda, kSwiglu, p, op.x.dtype, op.gate.dtype, 2, epilogue);
 }
 
 }  // namespace caracal::cuda

@@ -4,7 +4,7 @@
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
 #include "cuda/fault.h"
-#include "ops/moe/combine_parameters.h"
+#include "ops/moe/combine.kernels.h"
 
 namespace caracal {
 
@@ -66,12 +66,12 @@ __device__ inline void combine(const CombineParameters& p, Fault* fault) {
   if (there) store<V>(static_cast<T*>(p.out) + at, sum);
 }
 
-#define CARACAL_COMBINE(T)                                                                            \
-  extern "C" __global__ void combine_##T(const __grid_constant__ CombineParameters p, Fault* fault) { \
-    if (p.aligned)                                                                                    \
-      combine<T, kVector<T>>(p, fault);                                                               \
-    else                                                                                              \
-      combine<T, 1>(p, fault);                                                                        \
+#define CARACAL_COMBINE(T)                                                                             \
+  CARACAL_KERNEL(kCombine, combine_##T, , const __grid_constant__ CombineParameters p, Fault* fault) { \
+    if (p.aligned)                                                                                     \
+      combine<T, kVector<T>>(p, fault);                                                                \
+    else                                                                                               \
+      combine<T, 1>(p, fault);                                                                         \
   }
 CARACAL_COMBINE(f32)
 CARACAL_COMBINE(bf16)

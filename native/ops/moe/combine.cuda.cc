@@ -1,7 +1,7 @@
 #include "ops/moe/combine.h"
 
 #include "cuda/implement.h"
-#include "ops/moe/combine_parameters.h"
+#include "ops/moe/combine.kernels.h"
 
 namespace caracal::cuda {
 
@@ -28,8 +28,8 @@ void run(const Combine& op, std::span<Tensor> out, Cuda& cuda) {
                             .aligned = vector > 1};
   constexpr int64_t kThreads = 128;  // small blocks: one token's row is then many multiprocessors'
   const int64_t each = kThreads * vector;
-  cuda.launch({"moe", kernel_name("combine", op.x.dtype)}, {unsigned(tokens), unsigned((columns + each - 1) / each)},
-              kThreads, 0, p, fault);
+  cuda.launch(entry_of(kCombine, op.x.dtype), {{unsigned(tokens), unsigned(divide_up(columns, each))}, kThreads}, p,
+              fault);
 }
 
 }  // namespace caracal::cuda

@@ -5,7 +5,7 @@
 #include "cuda/device/scan.cuh"
 #include "cuda/fault.h"
 #include "cuda/gemm/raster.cuh"
-#include "ops/moe/grouped_parameters.h"
+#include "ops/moe/grouped_gemm.kernels.h"
 
 namespace caracal {
 

@@ -8,8 +8,9 @@
 namespace caracal {
 
 // G weights. Blocks take tiles until there are none.
-template <int G, class Tile, class W, class Epilogue>
-__device__ inline void grouped_tensor_gemm(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
+template <int G, class Tile, class X, class W, class Epilogue>
+  requires(std::is_same_v<X, bf16> && sizeof(W) <= 2)
+__device__ inline void grouped_product(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
   extern __shared__ __align__(128) uint8_t ring[];
   __shared__ GroupTile<bf16, Tile::kTileM> tile;
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -20,7 +21,7 @@ __device__ inline void grouped_tensor_gemm(const GroupedOperands& p, const Epilo
     return column < p.gemm.n ? static_cast<const W*>(tile.gemm.w[r / Tile::kTileN]) + column * p.gemm.k : nullptr;
   };
   auto scale = [&](int g, long long block) {
-    return tile.gemm.scales[g][tile.at.column / 128 * ((p.gemm.k + 127) / 128) + block];
+    return tile.gemm.scales[g][tile.at.column / kScaleBlock * divide_up(p.gemm.k, kScaleBlock) + block];
   };
   GroupTiles<G, Tile, bf16, W> tiles(p, tile, fault);
   for (long long i = blockIdx.x; tiles.go_to(i); i += gridDim.x) {
@@ -32,7 +33,7 @@ __device__ inline void grouped_tensor_gemm(const GroupedOperands& p, const Epilo
 }
 
 template <int G, class Tile, class X, class W, class Epilogue>
-__device__ inline void grouped_simt_gemm(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
+__device__ inline void grouped_product(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
   __shared__ SimtTiles<G, Tile> staged;
   __shared__ GroupTile<X, Tile::kTileM> tile;
   auto x_at = [&](int r, long long k) -> const X* {
@@ -47,7 +48,7 @@ __device__ inline void grouped_simt_gemm(const GroupedOperands& p, const Epilogu
   auto scale = [&](int r, long long k) {
     if constexpr (sizeof(W) > 1) return 1.0f;
     const long long row = (tile.at.column + r % Tile::kTileN) / kScaleBlock;
-    return tile.gemm.scales[r / Tile::kTileN][row * ((p.gemm.k + kScaleBlock - 1) / kScaleBlock) + k / kScaleBlock];
+    return tile.gemm.scales[r / Tile::kTileN][row * divide_up(p.gemm.k, kScaleBlock) + k / kScaleBlock];
   };
   GroupTiles<G, Tile, X, W> tiles(p, tile, fault);
   for (long long i = blockIdx.x; tiles.go_to(i); i += gridDim.x) {
@@ -57,38 +58,17 @@ __device__ inline void grouped_simt_gemm(const GroupedOperands& p, const Epilogu
   }
 }
 
-#define CARACAL_GROUPED(name, G, Epilogue, X, W, Tile, tile)                                         \
-  extern "C" __global__ void __launch_bounds__(Tile<G>::kThreads, 1) name##_##tile##_##X##_##W(      \
-      const __grid_constant__ GroupedOperands p, const __grid_constant__ Epilogue e, Fault* fault) { \
-    grouped_simt_gemm<G, Tile<G>, X, W>(p, e, fault);                                                \
+#define CARACAL_GROUPED(X, W, Tile, tile)                                                                             \
+  CARACAL_KERNEL(kGroupedGemm, grouped_gemm_##tile##_##X##_##W, __launch_bounds__(Tile<1>::kThreads, 1),              \
+                 const __grid_constant__ GroupedOperands p, const __grid_constant__ LinearEpilogue e, Fault* fault) { \
+    grouped_product<1, Tile<1>, X, W>(p, e, fault);                                                                   \
+  }                                                                                                                   \
+  CARACAL_KERNEL(kGroupedSwiglu, grouped_swiglu_##tile##_##X##_##W, __launch_bounds__(Tile<2>::kThreads, 1),          \
+                 const __grid_constant__ GroupedOperands p, const __grid_constant__ SwigluEpilogue e, Fault* fault) { \
+    grouped_product<2, Tile<2>, X, W>(p, e, fault);                                                                   \
   }
-#define CARACAL_GROUPED_TILES(X, W)                                               \
-  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, X, W, SimtSmall, simt_small)   \
-  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, X, W, SimtLarge, simt_large)   \
-  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, X, W, SimtSmall, simt_small) \
-  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, X, W, SimtLarge, simt_large)
-CARACAL_GROUPED_TILES(f32, f32)
-CARACAL_GROUPED_TILES(f32, bf16)
-CARACAL_GROUPED_TILES(f32, f8e4m3)
-CARACAL_GROUPED_TILES(bf16, f32)
-#undef CARACAL_GROUPED_TILES
-#undef CARACAL_GROUPED
-
-#define CARACAL_GROUPED(name, G, Epilogue, W, Tile, tile)                                            \
-  extern "C" __global__ void __launch_bounds__(Tile<G>::kThreads, 1) name##_##tile##_bf16_##W(       \
-      const __grid_constant__ GroupedOperands p, const __grid_constant__ Epilogue e, Fault* fault) { \
-    grouped_tensor_gemm<G, Tile<G>, W>(p, e, fault);                                                 \
-  }
-#define CARACAL_GROUPED_TILES(W)                                                     \
-  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, W, TensorSmall, tensor_small)     \
-  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, W, TensorMedium, tensor_medium)   \
-  CARACAL_GROUPED(grouped_gemm, 1, LinearEpilogue, W, TensorLarge, tensor_large)     \
-  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, W, TensorSmall, tensor_small)   \
-  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, W, TensorMedium, tensor_medium) \
-  CARACAL_GROUPED(grouped_swiglu, 2, SwigluEpilogue, W, TensorLarge, tensor_large)
-CARACAL_GROUPED_TILES(bf16)
-CARACAL_GROUPED_TILES(f8e4m3)
-#undef CARACAL_GROUPED_TILES
+CARACAL_SIMT_ENTRIES(CARACAL_GROUPED)
+CARACAL_TENSOR_ENTRIES(CARACAL_GROUPED)
 #undef CARACAL_GROUPED
 
 }  // namespace caracal

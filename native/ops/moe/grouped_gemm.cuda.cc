@@ -1,8 +1,8 @@
 #include "ops/moe/grouped_gemm.h"
 
 #include "cuda/gemm/launch.h"
-#include "ops/moe/group_classes.h"
-#include "ops/moe/grouped_parameters.h"
+#include "ops/moe/group_classes.cuda.h"
+#include "ops/moe/grouped_gemm.kernels.h"
 
 namespace caracal::cuda {
 namespace {
@@ -44,16 +44,16 @@ Fault* check_rows(Cuda& cuda, const char* op, int64_t rows, int64_t x_rows) {
 }
 
 template <class Epilogue>
-void launch(Cuda& cuda, const char* name, GroupedOperands p, DType x, DType w, int groups, const Epilogue& epilogue,
-            Fault* fault) {
+void launch(Cuda& cuda, const Kernel<GroupedOperands, Epilogue, Fault*>& kernel, GroupedOperands p, DType x, DType w,
+            int groups, const Epilogue& epilogue, Fault* fault) {
   if (p.gemm.n == 0) return;
   const bool tensor = x == DType::bf16 && w != DType::f32;
   for (const GroupClass& c : group_classes(tensor, groups, w, p.gemm.m)) {
     p.least = c.least;
     p.most = c.most;
     const unsigned blocks = group_blocks(c, groups, p.gemm.m, p.gemm.n, p.experts, cuda.gpu.sms, cuda.gpu.shared_bytes);
-    cuda.launch({"moe", kernel_name((std::string(name) + "_" + c.tile.name).c_str(), x, w)}, {blocks}, c.tile.threads,
-                c.tile.shared_bytes, p, epilogue, fault);
+    cuda.launch(entry_of(kernel, c.tile.name, x, w), {{blocks}, c.tile.threads, c.tile.shared_bytes}, p, epilogue,
+                fault);
   }
 }
 
@@ -68,7 +68,7 @@ void run(const GroupedGemm& op, std::span<Tensor> out, Cuda& cuda) {
                                 .activation = Activation::none,
                                 .bf16 = out[0].dtype == DType::bf16,
                                 .aligned = vectors(p.gemm.n, {address(out[0])})};
-  launch(cuda, "grouped_gemm", p, op.x.dtype, op.w.dtype, 1, epilogue,
+  launch(cuda, kGroupedGemm, p, op.x.dtype, op.w.dtype, 1, epilogue,
          check_rows(cuda, GroupedGemm::kName, p.gemm.m, p.x_rows));
 }
 
@@ -79,7 +79,7 @@ void run(const GroupedSwiglu& op, std::span<Tensor> out, Cuda& cuda) {
                                 .up_bias = {},
                                 .bf16 = out[0].dtype == DType::bf16,
                                 .aligned = vectors(p.gemm.n, {address(out[0])})};
-  launch(cuda, "grouped_swiglu", p, op.x.dtype, op.gate.dtype, 2, epilogue,
+  launch(cuda, kGroupedSwiglu, p, op.x.dtype, op.gate.dtype, 2, epilogue,
          check_rows(cuda, GroupedSwiglu::kName, p.gemm.m, p.x_rows));
 }
 

@@ -8,7 +8,7 @@
 // each has of every expert (2 KB a block of 3072, for 512): a block sums those of all for itself.
 #include "cuda/device/scan.cuh"
 #include "cuda/fault.h"
-#include "ops/moe/picks.h"
+#include "ops/moe/permutation.kernels.h"
 
 namespace caracal {
 
@@ -103,8 +103,8 @@ __device__ inline void scatter_picks(const Picks& p, int first, int last, int* r
 }
 
 // How many picks of every expert each block of `permutation` has: totals[block][expert].
-extern "C" __global__ void permutation_count(const __grid_constant__ Picks p, int chunk, int chunks, int* totals,
-                                             Fault* fault) {
+CARACAL_KERNEL(kPermutationCount, permutation_count, , const __grid_constant__ Picks p, int chunk, int chunks,
+               int* totals, Fault* fault) {
   extern __shared__ int shared[];
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   const Chunk block(p, blockIdx.x, chunk * chunks);
@@ -120,9 +120,8 @@ extern "C" __global__ void permutation_count(const __grid_constant__ Picks p, in
 }
 
 // The warps beyond the chunks help with the scan. `far`: the counters where shared memory has no room for them.
-extern "C" __global__ void __launch_bounds__(1024, 1)
-    permutation(const __grid_constant__ Picks p, int chunk, int chunks, int* far, const int* totals, int* offsets,
-                int* token_of, int* slot_of, Fault* fault) {
+CARACAL_KERNEL(kPermutation, permutation, __launch_bounds__(1024, 1), const __grid_constant__ Picks p, int chunk,
+               int chunks, int* far, const int* totals, int* offsets, int* token_of, int* slot_of, Fault* fault) {
   extern __shared__ int shared[];
   int* const counters = far ? far : shared;
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x), warp = thread / kWarp;

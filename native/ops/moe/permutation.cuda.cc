@@ -1,7 +1,7 @@
 #include "ops/moe/permutation.h"
 
 #include "cuda/implement.h"
-#include "ops/moe/picks.h"
+#include "ops/moe/permutation.kernels.h"
 
 namespace caracal::cuda {
 namespace {
@@ -39,10 +39,10 @@ void run(const Permutation& op, std::span<Tensor> out, Cuda& cuda) {
   const Cuda::Temporary<int> far(cuda, chunks.shared_bytes == 0 ? op.experts : 0);
   const Cuda::Temporary<int> totals(cuda, chunks.blocks > 1 ? chunks.blocks * op.experts : 0);
   if (totals.data() != nullptr)
-    cuda.launch({"moe", "permutation_count"}, {chunks.blocks}, threads, size_t(op.experts * 4), picks, chunks.chunk,
+    cuda.launch(entry_of(kPermutationCount), {{chunks.blocks}, threads, size_t(op.experts * 4)}, picks, chunks.chunk,
                 chunks.count, totals.data(), fault);
-  cuda.launch({"moe", "permutation"}, {chunks.blocks}, threads, chunks.shared_bytes, picks, chunks.chunk, chunks.count,
-              far.data(), static_cast<const int*>(totals.data()), offsets, token_of, slot_of, fault);
+  cuda.launch(entry_of(kPermutation), {{chunks.blocks}, threads, chunks.shared_bytes}, picks, chunks.chunk,
+              chunks.count, far.data(), totals.data(), offsets, token_of, slot_of, fault);
 }
 
 }  // namespace caracal::cuda

@@ -8,22 +8,17 @@
 
 namespace caracal {
 
-// The host knows them from router_tiles.h.
-using LogitsOne = LogitTile<1, 8, 1, 1, 256, 5>;    // one token: the classifier streams
-using LogitsSmall = LogitTile<1, 8, 8, 1, 256, 4>;  // up to eight share its stream
-using LogitsMedium = LogitTile<4, 4, 8, 4, 64, 4>;  // many blocks of few tokens
-using LogitsLarge = LogitTile<8, 2, 8, 16, 64, 4>;  // the most sums that the registers hold
-
-#define CARACAL_LOGITS(X, W, Tile, tile)                                                        \
-  extern "C" __global__ void __launch_bounds__(Tile::kThreads, 1)                               \
-      router_logits_##tile##_##X##_##W(const __grid_constant__ GemmOperands p, float* logits) { \
-    router_logits<Tile, X, W>(p, logits);                                                       \
+#define CARACAL_LOGITS(X, W, Shape, tile)                                                                 \
+  static_assert(std::string_view(Shape.name) == #tile, "the host launches this tile under another name"); \
+  CARACAL_KERNEL(kRouterLogits, router_logits_##tile##_##X##_##W, __launch_bounds__(Shape.threads(), 1),  \
+                 const __grid_constant__ GemmOperands p, float* logits) {                                 \
+    router_logits<LogitTile<Shape>, X, W>(p, logits);                                                     \
   }
-#define CARACAL_LOGITS_TILES(X, W)           \
-  CARACAL_LOGITS(X, W, LogitsOne, one)       \
-  CARACAL_LOGITS(X, W, LogitsSmall, small)   \
-  CARACAL_LOGITS(X, W, LogitsMedium, medium) \
-  CARACAL_LOGITS(X, W, LogitsLarge, large)
+#define CARACAL_LOGITS_TILES(X, W)            \
+  CARACAL_LOGITS(X, W, kLogitsOne, one)       \
+  CARACAL_LOGITS(X, W, kLogitsSmall, small)   \
+  CARACAL_LOGITS(X, W, kLogitsMedium, medium) \
+  CARACAL_LOGITS(X, W, kLogitsLarge, large)
 CARACAL_LOGITS_TILES(f32, f32)
 CARACAL_LOGITS_TILES(f32, bf16)
 CARACAL_LOGITS_TILES(bf16, f32)
@@ -32,12 +27,13 @@ CARACAL_LOGITS_TILES(bf16, bf16)
 #undef CARACAL_LOGITS
 
 // A lane has N scores in registers; 0: they stay in memory.
-#define CARACAL_PICKS(N)                                                                                           \
-  extern "C" __global__ void __launch_bounds__(128) router_picks_##N(const __grid_constant__ RouterParameters p) { \
-    const long long token = blockIdx.x * 4ll + threadIdx.x / kWarp;                                                \
-    if (token >= p.tokens) return;                                                                                 \
-    Scores<N> scores(p, p.logits + token * p.all);                                                                 \
-    pick_experts(scores, p, token);                                                                                \
+#define CARACAL_PICKS(N)                                                                            \
+  CARACAL_KERNEL(kRouterPicks, router_picks_##N, __launch_bounds__(kPickTokens* kWarp),             \
+                 const __grid_constant__ RouterParameters p) {                                      \
+    const long long token = static_cast<long long>(blockIdx.x) * kPickTokens + threadIdx.x / kWarp; \
+    if (token >= p.tokens) return;                                                                  \
+    Scores<N> scores(p, p.logits + token * p.all);                                                  \
+    pick_experts(scores, p, token);                                                                 \
   }
 CARACAL_PICKS(0)
 CARACAL_PICKS(8)

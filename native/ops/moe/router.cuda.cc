@@ -1,8 +1,7 @@
 #include "ops/moe/router.h"
 
 #include "cuda/gemm/launch.h"
-#include "ops/moe/router_parameters.h"
-#include "ops/moe/router_tiles.h"
+#include "ops/moe/router_tiles.cuda.h"
 
 namespace caracal::cuda {
 
@@ -12,11 +11,9 @@ void run(const Router& op, std::span<Tensor> out, Cuda& cuda) {
   const Cuda::Temporary<float> logits(cuda, size_t(tokens * all));
   const GemmOperands p = gemm_operands(op.x, {&op.classifier}, tokens);
   const GemmTile tile = logit_tile(tokens, all, op.x.dtype, op.classifier.dtype, cuda.gpu.sms);
-  cuda.launch(
-      {"moe", kernel_name((std::string("router_logits_") + tile.name).c_str(), op.x.dtype, op.classifier.dtype)},
-      {unsigned(tile_count(tile, tokens, all))}, tile.threads, tile.shared_bytes, p, logits.data());
+  cuda.launch(entry_of(kRouterLogits, tile.name, op.x.dtype, op.classifier.dtype),
+              {{unsigned(tile_count(tile, tokens, all))}, tile.threads, tile.shared_bytes}, p, logits.data());
 
-  constexpr int64_t kTokens = 4;  // of a block
   const RouterParameters parameters{.logits = logits.data(),
                                     .bias = static_cast<const float*>(address(op.correctionBias)),
                                     .ids = out[0].data<int>(),
@@ -30,8 +27,9 @@ void run(const Router& op, std::span<Tensor> out, Cuda& cuda) {
                                     .renormalize = op.renormalize,
                                     .scale_zero_experts = op.scaleZeroExperts,
                                     .aligned = vectors(all, {address(op.correctionBias)}, 4)};
-  const char* kernel = all <= 8 * 32 ? "router_picks_8" : all <= 24 * 32 ? "router_picks_24" : "router_picks_0";
-  cuda.launch({"moe", kernel}, {unsigned((tokens + kTokens - 1) / kTokens)}, 32 * kTokens, 0, parameters);
+  const int64_t in_registers = all <= 8 * 32 ? 8 : all <= 24 * 32 ? 24 : 0;
+  cuda.launch(entry_of(kRouterPicks, in_registers), {{unsigned(divide_up(tokens, kPickTokens))}, 32 * kPickTokens},
+              parameters);
 }
 
 }  // namespace caracal::cuda

@@ -6,19 +6,21 @@
 // to live off few loads.
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
-#include "cuda/gemm/parameters.h"
 #include "cuda/gemm/raster.cuh"
 #include "cuda/gemm/tile_load.cuh"
+#include "ops/moe/router.kernels.h"
 
 namespace caracal {
 
 constexpr int kSumLanes = 16, kSumK = 4 * kSumLanes;
 
-// UnitsM x UnitsN half-warps of Rows x Columns sums each. Depth: k per stage of the ring.
-template <int UnitsM, int UnitsN, int Rows, int Columns, int Depth, int Stages>
+template <LogitShape Shape>
 struct LogitTile {
-  static constexpr int kUnitsM = UnitsM, kRows = Rows, kColumns = Columns, kDepth = Depth, kStages = Stages;
-  static constexpr int kTileM = UnitsM * Rows, kTileN = UnitsN * Columns, kThreads = UnitsM * UnitsN * kSumLanes;
+  static constexpr int kUnitsM = Shape.units_m, kRows = Shape.rows, kColumns = Shape.columns;
+  static constexpr int kDepth = Shape.depth, kStages = Shape.stages;
+  static constexpr int kTileM = Shape.tile_rows(), kTileN = Shape.tile_columns(), kThreads = Shape.threads();
+  static_assert(kThreads == kUnitsM * Shape.units_n * kSumLanes, "a unit is the lanes that share a sum");
+  static_assert(kDepth % kSumK == 0, "a stage is whole steps of the lanes that share a sum");
 };
 
 // The sums of N values over the 16 lanes. Of N >= 16, lane l gets the N / 16 from l N / 16 on; of fewer, every

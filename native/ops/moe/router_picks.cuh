@@ -2,7 +2,7 @@
 // A token's softmax, its picks and their weights, by one warp.
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
-#include "ops/moe/router_parameters.h"
+#include "ops/moe/router.kernels.h"
 
 namespace caracal {
 

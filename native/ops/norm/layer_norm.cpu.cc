@@ -1,4 +1,4 @@
-#include "ops/norm/layer_norm_rows.h"
+#include "ops/norm/layer_norm.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 

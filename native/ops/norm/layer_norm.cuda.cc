@@ -1,4 +1,4 @@
-#include "ops/norm/layer_norm_launch.h"
+#include "ops/norm/layer_norm.cuda.h"
 
 namespace caracal::cuda {
 

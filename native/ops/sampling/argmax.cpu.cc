@@ -1,6 +1,6 @@
 #include "ops/sampling/argmax.h"
 
-#include "ops/sampling/largest.h"
+#include "ops/sampling/largest.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

@@ -1,6 +1,6 @@
 #include "ops/sampling/argmax.h"
 
-#include "ops/sampling/candidates.h"
+#include "ops/sampling/candidates.cuda.h"
 
 namespace caracal::cuda {
 

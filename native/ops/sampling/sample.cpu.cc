@@ -1,7 +1,7 @@
 #include "ops/sampling/sample.h"
 
 #include "cpu/math.h"
-#include "ops/sampling/largest.h"
+#include "ops/sampling/largest.cpu.h"
 #include "ops/sampling/weight.h"
 
 namespace caracal::CARACAL_ISA {

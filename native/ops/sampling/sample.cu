@@ -4,7 +4,7 @@
 // read once for each digit of a radix selection, from the L2, and where there is no cut once. The weights (weight.h) are
 // integers: their sums are exact in any order.
 #include "cuda/device/rounded.cuh"
-#include "ops/sampling/sample_rows.h"
+#include "ops/sampling/sample.kernels.h"
 #include "ops/sampling/select.cuh"
 #include "ops/sampling/weight.h"
 

@@ -1,7 +1,7 @@
 #include "ops/sampling/sample.h"
 
-#include "ops/sampling/candidates.h"
-#include "ops/sampling/sample_rows.h"
+#include "ops/sampling/candidates.cuda.h"
+#include "ops/sampling/sample.kernels.h"
 
 namespace caracal::cuda {
 namespace {

@@ -1,0 +1,20 @@
+#pragma once
+// The storage of a packed weight. Its size is the same on every backend, so that the contract need not know which one
+// packs: the matrices with N padded to the columns of a panel, then, for f8e4m3, the block scales of every matrix.
+#include "core/dtype.h"
+#include "core/scale_block.h"
+
+namespace caracal {
+
+inline constexpr int64_t kPanelColumns = 16;  // the CPU's panels need the padding (cpu/gemm_panels.h)
+
+CARACAL_INLINE constexpr size_t panels_bytes(int64_t n, int64_t k, DType dtype) {
+  return static_cast<size_t>(round_up(n, kPanelColumns) * k) * dtype_bytes(dtype);
+}
+
+CARACAL_INLINE constexpr size_t packed_bytes(int64_t matrices, int64_t n, int64_t k, DType dtype) {
+  const size_t scales = dtype == DType::f8e4m3 ? static_cast<size_t>(matrices * scale_count(n, k)) * sizeof(float) : 0;
+  return panels_bytes(n, k, dtype) * static_cast<size_t>(matrices) + scales;
+}
+
+}  // namespace caracal

@@ -1,2 +1,0 @@
-// One module for what the machine can do.
-#include "ops/machine/peaks.cu"

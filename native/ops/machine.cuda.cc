@@ -1,2 +1,0 @@
-// One compilation for what the machine can do.
-#include "ops/machine/peaks.cuda.cc"

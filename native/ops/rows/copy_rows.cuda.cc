@@ -1,0 +1,20 @@
+#include "ops/rows/copy_rows.h"
+
+#include "cuda/implement.h"
+
+namespace caracal::cuda {
+
+// Copies that overlap are undefined on the GPU: those go through memory of their own.
+void run(const CopyRows& op, std::span<Tensor>, Cuda& cuda) {
+  const size_t bytes = op.src.bytes();
+  if (bytes == 0) return;
+  std::byte* to = op.dst.data<std::byte>() + op.dst_row * (bytes / op.src.shape[0]);
+  const std::byte* from = op.src.data<std::byte>();
+  if (to == from) return;
+  if (to + bytes <= from || from + bytes <= to) return cuda.copy(to, from, bytes);
+  const Cuda::Temporary<std::byte> between(cuda, bytes);
+  cuda.copy(between.data(), from, bytes);
+  cuda.copy(to, between.data(), bytes);
+}
+
+}  // namespace caracal::cuda

@@ -1,0 +1,30 @@
+#include "ops/rows/gather_rows.h"
+
+#include "ops/rows/row_id.h"
+#include "ops/rows/units.cuda.h"
+
+namespace caracal::cuda {
+
+void run(const GatherRows& op, std::span<Tensor> out, Cuda& cuda) {
+  const int64_t table = op.x.shape[0], n = op.rows.shape.elements();
+  int64_t columns = 1;
+  for (int i = 1; i < op.x.shape.rank(); i++) columns *= op.x.shape[i];
+  Fault* fault =
+      cuda.fault([table](const Fault& f) { return row_id_error(GatherRows::kName, f.value, f.position, table); });
+  auto launch = [&](const std::string& name, int64_t items, auto... more) {
+    const RowLanes lanes = row_lanes(n, items);
+    cuda.launch({"embedding", name}, lanes.grid, lanes.threads, 0, address(op.x), address(op.rows), address(out[0]),
+                static_cast<long long>(n), static_cast<long long>(items), static_cast<long long>(table), lanes.shift,
+                op.allow_negative, fault, more...);
+  };
+  if (out[0].dtype == op.x.dtype) {
+    const size_t bytes = columns * dtype_bytes(op.x.dtype),
+                 unit = unit_bytes({bytes}, {address(op.x), address(out[0])});
+    launch(unit_kernel("gather_rows", unit), bytes / unit);
+  } else {
+    const int64_t vector = vector_elements(DType::f32, columns, {address(op.x), address(out[0])});
+    launch(kernel_name("gather_rows", op.x.dtype, out[0].dtype), columns / vector, vector > 1);
+  }
+}
+
+}  // namespace caracal::cuda

@@ -1,0 +1,39 @@
+#pragma once
+// What the operations that move rows share.
+#include <cstring>
+
+#include "cpu/implement.h"
+#include "ops/rows/row_id.h"
+
+namespace caracal::CARACAL_ISA {
+
+inline void check_row(const char* op, int64_t id, int64_t position, int64_t rows) {
+  if (id >= 0 && id < rows) return;
+  throw row_id_error(op, id, position, rows);
+}
+
+// Copies n elements; types that differ are f32 and bf16.
+inline void convert_row(const std::byte* x, DType from, std::byte* y, DType to, int64_t n) {
+  if (from == to) {
+    if (n > 0) std::memcpy(y, x, n * dtype_bytes(from));
+  } else if (to == DType::bf16) {
+    for_columns(n, [&](int64_t i, int count) {
+      store(reinterpret_cast<bf16*>(y) + i, load(reinterpret_cast<const float*>(x) + i, count), count);
+    });
+  } else {
+    for_columns(n, [&](int64_t i, int count) {
+      store(reinterpret_cast<float*>(y) + i, load(reinterpret_cast<const bf16*>(x) + i, count), count);
+    });
+  }
+}
+
+// memcpy by all threads: one alone does not fill the memory bus.
+inline void copy_bytes(Cpu& cpu, std::byte* to, const std::byte* from, size_t bytes) {
+  constexpr size_t block = size_t{1} << 18;
+  cpu.parallel_for(static_cast<int64_t>((bytes + block - 1) / block), [&](int64_t item, int) {
+    const size_t first = static_cast<size_t>(item) * block;
+    std::memcpy(to + first, from + first, bytes - first < block ? bytes - first : block);
+  });
+}
+
+}  // namespace caracal::CARACAL_ISA

@@ -1,0 +1,21 @@
+#include "ops/rows/split_columns.h"
+
+#include "ops/rows/units.cuda.h"
+
+namespace caracal::cuda {
+
+void run(const SplitColumns& op, std::span<Tensor> out, Cuda& cuda) {
+  const size_t element = dtype_bytes(op.x.dtype), pitch = op.x.shape[-1] * element;
+  const int64_t rows = op.x.shape.rows();
+  const std::byte* x = op.x.data<std::byte>();
+  for (Tensor& y : out) {
+    const size_t bytes = y.shape[-1] * element, unit = unit_bytes({bytes, pitch}, {x, address(y)});
+    const RowLanes lanes = row_lanes(rows, bytes / unit);
+    cuda.launch({"embedding", unit_kernel("copy_columns", unit)}, lanes.grid, lanes.threads, 0, x, address(y),
+                static_cast<long long>(rows), static_cast<long long>(bytes / unit),
+                static_cast<long long>(pitch / unit), lanes.shift);
+    x += bytes;
+  }
+}
+
+}  // namespace caracal::cuda
