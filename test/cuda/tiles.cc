@@ -1,7 +1,6 @@
 // native/cuda/gemm/tiles.h and the choices made of it, for tiles.test.ts.
 #include "cuda/gemm/tiles.h"
 
-#include "ops/audio/fsmn_tiles.cuda.h"
 #include "ops/moe/group_classes.cuda.h"
 #include "ops/moe/router_tiles.cuda.h"
 
@@ -28,9 +27,4 @@ extern "C" GroupClass choose_group(bool tensor, int groups, int dtype, int64_t r
 extern "C" unsigned count_group_blocks(const GroupClass* c, int groups, int64_t rows, int64_t n, int64_t experts,
                                        int sms, size_t shared_bytes) {
   return group_blocks(*c, groups, rows, n, experts, sms, shared_bytes);
-}
-
-extern "C" FsmnTile choose_fsmn(int64_t rows, int64_t channels, int64_t taps, int64_t span, bool stream, int dtype,
-                                int sms, size_t most_shared) {
-  return fsmn_tile(rows, channels, taps, span, stream, static_cast<DType>(dtype), sms, most_shared);
 }
