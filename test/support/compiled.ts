@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import koffi from "koffi";
+import koffi, { type LibraryHandle } from "koffi";
 
 /** The shared library of one C++ source, which may include the headers of native/. */
-export function compiled(source: URL): koffi.IKoffiLib {
+export function compiled(source: URL): LibraryHandle {
   const folder = mkdtempSync(join(tmpdir(), "caracal-test-"));
   const library = join(folder, "test.so");
   const native = fileURLToPath(new URL("../../native", import.meta.url));
