@@ -1,5 +1,5 @@
-// The pure functions that cut audio operations into blocks, for audioTiles.test.ts. Each returns false where nothing fits
-// into shared memory.
+// The pure functions that cut audio operations into blocks, for audioTiles.test.ts. Each returns false where nothing
+// fits into shared memory.
 #include "ops/audio/conv1d.cuda.h"
 #include "ops/audio/conv_transpose1d.cuda.h"
 #include "ops/audio/depthwise.cuda.h"

@@ -1,4 +1,5 @@
-// How audio operations are cut into blocks. These are pure functions of sizes, so no GPU is needed, not even a virtual one.
+// How audio operations are cut into blocks. These are pure functions of sizes, so no GPU is needed, not even a virtual
+// one.
 import koffi from "koffi";
 import { expect, test } from "vitest";
 import { dtypes } from "../../lib/tensor/dtype.js";
@@ -10,12 +11,14 @@ const multiprocessors = [1, 4, 28, 84, 108, 132, 170];
 const smallest = 99 * 1024; // shared memory of a block on sm_86, sm_89 and sm_120
 const h100 = 227 * 1024;
 
+type Plan<Result> = (...sizes: (number | boolean)[]) => Result | undefined;
+
 /** Calls a function whose last parameter is a struct to fill; undefined where it returns false. */
-function plan<Plan>(declaration: string): (...sizes: (number | boolean)[]) => Plan | undefined {
+function plan<Result>(declaration: string): Plan<Result> {
   const call = lib.func(declaration);
   return (...sizes) => {
     const out = {};
-    return call(...sizes, out) ? (out as Plan) : undefined;
+    return call(...sizes, out) ? (out as Result) : undefined;
   };
 }
 
@@ -28,7 +31,7 @@ interface Depthwise {
 koffi.struct("DepthwiseBlock", { rows: "int", total: "int64_t", staged: "bool" });
 koffi.struct("Depthwise", { blocksX: "uint", blocksY: "uint", shared: "size_t", block: "DepthwiseBlock" });
 const depthwise = plan<Depthwise>(
-  "bool plan_depthwise(int64_t rows, int64_t channels, int64_t taps, int64_t stride, int64_t span, int dtype, size_t max, _Out_ Depthwise *out)",
+  "bool plan_depthwise(int64_t, int64_t, int64_t, int64_t, int64_t, int, size_t, _Out_ Depthwise *out)",
 );
 
 test("depthwise: blocks cover the output, and shared memory holds the taps and, if they fit, the input rows", () => {
@@ -69,9 +72,7 @@ interface Fsmn {
   readonly shared: number;
 }
 koffi.struct("Fsmn", { rows: "int64_t", columns: "int64_t", shared: "size_t" });
-const fsmn = plan<Fsmn>(
-  "bool plan_fsmn(int64_t rows, int64_t channels, int64_t taps, int64_t span, bool stream, int dtype, int sms, size_t max, _Out_ Fsmn *out)",
-);
+const fsmn = plan<Fsmn>("bool plan_fsmn(int64_t, int64_t, int64_t, int64_t, bool, int, int, size_t, _Out_ Fsmn *out)");
 
 test("an FSMN memory with a norm: no more blocks than multiprocessors, or no tile if not even one row fits", () => {
   for (const rows of [0, 1, 2, 16, 17, 63, 64, 65, 127, 128, 129, 1000, 8192])
@@ -111,10 +112,10 @@ koffi.struct("ConvTile", {
 });
 koffi.struct("Conv", { tile: "ConvTile", shares: "int64_t" });
 const conv: (m: number, n: number, k: number, groups: number, sms: number) => Conv = lib.func(
-  "Conv plan_conv(int64_t m, int64_t n, int64_t k, int64_t groups, int sms)",
+  "Conv plan_conv(int64_t, int64_t, int64_t, int64_t, int)",
 );
 
-test("a convolution in exact f32: large tiles if they fill the GPU, else small ones, and shares only on an idle GPU", () => {
+test("a convolution in exact f32: large tiles if they fill the GPU, else small ones, which may split the depth", () => {
   for (const m of [1, 8, 16, 17, 48, 288, 1440, 10_000])
     for (const n of [1, 33, 96, 384, 1536])
       for (const k of [1, 256, 257, 672, 16_128])
@@ -144,7 +145,7 @@ test("a convolution in exact f32: large tiles if they fill the GPU, else small o
 
 koffi.struct("Overlap", { rows: "int64_t", reach: "int64_t" });
 const overlap: (rows: number, n: number, taps: number, stride: number) => { rows: number; reach: number } = lib.func(
-  "Overlap plan_overlap(int64_t rows, int64_t n, int64_t taps, int64_t stride)",
+  "Overlap plan_overlap(int64_t, int64_t, int64_t, int64_t)",
 );
 
 test("a transposed convolution: a block's products fit into L2, and its reach covers every overlapping row", () => {
@@ -177,9 +178,7 @@ interface Lstm {
   readonly shared: number;
 }
 koffi.struct("Lstm", { units: "int", cached: "int", blocks: "uint", threads: "uint", shared: "size_t" });
-const lstm = plan<Lstm>(
-  "bool plan_lstm(int64_t hidden, bool several, int dtype, int sms, size_t max, _Out_ Lstm *out)",
-);
+const lstm = plan<Lstm>("bool plan_lstm(int64_t, bool, int, int, size_t, _Out_ Lstm *out)");
 
 test("an LSTM: blocks share out the units, run at once for several steps, and cache the weights that fit", () => {
   for (const hidden of [1, 3, 12, 264, 2304, 2305])
@@ -215,9 +214,7 @@ interface FbankPlan {
   readonly staged: boolean;
 }
 koffi.struct("FbankPlan", { blocks: "uint", threads: "uint", shared: "size_t", staged: "bool" });
-const fbank = plan<FbankPlan>(
-  "bool plan_fbank(int64_t frames, int64_t half, size_t tables, int sms, size_t max, _Out_ FbankPlan *out)",
-);
+const fbank = plan<FbankPlan>("bool plan_fbank(int64_t, int64_t, size_t, int, size_t, _Out_ FbankPlan *out)");
 
 test("fbank: as many blocks as the GPU can run, and tables in shared memory only if they fit", () => {
   for (const frames of [1, 7, 100, 5000])

@@ -44,7 +44,8 @@ ConvEpilogue<T> epilogue_of(const Conv1d& op, Tensor& out, int64_t first = 0) {
           .activation = op.activation};
 }
 
-// In deep stacks of convolutions the rounding of long sums grows, so each tap is summed in chains of at most this length.
+// In deep stacks of convolutions the rounding of long sums grows, so each tap is summed in chains of at most this
+// length.
 constexpr int64_t kMaxChain = 256;
 
 // One product per group, whose rows are read through the taps (an implicit im2col).

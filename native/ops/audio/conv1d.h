@@ -1,13 +1,13 @@
 #pragma once
 // y[t, o] = residual[t, o] + act(bias[o] + Σ_tap Σ_c w[o, c, tap] · x[t·stride + tap·dilation - padLeft, c]). x is zero
-// outside the sequence, and c runs over the inputs of o's group. Sums are in f32 in a fixed order: taps, then channels. act
-// is `activation`, or Snake with alpha = `snake` (ops/audio/snake.h); it applies in f32, before y is rounded.
+// outside the sequence, and c runs over the inputs of o's group. Sums are in f32 in a fixed order: taps, then channels.
+// act is `activation`, or Snake with alpha = `snake` (ops/audio/snake.h); it applies in f32, before y is rounded.
 //   x [T, Cin] f32 | bf16     w [Cout, Cin/groups, k] f32 | bf16, plain or packed by packConv1d
 //   bias, snake [Cout] f32 | bf16    residual, output [T', Cout] of x's dtype
 //   T' = floor((T + padLeft + padRight - (k-1)·dilation - 1) / stride) + 1, or 0
-// Streaming: `state` [(k-1)·dilation, Cin] of x's dtype replaces the left padding. The first output row's last tap reads
-// row `first` of x (always 0 if causal with stride 1), so a stream may be cut anywhere. padRight zero rows follow x: they
-// end a stream with look-ahead.
+// Streaming: `state` [(k-1)·dilation, Cin] of x's dtype replaces the left padding. The first output row's last tap
+// reads row `first` of x (always 0 if causal with stride 1), so a stream may be cut anywhere. padRight zero rows follow
+// x: they end a stream with look-ahead.
 #include "core/activation.h"
 #include "core/packed_weight.h"
 #include "ops/audio/streaming.h"

@@ -4,8 +4,8 @@
 
 namespace caracal {
 
-// Element tap · channels + c of row t of a group's product is x[origin + t · stride + tap · dilation, group · channels +
-// c]. The group's columns of the output begin at group · N; there are `groups` times N of them.
+// Element tap · channels + c of row t of a group's product is x[origin + t · stride + tap · dilation, group · channels
+// + c]. The group's columns of the output begin at group · N; there are `groups` times N of them.
 struct ConvGeometry {
   long long origin;
   long long stride, dilation;
@@ -34,8 +34,8 @@ struct ConvEpilogue {
 
 // --- dense ----------------------------------------------------------------------------------------------------------
 
-// Exact f32 sums are chains of this many products, which are added in order: in deep stacks of convolutions the rounding
-// of longer chains would grow.
+// Exact f32 sums are chains of this many products, which are added in order: in deep stacks of convolutions the
+// rounding of longer chains would grow.
 inline constexpr int kConvChain = 64;
 inline constexpr int kConvShare = 256;  // products per block where few rows leave a GPU idle and blocks split the depth
 

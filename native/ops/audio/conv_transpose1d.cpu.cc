@@ -23,8 +23,8 @@ void run_tiled(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cpu& cpu
   run_gemm(cpu, make_gemm(op.x.shape[0], rows_of<T>(op.x), w, epilogue));
 }
 
-// Adds the products' rows where they overlap. Positions count output rows from the first row of x, before padding is cut
-// off. `carry` holds the unfinished sums from position begin·stride on.
+// Adds the products' rows where they overlap. Positions count output rows from the first row of x, before padding is
+// cut off. `carry` holds the unfinished sums from position begin·stride on.
 struct OverlapAdd {
   int64_t outputs, taps, stride;
   const float* products;  // [end - begin, taps · outputs]

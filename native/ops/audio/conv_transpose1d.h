@@ -3,8 +3,8 @@
 //   x [T, Cin] f32 | bf16     w [Cin, Cout, k] f32 | bf16, plain or packed by packConvTranspose1d
 //   bias [Cout] f32 | bf16    output [T', Cout] of x's dtype, T' = (T-1)·stride + k - 2·padding + outputPadding, or 0
 // Sums are in f32: channels in order, then the overlapping input rows in order of time.
-// Streaming: `state` f32 [max(k - stride, 0), Cout] holds the sums that later rows will add to; it starts as zeros. Each
-// call returns T·stride rows, and the first `padding` rows of a stream are not part of the result. `last` returns
+// Streaming: `state` f32 [max(k - stride, 0), Cout] holds the sums that later rows will add to; it starts as zeros.
+// Each call returns T·stride rows, and the first `padding` rows of a stream are not part of the result. `last` returns
 // k - stride - padding + outputPadding more rows.
 #include "core/packed_weight.h"
 #include "ops/audio/streaming.h"

@@ -1,8 +1,8 @@
 #pragma once
-// acc[t, c] = Σ_k weight[c, k] · x[t · stride + offset[k], c] with the taps in order of k, for FSMN memories and depthwise
-// convolutions. A work item is a tile of time and channels. Its input is first widened into a small buffer, with the zero
-// rows and the state's rows in place. (Channel counts are often powers of two, so reading the taps from the tensor itself
-// would make them compete for a few cache sets.)
+// acc[t, c] = Σ_k weight[c, k] · x[t · stride + offset[k], c] with the taps in order of k, for FSMN memories and
+// depthwise convolutions. A work item is a tile of time and channels. Its input is first widened into a small buffer,
+// with the zero rows and the state's rows in place. (Channel counts are often powers of two, so reading the taps from
+// the tensor itself would make them compete for a few cache sets.)
 #include <algorithm>
 
 #include "core/math.h"
@@ -54,8 +54,8 @@ CARACAL_INLINE F32x16 held(F32x16 v) {
   return v;
 }
 
-// Computes R output rows of one group of channels. Their input rows are `step` floats apart; x points to the input of the
-// first row's first tap.
+// Computes R output rows of one group of channels. Their input rows are `step` floats apart; x points to the input of
+// the first row's first tap.
 template <int R, class Epilogue>
 CARACAL_INLINE void filter_rows(const float* x, int64_t step, const float* weight, const Taps& taps, int64_t row,
                                 int64_t channel, int lanes, const Epilogue& epilogue) {
@@ -98,7 +98,8 @@ void filter_group(const float* x, const float* weight, const Taps& taps, int64_t
   for (; r < rows; r++) filter_rows<1>(x + r * step, step, weight, taps, begin + r, channel, lanes, epilogue);
 }
 
-// Calls epilogue(acc, row, channel, lanes) for every output row and group of 16 channels; the last group may be smaller.
+// Calls epilogue(acc, row, channel, lanes) for every output row and group of 16 channels; the last group may be
+// smaller.
 template <class T, class W, class Epilogue>
 void depthwise(Cpu& cpu, const TimeRows<T>& x, const W* weight, const Taps& taps, int64_t out_rows,
                const Epilogue& epilogue) {

@@ -35,8 +35,8 @@ void condition(const Fbank& op, const FbankTables& tables, float* samples) {
   for (int64_t i = op.frame_length; i < op.fft_size; i++) store16(samples + i * kLanes, zero());
 }
 
-// In-place decimation in time of n complex values in bit-reversed order. n is half the real length, so a stage of `size`
-// uses every (2n / size)-th twiddle of the tables.
+// In-place decimation in time of n complex values in bit-reversed order. n is half the real length, so a stage of
+// `size` uses every (2n / size)-th twiddle of the tables.
 void fft(const FbankTables& tables, int64_t n, float* re, float* im) {
   for (int64_t size = 2; size <= n; size *= 2) {
     const int64_t half = size / 2, step = 2 * n / size;

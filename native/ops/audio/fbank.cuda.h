@@ -15,8 +15,8 @@ struct FbankPlan {
   bool staged;  // shared memory has room for the tables
 };
 
-// A block transforms several frames in turn, so that it loads the tables once. Empty if a frame does not fit into shared
-// memory.
+// A block transforms several frames in turn, so that it loads the tables once. Empty if a frame does not fit into
+// shared memory.
 inline std::optional<FbankPlan> fbank_plan(int64_t frames, int64_t half, size_t table_bytes, int sms,
                                            size_t max_shared) {
   constexpr int64_t kBlocksPerSm = 8;

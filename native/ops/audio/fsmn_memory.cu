@@ -1,6 +1,6 @@
-// z is read once except for the rows that the taps of two blocks reach; the residual is read once and y is written once.
-// Memory-bound: 2 K FLOP per element (K = 11) against 6 bytes of bf16. With a layer norm, z never reaches global memory:
-// see below.
+// z is read once except for the rows that the taps of two blocks reach; the residual is read once and y is written
+// once. Memory-bound: 2 K FLOP per element (K = 11) against 6 bytes of bf16. With a layer norm, z never reaches global
+// memory: see below.
 #include "cuda/device/index.cuh"
 #include "cuda/device/reduce.cuh"
 #include "cuda/gemm/epilogue.cuh"
@@ -35,9 +35,9 @@ CARACAL_FSMN_MEMORY(bf16, bf16)
 //
 // A block computes a few rows of some columns. Shared memory holds the whole rows of x that its taps reach, since their
 // means and variances need every column; each row belongs to one warp. The block's columns are then normalised in place
-// and become z. x, the state and the taps are read from memory once, and the output and the state are written once, 2 or
-// 4 bytes each. Rows that several blocks read, (rows + span) / rows times for each block across, come from L2. 2 K + 12
-// FLOP per element.
+// and become z. x, the state and the taps are read from memory once, and the output and the state are written once, 2
+// or 4 bytes each. Rows that several blocks read, (rows + span) / rows times for each block across, come from L2. 2 K +
+// 12 FLOP per element.
 
 constexpr int kFsmnWarps = kFsmnThreads / kWarp;
 constexpr int kFsmnRows = 4;  // rows that a thread sums together

@@ -14,10 +14,10 @@ struct FsmnTile {
   size_t shared_bytes;
 };
 
-// A block reads all C columns of its rows and of the rows that its taps reach, and the taps of its own columns. With one
-// block per multiprocessor, total traffic is least for rows = sqrt(rows · taps / multiprocessors). A stream's few rows
-// stay in one block, which then advances its columns of the state by itself. Empty if even one row of 64 columns does not
-// fit into shared memory.
+// A block reads all C columns of its rows and of the rows that its taps reach, and the taps of its own columns. With
+// one block per multiprocessor, total traffic is least for rows = sqrt(rows · taps / multiprocessors). A stream's few
+// rows stay in one block, which then advances its columns of the state by itself. Empty if even one row of 64 columns
+// does not fit into shared memory.
 inline std::optional<FsmnTile> fsmn_tile(int64_t rows, int64_t channels, int64_t taps, int64_t span, bool stream,
                                          DType dtype, int sms, size_t max_shared) {
   constexpr int64_t kStrip = 64, kFewRows = 16;

@@ -7,8 +7,8 @@
 //   norm.weight, norm.bias  [C] f32 | bf16, of one dtype
 //   output       [T, C] of x's dtype; products and sums are in f32
 // Streaming: with D = rightOrder·rightStride, `state` [leftOrder·leftStride + D, C] holds the last rows of z, `pending`
-// [D, C] the residual rows that wait for their look-ahead. Output row i then belongs to the time D rows before x's row i,
-// so the first D rows of a stream are meaningless. `last` ends the stream and returns D more rows.
+// [D, C] the residual rows that wait for their look-ahead. Output row i then belongs to the time D rows before x's row
+// i, so the first D rows of a stream are meaningless. `last` ends the stream and returns D more rows.
 #include "ops/audio/streaming.h"
 #include "ops/norm/layer_norm.h"
 

@@ -15,8 +15,9 @@ struct LstmPlan {
   size_t shared_bytes;
 };
 
-// A single step uses many small blocks, to keep the memory busy. Several steps use at most one block per multiprocessor,
-// so that all blocks run at once and each has all of the shared memory. Empty if h does not fit into it.
+// A single step uses many small blocks, to keep the memory busy. Several steps use at most one block per
+// multiprocessor, so that all blocks run at once and each has all of the shared memory. Empty if h does not fit into
+// it.
 inline std::optional<LstmPlan> lstm_plan(int64_t hidden, bool several_steps, DType w, int sms, size_t max_shared) {
   constexpr int64_t kSingleStepUnits = 4, kMinUnits = 8, kMaxWarps = kLstmMaxThreads / 32;
   const int64_t units = several_steps ? std::max(divide_up(hidden, int64_t{sms}), kMinUnits) : kSingleStepUnits;

@@ -7,8 +7,8 @@
 
 namespace caracal {
 
-// Column o · taps + tap of each matrix [channels, columns] becomes row tap · (columns / taps) + o of [columns, channels].
-// A block has `width` columns.
+// Column o · taps + tap of each matrix [channels, columns] becomes row tap · (columns / taps) + o of [columns,
+// channels]. A block has `width` columns.
 template <class T>
 __device__ inline void pack_conv(const T* from, T* to, long long channels, long long columns, int taps, int width) {
   __shared__ T tile[kPackTile * (kPackTile + 1)];

@@ -1,6 +1,6 @@
 #pragma once
-// Packs a convolution weight w [Cout, Cin/groups, k] (f32 | bf16) into the panels of one product per group, [Cout/groups,
-// k·Cin/groups], with element (o, tap·Cin/groups + c) = w[o, c, tap]. The output has w's shape.
+// Packs a convolution weight w [Cout, Cin/groups, k] (f32 | bf16) into the panels of one product per group,
+// [Cout/groups, k·Cin/groups], with element (o, tap·Cin/groups + c) = w[o, c, tap]. The output has w's shape.
 #include "ops/audio/conv1d.h"
 
 namespace caracal {

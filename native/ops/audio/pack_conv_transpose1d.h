@@ -1,6 +1,6 @@
 #pragma once
-// Packs a transposed-convolution weight w [Cin, Cout, k] (f32 | bf16) into the panels of one product [k·Cout, Cin], with
-// element (tap·Cout + o, c) = w[c, o, tap]. The output has w's shape.
+// Packs a transposed-convolution weight w [Cin, Cout, k] (f32 | bf16) into the panels of one product [k·Cout, Cin],
+// with element (tap·Cout + o, c) = w[c, o, tap]. The output has w's shape.
 #include "ops/audio/conv_transpose1d.h"
 
 namespace caracal {

@@ -1,5 +1,5 @@
-// Memory-bound: each output element is written once, 4.7 KiB for a row of 15 frames of 80 f32. Every frame of x is read by
-// the width / stride rows that contain it, from L2 after the first time.
+// Memory-bound: each output element is written once, 4.7 KiB for a row of 15 frames of 80 f32. Every frame of x is read
+// by the width / stride rows that contain it, from L2 after the first time.
 #include "cuda/device/element.cuh"
 #include "cuda/device/index.cuh"
 #include "ops/audio/splice.kernels.h"

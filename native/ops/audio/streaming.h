@@ -1,7 +1,7 @@
 #pragma once
-// Checks shared by the streaming operations. A streaming operation reads the sequence [state; x]: `state` holds the last
-// rows of everything consumed so far (zeros at the start, which act as zero padding on the left) and is advanced in
-// place by x's rows. Any division of a sequence into calls gives the same result, bit for bit.
+// Checks shared by the streaming operations. A streaming operation reads the sequence [state; x]: `state` holds the
+// last rows of everything consumed so far (zeros at the start, which act as zero padding on the left) and is advanced
+// in place by x's rows. Any division of a sequence into calls gives the same result, bit for bit.
 #include "core/check.h"
 
 namespace caracal {
