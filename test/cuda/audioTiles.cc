@@ -34,6 +34,10 @@ extern "C" OverlapBlocks plan_overlap(int64_t rows, int64_t n, int64_t taps, int
   return overlap_blocks(rows, n, taps, stride);
 }
 
+extern "C" int64_t steps_together(int64_t steps, int64_t hidden, int sms) {
+  return lstm_steps_together(steps, hidden, sms);
+}
+
 extern "C" bool plan_lstm(int64_t hidden, bool several_steps, int dtype, int sms, size_t max_shared, LstmPlan* out) {
   return give(lstm_plan(hidden, several_steps, static_cast<DType>(dtype), sms, max_shared), out);
 }

@@ -180,6 +180,10 @@ interface Lstm {
 koffi.struct("Lstm", { units: "int", cached: "int", blocks: "uint", threads: "uint", shared: "size_t" });
 const lstm = plan<Lstm>("bool plan_lstm(int64_t, bool, int, int, size_t, _Out_ Lstm *out)");
 
+const stepsTogether: (steps: number, hidden: number, sms: number) => number = lib.func(
+  "int64_t steps_together(int64_t, int64_t, int)",
+);
+
 test("an LSTM: blocks share out the units, run at once for several steps, and cache the weights that fit", () => {
   for (const hidden of [1, 3, 12, 264, 2304, 2305])
     for (const several of [false, true])
@@ -189,11 +193,13 @@ test("an LSTM: blocks share out the units, run at once for several steps, and ca
       ] as const)
         for (const sms of multiprocessors)
           for (const max of [smallest, h100]) {
+            if (several && stepsTogether(2, hidden, sms) === 1) continue;
             const found = lstm(hidden, several, dtype, sms, max);
             const { units, cached, blocks, threads, shared } = found!;
             expect(blocks).toBe(Math.ceil(hidden / units));
             if (several) expect(blocks).toBeLessThanOrEqual(sms);
             expect(threads % 32).toBe(0);
+            expect(threads).toBeLessThanOrEqual(512);
             expect(threads).toBeGreaterThanOrEqual(units); // a thread computes the cell of one unit
             const fixed = (Math.ceil(hidden / 4) * 4 + 4 * units) * 4;
             expect(shared).toBe(fixed + cached * 4 * hidden * bytes);
@@ -204,6 +210,10 @@ test("an LSTM: blocks share out the units, run at once for several steps, and ca
   expect(lstm(2304, true, bf16, 132, h100)).toMatchObject({ units: 18, cached: 12, blocks: 128, threads: 288 });
   expect(lstm(2304, true, f32, 108, 163 * 1024)).toMatchObject({ units: 22, cached: 4, blocks: 105, threads: 352 });
   expect(lstm(2304, false, bf16, 132, h100)).toMatchObject({ units: 4, cached: 0, blocks: 576, threads: 128 });
+  expect(stepsTogether(30, 2304, 108)).toBe(30);
+  expect(stepsTogether(5000, 2304, 108)).toBe(1024);
+  expect(stepsTogether(30, 512, 1)).toBe(30);
+  expect(stepsTogether(30, 513, 1)).toBe(1);
   expect(lstm(26_000, false, f32, 132, smallest)).toBeUndefined();
 });
 

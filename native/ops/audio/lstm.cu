@@ -110,7 +110,7 @@ struct LstmBlock {
   }
 };
 
-// Computes c and h of a unit; each unit has one thread.
+// Computes c and h of one unit. A block has at least as many threads as units.
 template <class T>
 __device__ inline void lstm_cell(const LstmSteps& p, int step, int unit, const float* sums, float* h_next) {
   float gate[4];

@@ -7,8 +7,6 @@
 namespace caracal::cuda {
 namespace {
 
-constexpr int64_t kStepsAtOnce = 1024;  // steps whose input halves are in memory together
-
 // out = x · wIh^T + bIh for `steps` rows of x, from `first` on.
 void input_half(Cuda& cuda, const Lstm& op, int64_t first, int64_t steps, float* out) {
   const int64_t inputs = op.x.shape[1], n = op.w_ih.shape[0];
@@ -42,8 +40,9 @@ void recurrent_half(Cuda& cuda, const Lstm& op, LstmSteps steps) {
 }  // namespace
 
 void run(const Lstm& op, std::span<Tensor> out, Cuda& cuda) {
-  const int64_t total = op.x.shape[0], hidden = op.w_hh.shape[1], chunk = std::min(total, kStepsAtOnce);
+  const int64_t total = op.x.shape[0], hidden = op.w_hh.shape[1];
   if (total == 0 || hidden == 0) return;
+  const int64_t chunk = lstm_steps_together(total, hidden, cuda.gpu.sms);
   Cuda::Temporary<float> input(cuda, size_t(chunk * 4 * hidden));
   Cuda::Temporary<float> h_even(cuda, size_t(hidden)), h_odd(cuda, size_t(hidden));
   Cuda::Temporary<unsigned> arrived(cuda, 1);

@@ -15,6 +15,13 @@ struct LstmPlan {
   size_t shared_bytes;
 };
 
+// Steps whose recurrent halves run in one launch. A thread computes the cell of one unit, so on a GPU with fewer
+// multiprocessors than hidden / 512, every step is a launch.
+inline int64_t lstm_steps_together(int64_t steps, int64_t hidden, int sms) {
+  constexpr int64_t kMaxSteps = 1024;  // their input halves are in memory together
+  return divide_up(hidden, int64_t{sms}) <= kLstmMaxThreads ? std::min(steps, kMaxSteps) : 1;
+}
+
 // A single step uses many small blocks, to keep the memory busy. Several steps use at most one block per
 // multiprocessor, so that all blocks run at once and each has all of the shared memory. Empty if h does not fit into
 // it.
@@ -27,8 +34,7 @@ inline std::optional<LstmPlan> lstm_plan(int64_t hidden, bool several_steps, DTy
   if (fixed_bytes > max_shared) return std::nullopt;
   const int64_t fitting_units = int64_t((max_shared - fixed_bytes) / unit_bytes);
   const int64_t cached_units = several_steps ? std::min(units, fitting_units) : 0;
-  return LstmPlan{int(units), int(cached_units), unsigned(divide_up(hidden, units)),
-                  unsigned(32 * std::max(warps, divide_up(units, 32))),
+  return LstmPlan{int(units), int(cached_units), unsigned(divide_up(hidden, units)), unsigned(32 * warps),
                   fixed_bytes + size_t(cached_units) * unit_bytes};
 }
 
