@@ -8,7 +8,7 @@ import { fail, needNode, root } from "./lib/steps.mjs";
 
 needNode();
 installDependencies();
-await buildAddon();
+buildAddon();
 buildTypeScript();
 
 const caracal = (args) =>

@@ -9,7 +9,7 @@ import { needNode, root } from "./lib/steps.mjs";
 
 needNode();
 installDependencies();
-await buildAddon();
+buildAddon();
 buildVirtualGpu(); // some tests inject faults into a driver
 buildTypeScript();
 

@@ -1,7 +1,7 @@
 // The CUDA kernels: nvcc makes PTX of every native/ops/<family>/<name>.cu, ptxas makes cubins of that PTX, and
 // build/generated/images.cc embeds both. The PTX that is tested is the PTX that is shipped.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { generated, operationFiles } from "./operations.mjs";
@@ -9,6 +9,7 @@ import { fail, root, writeIfChanged } from "./steps.mjs";
 
 const folder = "build/kernels";
 const images = `${generated}/images.cc`;
+const options = `${generated}/kernels.json`;
 /** PTX is made for this one; the cubins are made of it, and the driver compiles the PTX where no cubin fits. */
 const baseline = 80;
 /** A cubin of each generation is checked; a release embeds all of `released`. */
@@ -141,9 +142,9 @@ async function assemble({ name, ptx }, architecture) {
   return true;
 }
 
-/** The names of the kernels in PTX. */
-export function entriesOf(text) {
-  return Array.from(text.matchAll(/\.entry (\w+)/g), ([, entry]) => entry);
+/** The names of the kernels in a module. */
+function entriesOf({ ptx }) {
+  return Array.from(readFileSync(join(root, ptx), "utf8").matchAll(/\.entry (\w+)/g), ([, entry]) => entry);
 }
 
 /** Every module that the operations' .cu files make: its name, source and PTX. */
@@ -152,6 +153,13 @@ function modules() {
     const name = basename(path, ".cu");
     return { name, source: `native/${path}`, ptx: `${folder}/${name}.ptx` };
   });
+}
+
+/** The modules of the build with the names of their kernels; none where it had no nvcc. */
+export function kernelModules() {
+  return modules()
+    .filter(({ ptx }) => time(ptx) !== undefined)
+    .map((module) => ({ ...module, entries: entriesOf(module) }));
 }
 
 /** A C++ file that embeds the images, as they are now, under the names of native/cuda/kernels.h. */
@@ -176,7 +184,7 @@ function embed(found, targets) {
     return `    {"${module}", ${target}, ${ptx}, kernel_image_${i}, ${size}},  // ${Math.round(mtimeMs)}`;
   });
   const entries = found
-    .flatMap(({ name, ptx }) => entriesOf(readFileSync(join(root, ptx), "utf8")).map((entry) => [entry, name]))
+    .flatMap((module) => entriesOf(module).map((entry) => [entry, module.name]))
     .sort(([a], [b]) => (a < b ? -1 : 1));
   const twice = entries.find(([entry], i) => entries[i + 1]?.[0] === entry);
   if (twice) fail(`two kernels are called ${twice[0]}: rename one`);
@@ -198,23 +206,34 @@ ${table("KernelEntry", "entries", entries.map(([entry, name]) => `    {"${entry}
 `;
 }
 
+/** What images.cc is made of; `options` changes with the tools and settings that the kernels are built with. */
+export function kernelInputs() {
+  mkdirSync(join(root, generated), { recursive: true });
+  const cuda = hasNvcc();
+  writeIfChanged(options, JSON.stringify({ cuda, architectures: cuda ? architectures() : [] }));
+  const sources = ["native/ops", "native/cuda", "native/core"].flatMap((path) =>
+    readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.(cu|cuh|h)$/.test(name))
+      .map((name) => `${path}/${name}`),
+  );
+  return [options, "scripts/lib/kernels.mjs", ...sources.sort()];
+}
+
 /** Makes build/generated/images.cc: with every kernel where nvcc is found, with none elsewhere. */
 export async function buildKernels() {
-  for (const path of [folder, generated]) mkdirSync(join(root, path), { recursive: true });
-  if (!hasNvcc()) return writeIfChanged(images, embed([], []));
-  const began = Date.now();
-  const found = modules();
+  kernelInputs();
+  mkdirSync(join(root, folder), { recursive: true });
+  const { cuda, architectures: targets } = JSON.parse(readFileSync(join(root, options), "utf8"));
+  const found = cuda ? modules() : [];
   const names = new Set(found.map(({ name }) => name));
   if (names.size < found.length) fail("two .cu files below native/ops have one name: rename one");
   for (const file of readdirSync(join(root, folder)))
     if (!names.has(file.split(".")[0])) rmSync(join(root, folder, file)); // of a module that is gone
-  const targets = architectures();
-  let made = 0;
-  const count = async (work) => (made += (await work) ? 1 : 0);
-  await all(found.map((module) => () => count(compile(module))));
-  await all(found.flatMap((module) => targets.map((target) => () => count(assemble(module, target)))));
+  await all(found.map((module) => () => compile(module)));
+  await all(found.flatMap((module) => targets.map((target) => () => assemble(module, target))));
   writeIfChanged(images, embed(found, targets));
-  if (made > 0) console.error(`caracal: compiled the CUDA kernels (${((Date.now() - began) / 1000).toFixed(1)} s)`);
+  const now = new Date();
+  utimesSync(join(root, images), now, now); // make compares it with every header that a kernel might have included
 }
 
 /** Assembles the kernels for every generation of GPUs, whatever is embedded, and fails on those that spill registers. */
@@ -222,9 +241,7 @@ export async function checkKernels() {
   if (!hasNvcc()) return;
   const began = Date.now();
   let made = 0;
-  const tasks = modules().flatMap((module) => checked.map((target) => async () => {
-    made += (await assemble(module, target)) ? 1 : 0;
-  }));
-  await all(tasks);
+  const pairs = modules().flatMap((module) => checked.map((target) => [module, target]));
+  await all(pairs.map(([module, target]) => async () => (made += (await assemble(module, target)) ? 1 : 0)));
   if (made > 0) console.error(`caracal: checked the CUDA kernels with ptxas (${((Date.now() - began) / 1000).toFixed(1)} s)`);
 }

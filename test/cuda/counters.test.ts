@@ -13,7 +13,7 @@ interface Recorded {
 }
 const recorded = JSON.parse(readFileSync(new URL("counters.json", import.meta.url), "utf8")) as Recorded;
 const why =
-  addon().kernelFamilies.length === 0
+  addon().cudaKernels === 0
     ? "the build has no kernels"
     : kernelCompiler() !== recorded.compiler
       ? `the kernels are made by nvcc ${kernelCompiler()}, the counters are ${recorded.compiler}'s`

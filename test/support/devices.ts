@@ -17,7 +17,7 @@ async function openCuda(): Promise<Device | undefined> {
   if (process.env.CARACAL_TEST_GPU === "1") return await Device.open({ backend: "cuda", cacheMemory: false });
   const library = fileURLToPath(new URL("../../build/Release/libcaracal_vgpu.so", import.meta.url));
   const missing = !existsSync(library) ? "the virtual GPU is not built" : "the build had no nvcc to compile kernels";
-  if (!existsSync(library) || addon().kernelFamilies.length === 0) {
+  if (!existsSync(library) || addon().cudaKernels === 0) {
     console.warn(`${missing}: nothing is tested on the CUDA backend`);
     return undefined;
   }
