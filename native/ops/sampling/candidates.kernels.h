@@ -1,9 +1,9 @@
 #pragma once
+#include "cuda/kernel.h"
 
 namespace caracal {
 
-// What a kernel is told of the ids that may be chosen, and of the parts of a row that warps share out. Read by kernels
-// and by the host.
+// What a kernel is told of the ids that may be chosen, and of the parts of a row that warps share out.
 struct AllowedIds {
   static constexpr int kMostParts = 256;  // so few that a block can compare the best of all
 
@@ -48,5 +48,12 @@ struct IdBounds {
   static constexpr int kMost = 512;
   int at[kMost];
 };
+
+// where to put bounds, how many, bounds
+inline constexpr Kernel<int*, int, IdBounds> kPutIdBounds{"put_id_bounds"};
+// logits, rows, columns, allowed ids, best candidates [rows][parts], whether 16 bytes of logits at a time can be read.
+// best_candidates_<dtype>
+inline constexpr Kernel<const void*, long long, long long, AllowedIds, unsigned long long*, bool> kBestCandidates{
+    "best_candidates"};
 
 }  // namespace caracal
