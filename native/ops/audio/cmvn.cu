@@ -1,6 +1,7 @@
 // Memory-bound: every element of x is read once and one is written, 2 x 320 bytes a frame of 80 f32; mean and scale come
 // from the L2.
 #include "cuda/device/element.cuh"
+#include "ops/audio/cmvn.kernels.h"
 
 namespace caracal {
 
@@ -18,13 +19,13 @@ __device__ inline void cmvn(const T* x, const float* mean, const float* scale, T
   store<V>(y + i, v);
 }
 
-#define CARACAL_CMVN(T)                                                                                     \
-  extern "C" __global__ void cmvn_##T(const T* x, const float* mean, const float* scale, T* y, long long n, \
-                                      int channels, bool aligned) {                                         \
-    if (aligned)                                                                                            \
-      cmvn<T, kVector<T>>(x, mean, scale, y, n, channels);                                                  \
-    else                                                                                                    \
-      cmvn<T, 1>(x, mean, scale, y, n, channels);                                                           \
+#define CARACAL_CMVN(T)                                                                                   \
+  CARACAL_KERNEL(kCmvn, cmvn_##T, , const T* x, const float* mean, const float* scale, T* y, long long n, \
+                 int channels, bool aligned) {                                                            \
+    if (aligned)                                                                                          \
+      cmvn<T, kVector<T>>(x, mean, scale, y, n, channels);                                                \
+    else                                                                                                  \
+      cmvn<T, 1>(x, mean, scale, y, n, channels);                                                         \
   }
 CARACAL_CMVN(f32)
 CARACAL_CMVN(bf16)

@@ -1,16 +1,9 @@
 // Memory-bound: the codes, one row of the semantic table, and of both other tables one row per book are read, one row is
 // written. At the model's sizes (1280 + 512 + 512 columns of f32, 3 books) 17 KiB in and 9 KiB out per frame.
 #include "cuda/device/element.cuh"
-#include "cuda/fault.h"
+#include "ops/audio/codec_embedding.kernels.h"
 
 namespace caracal {
-
-template <class T>
-struct CodecTables {
-  const T *semantic, *a, *b;
-  int vocabulary, entries, books;
-  int semantic_columns, a_columns, b_columns;
-};
 
 // V columns of the sum of the books' rows; a row that is not there is zeros.
 template <int V, class T, class Id>
@@ -58,13 +51,13 @@ __device__ inline void codec_embedding(const int* semantic, const int* acoustic,
   }
 }
 
-#define CARACAL_CODEC_EMBEDDING(T)                                                                                 \
-  extern "C" __global__ void codec_embedding_##T(const int* semantic, const int* acoustic, CodecTables<T> t, T* y, \
-                                                 bool aligned, Fault* fault) {                                     \
-    if (aligned)                                                                                                   \
-      codec_embedding<T, kVector<T>>(semantic, acoustic, t, y, fault);                                             \
-    else                                                                                                           \
-      codec_embedding<T, 1>(semantic, acoustic, t, y, fault);                                                      \
+#define CARACAL_CODEC_EMBEDDING(T)                                                                                   \
+  CARACAL_KERNEL(kCodecEmbedding, codec_embedding_##T, , const int* semantic, const int* acoustic, CodecTables<T> t, \
+                 T* y, bool aligned, Fault* fault) {                                                                 \
+    if (aligned)                                                                                                     \
+      codec_embedding<T, kVector<T>>(semantic, acoustic, t, y, fault);                                               \
+    else                                                                                                             \
+      codec_embedding<T, 1>(semantic, acoustic, t, y, fault);                                                        \
   }
 CARACAL_CODEC_EMBEDDING(f32)
 CARACAL_CODEC_EMBEDDING(bf16)

@@ -12,21 +12,6 @@
 
 namespace caracal {
 
-// --- rows -----------------------------------------------------------------------------------------------------------
-
-template <class T>
-struct ConvRows {
-  TimeRows<T> x;
-  ConvGeometry g;
-
-  // Element k of row t, null where it is zero.
-  __device__ const T* at(long long t, long long k, int group) const {
-    const int tap = static_cast<int>(static_cast<uint32_t>(k) / static_cast<uint32_t>(g.channels));
-    const T* row = x.at(g.origin + t * g.stride + tap * g.dilation);
-    return row ? row + static_cast<long long>(group) * g.channels + (k - tap * g.channels) : nullptr;
-  }
-};
-
 // As TensorLoadX, of rows that are read through taps.
 template <class Tile>
 class ConvTileLoad {
@@ -176,32 +161,28 @@ __device__ inline void conv1d_share(const ConvRows<X>& x, const GemmOperands& p,
                             });
 }
 
-using ConvSmall = SimtSmall<1>;
-using ConvLarge = SimtTile<128, 64, 8, 4>;  // its sums stand twice in registers
-
-#define CARACAL_CONV1D(X, W)                                                                                     \
-  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads, 1)                                           \
-      conv1d_simt_small_##X##_##W(const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, \
-                                  const __grid_constant__ ConvEpilogue e) {                                      \
-    conv1d_simt<ConvSmall, X, W>(x, p, e);                                                                       \
-  }                                                                                                              \
-  extern "C" __global__ void __launch_bounds__(ConvLarge::kThreads)                                              \
-      conv1d_simt_large_##X##_##W(const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, \
-                                  const __grid_constant__ ConvEpilogue e) {                                      \
-    conv1d_simt<ConvLarge, X, W>(x, p, e);                                                                       \
-  }                                                                                                              \
-  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads) conv1d_share_##X##_##W(                      \
-      const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, float* chains) {            \
-    conv1d_share<ConvSmall, X, W>(x, p, chains);                                                                 \
+#define CARACAL_CONV1D(X, W, Shape, tile, attributes)                                                     \
+  static_assert(std::string_view(Shape.name) == #tile, "the host launches this tile under another name"); \
+  CARACAL_KERNEL(kConv1d, conv1d_##tile##_##X##_##W, attributes, const __grid_constant__ ConvRows<X> x,   \
+                 const __grid_constant__ GemmOperands p, const __grid_constant__ ConvEpilogue e) {        \
+    conv1d_simt<SimtTile<Shape>, X, W>(x, p, e);                                                          \
   }
-CARACAL_CONV1D(f32, f32)
-CARACAL_CONV1D(f32, bf16)
-CARACAL_CONV1D(bf16, f32)
+#define CARACAL_CONV1D_ENTRIES(X, W)                                                                             \
+  CARACAL_CONV1D(X, W, kConvSmall, simt_small, __launch_bounds__(kConvSmall.threads(), 1))                       \
+  CARACAL_CONV1D(X, W, kConvLarge, simt_large, __launch_bounds__(kConvLarge.threads()))                          \
+  CARACAL_KERNEL(kConv1dShare, conv1d_share_##X##_##W, __launch_bounds__(kConvSmall.threads()),                  \
+                 const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, float* chains) { \
+    conv1d_share<SimtTile<kConvSmall>, X, W>(x, p, chains);                                                      \
+  }
+CARACAL_CONV1D_ENTRIES(f32, f32)
+CARACAL_CONV1D_ENTRIES(f32, bf16)
+CARACAL_CONV1D_ENTRIES(bf16, f32)
+#undef CARACAL_CONV1D_ENTRIES
 #undef CARACAL_CONV1D
 
 // Adds what conv1d_share left.
 template <int V>
-__device__ inline void conv1d_add(const float* chains, int count, long long m, long long n, const ConvEpilogue& e) {
+__device__ inline void add_chains(const float* chains, int count, long long m, long long n, const ConvEpilogue& e) {
   const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
   if (i >= m * n) return;
   float sums[1][V] = {};
@@ -214,14 +195,14 @@ __device__ inline void conv1d_add(const float* chains, int count, long long m, l
   finish<V>(e, n, i / n, i % n, sums);
 }
 
-extern "C" __global__ void conv1d_add(const float* chains, int count, long long m, long long n,
-                                      const __grid_constant__ ConvEpilogue e) {
+CARACAL_KERNEL(kConv1dAdd, conv1d_add, , const float* chains, int count, long long m, long long n,
+               const __grid_constant__ ConvEpilogue e) {
   if (!e.linear.aligned)
-    conv1d_add<1>(chains, count, m, n, e);
+    add_chains<1>(chains, count, m, n, e);
   else if (e.linear.bf16)
-    conv1d_add<8>(chains, count, m, n, e);
+    add_chains<8>(chains, count, m, n, e);
   else
-    conv1d_add<4>(chains, count, m, n, e);
+    add_chains<4>(chains, count, m, n, e);
 }
 
 // --- tensor cores ---------------------------------------------------------------------------------------------------
@@ -244,11 +225,12 @@ __device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands
                         sums);
 }
 
-#define CARACAL_CONV1D(Tile, tile)                                                                                \
-  extern "C" __global__ void __launch_bounds__(Tile::kThreads, 1)                                                 \
-      conv1d_##tile##_bf16_bf16(const __grid_constant__ ConvRows<bf16> x, const __grid_constant__ GemmOperands p, \
-                                const __grid_constant__ ConvEpilogue e) {                                         \
-    conv1d_tensor<Tile>(x, p, e);                                                                                 \
+#define CARACAL_CONV1D(Tile, tile)                                                                 \
+  static_assert(Tile::kName == #tile, "the host launches this tile under another name");           \
+  CARACAL_KERNEL(kConv1d, conv1d_##tile##_bf16_bf16, __launch_bounds__(Tile::kThreads, 1),         \
+                 const __grid_constant__ ConvRows<bf16> x, const __grid_constant__ GemmOperands p, \
+                 const __grid_constant__ ConvEpilogue e) {                                         \
+    conv1d_tensor<Tile>(x, p, e);                                                                  \
   }
 CARACAL_CONV1D(TensorSmall<1>, tensor_small)
 CARACAL_CONV1D(TensorMedium<1>, tensor_medium)
@@ -258,22 +240,14 @@ CARACAL_CONV1D(TensorLarge<1>, tensor_large)
 
 // --- depthwise ------------------------------------------------------------------------------------------------------
 
-struct ConvTaps {
-  long long origin, dilation;
-  int taps;
-
-  __device__ int count() const { return taps; }
-  __device__ long long offset(int k) const { return origin + k * dilation; }
-};
-
-#define CARACAL_CONV1D(T, W)                                                                  \
-  extern "C" __global__ __launch_bounds__(kDepthwiseThreads) void conv1d_depthwise_##T##_##W( \
-      TimeRows<T> x, const W* weight, ConvTaps taps, int stride, DepthwiseBlock block,        \
-      const __grid_constant__ ConvEpilogue e) {                                               \
-    depthwise(x, weight, taps, stride, block, [&](long long t, int c, float sum) {            \
-      float sums[1][1] = {{sum}};                                                             \
-      finish<1>(e, x.channels, t, c, sums);                                                   \
-    });                                                                                       \
+#define CARACAL_CONV1D(T, W)                                                                                        \
+  CARACAL_KERNEL(kConv1dDepthwise, conv1d_depthwise_##T##_##W, __launch_bounds__(kDepthwiseThreads), TimeRows<T> x, \
+                 const W* weight, ConvTaps taps, int stride, DepthwiseBlock block,                                  \
+                 const __grid_constant__ ConvEpilogue e) {                                                          \
+    depthwise(x, weight, taps, stride, block, [&](long long t, int c, float sum) {                                  \
+      float sums[1][1] = {{sum}};                                                                                   \
+      finish<1>(e, x.channels, t, c, sums);                                                                         \
+    });                                                                                                             \
   }
 CARACAL_CONV1D(f32, f32)
 CARACAL_CONV1D(f32, bf16)

@@ -1,6 +1,6 @@
 #pragma once
-// What the host tells the kernels of convolutions; read by both.
 #include "cuda/gemm/gemm.kernels.h"
+#include "ops/audio/depthwise.kernels.h"
 
 namespace caracal {
 
@@ -18,10 +18,47 @@ struct ConvGeometry {
   int groups;
 };
 
+template <class T>
+struct ConvRows {
+  TimeRows<T> x;
+  ConvGeometry g;
+
+  // Element k of row t, null where it is zero.
+  CARACAL_HOST_DEVICE const T* at(long long t, long long k, int group) const {
+    const int tap = static_cast<int>(static_cast<uint32_t>(k) / static_cast<uint32_t>(g.channels));
+    const T* row = x.at(g.origin + t * g.stride + tap * g.dilation);
+    return row ? row + static_cast<long long>(group) * g.channels + (k - tap * g.channels) : nullptr;
+  }
+};
+
 // With alpha, Snake is the activation.
 struct ConvEpilogue {
   LinearEpilogue linear;
   ColumnVector alpha;
 };
+
+// The tiles of exact f32 products.
+inline constexpr SimtShape kConvSmall = kSimtShapes[0][0];
+inline constexpr SimtShape kConvLarge{"simt_large", 128, 64, 8, 4};  // its sums stand twice in registers
+
+inline constexpr Kernel<ConvRows<void>, GemmOperands, ConvEpilogue> kConv1d{"conv1d"};  // conv1d_<tile>_<x>_<w>
+// x, operands, sums of the chains [chains, M, N]
+inline constexpr Kernel<ConvRows<void>, GemmOperands, float*> kConv1dShare{"conv1d_share"};  // conv1d_share_<x>_<w>
+// sums of the chains, chains, M, N, epilogue
+inline constexpr Kernel<const float*, int, long long, long long, ConvEpilogue> kConv1dAdd{"conv1d_add"};
+
+// --- depthwise ------------------------------------------------------------------------------------------------------
+
+struct ConvTaps {
+  long long origin, dilation;
+  int taps;
+
+  CARACAL_HOST_DEVICE int count() const { return taps; }
+  CARACAL_HOST_DEVICE long long offset(int k) const { return origin + k * dilation; }
+};
+
+// x, weight, taps, stride, block, epilogue
+inline constexpr Kernel<TimeRows<void>, const void*, ConvTaps, int, DepthwiseBlock, ConvEpilogue> kConv1dDepthwise{
+    "conv1d_depthwise"};  // conv1d_depthwise_<x>_<w>
 
 }  // namespace caracal

@@ -1,21 +1,12 @@
 #include "ops/audio/conv_transpose1d.h"
 
 #include "cuda/gemm/launch.h"
+#include "ops/audio/conv_transpose1d.kernels.h"
 #include "ops/audio/pack_conv.cuda.h"
 #include "ops/linear/linear.kernels.h"
 
 namespace caracal::cuda {
 namespace {
-
-// As the kernel's.
-struct OverlapAdd {
-  const float* products;
-  long long begin, end;
-  const float* carry;
-  long long carry_rows;
-  long long taps, stride;
-  int outputs;
-};
 
 // `rows` rows of x from `first` on, by the packed weight [k · Cout, Cin].
 void multiply(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, int64_t first, int64_t rows,
@@ -38,8 +29,8 @@ void run_tiled(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, const 
   Cuda::Temporary<float> bias(cuda, op.bias ? static_cast<size_t>(n) : 0);
   if (op.bias) {
     const ElementBlocks blocks = element_blocks(n, 1);
-    cuda.launch({"audio", kernel_name("repeat_bias", op.bias->dtype)}, blocks.grid, blocks.threads, 0, address(op.bias),
-                bias.data(), n, int(outputs));
+    cuda.launch(entry_of(kRepeatBias, op.bias->dtype), {blocks.grid, blocks.threads}, address(op.bias), bias.data(), n,
+                int(outputs));
   }
   multiply(cuda, op, w, 0, op.x.shape[0],
            {.out = address(out),
@@ -79,8 +70,7 @@ void run_overlapping(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, 
     from = std::max(from, cut);
     const long long count = std::max<int64_t>(std::min(to, cut + out.shape[0]) - from, 0);
     const ElementBlocks blocks = element_blocks(count * outputs, !finish.aligned ? 1 : finish.bf16 ? 8 : 4);
-    cuda.launch({"audio", "overlap_add"}, blocks.grid, blocks.threads, 0, sums, static_cast<long long>(from),
-                static_cast<long long>(from - cut), count, finish);
+    cuda.launch(entry_of(kOverlapAdd), {blocks.grid, blocks.threads}, sums, from, from - cut, count, finish);
   };
   for (int64_t begin = 0; begin < rows; begin += step) {
     sums.begin = std::max<int64_t>(begin - reach, 0);
@@ -99,8 +89,7 @@ void run_overlapping(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, 
   if (!op.state) return;
   const bool aligned = vectors(outputs, {carry}, 4);
   const ElementBlocks blocks = element_blocks(overlap * outputs, aligned ? 4 : 1);
-  cuda.launch({"audio", "overlap_carry"}, blocks.grid, blocks.threads, 0, sums, static_cast<long long>(rows * stride),
-              next.data(), aligned);
+  cuda.launch(entry_of(kOverlapCarry), {blocks.grid, blocks.threads}, sums, rows * stride, next.data(), aligned);
   cuda.copy(op.state->data<float>(), next.data(), op.state->bytes());
 }
 

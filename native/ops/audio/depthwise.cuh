@@ -6,7 +6,7 @@
 // of reading one and writing one.
 #include "cuda/device/element.cuh"
 #include "ops/audio/depthwise.kernels.h"
-#include "ops/audio/time_rows.cuh"
+#include "ops/audio/time_rows.kernels.h"
 
 namespace caracal {
 

@@ -1,5 +1,6 @@
 #pragma once
-// What the host tells the kernels of depthwise.cuh; read by both.
+#include "cuda/kernel.h"
+#include "ops/audio/time_rows.kernels.h"
 
 namespace caracal {
 

@@ -110,8 +110,8 @@ __device__ inline void fbank_energies(const FbankShape& s, const FbankTablesView
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    fbank(const float* wave, const float* words, float* out, const __grid_constant__ FbankShape s) {
+CARACAL_KERNEL(kFbank, fbank, __launch_bounds__(256), const float* wave, const float* words, float* out,
+               const __grid_constant__ FbankShape s) {
   extern __shared__ __align__(16) float values[];
   const FbankValues a{values, values + s.run - kFbankShift}, b{values + 2 * s.run, a.im + 2 * s.run};
   float* const staged = values + 4 * s.run;

@@ -67,9 +67,9 @@ void run(const Fbank& op, std::span<Tensor> out, Cuda& cuda) {
   cuda.copy_constant(on_gpu.data(), words.data(), tables);
   constexpr int64_t kBlocksPerSm = 8;
   const auto threads = static_cast<unsigned>(std::clamp(shape.half / 2, 32, 256));
-  cuda.launch({"audio", "fbank"}, {unsigned(std::min<int64_t>(frames, kBlocksPerSm * cuda.gpu.sms))}, threads,
-              values + (shape.staged ? tables : 0), op.wave.data<const float>(),
-              static_cast<const float*>(on_gpu.data()), out[0].data<float>(), shape);
+  const auto blocks = static_cast<unsigned>(std::min<int64_t>(frames, kBlocksPerSm * cuda.gpu.sms));
+  cuda.launch(entry_of(kFbank), {{blocks}, threads, values + (shape.staged ? tables : 0)}, op.wave.data<float>(),
+              on_gpu.data(), out[0].data<float>(), shape);
 }
 
 }  // namespace caracal::cuda

@@ -1,5 +1,5 @@
 #pragma once
-// What the host tells fbank's kernel; read by both.
+#include "cuda/kernel.h"
 
 namespace caracal {
 
@@ -24,5 +24,8 @@ struct FbankShape {
 
 // Words by which what even and odd lanes read are apart, besides `half` or its half: half of the banks.
 inline constexpr int kFbankShift = 16;
+
+// wave, tables, out, shape
+inline constexpr Kernel<const float*, const float*, float*, FbankShape> kFbank{"fbank"};
 
 }  // namespace caracal

@@ -26,8 +26,8 @@ __device__ inline void fsmn_store(T* y, const TimeRows<T>& residual, int delay, 
 }
 
 #define CARACAL_FSMN_MEMORY(T, W)                                                                                  \
-  extern "C" __global__ __launch_bounds__(kDepthwiseThreads) void fsmn_memory_##T##_##W(                           \
-      TimeRows<T> z, const W* weight, TimeRows<T> residual, T* y, FsmnOrders orders, DepthwiseBlock block) {       \
+  CARACAL_KERNEL(kFsmnMemory, fsmn_memory_##T##_##W, __launch_bounds__(kDepthwiseThreads), TimeRows<T> z,          \
+                 const W* weight, TimeRows<T> residual, T* y, FsmnOrders orders, DepthwiseBlock block) {           \
     const FsmnTaps taps(orders);                                                                                   \
     depthwise(z, weight, taps, 1, block,                                                                           \
               [&](long long t, int c, float sum) { fsmn_store(y, residual, taps.delay, t, z.channels, c, sum); }); \
@@ -137,14 +137,14 @@ __device__ inline void fsmn_memory_norm(const TimeRows<T>& x, const FsmnNorm& no
     for (int c = first + lane; c < first + columns; c += kWarp) next[(t - kept) * n + c] = z[(t - from) * n + c];
 }
 
-#define CARACAL_FSMN_MEMORY(T, W)                                                                            \
-  extern "C" __global__ __launch_bounds__(kFsmnThreads, 1) void fsmn_memory_norm_##T##_##W(                  \
-      TimeRows<T> x, FsmnNorm norm, const W* weight, TimeRows<T> residual, T* y, T* next, FsmnOrders orders, \
-      FsmnBlock block, bool aligned) {                                                                       \
-    if (aligned)                                                                                             \
-      fsmn_memory_norm<T, W, kVector<T>>(x, norm, weight, residual, y, next, FsmnTaps(orders), block);       \
-    else                                                                                                     \
-      fsmn_memory_norm<T, W, 1>(x, norm, weight, residual, y, next, FsmnTaps(orders), block);                \
+#define CARACAL_FSMN_MEMORY(T, W)                                                                                \
+  CARACAL_KERNEL(kFsmnMemoryNorm, fsmn_memory_norm_##T##_##W, __launch_bounds__(kFsmnThreads, 1), TimeRows<T> x, \
+                 FsmnNorm norm, const W* weight, TimeRows<T> residual, T* y, T* next, FsmnOrders orders,         \
+                 FsmnBlock block, bool aligned) {                                                                \
+    if (aligned)                                                                                                 \
+      fsmn_memory_norm<T, W, kVector<T>>(x, norm, weight, residual, y, next, FsmnTaps(orders), block);           \
+    else                                                                                                         \
+      fsmn_memory_norm<T, W, 1>(x, norm, weight, residual, y, next, FsmnTaps(orders), block);                    \
   }
 CARACAL_FSMN_MEMORY(f32, f32)
 CARACAL_FSMN_MEMORY(f32, bf16)

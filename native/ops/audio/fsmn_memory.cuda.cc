@@ -15,17 +15,18 @@ FsmnOrders orders_of(const FsmnMemory& op) {
           op.state ? int(op.delay()) : 0};
 }
 
-TimeRows residual_of(const FsmnMemory& op) { return op.residual ? time_rows(*op.residual, op.pending) : TimeRows{}; }
+TimeRows<void> residual_of(const FsmnMemory& op) {
+  return op.residual ? time_rows(*op.residual, op.pending) : TimeRows<void>{};
+}
 
 // Moves the state on, too.
 void run_plain(Cuda& cuda, const FsmnMemory& op, const std::byte* z, const Tensor& out) {
   const DepthwiseLaunch launch = depthwise_launch(FsmnMemory::kName, out.shape[0], op.x.shape[1], op.taps(), 1,
                                                   op.span(), op.x.dtype, cuda.gpu.shared_bytes);
-  TimeRows rows = time_rows(op.x, op.state);
+  TimeRows<void> rows = time_rows(op.x, op.state);
   rows.x = z;
-  cuda.launch({"audio", kernel_name("fsmn_memory", op.x.dtype, op.weight.dtype)}, launch.grid, launch.threads,
-              launch.shared_bytes, rows, address(op.weight), residual_of(op), address(out), orders_of(op),
-              launch.block);
+  cuda.launch(entry_of(kFsmnMemory, op.x.dtype, op.weight.dtype), {launch.grid, launch.threads, launch.shared_bytes},
+              rows, address(op.weight), residual_of(op), address(out), orders_of(op), launch.block);
   if (op.state) advance(cuda, *op.state, z, op.x.shape[0]);
 }
 
@@ -45,10 +46,9 @@ void run_norm(Cuda& cuda, const FsmnMemory& op, const Tensor& out) {
   const RowBlocks blocks =
       row_blocks(op.x.dtype, channels, {address(op.x), address(op.norm_weight), address(op.norm_bias)});
   const FsmnNorm norm{column_vector(op.norm_weight), column_vector(op.norm_bias), float(op.eps), int(blocks.threads)};
-  cuda.launch({"audio", kernel_name("fsmn_memory_norm", op.x.dtype, op.weight.dtype)}, grid, kFsmnThreads,
-              tile.shared_bytes, time_rows(op.x, op.state), norm, address(op.weight), residual_of(op), address(out),
-              next, orders_of(op), FsmnBlock{int(tile.rows), int(tile.columns), static_cast<long long>(rows)},
-              blocks.aligned);
+  cuda.launch(entry_of(kFsmnMemoryNorm, op.x.dtype, op.weight.dtype), {grid, kFsmnThreads, tile.shared_bytes},
+              time_rows(op.x, op.state), norm, address(op.weight), residual_of(op), address(out), next, orders_of(op),
+              FsmnBlock{int(tile.rows), int(tile.columns), static_cast<long long>(rows)}, blocks.aligned);
   if (op.state && !in_place) cuda.copy(address(op.state), next, op.state->bytes());
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// What the host tells the kernels of the FSMN memory; read by both.
 #include "cuda/gemm/gemm.kernels.h"
+#include "ops/audio/depthwise.kernels.h"
 
 namespace caracal {
 
@@ -9,7 +9,13 @@ struct FsmnOrders {
   int delay;  // rows by which the output lags behind z
 };
 
-inline constexpr int kFsmnThreads = 512;  // with a layer norm
+// z, weight, residual, y, orders, block
+inline constexpr Kernel<TimeRows<void>, const void*, TimeRows<void>, void*, FsmnOrders, DepthwiseBlock> kFsmnMemory{
+    "fsmn_memory"};  // fsmn_memory_<x>_<weight>
+
+// --- with a layer norm ----------------------------------------------------------------------------------------------
+
+inline constexpr int kFsmnThreads = 512;
 
 struct FsmnNorm {
   ColumnVector weight, bias;
@@ -21,5 +27,10 @@ struct FsmnBlock {
   int rows, columns;  // of the output, per block: [blockIdx.x · rows, ...) of `total`, [blockIdx.y · columns, ...)
   long long total;
 };
+
+// x, norm, weight, residual, y, next state or null, orders, block, whether rows can be moved 16 bytes at a time
+inline constexpr Kernel<TimeRows<void>, FsmnNorm, const void*, TimeRows<void>, void*, void*, FsmnOrders, FsmnBlock,
+                        bool>
+    kFsmnMemoryNorm{"fsmn_memory_norm"};  // fsmn_memory_norm_<x>_<weight>
 
 }  // namespace caracal

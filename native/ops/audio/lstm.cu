@@ -140,9 +140,9 @@ __device__ inline void lstm(const LstmSteps& p) {
   }
 }
 
-#define CARACAL_LSTM(T, W)                                                                                             \
-  extern "C" __global__ void __launch_bounds__(kLstmMostThreads) lstm_##T##_##W(const __grid_constant__ LstmSteps p) { \
-    lstm<T, W>(p);                                                                                                     \
+#define CARACAL_LSTM(T, W)                                                                                          \
+  CARACAL_KERNEL(kLstm, lstm_##T##_##W, __launch_bounds__(kLstmMostThreads), const __grid_constant__ LstmSteps p) { \
+    lstm<T, W>(p);                                                                                                  \
   }
 CARACAL_LSTM(f32, f32)
 CARACAL_LSTM(f32, bf16)

@@ -53,12 +53,11 @@ void input_half(Cuda& cuda, const Lstm& op, int64_t first, int64_t steps, float*
 void recurrent_half(Cuda& cuda, const Lstm& op, LstmSteps steps) {
   const bool together = steps.steps > 1;
   const LstmShape shape = lstm_shape(steps.hidden, together, op.w_hh.dtype, cuda.gpu);
-  const KernelName kernel{"audio", kernel_name("lstm", op.x.dtype, op.w_hh.dtype)};
   steps.units = shape.units;
   steps.kept = shape.kept;
-  if (!together) return cuda.launch(kernel, {shape.blocks}, shape.threads, shape.shared_bytes, steps);
-  cuda.clear(steps.arrived, sizeof *steps.arrived);
-  cuda.launch_together(kernel, {shape.blocks}, shape.threads, shape.shared_bytes, steps);
+  if (together) cuda.clear(steps.arrived, sizeof *steps.arrived);
+  cuda.launch(entry_of(kLstm, op.x.dtype, op.w_hh.dtype), {{shape.blocks}, shape.threads, shape.shared_bytes, together},
+              steps);
 }
 
 }  // namespace

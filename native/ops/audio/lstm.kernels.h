@@ -1,5 +1,4 @@
 #pragma once
-// What the host tells the recurrent half's kernel; read by both.
 #include "cuda/gemm/gemm.kernels.h"
 
 namespace caracal {
@@ -20,5 +19,7 @@ struct LstmSteps {
   int kept;      // of those, how many have their rows of w in shared memory
   bool aligned;  // rows of w begin at multiples of 16 bytes and have a multiple of 8 elements
 };
+
+inline constexpr Kernel<LstmSteps> kLstm{"lstm"};  // lstm_<x>_<w>
 
 }  // namespace caracal

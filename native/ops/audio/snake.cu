@@ -2,6 +2,7 @@
 // instructions each; alpha comes from the L2.
 #include "cuda/device/activation.cuh"
 #include "cuda/device/element.cuh"
+#include "ops/audio/snake.kernels.h"
 
 namespace caracal {
 
@@ -17,13 +18,13 @@ __device__ inline void snake(const T* x, const A* alpha, T* y, long long n, int 
   store<V>(y + i, v);
 }
 
-#define CARACAL_SNAKE(T, A)                                                                               \
-  extern "C" __global__ void snake_##T##_##A(const T* x, const A* alpha, T* y, long long n, int channels, \
-                                             bool aligned) {                                              \
-    if (aligned)                                                                                          \
-      snake<T, A, kVector<T>>(x, alpha, y, n, channels);                                                  \
-    else                                                                                                  \
-      snake<T, A, 1>(x, alpha, y, n, channels);                                                           \
+#define CARACAL_SNAKE(T, A)                                                                              \
+  CARACAL_KERNEL(kSnake, snake_##T##_##A, , const T* x, const A* alpha, T* y, long long n, int channels, \
+                 bool aligned) {                                                                         \
+    if (aligned)                                                                                         \
+      snake<T, A, kVector<T>>(x, alpha, y, n, channels);                                                 \
+    else                                                                                                 \
+      snake<T, A, 1>(x, alpha, y, n, channels);                                                          \
   }
 CARACAL_SNAKE(f32, f32)
 CARACAL_SNAKE(f32, bf16)

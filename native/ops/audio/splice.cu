@@ -1,7 +1,7 @@
 // Memory-bound: every element of the output is written once, 4.7 KiB a row of 15 frames of 80 f32; a frame of x is read by
 // the width / stride rows that hold it, all but the first time from the L2.
 #include "cuda/device/element.cuh"
-#include "ops/audio/time_rows.cuh"
+#include "ops/audio/splice.kernels.h"
 
 namespace caracal {
 
@@ -20,8 +20,8 @@ __device__ inline void splice(TimeRows<T> x, T* y, long long n, long long first,
 }
 
 #define CARACAL_SPLICE(T)                                                                                         \
-  extern "C" __global__ void splice_##T(TimeRows<T> x, T* y, long long n, long long first, int width, int stride, \
-                                        long long oldest, long long newest, bool aligned) {                       \
+  CARACAL_KERNEL(kSplice, splice_##T, , TimeRows<T> x, T* y, long long n, long long first, int width, int stride, \
+                 long long oldest, long long newest, bool aligned) {                                              \
     if (aligned)                                                                                                  \
       splice<T, kVector<T>>(x, y, n, first, width, stride, oldest, newest);                                       \
     else                                                                                                          \

@@ -1,19 +1,10 @@
 #pragma once
-// The host's side of ops/audio/time_rows.cuh.
 #include "cuda/implement.h"
+#include "ops/audio/time_rows.kernels.h"
 
 namespace caracal::cuda {
 
-// As the kernel's TimeRows<T>, whatever T.
-struct TimeRows {
-  const void* x = nullptr;
-  long long rows = 0;
-  int channels = 0;
-  const void* state = nullptr;
-  long long state_rows = 0;
-};
-
-inline TimeRows time_rows(const Tensor& x, const std::optional<Tensor>& state = {}) {
+inline TimeRows<void> time_rows(const Tensor& x, const std::optional<Tensor>& state = {}) {
   return {address(x), x.shape[0], static_cast<int>(x.shape[-1]), address(state), state ? state->shape[0] : 0};
 }
 

@@ -1,8 +1,9 @@
 #pragma once
-// Rows of a sequence by time, for the operations of ops/audio/streaming.h.
+#include "core/host_device.h"
 
 namespace caracal {
 
+// Rows of a sequence by time, for the operations of ops/audio/streaming.h.
 template <class T>
 struct TimeRows {
   const T* x;
@@ -12,7 +13,7 @@ struct TimeRows {
   long long state_rows;
 
   // Null where the sequence is zero.
-  __device__ const T* at(long long t) const {
+  CARACAL_HOST_DEVICE const T* at(long long t) const {
     if (t >= 0) return t < rows ? x + t * channels : nullptr;
     return t >= -state_rows ? state + (state_rows + t) * channels : nullptr;
   }

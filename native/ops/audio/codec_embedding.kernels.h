@@ -1,0 +1,18 @@
+#pragma once
+#include "cuda/fault.h"
+#include "cuda/kernel.h"
+
+namespace caracal {
+
+template <class T>
+struct CodecTables {
+  const T *semantic, *a, *b;
+  int vocabulary, entries, books;
+  int semantic_columns, a_columns, b_columns;
+};
+
+// semantic codes, acoustic codes, tables, y, whether rows can be moved 16 bytes at a time, fault
+inline constexpr Kernel<const int*, const int*, CodecTables<void>, void*, bool, Fault*> kCodecEmbedding{
+    "codec_embedding"};  // codec_embedding_<dtype>
+
+}  // namespace caracal
