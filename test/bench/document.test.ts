@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { benchCommand } from "../../bench/command.js";
 import { commandsIn, openTable, replaceTable } from "../../bench/document.js";
 import { commandLine, output } from "../../bench/output.js";
@@ -95,6 +95,8 @@ describe("the command of a table", () => {
     async function* results() {
       yield { cell: 12 };
     }
+    const stderr = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+    onTestFinished(() => stderr.mockRestore());
     const path = file("<!-- table: caracal bench ops --threads 3 -->\n<!-- end of table -->\n");
     await parse(["ops", "--threads", "3", "--write", path], async (command) => {
       await output(
@@ -104,6 +106,7 @@ describe("the command of a table", () => {
         (all) => ({ note: "a note", json: {}, tables: [{ header: ["head"], rows: all.map(({ cell }) => [cell]) }] }),
       );
     });
+    expect(stderr).toHaveBeenCalledWith("12\n");
     expect(readFileSync(path, "utf8")).toBe(`<!-- table: caracal bench ops --threads 3 -->
 
 \`caracal bench ops --threads 3\`: a note

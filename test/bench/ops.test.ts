@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { nameOf } from "../../bench/case.js";
 import { catalogue } from "../../bench/cases/index.js";
+import { timedCases } from "../../bench/ops.js";
 import { timeOperation } from "../../bench/timing.js";
 import * as ops from "../../lib/ops/index.js";
 import { disposeAll } from "../../lib/tensor/device.js";
@@ -18,6 +19,13 @@ describe.each(allDevices)("timing on $name", (device) => {
     expect(runs).toBeGreaterThanOrEqual(2);
     await expect(timeOperation(device, rows(4))).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
   });
+});
+
+test.each(backends)("$name times every case that is not too large for it", (device) => {
+  const timed = new Set(timedCases(device).map(nameOf));
+  const left = catalogue("bf16").filter((c) => !timed.has(nameOf(c)));
+  expect(left.every(({ part }) => part)).toBe(true);
+  expect(left.length > 0).toBe(device.backend === "cpu");
 });
 
 /** Cases with little to compute and small operands, which a virtual GPU runs quickly. */
