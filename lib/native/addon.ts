@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 import { CaracalError, type ErrorCode } from "../errors.js";
 import type { DType } from "../tensor/dtype.js";
+import { built } from "./built.js";
 
 declare const handleBrand: unique symbol;
 /** A native object; opaque to TypeScript. */
@@ -85,8 +85,7 @@ export function addon(): Addon {
 }
 
 function load(): Addon {
-  const built = fileURLToPath(new URL("../../build/Release/caracal.node", import.meta.url));
-  const path = process.env.CARACAL_BINDING ?? built;
+  const path = process.env.CARACAL_BINDING ?? built("Release/caracal.node");
   if (!existsSync(path))
     throw new CaracalError(
       "NATIVE_LOAD_FAILED",

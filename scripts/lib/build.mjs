@@ -66,8 +66,8 @@ export function buildVirtualGpu() {
 }
 
 export function buildTypeScript() {
-  const inputs = ["lib", "tsconfig.json", "package-lock.json"];
-  if (existsSync(join(root, "dist/index.js")) && upToDate("build/.built-typescript", ...inputs)) return;
+  const inputs = ["lib", "bench", "tsconfig.json", "package-lock.json"];
+  if (existsSync(join(root, "dist/lib/index.js")) && upToDate("build/.built-typescript", ...inputs)) return;
   const began = new Date();
   run("compiled TypeScript", "npx", ["tsc"]);
   stamp("build/.built-typescript", began);

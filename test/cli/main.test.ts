@@ -7,7 +7,7 @@ import { loadAudio } from "../../lib/media/audio.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const main = join(root, "dist/cli/main.js");
+const main = join(root, "dist/lib/cli/main.js");
 if (!existsSync(main)) throw new Error("the command line is tested as it is built: run `npm run build` first");
 const directory = await tinyDirectory(3);
 const sample = (name: string) => join(root, "samples", name);

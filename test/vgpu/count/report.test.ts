@@ -1,7 +1,7 @@
 // `caracal vgpu report`: the counters as tables.
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { vgpuCommand } from "../../../lib/cli/vgpu.js";
+import { vgpuCommand } from "../../../bench/counters/report.js";
 import { counted, file, folder, linesBody, twoLines } from "./counted.js";
 
 async function report(...args: string[]): Promise<string> {
