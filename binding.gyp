@@ -26,8 +26,8 @@
         {
           "action_name": "kernels",
           "inputs": ["<@(kernel_inputs)"],
-          "outputs": ["build/generated/images.cc"],
-          "action": ["node", "scripts/generate.mjs", "kernels"],
+          "outputs": ["<(INTERMEDIATE_DIR)/kernel_images.cc"],
+          "action": ["node", "scripts/generate.mjs", "kernels", "<@(_outputs)"],
           "process_outputs_as_sources": 1
         }
       ],

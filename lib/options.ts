@@ -13,16 +13,17 @@ export function checkOptionNames<T extends object>(
   options: T | undefined,
   known: Readonly<Record<keyof Required<T>, unknown>>,
 ): void {
-  for (const name of Object.keys(options ?? {})) if (!Object.hasOwn(known, name)) refuseName(where, name, known);
+  for (const name of Object.keys(options ?? {}))
+    if (!Object.hasOwn(known, name)) refuseName(where, name, Object.keys(known));
 }
 
-/** Throws `INVALID_ARGUMENT`: `name` is none of the keys of `known`. */
-export function refuseName(where: string, name: string, known: Readonly<Record<string, unknown>>): never {
-  const names = Object.keys(known);
-  const nearest = closest(name, names);
-  throw new CaracalError(
-    "INVALID_ARGUMENT",
-    `${where} has no option "${name}": did you mean "${nearest}"? It takes ${names.join(", ")}`,
-    { option: name, nearest, known: names },
-  );
+/** @throws `INVALID_ARGUMENT`: `name` is none of the `known` names. */
+export function refuseName(where: string, name: string, known: readonly string[]): never {
+  const nearest = known.length > 0 ? closest(name, known) : undefined;
+  const advice = nearest ? `: did you mean "${nearest}"? It takes ${known.join(", ")}` : ": it takes no options";
+  throw new CaracalError("INVALID_ARGUMENT", `${where} has no option "${name}"${advice}`, {
+    option: name,
+    nearest,
+    known,
+  });
 }

@@ -23,7 +23,7 @@ export function rope<D extends Activations, S extends Shape>(
   positions: Tensor<"i32">,
   options: RopeOptions,
 ): Tensor<D, S> {
-  return call("rope", { x, positions, ...options })[0] as Tensor<D, S>;
+  return call("rope", { x, positions }, options)[0] as Tensor<D, S>;
 }
 
 export interface AttentionOptions {
@@ -50,7 +50,7 @@ export function attention<D extends Activations, S extends Shape>(
   v: Tensor<D, S>,
   options: AttentionOptions,
 ): Tensor<D, readonly [S[0], number]> {
-  return call("attention", { q, k, v, ...options })[0] as Tensor<D, readonly [S[0], number]>;
+  return call("attention", { q, k, v }, options)[0] as Tensor<D, readonly [S[0], number]>;
 }
 
 export interface VitAttentionOptions {
@@ -83,7 +83,7 @@ export function vitAttention<D extends Activations, S extends Shape>(
   qkv: Tensor<D, S>,
   options: VitAttentionOptions,
 ): Tensor<D, readonly [S[0], number]> {
-  return call("vitAttention", { qkv, ...options })[0] as Tensor<D, readonly [S[0], number]>;
+  return call("vitAttention", { qkv }, options)[0] as Tensor<D, readonly [S[0], number]>;
 }
 
 export interface MlaCacheWriteOptions {
@@ -114,7 +114,7 @@ export interface MlaCacheWriteOptions {
  *   what was computed from it, `INDEX_OUT_OF_RANGE` when a slot is outside it
  */
 export function mlaCacheWrite(options: MlaCacheWriteOptions): void {
-  call("mlaCacheWrite", { ...options });
+  call("mlaCacheWrite", {}, options);
 }
 
 /** What `mlaPrefill` and `mlaDecode` share. H heads, N elements of a key without and P with position, V of a value. */
@@ -154,7 +154,7 @@ export interface MlaPrefillOptions<D extends Activations> extends MlaOptions<D> 
  *   less than its queries, or a block that is needed is not in the cache
  */
 export function mlaPrefill<D extends Activations>(options: MlaPrefillOptions<D>): Tensor<D, readonly [number, number]> {
-  return call("mlaPrefill", { ...options })[0] as Tensor<D, readonly [number, number]>;
+  return call("mlaPrefill", {}, options)[0] as Tensor<D, readonly [number, number]>;
 }
 
 /** The answer of `mlaDecode`. */
@@ -174,6 +174,6 @@ export interface MlaDecoded<D extends Activations> {
  * @throws as `mlaPrefill`
  */
 export function mlaDecode<D extends Activations>(options: MlaOptions<D>): MlaDecoded<D> {
-  const [o, lse] = call("mlaDecode", { ...options });
+  const [o, lse] = call("mlaDecode", {}, options);
   return { o, lse } as unknown as MlaDecoded<D>;
 }

@@ -45,7 +45,7 @@ export function router(
   correctionBias: Tensor<"f32"> | undefined,
   options: RouterOptions,
 ): Routing {
-  const [ids, weights, zeroWeight] = call("router", { x, classifier, correctionBias, ...options });
+  const [ids, weights, zeroWeight] = call("router", { x, classifier, correctionBias }, options);
   return {
     ids: ids as Tensor<"i32">,
     weights: weights as Tensor<"f32">,
@@ -93,7 +93,7 @@ export function groupedGemm<D extends Activations>(
   offsets: Tensor<"i32">,
   options: { gather?: Tensor<"i32"> } = {},
 ): Tensor<D> {
-  return call("groupedGemm", { x, w, offsets, ...options })[0] as Tensor<D>;
+  return call("groupedGemm", { x, w, offsets }, options)[0] as Tensor<D>;
 }
 
 /**
@@ -110,7 +110,7 @@ export function groupedSwiglu<D extends Activations>(
   offsets: Tensor<"i32">,
   options: { gather?: Tensor<"i32"> } = {},
 ): Tensor<D> {
-  return call("groupedSwiglu", { x, gate, up, offsets, ...options })[0] as Tensor<D>;
+  return call("groupedSwiglu", { x, gate, up, offsets }, options)[0] as Tensor<D>;
 }
 
 /**
@@ -131,7 +131,7 @@ export function combine<D extends Activations>(
 ): Tensor<D> {
   const { weights, zeroWeight } = routing;
   const { slotOf } = permutation;
-  return call("combine", { y, x, weights, zeroWeight, slotOf, residual: options.residual })[0] as Tensor<D>;
+  return call("combine", { y, x, weights, zeroWeight, slotOf }, options)[0] as Tensor<D>;
 }
 
 /** The FFN experts of one MoE layer: gate and up `[E, F, D]`, down `[E, D, F]`, packed. */

@@ -2,6 +2,7 @@
 import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, utimesSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
+import { generateContracts } from "./contracts.mjs";
 import { kernelInputs } from "./kernels.mjs";
 import { generateOperations } from "./operations.mjs";
 import { needTool, root, run, upToDate } from "./steps.mjs";
@@ -65,7 +66,9 @@ export function buildVirtualGpu() {
   stamp(built, began);
 }
 
+/** After buildAddon: lib/native/operations.ts describes the addon's contracts. */
 export function buildTypeScript() {
+  generateContracts();
   const inputs = ["lib", "bench", "tsconfig.json", "package-lock.json"];
   if (existsSync(join(root, "dist/lib/index.js")) && upToDate("build/.built-typescript", ...inputs)) return;
   const began = new Date();

@@ -19,7 +19,10 @@ export function operationFiles(suffix) {
 function contracts() {
   return operationFiles(".h").flatMap((header) => {
     const text = readFileSync(join(root, "native", header), "utf8");
-    const structs = Array.from(text.matchAll(/^struct (\w+) \{(?:(?!^struct )[^])*?\bkName = "/gm), ([, name]) => name);
+    const structs = Array.from(
+      text.matchAll(/^struct (\w+) \{(?:(?!^struct )[\s\S])*?\bkName = "/gm),
+      ([, name]) => name,
+    );
     return structs.length > 0 ? [{ header, structs }] : [];
   });
 }
@@ -68,7 +71,8 @@ function operationSources() {
  */
 export function generateOperations() {
   mkdirSync(join(root, generated), { recursive: true });
-  const unities = (suffix) => byFamily(operationFiles(suffix)).map(([name, files]) => [`${name}${suffix}`, includes(files)]);
+  const unities = (suffix) =>
+    byFamily(operationFiles(suffix)).map(([name, files]) => [`${name}${suffix}`, includes(files)]);
   const lists = { cpu: unities(".cpu.cc"), core: [...operationSources(), ...unities(".cuda.cc")] };
   const all = [...lists.cpu, ...lists.core];
   for (const [name, text] of all)
@@ -76,5 +80,7 @@ export function generateOperations() {
   const current = new Set(all.map(([name]) => name));
   for (const name of readdirSync(join(root, generated)))
     if (/\.(cpu|cuda|operations)\.cc$/.test(name) && !current.has(name)) rmSync(join(root, generated, name)); // of a family that is gone
-  return Object.fromEntries(Object.entries(lists).map(([list, files]) => [list, files.map(([name]) => `${generated}/${name}`)]));
+  return Object.fromEntries(
+    Object.entries(lists).map(([list, files]) => [list, files.map(([name]) => `${generated}/${name}`)]),
+  );
 }
