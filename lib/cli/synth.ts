@@ -1,7 +1,7 @@
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type PresetName, presetNames } from "../checkpoint/synth/presets.js";
-import { type SynthProgress, synthesize } from "../checkpoint/synth/synthesize.js";
+import { type PresetName, presetNames } from "../synth/presets.js";
+import { type SynthProgress, synthesize } from "../synth/synthesize.js";
 
 interface Options {
   readonly preset: PresetName;

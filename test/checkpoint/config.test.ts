@@ -7,7 +7,7 @@ import {
   parseVisionConfig,
   readConfig,
 } from "../../lib/checkpoint/config.js";
-import { preset } from "../../lib/checkpoint/synth/presets.js";
+import { preset } from "../../lib/synth/presets.js";
 import { expectInvalid, scratch, writeIn } from "./files.js";
 
 const folder = scratch();

@@ -5,9 +5,9 @@ import { tensorProblems } from "../../lib/checkpoint/check.js";
 import { openCheckpoint } from "../../lib/checkpoint/directory.js";
 import { entryBytes, type TensorEntry } from "../../lib/checkpoint/entry.js";
 import { llmLayout } from "../../lib/checkpoint/layout.js";
-import { preset } from "../../lib/checkpoint/synth/presets.js";
-import { synthesize } from "../../lib/checkpoint/synth/synthesize.js";
 import { CaracalError } from "../../lib/errors.js";
+import { preset } from "../../lib/synth/presets.js";
+import { synthesize } from "../../lib/synth/synthesize.js";
 import { expectInvalid, safetensors, scratch } from "./files.js";
 
 const folder = scratch();

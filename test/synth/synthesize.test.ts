@@ -6,14 +6,14 @@ import { Template } from "@huggingface/jinja";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { openCheckpoint } from "../../lib/checkpoint/directory.js";
-import { planTensors } from "../../lib/checkpoint/synth/plan.js";
-import { preset } from "../../lib/checkpoint/synth/presets.js";
-import { type RandomTensor, tensorBytes, toBf16 } from "../../lib/checkpoint/synth/random.js";
-import { totalBytes } from "../../lib/checkpoint/synth/safetensors.js";
-import { synthesize } from "../../lib/checkpoint/synth/synthesize.js";
-import { firstMerge, makeTokenizer } from "../../lib/checkpoint/synth/tokenizer.js";
-import { OutputFile } from "../../lib/checkpoint/synth/writer.js";
-import { scratch } from "./files.js";
+import { planTensors } from "../../lib/synth/plan.js";
+import { preset } from "../../lib/synth/presets.js";
+import { type RandomTensor, tensorBytes, toBf16 } from "../../lib/synth/random.js";
+import { totalBytes } from "../../lib/synth/safetensors.js";
+import { synthesize } from "../../lib/synth/synthesize.js";
+import { firstMerge, makeTokenizer } from "../../lib/synth/tokenizer.js";
+import { OutputFile } from "../../lib/synth/writer.js";
+import { scratch } from "../checkpoint/files.js";
 
 const root = scratch();
 

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { CaracalError, throwIfAborted } from "../../errors.js";
+import { CaracalError, throwIfAborted } from "../errors.js";
 
 export interface SynthProgress {
   /** The file being written, relative to the checkpoint. */

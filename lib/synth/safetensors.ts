@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { entryBytes } from "../entry.js";
+import { entryBytes } from "../checkpoint/entry.js";
 import { type RandomTensor, tensorBytes } from "./random.js";
 import { OutputFile, type Progress } from "./writer.js";
 

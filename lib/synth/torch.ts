@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { crc32 } from "node:zlib";
-import { elementCount } from "../entry.js";
+import { elementCount } from "../checkpoint/entry.js";
 import { type RandomTensor, tensorBytes } from "./random.js";
 import { OutputFile } from "./writer.js";
 

@@ -1,4 +1,4 @@
-import * as layouts from "../layout.js";
+import * as layouts from "../checkpoint/layout.js";
 import { type Preset, speechOf } from "./presets.js";
 import type { Distribution, RandomTensor } from "./random.js";
 import { firstMerge, specialTokens } from "./tokenizer.js";

@@ -1,5 +1,5 @@
-import type { AudioConfig, CodecConfig, LlmConfig, VisionConfig } from "../config.js";
-import { reservedSpeechIds, type SpeechConfig } from "../layout.js";
+import type { AudioConfig, CodecConfig, LlmConfig, VisionConfig } from "../checkpoint/config.js";
+import { reservedSpeechIds, type SpeechConfig } from "../checkpoint/layout.js";
 
 /** The configurations of one model to be made. Audio features are always the published ones: 80 bins × 15 frames. */
 export interface Preset {

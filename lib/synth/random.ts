@@ -1,4 +1,4 @@
-import { elementCount } from "../entry.js";
+import { elementCount } from "../checkpoint/entry.js";
 
 /** Normally distributed values; `rows` gives ranges of the first dimension another spread. */
 export interface Distribution {
