@@ -1,12 +1,12 @@
 import { Command } from "commander";
 import type { CheckpointSurvey } from "../checkpoint/directory.js";
-import { printable } from "../checkpoint/file.js";
 import {
   type DirectoryInspection,
   type FileInspection,
   inspectPath,
   type TensorTotals,
 } from "../checkpoint/inspect.js";
+import { printable } from "../checkpoint/problems.js";
 
 /** `caracal inspect PATH [--json]`: what a model directory or a file of tensors holds; exits 1 if it is faulty. */
 export function inspectCommand(): Command {

@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { Command, Option } from "commander";
-import { printable } from "../checkpoint/file.js";
+import { printable } from "../checkpoint/problems.js";
 import { Device, type DeviceOptions } from "../tensor/device.js";
 import type { TensorReport } from "../verify/golden.js";
 import { type FileReport, type VerifyOptions, verifyFile } from "../verify/verify.js";

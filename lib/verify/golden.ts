@@ -1,7 +1,7 @@
-import { checkTensors } from "../checkpoint/check.js";
+import { checkTensors } from "../checkpoint/checkTensors.js";
 import type { TensorEntry } from "../checkpoint/entry.js";
+import { openSafetensors } from "../checkpoint/formats/safetensors.js";
 import type { Layout } from "../checkpoint/layout.js";
-import { openSafetensors } from "../checkpoint/safetensors.js";
 import { CaracalError } from "../errors.js";
 import { Weights } from "../model/weights.js";
 import type { Activations } from "../ops/call.js";

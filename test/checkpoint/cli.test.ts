@@ -46,7 +46,7 @@ describe("caracal synth and inspect", () => {
   it("say what is wrong, and exit with 1", async () => {
     writeFileSync(join(model, "vision/config.json"), '{"hidden_size": 72}');
     const text = await run(inspectCommand(), model);
-    expect(text).toMatch(/1 problems?:\n {2}- vision\/config\.json: hidden_size 72 is not 16 heads/);
+    expect(text).toMatch(/1 problems?:\n {2}- vision\/config\.json: hidden_size 72 is not a multiple of 4 × 16 heads/);
     expect(process.exitCode).toBe(1);
   });
 

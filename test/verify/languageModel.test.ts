@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { verifyFile } from "../../lib/verify/verify.js";
-import { goldenPath } from "../model/goldenWeights.js";
 import { allDevices } from "../support/devices.js";
+import { goldenPath } from "../support/golden.js";
 
 describe.each(allDevices)("published answers on $name", (device) => {
   const modules = [

@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { verifyCommand } from "../../lib/cli/verify.js";
 import { verifyFile } from "../../lib/verify/verify.js";
-import { goldenPath } from "../model/goldenWeights.js";
+import { goldenPath } from "../support/golden.js";
 import { allDevices, devices } from "../support/modelDevices.js";
 
 const files = [

@@ -1,11 +1,12 @@
-import { invalid, quote } from "./file.js";
+import { invalid, quote } from "../problems.js";
 
 const maxDepth = 64;
 
 /**
  * `JSON.parse` for files that may be hostile. It also refuses duplicate keys, of which `JSON.parse` silently keeps
- * the last (two readers of one file could then disagree about where a tensor lies), and deep nesting, which would
- * overflow the stack of whoever prints it. Throws `CHECKPOINT_INVALID` that names `file`.
+ * the last (two readers of one file could then disagree about where a tensor is), and deep nesting, which would
+ * overflow the stack when the value is printed.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when `text` is not such JSON; the message names `file`
  */
 export function parseJson(text: string, file: string): unknown {
   let value: unknown;
@@ -14,8 +15,8 @@ export function parseJson(text: string, file: string): unknown {
   } catch (error) {
     throw invalid(file, `not JSON: ${quote((error as Error).message)}`, error);
   }
-  const fault = findFault(text);
-  if (fault !== undefined) throw invalid(file, fault);
+  const problem = findProblem(text);
+  if (problem !== undefined) throw invalid(file, problem);
   return value;
 }
 
@@ -23,9 +24,9 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** What is wrong with `text`, which must be valid JSON. */
-function findFault(text: string): string | undefined {
-  const open: Set<string>[] = []; // the keys of each object, and an empty set for each list, around position i
+/** The first duplicate key or excessive nesting in `text`, which must be valid JSON. */
+function findProblem(text: string): string | undefined {
+  const open: Set<string>[] = []; // for each object or list around position i, the keys seen so far (none for a list)
   for (let i = 0; i < text.length; i++) {
     const char = text[i];
     if (char === "{" || char === "[") {
@@ -37,7 +38,7 @@ function findFault(text: string): string | undefined {
       if (isKey(text, end)) {
         const key = JSON.parse(text.slice(i, end)) as string;
         const keys = open.at(-1)!;
-        if (keys.has(key)) return `the key ${quote(key)} is given twice`;
+        if (keys.has(key)) return `duplicate key ${quote(key)}`;
         keys.add(key);
       }
       i = end - 1;
@@ -52,7 +53,7 @@ function endOfString(text: string, start: number): number {
   return i + 1;
 }
 
-/** In valid JSON a string is a key exactly when a colon follows it. */
+/** In valid JSON, a string is a key exactly when a colon follows it. */
 function isKey(text: string, end: number): boolean {
   let i = end;
   while (" \t\r\n".includes(text[i] ?? "x")) i++;

@@ -1,22 +1,22 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { throwIfAborted } from "../errors.js";
-import { type EntryDType, entryBytes, type TensorEntry } from "./entry.js";
-import { BoundedFile, decodeUtf8, invalid, listDirectory, quote, readText } from "./file.js";
+import { throwIfAborted } from "../../errors.js";
+import { type EntryDType, entryBytes, type TensorEntry } from "../entry.js";
+import { invalid, plural, quote } from "../problems.js";
+import { BoundedFile, decodeUtf8, listDirectory, type OpenOptions, readText } from "./file.js";
 import { isRecord, parseJson } from "./json.js";
 
+// Parsed by hand rather than by a library: headers are untrusted, so every bound is checked here, and only offsets are
+// needed, since the data is mapped into memory later.
+
 export interface SafetensorsContents {
-  /** In the order of their bytes; of a sharded checkpoint, shard after shard. */
+  /** In the order of their bytes, shard by shard. */
   readonly entries: readonly TensorEntry[];
-  /** The `__metadata__` of the file (of a sharded checkpoint: of all shards, the first mention of a key wins). */
+  /** The `__metadata__` of the file, or of all shards; the first shard that has a key determines its value. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-export interface OpenOptions {
-  readonly signal?: AbortSignal;
-}
-
-/** Parsed JSON takes many times its text's memory. The full model's header in one file would have 7 MB. */
+/** A limit, because parsed JSON takes many times the memory of its text. The full model's header would have 7 MB. */
 const maxHeaderBytes = 32 << 20;
 const maxIndexBytes = 32 << 20;
 
@@ -35,10 +35,11 @@ const dtypes = new Map<unknown, EntryDType>([
 ]);
 
 /**
- * Reads the headers, and nothing but the headers, of a `.safetensors` file, of an `*.index.json` with the shards it
- * names, or of a directory that holds either. Throws `CHECKPOINT_INVALID` that names file and tensor when anything
- * in them is not exactly as the format prescribes (header length, duplicate names, offsets that overlap, leave holes
- * or pass the end, a size that is not shape × dtype), when a shard is missing, or when two shards hold one tensor.
+ * Reads the headers, and only the headers, of a `.safetensors` file, of an `*.index.json` and the shards it names, or
+ * of a directory that holds either.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when a header deviates from the format (its length, duplicate names,
+ *   offsets that overlap, leave gaps or pass the end of the file, a size that is not shape × dtype), when a shard is
+ *   missing, or when two shards hold the same tensor; `ABORTED`
  */
 export async function openSafetensors(path: string, { signal }: OpenOptions = {}): Promise<SafetensorsContents> {
   const directory = await stat(path).then(
@@ -57,9 +58,9 @@ async function findInDirectory(directory: string): Promise<string> {
     const found = names.filter((name) => name.endsWith(ending));
     if (found.length === 1) return join(directory, found[0]!);
     if (found.length > 1)
-      throw invalid(directory, `several files end in ${ending}; expected ${preferred} to join them`);
+      throw invalid(directory, `several files end in ${ending}; expected one, or a ${preferred} that lists them`);
   }
-  throw invalid(directory, `no ${preferred} and no .safetensors file in it`);
+  throw invalid(directory, `contains neither ${preferred} nor a .safetensors file`);
 }
 
 async function openSharded(indexFile: string, signal: AbortSignal | undefined): Promise<SafetensorsContents> {
@@ -72,7 +73,7 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
     const contents = await openFile(join(dirname(indexFile), shard), signal);
     for (const entry of contents.entries) {
       const other = entries.get(entry.name);
-      if (other) throw invalid(entry.file, `tensor ${quote(entry.name)} is also in ${basename(other.file)}`);
+      if (other) throw invalid(entry.file, `tensor ${quote(entry.name)} is in ${basename(other.file)} as well`);
       entries.set(entry.name, entry);
     }
     Object.assign(metadata, { ...contents.metadata, ...metadata });
@@ -80,7 +81,7 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
   for (const [name, shard] of Object.entries(weightMap)) {
     const file = entries.get(name)?.file;
     if (file === undefined || basename(file) !== shard) {
-      throw invalid(indexFile, `places tensor ${quote(name)} in ${quote(String(shard))}, which does not hold it`);
+      throw invalid(indexFile, `maps tensor ${quote(name)} to ${quote(String(shard))}, which does not contain it`);
     }
   }
   return { entries: [...entries.values()], metadata };
@@ -89,7 +90,7 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
 function shardNames(weightMap: Record<string, unknown>, indexFile: string): string[] {
   const names = new Set(Object.values(weightMap));
   for (const name of names) {
-    // A plain name in the same folder: an index must not make us open files elsewhere.
+    // Only plain names in the same folder are allowed: an index must not be able to open files elsewhere.
     if (typeof name !== "string" || !/^[^/\\\0]+\.safetensors$/.test(name)) {
       throw invalid(indexFile, `names the shard ${quote(String(name))}; expected a .safetensors file beside the index`);
     }
@@ -104,11 +105,11 @@ function openFile(path: string, signal: AbortSignal | undefined): Promise<Safete
     if (length > maxHeaderBytes || Number(length) > file.size - 8) {
       throw invalid(
         path,
-        `says its header has ${length} bytes; the file has ${file.size} (truncated, or not safetensors)`,
+        `announces a header of ${length} bytes, but the file has ${file.size}: it is truncated or not safetensors`,
       );
     }
     const header = parseJson(decodeUtf8(await file.read(8, Number(length), "the header"), path), path);
-    if (!isRecord(header)) throw invalid(path, "the header is not a JSON object");
+    if (!isRecord(header)) throw invalid(path, "expected the header to be a JSON object");
     const { __metadata__: metadata = {}, ...tensors } = header;
     if (!isRecord(metadata) || Object.values(metadata).some((value) => typeof value !== "string")) {
       throw invalid(path, "__metadata__ must map strings to strings");
@@ -123,7 +124,7 @@ function parseEntry(file: string, name: string, info: unknown, dataStart: number
   const fail = (problem: string) => invalid(file, `tensor ${quote(name)}: ${problem}`);
   if (!isRecord(info)) throw fail("its header entry is not an object");
   const dtype = dtypes.get(info.dtype);
-  if (!dtype) throw fail(`unknown dtype ${show(info.dtype)}; known are ${[...dtypes.keys()].join(", ")}`);
+  if (!dtype) throw fail(`unknown dtype ${show(info.dtype)}; expected one of ${[...dtypes.keys()].join(", ")}`);
   const shape = info.shape;
   if (!isSizes(shape)) throw fail(`shape ${show(shape)} is not a list of whole numbers >= 0`);
   const offsets = info.data_offsets;
@@ -133,7 +134,7 @@ function parseEntry(file: string, name: string, info: unknown, dataStart: number
   const byteLength = offsets[1]! - offsets[0]!;
   const expected = entryBytes(dtype, shape);
   if (expected !== byteLength) {
-    throw fail(`${dtype} [${shape}] takes ${expected} bytes, its data_offsets span ${byteLength}`);
+    throw fail(`${dtype} [${shape}] takes ${expected} bytes, but its data_offsets span ${byteLength}`);
   }
   return { name, dtype, shape, file, offset: dataStart + offsets[0]!, byteLength };
 }
@@ -146,7 +147,7 @@ function show(value: unknown): string {
   return quote(JSON.stringify(value) ?? "undefined");
 }
 
-/** The tensors must tile the rest of the file: no overlap, no hole, nothing behind the last. */
+/** Checks that the tensors tile the rest of the file: no overlap, no gap, nothing after the last. */
 function checkCoverage(entries: TensorEntry[], file: BoundedFile, dataStart: number): TensorEntry[] {
   entries.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength);
   let end = dataStart;
@@ -154,13 +155,13 @@ function checkCoverage(entries: TensorEntry[], file: BoundedFile, dataStart: num
   for (const { name, offset, byteLength } of entries) {
     const fail = (problem: string) => invalid(file.path, `tensor ${quote(name)} ${problem}`);
     if (offset + byteLength > file.size) {
-      throw fail(`ends at byte ${offset + byteLength}, the file has ${file.size}; fetch it again`);
+      throw fail(`ends at byte ${offset + byteLength}, but the file has ${file.size}; download it again`);
     }
     if (offset < end) throw fail(`overlaps ${previous}`);
-    if (offset > end) throw fail(`leaves a hole of ${offset - end} bytes after ${previous}`);
+    if (offset > end) throw fail(`leaves a gap of ${plural(offset - end, "byte")} after ${previous}`);
     end = offset + byteLength;
     previous = `tensor ${quote(name)}`;
   }
-  if (end !== file.size) throw invalid(file.path, `${file.size - end} bytes after ${previous} belong to no tensor`);
+  if (end !== file.size) throw invalid(file.path, `${plural(file.size - end, "stray byte")} after ${previous}`);
   return entries;
 }

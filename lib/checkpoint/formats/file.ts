@@ -1,34 +1,36 @@
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
-import { CaracalError } from "../errors.js";
+import { CaracalError } from "../../errors.js";
+import { invalid } from "../problems.js";
 
-/** `CHECKPOINT_INVALID` for `file`; `problem` says what was expected, what is there and how to mend it. */
-export function invalid(file: string, problem: string, cause?: unknown): CaracalError {
-  return new CaracalError("CHECKPOINT_INVALID", `${file}: ${problem}`, { file, problem }, { cause });
+/** Options of every function that opens a checkpoint or one of its files. */
+export interface OpenOptions {
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** A string from a file made fit for a message: quoted, escaped, and cut when a hostile file made it long. */
-export function quote(text: string): string {
-  return printable(JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text));
-}
+/** The names of {@link OpenOptions}, for `checkOptionNames`. */
+export const openOptionNames = { signal: true } satisfies Record<keyof Required<OpenOptions>, true>;
 
-/** Without control characters, which could command the reader's terminal. */
-export function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, "\uFFFD");
-}
-
-/** A file opened for bounded reads: a read outside it is refused before any memory is taken for it. */
+/** A file opened for bounded reads: a read outside the file is refused before any memory is allocated for it. */
 export class BoundedFile {
-  private constructor(
-    readonly path: string,
-    readonly size: number,
-    private readonly handle: FileHandle,
-  ) {}
+  readonly path: string;
+  readonly size: number;
+  readonly #handle: FileHandle;
 
-  /** Opens `path`, runs `use` and closes it again. `CHECKPOINT_INVALID` if it is missing or not a regular file. */
+  private constructor(path: string, size: number, handle: FileHandle) {
+    this.path = path;
+    this.size = size;
+    this.#handle = handle;
+  }
+
+  /**
+   * Opens `path`, runs `use` and closes the file.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when the file is missing or not a regular file, `IO_ERROR` when it
+   *   cannot be read
+   */
   static async use<T>(path: string, use: (file: BoundedFile) => Promise<T>): Promise<T> {
     let handle: FileHandle | undefined;
     try {
-      // Asked before opening: opening a FIFO would wait for a writer.
+      // Checked before opening, because opening a FIFO would wait for a writer.
       if (!(await stat(path)).isFile()) throw invalid(path, "expected a regular file");
       handle = await open(path, "r");
       return await use(new BoundedFile(path, (await handle.stat()).size, handle));
@@ -39,31 +41,40 @@ export class BoundedFile {
     }
   }
 
-  /** Reads exactly `length` bytes at `offset`; `what` names the part in the error when they are not all there. */
+  /** Reads exactly `length` bytes at `offset`. If the file is too short, the error names them as `what`. */
   async read(offset: number, length: number, what: string): Promise<Buffer> {
     if (offset < 0 || length < 0 || offset + length > this.size) {
       const end = offset + length;
-      throw invalid(this.path, `truncated: ${what} ends at byte ${end}, the file has ${this.size}; fetch it again`);
+      throw invalid(
+        this.path,
+        `truncated: ${what} ends at byte ${end}, but the file has ${this.size}; download it again`,
+      );
     }
     const bytes = Buffer.allocUnsafe(length);
     for (let done = 0; done < length; ) {
-      const { bytesRead } = await this.handle.read(bytes, done, length - done, offset + done);
-      if (bytesRead === 0) throw invalid(this.path, `became shorter while ${what} was read`);
+      const { bytesRead } = await this.#handle.read(bytes, done, length - done, offset + done);
+      if (bytesRead === 0) throw invalid(this.path, `became shorter while ${what} was being read`);
       done += bytesRead;
     }
     return bytes;
   }
 }
 
-/** The whole of a small file as text. `CHECKPOINT_INVALID` if it is missing, longer than `maxBytes` or not UTF-8. */
+/**
+ * A small file as text.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when the file is missing, longer than `maxBytes` or not UTF-8
+ */
 export function readText(path: string, maxBytes: number): Promise<string> {
   return BoundedFile.use(path, async (file) => {
-    if (file.size > maxBytes) throw invalid(path, `has ${file.size} bytes; expected a small text file`);
+    if (file.size > maxBytes) throw invalid(path, `has ${file.size} bytes; expected at most ${maxBytes} of text`);
     return decodeUtf8(await file.read(0, file.size, "the text"), path);
   });
 }
 
-/** The names in a directory. `CHECKPOINT_INVALID` if there is no such directory. */
+/**
+ * The names in a directory.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such directory
+ */
 export async function listDirectory(path: string): Promise<string[]> {
   try {
     return await readdir(path);
@@ -78,7 +89,7 @@ export function decodeUtf8(bytes: Uint8Array, path: string): string {
   try {
     return utf8.decode(bytes);
   } catch (error) {
-    throw invalid(path, "expected UTF-8 text, found bytes that are not", error);
+    throw invalid(path, "expected UTF-8 text, found other bytes", error);
   }
 }
 

@@ -1,29 +1,45 @@
-import { type EntryDType, elementCount } from "./entry.js";
-import { decodeUtf8, invalid, quote } from "./file.js";
+import { type EntryDType, elementCount } from "../entry.js";
+import { invalid, quote } from "../problems.js";
+import { decodeUtf8 } from "./file.js";
 
-/** A run of elements in a record of a torch archive. */
+// Interpreted by hand rather than by a library: unpickling executes whatever the file asks for, unless the interpreter
+// knows only the opcodes and callables that describe tensors, as this one does.
+
+/** The elements in one record of a torch archive. */
 export class Storage {
-  constructor(
-    readonly dtype: EntryDType,
-    readonly key: string,
-    readonly elements: number,
-  ) {}
+  readonly dtype: EntryDType;
+  readonly key: string;
+  readonly elements: number;
+
+  constructor(dtype: EntryDType, key: string, elements: number) {
+    this.dtype = dtype;
+    this.key = key;
+    this.elements = elements;
+  }
 }
 
-/** What `torch._utils._rebuild_tensor_v2` describes: a strided view of a storage. Offset and strides in elements. */
+/** The result of `torch._utils._rebuild_tensor_v2`: a strided view of a storage. Offset and strides are in elements. */
 export class PickledTensor {
-  constructor(
-    readonly storage: Storage,
-    readonly offset: number,
-    readonly shape: readonly number[],
-    readonly strides: readonly number[],
-  ) {}
+  readonly storage: Storage;
+  readonly offset: number;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+
+  constructor(storage: Storage, offset: number, shape: readonly number[], strides: readonly number[]) {
+    this.storage = storage;
+    this.offset = offset;
+    this.shape = shape;
+    this.strides = strides;
+  }
 }
 
-/** A Python dict; `ordered` for a `collections.OrderedDict`, which alone may carry attributes. */
+/** A Python dict. Only one that is `ordered`, a `collections.OrderedDict`, may have attributes. */
 export class Dict extends Map<unknown, unknown> {
-  constructor(readonly ordered = false) {
+  readonly ordered: boolean;
+
+  constructor(ordered = false) {
     super();
+    this.ordered = ordered;
   }
 }
 
@@ -31,10 +47,18 @@ class List {
   readonly items: unknown[] = [];
 }
 class Tuple {
-  constructor(readonly items: readonly unknown[]) {}
+  readonly items: readonly unknown[];
+
+  constructor(items: readonly unknown[]) {
+    this.items = items;
+  }
 }
 class Global {
-  constructor(readonly name: string) {}
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
 }
 
 const storages = new Map<string, EntryDType>([
@@ -50,7 +74,7 @@ const storages = new Map<string, EntryDType>([
   ["torch.BoolStorage", "bool"],
 ]);
 
-/** What may be called, and what it makes. There is nothing else: a pickle cannot make us run anything. */
+/** The only callables, with their implementations here. A pickle cannot make this process run anything else. */
 const callables = new Map<string, (args: readonly unknown[], machine: Machine) => unknown>([
   ["collections.OrderedDict", makeOrderedDict],
   ["torch._utils._rebuild_tensor_v2", rebuildTensor],
@@ -60,42 +84,44 @@ const callables = new Map<string, (args: readonly unknown[], machine: Machine) =
 const limits = { values: 1_000_000, marks: 256, text: 1 << 20, rank: 64 };
 
 /**
- * Evaluates a pickle (protocol 2 to 5) that describes tensors. It can build None, booleans, numbers, text, tuples,
- * lists, dicts and tensor descriptions; any other opcode or global is a `CHECKPOINT_INVALID` that names it and its
- * byte. Time and memory are linear in `bytes`, and bounded.
+ * Evaluates a pickle (protocol 2 to 5) that describes tensors. It can build None, booleans, numbers, strings, tuples,
+ * lists, dicts and tensor descriptions. Time and memory are linear in the length of `bytes`, and bounded.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` for any other opcode or global; the message names it and its byte
  */
 export function unpickle(bytes: Buffer, file: string): unknown {
   return new Machine(bytes, file).run();
 }
 
 class Machine {
-  private position = 0;
-  private opcodeAt = 0;
-  private stack: unknown[] = [];
-  private readonly marks: unknown[][] = [];
-  private readonly memo = new Map<number, unknown>();
-  private values = 0;
+  readonly #bytes: Buffer;
+  readonly #file: string;
+  #position = 0;
+  #opcodeAt = 0;
+  #stack: unknown[] = [];
+  readonly #marks: unknown[][] = [];
+  readonly #memo = new Map<number, unknown>();
+  #values = 0;
 
-  constructor(
-    private readonly bytes: Buffer,
-    private readonly file: string,
-  ) {}
+  constructor(bytes: Buffer, file: string) {
+    this.#bytes = bytes;
+    this.#file = file;
+  }
 
   run(): unknown {
-    if (this.bytes[0] !== 0x80) throw this.fail("does not begin with PROTO; expected pickle protocol 2 to 5");
+    if (this.#bytes[0] !== 0x80) throw this.fail("does not begin with PROTO; expected pickle protocol 2 to 5");
     for (;;) {
-      this.opcodeAt = this.position;
+      this.#opcodeAt = this.#position;
       const opcode = this.take(1)[0]!;
-      if (opcode === 0x2e) return this.stop();
+      if (opcode === 0x2e) return this.#stop();
       const operation = operations.get(opcode);
       if (!operation)
-        throw this.fail(`opcode ${opcodeName(opcode)} is not allowed: it is not needed to describe tensors`);
+        throw this.fail(`opcode ${opcodeName(opcode)} is not allowed: describing tensors does not need it`);
       operation(this);
     }
   }
 
   fail(problem: string) {
-    return invalid(this.file, `data.pkl, byte ${this.opcodeAt}: ${problem}`);
+    return invalid(this.#file, `data.pkl, byte ${this.#opcodeAt}: ${problem}`);
   }
 
   expect<T>(value: unknown, type: new (...args: never[]) => T, what: string): T {
@@ -104,85 +130,85 @@ class Machine {
   }
 
   take(length: number): Buffer {
-    if (length > this.bytes.length - this.position) throw this.fail("the pickle is truncated");
-    this.position += length;
-    return this.bytes.subarray(this.position - length, this.position);
+    if (length > this.#bytes.length - this.#position) throw this.fail("the pickle is truncated");
+    this.#position += length;
+    return this.#bytes.subarray(this.#position - length, this.#position);
   }
 
   push(value: unknown): void {
-    if (++this.values > limits.values) throw this.fail(`more than ${limits.values} values`);
-    this.stack.push(value);
+    if (++this.#values > limits.values) throw this.fail(`more than ${limits.values} values`);
+    this.#stack.push(value);
   }
 
   pop(): unknown {
-    if (this.stack.length === 0) throw this.fail("takes a value from an empty stack");
-    return this.stack.pop();
+    if (this.#stack.length === 0) throw this.fail("pops an empty stack");
+    return this.#stack.pop();
   }
 
   top<T>(type: new (...args: never[]) => T, what: string): T {
-    return this.expect(this.stack.at(-1), type, what);
+    return this.expect(this.#stack.at(-1), type, what);
   }
 
   mark(): void {
-    if (this.marks.length >= limits.marks) throw this.fail(`more than ${limits.marks} open marks`);
-    this.marks.push(this.stack);
-    this.stack = [];
+    if (this.#marks.length >= limits.marks) throw this.fail(`more than ${limits.marks} open marks`);
+    this.#marks.push(this.#stack);
+    this.#stack = [];
   }
 
   popToMark(): unknown[] {
-    const items = this.stack;
-    const below = this.marks.pop();
-    if (!below) throw this.fail("no mark is open");
-    this.stack = below;
+    const items = this.#stack;
+    const below = this.#marks.pop();
+    if (!below) throw this.fail("pops to a mark, but none is open");
+    this.#stack = below;
     return items;
   }
 
   put(index: number): void {
-    if (this.stack.length === 0) throw this.fail("remembers a value of an empty stack");
-    if (this.memo.size >= limits.values) throw this.fail(`remembers more than ${limits.values} values`);
-    this.memo.set(index, this.stack.at(-1));
+    if (this.#stack.length === 0) throw this.fail("memoizes the top of an empty stack");
+    if (this.#memo.size >= limits.values) throw this.fail(`more than ${limits.values} memoized values`);
+    this.#memo.set(index, this.#stack.at(-1));
   }
 
   memoize(): void {
-    this.put(this.memo.size);
+    this.put(this.#memo.size);
   }
 
   get(index: number): void {
-    if (!this.memo.has(index)) throw this.fail(`recalls value ${index}, which was never remembered`);
-    this.push(this.memo.get(index));
+    if (!this.#memo.has(index)) throw this.fail(`recalls value ${index}, which was never memoized`);
+    this.push(this.#memo.get(index));
   }
 
   text(length: number): string {
-    if (length > limits.text) throw this.fail(`text of ${length} bytes`);
-    return decodeUtf8(this.take(length), this.file);
+    if (length > limits.text) throw this.fail(`a string of ${length} bytes; expected at most ${limits.text}`);
+    return decodeUtf8(this.take(length), this.#file);
   }
 
-  /** `BINUNICODE8` and `FRAME` count in 64 bits; nothing longer than the pickle can be meant. */
+  /** The 64-bit length of `BINUNICODE8` and `FRAME`, which cannot exceed the pickle. */
   length64(): number {
     const length = this.take(8).readBigUInt64LE();
-    if (length > this.bytes.length) throw this.fail("the pickle is truncated");
+    if (length > this.#bytes.length) throw this.fail("the pickle is truncated");
     return Number(length);
   }
 
   integer(length: number): number {
-    if (length > 8) throw this.fail(`an integer of ${length} bytes`);
+    if (length > 8) throw this.fail(`an integer of ${length} bytes; expected at most 8`);
     const value = length === 0 ? 0n : BigInt.asIntN(length * 8, littleEndian(this.take(length)));
     if (BigInt(Number(value)) !== value) throw this.fail(`the integer ${value} is too large`);
     return Number(value);
   }
 
   line(): string {
-    const end = this.bytes.indexOf(0x0a, this.position);
-    if (end < 0 || end - this.position > 1000) throw this.fail("a name without end");
-    const text = this.text(end - this.position);
-    this.position++;
+    const end = this.#bytes.indexOf(0x0a, this.#position);
+    if (end < 0 || end - this.#position > 1000) throw this.fail("an unterminated name");
+    const text = this.text(end - this.#position);
+    this.#position++;
     return text;
   }
 
   global(module: unknown, name: unknown): void {
     const full = `${module}.${name}`;
     if (!callables.has(full) && !storages.has(full)) {
-      throw this.fail(`global ${quote(full)} is not allowed: only tensors are read, nothing is run`);
+      throw this.fail(`global ${quote(full)} is not allowed: this file is only read, never executed`);
     }
     this.push(new Global(full));
   }
@@ -191,14 +217,15 @@ class Machine {
     const args = this.expect(this.pop(), Tuple, "a tuple of arguments");
     const { name } = this.expect(this.pop(), Global, "a global to call");
     const callable = callables.get(name);
-    if (!callable) throw this.fail(`${name} is called; expected it only in a storage reference`);
+    if (!callable) throw this.fail(`calls ${name}, which is only allowed in a storage reference`);
     this.push(callable(args.items, this));
   }
 
-  /** `BUILD` sets attributes: a state dict's `_metadata`, which no tensor needs. */
+  /** `BUILD` sets attributes. A state dict has one, `_metadata`, which no tensor needs. */
   build(): void {
     this.expect(this.pop(), Dict, "a dict of attributes");
-    if (!this.top(Dict, "an OrderedDict to give attributes to").ordered) throw this.fail("a dict has no attributes");
+    const { ordered } = this.top(Dict, "an OrderedDict to set attributes of");
+    if (!ordered) throw this.fail("sets attributes of a plain dict");
   }
 
   persistentId(): void {
@@ -215,20 +242,21 @@ class Machine {
     if (pairs.length % 2) throw this.fail("a key without a value");
     for (let i = 0; i < pairs.length; i += 2) {
       const key = pairs[i];
-      if (typeof key !== "string" && typeof key !== "number") throw this.fail("a dict key that is no text or number");
-      if (dict.has(key)) throw this.fail(`the key ${quote(String(key))} is given twice`);
+      if (typeof key !== "string" && typeof key !== "number")
+        throw this.fail("a dict key that is neither a string nor a number");
+      if (dict.has(key)) throw this.fail(`duplicate key ${quote(String(key))}`);
       dict.set(key, pairs[i + 1]);
     }
   }
 
-  private stop(): unknown {
-    if (this.stack.length !== 1 || this.marks.length > 0) throw this.fail("ends with an unbalanced stack");
-    if (this.position !== this.bytes.length) throw this.fail("bytes follow the end of the pickle");
-    return this.stack[0];
+  #stop(): unknown {
+    if (this.#stack.length !== 1 || this.#marks.length > 0) throw this.fail("ends with an unbalanced stack");
+    if (this.#position !== this.#bytes.length) throw this.fail("bytes follow the end of the pickle");
+    return this.#stack[0];
   }
 }
 
-/** The opcodes that `torch.save` writes, with protocol 2 (its default) to 5. */
+/** The opcodes that `torch.save` writes with protocols 2 (its default) to 5. */
 const operations = new Map<number, (machine: Machine) => void>([
   [0x80, (m) => checkProtocol(m, m.take(1)[0]!)], // PROTO
   [0x95, (m) => void m.length64()], // FRAME: only a hint for buffering
@@ -267,7 +295,7 @@ const operations = new Map<number, (machine: Machine) => void>([
   [0x51, (m) => m.persistentId()], // BINPERSID
 ]);
 
-/** Names for the refused opcodes, so that the error says what the file tried. */
+/** Names of the refused opcodes, for the error message. */
 const refused = new Map(
   `30 POP, 31 POP_MARK, 32 DUP, 46 FLOAT, 49 INT, 4c LONG, 50 PERSID, 53 STRING, 54 BINSTRING, 55 SHORT_BINSTRING,
    56 UNICODE, 42 BINBYTES, 43 SHORT_BINBYTES, 64 DICT, 67 GET, 69 INST, 6c LIST, 6f OBJ, 70 PUT, 81 NEWOBJ, 82 EXT1,
@@ -300,28 +328,29 @@ function setItem(machine: Machine, value: unknown, key: unknown): void {
 }
 
 function stackGlobal(machine: Machine, name: unknown, module: unknown): void {
-  if (typeof name !== "string" || typeof module !== "string") throw machine.fail("a global without a name");
+  if (typeof name !== "string" || typeof module !== "string") throw machine.fail("a global whose name is not a string");
   machine.global(module, name);
 }
 
 function makeOrderedDict(args: readonly unknown[], machine: Machine): Dict {
-  if (args.length > 0) throw machine.fail("an OrderedDict made with arguments; expected none");
+  if (args.length > 0) throw machine.fail("OrderedDict is called with arguments; expected none");
   return new Dict(true);
 }
 
 function rebuildTensor([storage, offset, shape, strides]: readonly unknown[], machine: Machine): PickledTensor {
   const sizes = machine.expect(shape, Tuple, "a tensor's shape").items;
   const steps = machine.expect(strides, Tuple, "a tensor's strides").items;
-  if (sizes.length > limits.rank) throw machine.fail(`a tensor with ${sizes.length} dimensions`);
+  if (sizes.length > limits.rank)
+    throw machine.fail(`a tensor with ${sizes.length} dimensions; expected at most ${limits.rank}`);
   if (!isCount(offset) || sizes.length !== steps.length || !sizes.every(isCount) || !steps.every(isCount)) {
     throw machine.fail("a tensor's offset, shape or strides are not whole numbers >= 0");
   }
-  const run = machine.expect(storage, Storage, "a tensor's storage");
-  // Written so that NaN, from absurd sizes, is refused too.
-  if (!(offset + elementCount(sizes) <= run.elements)) {
-    throw machine.fail(`a tensor [${quote(sizes.join(","))}] at ${offset} in a storage of ${run.elements} elements`);
+  const source = machine.expect(storage, Storage, "a tensor's storage");
+  // Negated so that NaN, which absurd sizes give, is refused too.
+  if (!(offset + elementCount(sizes) <= source.elements)) {
+    throw machine.fail(`a tensor [${quote(sizes.join(","))}] at ${offset} in a storage of ${source.elements} elements`);
   }
-  return new PickledTensor(run, offset, sizes, steps);
+  return new PickledTensor(source, offset, sizes, steps);
 }
 
 function isCount(value: unknown): value is number {
