@@ -3,16 +3,17 @@ import { type Preset, speechOf } from "./presets.js";
 import type { Distribution, RandomTensor } from "./random.js";
 import { firstMerge, specialTokens } from "./tokenizer.js";
 
-/** The tensors of every file of a checkpoint. The LLM's are those of its shards together. */
+/** The tensors of every file of a checkpoint. `llm` covers all shards. */
 export interface Plan {
   readonly llm: readonly RandomTensor[];
-  /** By path inside the checkpoint. */
+  /** The tensors of each `.pt` file by its path inside the checkpoint. */
   readonly archives: ReadonlyMap<string, readonly RandomTensor[]>;
 }
 
 /**
- * Decides what random weights a checkpoint gets. Matrices keep the size of what they multiply (spread 1/√inputs),
- * norms are near 1, so that activations stay in a sane range through any depth; `textIds` is the tokenizer's size.
+ * Chooses the distribution of every random weight of a checkpoint. Matrices preserve the scale of their input (standard
+ * deviation 1/√inputs) and norms are near 1, so activations keep a sane range at any depth. `textIds` is the size of
+ * the tokenizer.
  */
 export function planTensors(preset: Preset, textIds: number): Plan {
   const { llm, vision, audio, codec } = preset;
@@ -38,7 +39,7 @@ export function planTensors(preset: Preset, textIds: number): Plan {
 
 const embedTokens = "model.embed_tokens.weight";
 
-/** The first rule whose pattern fits a name decides; `fan` is the number of values that one output adds up. */
+/** The first rule whose pattern matches a name applies. `fan` is the number of inputs that one output sums. */
 type Rule = readonly [RegExp, (fan: number, shape: readonly number[]) => Distribution];
 
 function plan(layout: layouts.Layout, rules: readonly Rule[], path: string): RandomTensor[] {
@@ -57,13 +58,13 @@ const matrix = (gain: number) => (fan: number) => ({ mean: 0, std: gain / Math.s
 
 const commonRules: readonly Rule[] = [
   [/bias/, around(0, 0.02)],
-  // A weight with one dimension is that of a norm.
+  // A weight with one dimension belongs to a norm.
   [/./, (fan, shape) => (shape.length === 1 ? { mean: 1, std: 0.1 } : matrix(1)(fan))],
 ];
 
 function llmRules({ llm }: Preset, textIds: number): readonly Rule[] {
-  // MLA scales its latents up; without this the scores would be so large that attention sees one token only.
-  const undo = (rank: number, scaled: boolean) => (scaled ? Math.sqrt(rank / llm.hidden_size) : 1);
+  // MLA scales its latents up. Without this factor, scores would be so large that attention selects a single token.
+  const unscale = (rank: number, scaled: boolean) => (scaled ? Math.sqrt(rank / llm.hidden_size) : 1);
   const base = 1 / Math.sqrt(llm.hidden_size);
   const { eos, pause } = specialTokens;
   const row = (id: number, gain: number) => ({ from: id, to: id + 1, std: gain * base });
@@ -75,20 +76,20 @@ function llmRules({ llm }: Preset, textIds: number): readonly Rule[] {
   ];
   return [
     [/embed_tokens/, around(0, 1)],
-    // Answers are made of words, end now and then, and never hold ids that the tokenizer lacks.
+    // Makes answers consist of words, end now and then, and never contain ids that the tokenizer lacks.
     [/lm_head/, () => ({ mean: 0, std: base, rows: headRows })],
     [/e_score_correction_bias/, around(0, 0.05 / (llm.n_routed_experts + llm.zero_expert_num))],
-    [/q_b_proj/, matrix(undo(llm.q_lora_rank, llm.mla_scale_q_lora))],
-    [/kv_b_proj/, matrix(undo(llm.kv_lora_rank, llm.mla_scale_kv_lora))],
+    [/q_b_proj/, matrix(unscale(llm.q_lora_rank, llm.mla_scale_q_lora))],
+    [/kv_b_proj/, matrix(unscale(llm.kv_lora_rank, llm.mla_scale_kv_lora))],
   ];
 }
 
 const visionRules: readonly Rule[] = [[/\.ls[12]$/, around(0.1, 0.01)]];
 
-/** Two dozen residual layers add up: each adds little. */
+/** Each of the two dozen residual layers adds little, so that their sum keeps its range. */
 const audioRules: readonly Rule[] = [[/(memory|ffn\.3)\.weight$/, matrix(0.5)]];
 
-/** Semantic id 2 ends speech after some seconds; ids without a code are never chosen. */
+/** Makes semantic id 2 end speech after some seconds. Ids without a code are never chosen. */
 function speechRules({ codec, llm }: Preset): readonly Rule[] {
   const base = 1 / Math.sqrt(llm.hidden_size);
   const first = layouts.reservedSpeechIds;
@@ -111,9 +112,9 @@ function speechRules({ codec, llm }: Preset): readonly Rule[] {
   ];
 }
 
-/** Gains that keep the waveform well inside ±1. `weight_g` is a norm; `weight_v` only gives it a direction. */
+/** Keeps the waveform well inside ±1. Only `weight_g` sets the gain: it is the norm, `weight_v` just the direction. */
 function codecRules({ codec }: Preset): readonly Rule[] {
-  // A transposed convolution's norm is that of one input channel, which reaches half as many channels × stride.
+  // The norm of a transposed convolution is per input channel, which contributes to half as many channels × stride.
   const upsampling = codec.codec_dec_ratios.map((stride, i): Rule => {
     return [new RegExp(`model\\.${i + 1}\\.block\\.1\\.weight_g$`), around(0.8 * Math.sqrt(stride / 2), 0.05)];
   });

@@ -1,7 +1,8 @@
 import type { AudioConfig, CodecConfig, LlmConfig, VisionConfig } from "../checkpoint/config.js";
 import { reservedSpeechIds, type SpeechConfig } from "../checkpoint/layout.js";
+import { CaracalError } from "../errors.js";
 
-/** The configurations of one model to be made. Audio features are always the published ones: 80 bins × 15 frames. */
+/** The configurations of a model to write. Audio features are always the published ones: 80 bins × 15 frames. */
 export interface Preset {
   readonly llm: LlmConfig;
   readonly vision: VisionConfig;
@@ -12,8 +13,14 @@ export interface Preset {
 export const presetNames = ["tiny", "mini", "codec-full", "audio-full", "vision-full", "full"] as const;
 export type PresetName = (typeof presetNames)[number];
 
-/** `tiny`: tests. `mini`: the demo. `full`: the published sizes; `X-full`: those of one module, the rest tiny. */
+/**
+ * A preset by name: `tiny` is for tests, `mini` for the demo, `full` has the published sizes, and `X-full` has them for
+ * one module only, with the others tiny.
+ * @throws {CaracalError} `INVALID_ARGUMENT` when there is no such preset
+ */
 export function preset(name: PresetName): Preset {
+  if (!presetNames.includes(name))
+    throw new CaracalError("INVALID_ARGUMENT", `unknown preset "${name}"; expected one of ${presetNames.join(", ")}`);
   const base = name === "mini" ? mini : name === "full" ? full : tiny;
   switch (name) {
     case "codec-full":
@@ -27,7 +34,7 @@ export function preset(name: PresetName): Preset {
   }
 }
 
-/** One id per code after the reserved ones; four books, as published. */
+/** The speech ids of a preset: the reserved ones, then one per code of the largest book. */
 export function speechOf({ codec }: Preset): SpeechConfig {
   const codes = Math.max(codec.semantic_token_nums, codec.codec_codebook_size ** 2);
   return { books: 1 + codec.codec_codebooks, vocab: reservedSpeechIds + codes };
@@ -193,5 +200,5 @@ const tiny: Preset = {
   },
 };
 
-/** As wide as the published LLM, so that projectors keep their published size, and otherwise tiny. */
+/** A tiny LLM of the published width, so that the projectors keep their published size. */
 const thin: LlmConfig = { ...tiny.llm, hidden_size: full.llm.hidden_size, num_layers: 1 };

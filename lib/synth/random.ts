@@ -1,13 +1,13 @@
 import { elementCount } from "../checkpoint/entry.js";
 
-/** Normally distributed values; `rows` gives ranges of the first dimension another spread. */
+/** A normal distribution. `rows` gives ranges of the first dimension another standard deviation. */
 export interface Distribution {
   readonly mean: number;
   readonly std: number;
   readonly rows?: readonly { readonly from: number; readonly to: number; readonly std: number }[];
 }
 
-/** A tensor to be made: the same `key`, seed and shape always give the same bytes. */
+/** A tensor to generate. The same `key`, seed and shape always give the same bytes. */
 export interface RandomTensor {
   readonly name: string;
   readonly key: string;
@@ -19,7 +19,7 @@ export interface RandomTensor {
 const chunkElements = 1 << 20;
 const quantiles = normalQuantiles(4096);
 
-/** The little-endian bytes of a tensor, piece by piece. Each piece is overwritten by the next. */
+/** Generates the little-endian bytes of a tensor in chunks. Each chunk is overwritten by the next. */
 export function* tensorBytes(tensor: RandomTensor, seed: number): Generator<Uint8Array> {
   const total = elementCount(tensor.shape);
   const rowLength = total / (tensor.shape[0] ?? 1);
@@ -41,12 +41,12 @@ export function* tensorBytes(tensor: RandomTensor, seed: number): Generator<Uint
 
 type Chunk = Uint16Array | Float32Array;
 
-/** Elements `from` to `to` of the tensor, into a chunk that begins at element `begin`. */
+/** Writes elements `from` to `to` of the tensor into a chunk that begins at element `begin`. */
 function fill(chunk: Chunk, begin: number, from: number, to: number, start: number, table: Chunk): void {
   for (let i = from; i < to; i++) chunk[i - begin] = table[(scramble((start + i) | 0) ^ start) & 4095]!;
 }
 
-/** Values as stored: looking up one of 4096 is some ten times faster than drawing and rounding each. */
+/** The 4096 possible values as stored: looking one up is about ten times faster than drawing and rounding each. */
 function tableOf(dtype: "bf16" | "f32", mean: number, std: number): Chunk {
   const values = Float32Array.from(quantiles, (quantile) => mean + std * quantile);
   return dtype === "f32" ? values : toBf16(values);
@@ -61,7 +61,7 @@ export function toBf16(values: Float32Array): Uint16Array {
 /** Midpoint quantiles of the standard normal distribution, rescaled to variance 1. */
 function normalQuantiles(count: number): Float64Array {
   const values = Float64Array.from({ length: count }, (_, i) => {
-    // Winitzki's approximation of the inverse error function.
+    // S. Winitzki's approximation of the inverse error function (2008)
     const x = (2 * i + 1) / count - 1;
     const log = Math.log(1 - x * x);
     const t = 2 / (Math.PI * 0.147) + log / 2;
@@ -71,7 +71,7 @@ function normalQuantiles(count: number): Float64Array {
   return values.map((value) => value * scale);
 }
 
-/** A bijective mixing of 32 bits (the "lowbias32" constants), so that a counter becomes noise. */
+/** Turns a counter into noise by a bijective mix of its 32 bits (C. Wellons' `lowbias32`). */
 function scramble(x: number): number {
   let z = x ^ (x >>> 16);
   z = Math.imul(z, 0x7feb352d);
@@ -80,7 +80,7 @@ function scramble(x: number): number {
   return (z ^ (z >>> 16)) >>> 0;
 }
 
-/** FNV-1a, mixed: where in the counter's sequence a tensor begins. */
+/** The start of a tensor in the counter's sequence: a mixed FNV-1a hash. */
 function hash(text: string): number {
   let state = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) state = Math.imul(state ^ text.charCodeAt(i), 0x01000193);

@@ -6,7 +6,7 @@ import { OutputFile, type Progress } from "./writer.js";
 
 const maxShardBytes = 4 * 2 ** 30;
 
-/** Writes tensors as `model-*-of-*.safetensors`, at least two shards, and their index into `directory`. */
+/** Writes tensors to `directory` as at least two shards, `model-*-of-*.safetensors`, and their index. */
 export async function writeShards(
   directory: string,
   tensors: readonly RandomTensor[],
@@ -45,7 +45,7 @@ function splitIntoShards(tensors: readonly RandomTensor[]): RandomTensor[][] {
   return shards;
 }
 
-/** The wider dtype comes first and the header is padded, so that every tensor lies at a multiple of its item size. */
+/** Writes the wider dtype first and pads the header, so that every tensor is aligned to its item size. */
 async function writeSafetensors(
   path: string,
   tensors: readonly RandomTensor[],

@@ -2,8 +2,10 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { stringify as toYaml } from "yaml";
+import { syntheticNote } from "../checkpoint/config.js";
 import { elementCount } from "../checkpoint/entry.js";
 import { CaracalError } from "../errors.js";
+import { checkOptionNames } from "../options.js";
 import { type Plan, planTensors } from "./plan.js";
 import { type Preset, type PresetName, preset as presetOf } from "./presets.js";
 import { totalBytes, writeShards } from "./safetensors.js";
@@ -14,31 +16,42 @@ import { asWriteError, Progress, type SynthProgress } from "./writer.js";
 export type { SynthProgress } from "./writer.js";
 
 export interface SynthOptions {
-  /** Default `tiny`. */
-  readonly preset?: PresetName;
-  /** A whole number; the same seed gives the same bytes. Default 0. */
-  readonly seed?: number;
-  /** Replaces a checkpoint (and nothing else) that is already there. */
-  readonly force?: boolean;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: SynthProgress) => void;
+  /** The sizes of the modules. Default `tiny`. */
+  readonly preset?: PresetName | undefined;
+  /** A whole number. The same seed gives the same bytes. Default 0. */
+  readonly seed?: number | undefined;
+  /** Whether to replace an existing checkpoint; other files are never replaced. Default false. */
+  readonly force?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: SynthProgress) => void) | undefined;
 }
+
+const optionNames = {
+  preset: true,
+  seed: true,
+  force: true,
+  signal: true,
+  onProgress: true,
+} satisfies Record<keyof Required<SynthOptions>, true>;
 
 export interface SynthResult {
   readonly directory: string;
   readonly parameters: number;
-  /** Of tensors. */
+  /** Bytes of tensor data. */
   readonly bytes: number;
 }
 
 /**
- * Writes a complete model directory in the published layout, with random weights: it runs like the real one and
- * means nothing. The directory appears whole or not at all. Throws `INVALID_ARGUMENT` when something is there
- * already, `IO_ERROR` when the disk is too small or full, `ABORTED`.
+ * Writes a complete model directory in the published layout, with random weights: it runs like the real model, but its
+ * output means nothing. The directory appears complete or not at all.
+ * @throws {CaracalError} `INVALID_ARGUMENT` when `directory` exists and may not be replaced, or for a bad option;
+ *   `IO_ERROR` when the disk is too small or full; `ABORTED`
  */
 export async function synthesize(directory: string, options: SynthOptions = {}): Promise<SynthResult> {
+  checkOptionNames("synthesize", options, optionNames);
   const { preset: name = "tiny", seed = 0, force = false, signal, onProgress } = options;
-  if (!Number.isSafeInteger(seed)) throw new CaracalError("INVALID_ARGUMENT", `seed ${seed}; expected a whole number`);
+  if (!Number.isSafeInteger(seed))
+    throw new CaracalError("INVALID_ARGUMENT", `seed must be a whole number, got ${seed}`);
   const target = resolve(directory);
   await checkTarget(target, force);
   const preset = presetOf(name);
@@ -59,7 +72,7 @@ export async function synthesize(directory: string, options: SynthOptions = {}):
   return { directory: target, parameters: tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0), bytes };
 }
 
-/** Absent or empty is fine; with `force`, so is a checkpoint. Anything else would be somebody's files. */
+/** Accepts a path that is absent or empty and, with `force`, a checkpoint, but never any other files. */
 async function checkTarget(target: string, force: boolean): Promise<void> {
   const found = await stat(target).catch(() => undefined);
   if (!found) return;
@@ -67,8 +80,8 @@ async function checkTarget(target: string, force: boolean): Promise<void> {
   if (names?.length === 0) return;
   const isCheckpoint = names?.includes("config.json") && names.includes("model.safetensors.index.json");
   if (isCheckpoint && force) return;
-  const mend = isCheckpoint ? "pass force (--force) to replace it" : "it is no checkpoint; choose another path";
-  throw new CaracalError("INVALID_ARGUMENT", `${target} exists already; ${mend}`, { directory: target });
+  const advice = isCheckpoint ? "pass force (--force) to replace it" : "it is not a checkpoint; choose another path";
+  throw new CaracalError("INVALID_ARGUMENT", `${target} already exists; ${advice}`, { directory: target });
 }
 
 async function checkSpace(directory: string, needed: number): Promise<void> {
@@ -76,8 +89,8 @@ async function checkSpace(directory: string, needed: number): Promise<void> {
   const free = bavail * bsize;
   if (free >= needed * 1.01 + (1 << 20)) return;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-  const found = `needs ${gigabytes(needed)}, the disk has ${gigabytes(free)} free`;
-  throw new CaracalError("IO_ERROR", `${directory}: ${found}; take a smaller preset`, { needed, free });
+  const problem = `needs ${gigabytes(needed)}, but the disk has ${gigabytes(free)} free`;
+  throw new CaracalError("IO_ERROR", `${directory}: ${problem}; choose a smaller preset`, { needed, free });
 }
 
 interface Contents {
@@ -104,7 +117,7 @@ function tokenizerFiles({ model, config }: TokenizerFiles) {
 }
 
 function configFiles({ llm, vision, audio, codec }: Preset): Record<string, string> {
-  const note = { _note: "random weights, made by `caracal synth`" };
+  const note = { _note: syntheticNote };
   const fixed = {
     architectures: ["LongcatFlashOmniForCausalLM"],
     torch_dtype: "bfloat16",
@@ -141,7 +154,7 @@ const featureConfig = {
   splice: { left: 7, right: 7, stride: 8, random_start: false, seed: 0 },
 };
 
-/** Kaldi statistics of log mel energies as speech has them: mean about 10, falling with frequency, variance 12. */
+/** Kaldi statistics of log mel energies like those of speech: mean about 10, falling with frequency, variance 12. */
 function cmvnStats(bins: number): string {
   const frames = 1e6;
   const means = Array.from({ length: bins }, (_, i) => 11.5 - (3 * i) / bins);
@@ -154,7 +167,7 @@ function json(value: object): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-/** Moves `partial` to `target`; what was there before goes only when the new is in place. */
+/** Moves `partial` to `target`. A previous directory is removed only after the new one is in place. */
 async function replace(target: string, partial: string): Promise<void> {
   const old = `${partial}-replaced`;
   const hadOld = await rename(target, old).then(

@@ -1,28 +1,28 @@
-import { english } from "./english.js";
+import { corpus } from "./corpus.js";
 
 /** The ids that the published model's code relies on. */
 export const specialTokens = { unknown: 0, bos: 1, eos: 2, pad: 3, pause: 137 } as const;
 
-/** `<mask_k>` has id `k + 24`; the model uses masks 110 to 119 for its audio, image and turn marks. */
+/** `<mask_k>` has id `k + 24`. The model uses masks 110 to 119 as its audio, image and turn marks. */
 const firstMask = 24;
 const masks = 120;
-/** Ids from here on stand for text: first the 256 bytes, then merges of them. */
+/** The first id of text: the 256 bytes come first, then merges of them. */
 export const firstByteToken = firstMask + masks;
 const bytes = 256;
 
-/** Ids of words and pieces of words: what a reader would call text. */
+/** The first id of a merge. Merges are words and parts of words, so they are what a reader would call text. */
 export const firstMerge = firstByteToken + bytes;
 
 export interface TokenizerFiles {
-  /** The contents of `tokenizer.json`: byte-level BPE, so that any text goes there and back unchanged. */
+  /** The contents of `tokenizer.json`: byte-level BPE, so any text survives the round trip. */
   readonly model: object;
-  /** The contents of `tokenizer_config.json`, chat template included. */
+  /** The contents of `tokenizer_config.json`, including the chat template. */
   readonly config: object;
-  /** Number of ids, all of them in use. */
+  /** The number of ids, all of them in use. */
   readonly size: number;
 }
 
-/** Learns a tokenizer of at most `vocabSize` ids (at least {@link firstMerge}) from a short English text. */
+/** Learns a tokenizer with at most `vocabSize` ids (but at least {@link firstMerge}) from a short English text. */
 export function makeTokenizer(vocabSize: number, contextLength: number): TokenizerFiles {
   const specials = specialNames();
   const letters = byteLetters();
@@ -78,7 +78,7 @@ function tokenizerConfig(specials: readonly string[], contextLength: number): ob
   };
 }
 
-/** The published prompt layout for text: no separators but new lines, a turn of the model closed by the end mark. */
+/** The published prompt layout for text: turns end in a newline, those of the system and the model in an end mark too. */
 const chatTemplate = [
   "{%- for message in messages -%}",
   "{%- if message['role'] == 'system' -%}{{ 'SYSTEM:' + message['content'] + eos_token + '\\n' }}",
@@ -89,26 +89,26 @@ const chatTemplate = [
   "{%- if add_generation_prompt -%}{{ 'ASSISTANT:' }}{%- endif -%}",
 ].join("");
 
-/** GPT-2's letters for the 256 bytes: printable ones stand for themselves, the others follow from U+0100. */
+/** GPT-2's letters for the 256 bytes: printable ones are kept, the others are numbered from U+0100. */
 function byteLetters(): string[] {
   const isPrintable = (byte: number) => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
   let next = 0x100;
   return Array.from({ length: bytes }, (_, byte) => String.fromCharCode(isPrintable(byte) ? byte : next++));
 }
 
-/** GPT-2's way of cutting text into words, each with its leading space. */
+/** GPT-2's pattern for words, each with its leading space. */
 const wordPattern = /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
 function wordCounts(letters: readonly string[]): Map<string, number> {
   const counts = new Map<string, number>();
-  for (const word of english.replaceAll("\n", " ").match(wordPattern)!) {
+  for (const word of corpus.replaceAll("\n", " ").match(wordPattern)!) {
     const spelt = [...Buffer.from(word)].map((byte) => letters[byte]).join("");
     counts.set(spelt, (counts.get(spelt) ?? 0) + 1);
   }
   return counts;
 }
 
-/** Byte-pair encoding: joins the most frequent neighbours (ties: the first in code order), `limit` times at most. */
+/** Byte-pair encoding: merges the most frequent pair (on a tie, the first in code order) at most `limit` times. */
 function learnMerges(counts: ReadonlyMap<string, number>, limit: number): [string, string][] {
   let words: Word[] = [...counts].map(([word, count]) => ({ pieces: [...word], count }));
   const merges: [string, string][] = [];
@@ -130,7 +130,7 @@ function mostFrequentPair(words: readonly Word[]): [string, string] | undefined 
   const pairs = new Map<string, number>();
   for (const { pieces, count } of words) {
     for (let i = 1; i < pieces.length; i++) {
-      const pair = `${pieces[i - 1]} ${pieces[i]}`; // a space is never a letter: byte 0x20 is written "Ġ"
+      const pair = `${pieces[i - 1]} ${pieces[i]}`; // a space is never a letter, since byte 0x20 is written "Ġ"
       pairs.set(pair, (pairs.get(pair) ?? 0) + count);
     }
   }

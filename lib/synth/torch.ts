@@ -4,11 +4,14 @@ import { elementCount } from "../checkpoint/entry.js";
 import { type RandomTensor, tensorBytes } from "./random.js";
 import { OutputFile } from "./writer.js";
 
+// Written by hand rather than by a zip library: torch aligns the data of every record, and the same seed must give the
+// same bytes.
+
 const alignment = 64;
 
 /**
- * Writes a state dict of contiguous tensors as `torch.save` does: a zip archive of stored records, the data of each
- * at a multiple of 64 bytes, `data.pkl` in pickle protocol 2. For archives below 4 GiB (no zip64).
+ * Writes a state dict of contiguous tensors as `torch.save` does: a zip archive of stored records whose data is aligned
+ * to 64 bytes, with `data.pkl` in pickle protocol 2. Without zip64, so only for archives below 4 GiB.
  */
 export async function writeTorchArchive(
   path: string,
@@ -59,7 +62,7 @@ async function writeRecord(
   return { name: encoded, offset, size, crc };
 }
 
-/** An extra field ("FB", as torch names it) that moves the data to the next multiple of the alignment. */
+/** An extra field (torch calls it "FB") that moves the data to the next multiple of the alignment. */
 function paddingAfter(end: number): Buffer {
   const fill = (alignment - ((end + 4) % alignment)) % alignment;
   const field = Buffer.alloc(4 + fill, "Z");
@@ -68,7 +71,7 @@ function paddingAfter(end: number): Buffer {
   return field;
 }
 
-/** Version 2.0, stored, names in UTF-8, 1980-01-01: the same bytes whenever they are written. */
+/** Version 2.0, stored, names in UTF-8, and always 1980-01-01, so that the bytes do not depend on the time. */
 const common = [20, 1 << 11, 0, 0, 33];
 
 function localHeader(name: Buffer, extra: number, crc: number, size: number): Buffer {
@@ -86,7 +89,7 @@ async function writeDirectory(file: OutputFile, records: readonly StoredRecord[]
   await file.write(Buffer.concat([bytes, end]));
 }
 
-/** Little-endian groups of numbers: 32, 16, 32, 16, … bits each. */
+/** Groups of little-endian numbers, alternately of 32 and 16 bits. */
 function packed(...groups: readonly (readonly number[])[]): Buffer {
   const parts = groups.map((numbers, i) => {
     const bytes = Buffer.alloc(numbers.length * (i % 2 ? 2 : 4));
@@ -113,7 +116,7 @@ export function pickleStateDict(tensors: readonly RandomTensor[]): Buffer {
     text(String(i)),
     text("cpu"),
     integer(elementCount(shape)),
-    "tQ", // a tuple, and the persistent id that it is
+    "tQ", // closes the tuple and makes it a persistent id
     integer(0),
     tuple(shape),
     tuple(stridesOf(shape)),
@@ -134,7 +137,7 @@ function text(value: string): Buffer {
   return Buffer.concat([Buffer.from("X"), packed([bytes.length]), bytes]);
 }
 
-/** `BININT`, or `LONG1` of eight bytes above 31 bits. */
+/** A `BININT`, or an eight-byte `LONG1` from 2³¹ on. */
 function integer(value: number): Buffer {
   if (value < 2 ** 31) return Buffer.concat([Buffer.from("J"), packed([value])]);
   const bytes = Buffer.from("\x8a\x08........", "latin1");

@@ -9,32 +9,42 @@ export interface SynthProgress {
   readonly total: number;
 }
 
-/** What every file of a checkpoint being written shares: where it goes, who wants to know, and when to stop. */
+/** Counts the bytes written to all files of a checkpoint, reports them, and stops the writing when aborted. */
 export class Progress {
-  private loaded = 0;
+  readonly #total: number;
+  readonly #onProgress: ((progress: SynthProgress) => void) | undefined;
+  readonly #signal: AbortSignal | undefined;
+  #loaded = 0;
 
-  constructor(
-    private readonly total: number,
-    private readonly onProgress: ((progress: SynthProgress) => void) | undefined,
-    private readonly signal: AbortSignal | undefined,
-  ) {}
+  constructor(total: number, onProgress?: (progress: SynthProgress) => void, signal?: AbortSignal) {
+    this.#total = total;
+    this.#onProgress = onProgress;
+    this.#signal = signal;
+  }
 
+  /** @throws {CaracalError} `ABORTED` */
   advance(file: string, bytes: number): void {
-    throwIfAborted(this.signal, "writing a checkpoint");
-    this.loaded += bytes;
-    this.onProgress?.({ file, loaded: this.loaded, total: this.total });
+    throwIfAborted(this.#signal, "writing a checkpoint");
+    this.#loaded += bytes;
+    this.#onProgress?.({ file, loaded: this.#loaded, total: this.#total });
   }
 }
 
-/** A file written from front to back. Its errors are `IO_ERROR`s that say what to do. */
+/** A file written from start to end. Its errors are `IO_ERROR`s that say what to do. */
 export class OutputFile {
-  /** Bytes written so far. */
-  position = 0;
+  readonly #path: string;
+  readonly #handle: FileHandle;
+  #position = 0;
 
-  private constructor(
-    private readonly path: string,
-    private readonly handle: FileHandle,
-  ) {}
+  private constructor(path: string, handle: FileHandle) {
+    this.#path = path;
+    this.#handle = handle;
+  }
+
+  /** The number of bytes written so far. */
+  get position(): number {
+    return this.#position;
+  }
 
   static async use(path: string, write: (file: OutputFile) => Promise<void>): Promise<void> {
     const handle = await open(path, "w").catch((error) => Promise.reject(asWriteError(path, error)));
@@ -46,27 +56,28 @@ export class OutputFile {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    await this.patch(bytes, this.position);
-    this.position += bytes.length;
+    await this.patch(bytes, this.#position);
+    this.#position += bytes.length;
   }
 
-  /** Overwrites bytes that were written before; for fields that are known only afterwards. */
+  /** Overwrites bytes written earlier, for fields whose values are only known later. */
   async patch(bytes: Uint8Array, position: number): Promise<void> {
     try {
       for (let done = 0; done < bytes.length; ) {
         const left = bytes.length - done;
-        done += (await this.handle.write(bytes, done, left, position + done)).bytesWritten;
+        done += (await this.#handle.write(bytes, done, left, position + done)).bytesWritten;
       }
     } catch (error) {
-      throw asWriteError(this.path, error);
+      throw asWriteError(this.#path, error);
     }
   }
 }
 
-/** Turns an error of the operating system into an `IO_ERROR`; any other comes back as it is. */
+/** Turns an error of the operating system into an `IO_ERROR`. Returns any other error unchanged. */
 export function asWriteError(path: string, error: unknown): unknown {
   const errno = (error as NodeJS.ErrnoException).code;
   if (error instanceof CaracalError || errno === undefined) return error;
-  const mend = errno === "ENOSPC" || errno === "EDQUOT" ? "the disk is full; free space or write elsewhere" : errno;
-  return new CaracalError("IO_ERROR", `${path}: cannot be written: ${mend}`, { file: path, errno }, { cause: error });
+  const isFull = errno === "ENOSPC" || errno === "EDQUOT";
+  const reason = isFull ? "the disk is full; free some space or write elsewhere" : errno;
+  return new CaracalError("IO_ERROR", `${path}: cannot be written: ${reason}`, { file: path, errno }, { cause: error });
 }

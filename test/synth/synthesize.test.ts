@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
 import { Tokenizer } from "@huggingface/tokenizers";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { openCheckpoint } from "../../lib/checkpoint/directory.js";
 import { planTensors } from "../../lib/synth/plan.js";
 import { preset } from "../../lib/synth/presets.js";
@@ -17,7 +17,7 @@ import { scratch } from "../checkpoint/files.js";
 
 const root = scratch();
 
-/** A digest of each file, by path. */
+/** The digest of each file by its path. */
 function digests(directory: string): Record<string, string> {
   const files = readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const paths = files.map(({ parentPath, name }) => join(parentPath, name)).sort();
@@ -26,7 +26,7 @@ function digests(directory: string): Record<string, string> {
 }
 
 describe("synthesize", () => {
-  it("writes the same bytes for the same seed, other weights for another", async () => {
+  test("writes the same bytes for the same seed, and other weights for another", async () => {
     const [a, b, c] = ["a", "b", "c"].map((name) => join(root, name)) as [string, string, string];
     const result = await synthesize(a, { seed: 7 });
     await synthesize(b, { seed: 7 });
@@ -40,7 +40,7 @@ describe("synthesize", () => {
     for (const name of weights) expect(first[name], name).not.toBe(other[name]);
   });
 
-  it("copies the text embedding bit by bit", async () => {
+  test("copies the text embedding bit for bit", async () => {
     const directory = join(root, "embedding");
     await synthesize(directory);
     const { llm } = await openCheckpoint(directory);
@@ -49,14 +49,14 @@ describe("synthesize", () => {
     expect(readFileSync(join(directory, "language_model_embedding.pt")).indexOf(table)).toBeGreaterThan(0);
   });
 
-  it("reports progress up to the announced total", async () => {
+  test("reports progress up to the announced total", async () => {
     const seen: number[] = [];
     const { bytes } = await synthesize(join(root, "progress"), { onProgress: ({ loaded }) => seen.push(loaded) });
     expect(seen.at(-1)).toBe(bytes);
     expect(seen).toEqual([...seen].sort((x, y) => x - y));
   });
 
-  it("leaves nothing behind when aborted", async () => {
+  test("leaves nothing behind when aborted", async () => {
     const abort = new AbortController();
     const onProgress = ({ loaded }: { loaded: number }) => loaded > 1e6 && abort.abort("enough");
     const run = synthesize(join(root, "aborted"), { signal: abort.signal, onProgress });
@@ -64,7 +64,7 @@ describe("synthesize", () => {
     expect(readdirSync(root).filter((name) => name.startsWith("aborted"))).toEqual([]);
   });
 
-  it("replaces a checkpoint only when forced, and other files never", async () => {
+  test("replaces a checkpoint only when forced, and never any other files", async () => {
     const directory = join(root, "twice");
     mkdirSync(directory);
     await synthesize(directory, { seed: 1 });
@@ -81,16 +81,24 @@ describe("synthesize", () => {
     expect(readdirSync(root).filter((name) => name.includes("partial"))).toEqual([]);
   });
 
-  it("refuses a seed that is no whole number, and a preset that does not fit on the disk", async () => {
+  test("refuses a fractional seed, an unknown preset, a misspelt option, and a preset that does not fit on the disk", async () => {
     await expect(synthesize(join(root, "x"), { seed: 0.5 })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const unknown = synthesize(join(root, "x"), { preset: "huge" as "full" });
+    await expect(unknown).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: /unknown preset "huge"; expected one of tiny, mini, /,
+    });
+    const misspelt = synthesize(join(root, "x"), { sede: 1 } as object);
+    await expect(misspelt).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message: /did you mean "seed"\?/ });
+    expect(existsSync(join(root, "x"))).toBe(false);
     const full = synthesize(join(root, "full"), { preset: "full" });
-    await expect(full).rejects.toMatchObject({ code: "IO_ERROR", message: /needs 11\d\d\.\d GB, the disk has/ });
+    await expect(full).rejects.toMatchObject({ code: "IO_ERROR", message: /needs 11\d\d\.\d GB, but the disk has/ });
     expect(existsSync(join(root, "full"))).toBe(false);
   });
 });
 
 describe("a full disk", () => {
-  it("is an IO_ERROR", async () => {
+  test("is an IO_ERROR", async () => {
     const write = OutputFile.use("/dev/full", (file) => file.write(new Uint8Array(100)));
     await expect(write).rejects.toMatchObject({
       code: "IO_ERROR",
@@ -99,17 +107,17 @@ describe("a full disk", () => {
     });
   });
 
-  it("leaves nothing behind", async ({ skip }) => {
+  test("leaves nothing behind", async ({ skip }) => {
     const disk = join(root, "disk");
     mkdirSync(disk);
     try {
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], { stdio: "ignore" });
     } catch {
-      skip("needs the right to mount a tmpfs");
+      skip("mounting a tmpfs is not permitted");
     }
     onTestFinished(() => void execFileSync("umount", [disk]));
     const hog = join(disk, "hog");
-    // Somebody else fills the disk after synthesize has looked whether there is room.
+    // Another process fills the disk after synthesize has checked the free space.
     const onProgress = () => existsSync(hog) || writeFileSync(hog, Buffer.alloc(6 << 20));
     const run = synthesize(join(disk, "model"), { onProgress });
     await expect(run).rejects.toMatchObject({ code: "IO_ERROR", message: /disk is full/ });
@@ -123,7 +131,7 @@ describe("presets", () => {
   };
   const planned = (name: Parameters<typeof preset>[0]) => planTensors(preset(name), 1000);
 
-  it("have the published parameter counts at full size", () => {
+  test("have the published parameter counts at full size", () => {
     const { llm, archives } = planned("full");
     expect(parameters(llm) / 1e9).toBeCloseTo(560.7, 0);
     expect(parameters(archives.get("vision/vision_model.pt")!) / 1e6).toBeCloseTo(636.55, 1);
@@ -133,7 +141,7 @@ describe("presets", () => {
     expect(parameters(codec) / 1e6).toBeCloseTo(150.9, 0);
   });
 
-  it("stay small elsewhere", () => {
+  test("are small otherwise", () => {
     const bytes = (name: Parameters<typeof preset>[0]) => {
       const { llm, archives } = planned(name);
       return totalBytes([...llm, ...[...archives.values()].flat()]);
@@ -155,11 +163,11 @@ describe("random tensors", () => {
     values: { mean: 0.5, std: 2, rows: [{ from: 1, to: 2, std: 0 }] },
   };
   const floats = (t: RandomTensor) => {
-    const bytes = Buffer.concat([...tensorBytes(t, 3)].map((piece) => Buffer.from(piece)));
+    const bytes = Buffer.concat([...tensorBytes(t, 3)].map((chunk) => Buffer.from(chunk)));
     return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   };
 
-  it("are normal, with rows of another spread, across pieces", () => {
+  test("are normally distributed across chunks, with another deviation in some rows", () => {
     const values = floats(tensor);
     const row = (i: number) => values.subarray(i << 19, (i + 1) << 19);
     expect(row(1).every((value) => value === 0.5)).toBe(true);
@@ -175,7 +183,7 @@ describe("random tensors", () => {
     expect(Math.abs(lagged)).toBeLessThan(0.01);
   });
 
-  it("round to bfloat16, ties to even", () => {
+  test("round to bfloat16, ties to even", () => {
     const bits = (...words: number[]) => new Float32Array(Uint32Array.from(words).buffer);
     expect([...toBf16(bits(0x3f808000, 0x3f818000, 0x3f808001, 0x3f807fff, 0xbf80c000))]).toEqual([
       0x3f80, 0x3f82, 0x3f81, 0x3f80, 0xbf81,
@@ -187,23 +195,23 @@ describe("the tokenizer", () => {
   const { model, config, size } = makeTokenizer(1152, 4096);
   const tokenizer = new Tokenizer(model, config);
 
-  it("has the published special ids", () => {
+  test("has the published special ids", () => {
     const ids = { "<longcat_unk>": 0, "<longcat_s>": 1, "</longcat_s>": 2, "<longcat_pad>": 3, "<mask_0>": 24 };
     for (const [token, id] of Object.entries({ ...ids, "<mask_113>": 137, "<mask_119>": 143 })) {
       expect(tokenizer.encode(token).ids).toEqual([id]);
     }
   });
 
-  it.each([
+  test.each([
     "Hello, the caracal is listening.",
     "Grüße, 你好, 🎉🏳️‍🌈\n\n \t tabs  and   spaces ",
     "\u0000\u0001\u007f\u00a0\u00ad control",
     "USER:<mask_110><mask_112><mask_111>\nASSISTANT:",
-  ])("gives %j back", (text) => {
+  ])("decodes %j as it was", (text) => {
     expect(tokenizer.decode(tokenizer.encode(text).ids, { clean_up_tokenization_spaces: false })).toBe(text);
   });
 
-  it("knows common words, and uses every id", () => {
+  test("has ids for common words, and uses every id", () => {
     expect(tokenizer.encode(" the caracal").ids).toHaveLength(2);
     expect(size).toBeGreaterThan(firstMerge + 500);
     expect(size).toBeLessThanOrEqual(1152);
@@ -211,7 +219,7 @@ describe("the tokenizer", () => {
     expect(Object.values(vocab).sort((a, b) => a - b)).toEqual(Array.from({ length: size }, (_, id) => id));
   });
 
-  it("comes with a chat template", () => {
+  test("has a chat template", () => {
     const { chat_template, eos_token } = config as { chat_template: string; eos_token: string };
     const messages = [
       { role: "system", content: "be" },

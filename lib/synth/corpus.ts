@@ -1,5 +1,5 @@
-/** What the tokenizer's merges are learnt from: everyday English, and the words of a listening, looking assistant. */
-export const english = `
+/** The text from which the tokenizer learns its merges: everyday English, and the words of a multimodal assistant. */
+export const corpus = `
 Hello! Thank you for asking. Yes, of course I can help you with that. What would you like to know about it?
 I am sorry, but I do not know the answer to this question. Could you please say it again, a little more slowly?
 The caracal is a wild cat that lives in dry places. It has long black ears, strong legs and a short red and brown coat.
