@@ -11,7 +11,7 @@ import { readKaldiMatrix } from "./formats/kaldi.js";
 import { openTensorFile } from "./formats/tensorFile.js";
 import * as layouts from "./layout.js";
 import { plural, throwProblems } from "./problems.js";
-import { recoverAudioSizes, recoverSpeechSizes, recoverVisionSizes } from "./recoverSizes.js";
+import { recoverAudioConfig, recoverSpeechConfig, recoverVisionConfig } from "./recover.js";
 
 export type TensorMap = ReadonlyMap<string, TensorEntry>;
 
@@ -136,7 +136,7 @@ class Surveyor {
     return join(this.#directory, name);
   }
 
-  contains(name: string): boolean {
+  holds(name: string): boolean {
     return this.#names.includes(name);
   }
 
@@ -186,8 +186,7 @@ async function surveyLlm(s: Surveyor): Promise<{ llm: configs.LlmConfig | undefi
   });
   s.check(await s.open("language model", ""), config && layouts.llmLayout(config));
   const copy = "language_model_embedding.pt";
-  if (s.contains(copy))
-    s.check(await s.open("text embedding copy", copy), config && layouts.textEmbeddingLayout(config));
+  if (s.holds(copy)) s.check(await s.open("text embedding copy", copy), config && layouts.textEmbeddingLayout(config));
   return { llm: config, synthetic };
 }
 
@@ -198,7 +197,7 @@ async function surveyVision(
   const encoder = await s.open("vision encoder", "vision/vision_model.pt");
   const projector = await s.open("vision projector", "vision/vision_projector.pt");
   const config = await s.config("vision/config.json", configs.parseVisionConfig, (source) =>
-    recoverVisionSizes(source, projector?.entries ?? []),
+    recoverVisionConfig(source, projector?.entries ?? []),
   );
   s.check(encoder, config && layouts.visionEncoderLayout(config));
   s.check(projector, config && llm && layouts.visionProjectorLayout(config, llm.hidden_size));
@@ -209,7 +208,7 @@ async function surveyAudio(s: Surveyor, llm: configs.LlmConfig | undefined) {
   const encoder = await s.open("audio encoder", "audio/audio_encoder.pt");
   const projector = await s.open("audio projector", "audio/audio_projector.pt");
   const audio = await s.config("audio/config.json", configs.parseAudioConfig, (source) =>
-    recoverAudioSizes(source, encoder?.entries ?? []),
+    recoverAudioConfig(source, encoder?.entries ?? []),
   );
   s.check(encoder, audio && layouts.audioEncoderLayout(audio));
   s.check(projector, audio && llm && layouts.audioProjectorLayout(audio, llm.hidden_size));
@@ -253,7 +252,7 @@ async function findCodecFile(folder: string, path: string | undefined): Promise<
 async function surveySpeech(s: Surveyor, llm: configs.LlmConfig | undefined, codec: configs.CodecConfig | undefined) {
   const embeddings = await s.open("speech embeddings", "audio/audio_embeddings.pt");
   const heads = await s.open("speech heads", "audio/audio_output_layers.pt");
-  const speech = recoverSpeechSizes(embeddings?.entries ?? []);
+  const speech = recoverSpeechConfig(embeddings?.entries ?? []);
   s.check(embeddings, llm && layouts.speechEmbeddingsLayout(speech, llm.hidden_size));
   s.check(heads, llm && layouts.speechHeadsLayout(speech, llm.hidden_size));
   if (embeddings && codec) {

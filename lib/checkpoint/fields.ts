@@ -1,5 +1,5 @@
 import { isRecord } from "./formats/json.js";
-import { quote, throwProblems } from "./problems.js";
+import { printable, quote, throwProblems } from "./problems.js";
 
 interface Range<T> {
   readonly default?: T;
@@ -93,7 +93,7 @@ export class Fields {
 
 function show(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
-  return text.length > 80 ? quote(text) : text;
+  return text.length > 80 ? quote(text) : printable(text);
 }
 
 function within(min: number, max: number): string {

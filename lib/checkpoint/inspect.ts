@@ -31,6 +31,8 @@ export interface DirectoryInspection {
   readonly parts: readonly PartSummary[];
   readonly total: TensorTotals;
   readonly configs: CheckpointSurvey["configs"];
+  /** Whether the weights are random, as `caracal synth` writes them. */
+  readonly synthetic: boolean;
   /** Everything missing, misshapen or inconsistent; empty if the directory can be loaded. */
   readonly problems: readonly string[];
 }
@@ -68,7 +70,8 @@ async function inspectDirectory(path: string, options: OpenOptions): Promise<Dir
     return { name: part.name, file, unused: part.unused.length, ...totals(part.entries) };
   });
   const total = totals(survey.parts.flatMap((part) => part.entries));
-  return { kind: "directory", path, parts, total, configs: survey.configs, problems: survey.problems };
+  const { configs, synthetic, problems } = survey;
+  return { kind: "directory", path, parts, total, configs, synthetic, problems };
 }
 
 async function inspectFile(path: string, options: OpenOptions): Promise<FileInspection> {

@@ -4,7 +4,7 @@ import { parseAudioConfig, parseCodecConfig, parseLlmConfig, parseVisionConfig }
 import type { TensorEntry } from "../../lib/checkpoint/entry.js";
 import { openSafetensors } from "../../lib/checkpoint/formats/safetensors.js";
 import * as layouts from "../../lib/checkpoint/layout.js";
-import { recoverAudioSizes } from "../../lib/checkpoint/recoverSizes.js";
+import { recoverAudioConfig } from "../../lib/checkpoint/recover.js";
 import { goldenPath } from "../support/golden.js";
 
 async function read(name: string) {
@@ -36,7 +36,7 @@ describe("the layout that a configuration implies is that of the published modul
     checkTensors(part("weight.audio_encoder."), layouts.audioEncoderLayout(audio), file);
     checkTensors(part("weight.audio_projector."), layouts.audioProjectorLayout(audio, 96), file);
     const { left_stride, activation } = audio;
-    const recovered = recoverAudioSizes({ left_stride, activation }, part("weight.audio_encoder."));
+    const recovered = recoverAudioConfig({ left_stride, activation }, part("weight.audio_encoder."));
     expect(parseAudioConfig(recovered, file)).toEqual(audio);
   });
 

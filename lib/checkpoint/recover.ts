@@ -3,7 +3,7 @@ import { isRecord } from "./formats/json.js";
 import type { SpeechConfig } from "./layout.js";
 
 /** Adds the sizes that `audio/config.json` omits to `source`, as far as the encoder's tensors show them. */
-export function recoverAudioSizes(source: unknown, encoder: readonly TensorEntry[]): unknown {
+export function recoverAudioConfig(source: unknown, encoder: readonly TensorEntry[]): unknown {
   const shape = shapesOf(encoder);
   const layers = countLayers(encoder, /^fsmn_layers\.(\d+)\./);
   const orders = Array.from({ length: layers }, (_, i) => (shape(`fsmn_layers.${i}.memory.weight`)[2] ?? 1) - 1);
@@ -23,12 +23,12 @@ export function recoverAudioSizes(source: unknown, encoder: readonly TensorEntry
 }
 
 /** Adds the projector's width to `source` if `vision/config.json` omits it and the tensors show it. */
-export function recoverVisionSizes(source: unknown, projector: readonly TensorEntry[]): unknown {
+export function recoverVisionConfig(source: unknown, projector: readonly TensorEntry[]): unknown {
   return addMissing(source, { adaptor_dim: shapesOf(projector)("p0.1.weight")[0] });
 }
 
 /** The number of speech embedding tables and their rows, which no configuration states. */
-export function recoverSpeechSizes(embeddings: readonly TensorEntry[]): SpeechConfig {
+export function recoverSpeechConfig(embeddings: readonly TensorEntry[]): SpeechConfig {
   const vocab = shapesOf(embeddings)("audio_embeddings.0.weight")[0] ?? 8224;
   return { books: countLayers(embeddings, /^audio_embeddings\.(\d+)\./) || 4, vocab };
 }
