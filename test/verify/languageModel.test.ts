@@ -3,7 +3,7 @@ import { verifyFile } from "../../lib/verify/verify.js";
 import { allDevices } from "../support/devices.js";
 import { goldenPath } from "../support/golden.js";
 
-describe.each(allDevices)("published answers on $name", (device) => {
+describe.each(allDevices)("results of the published language model on $name", (device) => {
   const modules = [
     ["longcat_flash", 8],
     ["omni_embedding", 1],

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { verifyFile } from "../../lib/verify/verify.js";
+import { type VerifyOptions, verifyFile } from "../../lib/verify/verify.js";
 import { scratch } from "../checkpoint/files.js";
 import { goldenPath } from "../support/golden.js";
 import { allDevices, devices } from "../support/modelDevices.js";
@@ -144,16 +144,39 @@ describe("verify", () => {
       expect(passed).toBe(false);
       return `${error?.code}: ${error?.message}`;
     };
-    expect(await error(metadata("module", "toaster"))).toMatch(/UNSUPPORTED.*unknown module "toaster"; there are/);
+    expect(await error(metadata("module", "toaster"))).toMatch(
+      /UNSUPPORTED.*unknown module "toaster"; expected audio_encoder, /,
+    );
     expect(await error(metadata("module", "constructor"))).toMatch(/UNSUPPORTED/);
-    expect(await error(metadata("module", undefined))).toMatch(/name no module/);
-    expect(await error(metadata("config", "{"))).toMatch(/config is not JSON/);
+    expect(await error(metadata("module", undefined))).toMatch(/its metadata does not name a module/);
+    expect(await error(metadata("config", "{"))).toMatch(/the config in its metadata is not JSON/);
     expect(await error(rename("input.pixel_values", "input.pixels"))).toMatch(/no tensor input\.pixel_values/);
     expect(await error(rename("expected.projector", "expected.tokens"))).toMatch(/no tensor expected\.projector/);
     const bias = "weight.vision_encoder.encoder.layers.0.mlp.fc1.bias";
     expect(await error(rename(bias, `${bias}_`))).toMatch(/missing.*fc1\.bias.*unexpected|1 tensor missing/s);
     const missing = await verifyFile(join(folder, "nothing.safetensors"), { device });
     expect(missing.error?.code).toBe("CHECKPOINT_INVALID");
+  });
+
+  test("refuses a misspelt option", async () => {
+    const misspelt = { device, activation: "bf16" } as VerifyOptions;
+    await expect(verifyFile(goldenPath("vision_merge1"), misspelt)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: /has no option "activation": did you mean "activations"\?/,
+    });
+  });
+
+  test("says what is wrong with a file of preprocessing cases", async () => {
+    const error = async (text: string) => {
+      const path = join(folder, "cases.json");
+      writeFileSync(path, text);
+      const report = await verifyFile(path, { device });
+      return `${report.error?.code}: ${report.error?.message}`;
+    };
+    expect(await error("{")).toMatch(/CHECKPOINT_INVALID: .*cases\.json: cannot be read as JSON/);
+    expect(await error("[]")).toMatch(/expected an object of sections: smart_resize, /);
+    expect(await error('{"toString": [1]}')).toMatch(/unknown section "toString"; expected smart_resize, /);
+    expect(await error('{"smart_resize": []}')).toMatch(/section smart_resize contains no cases/);
   });
 
   test("fails on an expected tensor that the module does not produce", async () => {
@@ -165,7 +188,7 @@ describe("verify", () => {
     });
     const failed = (await verifyFile(path, { device })).tensors.filter(({ passed }) => !passed);
     expect(failed).toEqual([
-      expect.objectContaining({ name: "layer7.output", note: expect.stringMatching(/no such result/) }),
+      expect.objectContaining({ name: "layer7.output", note: expect.stringMatching(/produces no such result/) }),
     ]);
   });
 });
