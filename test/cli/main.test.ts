@@ -7,7 +7,8 @@ import { loadAudio } from "../../lib/media/audio.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const main = join(root, "dist/cli/main.js");
+const { bin, engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const main = join(root, bin.caracal);
 if (!existsSync(main)) throw new Error("these tests run the built command line: run `npm run build` first");
 const directory = await tinyDirectory(3);
 const sample = (name: string) => join(root, "samples", name);
@@ -46,7 +47,6 @@ describe("caracal", () => {
     expect(stdout).toMatch(/^ok +node +v\d+/m);
     expect(stdout).toMatch(/^ok +cpu +(scalar|avx2|avx512), \d+ threads$/m);
     expect(stdout).toMatch(/^no +cuda +/m);
-    const { engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
     expect(stdout).not.toContain(`install Node.js ${engines.node.replace(">=", "")}`);
     const { findings } = JSON.parse(caracal("doctor", "--json").stdout);
     expect(findings.map(({ what }: { what: string }) => what)).toContain("ffmpeg");
