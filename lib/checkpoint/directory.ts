@@ -18,7 +18,7 @@ export type TensorMap = ReadonlyMap<string, TensorEntry>;
 /** A complete, validated model directory: every tensor exists and has the shape that its configuration implies. */
 export interface Checkpoint {
   readonly directory: string;
-  /** Whether `caracal synth` made the directory: its weights are random and the model's output means nothing. */
+  /** True if `caracal synth` wrote the directory: its weights are random and the model's output means nothing. */
   readonly synthetic: boolean;
   readonly llm: { readonly config: configs.LlmConfig; readonly tensors: TensorMap };
   readonly vision: {

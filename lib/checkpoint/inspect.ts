@@ -31,7 +31,7 @@ export interface DirectoryInspection {
   readonly parts: readonly PartSummary[];
   readonly total: TensorTotals;
   readonly configs: CheckpointSurvey["configs"];
-  /** Whether the weights are random, as `caracal synth` writes them. */
+  /** True if `caracal synth` wrote the directory, so that its weights are random. */
   readonly synthetic: boolean;
   /** Everything missing, misshapen or inconsistent; empty if the directory can be loaded. */
   readonly problems: readonly string[];

@@ -7,10 +7,10 @@ export interface Answer {
   readonly reason: "stop" | "length";
   readonly audio: { readonly file: string; readonly seconds: number } | null;
   readonly model: string;
-  /** Whether the weights are random, so that the answer means nothing. */
+  /** True if the weights are random, so that the answer means nothing. */
   readonly synthetic: boolean;
   readonly device: string;
-  /** Whether a virtual GPU ran the model, so that the times say nothing about a GPU. */
+  /** True if a virtual GPU ran the model, so that the times say nothing about a GPU. */
   readonly virtual: boolean;
   readonly seed: number;
   readonly loadSeconds: number;

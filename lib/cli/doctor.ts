@@ -12,7 +12,7 @@ import { alignColumns } from "./table.js";
 export interface Finding {
   readonly what: string;
   readonly works: boolean;
-  /** What was found, or why it does not work and how to fix that. */
+  /** The version or size found, or the reason why it does not work and how to fix it. */
   readonly detail: string;
 }
 

@@ -20,7 +20,7 @@ export interface SynthOptions {
   readonly preset?: PresetName | undefined;
   /** A whole number. The same seed gives the same bytes. Default 0. */
   readonly seed?: number | undefined;
-  /** Whether to replace an existing checkpoint; other files are never replaced. Default false. */
+  /** Allows replacing an existing checkpoint, but never other files. Default false. */
   readonly force?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: SynthProgress) => void) | undefined;
