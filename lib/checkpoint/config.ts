@@ -192,7 +192,7 @@ function checkQuantization(f: Fields): void {
   f.check([], String(block) === "128,128", `weight_block_size [${block}]; expected [128, 128]`);
 }
 
-/** Validates a `vision/config.json`. Throws like {@link parseLlmConfig}. */
+/** Validates a `vision/config.json`. @throws {CaracalError} like {@link parseLlmConfig} */
 export function parseVisionConfig(source: unknown, file: string): VisionConfig {
   const f = new Fields(source);
   const min_tokens = f.integer("min_tokens", { default: 576 });
@@ -241,7 +241,7 @@ export function parseVisionConfig(source: unknown, file: string): VisionConfig {
   return config;
 }
 
-/** Validates an `audio/config.json`. Throws like {@link parseLlmConfig}. */
+/** Validates an `audio/config.json`. @throws {CaracalError} like {@link parseLlmConfig} */
 export function parseAudioConfig(source: unknown, file: string): AudioConfig {
   const f = new Fields(source);
   const config: AudioConfig = {
@@ -263,7 +263,7 @@ export function parseAudioConfig(source: unknown, file: string): AudioConfig {
   return config;
 }
 
-/** Validates an `audio/preprocessor_config.json`. Throws like {@link parseLlmConfig}. */
+/** Validates an `audio/preprocessor_config.json`. @throws {CaracalError} like {@link parseLlmConfig} */
 export function parseAudioFeatureConfig(source: unknown, file: string): AudioFeatureConfig {
   const f = new Fields(source);
   const [fbank, delta, splice] = [f.section("fbank"), f.section("delta"), f.section("splice")];
@@ -299,7 +299,10 @@ export function parseAudioFeatureConfig(source: unknown, file: string): AudioFea
   return config;
 }
 
-/** Validates an `audio_codec/config.yaml`, or only its `codec_config`. Throws like {@link parseLlmConfig}. */
+/**
+ * Validates an `audio_codec/config.yaml`, or only its `codec_config`.
+ * @throws {CaracalError} like {@link parseLlmConfig}
+ */
 export function parseCodecConfig(source: unknown, file: string): CodecConfig {
   const f =
     isRecord(source) && "codec_config" in source ? new Fields(source).section("codec_config") : new Fields(source);

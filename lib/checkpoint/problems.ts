@@ -5,7 +5,7 @@ export function invalid(file: string, problem: string, cause?: unknown): Caracal
   return new CaracalError("CHECKPOINT_INVALID", `${file}: ${problem}`, { file, problem }, { cause });
 }
 
-/** Throws one `CHECKPOINT_INVALID` that lists all `problems`, also in its `details`. An empty list passes. */
+/** @throws {CaracalError} `CHECKPOINT_INVALID` that lists all `problems`, also in `details`, unless there are none */
 export function throwProblems(problems: readonly string[], file: string): void {
   if (problems.length === 0) return;
   const lines = problems.length === 1 ? ` ${problems[0]}` : problems.map((problem) => `\n  - ${problem}`).join("");
