@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -122,4 +122,22 @@ describe("caracal run", () => {
     expect(bytes.readUInt32LE(40)).toBe(bytes.length - 44);
     expect(bytes.readUInt32LE(4)).toBe(bytes.length - 8);
   });
+});
+
+test("Ctrl-C ends caracal synth cleanly, and leaves nothing behind", async () => {
+  const out = join(directory, "unfinished");
+  const child = spawn(process.execPath, [main, "synth", out, "--preset", "mini"], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+  const written = () => readdirSync(directory).filter((name) => name.startsWith("unfinished"));
+  while (written().length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  child.kill("SIGINT");
+  const status = await closed;
+  expect([status, stderr]).toEqual([130, "error ABORTED: writing a checkpoint was aborted\n"]);
+  expect(written()).toEqual([]);
 });
