@@ -27,10 +27,18 @@ export function recoverVisionConfig(source: unknown, projector: readonly TensorE
   return addMissing(source, { adaptor_dim: shapesOf(projector)("p0.1.weight")[0] });
 }
 
-/** The number of speech embedding tables and their rows, which no configuration states. */
-export function recoverSpeechConfig(embeddings: readonly TensorEntry[]): SpeechConfig {
-  const vocab = shapesOf(embeddings)("audio_embeddings.0.weight")[0] ?? 8224;
-  return { books: countLayers(embeddings, /^audio_embeddings\.(\d+)\./) || 4, vocab };
+/** The number and the rows of the tables or heads whose names begin with `prefix`. No configuration states them. */
+export function recoverSpeechConfig(
+  entries: readonly TensorEntry[],
+  prefix: "audio_embeddings" | "audio_output_layers",
+): SpeechConfig {
+  const vocab = shapesOf(entries)(`${prefix}.0.weight`)[0] ?? 8224;
+  return { books: countLayers(entries, new RegExp(`^${prefix}\\.(\\d+)\\.`)) || 4, vocab };
+}
+
+/** The width of the language model: the last dimension of the tensor `name`, if it exists. */
+export function recoverHiddenSize(entries: readonly TensorEntry[] | undefined, name: string): number | undefined {
+  return shapesOf(entries ?? [])(name).at(-1);
 }
 
 function addMissing(source: unknown, sizes: Readonly<Record<string, number | undefined>>): unknown {
