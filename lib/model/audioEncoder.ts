@@ -1,5 +1,5 @@
+import type { Cmvn } from "../checkpoint/cmvn.js";
 import type { AudioConfig, AudioFeatureConfig } from "../checkpoint/config.js";
-import type { Cmvn } from "../checkpoint/kaldi.js";
 import { CaracalError } from "../errors.js";
 import type { Activations } from "../ops/call.js";
 import * as ops from "../ops/index.js";

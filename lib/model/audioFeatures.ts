@@ -1,5 +1,5 @@
+import type { Cmvn } from "../checkpoint/cmvn.js";
 import type { AudioFeatureConfig } from "../checkpoint/config.js";
-import type { Cmvn } from "../checkpoint/kaldi.js";
 import { CaracalError } from "../errors.js";
 import * as ops from "../ops/index.js";
 import type { Device } from "../tensor/device.js";

@@ -1,5 +1,5 @@
 import type { TensorEntry } from "../checkpoint/entry.js";
-import { printable } from "../checkpoint/file.js";
+import { printable } from "../checkpoint/problems.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import { type ConvWeight, foldWeightNorm, packConv1d, packConvTranspose1d } from "../ops/audio.js";
 import type { WeightDType } from "../ops/call.js";

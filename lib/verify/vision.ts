@@ -3,7 +3,7 @@ import { visionEncoderLayout, visionProjectorLayout } from "../checkpoint/layout
 import { type Grid, VisionEncoder } from "../model/vision.js";
 import type { Golden } from "./golden.js";
 
-/** Packed patches of several images through the ViT and its projector. */
+/** Runs the packed patches of several images through the ViT and its projector. */
 export async function verifyVision(golden: Golden): Promise<void> {
   const config = golden.config(parseVisionConfig);
   const outputSize = golden.weights.shape("vision_projector.proj.weight")[0]!;

@@ -1,13 +1,13 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { checkTensors } from "../../lib/checkpoint/check.js";
+import { checkTensors } from "../../lib/checkpoint/checkTensors.js";
+import { openSafetensors } from "../../lib/checkpoint/formats/safetensors.js";
 import { llmLayout } from "../../lib/checkpoint/layout.js";
-import { openSafetensors } from "../../lib/checkpoint/safetensors.js";
-import { preset } from "../../lib/checkpoint/synth/presets.js";
 import { Llm } from "../../lib/model/llm.js";
 import { Weights } from "../../lib/model/weights.js";
 import { cast } from "../../lib/ops/embedding.js";
+import { preset } from "../../lib/synth/presets.js";
 import { safetensors, scratch } from "../checkpoint/files.js";
 import { devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";

@@ -12,6 +12,7 @@ import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.j
 import { add } from "../../lib/ops/norm.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { type Golden, readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -228,7 +229,6 @@ describe.each(allDevices)("conv1d on $name", (device) => {
   });
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const x = device.zeros([6, 8]);
     const w = device.zeros([4, 8, 3]);
     const grouped = device.zeros([4, 4, 3]);
@@ -339,7 +339,6 @@ describe.each(allDevices)("convTranspose1d on $name", (device) => {
   });
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const x = device.zeros([6, 8]);
     const w = device.zeros([8, 4, 3]);
     expect(() => convTranspose1d(device.zeros([6, 4]), w, { stride: 1 })).toThrowError(code("SHAPE_MISMATCH"));
