@@ -2,12 +2,8 @@ export { CaracalError, type ErrorCode } from "./errors.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";
-export { AudioEncoder, type AudioEncoderOptions, type AudioEncoderStream } from "./model/audioEncoder.js";
-export { type AudioFeatureStream, AudioFeatures } from "./model/audioFeatures.js";
-export { AudioHeads, type AudioHeadsOptions } from "./model/audioHeads.js";
-export { type EmbeddingOptions, OmniEmbedding, type PromptIds } from "./model/embedding.js";
-export type { GenerateEvent, GenerateOptions, ReplyUsage, Stage, StageUsage } from "./model/generate.js";
-export type { Generation } from "./model/generation.js";
+export { AudioEncoder, type AudioEncoderOptions, type AudioEncoderStream } from "./model/audio/encoder.js";
+export { type AudioFeatureStream, AudioFeatures } from "./model/audio/features.js";
 export {
   type CacheRows,
   type CacheTensors,
@@ -15,14 +11,18 @@ export {
   type KvCacheOptions,
   type KvSequence,
   type NewRows,
-} from "./model/kvCache.js";
-export { type Extension, type ForwardOptions, Llm, type LlmOptions } from "./model/llm.js";
+} from "./model/language/kvCache.js";
+export { type Extension, type ForwardOptions, Llm, type LlmOptions } from "./model/language/llm.js";
 export { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "./model/omni.js";
-export type { Message, Part, PromptLimits, SpeechSegment } from "./model/prompt.js";
-export { SpeechDecoder, type SpeechDecoderStream, type SpeechFrame } from "./model/speechDecoder.js";
-export { type SpeechInput, SpeechState } from "./model/speechState.js";
-export { OmniTokenizer } from "./model/tokenizer.js";
-export { type Grid, VisionEncoder, type VisualTokens, type VisualUnit } from "./model/vision.js";
+export type { Message, Part, PromptLimits, SpeechSegment } from "./model/prompt/build.js";
+export { type EmbeddingOptions, OmniEmbedding, type PromptIds } from "./model/prompt/embedding.js";
+export { OmniTokenizer } from "./model/prompt/tokenizer.js";
+export type { Generation } from "./model/reply/generation.js";
+export type { GenerateEvent, GenerateOptions, ReplyUsage, Stage, StageUsage } from "./model/reply/options.js";
+export { SpeechDecoder, type SpeechDecoderStream, type SpeechFrame } from "./model/speech/decoder.js";
+export { AudioHeads, type AudioHeadsOptions } from "./model/speech/heads.js";
+export { type SpeechInput, SpeechState } from "./model/speech/state.js";
+export { type Grid, VisionEncoder, type VisualTokens, type VisualUnit } from "./model/vision/encoder.js";
 export { type LoadOptions, type LoadProgress, type Tap, Weights } from "./model/weights.js";
 export type { MemoryStatistics } from "./native/addon.js";
 export * as ops from "./ops/index.js";

@@ -1,8 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { CaracalError } from "../errors.js";
-import { durationConditionedFrames, timestampText } from "../model/frames.js";
-import { audioTokenCount, defaultAudioFraming, interleavedText, interleaveSequential } from "../model/interleave.js";
-import { postSqueeze, smartResize } from "../model/resize.js";
+import {
+  audioTokenCount,
+  defaultAudioFraming,
+  interleavedText,
+  interleaveSequential,
+} from "../model/prompt/interleave.js";
+import { durationConditionedFrames, timestampText } from "../model/vision/frames.js";
+import { postSqueeze, smartResize } from "../model/vision/resize.js";
 import type { TensorReport } from "./golden.js";
 
 /** A case of each section, as `preprocess.json` holds them. */

@@ -1,9 +1,9 @@
 import { cpSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { GenerateEvent } from "../../lib/model/generate.js";
 import { type OmniLoadProgress, OmniModel } from "../../lib/model/omni.js";
-import type { Part } from "../../lib/model/prompt.js";
+import type { Part } from "../../lib/model/prompt/build.js";
+import type { GenerateEvent } from "../../lib/model/reply/options.js";
 import { Device } from "../../lib/tensor/device.js";
 import { settledMemory } from "../support/garbage.js";
 import { tinyDirectory } from "./tinyModel.js";

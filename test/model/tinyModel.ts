@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll } from "vitest";
 import { type Checkpoint, openCheckpoint } from "../../lib/checkpoint/directory.js";
 import { synthesize } from "../../lib/checkpoint/synth/synthesize.js";
-import { Llm, type LlmOptions } from "../../lib/model/llm.js";
+import { Llm, type LlmOptions } from "../../lib/model/language/llm.js";
 import { Weights } from "../../lib/model/weights.js";
 import type { Device } from "../../lib/tensor/device.js";
 

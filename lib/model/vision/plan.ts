@@ -1,0 +1,94 @@
+import { CaracalError } from "../../errors.js";
+import type { RgbImage } from "../../media/image.js";
+import type { Video } from "../../media/video.js";
+import { type FrameUnit, sampleInterleavedVideo, sampleVideo } from "./frames.js";
+import { gridTokens, postSqueeze, type Size, squeezeRatio, type VisionLimits, visionInputSize } from "./resize.js";
+
+/** What the vision encoder gets at a time: two frames of a video, or an image that stands for both frames. */
+export interface VisionUnit {
+  readonly source: RgbImage | Video;
+  /** Frame indices of a video; null for an image. */
+  readonly frames: readonly [number, number] | null;
+  /** Time stamp in seconds; 0 for an image. */
+  readonly seconds: number;
+  /** Pixels that the source is resized to. */
+  readonly inputSize: Size;
+  /** Patches of the resized source. */
+  readonly patches: Size;
+  /** Grid that the projected tokens (patches.height × patches.width / 2) are interpolated to; equal: leave them. */
+  readonly tokenGrid: Size;
+  /** tokenGrid.height · tokenGrid.width: rows in the prompt. */
+  readonly tokens: number;
+}
+
+/** One image or video of the request, with its units. */
+export interface VisionItem {
+  readonly units: readonly VisionUnit[];
+  readonly strategy: "sequential" | "average";
+}
+
+/** What to look at: an image, or a video with or without its sound interleaved. */
+export type VisionSource =
+  | { readonly type: "image"; readonly image: RgbImage }
+  | { readonly type: "video"; readonly video: Video; readonly interleaved: boolean };
+
+/**
+ * Chooses frames and sizes for all images and videos of a request. They are planned together, since the post-squeeze
+ * compresses all by one ratio so that at most `maxVisionTokens` remain.
+ *
+ * @throws INVALID_ARGUMENT when a unit would be left without tokens
+ */
+export function planVision(
+  sources: readonly VisionSource[],
+  limits: VisionLimits,
+  maxVisionTokens: number,
+): VisionItem[] {
+  const items = sources.map((source) => planItem(source, limits));
+  const units = items.flatMap((item) => item.units);
+  const total = units.reduce((sum, unit) => sum + gridTokens(unit.patches), 0);
+  const squeezed = postSqueeze(
+    units.map((unit) => unit.patches),
+    { ...limits, ratio: squeezeRatio(total, limits.maxTokensVideo, maxVisionTokens) },
+  );
+  if (squeezed.some(({ tokens }) => tokens === 0)) {
+    throw new CaracalError(
+      "INVALID_ARGUMENT",
+      `${units.length} images and frame pairs are too many for ${maxVisionTokens} visual tokens; send fewer`,
+    );
+  }
+  let at = 0;
+  return items.map(({ units: itemUnits, strategy }) => ({
+    strategy,
+    units: itemUnits.map((unit) => {
+      const { grid, tokens } = squeezed[at++]!;
+      return { ...unit, tokenGrid: { height: grid.height, width: grid.width / 2 }, tokens };
+    }),
+  }));
+}
+
+type UnsqueezedUnit = Omit<VisionUnit, "tokenGrid" | "tokens">;
+
+function planItem(
+  source: VisionSource,
+  limits: VisionLimits,
+): { units: UnsqueezedUnit[]; strategy: VisionItem["strategy"] } {
+  if (source.type === "image") {
+    const units = [sized({ source: source.image, frames: null, seconds: 0 }, limits)];
+    return { units, strategy: "sequential" };
+  }
+  const { video, interleaved } = source;
+  const { units, strategy }: { units: readonly FrameUnit[]; strategy: VisionItem["strategy"] } = interleaved
+    ? sampleInterleavedVideo(video)
+    : { units: sampleVideo(video), strategy: "sequential" };
+  return { units: units.map((unit) => sized({ ...unit, source: video }, limits, { units: units.length })), strategy };
+}
+
+function sized(
+  unit: Pick<VisionUnit, "source" | "frames" | "seconds">,
+  limits: VisionLimits,
+  video?: { units: number },
+): UnsqueezedUnit {
+  const inputSize = visionInputSize(unit.source, limits, video);
+  const patches = { height: inputSize.height / limits.patchSize, width: inputSize.width / limits.patchSize };
+  return { ...unit, inputSize, patches };
+}

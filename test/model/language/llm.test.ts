@@ -1,0 +1,289 @@
+import { closeSync, cpSync, openSync, writeSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openCheckpoint } from "../../../lib/checkpoint/directory.js";
+import type { KvSequence } from "../../../lib/model/language/kvCache.js";
+import type { Llm } from "../../../lib/model/language/llm.js";
+import { Device } from "../../../lib/tensor/device.js";
+import type { Tensor } from "../../../lib/tensor/tensor.js";
+import { settledMemory } from "../../support/garbage.js";
+import { allDevices, cuda, devices } from "../../support/modelDevices.js";
+import { relativeError } from "../../support/numbers.js";
+import { tinyDirectory, tinyLlm } from "../tinyModel.js";
+
+const directory = await tinyDirectory();
+const code = (expected: string) => expect.objectContaining({ code: expected });
+
+/** Ids of the tiny vocabulary, the same for the same seed. */
+const ids = (count: number, seed = 1) => Array.from({ length: count }, (_, i) => (i * 7919 + seed * 104729) % 1000);
+
+async function read(tensor: Tensor): Promise<Float32Array> {
+  const values = await tensor.toFloat32Array();
+  tensor.dispose();
+  return values;
+}
+
+/** Prefills prompts together; the hidden states of all rows. */
+async function prefill(llm: Llm, prompts: readonly number[][], sequences: KvSequence[], chunk = 512) {
+  const extensions = prompts.map((prompt, i) => ({ sequence: sequences[i]!, embeddings: llm.embed(prompt) }));
+  const hidden = await read(await llm.prefill(extensions, { rows: "all", chunk }));
+  for (const { embeddings } of extensions) embeddings.dispose();
+  return hidden;
+}
+
+async function decode(llm: Llm, sequences: KvSequence[], tokens: readonly number[]): Promise<Float32Array> {
+  using x = llm.embed(tokens);
+  return read(llm.decode(sequences, x));
+}
+
+/** One sequence by itself: the hidden states of its prompt, then of each decoded token. */
+async function alone(llm: Llm, prompt: number[], decoded: number[]): Promise<Float32Array[]> {
+  using sequence = llm.cache.sequence();
+  const results = [await prefill(llm, [prompt], [sequence])];
+  for (const id of decoded) results.push(await decode(llm, [sequence], [id]));
+  return results;
+}
+
+describe.each(allDevices)("Llm on $name", (device) => {
+  let llm: Llm;
+  beforeAll(async () => {
+    llm = await tinyLlm(device, directory);
+  });
+  afterAll(() => llm.dispose());
+  const width = () => llm.config.hidden_size;
+
+  test("a prompt in chunks is the prompt as a whole, to the bit", async () => {
+    const prompt = ids(200);
+    const whole = await prefill(llm, [prompt], [llm.cache.sequence()]);
+    for (const chunk of device.virtual ? [7, 199] : [1, 7, 64, 199]) {
+      using sequence = llm.cache.sequence();
+      expect(await prefill(llm, [prompt], [sequence], chunk)).toEqual(whole);
+    }
+  });
+
+  test("decoding token by token is reading them all at once", async () => {
+    const prompt = ids(90);
+    const [first, ...rest] = await alone(llm, prompt.slice(0, 60), prompt.slice(60));
+    using sequence = llm.cache.sequence();
+    const whole = await prefill(llm, [prompt], [sequence]);
+    expect(first).toEqual(whole.slice(0, 60 * width()));
+    const decoded = Float32Array.from(rest.flatMap((row) => [...row]));
+    expect(relativeError(decoded, whole.slice(60 * width()))).toBeLessThan(1e-5);
+  });
+
+  test("sequences together are each alone, to the bit", async () => {
+    const prompts = [ids(70, 1), ids(1, 2), ids(130, 3), ids(20, 4)];
+    const next = [5, 6, 7];
+    const expected = await Promise.all(prompts.map((prompt) => alone(llm, prompt, next)));
+    const sequences = prompts.map(() => llm.cache.sequence());
+    const hidden = await prefill(llm, prompts, sequences, 50);
+    expect(hidden).toEqual(Float32Array.from(expected.flatMap(([prompt]) => [...prompt!])));
+    for (const [step, id] of next.entries()) {
+      const rows = await decode(
+        llm,
+        sequences,
+        prompts.map(() => id),
+      );
+      for (const [i, results] of expected.entries())
+        expect(rows.slice(i * width(), (i + 1) * width())).toEqual(results[step + 1]);
+    }
+    for (const sequence of sequences) sequence.dispose();
+  });
+
+  test("the last rows are those of all", async () => {
+    const prompts = [ids(70, 1), ids(30, 2)];
+    const sequences = [0, 1, 2, 3].map(() => llm.cache.sequence());
+    const all = await prefill(llm, prompts, sequences.slice(0, 2));
+    const extensions = prompts.map((prompt, i) => ({ sequence: sequences[2 + i]!, embeddings: llm.embed(prompt) }));
+    const last = await read(await llm.prefill(extensions, { chunk: 64 }));
+    const row = (i: number) => [...all.slice(i * width(), (i + 1) * width())];
+    expect([...last]).toEqual([...row(69), ...row(99)]);
+    for (const sequence of sequences) sequence.dispose();
+  });
+
+  test("steps replayed from graphs are the steps that are called, to the bit", async () => {
+    const [called, replayed] = await Promise.all(
+      [false, true].map((decodeGraphs) => tinyLlm(device, directory, { decodeGraphs, kvCacheTokens: 2048 })),
+    );
+    // Batches of one to three that come and go; sequences whose block tables grow.
+    const run = async (model: Llm) => {
+      const sequences = [60, 120, 1, 30].map(() => model.cache.sequence());
+      await prefill(model, [ids(60), ids(120, 2), ids(1, 3), ids(30, 4)], sequences);
+      const hidden: number[] = [];
+      for (let step = 0; step < 12; step++) {
+        const batch = sequences.slice(step % 3, (step % 3) + 1 + (step % 2));
+        const tokens = batch.map((_, i) => 10 * step + i);
+        model.device.scope(() => model.decode(batch, model.embed(tokens))); // its result is not read
+        hidden.push(...(await decode(model, batch, tokens)));
+      }
+      return hidden;
+    };
+    expect(await run(replayed!)).toEqual(await run(called!));
+    for (const model of [called!, replayed!]) model.dispose();
+  });
+
+  test("after a rollback it is as if the rest had never been", async () => {
+    const prompt = ids(100);
+    const expected = await alone(llm, prompt, [8]);
+    using sequence = llm.cache.sequence();
+    await prefill(llm, [prompt], [sequence]);
+    await prefill(llm, [ids(90, 9)], [sequence]);
+    sequence.truncate(100);
+    expect(await decode(llm, [sequence], [8])).toEqual(expected[1]);
+  });
+
+  test.each([false, true])(
+    "a step that failed takes no other sequence with it, with graphs: %s",
+    async (decodeGraphs) => {
+      const model = await tinyLlm(device, directory, { decodeGraphs });
+      const [prompt, next] = [ids(50), 3];
+      const [, expected] = await alone(model, prompt, [next]);
+      using sequence = model.cache.sequence();
+      using other = model.cache.sequence();
+      await prefill(model, [prompt, ids(70, 2)], [sequence, other]);
+      const bad = 1024; // outside the vocabulary
+      await expect(decode(model, [sequence, other], [next, bad])).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+      await expect(decode(model, [sequence], [next])).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+      model.recover();
+      sequence.truncate(prompt.length);
+      expect(await decode(model, [sequence], [next])).toEqual(expected);
+      model.dispose();
+    },
+  );
+
+  test("bf16 activations stay near", async () => {
+    const narrow = await tinyLlm(device, directory, { activations: "bf16" });
+    const prompt = ids(40);
+    using sequence = llm.cache.sequence();
+    using other = narrow.cache.sequence();
+    const expected = await prefill(llm, [prompt], [sequence]);
+    // A token whose router hesitates between two experts may end up elsewhere; most do not.
+    const actual = await prefill(narrow, [prompt], [other]);
+    expect(relativeError(actual, expected)).toBeLessThan(0.2);
+    narrow.dispose();
+  });
+});
+
+test.skipIf(!cuda)("a step for which the GPU has no memory can be taken later", async () => {
+  const device = await Device.open({ backend: "cuda", memoryLimit: 4 << 20 });
+  const model = await tinyLlm(device, directory);
+  const [prompt, next] = [ids(20), 3];
+  const [, expected] = await alone(model, prompt, [next]);
+  using sequence = model.cache.sequence();
+  await prefill(model, [prompt], [sequence]);
+  model.recover(); // without the graph, and its memory, that is there already
+  const held: Tensor[] = [];
+  const fill = async (elements: number) => {
+    for (;;) await held[held.push(device.zeros([elements])) - 1]!.ready();
+  };
+  for (const elements of [1 << 13, 1 << 10, 1 << 7])
+    await expect(fill(elements)).rejects.toThrowError(code("OUT_OF_MEMORY"));
+  await expect(decode(model, [sequence], [next])).rejects.toThrowError(code("OUT_OF_MEMORY"));
+  model.recover();
+  sequence.truncate(prompt.length);
+  for (const tensor of held) tensor.dispose();
+  expect(await decode(model, [sequence], [next])).toEqual(expected);
+  model.dispose();
+  device.dispose();
+});
+
+describe("Llm", () => {
+  const device = devices.at(-1)!;
+  let llm: Llm;
+  beforeAll(async () => {
+    llm = await tinyLlm(device, directory);
+  });
+  afterAll(() => llm.dispose());
+
+  test("with only zero experts picked, the experts' output is the scaled input", async () => {
+    const biased = `${directory}-zero`;
+    cpSync(directory, biased, { recursive: true });
+    const { llm: source } = await openCheckpoint(biased);
+    const { n_routed_experts: experts, zero_expert_num: zeros } = source.config;
+    for (const entry of source.tensors.values()) {
+      if (!entry.name.endsWith("e_score_correction_bias")) continue;
+      const file = openSync(entry.file, "r+");
+      writeSync(file, new Uint8Array(new Float32Array(experts).fill(-10).buffer), 0, 4 * experts, entry.offset);
+      closeSync(file);
+    }
+    const model = await tinyLlm(device, biased);
+    const seen = new Map<string, Promise<ArrayLike<number>>>();
+    using sequence = model.cache.sequence();
+    const tap = (name: string, tensor: Tensor) =>
+      void seen.set(name, tensor.dtype === "i32" ? tensor.read() : tensor.toFloat32Array());
+    await model.prefill([{ sequence, embeddings: model.embed(ids(20)) }], { tap });
+    for (const layer of [0, 1]) {
+      const get = async (name: string) => Array.from(await seen.get(`layer${layer}.${name}`)!);
+      const [picks, weights, input, output] = await Promise.all(
+        ["router.ids", "router.weights", "moe.input", "moe.output"].map(get),
+      );
+      expect(picks!.every((id) => id >= experts && id < experts + zeros)).toBe(true);
+      const k = picks!.length / 20;
+      const scale = (row: number) => weights!.slice(row * k, (row + 1) * k).reduce((sum, w) => sum + w, 0);
+      const expected = input!.map((u, i) => u * scale(Math.floor(i / model.config.hidden_size)));
+      expect(relativeError(output!, expected)).toBeLessThan(1e-6);
+    }
+    model.dispose();
+  });
+
+  test("an abort between layers leaves sequences and cache as they were", async () => {
+    using sequence = llm.cache.sequence();
+    await prefill(llm, [ids(10)], [sequence]);
+    const free = llm.cache.freeTokens;
+    const abort = new AbortController();
+    const embeddings = llm.embed(ids(300));
+    const pending = llm.prefill([{ sequence, embeddings }], { signal: abort.signal, chunk: 100 });
+    abort.abort();
+    await expect(pending).rejects.toThrowError(code("ABORTED"));
+    expect([sequence.length, llm.cache.freeTokens]).toEqual([10, free]);
+    await expect(llm.prefill([{ sequence, embeddings }], { signal: abort.signal })).rejects.toThrowError(
+      code("ABORTED"),
+    );
+    const expected = await alone(llm, ids(10), [3]);
+    expect(await decode(llm, [sequence], [3])).toEqual(expected[1]);
+  });
+
+  test("a sequence disposed amid a prefill gives its blocks back when that ends", async () => {
+    const free = llm.cache.freeTokens;
+    const sequence = llm.cache.sequence();
+    const pending = llm.prefill([{ sequence, embeddings: llm.embed(ids(100)) }], {
+      signal: new AbortController().signal,
+    });
+    sequence.dispose();
+    await pending;
+    expect(llm.cache.freeTokens).toBe(free);
+  });
+
+  test("bad extensions are refused before anything runs", async () => {
+    using sequence = llm.cache.sequence();
+    const hidden = llm.config.hidden_size;
+    const attempt = (embeddings: Tensor, options = {}) => llm.prefill([{ sequence, embeddings }], options);
+    await expect(attempt(device.zeros([0, hidden]))).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    await expect(attempt(device.zeros([3, hidden + 1]))).rejects.toThrowError(code("SHAPE_MISMATCH"));
+    await expect(attempt(device.zeros([3, hidden], "bf16"))).rejects.toThrowError(code("DTYPE_MISMATCH"));
+    await expect(attempt(device.zeros([8193, hidden]))).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    await expect(attempt(device.zeros([1025, hidden]))).rejects.toThrowError(code("OUT_OF_MEMORY"));
+    await expect(attempt(device.zeros([3, hidden]), { chunk: 0 })).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    await expect(llm.prefill([])).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    const twice = { sequence, embeddings: device.zeros([1, hidden]) };
+    await expect(llm.prefill([twice, twice])).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => llm.decode([sequence], device.zeros([2, hidden]))).toThrowError(code("SHAPE_MISMATCH"));
+    expect(sequence.length).toBe(0);
+  });
+
+  test("an id outside the vocabulary surfaces on reading", async () => {
+    using rows = llm.embed([5, 1024]);
+    await expect(rows.toFloat32Array()).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+  });
+
+  test("prefills and steps leave no memory behind", async () => {
+    const step = async () => {
+      using sequence = llm.cache.sequence();
+      await prefill(llm, [ids(50)], [sequence], 16);
+      await decode(llm, [sequence], [1]);
+    };
+    await step();
+    const before = await settledMemory(device);
+    for (let i = 0; i < 5; i++) await step();
+    expect(await settledMemory(device)).toBe(before);
+  });
+});
