@@ -32,6 +32,10 @@ export interface LlmConfig {
   readonly bos_token_id: number;
   readonly eos_token_id: number;
   readonly pad_token_id: number;
+  /** Epsilon of the two norms inside the attention. The published file lacks it; the published code uses 1e-6. */
+  readonly lora_norm_eps?: number;
+  /** Whether `routed_scaling_factor` applies to zero experts too. The published file lacks it; the report says yes. */
+  readonly scale_zero_experts?: boolean;
 }
 
 /** `vision/config.json`: the ViT, its projector and the preprocessing of images. Token limits count ViT patches. */
@@ -142,6 +146,8 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
     bos_token_id: f.integer("bos_token_id", { default: 1, min: 0 }),
     eos_token_id: f.integer("eos_token_id", { default: 2, min: 0 }),
     pad_token_id: f.integer("pad_token_id", { default: 3, min: 0 }),
+    ...(f.has("lora_norm_eps") && { lora_norm_eps: f.number("lora_norm_eps", { min: 1e-12, max: 1 }) }),
+    ...(f.has("scale_zero_experts") && { scale_zero_experts: f.boolean("scale_zero_experts", true) }),
   };
   f.fixed("attention_method", "MLA");
   f.fixed("zero_expert_type", "identity");

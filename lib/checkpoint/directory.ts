@@ -5,9 +5,10 @@ import * as configs from "./config.js";
 import type { TensorEntry } from "./entry.js";
 import { throwProblems } from "./fields.js";
 import { BoundedFile, listDirectory } from "./file.js";
+import { isRecord } from "./json.js";
 import { type Cmvn, cmvnFromStats, readKaldiMatrix } from "./kaldi.js";
 import * as layouts from "./layout.js";
-import { recoverAudioConfig, recoverSpeechConfig, recoverVisionConfig } from "./recover.js";
+import { recoverAudioConfig, recoverHiddenSize, recoverSpeechConfig, recoverVisionConfig } from "./recover.js";
 import { type OpenOptions, openSafetensors } from "./safetensors.js";
 import { openTorchArchive } from "./torch.js";
 
@@ -37,6 +38,8 @@ export interface Checkpoint {
   readonly codec: { readonly config: configs.CodecConfig; readonly tensors: TensorMap };
   /** Paths of `tokenizer.json` and `tokenizer_config.json`. */
   readonly tokenizer: { readonly model: string; readonly config: string };
+  /** Whether `caracal synth` wrote the directory: the weights are random, and the output means nothing. */
+  readonly synthetic: boolean;
 }
 
 /** One file of tensors (for the LLM: its shards together). */
@@ -62,6 +65,7 @@ export interface CheckpointSurvey {
   };
   readonly cmvn?: Cmvn;
   readonly tokenizer: Checkpoint["tokenizer"];
+  readonly synthetic: boolean;
   readonly problems: readonly string[];
 }
 
@@ -73,10 +77,7 @@ export async function openCheckpoint(directory: string, options: OpenOptions = {
   const survey = await surveyCheckpoint(directory, options);
   throwProblems(survey.problems, directory);
   const { llm, vision, audio, features, speech, codec } = survey.configs;
-  const tensors = (name: string) => {
-    const { entries } = survey.parts.find((part) => part.name === name)!;
-    return new Map(entries.map((entry) => [entry.name, entry]));
-  };
+  const tensors = (name: string) => tensorMap(survey.parts, name);
   return {
     directory,
     llm: { config: llm!, tensors: tensors("language model") },
@@ -91,13 +92,20 @@ export async function openCheckpoint(directory: string, options: OpenOptions = {
     speech: { config: speech, embeddings: tensors("speech embeddings"), heads: tensors("speech heads") },
     codec: { config: codec!, tensors: tensors("speech decoder") },
     tokenizer: survey.tokenizer,
+    synthetic: survey.synthetic,
   };
+}
+
+/** The tensors of the part called `name`, by their names. */
+export function tensorMap(parts: readonly CheckpointPart[], name: string): TensorMap {
+  const { entries } = parts.find((part) => part.name === name)!;
+  return new Map(entries.map((entry) => [entry.name, entry]));
 }
 
 /** Like {@link openCheckpoint}, but reports what is wrong instead of throwing it. */
 export async function surveyCheckpoint(directory: string, { signal }: OpenOptions = {}): Promise<CheckpointSurvey> {
   const surveyor = new Surveyor(directory, await listDirectory(directory), signal);
-  const llm = await surveyLlm(surveyor);
+  const { config: llm, synthetic } = await surveyLlm(surveyor);
   const vision = await surveyVision(surveyor, llm);
   const { audio, features, cmvn } = await surveyAudio(surveyor, llm);
   const codec = await surveyCodec(surveyor);
@@ -106,10 +114,12 @@ export async function surveyCheckpoint(directory: string, { signal }: OpenOption
   await surveyor.attempt(() => configs.readConfig(tokenizer.config));
   await surveyor.attempt(() => BoundedFile.use(tokenizer.model, async () => {})); // long: parsed when it is used
   const { parts, problems } = surveyor;
-  return { directory, parts, problems, cmvn, tokenizer, configs: { llm, vision, audio, features, speech, codec } };
+  const found = { llm, vision, audio, features, speech, codec };
+  return { directory, parts, problems, cmvn, tokenizer, synthetic, configs: found };
 }
 
-class Surveyor {
+/** Reads files of a directory and collects what is wrong with them. */
+export class Surveyor {
   readonly parts: CheckpointPart[] = [];
   readonly problems: string[] = [];
 
@@ -168,17 +178,21 @@ class Surveyor {
   }
 }
 
-async function surveyLlm(s: Surveyor): Promise<configs.LlmConfig | undefined> {
-  const config = await s.config("config.json", configs.parseLlmConfig);
+export async function surveyLlm(s: Surveyor) {
+  const file = s.path("config.json");
+  const source = await s.attempt(() => configs.readConfig(file));
+  const config = source === undefined ? undefined : await s.attempt(async () => configs.parseLlmConfig(source, file));
   s.check(await s.open("language model", ""), config && layouts.llmLayout(config));
   const copy = "language_model_embedding.pt";
   if (s.holds(copy)) s.check(await s.open("text embedding copy", copy), config && layouts.textEmbeddingLayout(config));
-  return config;
+  const note = isRecord(source) ? source._note : undefined;
+  return { config, synthetic: typeof note === "string" && note.includes("caracal synth") };
 }
 
-async function surveyVision(
+/** @param llm the language model's configuration; without it, the projector itself gives the width of its output */
+export async function surveyVision(
   s: Surveyor,
-  llm: configs.LlmConfig | undefined,
+  llm?: configs.LlmConfig | undefined,
 ): Promise<configs.VisionConfig | undefined> {
   const encoder = await s.open("vision encoder", "vision/vision_model.pt");
   const projector = await s.open("vision projector", "vision/vision_projector.pt");
@@ -186,28 +200,25 @@ async function surveyVision(
     recoverVisionConfig(source, projector?.entries ?? []),
   );
   s.check(encoder, config && layouts.visionEncoderLayout(config));
-  s.check(projector, config && llm && layouts.visionProjectorLayout(config, llm.hidden_size));
+  const width = llm?.hidden_size ?? recoverHiddenSize(projector?.entries, "proj.bias");
+  s.check(projector, config && width !== undefined ? layouts.visionProjectorLayout(config, width) : undefined);
   return config;
 }
 
-async function surveyAudio(s: Surveyor, llm: configs.LlmConfig | undefined) {
+/** @param llm as for `surveyVision` */
+export async function surveyAudio(s: Surveyor, llm?: configs.LlmConfig | undefined) {
   const encoder = await s.open("audio encoder", "audio/audio_encoder.pt");
   const projector = await s.open("audio projector", "audio/audio_projector.pt");
   const audio = await s.config("audio/config.json", configs.parseAudioConfig, (source) =>
     recoverAudioConfig(source, encoder?.entries ?? []),
   );
   s.check(encoder, audio && layouts.audioEncoderLayout(audio));
-  s.check(projector, audio && llm && layouts.audioProjectorLayout(audio, llm.hidden_size));
-  const features = await s.config("audio/preprocessor_config.json", configs.parseAudioFeatureConfig);
-  const cmvnFile = s.path("audio/global_cmvn");
-  const cmvn = await s.attempt(async () => cmvnFromStats(await readKaldiMatrix(cmvnFile), cmvnFile));
-  if (features) {
-    const frame = features.fbank.num_mel_bins * (features.delta.delta_order + 1);
-    const stacked = frame * (features.splice.left + 1 + features.splice.right);
-    if (cmvn && cmvn.mean.length !== frame) {
-      s.problems.push(`audio/global_cmvn: normalises ${cmvn.mean.length} features, frames have ${frame}`);
-    }
-    if (audio && audio.input_size !== stacked) {
+  const width = llm?.hidden_size ?? recoverHiddenSize(projector?.entries, "2.bias");
+  s.check(projector, audio && width !== undefined ? layouts.audioProjectorLayout(audio, width) : undefined);
+  const { features, cmvn } = await surveyAudioFeatures(s);
+  if (features && audio) {
+    const stacked = frameFeatures(features) * (features.splice.left + 1 + features.splice.right);
+    if (audio.input_size !== stacked) {
       s.problems.push(
         `audio/preprocessor_config.json: gives ${stacked} features a step, the encoder takes ${audio.input_size}`,
       );
@@ -216,7 +227,22 @@ async function surveyAudio(s: Surveyor, llm: configs.LlmConfig | undefined) {
   return { audio, features, cmvn };
 }
 
-async function surveyCodec(s: Surveyor): Promise<configs.CodecConfig | undefined> {
+export async function surveyAudioFeatures(s: Surveyor) {
+  const features = await s.config("audio/preprocessor_config.json", configs.parseAudioFeatureConfig);
+  const file = s.path("audio/global_cmvn");
+  const cmvn = await s.attempt(async () => cmvnFromStats(await readKaldiMatrix(file), file));
+  if (features && cmvn && cmvn.mean.length !== frameFeatures(features)) {
+    s.problems.push(
+      `audio/global_cmvn: normalises ${cmvn.mean.length} features, frames have ${frameFeatures(features)}`,
+    );
+  }
+  return { features, cmvn };
+}
+
+/** Features of one frame, before frames are stacked. */
+const frameFeatures = ({ fbank, delta }: configs.AudioFeatureConfig) => fbank.num_mel_bins * (delta.delta_order + 1);
+
+export async function surveyCodec(s: Surveyor): Promise<configs.CodecConfig | undefined> {
   const config = await s.config("audio_codec/config.yaml", configs.parseCodecConfig);
   const file = config && (await s.attempt(() => findCodecFile(s.path("audio_codec"), config.ckpt_path)));
   if (file) s.check(await s.open("speech decoder", `audio_codec/${file}`), layouts.codecDecoderLayout(config));
@@ -240,18 +266,16 @@ async function surveySpeech(s: Surveyor, llm: configs.LlmConfig | undefined, cod
   const speech = recoverSpeechConfig(embeddings?.entries ?? []);
   s.check(embeddings, llm && layouts.speechEmbeddingsLayout(speech, llm.hidden_size));
   s.check(heads, llm && layouts.speechHeadsLayout(speech, llm.hidden_size));
-  if (embeddings && codec) {
-    const needed = layouts.reservedSpeechIds + Math.max(codec.semantic_token_nums, codec.codec_codebook_size ** 2);
-    if (speech.books < 1 + codec.codec_codebooks) {
-      s.problems.push(
-        `audio/audio_embeddings.pt: ${speech.books} books; the speech decoder reads ${1 + codec.codec_codebooks}`,
-      );
-    }
-    if (speech.vocab < needed) {
-      s.problems.push(
-        `audio/audio_embeddings.pt: ${speech.vocab} ids a book; the speech decoder's codes need ${needed}`,
-      );
-    }
-  }
+  if (embeddings && codec) s.problems.push(...bookProblems("audio/audio_embeddings.pt", speech, codec));
   return speech;
+}
+
+/** Whether the books in `file` cover the speech decoder's codes. */
+export function bookProblems(file: string, speech: layouts.SpeechConfig, codec: configs.CodecConfig): string[] {
+  const books = 1 + codec.codec_codebooks;
+  const ids = layouts.reservedSpeechIds + Math.max(codec.semantic_token_nums, codec.codec_codebook_size ** 2);
+  return [
+    ...(speech.books < books ? [`${file}: ${speech.books} books; the speech decoder reads ${books}`] : []),
+    ...(speech.vocab < ids ? [`${file}: ${speech.vocab} ids a book; the speech decoder's codes need ${ids}`] : []),
+  ];
 }

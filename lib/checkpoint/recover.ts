@@ -26,10 +26,18 @@ export function recoverVisionConfig(source: unknown, projector: readonly TensorE
   return fill(source, { adaptor_dim: shapesOf(projector)("p0.1.weight")[0] });
 }
 
-/** The input tables' count and rows. */
-export function recoverSpeechConfig(embeddings: readonly TensorEntry[]): { books: number; vocab: number } {
-  const vocab = shapesOf(embeddings)("audio_embeddings.0.weight")[0] ?? 8224;
-  return { books: countLayers(embeddings, /^audio_embeddings\.(\d+)\./) || 4, vocab };
+/** Count and rows of the tables or heads called `prefix`, one per book. */
+export function recoverSpeechConfig(
+  entries: readonly TensorEntry[],
+  prefix: "audio_embeddings" | "audio_output_layers" = "audio_embeddings",
+): { books: number; vocab: number } {
+  const vocab = shapesOf(entries)(`${prefix}.0.weight`)[0] ?? 8224;
+  return { books: countLayers(entries, new RegExp(`^${prefix}\\.(\\d+)\\.`)) || 4, vocab };
+}
+
+/** The language model's width, which is the last dimension of `name`, if that tensor is present. */
+export function recoverHiddenSize(entries: readonly TensorEntry[] | undefined, name: string): number | undefined {
+  return shapesOf(entries ?? [])(name).at(-1);
 }
 
 function fill(source: unknown, found: Readonly<Record<string, number | undefined>>): unknown {
