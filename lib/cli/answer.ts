@@ -1,4 +1,4 @@
-import { type ReplyUsage, type StageUsage, stages } from "../model/reply/options.js";
+import { type ReplyUsage, type StageUsage, stages } from "../model/reply/usage.js";
 
 /** What `caracal run --json` prints. Times in seconds. */
 export interface Answer {

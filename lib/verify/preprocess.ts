@@ -1,11 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { CaracalError } from "../errors.js";
-import {
-  audioTokenCount,
-  defaultAudioFraming,
-  interleavedText,
-  interleaveSequential,
-} from "../model/prompt/interleave.js";
+import { audioTokenCount, defaultAudioFraming } from "../model/audio/framing.js";
+import { interleavedText, interleaveSequential } from "../model/prompt/interleave.js";
 import { durationConditionedFrames, timestampText } from "../model/vision/frames.js";
 import { postSqueeze, smartResize } from "../model/vision/resize.js";
 import type { TensorReport } from "./golden.js";

@@ -2,8 +2,8 @@
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { OmniModel } from "../../lib/model/omni.js";
-import type { Part } from "../../lib/model/prompt/build.js";
-import type { GenerateEvent } from "../../lib/model/reply/options.js";
+import type { Part } from "../../lib/model/prompt/messages.js";
+import type { GenerateEvent } from "../../lib/model/reply/events.js";
 import type { Device } from "../../lib/tensor/device.js";
 import { tinyDirectory, tinyLlm } from "../model/tinyModel.js";
 import { cuda, devices } from "../support/modelDevices.js";

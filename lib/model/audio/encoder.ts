@@ -1,51 +1,98 @@
 import type { AudioConfig, AudioFeatureConfig } from "../../checkpoint/config.js";
+import type { Checkpoint } from "../../checkpoint/directory.js";
 import type { Cmvn } from "../../checkpoint/kaldi.js";
+import { openAudio } from "../../checkpoint/parts.js";
 import { CaracalError } from "../../errors.js";
 import type { Activations } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
+import { checkOptionNames } from "../../options.js";
 import type { Device } from "../../tensor/device.js";
 import type { Tensor } from "../../tensor/tensor.js";
-import type { Affine, Norm, Tap, Weights } from "../weights.js";
+import type { Rows, Tap, Vector } from "../types.js";
+import {
+  type Affine,
+  loadModule,
+  type Norm,
+  type OpenModuleOptions,
+  openModuleOptions,
+  type Weights,
+} from "../weights.js";
 import { type AudioFeatureStream, AudioFeatures } from "./features.js";
 
 interface FsmnLayer {
   readonly memoryNorm: Norm;
-  readonly memory: Tensor<Activations>;
+  readonly memory: Vector;
   readonly rightOrder: number;
   readonly norm: Norm;
   readonly up: Affine;
   readonly down: Affine;
 }
 
-export interface AudioEncoderOptions {
-  /** The dtype between the operations. */
-  readonly activations?: Activations | undefined;
-  /** The front end; without it the encoder takes features only. */
-  readonly features?: AudioFeatureConfig | undefined;
-  readonly cmvn?: Cmvn | undefined;
+interface AudioWeights {
+  readonly pre: readonly [Affine, Affine];
+  readonly layers: readonly FsmnLayer[];
+  readonly post: readonly Affine[];
+  readonly ctc: Affine | undefined;
+  readonly projector: readonly [Affine, Affine];
 }
 
+export interface AudioEncoderOptions {
+  /** The dtype between the operations. Default f32. */
+  readonly activations?: Activations | undefined;
+  /** The front end; without it, the encoder takes features only. */
+  readonly features?: AudioFeatureConfig | undefined;
+  /** The front end's normalisation; without it, features are not normalised. */
+  readonly cmvn?: Cmvn | undefined;
+}
+const audioEncoderOptions = { activations: true, features: true, cmvn: true } satisfies Record<
+  keyof AudioEncoderOptions,
+  true
+>;
+
+/** Options of `AudioEncoder.open`, which reads the front end from the directory. */
+export interface OpenAudioEncoderOptions extends OpenModuleOptions, Pick<AudioEncoderOptions, "activations"> {}
+const openAudioEncoderOptions = { ...openModuleOptions, activations: true } satisfies Record<
+  keyof OpenAudioEncoderOptions,
+  true
+>;
+
+export interface AudioEncodeOptions {
+  /**
+   * Rows from this one on are padding, zeroed before every layer as in the published batches. Near the end the result
+   * differs from encoding the shorter recording alone.
+   */
+  readonly length?: number | undefined;
+  /** Sees `fsmn<i>.input`, `fsmn<i>.output` and `encoder`. */
+  readonly tap?: Tap | undefined;
+}
+const encodeOptions = { length: true, tap: true } satisfies Record<keyof AudioEncodeOptions, true>;
+
 /** The streaming FSMN audio encoder and its projector: one token per step of features, 80 ms as published. */
-export class AudioEncoder {
-  private constructor(
-    readonly device: Device,
-    readonly config: AudioConfig,
-    readonly activations: Activations,
-    readonly features: AudioFeatures | undefined,
-    private readonly pre: readonly [Affine, Affine],
-    private readonly layers: readonly FsmnLayer[],
-    private readonly post: readonly Affine[],
-    private readonly ctc: Affine | undefined,
-    private readonly projector: readonly [Affine, Affine],
-  ) {}
+export class AudioEncoder implements Disposable {
+  readonly config: AudioConfig;
+  readonly activations: Activations;
+  /** The front end, or undefined when loaded without one. */
+  readonly features: AudioFeatures | undefined;
+  readonly #source: Weights;
+  readonly #weights: AudioWeights;
+
+  private constructor(source: Weights, weights: AudioWeights, config: AudioConfig, options: AudioEncoderOptions) {
+    const { activations = "f32", features, cmvn } = options;
+    this.config = config;
+    this.activations = activations;
+    this.features = features && new AudioFeatures(source.device, features, cmvn);
+    this.#source = source;
+    this.#weights = weights;
+  }
 
   /**
-   * @param weights with the parts `audio_encoder` and `audio_projector`, each under the published names; it owns what
-   *   is loaded here
-   * @throws `CHECKPOINT_INVALID`, `ABORTED`, `UNSUPPORTED` (an activation or features that this library lacks)
+   * Loads the parts `audio_encoder` and `audio_projector` of `weights`, each under the published names. Disposing the
+   * encoder disposes `weights`.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `UNSUPPORTED` for an activation
+   *   or features that this library lacks, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
    */
   static async load(weights: Weights, config: AudioConfig, options: AudioEncoderOptions = {}): Promise<AudioEncoder> {
-    const { activations = "f32", features, cmvn } = options;
+    checkOptionNames("AudioEncoder.load", options, audioEncoderOptions);
     if (config.activation === "relu2")
       throw new CaracalError("UNSUPPORTED", "the audio encoder's activation must be relu or relu6, got relu2");
     const encoder = weights.part("audio_encoder");
@@ -60,27 +107,49 @@ export class AudioEncoder {
     const projection = weights.part("audio_projector");
     const projector = [projection.linear("0"), projection.linear("2")] as const;
     await weights.settle();
-    const frontEnd = features && new AudioFeatures(weights.device, features, cmvn); // last: an abort would leave it
-    return new AudioEncoder(weights.device, config, activations, frontEnd, pre, layers, post, ctc, projector);
+    return new AudioEncoder(weights, { pre, layers, post, ctc, projector }, config, options);
+  }
+
+  /**
+   * Loads the encoder and its front end alone from a model directory: reads the encoder's and front end's files in
+   * `audio/`, and needs no other file.
+   * @throws {CaracalError} as `load`, and `IO_ERROR`
+   */
+  static async open(directory: string, options: OpenAudioEncoderOptions): Promise<AudioEncoder> {
+    checkOptionNames("AudioEncoder.open", options, openAudioEncoderOptions);
+    const { device, signal, onProgress, ...own } = options;
+    return AudioEncoder.fromCheckpoint(await openAudio(directory, { signal }), { device, signal, onProgress }, own);
+  }
+
+  /** @internal Loads the encoder, with its front end, from an opened checkpoint. */
+  static fromCheckpoint(
+    { config, features, cmvn, encoder, projector }: Checkpoint["audio"],
+    options: OpenModuleOptions,
+    own: Pick<AudioEncoderOptions, "activations">,
+  ): Promise<AudioEncoder> {
+    const parts = { audio_encoder: encoder.values(), audio_projector: projector.values() };
+    return loadModule(parts, options, (weights) => AudioEncoder.load(weights, config, { ...own, features, cmvn }));
+  }
+
+  get device(): Device {
+    return this.#source.device;
   }
 
   /**
    * Encodes one whole recording.
    *
    * @param features f32 or bf16 `[T, input_size]`
-   * @param options `length`: rows from there on are padding, zeroed before every layer as in the published batches
-   *   (which differs near the end from encoding the shorter recording alone)
    * @returns `[T, D]` of the activations' dtype
-   * @throws `SHAPE_MISMATCH`, `INVALID_ARGUMENT`
+   * @throws {CaracalError} `SHAPE_MISMATCH` for features of another width, `INVALID_ARGUMENT` for a bad length or an
+   *   unknown option
    */
-  encode(
-    features: Tensor<Activations>,
-    { length, tap }: { length?: number | undefined; tap?: Tap | undefined } = {},
-  ): Tensor<Activations> {
-    const mask = (x: Tensor<Activations>) => (length === undefined ? x : ops.maskRows(x, [length]));
+  encode(features: Tensor<Activations>, options: AudioEncodeOptions = {}): Rows {
+    checkOptionNames("AudioEncoder.encode", options, encodeOptions);
+    const { length, tap } = options;
+    const mask = (x: Rows) => (length === undefined ? x : ops.maskRows(x, [length]));
     return this.device.scope(() => {
       let y = this.#before(features);
-      this.layers.forEach((layer, i) => {
+      this.#weights.layers.forEach((layer, i) => {
         y = mask(y);
         tap?.(`fsmn${i}.input`, y);
         y = this.#layer(ops.fsmnMemory(y, layer.memory, { ...this.#memory(layer), residual: y }), layer);
@@ -95,38 +164,53 @@ export class AudioEncoder {
   /**
    * Encodes a whole recording from its samples.
    * @param samples mono, in [−1, 1], at `features.sampleRate`
-   * @throws `UNSUPPORTED` when loaded without a front end
+   * @returns `[tokens, D]` of the activations' dtype
+   * @throws {CaracalError} `UNSUPPORTED` when loaded without a front end
    */
-  encodeSamples(samples: Float32Array): Tensor<Activations> {
+  encodeSamples(samples: Float32Array): Rows {
     const features = this.#frontEnd();
     return this.device.scope(() => this.encode(features.extract(samples)));
   }
 
-  /** Encodes samples as they arrive. @throws `UNSUPPORTED` when loaded without a front end */
+  /**
+   * Encodes samples as they arrive.
+   * @throws {CaracalError} `UNSUPPORTED` when loaded without a front end
+   */
   stream(): AudioEncoderStream {
     return new AudioEncoderStream(this, this.#frontEnd());
   }
 
   /**
    * Logits of the CTC head over the encoder's own output, `[T, vocab_size]`. The language model does not use them.
-   * @param hidden what `encode` shows as `encoder`
-   * @throws `UNSUPPORTED` when the checkpoint has no such head
+   * @param hidden the rows that `encode` shows its tap as `encoder`
+   * @throws {CaracalError} `UNSUPPORTED` when the checkpoint has no such head
    */
-  ctcLogits(hidden: Tensor<Activations>): Tensor<Activations> {
-    if (!this.ctc) throw new CaracalError("UNSUPPORTED", "this checkpoint's audio encoder has no CTC head (`output`)");
-    return ops.linear(hidden, this.ctc.weight, { bias: this.ctc.bias });
+  ctcLogits(hidden: Tensor<Activations>): Rows {
+    const { ctc } = this.#weights;
+    if (!ctc) throw new CaracalError("UNSUPPORTED", "this checkpoint's audio encoder has no CTC head (`output`)");
+    return ops.linear(hidden as Rows, ctc.weight, { bias: ctc.bias });
   }
 
-  /** @internal One per layer, for a recording that arrives in pieces. */
+  /** Frees the weights and the front end. */
+  dispose(): void {
+    this.features?.dispose();
+    this.#source.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal One memory per layer, for a recording that arrives in pieces. */
   newMemories(): ops.FsmnMemoryStream<Activations>[] {
-    return this.layers.map((layer) => {
+    return this.#weights.layers.map((layer) => {
       return new ops.FsmnMemoryStream(layer.memory, { ...this.#memory(layer), dtype: this.activations });
     });
   }
 
   /** @internal The next tokens of a stream, `[n, D]`; n may be 0. */
-  advance(features: Tensor<Activations>, memories: ops.FsmnMemoryStream<Activations>[], last: boolean) {
-    const y = this.layers.reduce(
+  advance(features: Rows, memories: ops.FsmnMemoryStream<Activations>[], last: boolean): Rows {
+    const y = this.#weights.layers.reduce(
       (rows, layer, i) => this.#layer(memories[i]!.push(rows, rows, { last }), layer),
       this.#before(features),
     );
@@ -142,9 +226,10 @@ export class AudioEncoder {
     return this.config.activation as "relu" | "relu6";
   }
 
-  #before(features: Tensor<Activations>): Tensor<Activations> {
-    const [first, second] = this.pre;
-    const x = features.dtype === this.activations ? features : ops.cast(features, this.activations);
+  #before(features: Tensor<Activations>): Rows {
+    const [first, second] = this.#weights.pre;
+    const rows = features as Rows;
+    const x = rows.dtype === this.activations ? rows : ops.cast(rows, this.activations);
     const inner = ops.linear(x, first.weight, { bias: first.bias, activation: this.#activation });
     return ops.linear(inner, second.weight, { bias: second.bias });
   }
@@ -154,58 +239,60 @@ export class AudioEncoder {
     return { leftOrder, rightOrder, leftStride: stride, rightStride: stride, norm };
   }
 
-  /** What a layer makes of its memory's output. */
-  #layer(o: Tensor<Activations>, { norm, up, down }: FsmnLayer): Tensor<Activations> {
+  /** The feed-forward half of a layer. @param memory the output of the layer's memory */
+  #layer(memory: Tensor<Activations>, { norm, up, down }: FsmnLayer): Rows {
+    const o = memory as Rows;
     const n = ops.layerNorm(o, norm.weight, norm.bias);
     const inner = ops.linear(n, up.weight, { bias: up.bias, activation: this.#activation });
     return ops.linear(inner, down.weight, { bias: down.bias, residual: o });
   }
 
-  #after(y: Tensor<Activations>): Tensor<Activations> {
-    return this.post.reduce(
-      (x, { weight, bias }) => ops.linear(x, weight, { bias, activation: this.#activation }) as Tensor<Activations>,
+  #after(y: Rows): Rows {
+    return this.#weights.post.reduce<Rows>(
+      (x, { weight, bias }) => ops.linear(x, weight, { bias, activation: this.#activation }),
       y,
     );
   }
 
-  #project(hidden: Tensor<Activations>): Tensor<Activations> {
-    const [first, second] = this.projector;
+  #project(hidden: Rows): Rows {
+    const [first, second] = this.#weights.projector;
     const inner = ops.linear(hidden, first.weight, { bias: first.bias, activation: "gelu" });
     return ops.linear(inner, second.weight, { bias: second.bias });
   }
 }
 
 /**
- * Encodes samples as they arrive. A token comes out once the samples that it depends on (some 0.5 s after it, as
- * published) have arrived, and is final: whatever the pieces, together the tokens are those of the whole recording.
+ * Encodes samples as they arrive. A token is returned once the samples it depends on have arrived (up to about 0.5 s
+ * after it, as published), and is final: however the recording is split, the joined tokens equal those of the whole.
  */
 export class AudioEncoderStream implements Disposable {
+  readonly #encoder: AudioEncoder;
+  readonly #frontEnd: AudioFeatures;
   #features: AudioFeatureStream;
   #memories: ops.FsmnMemoryStream<Activations>[];
 
-  /** @internal Made by `AudioEncoder.stream`. */
-  constructor(
-    private readonly encoder: AudioEncoder,
-    private readonly frontEnd: AudioFeatures,
-  ) {
+  /** @internal Use `AudioEncoder.stream`. */
+  constructor(encoder: AudioEncoder, frontEnd: AudioFeatures) {
+    this.#encoder = encoder;
+    this.#frontEnd = frontEnd;
     this.#features = frontEnd.stream();
     this.#memories = encoder.newMemories();
   }
 
   /**
-   * @param samples mono, in [−1, 1], any number of them
-   * @returns the tokens that became final, `[n, D]`, or `undefined` when none did
+   * @param samples mono, in [−1, 1], any number of samples
+   * @returns the tokens that became final, `[n, D]`, or `undefined` when there are none
    */
-  push(samples: Float32Array): Tensor<Activations> | undefined {
+  push(samples: Float32Array): Rows | undefined {
     return this.#advance(samples, false);
   }
 
-  /** Ends the recording: the remaining tokens, with nothing (zeros) where they look ahead. Then starts anew. */
-  flush(): Tensor<Activations> | undefined {
+  /** Ends the recording and returns the remaining tokens, whose look-ahead reads zeros. Then restarts the stream. */
+  flush(): Rows | undefined {
     const tokens = this.#advance(new Float32Array(0), true);
     this.dispose();
-    this.#features = this.frontEnd.stream();
-    this.#memories = this.encoder.newMemories();
+    this.#features = this.#frontEnd.stream();
+    this.#memories = this.#encoder.newMemories();
     return tokens;
   }
 
@@ -218,11 +305,11 @@ export class AudioEncoderStream implements Disposable {
     this.dispose();
   }
 
-  #advance(samples: Float32Array, last: boolean): Tensor<Activations> | undefined {
-    return this.encoder.device.scope(() => {
+  #advance(samples: Float32Array, last: boolean): Rows | undefined {
+    return this.#encoder.device.scope(() => {
       const features = this.#features.push(samples, { last });
       if (features.shape[0] === 0 && !last) return undefined;
-      const tokens = this.encoder.advance(features, this.#memories, last);
+      const tokens = this.#encoder.advance(features, this.#memories, last);
       return tokens.shape[0] === 0 ? undefined : tokens;
     });
   }

@@ -1,10 +1,9 @@
-import type { Activations } from "../../ops/call.js";
 import { concatRows, copyRows } from "../../ops/embedding.js";
 import { Graph } from "../../tensor/graph.js";
 import type { Tensor } from "../../tensor/tensor.js";
+import type { Rows } from "../types.js";
 import type { CacheTensors } from "./kvCache.js";
 
-type Rows = Tensor<Activations>;
 type Inputs = { readonly x: Rows } & CacheTensors;
 
 interface Captured {
@@ -12,42 +11,47 @@ interface Captured {
   readonly graph: Graph<Rows>;
 }
 
-/** More would hold memory for batches that come no more. */
-const kept = 8;
+/** Graphs held at a time. More would occupy memory for batch shapes that no longer occur. */
+const maxGraphs = 8;
 
-/** Steps of a decode as graphs: one for every batch size and width of the block table, those used last. */
+/**
+ * Decode steps as captured graphs, one per batch size and block table width. The least recently used graph is dropped.
+ */
 export class DecodeGraphs {
-  readonly #captured = new Map<string, Captured>();
+  readonly #captured = new Map<string, Captured>(); // in order of use, the latest last
+  readonly #step: (x: Rows, rows: CacheTensors) => Rows;
 
-  /** @param step one step for rows x; it depends on nothing else that changes from step to step */
-  constructor(private readonly step: (x: Rows, rows: CacheTensors) => Rows) {}
-
-  /** `step` for rows x, which comes to the same bits; the result is the caller's. */
-  run(x: Rows, rows: CacheTensors): Rows {
-    const { positions, slots, blockTable, cuSeqlens, seqLens } = rows;
-    const given: Inputs = { x, positions, slots, blockTable, cuSeqlens, seqLens };
-    const { inputs, graph } = this.#take(given);
-    for (const name of Object.keys(given) as (keyof Inputs)[]) copyRows(inputs[name] as Tensor, given[name]);
-    graph.replay();
-    return concatRows([graph.result]); // the next replay overwrites it
+  /** @param step one decode step for rows x; its other inputs must not change between steps */
+  constructor(step: (x: Rows, rows: CacheTensors) => Rows) {
+    this.#step = step;
   }
 
-  #take(given: Inputs): Captured {
-    const key = given.blockTable.shape.join("x");
-    const captured = this.#captured.get(key) ?? this.#capture(given);
+  /** Runs `step` for rows x, with the same bits. The caller owns the result. */
+  run(x: Rows, rows: CacheTensors): Rows {
+    const { positions, slots, blockTable, cuSeqlens, seqLens } = rows;
+    const values: Inputs = { x, positions, slots, blockTable, cuSeqlens, seqLens };
+    const { inputs, graph } = this.#graphFor(values);
+    for (const name of Object.keys(values) as (keyof Inputs)[]) copyRows(inputs[name] as Tensor, values[name]);
+    graph.replay();
+    return concatRows([graph.result]); // a copy: the next replay overwrites the graph's result
+  }
+
+  #graphFor(values: Inputs): Captured {
+    const key = values.blockTable.shape.join("x");
+    const captured = this.#captured.get(key) ?? this.#capture(values);
     this.#captured.delete(key);
-    this.#captured.set(key, captured); // the last one used is the last in the map
+    this.#captured.set(key, captured);
     const [oldest] = this.#captured.keys();
-    if (this.#captured.size > kept) this.#drop(oldest!);
+    if (this.#captured.size > maxGraphs) this.#drop(oldest!);
     return captured;
   }
 
-  #capture(given: Inputs): Captured {
-    const { device } = given.x;
+  #capture(values: Inputs): Captured {
+    const { device } = values.x;
     return device.outOfScope(() => {
-      const entries = Object.entries(given).map(([name, { shape, dtype }]) => [name, device.zeros(shape, dtype)]);
+      const entries = Object.entries(values).map(([name, { shape, dtype }]) => [name, device.zeros(shape, dtype)]);
       const inputs = Object.fromEntries(entries) as Inputs;
-      return { inputs, graph: Graph.capture(device, () => this.step(inputs.x, inputs)) };
+      return { inputs, graph: Graph.capture(device, () => this.#step(inputs.x, inputs)) };
     });
   }
 
@@ -58,7 +62,7 @@ export class DecodeGraphs {
     for (const tensor of Object.values(inputs)) tensor.dispose();
   }
 
-  /** Frees them. One that failed would go on failing: what it works on has the error, or it could not be made. */
+  /** Frees all graphs. A graph that failed would fail again: its memory carries the error, or it could not be made. */
   clear(): void {
     for (const key of [...this.#captured.keys()]) this.#drop(key);
   }

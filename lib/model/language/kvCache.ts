@@ -1,18 +1,26 @@
 import { CaracalError } from "../../errors.js";
 import type { Activations } from "../../ops/call.js";
+import { checkOptionNames } from "../../options.js";
 import type { Device } from "../../tensor/device.js";
 import type { Tensor } from "../../tensor/tensor.js";
+import type { Ids, Matrix } from "../types.js";
 
 export interface KvCacheOptions {
-  /** Attention modules that each keep a row per token. */
+  /** Attention modules; each stores one row per token. */
   readonly modules: number;
   /** Values per row: the compressed key-value vector, then the rotated key. */
   readonly width: number;
-  /** Tokens to make room for, over all sequences; rounded up to whole blocks. */
+  /** Capacity in tokens, over all sequences; rounded up to whole blocks. */
   readonly tokens: number;
+  /** Tokens per block. Default 64. */
   readonly blockSize?: number;
+  /** Default f32. */
   readonly dtype?: Activations;
 }
+const kvCacheOptions = { modules: true, width: true, tokens: true, blockSize: true, dtype: true } satisfies Record<
+  keyof KvCacheOptions,
+  true
+>;
 
 /** New tokens of one sequence. */
 export interface NewRows {
@@ -20,40 +28,45 @@ export interface NewRows {
   readonly rows: number;
 }
 
-/** Where the new tokens of a packed batch stand, as the attention operations take it. T rows, B sequences. */
+/** The positions of a packed batch's new tokens, in the form that the attention operations take. T rows, B sequences. */
 export interface CacheTensors {
-  /** i32 [T], positions in their sequences. */
-  readonly positions: Tensor<"i32">;
-  /** i32 [T], rows of the cache: block · blockSize + offset. */
-  readonly slots: Tensor<"i32">;
-  /** i32 [B, blocks of the longest, or more]. */
-  readonly blockTable: Tensor<"i32">;
-  /** i32 [B + 1], where each sequence's new rows begin in the batch. */
-  readonly cuSeqlens: Tensor<"i32">;
-  /** i32 [B], lengths, the new rows included. */
-  readonly seqLens: Tensor<"i32">;
+  /** i32 `[T]`: positions within their sequences. */
+  readonly positions: Ids;
+  /** i32 `[T]`: rows of the cache, block · blockSize + offset. */
+  readonly slots: Ids;
+  /** i32 `[B, blocks of the longest sequence, or more]`. */
+  readonly blockTable: Tensor<"i32", Matrix>;
+  /** i32 `[B + 1]`: where each sequence's new rows begin in the batch. */
+  readonly cuSeqlens: Ids;
+  /** i32 `[B]`: sequence lengths, new rows included. */
+  readonly seqLens: Ids;
 }
 
-/** The same, with its sequences held until it is disposed: after the last operation that uses it is queued. */
+/** `CacheTensors` that hold their sequences until disposed. Dispose after queuing the last operation that uses them. */
 export interface CacheRows extends CacheTensors, Disposable {}
 
 /**
- * Keys and values of past tokens, in blocks that sequences take as they grow and give back when they are cut or
- * disposed. A block stands at the same place in the cache of every attention module, so a sequence has one table.
+ * Keys and values of past tokens, in blocks that sequences take as they grow and return when they are truncated or
+ * disposed. A block has the same index in the cache of every attention module, so one block table serves all modules.
  *
- * Blocks may be given back while operations that read them are queued: whoever takes them next writes them later.
+ * Blocks may be returned while queued operations still read them: operations run in order, so the next owner writes
+ * them later.
  */
 export class KvCache implements Disposable {
   readonly device: Device;
   readonly blockSize: number;
-  /** Tokens that fit, over all sequences. */
+  /** Capacity in tokens, over all sequences. */
   readonly tokens: number;
-  /** One tensor [blocks, blockSize, width] per attention module. */
+  /** One tensor `[blocks, blockSize, width]` per attention module. */
   readonly modules: readonly Tensor<Activations>[];
-  readonly #free: number[];
+  readonly #freeBlocks: number[];
 
-  /** @throws OUT_OF_MEMORY, on first use, when the device cannot hold it */
+  /**
+   * Memory is allocated on first use: `OUT_OF_MEMORY` surfaces when a result that depends on the cache is read.
+   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown, or there is no room for a token
+   */
   constructor(device: Device, options: KvCacheOptions) {
+    checkOptionNames("KvCache", options, kvCacheOptions);
     const { modules, width, tokens, blockSize = 64, dtype = "f32" } = options;
     if (!(Number.isInteger(tokens) && tokens > 0))
       throw new CaracalError("INVALID_ARGUMENT", `a cache needs room for at least 1 token, got ${tokens}`);
@@ -62,32 +75,33 @@ export class KvCache implements Disposable {
     this.blockSize = blockSize;
     this.tokens = blocks * blockSize;
     this.modules = Array.from({ length: modules }, () => device.zeros([blocks, blockSize, width], dtype));
-    this.#free = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
+    this.#freeBlocks = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
   }
 
-  /** Tokens that no sequence has taken. */
+  /** Tokens in blocks that no sequence has taken. */
   get freeTokens(): number {
-    return this.#free.length * this.blockSize;
+    return this.#freeBlocks.length * this.blockSize;
   }
 
-  /** An empty sequence. */
+  /** Returns a new, empty sequence. */
   sequence(): KvSequence {
     return new KvSequence(this);
   }
 
   /** Whether `append` would find room for these rows. */
   fits(batch: readonly NewRows[]): boolean {
-    return this.#blocksFor(batch) <= this.#free.length;
+    return this.#blocksFor(batch) <= this.#freeBlocks.length;
   }
 
   /**
-   * Makes room for new rows of every sequence: all of them, or none.
-   * @param minWidth of the block table; what no sequence has of it is 0
-   * @throws OUT_OF_MEMORY when too few blocks are free, DISPOSED for a disposed sequence
+   * Makes room for new rows of every sequence: for all of them, or for none.
+   * @param minWidth minimum width of the block table; unused entries are 0
+   * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED` for a disposed sequence,
+   *   `INVALID_ARGUMENT` for a sequence of another cache
    */
   append(batch: readonly NewRows[], minWidth = 1): CacheRows {
     for (const { sequence } of batch) {
-      if (sequence.cache !== this) throw new CaracalError("INVALID_ARGUMENT", "the sequence is of another cache");
+      if (sequence.cache !== this) throw new CaracalError("INVALID_ARGUMENT", "the sequence belongs to another cache");
       if (sequence.disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
     }
     this.#checkRoom(batch);
@@ -104,8 +118,8 @@ export class KvCache implements Disposable {
   }
 
   /**
-   * After operations that failed: forgets their errors, which otherwise spread to every later use of the cache. The rows
-   * that they were to write mean nothing: cut the sequences back before them.
+   * Clears the errors of failed operations, which would otherwise spread to every later use of the cache. The rows that
+   * those operations should have written are undefined: truncate their sequences before them.
    */
   recover(): void {
     for (const module of this.modules) module.clearError();
@@ -118,21 +132,22 @@ export class KvCache implements Disposable {
   }
 
   #checkRoom(batch: readonly NewRows[]): void {
-    const wanted = this.#blocksFor(batch);
-    if (wanted <= this.#free.length) return;
+    const wantedBlocks = this.#blocksFor(batch);
+    const freeBlocks = this.#freeBlocks.length;
+    if (wantedBlocks <= freeBlocks) return;
     throw new CaracalError(
       "OUT_OF_MEMORY",
-      `the KV cache of ${this.tokens} tokens is full: ${wanted} more blocks of ${this.blockSize} tokens are needed, ` +
-        `${this.#free.length} are free; end a reply or load the model with a larger kvCacheTokens`,
-      { tokens: this.tokens, wantedBlocks: wanted, freeBlocks: this.#free.length },
+      `the KV cache of ${this.tokens} tokens is full: ${wantedBlocks} more blocks of ${this.blockSize} tokens are ` +
+        `needed, ${freeBlocks} are free; end a reply or load the model with a larger kvCacheTokens`,
+      { tokens: this.tokens, wantedBlocks, freeBlocks },
     );
   }
 
-  /** @internal @throws OUT_OF_MEMORY */
+  /** @internal Takes the blocks that a sequence needs for more rows. @throws {CaracalError} `OUT_OF_MEMORY` */
   take(sequence: KvSequence, rows: number): number[] {
     const batch = [{ sequence, rows }];
     this.#checkRoom(batch);
-    return Array.from({ length: this.#blocksFor(batch) }, () => this.#free.pop()!);
+    return Array.from({ length: this.#blocksFor(batch) }, () => this.#freeBlocks.pop()!);
   }
 
   #describe(batch: readonly (NewRows & { from: number })[], minWidth: number): CacheTensors {
@@ -163,13 +178,18 @@ export class KvCache implements Disposable {
     };
   }
 
-  /** @internal */
+  /** @internal Returns blocks to the free list. */
   give(blocks: readonly number[]): void {
-    this.#free.push(...blocks);
+    this.#freeBlocks.push(...blocks);
+  }
+
+  /** Frees the cache's memory. Safe to call twice. */
+  dispose(): void {
+    for (const module of this.modules) module.dispose();
   }
 
   [Symbol.dispose](): void {
-    for (const module of this.modules) module.dispose();
+    this.dispose();
   }
 }
 
@@ -181,17 +201,17 @@ export class KvSequence implements Disposable {
   #holds = 0;
   #disposed = false;
 
-  /** @internal Made by `KvCache.sequence`. */
+  /** @internal Use `KvCache.sequence`. */
   constructor(cache: KvCache) {
     this.cache = cache;
   }
 
-  /** Tokens that the cache holds of it. */
+  /** Tokens of the sequence in the cache. */
   get length(): number {
     return this.#length;
   }
 
-  /** Its blocks, in the order of its tokens. */
+  /** The sequence's blocks, in token order. */
   get blocks(): readonly number[] {
     return this.#blocks;
   }
@@ -200,7 +220,10 @@ export class KvSequence implements Disposable {
     return this.#disposed;
   }
 
-  /** Takes room for this many more tokens already now. @throws OUT_OF_MEMORY, DISPOSED */
+  /**
+   * Takes blocks for this many more tokens in advance.
+   * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED`
+   */
   reserve(rows: number): void {
     if (this.#disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
     this.#blocks.push(...this.cache.take(this, rows));
@@ -214,24 +237,27 @@ export class KvSequence implements Disposable {
     return from;
   }
 
-  /** @internal A batch that is being queued writes to the blocks: they may not go to another sequence yet. */
+  /** @internal Keeps the blocks from other sequences while a batch that writes them is being queued. */
   hold(): void {
     this.#holds++;
   }
 
-  /** @internal */
+  /** @internal Ends a `hold`. */
   release(): void {
     this.#holds--;
     if (this.#disposed && this.#holds === 0) this.#cut(0);
   }
 
-  /** Forgets the tokens from `length` on (rollback). @throws INVALID_ARGUMENT when there are fewer, or amid a batch */
+  /**
+   * Removes the tokens from position `length` on, as a rollback does.
+   * @throws {CaracalError} `INVALID_ARGUMENT` when the sequence is shorter, or part of a batch that is being queued
+   */
   truncate(length: number): void {
     if (!(Number.isInteger(length) && length >= 0 && length <= this.#length)) {
-      throw new CaracalError("INVALID_ARGUMENT", `cannot cut a sequence of ${this.#length} tokens to ${length}`);
+      throw new CaracalError("INVALID_ARGUMENT", `cannot truncate a sequence of ${this.#length} tokens to ${length}`);
     }
     if (this.#holds > 0) {
-      throw new CaracalError("INVALID_ARGUMENT", "the sequence is being extended: await that before cutting it");
+      throw new CaracalError("INVALID_ARGUMENT", "the sequence is being extended: await that before truncating it");
     }
     this.#cut(length);
   }
@@ -241,7 +267,7 @@ export class KvSequence implements Disposable {
     this.cache.give(this.#blocks.splice(Math.ceil(length / this.cache.blockSize)));
   }
 
-  /** Gives its blocks back, at the end of the batch if one is being queued. Safe to call twice. */
+  /** Returns the blocks, at the end of the batch if one is being queued. Safe to call twice. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;

@@ -1,38 +1,36 @@
 import type { LlmConfig } from "../../checkpoint/config.js";
 import { mlaCacheWrite, mlaDecode, mlaPrefill, rope } from "../../ops/attention.js";
-import type { Activations } from "../../ops/call.js";
 import { linear, swiglu } from "../../ops/linear.js";
 import { moe, router } from "../../ops/moe.js";
 import { add, rmsNorm } from "../../ops/norm.js";
-import type { Tensor } from "../../tensor/tensor.js";
-import type { Tap } from "../weights.js";
+import type { Rows, Tap } from "../types.js";
 import type { CacheTensors, KvCache } from "./kvCache.js";
 import type { AttentionWeights, LayerWeights, MoeWeights } from "./weights.js";
 
-/** What every layer of one pass shares. */
+/** The inputs that all layers of one pass share. */
 export interface LlmPass {
   readonly config: LlmConfig;
-  /** Of the two norms inside the attention. */
-  readonly loraNormEps: number;
-  readonly scaleZeroExperts: boolean;
   readonly cache: KvCache;
   readonly rows: CacheTensors;
-  /** `decode`: one row per sequence, scored against the compressed cache itself. */
+  /** `decode`: one row per sequence, scored directly against the compressed cache. */
   readonly mode: "prefill" | "decode";
   /** Sees `layer<i>.` + `attn<j>`, `moe.input`, `router.ids`, `router.weights`, `moe.output`, `output`. */
   readonly tap?: Tap | undefined;
 }
 
-type Rows = Tensor<Activations>;
-/** What stays inside the attention is f32: its roundings would add up, and the matrix kernels widen anyway. */
+/** Values inside the attention stay f32: their rounding errors would add up, and the matrix kernels widen anyway. */
 const wide = { outDtype: "f32" } as const;
 
+/** The published code's default for the norms inside the attention, which do not use `rms_norm_eps`. */
+const defaultLoraNormEps = 1e-6;
+
 /**
- * One logical layer, a shortcut-connected mixture of experts: two blocks of attention and dense network, and a branch
- * of experts that reads what the first dense network reads and joins only at the layer's end, so it runs beside.
+ * One logical layer with a shortcut-connected mixture of experts: two blocks of attention and dense network, and an
+ * expert branch that reads the first dense network's input and joins at the layer's end, so both can run concurrently.
  *
- * @param x [T, hidden size]
- * @param index of the layer; its two attentions use the cache's modules 2·index and 2·index + 1
+ * @param x `[T, hidden size]`
+ * @param index the layer's index; its two attentions use the cache modules 2·index and 2·index + 1
+ * @returns `[T, hidden size]`
  */
 export function llmLayer(x: Rows, weights: LayerWeights, index: number, pass: LlmPass): Rows {
   const { tap } = pass;
@@ -57,15 +55,16 @@ export function llmLayer(x: Rows, weights: LayerWeights, index: number, pass: Ll
   return output;
 }
 
-/** Latent attention up to, but without, its output projection: f32 [T, heads · v_head_dim]. Writes the cache. */
-function attention(x: Rows, w: AttentionWeights, module: number, pass: LlmPass): Rows {
-  const { config, rows, loraNormEps: eps } = pass;
+/** Latent attention without its output projection: f32 `[T, heads · v_head_dim]`. Writes the cache. */
+function attention(x: Rows, w: AttentionWeights, module: number, pass: LlmPass): Rows<"f32"> {
+  const { config, rows } = pass;
   const { hidden_size, num_attention_heads: heads, kv_lora_rank, q_lora_rank, rope_theta: theta } = config;
   const [nopeDim, ropeDim, vDim] = [config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim];
+  const eps = config.lora_norm_eps ?? defaultLoraNormEps;
   const cache = pass.cache.modules[module]!;
 
   const compressed = rmsNorm(linear(x, w.qA, wide), w.qANorm, { eps });
-  const q = linear(compressed, w.qB).reshape([x.shape[0]!, heads, nopeDim + ropeDim]);
+  const q = linear(compressed, w.qB).reshape([x.shape[0], heads, nopeDim + ropeDim]);
   mlaCacheWrite({
     kv: linear(x, w.kvA, wide),
     normWeight: w.kvANorm,
@@ -76,7 +75,7 @@ function attention(x: Rows, w: AttentionWeights, module: number, pass: LlmPass):
     scale: config.mla_scale_kv_lora ? Math.sqrt(hidden_size / kv_lora_rank) : 1,
     theta,
   });
-  // Scores are linear in the compressed query, so its published scaling may stand in the scale of the scores.
+  // Scores are linear in the compressed query, so its published scaling is folded into the scale of the scores.
   const queryScale = config.mla_scale_q_lora ? Math.sqrt(hidden_size / q_lora_rank) : 1;
   const args = {
     q: rope(q, rows.positions, { theta, ropeDim }),
@@ -101,9 +100,9 @@ function experts(u: Rows, w: MoeWeights, index: number, pass: LlmPass): Rows {
     zeroExperts: config.zero_expert_num,
     scale: config.routed_scaling_factor,
     renormalize: config.norm_topk_prob,
-    scaleZeroExperts: pass.scaleZeroExperts,
+    scaleZeroExperts: config.scale_zero_experts ?? true,
   });
-  const output = moe(u, w.experts, routing);
+  const output = moe(u, w.experts, routing) as Rows;
   tap?.(`layer${index}.moe.input`, u);
   tap?.(`layer${index}.router.ids`, routing.ids);
   tap?.(`layer${index}.router.weights`, routing.weights);

@@ -1,51 +1,64 @@
 import type { LlmConfig } from "../../checkpoint/config.js";
+import type { Checkpoint } from "../../checkpoint/directory.js";
+import { openLlm } from "../../checkpoint/parts.js";
 import { CaracalError, throwIfAborted } from "../../errors.js";
 import type { Activations } from "../../ops/call.js";
 import { concatRows, embedding, gatherRows } from "../../ops/embedding.js";
 import { linear } from "../../ops/linear.js";
 import { rmsNorm } from "../../ops/norm.js";
+import { checkOptionNames } from "../../options.js";
 import type { Device } from "../../tensor/device.js";
 import type { Tensor } from "../../tensor/tensor.js";
-import type { Tap, Weights } from "../weights.js";
+import type { Logits, Rows, Tap } from "../types.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
 import { DecodeGraphs } from "./decodeGraphs.js";
 import { type CacheTensors, KvCache, type KvSequence, type NewRows } from "./kvCache.js";
 import { type LlmPass, llmLayer } from "./layer.js";
+import { nextPass, type Slice } from "./passes.js";
 import { type LayerWeights, type LlmWeights, loadLlmWeights } from "./weights.js";
 
 export interface LlmOptions {
-  /** The dtype of activations, and of the KV cache: f32 (default) or bf16. */
+  /** The dtype of activations and of the KV cache: f32 (default) or bf16. */
   readonly activations?: Activations | undefined;
-  /** Tokens that the KV cache holds, over all sequences. Default 8192, or what the model can address if that is less. */
+  /** Capacity of the KV cache in tokens, over all sequences. Default: 8192, or the model's positions if fewer. */
   readonly kvCacheTokens?: number | undefined;
-  /** Epsilon of the two norms inside the attention; 1e-6 as in the published code, which does not use `rms_norm_eps`. */
-  readonly loraNormEps?: number | undefined;
-  /** Whether the routing weight of zero experts is scaled like the others, as in the report. Default true. */
-  readonly scaleZeroExperts?: boolean | undefined;
   /** Whether `decode` replays captured graphs (see `Graph`). Default: on a GPU. */
   readonly decodeGraphs?: boolean | undefined;
 }
+/** @internal */
+export const llmOptions = { activations: true, kvCacheTokens: true, decodeGraphs: true } satisfies Record<
+  keyof LlmOptions,
+  true
+>;
 
-/** Tokens to append to a sequence, as embeddings [rows, hidden size]. */
+/** Tokens to append to a sequence, as embeddings `[rows, hidden size]`. */
 export interface Extension {
   readonly sequence: KvSequence;
   readonly embeddings: Tensor;
 }
 
 export interface ForwardOptions {
-  /** Looked at between layers. */
+  /** Checked between layers. */
   readonly signal?: AbortSignal | undefined;
-  /** Sees what `llmLayer` shows, and all rows before and after the final norm, as `hidden` and `normed`. */
+  /** Sees `layer<i>.…` intermediates, and all rows before and after the final norm as `hidden` and `normed`. */
   readonly tap?: Tap | undefined;
-  /** Which rows come back: the last of each sequence (default), or all. */
+  /** Which rows to return: the last row of each sequence (default), or all rows. */
   readonly rows?: "last" | "all" | undefined;
 }
+const forwardOptions = { signal: true, tap: true, rows: true } satisfies Record<keyof ForwardOptions, true>;
+
+export interface PrefillOptions extends ForwardOptions {
+  /** Most rows per pass. Default 512. */
+  readonly chunk?: number | undefined;
+}
+const prefillOptions = { ...forwardOptions, chunk: true } satisfies Record<keyof PrefillOptions, true>;
 
 /**
  * The language model, LongCat-Flash: latent attention over a paged cache, and a mixture of experts that is computed
  * beside the dense path of its layer (shortcut-connected). Equations: LongCat-Flash technical report, with the
  * rotation in interleaved pairs and the scaling of the published code.
  *
- * A sequence's results do not depend on which other sequences are computed with it, nor on how its prompt is cut.
+ * The results for a sequence do not depend on the other sequences of a batch, nor on how its prompt is split.
  */
 export class Llm implements Disposable {
   readonly config: LlmConfig;
@@ -53,11 +66,10 @@ export class Llm implements Disposable {
   readonly cache: KvCache;
   readonly #weights: LlmWeights;
   readonly #source: Weights;
-  readonly #constants: Pick<LlmPass, "config" | "cache" | "loraNormEps" | "scaleZeroExperts">;
   readonly #graphs: DecodeGraphs | undefined;
 
   private constructor(source: Weights, weights: LlmWeights, config: LlmConfig, options: LlmOptions) {
-    const { activations = "f32", loraNormEps = 1e-6, scaleZeroExperts = true } = options;
+    const { activations = "f32", decodeGraphs = source.device.backend === "cuda" } = options;
     this.config = config;
     this.activations = activations;
     this.cache = new KvCache(source.device, {
@@ -68,70 +80,92 @@ export class Llm implements Disposable {
     });
     this.#source = source;
     this.#weights = weights;
-    this.#constants = { config, cache: this.cache, loraNormEps, scaleZeroExperts };
-    const { decodeGraphs = source.device.backend === "cuda" } = options;
     this.#graphs = decodeGraphs ? new DecodeGraphs((x, rows) => this.#decode(x, rows)) : undefined;
   }
 
   /**
-   * Loads the tensors `model.…` and `lm_head.weight`; disposing the model disposes `weights`.
-   * @throws ABORTED, CHECKPOINT_INVALID, OUT_OF_MEMORY
+   * Loads the tensors `model.…` and `lm_head.weight`. Disposing the model disposes `weights`.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `ABORTED`, `OUT_OF_MEMORY`,
+   *   `INVALID_ARGUMENT` when an option is unknown
    */
   static async load(weights: Weights, config: LlmConfig, options: LlmOptions = {}): Promise<Llm> {
+    checkOptionNames("Llm.load", options, llmOptions);
     return new Llm(weights, await loadLlmWeights(weights, config), config, options);
+  }
+
+  /**
+   * Loads the language model alone from a model directory: reads `config.json` and the `model-*.safetensors` shards,
+   * and needs no other file.
+   * @throws {CaracalError} as `load`, and `IO_ERROR`
+   */
+  static async open(directory: string, options: LlmOptions & OpenModuleOptions): Promise<Llm> {
+    checkOptionNames("Llm.open", options, { ...openModuleOptions, ...llmOptions });
+    const { device, signal, onProgress, ...own } = options;
+    return Llm.fromCheckpoint(await openLlm(directory, { signal }), { device, signal, onProgress }, own);
+  }
+
+  /** @internal Loads the model from an opened checkpoint. */
+  static fromCheckpoint(part: Checkpoint["llm"], options: OpenModuleOptions, own: LlmOptions): Promise<Llm> {
+    return loadModule({ "": part.tensors.values() }, options, (weights) => Llm.load(weights, part.config, own));
   }
 
   get device(): Device {
     return this.#source.device;
   }
 
-  /** The text embedding table [vocabulary, hidden size]. */
-  get textTable(): Tensor<Activations> {
+  /** The text embedding table `[vocabulary, hidden size]`. */
+  get textTable(): Rows {
     return this.#weights.embedding;
   }
 
-  /** Text embeddings [n, hidden size] of n ids. @throws INDEX_OUT_OF_RANGE, on read */
-  embed(ids: readonly number[]): Tensor<Activations> {
+  /**
+   * Text embeddings `[n, hidden size]` of n ids.
+   * @throws {CaracalError} `INDEX_OUT_OF_RANGE`, when the result is read, for an id outside the vocabulary
+   */
+  embed(ids: readonly number[]): Rows {
     using rows = this.device.tensor(ids, [ids.length], "i32");
     return embedding(this.textTable, rows, { outDtype: this.activations });
   }
 
   /**
-   * Appends tokens to several sequences, in passes of at most `chunk` rows that they share, and returns hidden states
-   * after the final norm: [sequences, hidden size] for the last rows, [rows, hidden size] for all, sequence by sequence.
-   * When it throws, no sequence has changed.
-   * @throws INVALID_ARGUMENT for an empty extension or one that outgrows the model's positions, OUT_OF_MEMORY, ABORTED
+   * Appends tokens to several sequences, in shared passes of at most `chunk` rows. When it throws, no sequence has
+   * changed.
+   *
+   * @returns hidden states after the final norm: `[sequences, hidden size]` for the last rows, or
+   *   `[rows, hidden size]` for all rows, sequence by sequence
+   * @throws {CaracalError} `INVALID_ARGUMENT` for an empty extension, one longer than the model's positions, or an
+   *   unknown option; `SHAPE_MISMATCH`, `DTYPE_MISMATCH` for embeddings of another width or dtype; `OUT_OF_MEMORY` when
+   *   the cache is full; `ABORTED`
    */
-  async prefill(
-    extensions: readonly Extension[],
-    options: ForwardOptions & { chunk?: number | undefined } = {},
-  ): Promise<Tensor<Activations>> {
+  async prefill(extensions: readonly Extension[], options: PrefillOptions = {}): Promise<Rows> {
+    checkOptionNames("Llm.prefill", options, prefillOptions);
     const { chunk = 512, ...forward } = options;
     if (!(Number.isInteger(chunk) && chunk > 0))
       throw new CaracalError("INVALID_ARGUMENT", `chunk must be a positive integer, got ${chunk}`);
-    const lengths = this.#batch(extensions).map(({ rows }) => rows);
-    const before = extensions.map(({ sequence }) => sequence.length);
-    const outputs: Tensor<Activations>[][] = extensions.map(() => []);
+    const prompts = this.#batch(extensions).map(({ rows }) => ({ length: rows, done: 0 }));
+    const lengthsBefore = extensions.map(({ sequence }) => sequence.length);
+    const outputs: Rows[][] = extensions.map(() => []);
     try {
-      for (const pass of passes(lengths, chunk)) {
+      for (let pass = nextPass(prompts, chunk); pass.length > 0; pass = nextPass(prompts, chunk)) {
         using hidden = await this.#pass(extensions, pass, forward);
         let row = 0;
         for (const { index, from, to, last } of pass) {
-          const rows = options.rows === "all" ? to - from : 1;
-          if (options.rows === "all" || last) outputs[index]!.push(hidden.slice(row, row + rows));
+          const rows = forward.rows === "all" ? to - from : 1;
+          if (forward.rows === "all" || last) outputs[index]!.push(hidden.slice(row, row + rows));
           row += rows;
+          prompts[index]!.done = to;
         }
       }
       return concatRows(outputs.flat());
     } catch (error) {
-      rollBack(extensions, before);
+      rollBack(extensions, lengthsBefore);
       throw error;
     } finally {
       for (const tensor of outputs.flat()) tensor.dispose();
     }
   }
 
-  async #pass(extensions: readonly Extension[], pass: readonly Slice[], options: ForwardOptions) {
+  async #pass(extensions: readonly Extension[], pass: readonly Slice[], options: ForwardOptions): Promise<Rows> {
     const slices = pass.map(({ index, from, to }) => {
       const { sequence, embeddings } = extensions[index]!;
       return { sequence, embeddings: embeddings.slice(from, to) };
@@ -143,23 +177,27 @@ export class Llm implements Disposable {
     }
   }
 
-  /** `prefill` in one pass. */
-  async forward(extensions: readonly Extension[], options: ForwardOptions = {}): Promise<Tensor<Activations>> {
+  /**
+   * `prefill` in a single pass.
+   * @throws {CaracalError} as `prefill`
+   */
+  async forward(extensions: readonly Extension[], options: ForwardOptions = {}): Promise<Rows> {
+    checkOptionNames("Llm.forward", options, forwardOptions);
     const { signal, tap, rows = "last" } = options;
     throwIfAborted(signal, "prefill");
     const batch = this.#batch(extensions);
-    const before = extensions.map(({ sequence }) => sequence.length);
-    let x: Tensor<Activations> | undefined;
+    const lengthsBefore = extensions.map(({ sequence }) => sequence.length);
+    let x: Rows | undefined;
     try {
       using cached = this.cache.append(batch);
-      const pass: LlmPass = { ...this.#constants, rows: cached, mode: "prefill", tap };
-      x = concatRows(extensions.map(({ embeddings }) => embeddings as Tensor<Activations>));
+      const pass: LlmPass = { config: this.config, cache: this.cache, rows: cached, mode: "prefill", tap };
+      x = concatRows(extensions.map(({ embeddings }) => this.#rows(embeddings)));
       for (const [i, layer] of this.#weights.layers.entries()) {
-        const input: Tensor<Activations> = x;
+        const input: Rows = x;
         x = this.device.scope(() => llmLayer(input, layer, i, pass));
         input.dispose();
         if (!signal) continue;
-        await this.device.synchronize(); // an abort takes effect within a layer
+        await this.device.synchronize(); // so that an abort takes effect within one layer
         throwIfAborted(signal, "prefill");
       }
       const all = x;
@@ -171,7 +209,7 @@ export class Llm implements Disposable {
         );
       });
     } catch (error) {
-      rollBack(extensions, before);
+      rollBack(extensions, lengthsBefore);
       throw error;
     } finally {
       x?.dispose();
@@ -179,53 +217,56 @@ export class Llm implements Disposable {
   }
 
   /**
-   * Appends one token to each sequence; queues everything and returns at once.
+   * Appends one token to each sequence. Queues all operations and returns at once.
    *
-   * @param x [sequences, hidden size]
-   * @returns hidden states [sequences, hidden size] after the final norm
-   * @throws as `prefill`
+   * @param x `[sequences, hidden size]`
+   * @returns hidden states `[sequences, hidden size]` after the final norm
+   * @throws {CaracalError} as `prefill`
    */
-  decode(sequences: readonly KvSequence[], x: Tensor): Tensor<Activations> {
+  decode(sequences: readonly KvSequence[], x: Tensor): Rows {
     if (x.shape[0] !== sequences.length)
       throw new CaracalError("SHAPE_MISMATCH", `${sequences.length} sequences need as many rows, got ${x.shape[0]}`);
-    this.#checkEmbeddings(x);
+    const embeddings = this.#rows(x);
     const batch = sequences.map((sequence) => ({ sequence, rows: 1 }));
     this.#checkPositions(batch);
     if (!this.#graphs) {
       using rows = this.cache.append(batch);
-      return this.device.scope(() => this.#decode(x as Tensor<Activations>, rows));
+      return this.device.scope(() => this.#decode(embeddings, rows));
     }
-    // Block tables of few widths, lest every block that a sequence takes asks for a graph of its own.
+    // Table widths are powers of two, so that a sequence does not need a new graph for every block it takes.
     const blocks = Math.ceil((Math.max(0, ...sequences.map(({ length }) => length)) + 1) / this.cache.blockSize);
     using rows = this.cache.append(batch, 2 ** Math.ceil(Math.log2(blocks)));
-    return this.#graphs.run(x as Tensor<Activations>, rows);
+    return this.#graphs.run(embeddings, rows);
   }
 
-  #decode(x: Tensor<Activations>, rows: CacheTensors): Tensor<Activations> {
-    const pass: LlmPass = { ...this.#constants, rows, mode: "decode" };
-    const layer = (y: Tensor<Activations>, weights: LayerWeights, i: number) =>
-      this.device.scope(() => llmLayer(y, weights, i, pass));
+  #decode(x: Rows, rows: CacheTensors): Rows {
+    const pass: LlmPass = { config: this.config, cache: this.cache, rows, mode: "decode" };
+    const layer = (y: Rows, weights: LayerWeights, i: number) => this.device.scope(() => llmLayer(y, weights, i, pass));
     return this.#norm(this.#weights.layers.reduce(layer, x));
   }
 
   /**
-   * After results of `prefill`, `forward` or `decode` that could not be read: later ones no longer fail for the same
-   * reason. Their sequences hold rows that mean nothing, and are to be truncated or disposed; others are as they were.
+   * Clears the errors left by results of `prefill`, `forward` or `decode` that could not be read; later results would
+   * fail for the same reason. The new rows of the affected sequences are undefined: truncate or dispose those
+   * sequences. Other sequences are unaffected.
    */
   recover(): void {
     this.#graphs?.clear();
     this.cache.recover();
   }
 
-  /** f32 logits [rows, vocabulary] of hidden states after the final norm. */
-  logits(hidden: Tensor<Activations>): Tensor<"f32", readonly [number, number]> {
-    return linear(hidden, this.#weights.head, { outDtype: "f32" }) as Tensor<"f32", readonly [number, number]>;
+  /**
+   * f32 logits `[rows, vocabulary]`.
+   * @param hidden `[rows, hidden size]`: hidden states after the final norm
+   */
+  logits(hidden: Rows): Logits {
+    return linear(hidden, this.#weights.head, { outDtype: "f32" });
   }
 
   /** Frees weights and cache. */
   dispose(): void {
     this.#graphs?.clear();
-    this.cache[Symbol.dispose]();
+    this.cache.dispose();
     this.#source.dispose();
   }
 
@@ -233,26 +274,28 @@ export class Llm implements Disposable {
     this.dispose();
   }
 
-  #norm(x: Tensor<Activations>): Tensor<Activations> {
+  #norm(x: Rows): Rows {
     return rmsNorm(x, this.#weights.norm, { eps: this.config.rms_norm_eps });
   }
 
   #batch(extensions: readonly Extension[]): NewRows[] {
-    for (const { embeddings } of extensions) this.#checkEmbeddings(embeddings);
-    const batch = extensions.map(({ sequence, embeddings }) => ({ sequence, rows: embeddings.shape[0]! }));
+    const batch = extensions.map(({ sequence, embeddings }) => ({ sequence, rows: this.#rows(embeddings).shape[0] }));
     if (batch.length === 0 || batch.some(({ rows }) => rows === 0))
       throw new CaracalError("INVALID_ARGUMENT", "every sequence must be extended by at least one token, got none");
     if (new Set(batch.map(({ sequence }) => sequence)).size < batch.length)
-      throw new CaracalError("INVALID_ARGUMENT", "a sequence may be extended only once in a call");
+      throw new CaracalError("INVALID_ARGUMENT", "a sequence may be extended only once per call");
     this.#checkPositions(batch);
     return batch;
   }
 
-  #checkEmbeddings({ shape, dtype }: Tensor): void {
+  /** Checks that x holds embeddings of this model. */
+  #rows(x: Tensor): Rows {
+    const { shape, dtype } = x;
     if (shape.length !== 2 || shape[1] !== this.config.hidden_size)
       throw new CaracalError("SHAPE_MISMATCH", `embeddings must be [T, ${this.config.hidden_size}], got [${shape}]`);
     if (dtype !== this.activations)
       throw new CaracalError("DTYPE_MISMATCH", `embeddings must be ${this.activations}, got ${dtype}`);
+    return x as Rows;
   }
 
   #checkPositions(batch: readonly NewRows[]): void {
@@ -266,7 +309,7 @@ export class Llm implements Disposable {
   }
 }
 
-/** The rows of a packed batch that are the last of their sequences. */
+/** The index of each sequence's last row in a packed batch. */
 function lastRows(batch: readonly NewRows[]): Int32Array {
   let end = 0;
   return Int32Array.from(batch, ({ rows }) => {
@@ -279,31 +322,4 @@ function rollBack(extensions: readonly Extension[], lengths: readonly number[]):
   extensions.forEach(({ sequence }, i) => {
     if (!sequence.disposed) sequence.truncate(lengths[i]!);
   });
-}
-
-interface Slice {
-  readonly index: number;
-  readonly from: number;
-  readonly to: number;
-  /** Ends its extension. */
-  readonly last: boolean;
-}
-
-/** Cuts extensions of these lengths into passes of at most `chunk` rows. */
-function passes(lengths: readonly number[], chunk: number): Slice[][] {
-  const result: Slice[][] = [];
-  let room = 0;
-  lengths.forEach((length, index) => {
-    for (let from = 0; from < length; ) {
-      if (room === 0) {
-        result.push([]);
-        room = chunk;
-      }
-      const to = Math.min(length, from + room);
-      result.at(-1)!.push({ index, from, to, last: to === length });
-      room -= to - from;
-      from = to;
-    }
-  });
-  return result;
 }

@@ -1,24 +1,20 @@
 import type { LlmConfig } from "../../checkpoint/config.js";
-import type { WeightDType } from "../../ops/call.js";
 import { cast } from "../../ops/embedding.js";
 import type { PackedWeight, Tensor } from "../../tensor/tensor.js";
+import type { Matrix, PackedExperts, PackedMatrix, Vector } from "../types.js";
 import type { Weights } from "../weights.js";
 
-type Matrix = PackedWeight<WeightDType, readonly [number, number]>;
-type Experts = PackedWeight<WeightDType, readonly [number, number, number]>;
-type Vector = Tensor<"f32" | "bf16">;
-
 export interface AttentionWeights {
-  readonly qA: Matrix;
+  readonly qA: PackedMatrix;
   readonly qANorm: Vector;
-  readonly qB: Matrix;
-  readonly kvA: Matrix;
+  readonly qB: PackedMatrix;
+  readonly kvA: PackedMatrix;
   readonly kvANorm: Vector;
-  readonly kvB: Matrix;
-  readonly o: Matrix;
+  readonly kvB: PackedMatrix;
+  readonly o: PackedMatrix;
 }
 
-export interface FfnWeights<M = Matrix> {
+export interface FfnWeights<M = PackedMatrix> {
   readonly gate: M;
   readonly up: M;
   readonly down: M;
@@ -26,9 +22,9 @@ export interface FfnWeights<M = Matrix> {
 
 export interface MoeWeights {
   readonly classifier: PackedWeight<"f32" | "bf16">;
-  /** f32; only decides which experts are picked. */
+  /** f32; affects which experts are picked, not their weights. */
   readonly correctionBias: Tensor<"f32">;
-  readonly experts: FfnWeights<Experts>;
+  readonly experts: FfnWeights<PackedExperts>;
 }
 
 /** One attention and one dense feed-forward network, with the norms before them. */
@@ -45,15 +41,18 @@ export interface LayerWeights {
 }
 
 export interface LlmWeights {
-  readonly embedding: Vector;
+  readonly embedding: Tensor<"f32" | "bf16", Matrix>;
   readonly layers: readonly LayerWeights[];
   readonly norm: Vector;
-  readonly head: Matrix;
+  readonly head: PackedMatrix;
 }
 
-/** Packs the language model's weights, layer by layer. @throws ABORTED, CHECKPOINT_INVALID */
+/**
+ * Packs the language model's weights, layer by layer.
+ * @throws {CaracalError} `ABORTED`, `CHECKPOINT_INVALID` as for `Weights`
+ */
 export async function loadLlmWeights(weights: Weights, config: LlmConfig): Promise<LlmWeights> {
-  const embedding = weights.plain("model.embed_tokens.weight");
+  const embedding = weights.plain("model.embed_tokens.weight") as LlmWeights["embedding"];
   const layers: LayerWeights[] = [];
   for (let i = 0; i < config.num_layers; i++) {
     layers.push(layerWeights(weights.part(`model.layers.${i}`), config));

@@ -1,61 +1,23 @@
+import { reservedSpeechIds } from "../../checkpoint/layout.js";
 import { CaracalError } from "../../errors.js";
-import type { AudioInput } from "../../media/audio.js";
-import type { ImageInput, RgbImage } from "../../media/image.js";
 import { mediaError } from "../../media/input.js";
-import type { Video, VideoInput } from "../../media/video.js";
-import { codecBooks, codecIdOffset, codecPadId, semanticEndId } from "../speech/state.js";
+import type { Video } from "../../media/video.js";
+import { type AudioFraming, audioTokenCount, defaultAudioFraming } from "../audio/framing.js";
+import { codecBooks, codecPadId, semanticEndId } from "../speech/state.js";
 import { timestampText } from "../vision/frames.js";
 import { planVision, type VisionItem, type VisionSource, type VisionUnit } from "../vision/plan.js";
 import type { VisionLimits } from "../vision/resize.js";
-import {
-  type AudioFraming,
-  audioTokenCount,
-  defaultAudioFraming,
-  interleaveAverage,
-  interleaveSequential,
-} from "./interleave.js";
+import { interleaveAverage, interleaveSequential } from "./interleave.js";
+import type { LoadedMessage, LoadedPart } from "./messages.js";
 import { type OmniTokenizer, textPadId } from "./tokenizer.js";
 
-/** A stretch of an earlier spoken reply: its text and its speech, codec codes [frames, 4] of at least as many frames. */
-export interface SpeechSegment {
-  readonly text: string;
-  readonly codes: ArrayLike<number>;
-}
-
-/**
- * A part of a message. A video's `interleaveAudio` places sound in step with the frames: `true` the video's own track,
- * or other audio. `speech` is a spoken reply of the assistant, given back as history.
- */
-export type Part =
-  | { readonly type: "text"; readonly text: string }
-  | { readonly type: "audio"; readonly audio: AudioInput }
-  | { readonly type: "image"; readonly image: ImageInput }
-  | { readonly type: "video"; readonly video: VideoInput; readonly interleaveAudio?: boolean | AudioInput }
-  | { readonly type: "speech"; readonly segments: readonly SpeechSegment[] };
-
-export interface Message {
-  readonly role: "system" | "user" | "assistant";
-  readonly content: string | readonly Part[];
-}
-
-/** A part whose media are decoded as far as the prompt needs it: audio to 16 kHz mono, images to pixels. */
-export type LoadedPart =
-  | { readonly type: "text"; readonly text: string }
-  | { readonly type: "audio"; readonly samples: Float32Array; readonly name: string }
-  | { readonly type: "image"; readonly image: RgbImage }
-  | { readonly type: "video"; readonly video: Video; readonly samples: Float32Array | null }
-  | { readonly type: "speech"; readonly segments: readonly SpeechSegment[] };
-
-export interface LoadedMessage {
-  readonly role: Message["role"];
-  readonly content: readonly LoadedPart[];
-}
-
-/** The most that a request may hold. */
+/** Upper bounds on a request. */
 export interface PromptLimits {
+  /** Tokens of the whole prompt. */
   readonly sequenceTokens: number;
-  /** All images and videos together are squeezed to fit. */
+  /** Visual tokens: all images and videos together are squeezed to fit. */
   readonly visionTokens: number;
+  /** Length of each audio part. */
   readonly audioSeconds: number;
 }
 
@@ -63,48 +25,49 @@ export interface PromptLimits {
 export const defaultPromptLimits: PromptLimits = { sequenceTokens: 34816, visionTokens: 28672, audioSeconds: 120 };
 
 export interface PromptOptions {
-  /** The reply is spoken as well: `VOICE ASSISTANT:` rather than `ASSISTANT:`. */
+  /** Whether the reply is spoken: the prompt then ends with `VOICE ASSISTANT:` instead of `ASSISTANT:`. */
   readonly speech: boolean;
   readonly vision: VisionLimits;
   readonly audio?: AudioFraming;
   readonly limits?: Partial<PromptLimits>;
-  /** Text-only requests: `checkpoint` uses the checkpoint's own chat template. */
+  /** `checkpoint` uses the checkpoint's own chat template, for text-only requests. Default `omni`. */
   readonly template?: "omni" | "checkpoint";
 }
 
-/** Some audio of the prompt and the tokens it becomes. */
+/** An audio part of the prompt and the number of tokens it becomes. */
 export interface PromptAudio {
   readonly samples: Float32Array;
   readonly tokens: number;
 }
 
 /**
- * A prompt of T positions. Its embeddings are those of `textIds` and `codecIds`, then the audio encoder's output for
- * `audios`, in order, at `audioRows`, and the vision encoder's for `vision`, in order, at `visionRows`.
+ * A prompt of T positions. Its embeddings are those of `textIds` and `codecIds`, except that the audio encoder's output
+ * for `audios` fills `audioRows` in order, and the vision encoder's output for `vision` fills `visionRows`.
  */
 export interface Prompt {
-  /** [T]; `<|audio_pad|>` and `<|image_pad|>` at the rows below. */
+  /** `[T]`; `<|audio_pad|>` and `<|image_pad|>` at the rows below. */
   readonly textIds: Int32Array;
-  /** [T, 4], row-major; 3 where there is no code. */
+  /** `[T, 4]`, row-major; 3 where there is no code. */
   readonly codecIds: Int32Array;
   readonly audioRows: Int32Array;
   readonly visionRows: Int32Array;
   readonly audios: readonly PromptAudio[];
   readonly vision: readonly VisionUnit[];
-  /** For people: the prompt with runs of placeholders written as `<|audio_pad|>*38`. */
+  /** The prompt in readable form, with runs of placeholders written as `<|audio_pad|>*38`. */
   readonly text: string;
 }
 
-/** Text, or a run of placeholders whose rows an encoder will fill. */
+/** Text, or a run of placeholders whose rows an encoder fills. */
 type Piece = string | { readonly pad: "audio" | "vision"; readonly count: number };
 
 const padStrings = { audio: "<|audio_pad|>", vision: "<|image_pad|>" } as const;
 
 /**
  * Builds the prompt of LongCat-Flash-Omni ("text instruction" format, without round numbers): `USER:` parts `\n`, and
- * so on, ending with `VOICE ASSISTANT:` or `ASSISTANT:`. Every piece is tokenised by itself, as published.
+ * so on, ending with `VOICE ASSISTANT:` or `ASSISTANT:`. Every piece is tokenised separately, as published.
  *
- * @throws INVALID_ARGUMENT for messages that make no sense or exceed a limit; MEDIA_INVALID for audio too short to hear
+ * @throws {CaracalError} `INVALID_ARGUMENT` for parts that the role does not allow, or that exceed a limit;
+ *   `MEDIA_INVALID` for audio shorter than one window
  */
 export function buildPrompt(
   messages: readonly LoadedMessage[],
@@ -122,17 +85,17 @@ class PromptBuilder {
   readonly #limits: PromptLimits;
   readonly #padIds: { readonly audio: number; readonly vision: number };
   readonly #textIds: number[] = [];
-  readonly #speechRows = new Map<number, readonly number[]>(); // codec ids of the rows that have any
+  readonly #speechRows = new Map<number, readonly number[]>(); // codec ids of the rows with speech
   readonly #rows = { audio: [] as number[], vision: [] as number[] };
   readonly #audios: PromptAudio[] = [];
-  #visionItems: VisionItem[] = []; // those not yet placed
+  #visionItems: VisionItem[] = []; // items not yet placed
   #text = "";
 
   constructor(tokenizer: OmniTokenizer, options: PromptOptions) {
     this.#tokenizer = tokenizer;
     this.#options = options;
     this.#framing = options.audio ?? defaultAudioFraming;
-    this.#limits = { ...defaultPromptLimits, ...options.limits };
+    this.#limits = withDefaults(options.limits);
     this.#padIds = {
       audio: tokenizer.specialId(padStrings.audio),
       vision: tokenizer.specialId(padStrings.vision),
@@ -200,20 +163,20 @@ class PromptBuilder {
     this.#addPieces(["\n"]);
   }
 
-  /** System prompt, or an earlier reply as text. The end of text follows each part. */
+  /** Adds a system prompt, or an earlier reply as text. The end of text follows each part. */
   #addText({ role, content }: LoadedMessage): void {
     this.#addPieces([`${role.toUpperCase()}:`]);
     for (const part of content) {
-      if (part.type !== "text") misplaced(part, `a message of the ${role}`);
+      if (part.type !== "text") misplaced(part, `a message of role ${role}`);
       else this.#addPieces([part.text]);
       this.#addPieces([this.#tokenizer.endText]);
     }
     this.#addPieces(["\n"]);
   }
 
-  /** An earlier spoken reply: text and codec ids side by side, the acoustic books one row late. */
+  /** Adds an earlier spoken reply: text and codec ids in the same rows, the acoustic books one row late. */
   #addSpokenReply({ role, content }: LoadedMessage): void {
-    if (role !== "assistant") misplaced({ type: "speech" }, `a message of the ${role}`);
+    if (role !== "assistant") misplaced({ type: "speech" }, `a message of role ${role}`);
     this.#addPieces(["VOICE ASSISTANT:"]);
     const segments = content.flatMap((part) =>
       part.type === "speech" ? part.segments : misplaced(part, "a spoken reply"),
@@ -242,7 +205,7 @@ class PromptBuilder {
     if (seconds > this.#limits.audioSeconds) {
       throw invalid(
         `${name} lasts ${seconds.toFixed(1)} s, at most ${this.#limits.audioSeconds} s are possible; ` +
-          "cut it, or give it as several parts",
+          "shorten it, or split it into several parts",
       );
     }
     return ["<|audio|>", { pad: "audio", count: this.#addAudio(samples, name) }, "<|/audio|>"];
@@ -277,8 +240,8 @@ class PromptBuilder {
   }
 
   /**
-   * Tokenises one piece of the prompt. A run of placeholders is encoded as one and then repeated: special strings are
-   * split off before anything else, so that their number does not change what surrounds them.
+   * Tokenises one piece of the prompt. A run of placeholders is encoded as a single one and then repeated: special
+   * strings are split off first, so their number does not change the ids around them.
    */
   #addPieces(pieces: readonly Piece[]): void {
     const runs = pieces.filter((piece) => typeof piece !== "string");
@@ -310,7 +273,7 @@ class PromptBuilder {
     const ids = this.#tokenizer.encode(text);
     for (const pad of ["audio", "vision"] as const) {
       if (ids.includes(this.#padIds[pad])) {
-        throw invalid(`text must not contain ${padStrings[pad]}: it marks the place of media; remove or rewrite it`);
+        throw invalid(`text must not contain ${padStrings[pad]}: it marks the position of media; remove or rewrite it`);
       }
     }
     return ids;
@@ -326,20 +289,26 @@ class PromptBuilder {
   }
 }
 
+/** The limits with their defaults; an undefined limit takes its default too. */
+function withDefaults(limits: Partial<PromptLimits> = {}): PromptLimits {
+  const given = Object.entries(limits).filter(([, value]) => value !== undefined);
+  return { ...defaultPromptLimits, ...Object.fromEntries(given) };
+}
+
 function visionSource(part: LoadedPart): VisionSource[] {
   if (part.type === "image") return [part];
   if (part.type === "video") return [{ type: "video", video: part.video, interleaved: part.samples !== null }];
   return [];
 }
 
-/** Codec ids of a stretch of speech, [frames + 1][4]: semantic ids then the end id; acoustic ids one row late. */
+/** Codec ids of a segment, [frames + 1][4]: semantic ids then the end id; acoustic ids one row late. */
 function speechRows(codes: ArrayLike<number>): number[][] {
   const frames = codes.length / codecBooks;
   if (!Number.isInteger(frames) || Array.from(codes).some((code) => !Number.isInteger(code) || code < 0)) {
     throw invalid(`speech codes must be whole frames of ${codecBooks} codes from 0, got ${codes.length} values`);
   }
   const id = (frame: number, book: number, outside: number): number =>
-    frame >= 0 && frame < frames ? codes[frame * codecBooks + book]! + codecIdOffset : outside;
+    frame >= 0 && frame < frames ? codes[frame * codecBooks + book]! + reservedSpeechIds : outside;
   return Array.from({ length: frames + 1 }, (_, row) =>
     Array.from({ length: codecBooks }, (_, book) =>
       book === 0 ? id(row, 0, semanticEndId) : id(row - 1, book, codecPadId),
@@ -348,7 +317,7 @@ function speechRows(codes: ArrayLike<number>): number[][] {
 }
 
 function misplaced(part: { readonly type: string }, where: string): never {
-  throw invalid(`a part of type ${part.type} cannot stand in ${where}`);
+  throw invalid(`a part of type ${part.type} is not allowed in ${where}`);
 }
 
 function invalid(message: string): CaracalError {

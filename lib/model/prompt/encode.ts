@@ -1,24 +1,19 @@
 import { CaracalError, throwIfAborted } from "../../errors.js";
-import type { Activations } from "../../ops/call.js";
 import { concatRows } from "../../ops/embedding.js";
-import { interpolateTokens } from "../../ops/image.js";
-import type { Tensor } from "../../tensor/tensor.js";
 import type { AudioEncoder } from "../audio/encoder.js";
+import type { AudioFraming } from "../audio/framing.js";
 import type { Llm } from "../language/llm.js";
-import type { GenerateOptions, Stage } from "../reply/options.js";
-import type { UsageMeter } from "../reply/usage.js";
-import type { VisionEncoder, VisualTokens, VisualUnit } from "../vision/encoder.js";
+import type { Rows } from "../types.js";
+import type { VisionEncoder, VisualUnit } from "../vision/encoder.js";
 import type { VisionUnit } from "../vision/plan.js";
 import { unitFrames } from "../vision/unitFrames.js";
-import { buildPrompt, type Message, type PromptAudio } from "./build.js";
+import { buildPrompt, type PromptAudio, type PromptOptions } from "./build.js";
 import type { OmniEmbedding } from "./embedding.js";
-import type { AudioFraming } from "./interleave.js";
-import { loadMessages } from "./messages.js";
+import { loadMessages, type Message } from "./messages.js";
+import type { PromptProgress } from "./progress.js";
 import type { OmniTokenizer } from "./tokenizer.js";
 
-type Rows = Tensor<Activations>;
-
-/** What turns a conversation into embeddings. */
+/** The modules that turn a conversation into embeddings. */
 export interface PromptEncoders {
   readonly tokenizer: OmniTokenizer;
   readonly audioEncoder: AudioEncoder;
@@ -28,38 +23,37 @@ export interface PromptEncoders {
   readonly framing: AudioFraming;
 }
 
-export interface PrepareOptions extends Pick<GenerateOptions, "limits" | "template"> {
-  readonly speech: boolean;
+export interface EncodePromptOptions extends Pick<PromptOptions, "speech" | "limits" | "template"> {
   readonly signal: AbortSignal;
-  readonly usage: UsageMeter;
-  readonly onStage: (stage: Stage, done: number, total: number) => void;
+  readonly progress: PromptProgress;
 }
 
-/** Seconds of audio that are encoded at a time, so that an abort takes effect soon. */
-const audioPiece = 8;
-/** Visual units that are decoded and encoded at a time. */
+/** Seconds of audio encoded at a time, so that an abort takes effect soon. */
+const audioPieceSeconds = 8;
+/** Visual units decoded and encoded at a time. */
 const unitsAtATime = 8;
 
 /**
- * Loads the media of a conversation, encodes them, and embeds the prompt: [T, hidden size].
+ * Loads the media of a conversation, encodes them, and embeds the prompt.
  *
- * @throws INVALID_ARGUMENT (a conversation that makes no sense, or is too long), MEDIA_INVALID, OUT_OF_MEMORY (longer
- *   than the cache), ABORTED, …
+ * @returns `[T, hidden size]`
+ * @throws {CaracalError} `INVALID_ARGUMENT` for an invalid or too long conversation, `MEDIA_INVALID`, `OUT_OF_MEMORY`
+ *   for a prompt longer than the cache, `UNSUPPORTED` for more visual tokens than a limit when the vision encoder merges
+ *   patches, `ABORTED`, and the errors of loading media
  */
-export async function preparePrompt(
+export async function encodePrompt(
   messages: readonly Message[],
   encoders: PromptEncoders,
-  options: PrepareOptions,
+  options: EncodePromptOptions,
 ): Promise<Rows> {
   const { framing, tokenizer, vision, llm } = encoders;
-  const { signal, usage, onStage } = options;
+  const { signal, progress } = options;
   const start = performance.now();
-  onStage("preprocess", 0, messages.length);
+  progress.stage("preprocess", 0, messages.length);
   const loaded = await loadMessages(messages, { sampleRate: framing.sampleRate, signal });
   const prompt = buildPrompt(loaded, tokenizer, { ...options, vision: vision.limits, audio: framing });
-  usage.promptTokens = prompt.textIds.length;
-  usage.add("preprocess", performance.now() - start, 0);
-  onStage("preprocess", messages.length, messages.length);
+  progress.add("preprocess", performance.now() - start, 0);
+  progress.stage("preprocess", messages.length, messages.length);
   checkLength(prompt.textIds.length, llm);
 
   const rows: Rows[] = [];
@@ -76,7 +70,7 @@ export async function preparePrompt(
   }
 }
 
-/** Before anything expensive; a reply needs at least one position more. */
+/** Checks the prompt's length before expensive work starts. A reply needs at least one more position. */
 function checkLength(tokens: number, llm: Llm): void {
   const limit = llm.config.max_position_embeddings;
   if (tokens >= limit)
@@ -96,31 +90,32 @@ function checkLength(tokens: number, llm: Llm): void {
 async function encodeAudios(
   audios: readonly PromptAudio[],
   { audioEncoder, framing }: PromptEncoders,
-  { signal, usage, onStage }: PrepareOptions,
+  { signal, progress }: EncodePromptOptions,
 ): Promise<Rows[]> {
   const total = audios.reduce((sum, { tokens }) => sum + tokens, 0);
   const rows: Rows[] = [];
   let done = 0;
-  const keep = (tokens: Rows | undefined) => {
+  const collect = (tokens: Rows | undefined) => {
     if (!tokens) return;
     rows.push(tokens);
-    done += tokens.shape[0]!;
-    onStage("audio encoder", done, total);
+    done += tokens.shape[0];
+    progress.stage("audio encoder", done, total);
   };
   try {
     for (const { samples } of audios) {
       const start = performance.now();
-      const before = done;
+      const doneBefore = done;
       using stream = audioEncoder.stream();
-      const piece = audioPiece * framing.sampleRate;
+      const piece = audioPieceSeconds * framing.sampleRate;
       for (let at = 0; at < samples.length; at += piece) {
         throwIfAborted(signal, "encoding audio");
-        keep(stream.push(samples.subarray(at, at + piece)));
+        collect(stream.push(samples.subarray(at, at + piece)));
         await audioEncoder.device.synchronize();
       }
-      keep(stream.flush());
+      collect(stream.flush());
       await audioEncoder.device.synchronize();
-      usage.add("audio encoder", performance.now() - start, done - before, samples.length / framing.sampleRate);
+      const seconds = samples.length / framing.sampleRate;
+      progress.add("audio encoder", performance.now() - start, done - doneBefore, seconds);
     }
     return rows;
   } catch (error) {
@@ -132,25 +127,23 @@ async function encodeAudios(
 async function encodeUnits(
   units: readonly VisionUnit[],
   { vision }: PromptEncoders,
-  { signal, usage, onStage }: PrepareOptions,
+  { signal, progress }: EncodePromptOptions,
 ): Promise<Rows[]> {
   const total = units.reduce((sum, { tokens }) => sum + tokens, 0);
   const rows: Rows[] = [];
   let done = 0;
   try {
-    let decoding = performance.now();
+    let decodeStart = performance.now();
     for await (const group of groups(visualUnits(units, signal), unitsAtATime)) {
-      const start = performance.now();
-      usage.add("preprocess", start - decoding, 0);
+      const encodeStart = performance.now();
+      progress.add("preprocess", encodeStart - decodeStart, 0);
       const encoded = await vision.encodeUnits(group, { signal });
-      const first = rows.length;
-      rows.push(...encoded.map((tokens, i) => fitGrid(tokens, units[first + i]!)));
-      await vision.device.synchronize();
-      decoding = performance.now();
-      const tokens = rows.slice(first).reduce((sum, row) => sum + row.shape[0]!, 0);
+      rows.push(...encoded.map(({ tokens }) => tokens));
+      decodeStart = performance.now();
+      const tokens = encoded.reduce((sum, unit) => sum + unit.tokens.shape[0], 0);
       done += tokens;
-      usage.add("vision", decoding - start, tokens);
-      onStage("vision", done, total);
+      progress.add("vision", decodeStart - encodeStart, tokens);
+      progress.stage("vision", done, total);
     }
     return rows;
   } catch (error) {
@@ -159,23 +152,11 @@ async function encodeUnits(
   }
 }
 
-/** The post-squeeze, where the plan asks for it. */
-function fitGrid({ tokens, grid }: VisualTokens, { tokenGrid: to }: VisionUnit): Rows {
-  const from = { height: grid.height, width: grid.width / 2 };
-  if (to.height === from.height && to.width === from.width) return tokens;
-  const fitted = interpolateTokens(tokens as Tensor<Activations, readonly [number, number]>, {
-    from: [from.height, from.width],
-    to: [to.height, to.width],
-  });
-  tokens.dispose();
-  return fitted;
-}
-
 async function* visualUnits(units: readonly VisionUnit[], signal: AbortSignal): AsyncGenerator<VisualUnit> {
-  let at = 0;
+  let next = 0;
   for await (const pair of unitFrames(units, { signal })) {
-    const { frames, inputSize: size } = units[at++]!;
-    yield { frames: frames ? pair : [pair[0]], size };
+    const { frames, inputSize: size, tokenGrid } = units[next++]!;
+    yield { frames: frames ? pair : [pair[0]], size, tokenGrid };
   }
 }
 

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 
-// What is used of the two libraries, typed here and loaded by `require`: their own declarations import without file
-// extensions, which NodeNext resolution refuses even in a library.
+// The parts of the two libraries that are used, typed here and loaded by `require`: the libraries' own declarations
+// import without file extensions, which NodeNext resolution rejects even inside a library.
 const require = createRequire(import.meta.url);
 
 interface TokenizerInstance {

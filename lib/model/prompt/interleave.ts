@@ -1,26 +1,6 @@
 import { CaracalError } from "../../errors.js";
+import { audioTokenSeconds } from "../audio/framing.js";
 import { timestampText } from "../vision/frames.js";
-
-/** Seconds of audio behind one audio token. */
-export const audioTokenSeconds = 0.08;
-
-/** What of the audio front end decides the number of tokens, in samples and feature frames. */
-export interface AudioFraming {
-  readonly sampleRate: number;
-  readonly windowSamples: number;
-  readonly hopSamples: number;
-  /** Feature frames stacked into one token. */
-  readonly stride: number;
-}
-
-/** 25 ms windows every 10 ms at 16 kHz, eight per token: 80 ms. */
-export const defaultAudioFraming: AudioFraming = { sampleRate: 16000, windowSamples: 400, hopSamples: 160, stride: 8 };
-
-/** Audio tokens of `samples` samples; 0 when they are fewer than one window. */
-export function audioTokenCount(samples: number, framing: AudioFraming = defaultAudioFraming): number {
-  const frames = Math.floor((samples - framing.windowSamples) / framing.hopSamples) + 1;
-  return Math.max(0, Math.ceil(frames / framing.stride));
-}
 
 /** A piece of an audio-visual sequence: a visual unit (by index), some audio tokens, or an audio boundary. */
 export type InterleavedPiece =
@@ -30,9 +10,11 @@ export type InterleavedPiece =
   | { readonly type: "audioEnd" };
 
 /**
- * Audio and video in step with the clock: chunks of `intervalSeconds`, each its units and then its audio. Video that
- * outlasts the audio comes first; audio that outlasts the video falls into the last chunk. At 12.5 audio tokens per
+ * Audio and video in step with the clock: chunks of `intervalSeconds`, each with its units and then its audio. Video
+ * that outlasts the audio comes first; audio that outlasts the video goes to the last chunk. At 12.5 audio tokens per
  * second a 1 s chunk takes 12, every second one 13. "Sequential" mode of LongCat-Flash-Omni's published code.
+ *
+ * @throws {CaracalError} `INVALID_ARGUMENT` when a chunk would not hold whole units
  */
 export function interleaveSequential(options: {
   units: number;
@@ -48,11 +30,11 @@ export function interleaveSequential(options: {
   const videoChunks = Math.ceil(units / unitsPerSecond / intervalSeconds);
   const audioChunks = Math.ceil((audioTokens * audioTokenSeconds) / intervalSeconds);
   const chunks = Math.min(videoChunks, audioChunks);
-  const before = Math.max(0, videoChunks - audioChunks) * unitsPerChunk;
-  const pieces: InterleavedPiece[] = unitPieces(0, Math.min(before, units));
+  const silentUnits = Math.max(0, videoChunks - audioChunks) * unitsPerChunk;
+  const pieces: InterleavedPiece[] = unitPieces(0, Math.min(silentUnits, units));
   let audioLeft = audioTokens;
   for (let chunk = 0; chunk < chunks; chunk++) {
-    const first = before + chunk * unitsPerChunk;
+    const first = silentUnits + chunk * unitsPerChunk;
     pieces.push(...unitPieces(first, Math.min(first + unitsPerChunk, units)));
     const tokens = chunk === chunks - 1 ? audioLeft : chunkTokens(chunk, intervalSeconds);
     if (chunk === 0) pieces.push({ type: "audioStart" });
@@ -82,7 +64,7 @@ function unitPieces(from: number, to: number): InterleavedPiece[] {
   return Array.from({ length: Math.max(0, to - from) }, (_, i) => ({ type: "unit", unit: from + i }));
 }
 
-/** Audio tokens of an inner chunk: the whole part, and one more whenever the binary fraction has added up. */
+/** Audio tokens of an inner chunk: the whole part, plus one whenever the fractions have added up to a token. */
 function chunkTokens(chunk: number, intervalSeconds: number): number {
   const exact = intervalSeconds / audioTokenSeconds;
   let period = 1; // denominator of the exact binary fraction, as Python's as_integer_ratio

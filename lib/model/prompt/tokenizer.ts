@@ -1,10 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CaracalError, throwIfAborted } from "../../errors.js";
+import { checkOptionNames } from "../../options.js";
 import { Template, Tokenizer } from "./huggingface.js";
 
 /**
- * The special strings of LongCat-Flash-Omni, in order: they stand on the reserved vocabulary entries `<mask_110>`,
+ * The special strings of LongCat-Flash-Omni, in order. They take the reserved vocabulary entries `<mask_110>`,
  * `<mask_111>`, … of the text tokenizer, by plain replacement before encoding.
  */
 export const specialStrings = [
@@ -23,7 +24,7 @@ export type SpecialString = (typeof specialStrings)[number];
 
 /** The id that the published serving code expects `</pause>` to have. */
 export const requiredPauseId = 137;
-/** The id that pads text beside speech history; it contributes nothing to an embedding. */
+/** The id that pads text alongside speech history; it contributes nothing to an embedding. */
 export const textPadId = 3;
 
 const firstMask = 110;
@@ -38,7 +39,12 @@ export interface ChatMessage {
   readonly content: string;
 }
 
-/** The tokenizer of a checkpoint directory, with the Omni special strings. Adds no BOS or EOS of its own. */
+export interface OpenTokenizerOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+const openTokenizerOptions = { signal: true } satisfies Record<keyof OpenTokenizerOptions, true>;
+
+/** The tokenizer of a model directory, with the Omni special strings. It adds no BOS or EOS. */
 export class OmniTokenizer {
   readonly #tokenizer: Tokenizer;
   readonly #specialIds: ReadonlyMap<string, number>;
@@ -52,8 +58,10 @@ export class OmniTokenizer {
   /**
    * @param json contents of `tokenizer.json`
    * @param config contents of `tokenizer_config.json`
-   * @param source names the origin in errors
-   * @throws CHECKPOINT_INVALID for a broken file, a missing special entry, or `</pause>` with another id than 137
+   * @param source the name of the origin in errors
+   * @param chatTemplate contents of `chat_template.jinja`; by default the template in `config`, if any
+   * @throws {CaracalError} `CHECKPOINT_INVALID` for a broken file, a missing special entry, or `</pause>` with an id
+   *   other than 137
    */
   constructor(json: JsonObject, config: JsonObject, source = "tokenizer.json", chatTemplate?: string) {
     try {
@@ -89,14 +97,20 @@ export class OmniTokenizer {
     this.chatTemplate = chatTemplate ?? templateOf(config.chat_template);
   }
 
-  /** Reads `tokenizer.json`, `tokenizer_config.json` and, if there is one, `chat_template.jinja` of a checkpoint. */
-  static async load(directory: string, options: { signal?: AbortSignal } = {}): Promise<OmniTokenizer> {
+  /**
+   * Reads `tokenizer.json`, `tokenizer_config.json` and, if present, `chat_template.jinja` from a model directory.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` as the constructor, or for a file that is missing or not JSON; `ABORTED`;
+   *   `INVALID_ARGUMENT` when an option is unknown
+   */
+  static async open(directory: string, options: OpenTokenizerOptions = {}): Promise<OmniTokenizer> {
+    checkOptionNames("OmniTokenizer.open", options, openTokenizerOptions);
+    const { signal } = options;
     const [json, config, template] = await Promise.all([
-      readJson(join(directory, "tokenizer.json"), options.signal),
-      readJson(join(directory, "tokenizer_config.json"), options.signal),
+      readJson(join(directory, "tokenizer.json"), signal),
+      readJson(join(directory, "tokenizer_config.json"), signal),
       readFile(join(directory, "chat_template.jinja"), "utf8").catch(() => undefined),
     ]);
-    throwIfAborted(options.signal, "loading the tokenizer");
+    throwIfAborted(signal, "loading the tokenizer");
     return new OmniTokenizer(json, config, join(directory, "tokenizer.json"), template);
   }
 
@@ -105,7 +119,7 @@ export class OmniTokenizer {
     return this.#specialIds.get(special)!;
   }
 
-  /** Token ids of `text`; special strings in it become their one id. */
+  /** Token ids of `text`; each special string in it becomes one id. */
   encode(text: string): number[] {
     let masked = text;
     for (const [special, mask] of maskOf) masked = masked.replaceAll(special, mask);
@@ -114,14 +128,14 @@ export class OmniTokenizer {
 
   /** The text of `ids`, special strings included. Ids without a token are skipped. */
   decode(ids: ArrayLike<number>): string {
-    const known = Array.from(ids).filter((id) => this.#tokenizer.id_to_token(id) !== undefined);
-    if (known.length === 0) return "";
-    let text = this.#tokenizer.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+    const tokens = Array.from(ids).filter((id) => this.#tokenizer.id_to_token(id) !== undefined);
+    if (tokens.length === 0) return "";
+    let text = this.#tokenizer.decode(tokens, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
     for (const [mask, special] of specialOf) text = text.replaceAll(mask, special);
     return text;
   }
 
-  /** A decoder for ids that arrive one by one. */
+  /** Decodes ids that arrive one by one. */
   stream(): TokenStream {
     return new TokenStream(this);
   }
@@ -129,7 +143,8 @@ export class OmniTokenizer {
   /**
    * Renders a text-only conversation with the checkpoint's own chat template.
    *
-   * @throws CHECKPOINT_INVALID when the checkpoint has none, or it fails
+   * @param variables further variables of the template
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when the checkpoint has no template, or the template fails
    */
   renderChat(messages: readonly ChatMessage[], variables: JsonObject = {}): string {
     if (this.chatTemplate === null) {
@@ -147,64 +162,71 @@ export class OmniTokenizer {
   }
 }
 
-/** A plain copy of a `TokenStream`. */
+/** A plain copy of a `TokenStream`'s state. */
 export interface TokenStreamSnapshot {
   readonly ids: readonly number[];
   readonly decoded: number;
 }
 
 /**
- * Decodes ids one by one into text that is never cut inside a character: bytes of an unfinished UTF-8 sequence are held
- * back. Each id is decoded beside the few before it, since a tokenizer may write a token differently at a text's start.
+ * Decodes ids one by one into text that never splits a character: the bytes of an incomplete UTF-8 sequence are held
+ * back. Each id is decoded together with the few before it, since a tokenizer may write a token differently at the start
+ * of a text.
  */
 export class TokenStream {
   readonly #tokenizer: OmniTokenizer;
-  #ids: number[] = []; // context, then ids not yet turned into text
-  #decoded = 0; // how many of #ids are context
+  #ids: number[] = []; // context, then ids whose text is held back
+  #decoded = 0; // length of the context
 
+  /** @internal Use `OmniTokenizer.stream`. */
   constructor(tokenizer: OmniTokenizer) {
     this.#tokenizer = tokenizer;
   }
 
-  /** Adds an id; returns the text that is now certain. */
+  /** Adds an id and returns the text that became final. */
   push(id: number): string {
     this.#ids.push(id);
-    const text = this.#tokenizer.decode(this.#ids);
-    const before = this.#tokenizer.decode(this.#ids.slice(0, this.#decoded));
-    if (text.endsWith("\uFFFD") || text.length <= before.length) return "";
+    const text = this.#newText();
+    if (text.endsWith("\uFFFD") || text === "") return "";
     this.#ids = this.#ids.slice(this.#decoded);
     this.#decoded = this.#ids.length;
-    return text.slice(before.length);
+    return text;
   }
 
-  /** No more ids: returns what was held back, an unfinished character as U+FFFD. */
+  /** Ends the text and returns what was held back; an incomplete character becomes U+FFFD. */
   end(): string {
-    const rest = this.#tokenizer
-      .decode(this.#ids)
-      .slice(this.#tokenizer.decode(this.#ids.slice(0, this.#decoded)).length);
+    const text = this.#newText();
     this.#ids = [];
     this.#decoded = 0;
-    return rest;
+    return text;
   }
 
+  /** The text of the ids after the context. */
+  #newText(): string {
+    const context = this.#tokenizer.decode(this.#ids.slice(0, this.#decoded));
+    return this.#tokenizer.decode(this.#ids).slice(context.length);
+  }
+
+  /** Copies the state. `restore` rolls a reply back to it when a live session retracts ids. */
   snapshot(): TokenStreamSnapshot {
     return { ids: [...this.#ids], decoded: this.#decoded };
   }
 
+  /** Returns to the state of a snapshot. */
   restore(snapshot: TokenStreamSnapshot): void {
     this.#ids = [...snapshot.ids];
     this.#decoded = snapshot.decoded;
   }
 }
 
-/** A token in `tokenizer_config.json` is a string or an object with `content`. */
+/** The text of a token in `tokenizer_config.json`, which is a string or an object with `content`. */
 function tokenText(token: unknown): string | undefined {
   if (typeof token === "string") return token;
   const content = (token as { content?: unknown } | null | undefined)?.content;
   return typeof content === "string" ? content : undefined;
 }
 
-/** One template, or a list of named ones, of which "default" counts. */
+/** The chat template: the only one, or the one named "default". */
 function templateOf(value: unknown): string | null {
   if (typeof value === "string") return value;
   if (!Array.isArray(value)) return null;

@@ -1,13 +1,40 @@
-/** Events on their way to one consumer, who may be slower than who makes them. */
+import type { ReplyUsage, Stage } from "./usage.js";
+
+/** An event of a reply. `step` counts the language model's steps completed when the event became possible. */
+export type GenerateEvent =
+  | { readonly type: "stage"; readonly stage: Stage; readonly done: number; readonly total: number }
+  | { readonly type: "text"; readonly text: string; readonly tokens: number; readonly step: number }
+  | {
+      readonly type: "audio";
+      /** In [−1, 1]. */
+      readonly samples: Float32Array;
+      readonly sampleRate: number;
+      readonly step: number;
+    }
+  | {
+      readonly type: "end";
+      /** `stop`: the model ended its reply; `length`: `maxTokens` or the model's positions ended it. */
+      readonly reason: "stop" | "length";
+      readonly text: string;
+      readonly usage: ReplyUsage;
+    };
+
+/** The events of one reply. */
+export type Events = EventBuffer<GenerateEvent>;
+
+/** Buffers events for one consumer that may be slower than the producer. */
 export class EventBuffer<T> {
   readonly #events: T[] = [];
   readonly #waiting: { resolve(result: IteratorResult<T>): void; reject(error: unknown): void }[] = [];
+  readonly #onTake: () => void;
   #end: { readonly error?: unknown } | undefined;
 
-  /** @param onTake called when the consumer asks for an event */
-  constructor(private readonly onTake: () => void = () => {}) {}
+  /** @param onTake called whenever the consumer requests an event */
+  constructor(onTake: () => void = () => {}) {
+    this.#onTake = onTake;
+  }
 
-  /** Events that nobody has taken. */
+  /** Events not yet taken. */
   get length(): number {
     return this.#events.length;
   }
@@ -23,22 +50,22 @@ export class EventBuffer<T> {
     else this.#events.push(event);
   }
 
-  /** No more events; those that nobody has taken still can be. */
+  /** Ends the events. Buffered events can still be taken. */
   end(): void {
     this.#finish({});
   }
 
-  /** Forgets what nobody has taken. */
+  /** Discards the buffered events. */
   drop(): void {
     this.#events.length = 0;
   }
 
-  /** Like `end`, but the consumer gets an error once, after the events. */
+  /** Like `end`, but the consumer receives the error once, after the buffered events. */
   fail(error: unknown): void {
     this.#finish({ error });
   }
 
-  /** Ends at once. */
+  /** Ends at once, discarding the buffered events. */
   close(): void {
     this.drop();
     this.#end = {};
@@ -52,7 +79,7 @@ export class EventBuffer<T> {
       else if (this.#end) this.#settle({ resolve, reject });
       else this.#waiting.push({ resolve, reject });
     });
-    this.onTake();
+    this.#onTake();
     return result;
   }
 

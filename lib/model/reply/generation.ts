@@ -1,29 +1,29 @@
-import { EventBuffer } from "./events.js";
-import type { GenerateEvent } from "./options.js";
-import { abortError, type Reply } from "./reply.js";
+import { CaracalError } from "../../errors.js";
+import { EventBuffer, type Events, type GenerateEvent } from "./events.js";
+import type { Reply } from "./reply.js";
 
-export type Events = EventBuffer<GenerateEvent>;
+/** Makes a reply that pushes to `events`; it stops when `signal` is aborted. */
+type Prepare = (events: Events, signal: AbortSignal) => Promise<Reply>;
 
 /**
  * The events of one reply, for one consumer. Nothing happens before the first `next`. `return`, which leaving a
- * `for await` calls, ends the reply and frees what it holds at once, even while a `next` is pending.
+ * `for await` loop calls, ends the reply and frees its resources at once, even while a `next` is pending.
  */
 export class Generation implements AsyncIterableIterator<GenerateEvent>, AsyncDisposable {
+  readonly #prepare: Prepare;
+  readonly #signal: AbortSignal | undefined;
   readonly #events: Events;
-  readonly #gone = new AbortController();
+  readonly #returned = new AbortController();
   #reply: Reply | undefined;
   #started = false;
 
   /**
-   * @internal
-   * @param prepare makes the reply; it stops when its signal is aborted
-   * @param onTake called when the consumer asks for an event
+   * @internal Use `OmniModel.generate`.
+   * @param onTake called whenever the consumer requests an event
    */
-  constructor(
-    private readonly prepare: (events: Events, signal: AbortSignal) => Promise<Reply>,
-    private readonly signal: AbortSignal | undefined,
-    onTake: () => void,
-  ) {
+  constructor(prepare: Prepare, signal: AbortSignal | undefined, onTake: () => void) {
+    this.#prepare = prepare;
+    this.#signal = signal;
     this.#events = new EventBuffer(onTake);
   }
 
@@ -36,7 +36,7 @@ export class Generation implements AsyncIterableIterator<GenerateEvent>, AsyncDi
     this.#started = true;
     this.#events.close();
     this.#reply?.cancel();
-    this.#gone.abort();
+    this.#returned.abort();
     return { done: true, value: undefined };
   }
 
@@ -50,15 +50,15 @@ export class Generation implements AsyncIterableIterator<GenerateEvent>, AsyncDi
 
   async #run(): Promise<void> {
     this.#started = true;
-    const signal = AbortSignal.any([this.#gone.signal, ...(this.signal ? [this.signal] : [])]);
+    const signal = AbortSignal.any([this.#returned.signal, ...(this.#signal ? [this.#signal] : [])]);
     try {
-      const reply = await this.prepare(this.#events, signal);
+      const reply = await this.#prepare(this.#events, signal);
       this.#reply = reply;
       const abort = () => {
-        this.#events.drop(); // who aborts wants no more
-        reply.fail(abortError(signal.reason));
+        this.#events.drop(); // after an abort, the consumer receives nothing but the error
+        reply.fail(new CaracalError("ABORTED", "the reply was aborted", {}, { cause: signal.reason }));
       };
-      if (this.#gone.signal.aborted) reply.cancel();
+      if (this.#returned.signal.aborted) reply.cancel();
       else if (signal.aborted) abort();
       else signal.addEventListener("abort", abort, { signal: reply.ended });
     } catch (error) {

@@ -1,15 +1,14 @@
-import { CaracalError } from "../../errors.js";
-import type { Tensor } from "../../tensor/tensor.js";
 import type { KvSequence } from "../language/kvCache.js";
 import type { OmniTokenizer, TokenStream } from "../prompt/tokenizer.js";
 import type { SpeechFrame } from "../speech/decoder.js";
 import { maskedId, type SpeechInput, SpeechState } from "../speech/state.js";
-import type { Events } from "./generation.js";
+import type { Rows } from "../types.js";
+import type { Events } from "./events.js";
 import type { Sampling } from "./options.js";
 import { ReplyText } from "./text.js";
 import type { UsageMeter } from "./usage.js";
 
-/** Turns speech frames into samples as they come; see `SpeechDecoderStream`. */
+/** Turns speech frames into samples as they arrive; see `SpeechDecoderStream`. */
 export interface SpeechStream extends Disposable {
   push(frames: readonly SpeechFrame[]): Promise<Float32Array | undefined>;
   flush(): Promise<Float32Array | undefined>;
@@ -21,77 +20,82 @@ export interface ReplyParts {
   readonly speech: { readonly stream: SpeechStream; readonly sampleRate: number } | null;
   readonly sampling: Sampling;
   readonly maxTokens: number;
-  /** Positions that the language model has. */
+  /** Positions of the language model. */
   readonly maxPositions: number;
   /** Codec books. */
   readonly books: number;
   readonly usage: UsageMeter;
 }
 
-/** Events that may wait for the consumer before the reply pauses. */
-const bufferedEvents = 32;
+/** Events buffered for the consumer before the reply pauses. */
+const maxBufferedEvents = 32;
+/** Steps that the repetition penalty of text looks back. */
+export const textWindow = 30;
 
 /**
- * One reply while it is made: what the scheduler needs to know of it, and what its tokens become. It ends by itself
- * (`take`), by `fail`, or by `cancel`; then its sequence, speech decoder and prompt are freed at once.
+ * One reply in progress: the state that the scheduler reads, and the conversion of its tokens to events. It ends by
+ * itself (`take`), by `fail`, or by `cancel`; its sequence, speech decoder and prompt are then freed at once.
  */
 export class Reply {
+  readonly events: Events;
+  readonly prompt: Rows;
+  readonly sequence: KvSequence;
   readonly sampling: Sampling;
   readonly usage: UsageMeter;
   /** Prompt rows in the cache. */
   prefilled = 0;
+  readonly #parts: ReplyParts;
   readonly #settled = new AbortController();
   readonly #ended = new AbortController();
   readonly #state: SpeechState | undefined;
   readonly #tokens: TokenStream;
   readonly #text = new ReplyText();
   #next: SpeechInput | null = null;
-  #whole = "";
+  #wholeText = "";
   #textHistory: number[] = [];
-  /** What the speech decoder was given is passed on in order, while the language model goes on. */
+  /** Resolves when the speech of all frames so far was passed on, in order; the language model does not wait for it. */
   #speaking: Promise<void> = Promise.resolve();
 
   /**
-   * @param events where what it says goes
-   * @param prompt embeddings [T, hidden size]; the reply owns them and `sequence`
+   * @param events receives the reply's events
+   * @param prompt embeddings `[T, hidden size]`; the reply owns them and `sequence`
    */
-  constructor(
-    readonly events: Events,
-    readonly prompt: Tensor,
-    readonly sequence: KvSequence,
-    private readonly parts: ReplyParts,
-  ) {
+  constructor(events: Events, prompt: Rows, sequence: KvSequence, parts: ReplyParts) {
+    this.events = events;
+    this.prompt = prompt;
+    this.sequence = sequence;
     this.sampling = parts.sampling;
     this.usage = parts.usage;
-    this.#tokens = parts.tokenizer.stream();
+    this.#parts = parts;
     const { tokenizer, speech } = parts;
+    this.#tokens = tokenizer.stream();
     if (speech) this.#state = new SpeechState({ pauseId: tokenizer.specialId("</pause>"), endId: tokenizer.endId });
   }
 
-  /** Aborted when the language model has nothing more to do for this reply. */
+  /** Aborted when the language model has no more work for this reply. */
   get settled(): AbortSignal {
     return this.#settled.signal;
   }
 
-  /** Aborted when nothing more will happen. */
+  /** Aborted after the last event. */
   get ended(): AbortSignal {
     return this.#ended.signal;
   }
 
   get paused(): boolean {
-    return this.events.length >= bufferedEvents;
+    return this.events.length >= maxBufferedEvents;
   }
 
   get speaks(): boolean {
     return this.#state !== undefined;
   }
 
-  /** Whether the next step's text id counts. */
+  /** Whether the next step's text id is used. */
   get writes(): boolean {
     return this.#state?.phase !== "speech";
   }
 
-  /** What the language model reads next. */
+  /** The next input of the language model. */
   get next(): SpeechInput {
     return this.#next!;
   }
@@ -105,9 +109,9 @@ export class Reply {
     return this.#state?.codecHistory(book) ?? [];
   }
 
-  /** Takes the ids chosen after a step of the language model. */
+  /** Takes the ids sampled after a step of the language model. */
   take(textId: number, codecIds: readonly number[]): void {
-    const { tokenizer, books, maxTokens, maxPositions } = this.parts;
+    const { tokenizer, books, maxTokens, maxPositions } = this.#parts;
     this.usage.step();
     let done: boolean;
     if (this.#state) {
@@ -118,7 +122,7 @@ export class Reply {
       done = this.#state.done;
     } else {
       this.#write(textId);
-      this.#textHistory = [...this.#textHistory, textId].slice(-30);
+      this.#textHistory = [...this.#textHistory, textId].slice(-textWindow);
       this.#next = { textId, codecIds: new Array<number>(books).fill(maskedId) };
       done = textId === tokenizer.endId;
     }
@@ -126,14 +130,14 @@ export class Reply {
     else if (this.usage.steps >= maxTokens || this.sequence.length >= maxPositions) this.#finish("length");
   }
 
-  /** Ends with an error, unless it has ended. */
+  /** Ends with an error, unless it has already ended. */
   fail(error: unknown): void {
     this.events.fail(error);
     this.#free();
     this.#end();
   }
 
-  /** The consumer has gone. */
+  /** Ends without further events, because the consumer has left. */
   cancel(): void {
     this.events.close();
     this.fail(undefined);
@@ -146,13 +150,13 @@ export class Reply {
 
   #emitText(text: string): void {
     if (text === "") return;
-    this.#whole += text;
+    this.#wholeText += text;
     this.usage.text();
     this.events.push({ type: "text", text, tokens: this.usage.textTokens, step: this.usage.steps });
   }
 
   #speak(work: (stream: SpeechStream) => Promise<Float32Array | undefined>, frames: number): void {
-    const { stream, sampleRate } = this.parts.speech!;
+    const { stream, sampleRate } = this.#parts.speech!;
     const step = this.usage.steps;
     const start = performance.now();
     const pending = work(stream);
@@ -167,18 +171,17 @@ export class Reply {
   #finish(reason: "stop" | "length"): void {
     this.#emitText(this.#text.push(this.#tokens.end()));
     this.#emitText(this.#text.end());
-    const { speech, usage } = this.parts;
-    if (speech) this.#speak((stream) => stream.flush(), 0);
+    if (this.speaks) this.#speak((stream) => stream.flush(), 0);
     this.#free();
     void this.#speaking.then(() => {
-      this.events.push({ type: "end", reason, text: this.#whole, usage: usage.report() });
+      this.events.push({ type: "end", reason, text: this.#wholeText, usage: this.usage.report() });
       this.events.end();
       this.#end();
     });
   }
 
   #end(): void {
-    this.parts.speech?.stream[Symbol.dispose]();
+    this.#parts.speech?.stream[Symbol.dispose]();
     this.#ended.abort();
   }
 
@@ -189,11 +192,14 @@ export class Reply {
   }
 }
 
-/** A speech decoder that needs the whole utterance: nothing comes out before the end. */
+/** The stream of a speech decoder that needs the whole utterance: all samples come at the end. */
 export class WholeUtterance implements SpeechStream {
   readonly #frames: SpeechFrame[] = [];
+  readonly #decode: (frames: readonly SpeechFrame[]) => Promise<Float32Array>;
 
-  constructor(private readonly decode: (frames: readonly SpeechFrame[]) => Promise<Float32Array>) {}
+  constructor(decode: (frames: readonly SpeechFrame[]) => Promise<Float32Array>) {
+    this.#decode = decode;
+  }
 
   async push(frames: readonly SpeechFrame[]): Promise<undefined> {
     this.#frames.push(...frames);
@@ -201,15 +207,10 @@ export class WholeUtterance implements SpeechStream {
 
   async flush(): Promise<Float32Array | undefined> {
     const frames = this.#frames.splice(0);
-    return frames.length > 0 ? this.decode(frames) : undefined;
+    return frames.length > 0 ? this.#decode(frames) : undefined;
   }
 
   [Symbol.dispose](): void {
     this.#frames.length = 0;
   }
-}
-
-/** ABORTED for a reply. */
-export function abortError(reason: unknown): CaracalError {
-  return new CaracalError("ABORTED", "the reply was aborted", {}, { cause: reason });
 }

@@ -1,48 +1,46 @@
-import type { Activations } from "../../ops/call.js";
 import { concatRows } from "../../ops/embedding.js";
 import { repetitionPenalty, sample } from "../../ops/sampling.js";
-import type { Tensor } from "../../tensor/tensor.js";
 import type { Llm } from "../language/llm.js";
+import { nextPass, type Slice } from "../language/passes.js";
 import type { OmniEmbedding } from "../prompt/embedding.js";
 import type { AudioHeads } from "../speech/heads.js";
-import type { Reply } from "./reply.js";
+import type { Ids, Logits, Rows } from "../types.js";
+import { type Reply, textWindow } from "./reply.js";
 
 export interface SchedulerOptions {
-  /** Prompt rows in one pass. Default 512. */
+  /** Most prompt rows per pass. Default 512. */
   readonly prefillChunk?: number | undefined;
-  /** Replies in one step. Default 16. */
+  /** Most replies per step. Default 16. */
   readonly maxBatch?: number | undefined;
 }
+/** @internal */
+export const schedulerOptions = { prefillChunk: true, maxBatch: true } satisfies Record<keyof SchedulerOptions, true>;
 
-/** Prompt rows of one reply in a pass. */
-interface Slice {
+/** A reply with its part of a pass over prompts. */
+interface ReplySlice extends Slice {
   readonly reply: Reply;
-  readonly from: number;
-  readonly to: number;
 }
 
-/** Steps that the repetition penalty of text looks back. */
-const textWindow = 30;
-
 /**
- * Runs the replies that are being made on one language model: in turns, one pass over prompts (packed, a chunk at a
- * time) and one step for all replies that can go on. A reply whose events nobody takes pauses; the others do not.
- * Replies that the cache has no room for wait until others end.
+ * Runs the replies in progress on one language model, alternating between one pass over prompts (packed, a chunk at a
+ * time) and one step for all replies that can advance. A reply whose events are not taken pauses without holding up the
+ * others. Replies that do not fit in the cache wait until others end.
  */
 export class Scheduler {
-  /** Made but not admitted: the cache has no room for their prompts yet. */
+  readonly #llm: Llm;
+  readonly #embedding: OmniEmbedding;
+  readonly #heads: AudioHeads;
+  readonly #prefillChunk: number;
+  readonly #maxBatch: number;
+  /** Not yet admitted: the cache has no room for their prompts. */
   #waiting: Reply[] = [];
   #active: Reply[] = [];
   #running = false;
-  readonly #prefillChunk: number;
-  readonly #maxBatch: number;
 
-  constructor(
-    private readonly llm: Llm,
-    private readonly embedding: OmniEmbedding,
-    private readonly heads: AudioHeads,
-    options: SchedulerOptions = {},
-  ) {
+  constructor(llm: Llm, embedding: OmniEmbedding, heads: AudioHeads, options: SchedulerOptions = {}) {
+    this.#llm = llm;
+    this.#embedding = embedding;
+    this.#heads = heads;
     this.#prefillChunk = options.prefillChunk ?? 512;
     this.#maxBatch = options.maxBatch ?? 16;
   }
@@ -53,7 +51,7 @@ export class Scheduler {
     this.wake();
   }
 
-  /** Goes on, if there is something to do: call it when a reply may have become able to. */
+  /** Resumes the loop. Call whenever a reply may have become runnable. */
   wake(): void {
     if (this.#running) return;
     this.#running = true;
@@ -66,7 +64,7 @@ export class Scheduler {
   }
 
   async #run(): Promise<void> {
-    await Promise.resolve(); // whoever woke us finishes first
+    await Promise.resolve(); // lets the caller of wake() finish first
     while (this.#running) {
       this.#waiting = this.#waiting.filter((reply) => !reply.settled.aborted);
       this.#active = this.#active.filter((reply) => !reply.settled.aborted);
@@ -79,77 +77,69 @@ export class Scheduler {
         );
       const batch = this.#nextBatch(pass.length > 0);
       if (batch.length > 0) await failing(batch, () => this.#step(batch));
-      this.#running = pass.length + batch.length > 0; // in the same breath as that decision: no wake is lost
+      this.#running = pass.length + batch.length > 0; // set synchronously after the decision, so no wake is lost
     }
   }
 
-  /** Takes the cache's room for whole prompts, in order, so that two half-read ones never block each other. */
+  /** Reserves cache space for whole prompts, in order, so that two partial prompts never block each other. */
   #admit(): void {
     for (;;) {
       const reply = this.#waiting[0];
       if (!reply) return;
-      const rows = reply.prompt.shape[0]! + 1;
-      const fits = this.llm.cache.fits([{ sequence: reply.sequence, rows }]);
+      const rows = reply.prompt.shape[0] + 1;
+      const fits = this.#llm.cache.fits([{ sequence: reply.sequence, rows }]);
       if (!fits && this.#active.length > 0) return;
       this.#waiting.shift();
       try {
         reply.sequence.reserve(rows);
         this.#active.push(reply);
       } catch (error) {
-        reply.fail(error); // nothing will make room
+        reply.fail(error); // no other reply will make room
       }
     }
   }
 
-  #nextPass(): Slice[] {
-    const pass: Slice[] = [];
-    let room = this.#prefillChunk;
-    for (const reply of this.#active) {
-      const from = reply.prefilled;
-      const to = Math.min(from + room, reply.prompt.shape[0]!);
-      if (to > from) pass.push({ reply, from, to });
-      room -= to - from;
-    }
-    return pass;
+  #nextPass(): ReplySlice[] {
+    const prompts = this.#active.map(({ prompt, prefilled }) => ({ length: prompt.shape[0], done: prefilled }));
+    return nextPass(prompts, this.#prefillChunk).map((slice) => ({ ...slice, reply: this.#active[slice.index]! }));
   }
 
-  /** Replies that can take a step now. When none can for want of room, one goes on, and fails. */
+  /** Replies that can take a step now. If none can for lack of space, one of them is run, and fails. */
   #nextBatch(prefilling: boolean): Reply[] {
-    const inReply = this.#active.filter((r) => !r.settled.aborted && r.prefilled === r.prompt.shape[0]);
-    const ready = inReply.filter((reply) => !reply.paused);
+    const decoding = this.#active.filter((r) => !r.settled.aborted && r.prefilled === r.prompt.shape[0]);
+    const ready = decoding.filter((reply) => !reply.paused);
     const batch: Reply[] = [];
     for (const reply of ready) {
       if (batch.length === this.#maxBatch) break;
-      if (this.llm.cache.fits([...batch, reply].map(({ sequence }) => ({ sequence, rows: 1 })))) batch.push(reply);
+      if (this.#llm.cache.fits([...batch, reply].map(({ sequence }) => ({ sequence, rows: 1 })))) batch.push(reply);
     }
-    const someoneWillMakeRoom = prefilling || inReply.length > ready.length;
-    if (batch.length === 0 && ready.length > 0 && !someoneWillMakeRoom) return [ready.at(-1)!];
-    // Those left out come first next time.
+    const spaceMayFree = prefilling || decoding.length > ready.length;
+    if (batch.length === 0 && ready.length > 0 && !spaceMayFree) return [ready.at(-1)!];
+    // Replies left out go first next time.
     this.#active = [...this.#active.filter((reply) => !batch.includes(reply)), ...batch];
     return batch;
   }
 
-  async #prefill(pass: readonly Slice[]): Promise<void> {
+  async #prefill(pass: readonly ReplySlice[]): Promise<void> {
     const start = performance.now();
     const abort = allAborted(pass.map(({ reply }) => reply.settled));
     const extensions = pass.map(({ reply: { sequence, prompt }, from, to }) => {
       return { sequence, embeddings: prompt.slice(from, to) };
     });
     try {
-      using hidden = await this.llm.forward(extensions, { signal: abort.signal });
-      await this.#computed(hidden.ready()); // an error shows here, not in steps of other replies
+      using hidden = await this.#llm.forward(extensions, { signal: abort.signal });
+      await this.#computed(hidden.ready()); // so that an error surfaces here, not in steps of other replies
       for (const { reply, from, to } of pass) {
         reply.prefilled = to;
         reply.usage.add("prefill", performance.now() - start, to - from);
-        reply.events.push({ type: "stage", stage: "prefill", done: to, total: reply.prompt.shape[0]! });
+        reply.events.push({ type: "stage", stage: "prefill", done: to, total: reply.prompt.shape[0] });
       }
-      const last = pass.map(({ reply, to }, row) => ({ reply, row, ends: to === reply.prompt.shape[0] }));
-      const ending = last.filter(({ reply, ends }) => ends && !reply.settled.aborted);
+      const ending = [...pass.entries()].filter(([, { reply, last }]) => last && !reply.settled.aborted);
       if (ending.length === 0) return;
-      using rows = this.llm.device.scope(() => concatRows(ending.map(({ row }) => hidden.slice(row, row + 1))));
+      using rows = this.#llm.device.scope(() => concatRows(ending.map(([row]) => hidden.slice(row, row + 1))));
       await this.#choose(
-        rows as Tensor<Activations>,
-        ending.map(({ reply }) => reply),
+        rows,
+        ending.map(([, { reply }]) => reply),
         performance.now(),
       );
     } finally {
@@ -160,9 +150,9 @@ export class Scheduler {
 
   async #step(replies: readonly Reply[]): Promise<void> {
     const start = performance.now();
-    using hidden = this.llm.device.scope(() => {
-      const x = this.embedding.step(replies.map(({ next }) => next));
-      return this.llm.decode(
+    using hidden = this.#llm.device.scope(() => {
+      const x = this.#embedding.step(replies.map(({ next }) => next));
+      return this.#llm.decode(
         replies.map(({ sequence }) => sequence),
         x,
       );
@@ -170,21 +160,22 @@ export class Scheduler {
     await this.#choose(hidden, replies, start);
   }
 
-  /** What the language model computed. When that failed, what it computes next for others must not fail with it. */
+  /** Awaits results of the language model. If they fail, later results for other replies must not fail with them. */
   async #computed<T>(result: Promise<T>): Promise<T> {
     try {
       return await result;
     } catch (error) {
-      this.llm.recover();
+      this.#llm.recover();
       throw error;
     }
   }
 
-  /** Chooses the ids that follow hidden states [replies, hidden size], and gives them to the replies. */
-  async #choose(hidden: Tensor<Activations>, replies: readonly Reply[], start: number): Promise<void> {
-    const { text, codes } = this.llm.device.scope(() => ({
-      text: replies.some((reply) => reply.writes) ? [chooseText(this.llm.logits(hidden), replies)] : [],
-      codes: replies.some((reply) => reply.speaks) ? this.heads.step(hidden, codecHistories(replies, this.heads)) : [],
+  /** Samples the ids that follow hidden states `[replies, hidden size]`, and passes them to the replies. */
+  async #choose(hidden: Rows, replies: readonly Reply[], start: number): Promise<void> {
+    const heads = this.#heads;
+    const { text, codes } = this.#llm.device.scope(() => ({
+      text: replies.some((reply) => reply.writes) ? [chooseText(this.#llm.logits(hidden), replies)] : [],
+      codes: replies.some((reply) => reply.speaks) ? heads.step(hidden, codecHistories(replies, heads.books)) : [],
     }));
     try {
       const [textIds, codecIds] = await this.#computed(Promise.all([readAll(text), readAll(codes)]));
@@ -202,17 +193,17 @@ export class Scheduler {
   }
 }
 
-const readAll = (tensors: readonly Tensor<"i32">[]) => Promise.all(tensors.map((tensor) => tensor.read()));
+const readAll = (tensors: readonly Ids[]) => Promise.all(tensors.map((tensor) => tensor.read()));
 
-function codecHistories(replies: readonly Reply[], { books }: AudioHeads): (readonly number[])[][] {
+function codecHistories(replies: readonly Reply[], books: number): (readonly number[])[][] {
   return Array.from({ length: books }, (_, book) => replies.map((reply) => reply.codecHistory(book)));
 }
 
-/** One text id per row: the likeliest, or drawn. Penalised are only rows that draw, as published. */
-function chooseText(logits: Tensor<"f32", readonly [number, number]>, replies: readonly Reply[]): Tensor<"i32"> {
+/** One text id per row: the likeliest, or sampled. Only sampled rows are penalised, as in the published code. */
+function chooseText(logits: Logits, replies: readonly Reply[]): Ids {
   const samplings = replies.map(({ sampling }) => sampling);
-  const draws = samplings.map(({ temperature, topK }) => temperature > 0 && topK !== 1);
-  const penalties = samplings.map(({ repetitionPenalty: penalty }, row) => (draws[row] ? penalty : 1));
+  const samples = samplings.map(({ temperature, topK }) => temperature > 0 && topK !== 1);
+  const penalties = samplings.map(({ repetitionPenalty: penalty }, row) => (samples[row] ? penalty : 1));
   let penalised = logits;
   for (const penalty of new Set(penalties)) {
     if (penalty === 1) continue;
@@ -224,7 +215,7 @@ function chooseText(logits: Tensor<"f32", readonly [number, number]>, replies: r
     penalised = repetitionPenalty(penalised, rows, penalty);
   }
   return sample(penalised, {
-    temperature: samplings.map(({ temperature }, row) => (draws[row] ? temperature : 0)),
+    temperature: samplings.map(({ temperature }, row) => (samples[row] ? temperature : 0)),
     topK: samplings.map(({ topK }) => topK),
     topP: samplings.map(({ topP }) => topP),
     seed: samplings.map(({ seed }) => seed),
@@ -232,7 +223,7 @@ function chooseText(logits: Tensor<"f32", readonly [number, number]>, replies: r
   });
 }
 
-/** Runs `work`; an error ends the replies that it was for, and nothing else. */
+/** Runs `work`; an error ends only the replies it was for. */
 async function failing(replies: readonly Reply[], work: () => Promise<void>): Promise<void> {
   try {
     await work();
@@ -241,7 +232,7 @@ async function failing(replies: readonly Reply[], work: () => Promise<void>): Pr
   }
 }
 
-/** A signal that is aborted once all of `signals` are, until it is released. */
+/** A signal that is aborted once all of `signals` are aborted, until it is released. */
 function allAborted(signals: readonly AbortSignal[]): { signal: AbortSignal; release(): void } {
   const all = new AbortController();
   const check = () => {

@@ -1,7 +1,7 @@
 const pauseMark = "</pause>";
 const endMark = "</longcat_s>";
 
-/** A plain copy of a `ReplyText`. */
+/** A plain copy of a `ReplyText`'s state. */
 export interface ReplyTextSnapshot {
   readonly mark: string;
   readonly space: string;
@@ -11,34 +11,36 @@ export interface ReplyTextSnapshot {
 
 /**
  * Cleans a reply's text while it streams: `.</pause>` becomes ". ", other `</pause>` and `</longcat_s>` vanish, white
- * space at both ends is dropped (LongCat-Flash-Omni's published post-processing). The beginning of a possible mark and
+ * space at both ends is dropped (LongCat-Flash-Omni's published post-processing). The possible beginning of a mark and
  * trailing white space are held back until more text decides.
  */
 export class ReplyText {
   #mark = ""; // held back: may become a mark
-  #space = ""; // held back: may turn out to be the end
-  #afterStop = false; // the raw text so far ends in "."
-  #started = false; // something was returned
+  #space = ""; // held back: may turn out to be trailing
+  #afterStop = false; // whether the raw text so far ends in "."
+  #started = false; // whether any text was returned
 
-  /** Adds raw decoded text; returns the clean text that is now certain. */
+  /** Adds raw decoded text and returns the clean text that became final. */
   push(text: string): string {
     const raw = this.#mark + text;
     this.#mark = possibleMark(raw);
     return this.#clean(raw.slice(0, raw.length - this.#mark.length));
   }
 
-  /** The text has ended: returns what is left to say. */
+  /** Ends the text and returns its remaining part. */
   end(): string {
-    const rest = this.#clean(this.#mark);
+    const remaining = this.#clean(this.#mark);
     this.#mark = "";
     this.#space = "";
-    return rest;
+    return remaining;
   }
 
+  /** Copies the state. `restore` rolls a reply back to it when a live session retracts text. */
   snapshot(): ReplyTextSnapshot {
     return { mark: this.#mark, space: this.#space, afterStop: this.#afterStop, started: this.#started };
   }
 
+  /** Returns to the state of a snapshot. */
   restore(snapshot: ReplyTextSnapshot): void {
     this.#mark = snapshot.mark;
     this.#space = snapshot.space;
@@ -59,7 +61,7 @@ export class ReplyText {
   }
 }
 
-/** The longest end of `text` that is the beginning of a mark. */
+/** The longest suffix of `text` that may begin a mark. */
 function possibleMark(text: string): string {
   const from = text.lastIndexOf("<");
   const tail = from < 0 ? "" : text.slice(from);

@@ -1,6 +1,35 @@
-import { type ReplyUsage, type Stage, type StageUsage, stages } from "./options.js";
+import { promptStages } from "../prompt/progress.js";
 
-/** Measures a reply. All times are of `performance.now()`. */
+/** The stages of a reply, in order; the last three overlap. */
+export const stages = [...promptStages, "prefill", "decode", "speech decoder"] as const;
+export type Stage = (typeof stages)[number];
+
+/** The input, output and time of a stage. */
+export interface StageUsage {
+  readonly seconds: number;
+  /** Tokens that the stage produced (`decode`: steps; `speech decoder`: frames). */
+  readonly tokens: number;
+  /** Seconds of audio that the stage read or wrote. */
+  readonly audioSeconds: number;
+}
+
+export interface ReplyUsage {
+  readonly promptTokens: number;
+  readonly textTokens: number;
+  /** Steps of the language model. */
+  readonly steps: number;
+  /** Seconds of speech in the reply. */
+  readonly audioSeconds: number;
+  readonly stages: Readonly<Record<Stage, StageUsage>>;
+  /** Seconds from the call to the first text; null if there was none. */
+  readonly firstText: number | null;
+  /** Seconds from the call to the first audio; null if there was none. */
+  readonly firstAudio: number | null;
+  /** Seconds from the call to the end. */
+  readonly total: number;
+}
+
+/** Measures a reply. All times are values of `performance.now()`. */
 export class UsageMeter {
   promptTokens = 0;
   textTokens = 0;
@@ -10,39 +39,41 @@ export class UsageMeter {
   readonly #stages = new Map<Stage, StageUsage>();
   #firstText: number | null = null;
   #firstAudio: number | null = null;
-  /** When the device last finished something that this reply's speech decoder asked for. */
-  #spoken = 0;
+  /** When the device last finished work of this reply's speech decoder. */
+  #speechDone = 0;
 
   /** Adds to a stage. */
   add(stage: Stage, milliseconds: number, tokens: number, audioSeconds = 0): void {
-    const before = this.#stage(stage);
+    const sum = this.#stage(stage);
     this.#stages.set(stage, {
-      seconds: before.seconds + milliseconds / 1000,
-      tokens: before.tokens + tokens,
-      audioSeconds: before.audioSeconds + audioSeconds,
+      seconds: sum.seconds + milliseconds / 1000,
+      tokens: sum.tokens + tokens,
+      audioSeconds: sum.audioSeconds + audioSeconds,
     });
   }
 
+  /** Counts a step of the language model. */
   step(): void {
     this.steps++;
   }
 
+  /** Notes the time of a text event. */
   text(): void {
     this.#firstText ??= this.#elapsed();
   }
 
-  /** The speech decoder, given some frames at `start`, is done with them. */
+  /** Notes that the speech decoder finished frames that it received at `start`. */
   speech(start: number, frames: number, audioSeconds: number): void {
     const now = performance.now();
-    this.add("speech decoder", now - Math.max(start, this.#spoken), frames, audioSeconds);
-    this.#spoken = now;
+    this.add("speech decoder", now - Math.max(start, this.#speechDone), frames, audioSeconds);
+    this.#speechDone = now;
     this.audioSeconds += audioSeconds;
     if (audioSeconds > 0) this.#firstAudio ??= this.#elapsed();
   }
 
-  /** A step of the language model was queued at `start` and is done: speech that ran before it does not count. */
+  /** Notes that a step queued at `start` finished. Speech decoded before it on the device does not count. */
   decode(start: number): void {
-    this.add("decode", performance.now() - Math.max(start, this.#spoken), 1);
+    this.add("decode", performance.now() - Math.max(start, this.#speechDone), 1);
   }
 
   report(): ReplyUsage {

@@ -1,130 +1,108 @@
 import type { CodecConfig } from "../../checkpoint/config.js";
+import type { Checkpoint } from "../../checkpoint/directory.js";
+import { openCodec } from "../../checkpoint/parts.js";
 import { CaracalError } from "../../errors.js";
 import * as ops from "../../ops/index.js";
+import { checkOptionNames } from "../../options.js";
 import { type Device, disposeAll } from "../../tensor/device.js";
 import type { Tensor } from "../../tensor/tensor.js";
-import type { Affine, Norm, Tap, Weights } from "../weights.js";
+import type { Tap } from "../types.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { type Conv, loadSpeechWeights, type ResidualUnit, type SpeechWeights } from "./weights.js";
 
-/** The codes of one frame: the semantic one, then the acoustic ones. */
+/** The codes of one frame: one semantic code, then the acoustic codes. */
 export type SpeechFrame = readonly number[];
 
-/** A convolution with all that it takes beside its input. */
-interface Conv extends ops.Conv1dGeometry {
-  readonly weight: ops.ConvWeight;
+export interface SpeechDecodeOptions {
+  /** Sees `latents`, `glstm`, `block<i>.input` and `block<i>.output`. */
+  readonly tap?: Tap | undefined;
 }
-
-interface Lstm extends Omit<ops.LstmParameters, "h" | "c"> {
-  readonly norm: Norm;
-}
+const decodeOptions = { tap: true } satisfies Record<keyof SpeechDecodeOptions, true>;
 
 type LstmState = Pick<ops.LstmParameters, "h" | "c">;
 
-interface ResidualUnit {
-  readonly snake: Tensor<"f32">;
-  readonly conv: Conv;
-  readonly pointwise: Affine;
-}
-
-interface Block {
-  readonly snake: Tensor<"f32">;
-  readonly up: ops.ConvTranspose1dGeometry & { readonly weight: ops.ConvWeight };
-  readonly units: readonly ResidualUnit[];
-}
-
-interface Layers {
-  readonly semanticTable: Tensor<"f32">;
-  /** The halves of each acoustic code, already projected, `[books, n, codec_dimension / 2]`. */
-  readonly tableA: Tensor<"f32">;
-  readonly tableB: Tensor<"f32">;
-  readonly lstms: readonly Lstm[];
-  readonly first: Conv;
-  readonly blocks: readonly Block[];
-  readonly snake: Tensor<"f32">;
-  readonly last: Conv;
-}
-
-/** What a stream remembers. */
+/** The state of a stream. */
 interface DecoderState {
   readonly lstms: readonly LstmState[];
   readonly convs: ReadonlyMap<Conv, ops.Conv1dStream>;
 }
 
-/** Runs a convolution, on a whole sequence or on the next rows of a stream. */
+/** Runs a convolution on a whole sequence, or on the next rows of a stream. */
 type Convolve = (x: Tensor<"f32">, conv: Conv) => Tensor<"f32">;
 
-const dilations = [1, 3, 9];
-
 /**
- * The decoder of LongCat-Audio-Codec: frames of codes to a waveform, in f32. The 24 kHz one is causal but for a
- * look-ahead of three frames, and can stream; the 16 kHz one decodes whole utterances.
+ * The decoder of LongCat-Audio-Codec: frames of codes to a waveform, in f32. The 24 kHz decoder is causal except for a
+ * look-ahead of three frames, and can stream; the 16 kHz decoder decodes whole utterances.
  */
-export class SpeechDecoder {
+export class SpeechDecoder implements Disposable {
+  readonly config: CodecConfig;
   /** Hz. */
   readonly sampleRate: number;
   readonly samplesPerFrame: number;
+  readonly #source: Weights;
+  readonly #weights: SpeechWeights;
 
-  private constructor(
-    readonly device: Device,
-    readonly config: CodecConfig,
-    private readonly layers: Layers,
-  ) {
+  private constructor(source: Weights, weights: SpeechWeights, config: CodecConfig) {
+    this.config = config;
     this.sampleRate = config.decoder_type === "24k" ? 24000 : 16000;
     this.samplesPerFrame = config.codec_dec_ratios.reduce((product, ratio) => product * ratio, 1);
+    this.#source = source;
+    this.#weights = weights;
   }
 
   /**
-   * @param weights under the published names; it owns what is loaded here
-   * @throws `CHECKPOINT_INVALID`, `ABORTED`
+   * Loads the decoder's tensors under their published names. Disposing the decoder disposes `weights`.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `ABORTED`
    */
   static async load(weights: Weights, config: CodecConfig): Promise<SpeechDecoder> {
-    const { decoder_type, codec_dec_ratios: ratios } = config;
-    const causal = decoder_type === "24k";
-    const decoder = weights.part("decoder");
-    const lstms = [1, 2].map((n) => loadLstm(decoder.part("mem_layers.0"), n));
-    const first = loadConv(decoder, "model.0", { padding: "symmetric" });
-    await weights.settle();
-    const blocks: Block[] = [];
-    for (const [i, stride] of ratios.entries()) {
-      blocks.push(loadBlock(decoder.part(`model.${i + 1}.block`), stride, causal));
-      await weights.settle();
-    }
-    const end = ratios.length + 1;
-    // The causal decoder has a padding module, without parameters, before its last convolution.
-    const last = `model.${end + (causal ? 2 : 1)}`;
-    const layers: Layers = {
-      semanticTable: weights.plain("semantic_dequantizer.dequant.weight"),
-      tableA: weights.derive(() => acousticTable(weights, config, "a")),
-      tableB: weights.derive(() => acousticTable(weights, config, "b")),
-      lstms,
-      first,
-      blocks,
-      snake: loadSnake(decoder.part("model"), end),
-      last: loadConv(decoder, last, { padding: causal ? "causal" : "symmetric", activation: "tanh" }),
-    };
-    await weights.settle();
-    return new SpeechDecoder(weights.device, config, layers);
+    return new SpeechDecoder(weights, await loadSpeechWeights(weights, config), config);
   }
 
   /**
-   * Decodes a whole utterance. Temporaries take some megabytes per frame at the published size: `stream` decodes long
-   * ones piece by piece.
-   * @returns `samplesPerFrame` samples per frame, in [−1, 1], at `sampleRate`
-   * @throws `INVALID_ARGUMENT` (a frame of the wrong length), `INDEX_OUT_OF_RANGE` (a code outside its book)
+   * Loads the decoder alone from a model directory: reads `audio_codec/config.yaml` and the `.pt` file it names, and
+   * needs no other file.
+   * @throws {CaracalError} as `load`, `IO_ERROR`, and `INVALID_ARGUMENT` when an option is unknown
    */
-  async decode(frames: readonly SpeechFrame[], { tap }: { tap?: Tap } = {}): Promise<Float32Array> {
+  static async open(directory: string, options: OpenModuleOptions): Promise<SpeechDecoder> {
+    checkOptionNames("SpeechDecoder.open", options, openModuleOptions);
+    return SpeechDecoder.fromCheckpoint(await openCodec(directory, { signal: options.signal }), options);
+  }
+
+  /** @internal Loads the decoder from an opened checkpoint. */
+  static fromCheckpoint({ config, tensors }: Checkpoint["codec"], options: OpenModuleOptions): Promise<SpeechDecoder> {
+    return loadModule({ "": tensors.values() }, options, (weights) => SpeechDecoder.load(weights, config));
+  }
+
+  get device(): Device {
+    return this.#source.device;
+  }
+
+  /**
+   * Decodes a whole utterance. Temporaries take some megabytes per frame at the published size; `stream` decodes long
+   * utterances piece by piece.
+   * @returns `samplesPerFrame` samples per frame, in [−1, 1], at `sampleRate`
+   * @throws {CaracalError} `INVALID_ARGUMENT` for a frame of the wrong length or an unknown option,
+   *   `INDEX_OUT_OF_RANGE` for a code outside its book
+   */
+  async decode(frames: readonly SpeechFrame[], options: SpeechDecodeOptions = {}): Promise<Float32Array> {
+    checkOptionNames("SpeechDecoder.decode", options, decodeOptions);
+    const { tap } = options;
     if (frames.length === 0) return new Float32Array(0);
     using wave = this.device.scope(() => {
       const latents = this.#latents(frames);
       tap?.("latents", latents);
       const hidden = this.#remember(latents, newLstmStates(this.device, this.#latentSize));
       tap?.("glstm", hidden);
-      const convolve: Convolve = (x, { weight, ...options }) => ops.conv1d(x, weight, options);
-      return this.#synthesise(convolve(hidden, this.layers.first), convolve, tap);
+      const convolve: Convolve = (x, { weight, ...geometry }) => ops.conv1d(x, weight, geometry);
+      return this.#synthesise(convolve(hidden, this.#weights.first), convolve, tap);
     });
     return wave.toFloat32Array();
   }
 
-  /** Decodes frames as they come. @throws `UNSUPPORTED` for a 16 kHz decoder, which sees the whole utterance */
+  /**
+   * Decodes frames as they arrive.
+   * @throws {CaracalError} `UNSUPPORTED` for a 16 kHz decoder, which needs the whole utterance
+   */
   stream(): SpeechDecoderStream {
     if (this.config.decoder_type === "24k") return new SpeechDecoderStream(this);
     throw new CaracalError(
@@ -133,13 +111,22 @@ export class SpeechDecoder {
     );
   }
 
+  /** Frees the weights. */
+  dispose(): void {
+    this.#source.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   get #latentSize(): number {
     return this.config.semantic_dim + this.config.codec_dimension;
   }
 
   /** @internal */
   newState(): DecoderState {
-    const { first, blocks, last } = this.layers;
+    const { first, blocks, last } = this.#weights;
     const convs = [first, ...blocks.flatMap(({ units }) => units.map(({ conv }) => conv)), last];
     return {
       lstms: newLstmStates(this.device, this.#latentSize),
@@ -147,19 +134,19 @@ export class SpeechDecoder {
     };
   }
 
-  /** @internal The next samples of a stream, if any; without frames, its last. */
+  /** @internal The next samples of a stream, if any; without frames, its last samples. */
   advance(frames: readonly SpeechFrame[] | undefined, { lstms, convs }: DecoderState): Tensor<"f32"> | undefined {
     const last = frames === undefined;
     const convolve: Convolve = (x, conv) => convs.get(conv)!.push(x, { last });
     return this.device.scope(() => {
       const hidden = last ? this.device.zeros([0, this.#latentSize]) : this.#remember(this.#latents(frames), lstms);
-      const rows = convolve(hidden, this.layers.first);
+      const rows = convolve(hidden, this.#weights.first);
       return rows.shape[0] === 0 ? undefined : this.#synthesise(rows, convolve);
     });
   }
 
   #latents(frames: readonly SpeechFrame[]): Tensor<"f32"> {
-    const { semanticTable, tableA, tableB } = this.layers;
+    const { semanticTable, tableA, tableB } = this.#weights;
     const books = this.config.codec_codebooks;
     this.#check(frames);
     const semantic = Int32Array.from(frames, (frame) => frame[0]!);
@@ -173,7 +160,7 @@ export class SpeechDecoder {
     });
   }
 
-  /** Before anything is queued: a fault on the device would spoil the state of a stream. */
+  /** Checks codes before anything is queued, because a fault on the device would corrupt the state of a stream. */
   #check(frames: readonly SpeechFrame[]): void {
     const { codec_codebooks, codec_codebook_size, semantic_token_nums } = this.config;
     for (const frame of frames) {
@@ -191,19 +178,19 @@ export class SpeechDecoder {
 
   /** The two LSTMs, each followed by its LayerNorm. */
   #remember(latents: Tensor<"f32">, states: readonly LstmState[]): Tensor<"f32"> {
-    return this.layers.lstms.reduce((x, { norm, ...lstm }, i) => {
+    return this.#weights.lstms.reduce((x, { norm, ...lstm }, i) => {
       return ops.layerNorm(ops.lstm(x, { ...lstm, ...states[i]! }), norm.weight, norm.bias);
     }, latents);
   }
 
   /** Rows of the first convolution to samples, `[n · samplesPerFrame]`. */
   #synthesise(rows: Tensor<"f32">, convolve: Convolve, tap?: Tap): Tensor<"f32"> {
-    const { blocks, snake, last } = this.layers;
+    const { blocks, snake, last } = this.#weights;
     let y = rows;
     blocks.forEach((block, i) => {
       tap?.(`block${i}.input`, y);
-      const { weight, ...options } = block.up;
-      y = ops.convTranspose1d(ops.snake(y, block.snake), weight, options);
+      const { weight, ...geometry } = block.up;
+      y = ops.convTranspose1d(ops.snake(y, block.snake), weight, geometry);
       for (const unit of block.units) y = residual(y, unit, convolve);
       tap?.(`block${i}.output`, y);
     });
@@ -213,35 +200,37 @@ export class SpeechDecoder {
 }
 
 /**
- * Decodes frames as they come: the samples of a frame follow once three more frames have come, or at the end. Whatever
- * the pieces, together the samples are those of the whole.
+ * Decodes frames as they arrive: the samples of a frame follow once three more frames have arrived, or at the end.
+ * However the utterance is split, the joined samples equal those of the whole.
  */
 export class SpeechDecoderStream implements Disposable {
+  readonly #decoder: SpeechDecoder;
   #state: DecoderState;
   #started = false;
 
-  /** @internal Made by `SpeechDecoder.stream`. */
-  constructor(private readonly decoder: SpeechDecoder) {
+  /** @internal Use `SpeechDecoder.stream`. */
+  constructor(decoder: SpeechDecoder) {
+    this.#decoder = decoder;
     this.#state = decoder.newState();
   }
 
   /**
    * @param frames any number of frames
-   * @returns the samples that are now known, in [−1, 1]; `undefined` when there are none
-   * @throws as `SpeechDecoder.decode`; the stream is then as it was before
+   * @returns the samples that became final, in [−1, 1]; `undefined` when there are none
+   * @throws {CaracalError} as `SpeechDecoder.decode`; the stream is then unchanged
    */
   push(frames: readonly SpeechFrame[]): Promise<Float32Array | undefined> {
     return frames.length > 0 ? this.#advance(frames) : Promise.resolve(undefined);
   }
 
-  /** Ends the utterance and gives what is left of it; then starts anew. */
+  /** Ends the utterance and returns its remaining samples. Then restarts the stream. */
   async flush(): Promise<Float32Array | undefined> {
     if (!this.#started) return undefined;
-    const rest = this.#advance(undefined);
+    const remaining = this.#advance(undefined);
     this.dispose();
-    this.#state = this.decoder.newState();
+    this.#state = this.#decoder.newState();
     this.#started = false;
-    return rest;
+    return remaining;
   }
 
   dispose(): void {
@@ -254,7 +243,7 @@ export class SpeechDecoderStream implements Disposable {
   }
 
   async #advance(frames: readonly SpeechFrame[] | undefined): Promise<Float32Array | undefined> {
-    using wave = this.decoder.advance(frames, this.#state);
+    using wave = this.#decoder.advance(frames, this.#state);
     this.#started = true;
     return wave?.toFloat32Array();
   }
@@ -271,59 +260,4 @@ function newLstmStates(device: Device, size: number): LstmState[] {
 
 function streamOf({ weight, ...geometry }: Conv): ops.Conv1dStream {
   return new ops.Conv1dStream(weight, geometry);
-}
-
-function loadLstm(w: Weights, n: number): Lstm {
-  const lstm = w.part(`lstm_list${n}.0`);
-  const hidden = lstm.shape("weight_hh_l0")[1]!;
-  const matrix = (name: string) => (hidden % 16 === 0 ? lstm.packed(name) : lstm.plain(name)); // as the kernel needs it
-  return {
-    wIh: matrix("weight_ih_l0") as ops.LstmParameters["wIh"],
-    wHh: matrix("weight_hh_l0") as ops.LstmParameters["wHh"],
-    bIh: lstm.plain("bias_ih_l0"),
-    bHh: lstm.plain("bias_hh_l0"),
-    norm: w.norm(`ln${n}`),
-  };
-}
-
-function loadConv(w: Weights, name: string, geometry: ops.Conv1dGeometry): Conv {
-  return { ...w.conv1d(name), ...geometry };
-}
-
-function loadBlock(w: Weights, stride: number, causal: boolean): Block {
-  // Causal: kernel = stride, no overlap. Otherwise the kernel is two strides wide, and both ends are cut.
-  const cut = causal ? {} : { padding: Math.ceil(stride / 2), outputPadding: stride % 2 };
-  const up = { ...w.convTranspose1d("1"), stride, ...cut };
-  const units = dilations.map((dilation, i) => loadUnit(w.part(`${2 + i}.block`), dilation, causal));
-  return { snake: loadSnake(w, 0), up, units };
-}
-
-function loadUnit(w: Weights, dilation: number, causal: boolean): ResidualUnit {
-  // The causal units have a padding module, without parameters, before their convolution.
-  const [conv, after, pointwise] = causal ? [2, 3, 4] : [1, 2, 3];
-  const padding = causal ? "causal" : "symmetric";
-  return {
-    snake: loadSnake(w, 0),
-    conv: loadConv(w, `${conv}`, { dilation, padding, snake: loadSnake(w, after) }),
-    pointwise: w.pointwise(`${pointwise}`),
-  };
-}
-
-/** Stored `[1, C, 1]`. */
-function loadSnake(w: Weights, index: number): Tensor<"f32"> {
-  const name = `${index}.alpha`;
-  return w.plain(name, [w.shape(name)[1]!]);
-}
-
-/** One half of every acoustic code, looked up in its codebook and projected, for all codes of all books at once. */
-function acousticTable(weights: Weights, config: CodecConfig, half: "a" | "b"): Tensor<"f32"> {
-  const { codec_codebooks: books, codec_codebook_size: size, codec_codebook_search_dim: search } = config;
-  const width = config.codec_dimension / 2;
-  const tables = Array.from({ length: books }, (_, book) => {
-    const quantizer = weights.part(`acoustic_quantizer.quantizers.${book}`);
-    const projection = quantizer.folded(`out_proj_${half}`).reshape([width, search]);
-    const bias = quantizer.plain(`out_proj_${half}.bias`);
-    return ops.linear(quantizer.plain<"f32">(`codebook_${half}.weight`), projection, { bias }) as Tensor<"f32">;
-  });
-  return ops.concatRows(tables).reshape([books, size, width]);
 }

@@ -1,23 +1,26 @@
+import { reservedSpeechIds } from "../../checkpoint/layout.js";
 import { CaracalError } from "../../errors.js";
+import { checkOptionNames } from "../../options.js";
 
-/** Codec books of one speech frame: one semantic, then three acoustic. */
+/** Codec books of one speech frame: one semantic book, then three acoustic books. */
 export const codecBooks = 4;
-/** Ids below this are reserved in every book: an id is a codec code plus this. */
-export const codecIdOffset = 32;
 /** The semantic id that ends a stretch of speech. */
 export const semanticEndId = 2;
 /** The codec id that contributes nothing to an embedding. */
 export const codecPadId = 3;
-/** Stands for "no id": contributes nothing to the next embedding and does not count in the penalty history. */
+/** Means "no id": contributes nothing to the next embedding and is ignored in the penalty history. */
 export const maskedId = -1;
 
 /**
- * `textAndSpeech`: every step yields a text id and a speech frame. `speech`: the text of the segment is complete (its
- * id is ignored) and speech goes on until the semantic end id. `done`: nothing follows.
+ * `textAndSpeech`: every step yields a text id and a speech frame. `speech`: the segment's text is complete (text ids
+ * are ignored) and speech continues until the semantic end id. `done`: nothing follows.
  */
 export type SpeechPhase = "textAndSpeech" | "speech" | "done";
 
-/** What the language model reads next: (text embedding or 0) + the sum over books of the embeddings of ids ≥ 0. */
+/**
+ * The next input of the language model: the embedding of `textId`, if any, plus the sum over books of the embeddings
+ * of the codec ids ≥ 0.
+ */
 export interface SpeechInput {
   /** null: no text embedding. */
   readonly textId: number | null;
@@ -26,9 +29,9 @@ export interface SpeechInput {
 }
 
 export interface SpeechStep {
-  /** The text id that this step adds to the reply, `</pause>` and end of text included; null while only speaking. */
+  /** The text id that this step adds to the reply, `</pause>` and end of text included; null in phase `speech`. */
   readonly textId: number | null;
-  /** The previous step's frame, now complete: four codec codes (ids − 32), or null where that step had none. */
+  /** The previous step's frame, now complete: four codec codes (id − 32), or null if that step had no frame. */
   readonly frame: readonly number[] | null;
   /** The phase after this step. */
   readonly phase: SpeechPhase;
@@ -36,7 +39,7 @@ export interface SpeechStep {
   readonly next: SpeechInput | null;
 }
 
-/** A plain copy of a `SpeechState`: JSON and structured clone keep it. */
+/** A plain copy of a `SpeechState`, which survives JSON and structured clone. */
 export interface SpeechSnapshot {
   readonly phase: SpeechPhase;
   readonly segmentStep: number;
@@ -47,23 +50,27 @@ export interface SpeechSnapshot {
 }
 
 export interface SpeechStateOptions {
-  /** Ends a segment's text: `</pause>`. */
+  /** The id that ends a segment's text: `</pause>`. */
   readonly pauseId: number;
-  /** Ends the reply's text: `</longcat_s>`. */
+  /** The id that ends the reply's text: `</longcat_s>`. */
   readonly endId: number;
-  /** Steps that the repetition penalty looks back. */
+  /** Steps of history kept for the repetition penalty. Default 30. */
   readonly historySteps?: number;
 }
+const speechStateOptions = { pauseId: true, endId: true, historySteps: true } satisfies Record<
+  keyof SpeechStateOptions,
+  true
+>;
 
 /**
  * The state machine that turns sampled ids into text, speech frames and the next model input. The acoustic ids of a
- * frame come one step after its semantic id (acoustic delay), so a step completes the frame before it.
+ * frame are sampled one step after its semantic id (acoustic delay), so a step completes the frame of the previous one.
  *
- * As in the serving code published for LongCat-Flash-Omni ("chat" mode), its odd cases included:
+ * As in the serving code published for LongCat-Flash-Omni ("chat" mode), including its odd cases:
  * - the id that ends a segment's text is itself the text input of the following step;
- * - the first step of a segment has no frame before it, so its acoustic ids are masked, except when its text id ends
+ * - the first step of a segment has no previous frame, so its acoustic ids are masked, except when its text id ends
  *   the segment at once;
- * - a semantic end id during `textAndSpeech` changes no phase; its frame is dropped.
+ * - a semantic end id during `textAndSpeech` does not change the phase; its frame is dropped.
  */
 export class SpeechState {
   readonly #pauseId: number;
@@ -76,7 +83,9 @@ export class SpeechState {
   #textHistory: number[] = [];
   #codecHistory: (readonly number[])[] = [];
 
+  /** @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown */
   constructor(options: SpeechStateOptions) {
+    checkOptionNames("SpeechState", options, speechStateOptions);
     this.#pauseId = options.pauseId;
     this.#endId = options.endId;
     this.#historySteps = options.historySteps ?? 30;
@@ -90,7 +99,7 @@ export class SpeechState {
     return this.#phase === "done";
   }
 
-  /** The last text ids, oldest first, for the repetition penalty; `maskedId` where a step had no text. */
+  /** The last text ids, oldest first, for the repetition penalty; `maskedId` for steps without text. */
   get textHistory(): readonly number[] {
     return this.#textHistory;
   }
@@ -101,20 +110,20 @@ export class SpeechState {
   }
 
   /**
-   * Takes the ids sampled from one forward pass. `textId` is ignored, and may be null, in phase `speech`.
+   * Advances by the ids sampled from one forward pass. `textId` is ignored, and may be null, in phase `speech`.
    *
-   * @throws INVALID_ARGUMENT when already done, or without a text id where one is due
-   * @throws INDEX_OUT_OF_RANGE when an id lies in the reserved range of its book and so names no codec code
+   * @throws {CaracalError} `INVALID_ARGUMENT` when the reply is done, a text id is missing, or there are not four codec
+   *   ids; `INDEX_OUT_OF_RANGE` for an id in the reserved range of its book, which names no codec code
    */
   step(textId: number | null, codecIds: ArrayLike<number>): SpeechStep {
-    const before = this.#phase;
-    if (before === "done")
+    const phaseBefore = this.#phase;
+    if (phaseBefore === "done")
       throw new CaracalError("INVALID_ARGUMENT", "the reply is complete: no further step is possible");
-    if (before === "textAndSpeech" && (textId === null || textId < 0)) {
+    if (phaseBefore === "textAndSpeech" && (textId === null || textId < 0)) {
       throw new CaracalError("INVALID_ARGUMENT", `a text id is due in phase textAndSpeech, got ${textId}`);
     }
     checkCodecIds(codecIds);
-    const text = before === "textAndSpeech" ? textId : null;
+    const text = phaseBefore === "textAndSpeech" ? textId : null;
     this.#advance(text, codecIds[0]!);
 
     const opensSegment = this.#phase === "textAndSpeech" && this.#segmentStep === 1;
@@ -142,10 +151,10 @@ export class SpeechState {
   #completeFrame(ids: readonly number[]): number[] | null {
     const semantic = this.#pendingSemantic;
     this.#pendingSemantic = ids[0] === semanticEndId ? null : ids[0]!;
-    return semantic === null ? null : [semantic, ...ids.slice(1)].map((id) => id - codecIdOffset);
+    return semantic === null ? null : [semantic, ...ids.slice(1)].map((id) => id - reservedSpeechIds);
   }
 
-  /** For rollback: `restore` brings this state, histories included, back. */
+  /** Copies the state, histories included. `restore` rolls a reply back to it when a live session retracts steps. */
   snapshot(): SpeechSnapshot {
     return {
       phase: this.#phase,
@@ -157,6 +166,7 @@ export class SpeechState {
     };
   }
 
+  /** Returns to the state of a snapshot. */
   restore(snapshot: SpeechSnapshot): void {
     this.#phase = snapshot.phase;
     this.#segmentStep = snapshot.segmentStep;
@@ -173,10 +183,10 @@ function checkCodecIds(ids: ArrayLike<number>): void {
   }
   for (let book = 0; book < codecBooks; book++) {
     const id = ids[book]!;
-    if (Number.isInteger(id) && (id >= codecIdOffset || (book === 0 && id === semanticEndId))) continue;
+    if (Number.isInteger(id) && (id >= reservedSpeechIds || (book === 0 && id === semanticEndId))) continue;
     throw new CaracalError(
       "INDEX_OUT_OF_RANGE",
-      `codec id ${id} of book ${book} is reserved; mask the logits below ${codecIdOffset} before sampling`,
+      `codec id ${id} of book ${book} is reserved; mask the logits below ${reservedSpeechIds} before sampling`,
       { book, id },
     );
   }

@@ -1,127 +1,152 @@
 import type { VisionConfig } from "../../checkpoint/config.js";
+import type { Checkpoint } from "../../checkpoint/directory.js";
+import { openVision } from "../../checkpoint/parts.js";
 import { CaracalError, throwIfAborted } from "../../errors.js";
 import type { RgbImage } from "../../media/image.js";
 import type { Activations } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
+import { checkOptionNames } from "../../options.js";
 import { type Device, disposeAll } from "../../tensor/device.js";
 import type { Tensor } from "../../tensor/tensor.js";
-import type { Affine, Norm, Tap, Weights } from "../weights.js";
-import { gridTokens, type Size, type VisionLimits, visionInputSize, visionLimits } from "./resize.js";
+import type { Ids, Matrix, Rows, Tap } from "../types.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { gridTokens, type Size, tokenGrid, type VisionLimits, visionInputSize, visionLimits } from "./resize.js";
+import { loadVisionWeights, type VisionLayer, type VisionWeights } from "./weights.js";
 
-type Vector = Tensor<Activations>;
-type Tokens = Tensor<Activations, readonly [number, number]>;
 type Rgb = readonly [number, number, number];
 
 /** The patches of one image or pair of frames: time slices (1), rows, columns. */
 export type Grid = readonly [t: number, h: number, w: number];
 
-/** What the ViT sees at a time: an image, or two frames of a video. */
+/** One input of the ViT: an image, or two frames of a video. */
 export interface VisualUnit {
   readonly frames: readonly [RgbImage] | readonly [RgbImage, RgbImage];
-  /** The size in pixels that it enters the ViT with. */
+  /** The size in pixels at which the unit enters the ViT. */
   readonly size: Size;
-  /** The post-squeeze: the grid of tokens (half as wide as that of patches) that they are interpolated to. */
+  /** The post-squeeze: the grid of tokens to interpolate the projected tokens to. Default: no interpolation. */
   readonly tokenGrid?: Size | undefined;
 }
 
-/** The projected tokens of one unit, `[height · width / 2, D]`. The grid counts patches; a token is 1×2 of them. */
+/** The projected tokens of one unit, `[height · width / 2, D]`. The grid counts patches; a token is 1×2 patches. */
 export interface VisualTokens {
-  readonly tokens: Tensor<Activations>;
+  readonly tokens: Rows;
   readonly grid: Size;
 }
 
-interface Layer {
-  readonly norm1: Vector;
-  readonly qkv: Affine;
-  readonly qNorm: Vector;
-  readonly kNorm: Vector;
-  readonly proj: Affine;
-  readonly ls1: Vector;
-  readonly norm2: Vector;
-  readonly gate: Affine;
-  readonly up: Affine;
-  readonly innerNorm: Vector;
-  readonly down: Affine;
-  readonly ls2: Vector;
+export interface VisionEncoderOptions {
+  /** The dtype between the operations. Default f32. */
+  readonly activations?: Activations | undefined;
+}
+const visionEncoderOptions = { activations: true } satisfies Record<keyof VisionEncoderOptions, true>;
+
+export interface VisionEncodeOptions {
+  /** Sees `patch_embeds`, `layer<i>.` + `attn.input`, `attn.output`, `output`, and `encoder`. */
+  readonly tap?: Tap | undefined;
+}
+const encodeOptions = { tap: true } satisfies Record<keyof VisionEncodeOptions, true>;
+
+export interface EncodeUnitsOptions {
+  /** Checked between groups of units. */
+  readonly signal?: AbortSignal | undefined;
+}
+const encodeUnitsOptions = { signal: true } satisfies Record<keyof EncodeUnitsOptions, true>;
+
+/** The packed units of one `encode`: where each begins, and the position of every patch. */
+interface Sequence {
+  readonly cuSeqlens: Ids;
+  readonly positions: Tensor<"i32", Matrix>;
 }
 
-interface Projector {
-  readonly norm: Norm;
-  readonly linears: readonly [Affine, Affine, Affine];
-}
-
-/** Units are packed into one sequence up to about this many patches: enough for the matrix kernels, bounded memory. */
+/** Units are packed into sequences of about this many patches: enough to fill the matrix kernels, in bounded memory. */
 const packedPatches = 4096;
 
 /** The LongCat-ViT and its projector: native resolution, 2D-RoPE, QK-norm over all heads, LayerScale, SwiGLU. */
-export class VisionEncoder {
+export class VisionEncoder implements Disposable {
+  readonly config: VisionConfig;
+  readonly activations: Activations;
+  /** The bounds on image and video sizes, from the config. */
   readonly limits: VisionLimits;
+  readonly #source: Weights;
+  readonly #weights: VisionWeights;
 
-  private constructor(
-    readonly device: Device,
-    readonly config: VisionConfig,
-    readonly activations: Activations,
-    private readonly patch: Affine,
-    private readonly layers: readonly Layer[],
-    private readonly projector: Projector,
-  ) {
-    this.limits = visionLimits({ ...config });
+  private constructor(source: Weights, weights: VisionWeights, config: VisionConfig, activations: Activations) {
+    this.config = config;
+    this.activations = activations;
+    this.limits = visionLimits(config);
+    this.#source = source;
+    this.#weights = weights;
   }
 
   /**
-   * @param weights with the parts `vision_encoder` and `vision_projector`, each under the published names; it owns
-   *   what is loaded here
-   * @param options `activations`: the dtype between the operations
-   * @throws `CHECKPOINT_INVALID`, `ABORTED`; `UNSUPPORTED` without QK-norm
+   * Loads the parts `vision_encoder` and `vision_projector` of `weights`, each under the published names. Disposing the
+   * encoder disposes `weights`.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `UNSUPPORTED` for a config
+   *   without QK-norm, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
    */
   static async load(
     weights: Weights,
     config: VisionConfig,
-    { activations = "f32" }: { activations?: Activations } = {},
+    options: VisionEncoderOptions = {},
   ): Promise<VisionEncoder> {
+    checkOptionNames("VisionEncoder.load", options, visionEncoderOptions);
     if (!config.qk_normalization)
       throw new CaracalError("UNSUPPORTED", "the vision encoder needs qk_normalization: true, its config says false");
-    const encoder = weights.part("vision_encoder");
-    const embedding = "embeddings.patch_embedding";
-    const patchSize = config.num_channels * config.temporal_patch_size * config.patch_size ** 2;
-    const patch: Affine = {
-      weight: encoder.packed(`${embedding}.weight`, [config.hidden_size, patchSize]),
-      bias: encoder.optional(`${embedding}.bias`),
-    };
-    const layers: Layer[] = [];
-    for (let i = 0; i < config.num_hidden_layers; i++) {
-      layers.push(loadLayer(encoder.part(`encoder.layers.${i}`)));
-      await weights.settle();
-    }
-    const projector = loadProjector(weights.part("vision_projector"));
-    await weights.settle();
-    return new VisionEncoder(weights.device, config, activations, patch, layers, projector);
+    return new VisionEncoder(weights, await loadVisionWeights(weights, config), config, options.activations ?? "f32");
   }
 
   /**
-   * Patches to tokens. Several units are packed into one sequence; each attends to itself only, so its tokens are
-   * those that it has alone.
-   *
-   * @param patches f32 or bf16 `[P, 1176]`, units one after another, in the order that `ops.patchify` gives
-   * @param grids one per unit; together P patches
-   * @returns `[P / 2, D]` of the activations' dtype
-   * @throws `SHAPE_MISMATCH`, `INVALID_ARGUMENT` (a grid that cannot be merged)
+   * Loads the encoder alone from a model directory: reads the configuration and the two `.pt` files in `vision/`, and
+   * needs no other file.
+   * @throws {CaracalError} as `load`, and `IO_ERROR`
    */
-  encode(patches: Tensor<Activations>, grids: readonly Grid[], { tap }: { tap?: Tap } = {}): Tensor<Activations> {
-    this.#check(patches, grids);
+  static async open(directory: string, options: VisionEncoderOptions & OpenModuleOptions): Promise<VisionEncoder> {
+    checkOptionNames("VisionEncoder.open", options, { ...openModuleOptions, ...visionEncoderOptions });
+    const { device, signal, onProgress, ...own } = options;
+    const part = await openVision(directory, { signal });
+    return VisionEncoder.fromCheckpoint(part, { device, signal, onProgress }, own);
+  }
+
+  /** @internal Loads the encoder from an opened checkpoint. */
+  static fromCheckpoint(
+    { config, encoder, projector }: Checkpoint["vision"],
+    options: OpenModuleOptions,
+    own: VisionEncoderOptions,
+  ): Promise<VisionEncoder> {
+    const parts = { vision_encoder: encoder.values(), vision_projector: projector.values() };
+    return loadModule(parts, options, (weights) => VisionEncoder.load(weights, config, own));
+  }
+
+  get device(): Device {
+    return this.#source.device;
+  }
+
+  /**
+   * Patches to tokens. Several units are packed into one sequence; each attends to itself only, so its tokens do not
+   * depend on the other units.
+   *
+   * @param patches f32 or bf16 `[P, 1176]`, units one after another, in the order of `ops.patchify`
+   * @param grids one per unit; P patches in total
+   * @returns `[P / 2, D]` of the activations' dtype
+   * @throws {CaracalError} `SHAPE_MISMATCH` when grids and patches disagree, `INVALID_ARGUMENT` for a grid that cannot
+   *   be merged, or an unknown option
+   */
+  encode(patches: Tensor<Activations>, grids: readonly Grid[], options: VisionEncodeOptions = {}): Rows {
+    checkOptionNames("VisionEncoder.encode", options, encodeOptions);
+    const { tap } = options;
+    const rows = this.#check(patches, grids);
     const { device, config } = this;
-    const count = patches.shape[0]!;
+    const { patch, layers } = this.#weights;
     return device.scope(() => {
       const starts = [0];
       for (const [t, h, w] of grids) starts.push(starts.at(-1)! + t * h * w);
       const sequence: Sequence = {
         cuSeqlens: device.tensor(Int32Array.from(starts), [starts.length], "i32"),
-        positions: device.tensor(positionsOf(grids, config.spatial_merge_size), [count, 2], "i32"),
+        positions: device.tensor(positionsOf(grids, config.spatial_merge_size), [rows.shape[0], 2], "i32"),
       };
-      const x = patches.dtype === this.activations ? patches : ops.cast(patches, this.activations);
-      let y: Tensor<Activations> = ops.linear(x, this.patch.weight, { bias: this.patch.bias });
+      const x = rows.dtype === this.activations ? rows : ops.cast(rows, this.activations);
+      let y: Rows = ops.linear(x, patch.weight, { bias: patch.bias });
       tap?.("patch_embeds", y);
-      this.layers.forEach((layer, i) => {
+      layers.forEach((layer, i) => {
         y = this.#layer(y, layer, sequence, tap && ((name, value) => tap(`layer${i}.${name}`, value)));
       });
       tap?.("encoder", y);
@@ -130,20 +155,22 @@ export class VisionEncoder {
   }
 
   /**
-   * Decoded pixels to tokens, unit by unit: resize, normalise, cut into patches, encode, squeeze. The caller disposes
-   * the tokens.
-   * @throws `ABORTED`, `INVALID_ARGUMENT`; `UNSUPPORTED` for a `tokenGrid` where tokens are not in raster order
+   * Decoded pixels to tokens, unit by unit: resizes, normalises, cuts into patches, encodes and squeezes. The caller
+   * disposes the tokens.
+   * @throws {CaracalError} `UNSUPPORTED` for a `tokenGrid` when the config's `spatial_merge_size` is above 1, `ABORTED`,
+   *   `INVALID_ARGUMENT` for a size that does not divide into patches, or an unknown option
    */
-  async encodeUnits(
-    units: readonly VisualUnit[],
-    { signal }: { signal?: AbortSignal | undefined } = {},
-  ): Promise<VisualTokens[]> {
+  async encodeUnits(units: readonly VisualUnit[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
+    checkOptionNames("VisionEncoder.encodeUnits", options, encodeUnitsOptions);
+    const { signal } = options;
+    if (units.some((unit) => this.#isSqueezed(unit)) && this.config.spatial_merge_size > 1)
+      throw new CaracalError("UNSUPPORTED", "tokens can be interpolated in raster order only: spatial_merge_size 1");
     const encoded: VisualTokens[] = [];
     try {
       for (const group of this.#groups(units)) {
         throwIfAborted(signal, "encoding images");
         encoded.push(...this.#encodeGroup(group));
-        await this.device.synchronize(); // so that only one group's pixels and activations stand in memory
+        await this.device.synchronize(); // so that memory holds the pixels and activations of one group only
       }
       throwIfAborted(signal, "encoding images");
     } catch (error) {
@@ -153,13 +180,25 @@ export class VisionEncoder {
     return encoded;
   }
 
-  /** Images, each at the size that the config's limits give it. */
-  encodeImages(images: readonly RgbImage[], options: { signal?: AbortSignal | undefined } = {}) {
+  /**
+   * Encodes images, each at the size that the config's limits give it.
+   * @throws {CaracalError} as `encodeUnits`
+   */
+  encodeImages(images: readonly RgbImage[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
     const units = images.map((image): VisualUnit => ({ frames: [image], size: visionInputSize(image, this.limits) }));
     return this.encodeUnits(units, options);
   }
 
-  #check(patches: Tensor<Activations>, grids: readonly Grid[]): void {
+  /** Frees the weights. */
+  dispose(): void {
+    this.#source.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #check(patches: Tensor<Activations>, grids: readonly Grid[]): Rows {
     const merge = this.config.spatial_merge_size;
     for (const grid of grids) {
       const [t, h, w] = grid;
@@ -175,9 +214,10 @@ export class VisionEncoder {
         "SHAPE_MISMATCH",
         `the grids [${grids.join("], [")}] have ${total} patches; the patches are [${patches.shape.join(", ")}]`,
       );
+    return patches as Rows;
   }
 
-  #layer(y: Tensor<Activations>, layer: Layer, sequence: Sequence, tap: Tap | undefined): Tensor<Activations> {
+  #layer(y: Rows, layer: VisionLayer, sequence: Sequence, tap: Tap | undefined): Rows {
     const { num_attention_heads: heads, rope_theta: theta, layer_norm_eps: eps } = this.config;
     const { qNorm, kNorm, proj, gate, up, down } = layer;
     const n1 = ops.rmsNorm(y, layer.norm1, { eps });
@@ -190,17 +230,17 @@ export class VisionEncoder {
     const out = ops.linear(inner, down.weight, { bias: down.bias, layerScale: layer.ls2, residual: h });
     if (tap) {
       tap("attn.input", n1);
-      tap("attn.output", ops.linear(o, proj.weight, { bias: proj.bias })); // elsewhere fused with what follows it
+      tap("attn.output", ops.linear(o, proj.weight, { bias: proj.bias })); // otherwise fused with LayerScale and sum
       tap("output", out);
     }
     return out;
   }
 
-  /** Merges horizontal neighbours, which follow each other in either patch order, and projects. */
-  #project(y: Tensor<Activations>): Tensor<Activations> {
-    const [patches, width] = y.shape as readonly [number, number];
+  /** Merges pairs of horizontal neighbours, which are adjacent in either patch order, and projects them. */
+  #project(y: Rows): Rows {
+    const [patches, width] = y.shape;
     const merged = y.reshape([patches / 2, 2 * width]);
-    const { norm, linears } = this.projector;
+    const { norm, linears } = this.#weights.projector;
     const [first, second, last] = linears;
     const z0 = ops.layerNorm(merged, norm.weight, norm.bias);
     const z1 = ops.linear(z0, first.weight, { bias: first.bias, activation: "gelu" });
@@ -208,6 +248,7 @@ export class VisionEncoder {
     return ops.linear(z2, last.weight, { bias: last.bias });
   }
 
+  /** The unit's patches. */
   #grid({ size }: VisualUnit): Size {
     const { patch_size: patch } = this.config;
     return { height: size.height / patch, width: size.width / patch };
@@ -239,23 +280,29 @@ export class VisionEncoder {
       );
       let start = 0;
       return grids.map((grid, i) => {
-        const tokens = all.slice(start, start + gridTokens(grid)) as Tokens;
+        const tokens = all.slice(start, start + gridTokens(grid));
         start += gridTokens(grid);
-        return this.#squeeze({ tokens, grid }, units[i]!.tokenGrid);
+        return this.#squeeze({ tokens, grid }, units[i]!);
       });
     });
   }
 
-  #squeeze({ tokens, grid }: { tokens: Tokens; grid: Size }, to: Size | undefined): VisualTokens {
-    const from = { height: grid.height, width: grid.width / 2 };
-    if (!to || (to.height === from.height && to.width === from.width)) return { tokens, grid };
-    if (this.config.spatial_merge_size > 1)
-      throw new CaracalError("UNSUPPORTED", "tokens can be interpolated in raster order only: spatial_merge_size 1");
-    const sizes = { from: [from.height, from.width], to: [to.height, to.width] } as const;
-    return { tokens: ops.interpolateTokens(tokens, sizes), grid: { height: to.height, width: 2 * to.width } };
+  /** Whether the unit's tokens have to be interpolated. */
+  #isSqueezed(unit: VisualUnit): boolean {
+    const { height, width } = tokenGrid(this.#grid(unit));
+    const target = unit.tokenGrid;
+    return target !== undefined && (target.height !== height || target.width !== width);
   }
 
-  #patches({ frames, size }: VisualUnit): Tensor<"f32"> {
+  #squeeze({ tokens, grid }: VisualTokens, unit: VisualUnit): VisualTokens {
+    if (!this.#isSqueezed(unit)) return { tokens, grid };
+    const from = tokenGrid(grid);
+    const { height, width } = unit.tokenGrid!;
+    const squeezed = ops.interpolateTokens(tokens, { from: [from.height, from.width], to: [height, width] });
+    return { tokens: squeezed, grid: { height, width: 2 * width } };
+  }
+
+  #patches({ frames, size }: VisualUnit): Rows<"f32"> {
     const { patch_size: patch, temporal_patch_size: temporal, spatial_merge_size: mergeSize } = this.config;
     const { image_mean, image_std } = this.config;
     const resized = frames.map(({ data, height, width }) =>
@@ -264,35 +311,6 @@ export class VisionEncoder {
     const image = resized.length === 1 ? resized[0]! : ops.concatRows(resized).reshape([2, size.height, size.width, 3]);
     return ops.patchify(image, { patch, temporal, mergeSize, mean: image_mean as Rgb, std: image_std as Rgb });
   }
-}
-
-interface Sequence {
-  readonly cuSeqlens: Tensor<"i32">;
-  readonly positions: Tensor<"i32">;
-}
-
-function loadLayer(w: Weights): Layer {
-  return {
-    norm1: w.plain("norm1.weight"),
-    qkv: w.linear("attn.qkv"),
-    qNorm: w.plain("attn.q_norm.weight"),
-    kNorm: w.plain("attn.k_norm.weight"),
-    proj: w.linear("attn.proj"),
-    ls1: w.plain("ls1"),
-    norm2: w.plain("norm2.weight"),
-    gate: w.linear("mlp.fc1"),
-    up: w.linear("mlp.fc3"),
-    innerNorm: w.plain("mlp.norm.weight"),
-    down: w.linear("mlp.fc2"),
-    ls2: w.plain("ls2"),
-  };
-}
-
-function loadProjector(w: Weights): Projector {
-  return {
-    norm: w.norm("p0.0"),
-    linears: [w.linear("p0.1"), w.linear("p0.3"), w.linear("proj")],
-  };
 }
 
 /** Row and column of every patch, in the order of `ops.patchify`: `[P, 2]`. */

@@ -1,27 +1,30 @@
 import { CaracalError } from "../../errors.js";
 import { roundHalfEven } from "./resize.js";
 
-/** One visual unit: two frames (indices into the video, maybe equal) under the time stamp of the first, in seconds. */
+/** One visual unit: two frame indices, possibly equal, and the time stamp of the first frame in seconds. */
 export interface FrameUnit {
   readonly frames: readonly [number, number];
   readonly seconds: number;
 }
 
-/** The prompt text that stands before a unit's image tokens. */
+/** The prompt text before a unit's image tokens. */
 export function timestampText(seconds: number): string {
   return `second{${seconds.toFixed(1)}}:`;
 }
 
-/** Frames that the published code keeps away from a file's end, where decoding often fails. */
+/** Frames at a file's end that the published code avoids, because decoding often fails there. */
 const abandonedFrames = 5;
 
-/** To one decimal, halves up, of the exact binary value (Python's `Decimal`); `toFixed` does just that. */
+/** Rounds the exact binary value to one decimal, halves up, like Python's `Decimal`; `toFixed` does exactly that. */
 const tenthHalfUp = (x: number): number => Number(x.toFixed(1));
 
-/** To one decimal, halves to even (Python's `%.1f`): an exact tie can only end in .25 or .75, and .75 rounds alike. */
+/**
+ * Rounds to one decimal, halves to even (Python's `%.1f`). An exact tie ends in .25 or .75, and for .75 both rules
+ * agree.
+ */
 const tenthHalfEven = (x: number): number => (x % 1 === 0.25 ? x - 0.05 : Number(x.toFixed(1)));
 
-/** Python's round-half-up of the published code, for non-negative numbers. */
+/** The published code's rounding of non-negative numbers: halves up. */
 const roundHalfUp = (x: number): number => {
   const below = Math.floor(x);
   return x - below >= 0.5 ? below + 1 : below;
@@ -38,7 +41,7 @@ function integerLinspace(last: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => (i === count - 1 ? last : Math.floor(i * step)));
 }
 
-/** torch.linspace(0, last, count): single precision, computed from both ends. */
+/** torch.linspace(0, last, count): in single precision, computed from both ends. */
 function torchLinspace(last: number, count: number): number[] {
   if (count === 1) return [0];
   const end = Math.fround(last);
@@ -53,10 +56,7 @@ function checkVideo(fps: number, frameCount: number): void {
     throw new CaracalError(
       "INVALID_ARGUMENT",
       `expected a video with frames and a rate, got ${frameCount} at ${fps} fps`,
-      {
-        fps,
-        frameCount,
-      },
+      { fps, frameCount },
     );
   }
 }
@@ -66,9 +66,9 @@ export interface DurationConditionedOptions {
   /** Frames to choose from: indices 0 … frameCount − 1. */
   readonly frameCount: number;
   readonly sampleFps: number;
-  /** At most this many frames, spread evenly. */
+  /** Longer videos give this many frames, spread evenly. */
   readonly maxFrames?: number;
-  /** Short clips are sampled more densely, aiming at `minFrames`, but never above `maxFps`. */
+  /** Upper bound on the denser sampling of short clips, which aims at `minFrames`. */
   readonly maxFps?: number;
   readonly minFrames?: number;
 }
@@ -76,6 +76,8 @@ export interface DurationConditionedOptions {
 /**
  * Duration-conditioned sampling: the middle frame of segments of 1/sampleFps seconds, paired into units.
  * As in LongCat-Flash-Omni's published code.
+ *
+ * @throws {CaracalError} `INVALID_ARGUMENT` for a video without frames or rate, or a `maxFps` above what its rate allows
  */
 export function durationConditionedFrames(options: DurationConditionedOptions): FrameUnit[] {
   const { fps, frameCount, sampleFps, maxFrames = 256, maxFps = 4, minFrames = 16 } = options;
@@ -100,23 +102,23 @@ export function durationConditionedFrames(options: DurationConditionedOptions): 
   return pairs(indices).map((frames) => ({ frames, seconds: tenthHalfUp(frames[0] / fps) }));
 }
 
-/** Consecutive pairs; an odd last frame is repeated. */
+/** Pairs consecutive frames; an odd last frame is repeated. */
 function pairs(indices: readonly number[]): [number, number][] {
   return arange(0, indices.length, 2).map((i) => [indices[i]!, indices[i + 1] ?? indices[i]!]);
 }
 
 /**
- * The units of a video given without interleaved audio: 0.5 frames/s up to 8 s, then 1 frame/s, at least about 16
- * frames and at most `maxFrames`.
+ * The units of a video without interleaved audio: 0.5 frames/s up to 8 s, then 1 frame/s, at least about 16 frames and
+ * at most `maxFrames`.
  */
 export function sampleVideo(video: { fps: number; frameCount: number; maxFrames?: number }): FrameUnit[] {
   const { fps, frameCount, maxFrames = 256 } = video;
   checkVideo(fps, frameCount);
-  const last = frameCount - 1; // the published code leaves the very last frame out
+  const last = frameCount - 1; // the published code omits the very last frame
   if (last === 0) return [{ frames: [0, 0], seconds: 0 }];
   const duration = last / fps;
   const sampleFps = duration <= 8 ? 0.5 : Math.ceil(duration / maxFrames);
-  // A video slower than 2 frames/s cannot give 4; upstream divides by zero there.
+  // A video below 2 frames/s cannot be sampled at 4 frames/s; the published code divides by zero there.
   const units = durationConditionedFrames({
     fps,
     frameCount: last,
@@ -130,13 +132,13 @@ export function sampleVideo(video: { fps: number; frameCount: number; maxFrames?
 
 export interface InterleavedSampling {
   readonly units: readonly FrameUnit[];
-  /** `average` when the cap was hit: audio is then spread over the units instead of following the clock. */
+  /** `average` when `maxUnits` was reached: audio is then spread over the units instead of following the clock. */
   readonly strategy: "sequential" | "average";
 }
 
 /**
  * The units of a video interleaved with its audio: `unitsPerSecond` pairs for each started second, evenly spaced over
- * the whole seconds; with `maxUnits`, at most that many. `timeOffset` (s) shifts the time stamps.
+ * the whole seconds, and at most `maxUnits`. `timeOffset` (s) shifts the time stamps.
  */
 export function sampleInterleavedVideo(video: {
   fps: number;
@@ -148,10 +150,12 @@ export function sampleInterleavedVideo(video: {
   const { fps, frameCount, unitsPerSecond = 1, maxUnits = Number.POSITIVE_INFINITY, timeOffset = 0 } = video;
   checkVideo(fps, frameCount);
   const last = frameCount - 1;
-  const wanted = Math.ceil(unitsPerSecond * Math.ceil(frameCount / fps));
-  const capped = wanted > maxUnits;
-  const end = capped ? last : Math.floor(wanted / unitsPerSecond) * fps;
-  const indices = torchLinspace(end, 2 * (capped ? maxUnits : wanted)).map((x) => Math.min(roundHalfEven(x), last));
+  const wantedUnits = Math.ceil(unitsPerSecond * Math.ceil(frameCount / fps));
+  const capped = wantedUnits > maxUnits;
+  const end = capped ? last : Math.floor(wantedUnits / unitsPerSecond) * fps;
+  const indices = torchLinspace(end, 2 * (capped ? maxUnits : wantedUnits)).map((x) =>
+    Math.min(roundHalfEven(x), last),
+  );
   const units = pairs(indices).map((frames) => ({ frames, seconds: tenthHalfEven(frames[0] / fps + timeOffset) }));
   return { units, strategy: capped ? "average" : "sequential" };
 }

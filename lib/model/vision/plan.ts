@@ -2,20 +2,28 @@ import { CaracalError } from "../../errors.js";
 import type { RgbImage } from "../../media/image.js";
 import type { Video } from "../../media/video.js";
 import { type FrameUnit, sampleInterleavedVideo, sampleVideo } from "./frames.js";
-import { gridTokens, postSqueeze, type Size, squeezeRatio, type VisionLimits, visionInputSize } from "./resize.js";
+import {
+  gridTokens,
+  postSqueeze,
+  type Size,
+  squeezeRatio,
+  tokenGrid,
+  type VisionLimits,
+  visionInputSize,
+} from "./resize.js";
 
-/** What the vision encoder gets at a time: two frames of a video, or an image that stands for both frames. */
+/** The plan of one encoder input: two frames of a video, or an image that stands for both frames. */
 export interface VisionUnit {
   readonly source: RgbImage | Video;
   /** Frame indices of a video; null for an image. */
   readonly frames: readonly [number, number] | null;
   /** Time stamp in seconds; 0 for an image. */
   readonly seconds: number;
-  /** Pixels that the source is resized to. */
+  /** The size in pixels to resize the source to. */
   readonly inputSize: Size;
   /** Patches of the resized source. */
   readonly patches: Size;
-  /** Grid that the projected tokens (patches.height × patches.width / 2) are interpolated to; equal: leave them. */
+  /** The grid to interpolate the projected tokens (patches.height × patches.width / 2) to, or that grid itself. */
   readonly tokenGrid: Size;
   /** tokenGrid.height · tokenGrid.width: rows in the prompt. */
   readonly tokens: number;
@@ -27,16 +35,16 @@ export interface VisionItem {
   readonly strategy: "sequential" | "average";
 }
 
-/** What to look at: an image, or a video with or without its sound interleaved. */
+/** Visual input: an image, or a video with or without its sound interleaved. */
 export type VisionSource =
   | { readonly type: "image"; readonly image: RgbImage }
   | { readonly type: "video"; readonly video: Video; readonly interleaved: boolean };
 
 /**
- * Chooses frames and sizes for all images and videos of a request. They are planned together, since the post-squeeze
- * compresses all by one ratio so that at most `maxVisionTokens` remain.
+ * Chooses frames and sizes for all images and videos of a request. They are planned together, because the post-squeeze
+ * compresses all of them by one ratio so that at most `maxVisionTokens` remain.
  *
- * @throws INVALID_ARGUMENT when a unit would be left without tokens
+ * @throws {CaracalError} `INVALID_ARGUMENT` when a unit would be left without tokens
  */
 export function planVision(
   sources: readonly VisionSource[],
@@ -56,12 +64,12 @@ export function planVision(
       `${units.length} images and frame pairs are too many for ${maxVisionTokens} visual tokens; send fewer`,
     );
   }
-  let at = 0;
+  let next = 0;
   return items.map(({ units: itemUnits, strategy }) => ({
     strategy,
     units: itemUnits.map((unit) => {
-      const { grid, tokens } = squeezed[at++]!;
-      return { ...unit, tokenGrid: { height: grid.height, width: grid.width / 2 }, tokens };
+      const { grid, tokens } = squeezed[next++]!;
+      return { ...unit, tokenGrid: tokenGrid(grid), tokens };
     }),
   }));
 }
@@ -73,17 +81,18 @@ function planItem(
   limits: VisionLimits,
 ): { units: UnsqueezedUnit[]; strategy: VisionItem["strategy"] } {
   if (source.type === "image") {
-    const units = [sized({ source: source.image, frames: null, seconds: 0 }, limits)];
+    const units = [sizedUnit({ source: source.image, frames: null, seconds: 0 }, limits)];
     return { units, strategy: "sequential" };
   }
   const { video, interleaved } = source;
   const { units, strategy }: { units: readonly FrameUnit[]; strategy: VisionItem["strategy"] } = interleaved
     ? sampleInterleavedVideo(video)
     : { units: sampleVideo(video), strategy: "sequential" };
-  return { units: units.map((unit) => sized({ ...unit, source: video }, limits, { units: units.length })), strategy };
+  const sized = units.map((unit) => sizedUnit({ ...unit, source: video }, limits, { units: units.length }));
+  return { units: sized, strategy };
 }
 
-function sized(
+function sizedUnit(
   unit: Pick<VisionUnit, "source" | "frames" | "seconds">,
   limits: VisionLimits,
   video?: { units: number },

@@ -1,3 +1,4 @@
+import type { VisionConfig } from "../../checkpoint/config.js";
 import { CaracalError } from "../../errors.js";
 
 /** Height and width, in the unit that the context names (pixels, patches or tokens). */
@@ -7,8 +8,8 @@ export interface Size {
 }
 
 /**
- * What bounds the visual input, from `vision/config.json`. Token limits count 14×14 patches, as published.
- * `…VideoVit` bounds what the ViT sees of a video, `…Video` what is left after the post-squeeze.
+ * The bounds on visual input, from `vision/config.json`. Token limits count 14×14 patches, as published.
+ * `…VideoVit` bounds a video's input to the ViT, `…Video` its tokens after the post-squeeze.
  */
 export interface VisionLimits {
   readonly patchSize: number;
@@ -28,39 +29,31 @@ const patchesPerToken = 2;
 /** Python's `round`: halves go to the even neighbour. */
 export function roundHalfEven(x: number): number {
   const below = Math.floor(x);
-  const rest = x - below;
-  if (rest === 0.5) return below % 2 === 0 ? below : below + 1;
-  return rest < 0.5 ? below : below + 1;
+  const fraction = x - below;
+  if (fraction === 0.5) return below % 2 === 0 ? below : below + 1;
+  return fraction < 0.5 ? below : below + 1;
 }
 
-/** Reads the limits of a `vision/config.json`; absent keys take the published class defaults. */
-export function visionLimits(config: Readonly<Record<string, unknown>> = {}): VisionLimits {
-  const read = (key: string, fallback: number): number => {
-    const value = config[key] ?? fallback;
-    if (typeof value === "number" && Number.isInteger(value) && value > 0) return value;
-    throw new CaracalError("CHECKPOINT_INVALID", `vision config: ${key} must be a positive integer, got ${value}`, {
-      key,
-      value,
-    });
-  };
-  const minTokens = read("min_tokens", 576);
-  const maxTokens = read("max_tokens", 16384);
+/** The limits that a configuration sets. */
+export function visionLimits(config: VisionConfig): VisionLimits {
   return {
-    patchSize: read("patch_size", 14),
-    spatialMergeSize: read("spatial_merge_size", 1),
-    resizeFactor: read("resize_factor", 8), // the report trains on sides divisible by 112 = 14 * 8
-    minTokens,
-    maxTokens,
-    minTokensVideo: read("min_tokens_video", 64),
-    maxTokensVideo: read("max_tokens_video", 16384),
-    minTokensVideoVit: read("min_tokens_video_vit", minTokens),
-    maxTokensVideoVit: read("max_tokens_video_vit", maxTokens),
+    patchSize: config.patch_size,
+    spatialMergeSize: config.spatial_merge_size,
+    resizeFactor: config.resize_factor,
+    minTokens: config.min_tokens,
+    maxTokens: config.max_tokens,
+    minTokensVideo: config.min_tokens_video,
+    maxTokensVideo: config.max_tokens_video,
+    minTokensVideoVit: config.min_tokens_video_vit,
+    maxTokensVideoVit: config.max_tokens_video_vit,
   };
 }
 
 /**
- * The size in pixels that an image is resized to: both sides divisible by `factor` (then 14 and 28), the area within
- * [minPixels, maxPixels], the aspect ratio kept as far as that allows. As in LongCat-Flash-Omni's published code.
+ * The size in pixels to resize an image to: both sides divisible by `factor` (then by 14 and 28), the area within
+ * [minPixels, maxPixels], the aspect ratio preserved as far as that allows. As in LongCat-Flash-Omni's published code.
+ *
+ * @throws {CaracalError} `INVALID_ARGUMENT` when a side is below 1 pixel
  */
 export function smartResize(
   height: number,
@@ -93,7 +86,7 @@ export function smartResize(
     h = Math.ceil((height * beta) / factor) * factor;
     w = Math.ceil((width * beta) / factor) * factor;
   }
-  // Extreme aspect ratios: one side became 0.
+  // Extreme aspect ratios round one side down to 0.
   if (h < factor) [h, w] = [factor, Math.floor(maxPixels / factor)];
   if (w < factor) [h, w] = [Math.floor(maxPixels / factor), factor];
   return { height: h - (h % 14), width: w - (w % 28) };
@@ -114,14 +107,19 @@ export function visionInputSize(source: Size, limits: VisionLimits, video?: { un
   });
 }
 
-/** Tokens of a grid of patches: one per two horizontally adjacent patches. */
-export function gridTokens(grid: Size): number {
-  return Math.floor((grid.height * grid.width) / patchesPerToken);
+/** The grid of tokens that a grid of patches becomes. */
+export function tokenGrid(patches: Size): Size {
+  return { height: patches.height, width: patches.width / patchesPerToken };
+}
+
+/** The number of tokens that a grid of patches becomes. */
+export function gridTokens(patches: Size): number {
+  return Math.floor((patches.height * patches.width) / patchesPerToken);
 }
 
 /**
- * How much the visual tokens of a whole request are compressed: to at most `maxTokensVideo`; where that still leaves
- * more than `maxVisionTokens`, to those, rounded up to a tenth.
+ * The factor by which the visual tokens of a whole request are compressed: to at most `maxTokensVideo`, or, if that
+ * leaves more than `maxVisionTokens`, to that many, rounded up to a tenth.
  */
 export function squeezeRatio(totalTokens: number, maxTokensVideo: number, maxVisionTokens: number): number {
   const ratio = Math.max(1, totalTokens / maxTokensVideo);
@@ -131,7 +129,7 @@ export function squeezeRatio(totalTokens: number, maxTokensVideo: number, maxVis
 
 /**
  * The post-squeeze: for each unit's grid of patches, the grid that its projected tokens are interpolated to (bilinear)
- * and its token count. Grids are in patches; a token is 1×2 patches. A ratio of at most 1 changes nothing.
+ * and the resulting token count. Grids count patches; a token is 1×2 patches. A ratio of at most 1 changes nothing.
  */
 export function postSqueeze(
   grids: readonly Size[],

@@ -3,8 +3,8 @@ import type { Video } from "../../media/video.js";
 import type { VisionUnit } from "./plan.js";
 
 /**
- * The two frames of each unit, in order (an image stands for both), decoded as they are asked for: a video is read
- * once, and one pair at a time is in memory.
+ * Yields the two frames of each unit in order (an image stands for both), decoded on demand: each video is read once,
+ * with one pair of frames in memory at a time.
  */
 export async function* unitFrames(
   units: readonly VisionUnit[],
@@ -32,7 +32,7 @@ function isVideo(source: RgbImage | Video): source is Video {
   return "frameCount" in source;
 }
 
-/** Whether the frames of unit `at` follow those before it: the same video may have been planned twice. */
+/** Whether unit `at` follows its predecessor in the video: a request may contain the same video twice. */
 function continues(units: readonly VisionUnit[], first: number, at: number): boolean {
   return at === first || units[at - 1]!.frames![1] <= units[at]!.frames![0];
 }

@@ -1,15 +1,15 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseAudioConfig, parseAudioFeatureConfig } from "../../../lib/checkpoint/config.js";
 import { AudioEncoder, type AudioEncoderStream } from "../../../lib/model/audio/encoder.js";
-import { AudioFeatures } from "../../../lib/model/audio/features.js";
-import { audioTokenCount } from "../../../lib/model/prompt/interleave.js";
+import { audioTokenCount } from "../../../lib/model/audio/framing.js";
 import type { Tensor } from "../../../lib/tensor/tensor.js";
 import { readGolden } from "../../support/golden.js";
 import { backends } from "../../support/modelDevices.js";
-import { randomArray, relativeError, uniform } from "../../support/numbers.js";
+import { randomArray, relativeError } from "../../support/numbers.js";
 import { goldenWeights } from "../goldenWeights.js";
+import { pieces } from "./pieces.js";
 
-/** 20 bins stacked threefold: the golden encoders take 60 features. */
+/** 20 bins, three frames stacked: the golden encoders take 60 features. */
 const features = parseAudioFeatureConfig(
   { fbank: { num_mel_bins: 20 }, splice: { left: 1, right: 1, stride: 2 }, delta: {} },
   "features",
@@ -20,16 +20,6 @@ describe.each(backends)("on $name", (device) => {
   async function load(name: string, activations: "f32" | "bf16" = "f32"): Promise<AudioEncoder> {
     const config = parseAudioConfig(readGolden(name).config, name);
     return AudioEncoder.load(await goldenWeights(device, name), config, { features, cmvn, activations });
-  }
-
-  /** Cuts into random pieces, some of them empty. */
-  function* pieces(samples: Float32Array, longest: number, seed: number): Generator<Float32Array> {
-    const next = uniform(seed);
-    for (let at = 0; at < samples.length; ) {
-      const size = Math.max(0, Math.floor(((next() + 1) / 2) * (longest + 1)));
-      yield samples.subarray(at, at + size);
-      at += size;
-    }
   }
 
   async function collect(stream: AudioEncoderStream, parts: Iterable<Float32Array>): Promise<Float32Array[]> {
@@ -52,7 +42,7 @@ describe.each(backends)("on $name", (device) => {
     });
 
     it.each([1, 399, 400, 720, 2000, ...(device.virtual ? [8001] : [16000, 20001])])(
-      "streams %i samples in pieces like the whole",
+      "streams %i samples in pieces that join to the whole",
       async (count) => {
         const samples = randomArray(count, count, 0.3);
         using whole = encoder.encodeSamples(samples);
@@ -66,14 +56,14 @@ describe.each(backends)("on $name", (device) => {
           [3000, 2],
           [200, 3],
         ] as const) {
-          const rows = flat(await collect(stream, pieces(samples, longest, seed))); // flush starts the stream anew
+          const rows = flat(await collect(stream, pieces(samples, longest, seed))); // flush restarts the stream
           expect(rows.length).toBe(expected.length);
           if (rows.length > 0) expect(relativeError(rows, expected)).toBeLessThan(1e-6);
         }
       },
     );
 
-    it("gives tokens before the end, and never changes them", async () => {
+    it("gives final tokens before the end", async () => {
       const samples = randomArray(32000, 5, 0.3);
       using stream = encoder.stream();
       using early = stream.push(samples.subarray(0, 16000));
@@ -83,7 +73,7 @@ describe.each(backends)("on $name", (device) => {
       expect(relativeError(await early!.toFloat32Array(), await first.toFloat32Array())).toBeLessThan(1e-6);
     });
 
-    it("gives nothing for nothing", () => {
+    it("gives no tokens for no samples", () => {
       using stream = encoder.stream();
       expect(stream.push(new Float32Array(0))).toBeUndefined();
       expect(stream.flush()).toBeUndefined();
@@ -91,7 +81,7 @@ describe.each(backends)("on $name", (device) => {
   });
 
   describe("AudioEncoder", () => {
-    it("streams in bf16 too", async () => {
+    it("streams in bf16", async () => {
       const encoder = await load("audio_encoder", "bf16");
       const samples = randomArray(8000, 1, 0.3);
       using whole = encoder.encodeSamples(samples);
@@ -101,36 +91,13 @@ describe.each(backends)("on $name", (device) => {
       expect(relativeError(rows, await whole.toFloat32Array())).toBeLessThan(1e-6);
     });
 
-    it("does without a front end, but then takes no samples", async () => {
+    it("takes features only, when loaded without a front end", async () => {
       const golden = readGolden("audio_encoder");
       const weights = await goldenWeights(device, "audio_encoder");
       const encoder = await AudioEncoder.load(weights, parseAudioConfig(golden.config, "audio_encoder"));
       expect(() => encoder.stream()).toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
       using rows = device.zeros([3, 61]);
       expect(() => encoder.encode(rows)).toThrow(expect.objectContaining({ code: "SHAPE_MISMATCH" }));
-    });
-  });
-
-  describe("AudioFeatures", () => {
-    it.each([0, 100, 400, 1520, 24000])("streams %i samples like the whole", async (count) => {
-      const config = parseAudioFeatureConfig({ fbank: {}, delta: {}, splice: {} }, "features");
-      const extractor = new AudioFeatures(device, config);
-      const samples = readGolden("audio_features")
-        .f32("input.waveform")
-        .map((x) => x / 32768)
-        .subarray(0, count);
-      using whole = extractor.extract(samples);
-      expect(whole.shape).toEqual([audioTokenCount(count), 1200]);
-      const stream = extractor.stream();
-      const rows: Float32Array[] = [];
-      for (const part of pieces(samples, 900, 4)) rows.push(await stream.push(part).toFloat32Array());
-      rows.push(await stream.push(new Float32Array(0), { last: true }).toFloat32Array());
-      expect(Float32Array.from(flat(rows))).toEqual(await whole.toFloat32Array());
-    });
-
-    it("says that delta features are not there", () => {
-      const config = parseAudioFeatureConfig({ fbank: {}, delta: { delta_order: 2 }, splice: {} }, "features");
-      expect(() => new AudioFeatures(device, config)).toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
     });
   });
 });

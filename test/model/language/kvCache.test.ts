@@ -4,12 +4,12 @@ import { devices } from "../../support/devices.js";
 
 const device = devices[0]!;
 const cache = (tokens = 32) => new KvCache(device, { modules: 2, width: 6, tokens, blockSize: 8 });
-/** Appends, and ends the batch at once. */
+/** Appends rows and ends the batch at once. */
 const append = (kv: KvCache, ...batch: NewRows[]) => kv.append(batch)[Symbol.dispose]();
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
 describe("KvCache", () => {
-  test("has one tensor per attention module, of whole blocks", () => {
+  test("has one tensor of whole blocks per attention module", () => {
     const kv = cache(30);
     expect(kv.modules.map(({ shape }) => shape)).toEqual([
       [4, 8, 6],
@@ -18,7 +18,7 @@ describe("KvCache", () => {
     expect(kv.tokens).toBe(32);
   });
 
-  test("describes a packed batch as the attention operations take it", async () => {
+  test("describes a packed batch in the form that the attention operations take", async () => {
     const kv = cache();
     const [a, b] = [kv.sequence(), kv.sequence()];
     append(kv, { sequence: a, rows: 7 });
@@ -38,7 +38,7 @@ describe("KvCache", () => {
     expect(new Set([first, second, other]).size).toBe(3);
   });
 
-  test("takes all rows or none", () => {
+  test("makes room for all rows or none", () => {
     const kv = cache();
     const [a, b] = [kv.sequence(), kv.sequence()];
     const batch = [
@@ -52,7 +52,7 @@ describe("KvCache", () => {
     expect(kv.freeTokens).toBe(0);
   });
 
-  test("truncate gives back whole blocks and keeps the rest", () => {
+  test("truncate returns whole blocks and keeps the others", () => {
     const kv = cache();
     const a = kv.sequence();
     append(kv, { sequence: a, rows: 20 });
@@ -65,7 +65,7 @@ describe("KvCache", () => {
     expect(() => a.truncate(9)).toThrowError(code("INVALID_ARGUMENT"));
   });
 
-  test("a disposed sequence gives everything back once and takes nothing more", () => {
+  test("a disposed sequence returns its blocks once and takes no more", () => {
     const kv = cache();
     const a = kv.sequence();
     append(kv, { sequence: a, rows: 20 });
@@ -76,7 +76,7 @@ describe("KvCache", () => {
     expect(() => kv.append([{ sequence: cache().sequence(), rows: 1 }])).toThrowError(code("INVALID_ARGUMENT"));
   });
 
-  test("reserved room is the sequence's until it is cut", () => {
+  test("reserved blocks belong to the sequence until it is truncated", () => {
     const kv = cache();
     const [a, b] = [kv.sequence(), kv.sequence()];
     a.reserve(20);
@@ -90,7 +90,7 @@ describe("KvCache", () => {
     expect(() => a.reserve(1)).toThrowError(code("DISPOSED"));
   });
 
-  test("a batch holds its sequences until it is queued", () => {
+  test("a batch holds its sequences until it has been queued", () => {
     const kv = cache();
     const a = kv.sequence();
     const rows = kv.append([{ sequence: a, rows: 20 }]);
@@ -102,7 +102,11 @@ describe("KvCache", () => {
     expect(rows.slots.disposed).toBe(true);
   });
 
-  test("needs room for a token", () => {
+  test("refuses a cache without room for a token, and unknown options", () => {
     expect(() => cache(0)).toThrowError(code("INVALID_ARGUMENT"));
+    const misspelt = { modules: 1, width: 6, tokens: 8, blocksize: 8 };
+    expect(() => new KvCache(device, misspelt)).toThrowError(
+      /KvCache has no option "blocksize": did you mean "blockSize"/,
+    );
   });
 });

@@ -14,7 +14,7 @@ import { randomArray, relativeError } from "../../support/numbers.js";
 
 const folder = scratch();
 const device = devices.at(-1)!;
-// More than one block of 128 × 128 in some of the matrices.
+// Some of the matrices have more than one block of 128 × 128.
 const config = { ...preset("tiny").llm, hidden_size: 160, ffn_hidden_size: 272, num_layers: 1, vocab_size: 64 };
 
 /** Collects tensors for a safetensors file. */
@@ -38,7 +38,7 @@ class File {
   }
 }
 
-/** The same random model twice: matrices as f8e4m3 with block scales, and as the f32 values that these stand for. */
+/** The same random model twice: matrices as f8e4m3 with block scales, and as the f32 values that they encode. */
 async function twins() {
   const [narrow, wide] = [new File(), new File()];
   let seed = 0;
@@ -74,7 +74,7 @@ async function twins() {
   return { narrow: await narrow.open("f8.safetensors"), wide: await wide.open("f32.safetensors") };
 }
 
-test("an FP8 checkpoint is the f32 one of the same values", async () => {
+test("an FP8 checkpoint gives the results of an f32 checkpoint with the same values", async () => {
   const { narrow, wide } = await twins();
   const results: Float32Array[] = [];
   for (const entries of [narrow, wide]) {

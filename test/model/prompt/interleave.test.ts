@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { audioTokenCount, defaultAudioFraming } from "../../../lib/model/audio/framing.js";
 import {
-  audioTokenCount,
-  defaultAudioFraming,
   type InterleavedPiece,
   interleaveAverage,
   interleavedText,
@@ -11,7 +10,7 @@ import { preprocess } from "../preprocess.js";
 
 const units = (count: number, tokens: number) => Array.from({ length: count }, (_, seconds) => ({ seconds, tokens }));
 
-/** `[vN]` and `[aN]` for runs of pads, as the published worked examples are written. */
+/** Writes runs of pads as `[vN]` and `[aN]`, like the published worked examples. */
 function short(pieces: InterleavedPiece[], unitCount: number): string {
   return interleavedText(pieces, units(unitCount, 2))
     .replace(/(<\|image_pad\|>)+/g, (run) => `[v${run.length / 13}]`)
@@ -41,14 +40,14 @@ describe("interleaveSequential", () => {
     expect(short(pieces, count)).toBe(expected);
   });
 
-  it("takes 25 audio tokens in every chunk of 2 s, and an incomplete last chunk of video", () => {
+  it("puts 25 audio tokens into every chunk of 2 s, and accepts an incomplete last chunk of video", () => {
     const pieces = interleaveSequential({ units: 5, audioTokens: 70, intervalSeconds: 2 });
     const audio = pieces.flatMap((piece) => (piece.type === "audio" ? [piece.tokens] : []));
     expect(audio).toEqual([25, 25, 20]);
     expect(pieces.filter((piece) => piece.type === "unit").length).toBe(5);
   });
 
-  it("places every unit once, in order, and every audio token", () => {
+  it("places every unit once and in order, and every audio token", () => {
     for (let count = 1; count < 20; count++) {
       for (let audioTokens = 0; audioTokens < 120; audioTokens += 7) {
         for (const interval of [1, 2, 3]) {
@@ -66,7 +65,7 @@ describe("interleaveSequential", () => {
     }
   });
 
-  it("refuses chunks that cut a unit", () => {
+  it("refuses chunks that split a unit", () => {
     expect(() => interleaveSequential({ units: 3, audioTokens: 9, intervalSeconds: 0.5 })).toThrow(
       /whole visual units/,
     );
@@ -74,17 +73,9 @@ describe("interleaveSequential", () => {
 });
 
 describe("interleaveAverage", () => {
-  it("spreads the audio and leaves the remainder for the last unit", () => {
+  it("spreads the audio, with the remainder after the last unit", () => {
     expect(short(interleaveAverage({ units: 3, audioTokens: 38 }), 3)).toBe(
       "second{0.0}:[v2]<|audio|>[a12]second{1.0}:[v2][a12]second{2.0}:[v2][a14]<|/audio|>",
     );
-  });
-});
-
-describe("audioTokenCount", () => {
-  it("counts one token per started 80 ms of whole windows", () => {
-    expect([0, 399, 400, 1519, 1520, 1679, 1680, 48000].map((n) => audioTokenCount(n))).toEqual([
-      0, 0, 1, 1, 1, 1, 2, 38,
-    ]);
   });
 });

@@ -1,6 +1,6 @@
 import { OmniTokenizer } from "../../../lib/model/prompt/tokenizer.js";
 
-/** GPT-2's printable stand-ins for bytes, by byte. */
+/** GPT-2's printable characters for bytes, by byte. */
 function byteCharacters(): string[] {
   let next = 256;
   return Array.from({ length: 256 }, (_, byte) => {

@@ -16,7 +16,7 @@ describe("OmniTokenizer", () => {
     expect(tokenizer.decode([134, 136, 135, 137, 2])).toBe("<|audio|><|audio_pad|><|/audio|></pause></longcat_s>");
   });
 
-  it("adds no BOS or EOS, and survives the round trip", () => {
+  it("adds no BOS or EOS, and decodes to the original text", () => {
     const text = "USER: 你好, wörld 🙂\n</pause>ok";
     const ids = tokenizer.encode(text);
     expect(ids.length).toBe(Buffer.byteLength("USER: 你好, wörld 🙂\n") + 1 + 2);
@@ -30,11 +30,11 @@ describe("OmniTokenizer", () => {
     expect(tokenizer.decode([100000])).toBe("");
   });
 
-  it("knows the end of text", () => {
+  it("has the end-of-text token", () => {
     expect([tokenizer.endText, tokenizer.endId]).toEqual(["</longcat_s>", 2]);
   });
 
-  it("refuses a vocabulary whose </pause> is not 137, or that has no mask entries", () => {
+  it("refuses a vocabulary with another id for </pause>, or without a mask entry", () => {
     expect(() => new OmniTokenizer(tokenizerJson(23), tokenizerConfig, "x/tokenizer.json")).toThrow(
       /x\/tokenizer.json: expected <\/pause> \(<mask_113>\) to have id 137, got 136/,
     );
@@ -49,7 +49,7 @@ describe("TokenStream", () => {
   const tokenizer = tinyTokenizer();
   const text = "añ你🙂 </pause>.é\u0301x";
 
-  it("never cuts a character and adds up to the whole", () => {
+  it("never splits a character, and its pieces join to the whole text", () => {
     const stream = tokenizer.stream();
     const pieces = tokenizer.encode(text).map((id) => stream.push(id));
     expect(pieces.every((piece) => !piece.includes("\uFFFD"))).toBe(true);
@@ -57,7 +57,7 @@ describe("TokenStream", () => {
     expect(pieces[0]).toBe("a");
   });
 
-  it("shows an unfinished character only at the end, and rolls back", () => {
+  it("shows an incomplete character only at the end, and rolls back", () => {
     const stream = tokenizer.stream();
     const [first, ...others] = tokenizer.encode("🙂");
     expect(stream.push(first!)).toBe("");
@@ -67,7 +67,7 @@ describe("TokenStream", () => {
     expect(others.map((id) => stream.push(id)).join("")).toBe("🙂");
   });
 
-  it("passes ids without a token over", () => {
+  it("skips ids without a token", () => {
     const stream = tokenizer.stream();
     expect([
       stream.push(tokenizer.encode("a")[0]!),
@@ -91,30 +91,31 @@ describe("chat template", () => {
     expect(named.renderChat(messages)).toBe("x");
   });
 
-  it("says when there is none, or when it fails", () => {
+  it("reports a missing or failing template", () => {
     expect(() => tinyTokenizer().renderChat(messages)).toThrow(/no chat template/);
     const broken = tinyTokenizer({ ...tokenizerConfig, chat_template: "{% for" });
     expect(() => broken.renderChat(messages)).toThrow(/chat template fails/);
   });
 });
 
-describe("OmniTokenizer.load", () => {
+describe("OmniTokenizer.open", () => {
   let directory = "";
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), "caracal-tokenizer-"));
   });
   afterAll(() => rm(directory, { recursive: true }));
 
-  it("reads a directory, and names what is missing or broken", async () => {
-    await expect(OmniTokenizer.load(directory)).rejects.toThrow(/cannot read .*tokenizer(_config)?\.json/);
+  it("reads a directory, and names missing or broken files", async () => {
+    await expect(OmniTokenizer.open(directory)).rejects.toThrow(/cannot read .*tokenizer(_config)?\.json/);
     await writeFile(join(directory, "tokenizer.json"), JSON.stringify(tokenizerJson()));
     await writeFile(join(directory, "tokenizer_config.json"), "{ nonsense");
-    await expect(OmniTokenizer.load(directory)).rejects.toMatchObject({ code: "CHECKPOINT_INVALID" });
+    await expect(OmniTokenizer.open(directory)).rejects.toMatchObject({ code: "CHECKPOINT_INVALID" });
     await writeFile(join(directory, "tokenizer_config.json"), JSON.stringify(tokenizerConfig));
     await writeFile(join(directory, "chat_template.jinja"), "{{ messages[0].content }}!");
-    const tokenizer = await OmniTokenizer.load(directory);
+    const tokenizer = await OmniTokenizer.open(directory);
     expect(tokenizer.renderChat([{ role: "user", content: "Hi" }])).toBe("Hi!");
+    await expect(OmniTokenizer.open(directory, { device: 1 } as never)).rejects.toThrow(/no option "device"/);
     const signal = AbortSignal.abort();
-    await expect(OmniTokenizer.load(directory, { signal })).rejects.toMatchObject({ code: "ABORTED" });
+    await expect(OmniTokenizer.open(directory, { signal })).rejects.toMatchObject({ code: "ABORTED" });
   });
 });

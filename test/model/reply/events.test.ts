@@ -4,7 +4,7 @@ import { EventBuffer } from "../../../lib/model/reply/events.js";
 const event = (value: number) => ({ done: false, value });
 const end = { done: true, value: undefined };
 
-test("events come in order, whether they or the question for them was first", async () => {
+test("events arrive in order, whether pushed before or after the request", async () => {
   const onTake = vi.fn();
   const buffer = new EventBuffer<number>(onTake);
   buffer.push(1);
@@ -19,7 +19,7 @@ test("events come in order, whether they or the question for them was first", as
   expect(await buffer.next()).toEqual(end);
 });
 
-test("an error comes once, after the events before it", async () => {
+test("an error arrives once, after the buffered events", async () => {
   const buffer = new EventBuffer<number>();
   buffer.push(1);
   buffer.fail(new Error("broken"));
@@ -29,7 +29,7 @@ test("an error comes once, after the events before it", async () => {
   expect(await buffer.next()).toEqual(end);
 });
 
-test("an error reaches who waits, and ends the others who do", async () => {
+test("an error rejects the first pending request and ends the others", async () => {
   const buffer = new EventBuffer<number>();
   const [first, second] = [buffer.next(), buffer.next()];
   buffer.fail(new Error("broken"));
@@ -37,7 +37,7 @@ test("an error reaches who waits, and ends the others who do", async () => {
   expect(await second).toEqual(end);
 });
 
-test("closed, it drops what it has", async () => {
+test("close discards the buffered events", async () => {
   const buffer = new EventBuffer<number>();
   buffer.push(1);
   buffer.close();

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { OmniModel } from "../../../lib/model/omni.js";
-import type { Message } from "../../../lib/model/prompt/build.js";
-import type { GenerateEvent, GenerateOptions } from "../../../lib/model/reply/options.js";
+import type { Message } from "../../../lib/model/prompt/messages.js";
+import type { GenerateEvent } from "../../../lib/model/reply/events.js";
+import type { GenerateOptions } from "../../../lib/model/reply/options.js";
 import { WholeUtterance } from "../../../lib/model/reply/reply.js";
 import { SpeechState } from "../../../lib/model/speech/state.js";
 import { Device } from "../../../lib/tensor/device.js";
@@ -28,7 +29,7 @@ async function collect(events: AsyncIterable<GenerateEvent>): Promise<GenerateEv
 const samplesOf = (events: readonly GenerateEvent[]) =>
   Float32Array.from(ofType(events, "audio").flatMap((event) => [...event.samples]));
 
-/** What a reply says, without what depends on time or company. */
+/** The content of a reply, without values that depend on time or on other replies. */
 function content(events: readonly GenerateEvent[]) {
   const { text, reason, usage } = events.at(-1) as End;
   const audio = createHash("sha256").update(samplesOf(events)).digest("hex");
@@ -49,14 +50,14 @@ afterAll(() => {
 const reply = (text: string, options: GenerateOptions = {}) => {
   return collect(model.generate(say(text), { maxTokens: 40, ...options }));
 };
-/** What is in use when no reply holds anything. */
+/** Memory in use when no reply holds any. */
 async function idleMemory(): Promise<number> {
   const bytes = await settledMemory(device);
   expect(model.llm.cache.freeTokens).toBe(model.llm.cache.tokens);
   return bytes;
 }
 
-/** The reply by the plainest loop there is: one sequence, greedy, no scheduler. */
+/** The reply by the plainest loop: one sequence, greedy, without the scheduler. */
 async function plainReply(prompt: string, maxSteps: number) {
   const { llm, embedding, audioHeads, tokenizer } = model;
   const state = new SpeechState({ pauseId: tokenizer.specialId("</pause>"), endId: tokenizer.endId });
@@ -72,8 +73,8 @@ async function plainReply(prompt: string, maxSteps: number) {
     const textId = logits.indexOf(Math.max(...logits));
     const histories = [0, 1, 2, 3].map((book) => [state.codecHistory(book)]);
     const codecIds = await Promise.all(audioHeads.step(hidden, histories).map(async (ids) => (await ids.read())[0]!));
-    const { textId: kept, frame, next } = state.step(textId, codecIds);
-    if (kept !== null) written.push(kept);
+    const { textId: writtenId, frame, next } = state.step(textId, codecIds);
+    if (writtenId !== null) written.push(writtenId);
     if (frame) {
       frames.push([...frame]);
       completedAt.push(step + 1);
@@ -84,7 +85,7 @@ async function plainReply(prompt: string, maxSteps: number) {
 }
 
 describe("generate", () => {
-  test("is the plain loop of prefill, step, heads and state machine, decoded whole", async () => {
+  test("equals the plain loop of prefill, step, heads and state machine, decoded as a whole", async () => {
     const { written, frames } = await plainReply(question, 40);
     const events = await reply(question);
     expect(content(events).textTokens).toBe(written.length);
@@ -95,8 +96,8 @@ describe("generate", () => {
     expect(Math.max(...wave.map(Math.abs))).toBeGreaterThan(1e-3);
   });
 
-  test("the first audio comes after exactly five steps, each frame's three frames after it", async () => {
-    // An answer that begins with four frames in a row: the tiny model also ends its speech at random.
+  test("the first audio comes after exactly five steps, and each frame's audio three frames later", async () => {
+    // Finds an answer that begins with four frames in a row: the tiny model also ends its speech at random.
     const answers = await Promise.all(
       Array.from({ length: 8 }, async (_, i) => ({ i, ...(await plainReply(`${question} ${i}`, 12)) })),
     );
@@ -110,7 +111,7 @@ describe("generate", () => {
     expect(audio[0]!.sampleRate).toBe(24000);
   });
 
-  test("a decoder that cannot stream gets the whole utterance at the end", async () => {
+  test("a decoder that cannot stream receives the whole utterance at the end", async () => {
     const { frames } = await plainReply(question, 12);
     using whole = new WholeUtterance((all) => model.speechDecoder.decode(all));
     expect(await whole.flush()).toBeUndefined();
@@ -119,7 +120,7 @@ describe("generate", () => {
     expect(await whole.flush()).toBeUndefined();
   });
 
-  test("ends with the whole text and what it took", async () => {
+  test("ends with the whole text and its usage", async () => {
     const { frames } = await plainReply(question, 12);
     const events = await reply(question, { maxTokens: 12 });
     const end = events.at(-1) as End;
@@ -139,7 +140,7 @@ describe("generate", () => {
       expect(usage.stages[stage].seconds).toBeGreaterThan(0);
   });
 
-  test("ends by itself", async () => {
+  test("ends by itself when the model ends its text", async () => {
     const ends = await Promise.all(
       Array.from({ length: 6 }, async (_, seed) => {
         const events = await reply("Goodbye", { speech: false, temperature: 2, topK: 0, seed, maxTokens: 250 });
@@ -149,7 +150,7 @@ describe("generate", () => {
     expect(ends).toContain("stop");
   });
 
-  test("without speech there is text and no audio", async () => {
+  test("without speech it gives text and no audio", async () => {
     const events = await reply("Hello!", { speech: false, maxTokens: 20 });
     expect(ofType(events, "audio")).toEqual([]);
     const end = events.at(-1) as End;
@@ -157,7 +158,7 @@ describe("generate", () => {
     expect(end.usage.firstAudio).toBeNull();
   });
 
-  test("replies made together are each what it is alone", async () => {
+  test("a reply is the same alone and together with others", async () => {
     const questions = ["Hello!", "What is the time? Tell me quickly, please.", "Why", "Sing a song about the sea."];
     const options = (i: number): GenerateOptions => ({
       maxTokens: 15 + 5 * i,
@@ -170,7 +171,7 @@ describe("generate", () => {
     expect(together.map(content)).toEqual(alone);
   });
 
-  test("a seed decides what is drawn", async () => {
+  test("the seed determines the sampled text", async () => {
     const drawn = async (seed: number) =>
       content(await reply("Tell me", { speech: false, temperature: 1.5, topK: 0, topP: 0.95, seed, maxTokens: 30 }))
         .text;
@@ -189,7 +190,7 @@ describe("generate", () => {
     expect((await reply("Quickly", { maxTokens: 100 })).at(-1)!.type).toBe("end");
     await new Promise((resolve) => setTimeout(resolve, 100));
     const held = model.llm.cache.tokens - model.llm.cache.freeTokens;
-    expect(held).toBeLessThanOrEqual(128); // far from all that it will have
+    expect(held).toBeLessThanOrEqual(128); // far below its final length
     seen.push(...(await collect(slow)));
     expect(content(seen)).toEqual(content(alone[seed]!));
   });
@@ -203,7 +204,7 @@ describe("generate", () => {
     const steps = vi.spyOn(model.embedding, "step");
     for (let before = -1; before < steps.mock.calls.length; ) {
       before = steps.mock.calls.length;
-      await new Promise((resolve) => setTimeout(resolve, 200)); // until it pauses, in the middle of its reply
+      await new Promise((resolve) => setTimeout(resolve, 200)); // until the reply pauses
     }
     const failing = vi.spyOn(model.embedding, what).mockImplementationOnce(() => model.llm.embed([99_999]));
     await expect(reply("Quickly")).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
@@ -222,7 +223,7 @@ describe("generate", () => {
     expect(await idleMemory()).toBe(before);
   });
 
-  test("return ends a pending next", async () => {
+  test("return ends pending calls of next", async () => {
     const events = model.generate(say("Hello!"));
     await events.next();
     const pending = Promise.all(Array.from({ length: 50 }, () => events.next()));
@@ -240,7 +241,7 @@ describe("generate", () => {
     ["prefill", (event: GenerateEvent) => event.type === "stage" && event.stage === "prefill"],
     ["decode", (event: GenerateEvent) => event.type === "text"],
     ["speech", (event: GenerateEvent) => event.type === "audio"],
-  ])("aborted at %s, everything is freed and the model goes on", async (_, when) => {
+  ])("aborted at %s, it frees everything and the model goes on", async (_, when) => {
     const long = "Hello! ".repeat(40);
     await reply(long, { maxTokens: 10 });
     const before = await idleMemory();
@@ -254,7 +255,7 @@ describe("generate", () => {
     expect(content(await reply("Hello!", { maxTokens: 5 })).steps).toBe(5);
   });
 
-  test("aborted before it began", async () => {
+  test("a signal aborted beforehand ends it at once", async () => {
     const events = model.generate(say("Hello!"), { signal: AbortSignal.abort() });
     await expect(collect(events)).rejects.toThrowError(code("ABORTED"));
     await idleMemory();
@@ -270,26 +271,31 @@ describe("generate", () => {
     expect(content(await second)).toEqual(alone);
   });
 
-  test("conversations that make no sense are refused", async () => {
+  test("refuses invalid conversations, and options that are unknown or out of range", async () => {
     await expect(collect(model.generate([]))).rejects.toThrowError(code("INVALID_ARGUMENT"));
     await expect(reply("x".repeat(9000))).rejects.toThrowError(code("INVALID_ARGUMENT"));
     for (const options of [{ maxTokens: 0 }, { topP: 0 }, { temperature: -1 }, { seed: 0.5 }, { topK: -1 }])
       await expect(reply("Hello!", options)).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    const misspelt = (options: object) => reply("Hello!", options as GenerateOptions);
+    await expect(misspelt({ maxtokens: 5 })).rejects.toThrow(
+      /generate has no option "maxtokens": did you mean "maxTokens"/,
+    );
+    await expect(misspelt({ limits: { audioSecond: 5 } })).rejects.toThrow(/did you mean "audioSeconds"/);
     await idleMemory();
   });
 
-  test("a prompt longer than the cache is refused before it is computed", async () => {
+  test("refuses a prompt longer than the cache before computing it", async () => {
     await expect(reply("no yes ".repeat(1100))).rejects.toThrowError(code("OUT_OF_MEMORY"));
     await idleMemory();
   });
 
-  test("a reply waits for room in the cache, and fails when it outgrows it", async () => {
+  test("waits for room in the cache, and fails when it outgrows the cache", async () => {
     const half = model.llm.cache.sequence();
-    half.reserve(1536); // what is left: 512 tokens
+    half.reserve(1536); // leaves 512 tokens
     const prompt = (tokens: number) => "a ".repeat(tokens - 12);
     const alone = content(await reply(prompt(300), { maxTokens: 20 }));
     const first = reply(prompt(300), { maxTokens: 40 });
-    const second = reply(prompt(300), { maxTokens: 20 }); // does not fit beside the first
+    const second = reply(prompt(300), { maxTokens: 20 }); // does not fit while the first runs
     expect(content(await second)).toEqual(alone);
     expect(content(await first).steps).toBeGreaterThan(10);
     await expect(reply(prompt(500), { maxTokens: 100 })).rejects.toThrowError(code("OUT_OF_MEMORY"));

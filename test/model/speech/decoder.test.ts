@@ -12,7 +12,7 @@ describe.each(backends)("on $name", (device) => {
     return SpeechDecoder.load(await goldenWeights(device, name), parseCodecConfig(readGolden(name).config, name));
   }
 
-  /** Codes of the golden decoders' small books. */
+  /** Random codes for the golden decoders' small books. */
   function speech(frames: number, seed: number): SpeechFrame[] {
     const next = uniform(seed);
     const code = (size: number) => Math.floor(((next() + 1) / 2) * size);
@@ -25,31 +25,34 @@ describe.each(backends)("on $name", (device) => {
       decoder = await load("codec_decoder_24k");
     });
 
-    it("gives 1440 samples a frame", async () => {
+    it("gives 1440 samples per frame", async () => {
       expect([decoder.sampleRate, decoder.samplesPerFrame]).toEqual([24000, 1440]);
       for (const frames of device.virtual ? [0, 2] : [0, 1, 2, 7])
         expect((await decoder.decode(speech(frames, 1))).length).toBe(1440 * frames);
     });
 
-    it.each(device.virtual ? [4] : [1, 2, 3, 4, 5, 17])("streams %i frames in pieces like the whole", async (count) => {
-      const frames = speech(count, count);
-      const whole = await decoder.decode(frames);
-      using stream = decoder.stream();
-      const next = uniform(count);
-      for (let round = 0; round < (device.virtual ? 2 : 3); round++) {
-        const samples: number[] = [];
-        for (let at = 0; at < count; ) {
-          const size = round === 0 ? 1 : Math.floor((next() + 1) * 3);
-          samples.push(...((await stream.push(frames.slice(at, at + size))) ?? []));
-          at += size;
+    it.each(device.virtual ? [4] : [1, 2, 3, 4, 5, 17])(
+      "streams %i frames in pieces that join to the whole",
+      async (count) => {
+        const frames = speech(count, count);
+        const whole = await decoder.decode(frames);
+        using stream = decoder.stream();
+        const next = uniform(count);
+        for (let round = 0; round < (device.virtual ? 2 : 3); round++) {
+          const samples: number[] = [];
+          for (let at = 0; at < count; ) {
+            const size = round === 0 ? 1 : Math.floor((next() + 1) * 3);
+            samples.push(...((await stream.push(frames.slice(at, at + size))) ?? []));
+            at += size;
+          }
+          samples.push(...((await stream.flush()) ?? [])); // flush restarts the stream
+          expect(samples.length).toBe(whole.length);
+          expect(relativeError(samples, whole)).toBeLessThan(1e-6);
         }
-        samples.push(...((await stream.flush()) ?? [])); // the stream then starts anew
-        expect(samples.length).toBe(whole.length);
-        expect(relativeError(samples, whole)).toBeLessThan(1e-6);
-      }
-    });
+      },
+    );
 
-    it("gives a frame's samples once three more have come", async () => {
+    it("gives a frame's samples once three more frames have arrived", async () => {
       using stream = decoder.stream();
       const lengths: (number | undefined)[] = [];
       for (const frame of speech(5, 3)) lengths.push((await stream.push([frame]))?.length);
@@ -58,7 +61,7 @@ describe.each(backends)("on $name", (device) => {
       expect(await stream.flush()).toBeUndefined();
     });
 
-    it("takes pushes that overlap in order", async () => {
+    it("processes overlapping pushes in order", async () => {
       const frames = speech(device.virtual ? 5 : 9, 4);
       using stream = decoder.stream();
       const parts = await Promise.all([...frames.map((frame) => stream.push([frame])), stream.flush()]);
@@ -66,7 +69,7 @@ describe.each(backends)("on $name", (device) => {
       expect(relativeError(samples, await decoder.decode(frames))).toBeLessThan(1e-6);
     });
 
-    it("refuses bad codes and stays usable", async () => {
+    it("refuses bad codes and remains usable", async () => {
       const frames = speech(6, 5);
       using stream = decoder.stream();
       const samples = [...((await stream.push(frames.slice(0, 4))) ?? [])];

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { ReplyText } from "../../../lib/model/reply/text.js";
 import { type SpeechInput, SpeechState, type SpeechStep } from "../../../lib/model/speech/state.js";
 
 const pauseId = 137;
@@ -11,7 +10,7 @@ const ids = (n: number, semantic = 1000 + n) => [semantic, 2000 + n, 3000 + n, 4
 const codes = (semanticStep: number, acousticStep: number) =>
   [1000 + semanticStep, 2000 + acousticStep, 3000 + acousticStep, 4000 + acousticStep].map((id) => id - 32);
 
-/** An independent second writing of the rules, over whole lists: phases, masks, and frames paired at the end. */
+/** A second, independent implementation over whole lists: phases, masks, and frames paired at the end. */
 function wholeList(samples: [number, number[]][]): { inputs: (SpeechInput | null)[]; frames: number[][] } {
   let state: "ST0" | "ST1" | "ABORT" = "ST0";
   let step = 0;
@@ -45,13 +44,13 @@ function wholeList(samples: [number, number[]][]): { inputs: (SpeechInput | null
 }
 
 describe("SpeechState", () => {
-  it("goes through two segments exactly", () => {
+  it("steps through two segments exactly", () => {
     const state = create();
     const steps: SpeechStep[] = [
       state.step(500, ids(0)),
       state.step(501, ids(1)),
       state.step(pauseId, ids(2)),
-      state.step(777, ids(3)), // speech only: text ignored
+      state.step(777, ids(3)), // phase `speech`: the text id is ignored
       state.step(null, ids(4, 2)), // end of the segment's speech
       state.step(502, ids(5)),
       state.step(endId, ids(6)),
@@ -82,7 +81,7 @@ describe("SpeechState", () => {
       "done",
     ]);
     expect(steps.map((step) => step.next)).toEqual([
-      { textId: 500, codecIds: [1000, -1, -1, -1] }, // first step: no frame before it
+      { textId: 500, codecIds: [1000, -1, -1, -1] }, // first step: there is no previous frame
       { textId: 501, codecIds: ids(1) },
       { textId: 137, codecIds: ids(2) }, // the id that ended the text is fed back
       { textId: null, codecIds: ids(3) },
@@ -114,7 +113,7 @@ describe("SpeechState", () => {
     expect(state.step(503, ids(3)).frame).toEqual(codes(2, 3));
   });
 
-  it("equals the rules applied to whole lists, on random samples", () => {
+  it("equals the implementation over whole lists, on random samples", () => {
     let seed = 1;
     const random = (n: number) => {
       seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
@@ -135,7 +134,7 @@ describe("SpeechState", () => {
     }
   });
 
-  it("keeps the last 30 steps for the penalty: end ids included, masked ids as -1", () => {
+  it("keeps the last 30 steps for the penalty, end ids included, masked ids as -1", () => {
     const state = create();
     for (let n = 0; n < 40; n++) state.step(600 + n, ids(n));
     expect(state.textHistory).toEqual(Array.from({ length: 30 }, (_, i) => 610 + i));
@@ -148,7 +147,7 @@ describe("SpeechState", () => {
     expect(state.codecHistory(1).slice(-3)).toEqual([2040, 2041, -1]);
   });
 
-  it("rolls back: a restored snapshot, sent as JSON, continues alike", () => {
+  it("rolls back: a snapshot restored from JSON continues identically", () => {
     const state = create();
     for (let n = 0; n < 5; n++) state.step(600 + n, ids(n));
     const snapshot = JSON.parse(JSON.stringify(state.snapshot()));
@@ -166,44 +165,12 @@ describe("SpeechState", () => {
     expect(run(other)).toEqual(first);
   });
 
-  it("refuses ids that name no code, and a missing text id", () => {
+  it("refuses ids without a code, a missing text id, and unknown options", () => {
     expect(() => create().step(500, [31, 40, 40, 40])).toThrow(/codec id 31 of book 0 is reserved/);
     expect(() => create().step(500, [40, 2, 40, 40])).toThrow(/codec id 2 of book 1/);
     expect(() => create().step(500, [40, Number.NaN, 40, 40])).toThrow(/codec id NaN/);
     expect(() => create().step(500, [40, 40, 40])).toThrow(/expected 4 codec ids, got 3/);
     expect(() => create().step(null, ids(0))).toThrow(/text id is due/);
-  });
-});
-
-describe("ReplyText", () => {
-  const published = (text: string) =>
-    text.replaceAll(".</pause>", ". ").replaceAll("</pause>", "").replaceAll("</longcat_s>", "").trim();
-  const stream = (pieces: string[]) => {
-    const reply = new ReplyText();
-    return pieces.map((piece) => reply.push(piece)).join("") + reply.end();
-  };
-
-  it.each([
-    ["Hello there.</pause>How are you?</pause> Fine.</longcat_s>", "Hello there. How are you? Fine."],
-    ["  a  b \n</longcat_s>", "a  b"],
-    [".</pause></pause>x", ". x"],
-    ["</pause></longcat_s>", ""],
-    ["a < b </p> </paus", "a < b </p> </paus"],
-    ["1.</longcat_s></pause>2", "1.2"],
-  ])("%j", (raw, expected) => {
-    expect(published(raw)).toBe(expected);
-    expect(stream([raw])).toBe(expected);
-    expect(stream([...raw])).toBe(expected);
-    for (let cut = 1; cut < raw.length; cut++) expect(stream([raw.slice(0, cut), raw.slice(cut)])).toBe(expected);
-  });
-
-  it("holds nothing back without need, and rolls back", () => {
-    const reply = new ReplyText();
-    expect(reply.push("Hello.")).toBe("Hello.");
-    const snapshot = reply.snapshot();
-    expect(reply.push("</pause>")).toBe("");
-    expect(reply.push("Yes")).toBe(" Yes");
-    reply.restore(snapshot);
-    expect(reply.push("com")).toBe("com");
+    expect(() => new SpeechState({ pauseId, endId, historyStep: 3 } as never)).toThrow(/did you mean "historySteps"/);
   });
 });

@@ -26,7 +26,7 @@ describe.each(backends)("on $name", (device) => {
       encoder = await load(name, small);
     });
 
-    it("gives packed units the tokens that each has alone", async () => {
+    it("gives a unit the same tokens alone and packed with others", async () => {
       const grids: Grid[] = [
         [1, 4, 6],
         [1, 2, 2],
@@ -46,7 +46,7 @@ describe.each(backends)("on $name", (device) => {
       }
     });
 
-    it("encodes images and pairs of frames of any size", async () => {
+    it("encodes images and frame pairs of any size", async () => {
       const [a, b] = [image(90, 130, 1), image(40, 30, 2)];
       const [first, second] = await encoder.encodeImages([a, b]);
       for (const { tokens, grid } of [first!, second!]) {
@@ -60,21 +60,23 @@ describe.each(backends)("on $name", (device) => {
         { frames: [b, b], size },
       ]);
       const [x, y, z] = await Promise.all([still, pair, twice].map((unit) => unit!.tokens.toFloat32Array()));
-      expect(x).toEqual(z); // an image is two equal frames
+      expect(x).toEqual(z); // an image equals two identical frames
       expect(relativeError(y!, x!)).toBeGreaterThan(1e-3);
     });
 
-    it("refuses grids that do not fit", async () => {
+    it("refuses grids that do not match the patches, and unknown options", async () => {
       using patches = device.zeros([24, 1176]);
       const encode = (grid: Grid) => () => encoder.encode(patches, [grid]);
       expect(encode([1, 4, 4])).toThrow(expect.objectContaining({ code: "SHAPE_MISMATCH" }));
       expect(encode([1, 8, 3])).toThrow(/even number of columns/);
       expect(encode([0, 4, 6])).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+      expect(() => encoder.encode(patches, [[1, 4, 6]], { taps: () => {} } as never)).toThrow(/did you mean "tap"/);
+      await expect(encoder.encodeImages([], { sginal: undefined } as never)).rejects.toThrow(/did you mean "signal"/);
     });
   });
 
   describe("VisionEncoder", () => {
-    it("interpolates tokens to the grid that is asked for", async () => {
+    it("interpolates tokens to the requested grid", async () => {
       const encoder = await load("vision_merge1", small);
       const unit = { frames: [image(100, 100, 1)], size: { height: 112, width: 112 } } as const;
       const [full, same, squeezed] = await encoder.encodeUnits([
@@ -85,7 +87,7 @@ describe.each(backends)("on $name", (device) => {
       expect(same!.tokens.shape).toEqual([32, 80]);
       expect(squeezed!.grid).toEqual({ height: 4, width: 4 });
       const [whole, quarter] = await Promise.all([full, squeezed].map((unit) => unit!.tokens.toFloat32Array()));
-      // Half as large without antialiasing: the middle of 2x2 tokens.
+      // Halving without antialiasing averages 2x2 tokens.
       const token = (row: number, column: number) =>
         whole!.subarray(80 * (4 * row + column), 80 * (4 * row + column + 1));
       const first = token(0, 0).map((x, i) => (x + token(0, 1)[i]! + token(1, 0)[i]! + token(1, 1)[i]!) / 4);

@@ -8,7 +8,7 @@ import {
 import { preprocess } from "../preprocess.js";
 
 describe("durationConditionedFrames", () => {
-  it("equals the published function in every golden case, its failure included", () => {
+  it("equals the published function in every golden case, including its failure", () => {
     expect(preprocess.frame_sampling.length).toBe(40);
     for (const c of preprocess.frame_sampling) {
       const options = {
@@ -36,17 +36,17 @@ describe("durationConditionedFrames", () => {
 });
 
 describe("sampleVideo", () => {
-  it("gives a short clip about 16 frames and keeps off the file's end", () => {
+  it("takes about 16 frames of a short clip and avoids the file's end", () => {
     const units = sampleVideo({ fps: 25, frameCount: 201 });
     expect(units.length).toBe(8);
     expect(Math.max(...units.flatMap((unit) => unit.frames))).toBeLessThanOrEqual(195);
   });
 
-  it("caps a long video at 256 frames", () => {
+  it("takes at most 256 frames of a long video", () => {
     expect(sampleVideo({ fps: 30, frameCount: 30 * 3600 }).length).toBe(128);
   });
 
-  it("takes what little a tiny or slow video has", () => {
+  it("takes some frames of a tiny or slow video", () => {
     expect(sampleVideo({ fps: 25, frameCount: 1 })).toEqual([{ frames: [0, 0], seconds: 0 }]);
     for (const fps of [0.1, 0.5, 1, 1.5, 25, 60]) {
       for (let frameCount = 1; frameCount < 12; frameCount++) {
@@ -73,13 +73,13 @@ describe("sampleInterleavedVideo", () => {
     expect(units.map((unit) => timestampText(unit.seconds))).toEqual(["second{0.0}:", "second{1.2}:", "second{2.4}:"]);
   });
 
-  it("rounds a time stamp's tie to even and shifts by the offset", () => {
-    // 2.25 s -> 2.2, where half-up would say 2.3
+  it("rounds a tied time stamp to even and adds the offset", () => {
+    // 2.25 s -> 2.2; rounding halves up would give 2.3
     const { units } = sampleInterleavedVideo({ fps: 24, frameCount: 72, timeOffset: 2.25 });
     expect(units[0]!.seconds).toBe(2.2);
   });
 
-  it("falls back to an average spread at the cap", () => {
+  it("spreads the frames evenly when the cap is reached", () => {
     const { units, strategy } = sampleInterleavedVideo({ fps: 25, frameCount: 2500, maxUnits: 8 });
     expect(strategy).toBe("average");
     expect(units.length).toBe(8);

@@ -6,9 +6,9 @@ import {
   smartResize,
   squeezeRatio,
   visionInputSize,
-  visionLimits,
 } from "../../../lib/model/vision/resize.js";
 import { preprocess } from "../preprocess.js";
+import { limitsOf } from "./limits.js";
 
 describe("smartResize", () => {
   it("equals the published function in every golden case", () => {
@@ -27,7 +27,7 @@ describe("smartResize", () => {
     expect(smartResize(42, 70, limits)).toEqual({ height: 56, width: 56 });
   });
 
-  it("keeps its promises for any size", () => {
+  it("keeps its bounds for any size", () => {
     const limits = { factor: 112, minPixels: 576 * 196, maxPixels: 5832 * 196 };
     for (let height = 1; height < 5000; height = Math.ceil(height * 1.7)) {
       for (let width = 1; width < 5000; width = Math.ceil(width * 1.9)) {
@@ -70,8 +70,8 @@ describe("postSqueeze", () => {
 });
 
 describe("visionInputSize", () => {
-  it("shares a video's budget among its units and bounds an image alone", () => {
-    const limits = visionLimits({ max_tokens: 5832 });
+  it("shares a video's budget among its units and bounds a single image", () => {
+    const limits = limitsOf({ max_tokens: 5832 });
     expect(visionInputSize({ height: 2133, width: 2133 }, limits)).toEqual({ height: 1008, width: 1008 });
     const one = visionInputSize({ height: 720, width: 1280 }, limits, { units: 1 });
     const many = visionInputSize({ height: 720, width: 1280 }, limits, { units: 64 });
@@ -79,6 +79,6 @@ describe("visionInputSize", () => {
   });
 
   it("names a bad limit", () => {
-    expect(() => visionLimits({ max_tokens: "many" })).toThrow(/max_tokens must be a positive integer, got many/);
+    expect(() => limitsOf({ max_tokens: "many" })).toThrow(/max_tokens is "many"; expected a whole number/);
   });
 });

@@ -32,7 +32,7 @@ it("yields the pairs of images and videos in order, reading a video once per asc
     unit(video, [0, 2]),
     unit(video, [4, 4]),
     unit(video, [4, 9]),
-    unit(video, [1, 3]), // the same video again
+    unit(video, [1, 3]), // the same video a second time
     unit(image(101), null),
     unit(await openVideo(clip), [5, 6]),
   ];
