@@ -60,6 +60,7 @@ export {
   OmniTokenizer,
   type OpenTokenizerOptions,
   type SpecialString,
+  specialStrings,
   type TokenStream,
   type TokenStreamSnapshot,
 } from "./model/prompt/tokenizer.js";
@@ -83,7 +84,7 @@ export {
   type SpeechStateOptions,
   type SpeechStep,
 } from "./model/speech/state.js";
-export type { Ids, Logits, Matrix, PackedExperts, PackedMatrix, Rows, Tap, Vector } from "./model/types.js";
+export type { Ids, Logits, Matrix, PackedMatrix, Rows, Tap, Vector } from "./model/types.js";
 export {
   type EncodeUnitsOptions,
   type Grid,
@@ -103,7 +104,9 @@ export {
   Weights,
 } from "./model/weights.js";
 export type { MemoryStatistics } from "./native/addon.js";
+export type { Activations, Weight, WeightDType } from "./ops/call.js";
 export * as ops from "./ops/index.js";
+export type { HasRank, If, Matches } from "./ops/shapes.js";
 export {
   type BackendNote,
   Device,
@@ -113,6 +116,6 @@ export {
 } from "./tensor/device.js";
 export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
-export { PackedWeight, type Shape, Tensor } from "./tensor/tensor.js";
+export { type NativeArray, PackedWeight, type Row, type Shape, Tensor } from "./tensor/tensor.js";
 export type { TensorReport } from "./verify/golden.js";
 export { type FileReport, type VerifyOptions, verifyFile } from "./verify/verify.js";

@@ -236,9 +236,9 @@ class Loader {
 
   async #module<T extends Disposable>(name: string, load: (options: OpenModuleOptions) => Promise<T>): Promise<T> {
     const { device, signal, onProgress } = this.#options;
-    const before = this.#done;
+    const doneBefore = this.#done;
     let size = 0;
-    const report = (loaded: number) => onProgress?.({ module: name, loaded: before + loaded, total: this.#total });
+    const report = (loaded: number) => onProgress?.({ module: name, loaded: doneBefore + loaded, total: this.#total });
     const module = await load({
       device,
       signal,
@@ -248,7 +248,7 @@ class Loader {
       },
     });
     this.#loaded.push(module);
-    this.#done = before + size;
+    this.#done = doneBefore + size;
     report(size); // optional tensors that were not read count as loaded
     return module;
   }

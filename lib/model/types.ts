@@ -20,8 +20,5 @@ export type Vector = Tensor<Activations>;
 /** A packed matrix `[N, K]`. */
 export type PackedMatrix = PackedWeight<WeightDType, Matrix>;
 
-/** The packed matrices `[E, N, K]` of E experts. */
-export type PackedExperts = PackedWeight<WeightDType, readonly [number, number, number]>;
-
 /** Observes an intermediate result. The tensor lives only during the call, so a tap must start its read there. */
 export type Tap = (name: string, value: Tensor) => void;

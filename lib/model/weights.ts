@@ -4,11 +4,12 @@ import { CaracalError, throwIfAborted } from "../errors.js";
 import { type ConvWeight, foldWeightNorm, packConv1d, packConvTranspose1d } from "../ops/audio.js";
 import type { WeightDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
+import type { ExpertWeight } from "../ops/moe.js";
 import { checkOptionNames } from "../options.js";
 import type { Device, MappedFile } from "../tensor/device.js";
 import { type DType, dtypes } from "../tensor/dtype.js";
 import type { NativeArray, Shape, Tensor } from "../tensor/tensor.js";
-import type { Matrix, PackedExperts, PackedMatrix, Vector } from "./types.js";
+import type { Matrix, PackedMatrix, Vector } from "./types.js";
 
 /** The packed weight of a linear layer or a convolution, and its bias. */
 export interface Affine<W = PackedMatrix> {
@@ -41,6 +42,7 @@ export interface OpenModuleOptions extends LoadOptions {
   /** The device to load the module on. */
   readonly device: Device;
 }
+/** @internal */
 export const openModuleOptions = { ...loadOptions, device: true } satisfies Record<keyof OpenModuleOptions, true>;
 
 /** The state that a `Weights` and its parts share. */
@@ -145,7 +147,7 @@ export class Weights implements Disposable {
   }
 
   /** The matrices of a layer's experts, packed together for `groupedGemm`. */
-  packedExperts(names: readonly string[]): PackedExperts {
+  packedExperts(names: readonly string[]): ExpertWeight {
     return this.derive(() => {
       const matrices = names.map((name) => this.#map<WeightDType>(name));
       const scales = names.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);

@@ -117,18 +117,24 @@ export class AudioEncoder implements Disposable {
    */
   static async open(directory: string, options: OpenAudioEncoderOptions): Promise<AudioEncoder> {
     checkOptionNames("AudioEncoder.open", options, openAudioEncoderOptions);
-    const { device, signal, onProgress, ...own } = options;
-    return AudioEncoder.fromCheckpoint(await openAudio(directory, { signal }), { device, signal, onProgress }, own);
+    const { device, signal, onProgress, ...encoderOptions } = options;
+    return AudioEncoder.fromCheckpoint(
+      await openAudio(directory, { signal }),
+      { device, signal, onProgress },
+      encoderOptions,
+    );
   }
 
   /** @internal Loads the encoder, with its front end, from an opened checkpoint. */
   static fromCheckpoint(
     { config, features, cmvn, encoder, projector }: Checkpoint["audio"],
     options: OpenModuleOptions,
-    own: Pick<AudioEncoderOptions, "activations">,
+    encoderOptions: Pick<AudioEncoderOptions, "activations">,
   ): Promise<AudioEncoder> {
     const parts = { audio_encoder: encoder.values(), audio_projector: projector.values() };
-    return loadModule(parts, options, (weights) => AudioEncoder.load(weights, config, { ...own, features, cmvn }));
+    return loadModule(parts, options, (weights) =>
+      AudioEncoder.load(weights, config, { ...encoderOptions, features, cmvn }),
+    );
   }
 
   get device(): Device {

@@ -100,13 +100,15 @@ export class Llm implements Disposable {
    */
   static async open(directory: string, options: LlmOptions & OpenModuleOptions): Promise<Llm> {
     checkOptionNames("Llm.open", options, { ...openModuleOptions, ...llmOptions });
-    const { device, signal, onProgress, ...own } = options;
-    return Llm.fromCheckpoint(await openLlm(directory, { signal }), { device, signal, onProgress }, own);
+    const { device, signal, onProgress, ...modelOptions } = options;
+    return Llm.fromCheckpoint(await openLlm(directory, { signal }), { device, signal, onProgress }, modelOptions);
   }
 
   /** @internal Loads the model from an opened checkpoint. */
-  static fromCheckpoint(part: Checkpoint["llm"], options: OpenModuleOptions, own: LlmOptions): Promise<Llm> {
-    return loadModule({ "": part.tensors.values() }, options, (weights) => Llm.load(weights, part.config, own));
+  static fromCheckpoint(part: Checkpoint["llm"], options: OpenModuleOptions, modelOptions: LlmOptions): Promise<Llm> {
+    return loadModule({ "": part.tensors.values() }, options, (weights) =>
+      Llm.load(weights, part.config, modelOptions),
+    );
   }
 
   get device(): Device {

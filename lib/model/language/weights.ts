@@ -1,7 +1,8 @@
 import type { LlmConfig } from "../../checkpoint/config.js";
 import { cast } from "../../ops/embedding.js";
+import type { ExpertWeight } from "../../ops/moe.js";
 import type { PackedWeight, Tensor } from "../../tensor/tensor.js";
-import type { Matrix, PackedExperts, PackedMatrix, Vector } from "../types.js";
+import type { Matrix, PackedMatrix, Vector } from "../types.js";
 import type { Weights } from "../weights.js";
 
 export interface AttentionWeights {
@@ -24,7 +25,7 @@ export interface MoeWeights {
   readonly classifier: PackedWeight<"f32" | "bf16">;
   /** f32; affects which experts are picked, not their weights. */
   readonly correctionBias: Tensor<"f32">;
-  readonly experts: FfnWeights<PackedExperts>;
+  readonly experts: FfnWeights<ExpertWeight>;
 }
 
 /** One attention and one dense feed-forward network, with the norms before them. */

@@ -17,7 +17,7 @@ export interface PromptLimits {
   readonly sequenceTokens: number;
   /** Visual tokens: all images and videos together are squeezed to fit. */
   readonly visionTokens: number;
-  /** Length of each audio part. */
+  /** Length of each audio part in seconds. */
   readonly audioSeconds: number;
 }
 

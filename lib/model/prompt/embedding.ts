@@ -96,8 +96,8 @@ export class OmniEmbedding implements Disposable {
     const tokenizer = await OmniTokenizer.open(directory, { signal });
     const { config, embeddings, text } = await openEmbeddings(directory, { signal });
     return loadModule({ "": [...embeddings.values(), text] }, options, (weights) => {
-      const own = { books: config.books, activations, ...padIds(tokenizer) };
-      return OmniEmbedding.load(weights, weights.plain(text.name), own);
+      const { books } = config;
+      return OmniEmbedding.load(weights, weights.plain(text.name), { books, activations, ...padIds(tokenizer) });
     });
   }
 

@@ -50,10 +50,10 @@ export class ReplyText {
 
   #clean(raw: string): string {
     if (raw === "") return "";
-    const before = this.#afterStop ? "." : "";
-    const clean = (before + raw).replaceAll(`.${pauseMark}`, ". ").replaceAll(pauseMark, "").replaceAll(endMark, "");
+    const prefix = this.#afterStop ? "." : "";
+    const clean = (prefix + raw).replaceAll(`.${pauseMark}`, ". ").replaceAll(pauseMark, "").replaceAll(endMark, "");
     this.#afterStop = raw.endsWith(".");
-    const text = this.#space + clean.slice(before.length);
+    const text = this.#space + clean.slice(prefix.length);
     const body = (this.#started ? text : text.trimStart()).trimEnd();
     this.#space = text.slice(text.trimEnd().length);
     this.#started ||= body !== "";

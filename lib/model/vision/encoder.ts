@@ -101,19 +101,19 @@ export class VisionEncoder implements Disposable {
    */
   static async open(directory: string, options: VisionEncoderOptions & OpenModuleOptions): Promise<VisionEncoder> {
     checkOptionNames("VisionEncoder.open", options, { ...openModuleOptions, ...visionEncoderOptions });
-    const { device, signal, onProgress, ...own } = options;
+    const { device, signal, onProgress, ...encoderOptions } = options;
     const part = await openVision(directory, { signal });
-    return VisionEncoder.fromCheckpoint(part, { device, signal, onProgress }, own);
+    return VisionEncoder.fromCheckpoint(part, { device, signal, onProgress }, encoderOptions);
   }
 
   /** @internal Loads the encoder from an opened checkpoint. */
   static fromCheckpoint(
     { config, encoder, projector }: Checkpoint["vision"],
     options: OpenModuleOptions,
-    own: VisionEncoderOptions,
+    encoderOptions: VisionEncoderOptions,
   ): Promise<VisionEncoder> {
     const parts = { vision_encoder: encoder.values(), vision_projector: projector.values() };
-    return loadModule(parts, options, (weights) => VisionEncoder.load(weights, config, own));
+    return loadModule(parts, options, (weights) => VisionEncoder.load(weights, config, encoderOptions));
   }
 
   get device(): Device {

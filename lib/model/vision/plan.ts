@@ -12,7 +12,7 @@ import {
   visionInputSize,
 } from "./resize.js";
 
-/** The plan of one encoder input: two frames of a video, or an image that stands for both frames. */
+/** The plan of one encoder input: two frames of a video, or an image that serves as both frames. */
 export interface VisionUnit {
   readonly source: RgbImage | Video;
   /** Frame indices of a video; null for an image. */

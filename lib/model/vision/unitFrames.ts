@@ -3,7 +3,7 @@ import type { Video } from "../../media/video.js";
 import type { VisionUnit } from "./plan.js";
 
 /**
- * Yields the two frames of each unit in order (an image stands for both), decoded on demand: each video is read once,
+ * Yields the two frames of each unit in order (an image is both), decoded on demand: each video is read once,
  * with one pair of frames in memory at a time.
  */
 export async function* unitFrames(
