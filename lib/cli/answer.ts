@@ -1,4 +1,4 @@
-import { type ReplyUsage, type StageUsage, stages } from "../model/generate.js";
+import { type ReplyUsage, type StageUsage, stages } from "../model/reply/usage.js";
 import { alignColumns } from "./table.js";
 
 /** The document that `caracal run --json` prints. Times are in seconds. */

@@ -5,7 +5,7 @@ import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 import { WavWriter } from "../media/wav.js";
 import { OmniModel } from "../model/omni.js";
-import type { Part } from "../model/prompt.js";
+import type { Part } from "../model/prompt/messages.js";
 import { Device } from "../tensor/device.js";
 import { type Answer, describeAnswer } from "./answer.js";
 import { interruptible } from "./interrupt.js";

@@ -39,7 +39,9 @@ export interface AttentionOptions {
  * `softmax(scale · q kᵀ) v`, head by head, inside each of the sequences packed in the rows. Softmax and sums in f32.
  * A row's bits do not depend on the other sequences, nor on the number of threads.
  *
- * @param q, k, v `[T, H, D]`, f32 or bf16, D a multiple of 8
+ * @param q `[T, H, D]`, f32 or bf16, D a multiple of 8
+ * @param k as q
+ * @param v as q
  * @returns `[T, H·D]` of q's dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`; on reading the result,
  *   `INDEX_OUT_OF_RANGE` when `cuSeqlens` falls, or does not span the rows

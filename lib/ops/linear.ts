@@ -90,7 +90,8 @@ export function linear<
  * `silu(x·Wgᵀ + bg) ⊙ (x·Wuᵀ + bu)`, the gated half of a SwiGLU feed-forward network.
  *
  * @param x `[..., K]`, f32 or bf16
- * @param gate, up `[N, K]` of one dtype, both packed or both plain
+ * @param gate `[N, K]`
+ * @param up `[N, K]` of the dtype of gate, both packed or both plain
  * @returns `[..., N]` of x's dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
  */

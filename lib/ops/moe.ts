@@ -75,7 +75,8 @@ export function permutation(routing: Pick<Routing, "ids" | "experts" | "zeroExpe
   return { offsets: offsets!, tokenOf: tokenOf!, slotOf: slotOf! };
 }
 
-type ExpertWeight = PackedWeight<WeightDType, readonly [number, number, number]>;
+/** The packed matrices `[E, N, K]` of E experts. */
+export type ExpertWeight = PackedWeight<WeightDType, readonly [number, number, number]>;
 
 /**
  * One GEMM per expert over ragged rows, `y[r] = x[r]·W[e]ᵀ`; any number of rows per expert, 0 included.
@@ -99,7 +100,8 @@ export function groupedGemm<D extends Activations>(
 /**
  * The gated half of every expert, `silu(x[r]·G[e]ᵀ) ⊙ (x[r]·U[e]ᵀ)`, over ragged rows as in `groupedGemm`.
  *
- * @param gate, up `[E, F, K]` packed, of one dtype
+ * @param gate `[E, F, K]` packed
+ * @param up `[E, F, K]` packed, of the dtype of gate
  * @returns `[R', F]`
  * @throws as `groupedGemm`
  */

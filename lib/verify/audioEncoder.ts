@@ -1,6 +1,6 @@
 import { parseAudioConfig } from "../checkpoint/config.js";
 import { audioEncoderLayout, audioProjectorLayout } from "../checkpoint/layout.js";
-import { AudioEncoder } from "../model/audioEncoder.js";
+import { AudioEncoder } from "../model/audio/encoder.js";
 import type { Golden } from "./golden.js";
 import { Pieces } from "./values.js";
 

@@ -1,5 +1,5 @@
 import { parseAudioFeatureConfig } from "../checkpoint/config.js";
-import { AudioFeatures } from "../model/audioFeatures.js";
+import { AudioFeatures } from "../model/audio/features.js";
 import type { Golden } from "./golden.js";
 
 /** Converts samples in the range of 16-bit integers to log-mel frames and to stacked frames. */

@@ -1,6 +1,6 @@
 import { parseLlmConfig } from "../checkpoint/config.js";
 import { llmLayout } from "../checkpoint/layout.js";
-import { Llm } from "../model/llm.js";
+import { Llm } from "../model/language/llm.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { type Golden, mismatches } from "./golden.js";
 import { Pieces } from "./values.js";

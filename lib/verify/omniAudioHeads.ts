@@ -1,5 +1,5 @@
 import { Fields } from "../checkpoint/fields.js";
-import { AudioHeads } from "../model/audioHeads.js";
+import { AudioHeads } from "../model/speech/heads.js";
 import { cast } from "../ops/embedding.js";
 import { type Golden, mismatches } from "./golden.js";
 import { Pieces } from "./values.js";

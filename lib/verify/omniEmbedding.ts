@@ -1,5 +1,5 @@
 import { Fields } from "../checkpoint/fields.js";
-import { OmniEmbedding } from "../model/embedding.js";
+import { OmniEmbedding } from "../model/prompt/embedding.js";
 import type { Golden } from "./golden.js";
 
 function parseConfig(source: unknown, file: string) {

@@ -1,9 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { invalid, quote } from "../checkpoint/problems.js";
 import { CaracalError } from "../errors.js";
-import { durationConditionedFrames, timestampText } from "../model/frames.js";
-import { audioTokenCount, defaultAudioFraming, interleavedText, interleaveSequential } from "../model/interleave.js";
-import { postSqueeze, smartResize } from "../model/resize.js";
+import { audioTokenCount, defaultAudioFraming } from "../model/audio/framing.js";
+import { interleavedText, interleaveSequential } from "../model/prompt/interleave.js";
+import { durationConditionedFrames, timestampText } from "../model/vision/frames.js";
+import { postSqueeze, smartResize } from "../model/vision/resize.js";
 import type { TensorReport } from "./golden.js";
 
 /** The sections of `preprocess.json`, with the type of their cases. */

@@ -1,6 +1,6 @@
 import { parseVisionConfig } from "../checkpoint/config.js";
 import { visionEncoderLayout, visionProjectorLayout } from "../checkpoint/layout.js";
-import { type Grid, VisionEncoder } from "../model/vision.js";
+import { type Grid, VisionEncoder } from "../model/vision/encoder.js";
 import type { Golden } from "./golden.js";
 
 /** Runs the packed patches of several images through the ViT and its projector. */
