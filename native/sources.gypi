@@ -107,8 +107,10 @@
       "native/vgpu/program/routine_builder.cc",
       "native/vgpu/program/special_registers.cc",
       "native/vgpu/ptx/lexer.cc",
+      "native/vgpu/ptx/operands.cc",
       "native/vgpu/ptx/parser.cc",
-      "native/vgpu/ptx/types.cc"
+      "native/vgpu/ptx/types.cc",
+      "native/vgpu/ptx/variables.cc"
     ],
     "common_cflags": ["-std=c++20", "-fexceptions", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"],
     "avx2_cflags": ["-mavx2", "-mfma", "-mf16c"],
