@@ -42,10 +42,10 @@ bool ScatteredGroup::complete(Warp& w, const Op& op, uint32_t named, uint32_t he
       if (other.run == op.run && theirs[lane] == named) {
         come |= 1u << lane;
       } else if (theirs[lane] & here) {
-        fault_of_synchronization(w, __builtin_ctz(here),
-                                 "it waits with membermask " + hex(named) + " for lane " + std::to_string(lane) +
-                                     ", which waits for it with membermask " + hex(theirs[lane]) + " at " +
-                                     routine.texts[s.pc] + ", PTX line " + std::to_string(routine.lines[s.pc]));
+        synccheck_fault(w, __builtin_ctz(here),
+                        "it waits with membermask " + hex(named) + " for lane " + std::to_string(lane) +
+                            ", which waits for it with membermask " + hex(theirs[lane]) + " at " + routine.texts[s.pc] +
+                            ", PTX line " + std::to_string(routine.lines[s.pc]));
       }
     }
   }

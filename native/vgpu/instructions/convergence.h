@@ -8,7 +8,7 @@
 
 namespace vgpu {
 
-[[noreturn]] inline void fault_of_synchronization(Warp& w, int lane, std::string message) {
+[[noreturn]] inline void synccheck_fault(Warp& w, int lane, std::string message) {
   if (lane >= 0) w.fault_lane = lane;
   throw DeviceFault{{FaultKind::illegal_instruction, "synccheck", std::move(message), {}}};
 }
@@ -76,11 +76,11 @@ void for_groups(Warp& w, const Op& op, Brings brings, F&& body) {
     same &= here;
     left &= ~same;
     if (const uint32_t alien = same & ~named)
-      fault_of_synchronization(w, __builtin_ctz(alien),
-                               "lane " + std::to_string(__builtin_ctz(alien)) + " is not in its own membermask");
+      synccheck_fault(w, __builtin_ctz(alien),
+                      "lane " + std::to_string(__builtin_ctz(alien)) + " is not in its own membermask");
     const uint32_t group = named & live;
     if (const uint32_t others = group & here & ~same)
-      fault_of_synchronization(w, __builtin_ctz(others), "lanes of one membermask name different ones");
+      synccheck_fault(w, __builtin_ctz(others), "lanes of one membermask name different ones");
     if (group == same) {
       body(group_in(*w.split().frame, op, brings, group));
     } else if (ScatteredGroup::complete(w, op, named, same, group & ~same)) {
@@ -101,9 +101,9 @@ void for_groups(Warp& w, const Op& op, Brings brings, F&& body) {
 inline bool whole_warp(Warp& w) {
   if (w.mask == kAllLanes) return true;
   if (w.live() != kAllLanes)
-    fault_of_synchronization(w, -1, "the instruction needs all 32 lanes of a warp, and some have exited or never were");
+    synccheck_fault(w, -1, "the instruction needs all 32 lanes of a warp, and some have exited or never were");
   if (w.active != w.mask)
-    fault_of_synchronization(w, -1, "the instruction needs all 32 lanes of a warp, and its guard keeps some out");
+    synccheck_fault(w, -1, "the instruction needs all 32 lanes of a warp, and its guard keeps some out");
   return w.converged(kAllLanes);
 }
 

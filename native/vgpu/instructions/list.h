@@ -14,6 +14,7 @@ std::span<const Opcode> cluster_opcodes();
 std::span<const Opcode> comparison_opcodes();
 std::span<const Opcode> control_opcodes();
 std::span<const Opcode> conversion_opcodes();
+std::span<const Opcode> fence_opcodes();
 std::span<const Opcode> floating_opcodes();
 std::span<const Opcode> half_opcodes();
 std::span<const Opcode> integer_opcodes();

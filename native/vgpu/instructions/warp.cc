@@ -143,7 +143,7 @@ void match(Decoding& i) {
         OpClass::warp);
 }
 
-enum class Reduction { add, min, max, both, either, differ };
+enum class Reduction { add, min, max, bit_and, bit_or, bit_xor };
 
 template <class T, Reduction R>
 void run_redux(Warp& w, const Op& op) {
@@ -158,9 +158,9 @@ void run_redux(Warp& w, const Op& op) {
         r = v < r ? v : r;
       else if constexpr (R == Reduction::max)
         r = v > r ? v : r;
-      else if constexpr (R == Reduction::both)
+      else if constexpr (R == Reduction::bit_and)
         r &= v;
-      else if constexpr (R == Reduction::either)
+      else if constexpr (R == Reduction::bit_or)
         r |= v;
       else
         r ^= v;
@@ -179,8 +179,8 @@ void redux(Decoding& i) {
   i.op().d = i.write(0, t);
   using R = Reduction;
   static constexpr Handler of_unsigned[] = {run_redux<uint32_t, R::add>,    run_redux<uint32_t, R::min>,
-                                            run_redux<uint32_t, R::max>,    run_redux<uint32_t, R::both>,
-                                            run_redux<uint32_t, R::either>, run_redux<uint32_t, R::differ>};
+                                            run_redux<uint32_t, R::max>,    run_redux<uint32_t, R::bit_and>,
+                                            run_redux<uint32_t, R::bit_or>, run_redux<uint32_t, R::bit_xor>};
   static constexpr Handler of_signed[] = {run_redux<int32_t, R::add>, run_redux<int32_t, R::min>,
                                           run_redux<int32_t, R::max>};
   i.run(t == Type::s32 ? of_signed[which] : of_unsigned[which], OpClass::warp);

@@ -101,8 +101,7 @@ template <class T>
 T uniform(Warp& w, uint32_t slot, const char* what) {
   const T* v = w.lanes<const T>(slot);
   for (int l = 1; l < kLanes; l++)
-    if (v[l] != v[0])
-      fault_of_synchronization(w, l, std::string(what) + " of a wmma instruction differs between the lanes");
+    if (v[l] != v[0]) synccheck_fault(w, l, std::string(what) + " of a wmma instruction differs between the lanes");
   return v[0];
 }
 

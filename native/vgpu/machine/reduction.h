@@ -7,11 +7,11 @@
 
 namespace vgpu {
 
-enum class Reduction : uint8_t { add, min, max, inc, dec, both, either, differ, none };
+enum class Reduction : uint8_t { add, min, max, inc, dec, bit_and, bit_or, bit_xor, none };
 
 // *at = operation(*at, *value) of one element. `alone`: no other thread of the host comes there.
 using Combine = void (*)(std::byte* at, const std::byte* value, bool alone);
-// Null if the operation is not defined for the type. (instructions/atomic.cc)
+// Null if the operation is not defined for the type. (instructions/reduction.cc)
 Combine combine_of(Reduction operation, Type type);
 
 }  // namespace vgpu

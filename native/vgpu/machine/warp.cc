@@ -12,6 +12,29 @@ constexpr int64_t kSlice = 2000;           // instructions after which other spl
 constexpr uint64_t kLocalBytes = 1 << 16;  // of a lane; the stack of calls stands there
 constexpr uint32_t kDeepestCall = 512;
 
+uint64_t cluster_value(const Block& block, Special which) {
+  const LaunchShape& shape = block.launch.shape;
+  auto in_cluster = [&](int i) { return block.id[i] % shape.cluster[i]; };
+  switch (which) {
+    case Special::cluster_ctaid_x: return in_cluster(0);
+    case Special::cluster_ctaid_y: return in_cluster(1);
+    case Special::cluster_ctaid_z: return in_cluster(2);
+    case Special::cluster_nctaid_x: return shape.cluster[0];
+    case Special::cluster_nctaid_y: return shape.cluster[1];
+    case Special::cluster_nctaid_z: return shape.cluster[2];
+    case Special::clusterid_x: return block.id[0] / shape.cluster[0];
+    case Special::clusterid_y: return block.id[1] / shape.cluster[1];
+    case Special::clusterid_z: return block.id[2] / shape.cluster[2];
+    case Special::nclusterid_x: return shape.grid[0] / shape.cluster[0];
+    case Special::nclusterid_y: return shape.grid[1] / shape.cluster[1];
+    case Special::nclusterid_z: return shape.grid[2] / shape.cluster[2];
+    case Special::cluster_ctarank: return block.rank;
+    case Special::cluster_nctarank: return shape.cluster_blocks();
+    case Special::is_explicit_cluster: return shape.cluster_blocks() > 1;
+    default: return 0;
+  }
+}
+
 uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local_base) {
   const Block& block = warp.block;
   const LaunchShape& shape = block.launch.shape;
@@ -19,7 +42,6 @@ uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local
   const Routine& kernel = block.launch.kernel;
   const uint32_t thread = warp.index * kLanes + static_cast<uint32_t>(lane);
   const uint32_t bit = 1u << lane;
-  auto in_cluster = [&](int i) { return block.id[i] % shape.cluster[i]; };
   switch (which) {
     case Special::tid_x: return thread % shape.block[0];
     case Special::tid_y: return thread / shape.block[0] % shape.block[1];
@@ -51,21 +73,6 @@ uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local
     case Special::reserved_smem_offset_begin: return 0;
     case Special::reserved_smem_offset_end:
     case Special::reserved_smem_offset_cap: return kernel.reserved_shared;
-    case Special::cluster_ctaid_x: return in_cluster(0);
-    case Special::cluster_ctaid_y: return in_cluster(1);
-    case Special::cluster_ctaid_z: return in_cluster(2);
-    case Special::cluster_nctaid_x: return shape.cluster[0];
-    case Special::cluster_nctaid_y: return shape.cluster[1];
-    case Special::cluster_nctaid_z: return shape.cluster[2];
-    case Special::clusterid_x: return block.id[0] / shape.cluster[0];
-    case Special::clusterid_y: return block.id[1] / shape.cluster[1];
-    case Special::clusterid_z: return block.id[2] / shape.cluster[2];
-    case Special::nclusterid_x: return shape.grid[0] / shape.cluster[0];
-    case Special::nclusterid_y: return shape.grid[1] / shape.cluster[1];
-    case Special::nclusterid_z: return shape.grid[2] / shape.cluster[2];
-    case Special::cluster_ctarank: return block.rank;
-    case Special::cluster_nctarank: return shape.cluster_blocks();
-    case Special::is_explicit_cluster: return shape.cluster_blocks() > 1;
     case Special::envreg: return 0;
     case Special::grid_workspace_low: return block.launch.workspace() & 0xffffffff;
     case Special::grid_workspace_high: return block.launch.workspace() >> 32;
@@ -74,9 +81,8 @@ uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local
       return kernel.reserved_shared + (kernel.shared_bytes + alignment - 1) / alignment * alignment;
     }
     case Special::local_frame: return local_base;
-    case Special::count: break;
+    default: return cluster_value(block, which);
   }
-  return 0;
 }
 
 }  // namespace
