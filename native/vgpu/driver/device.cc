@@ -31,7 +31,7 @@ bool always_supported(CUdevice_attribute attribute) {
   }
 }
 
-// 0 for features that do not exist here.
+// The value is 0 for features that do not exist here.
 uint64_t attribute_value(CUdevice_attribute attribute, const Limits& l, CUdevice dev) {
   switch (static_cast<int>(attribute)) {
     case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
@@ -55,7 +55,7 @@ uint64_t attribute_value(CUdevice_attribute attribute, const Limits& l, CUdevice
     case CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR: return l.blocks_per_sm;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: return l.compute / 10;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: return l.compute % 10;
-    // There is no clock, bus or cache; what programs divide by must not be zero.
+    // There is no clock, bus or cache, but programs divide by these values, so they are not 0.
     case CU_DEVICE_ATTRIBUTE_CLOCK_RATE:
     case CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE: return 1000000;
     case CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH: return 4096;
@@ -83,12 +83,13 @@ CUresult cuInit(unsigned int flags) {
     require(read_settings(d.settings));
     require(d.settings.devices > 0, CUDA_ERROR_NO_DEVICE);
     for (uint32_t i = 0; i < d.settings.devices; i++) {
-      // Far from the windows of generic addressing and from each other, so that an address tells the device.
+      // Base addresses are far from the generic address windows and from each other, so an address identifies its
+      // device.
       d.devices.push_back(
           std::make_unique<Device>(static_cast<int>(i), uint64_t{16 + 2 * i} << 40, d.settings.limits.memory));
       Device& device = *d.devices.back();
       device.memory.checked = d.settings.run.checks.initcheck || d.settings.run.checks.racecheck;
-      device.memory.look_beyond(d.host);
+      device.memory.link(d.host);
       device.default_pool = device.pool = d.create<Pool>();
       device.pool->device = static_cast<int>(i);
     }
@@ -101,7 +102,7 @@ CUresult cuInit(unsigned int flags) {
 CUresult cuDriverGetVersion(int* version) {
   return enter(Needs::nothing, [&](ApiCall& c) {
     require(version != nullptr);
-    // Allowed before cuInit, when nothing has read the environment yet.
+    // The call is allowed before cuInit, which is what reads the environment.
     Settings s;
     if (!c.driver.initialised) require(read_settings(s));
     *version = (c.driver.initialised ? c.driver.settings : s).driver_version;

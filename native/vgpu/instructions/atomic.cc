@@ -1,5 +1,5 @@
-// PTX ISA, "Parallel Synchronization and Communication Instructions": atom, red.
-// Orders and scopes say nothing about values here: every operation is sequentially consistent for the whole system.
+// PTX ISA, "Parallel Synchronization and Communication Instructions": atom, red. Orders and scopes do not affect values
+// here: every operation is sequentially consistent for the whole system.
 #include "instructions/atomic_operations.h"
 #include "instructions/bulk_copy.h"
 #include "instructions/lanes.h"
@@ -18,8 +18,8 @@ bool is_shared(Space space, uint64_t address) {
   return space == Space::shared || (space == Space::generic && (address & ~(kWindowBytes - 1)) == kSharedWindow);
 }
 
-void places_of(Warp& w, const Op& op, Space space, unsigned bytes, uint64_t (&address)[kLanes],
-               std::byte* (&host)[kLanes]) {
+void resolve_atomics(Warp& w, const Op& op, Space space, unsigned bytes, uint64_t (&address)[kLanes],
+                     std::byte* (&host)[kLanes]) {
   addresses_of(w, op, address);
   if (space == Space::generic)
     for (int l = 0; l < kLanes; l++) {
@@ -33,40 +33,40 @@ void places_of(Warp& w, const Op& op, Space space, unsigned bytes, uint64_t (&ad
   resolve(w, space, address, bytes, Access::atomic, w.mask, host);
 }
 
-// list: the operands, then (of atom) the results, as many as the vector is long. Lanes go one after the other, which
-// is one of the orders they may have. An element of a vector is atomic by itself.
+// list: the operands, then for atom the results, one of each per vector element. Lanes run one after the other, which
+// is one of the allowed orders. Each element of a vector is atomic by itself.
 template <class T, class F>
 void run_atomic(Warp& w, const Op& op) {
   const auto space = static_cast<Space>(op.flags & kSpaceMask);
   const unsigned n = op.flags & kReturns ? op.count / 2u : op.count;
   uint64_t address[kLanes];
   std::byte* host[kLanes];
-  places_of(w, op, space, static_cast<unsigned>(sizeof(T)) * n, address, host);
+  resolve_atomics(w, op, space, static_cast<unsigned>(sizeof(T)) * n, address, host);
   const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
   for (int l = 0; l < kLanes; l++) {
     if (!(w.mask >> l & 1)) continue;
-    const bool alone = is_shared(space, address[l]);
+    const bool exclusive = is_shared(space, address[l]);
     T b[8];
     for (unsigned i = 0; i < n; i++) b[i] = w.lanes<const T>(slots[i])[l];
     for (unsigned i = 0; i < n; i++) {
       std::byte* at = host[l] + i * sizeof(T);
       T old;
       if constexpr (std::is_same_v<F, AddFlushed>)
-        old = alone ? update<float, Add>(at, b[i], true) : update<float, AddFlushed>(at, b[i], false);
+        old = exclusive ? update<float, Add>(at, b[i], true) : update<float, AddFlushed>(at, b[i], false);
       else
-        old = update<T, F>(at, b[i], alone);
+        old = update<T, F>(at, b[i], exclusive);
       if (op.flags & kReturns) w.lanes<T>(slots[n + i])[l] = old;
     }
   }
 }
 
-// b: compared, c: put there; d: the old value.
+// b: comparand; c: new value; d: old value.
 template <class T>
 void run_cas(Warp& w, const Op& op) {
   const auto space = static_cast<Space>(op.flags & kSpaceMask);
   uint64_t address[kLanes];
   std::byte* host[kLanes];
-  places_of(w, op, space, sizeof(T), address, host);
+  resolve_atomics(w, op, space, sizeof(T), address, host);
   const T *b = w.lanes<const T>(op.b), *c = w.lanes<const T>(op.c);
   for (int l = 0; l < kLanes; l++) {
     if (!(w.mask >> l & 1)) continue;
@@ -101,11 +101,11 @@ Handler on_halves(Type t) {
 
 enum Operation { add, min, max, inc, dec, bit_and, bit_or, bit_xor, exch, cas };
 
-// The type of an operation, its vector and its handler.
+// Decodes the type and the vector length of an operation and returns its handler.
 Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t, bool global) {
   auto take_vector = [&](bool halves) {
     if (i.peek() == "v2" || i.peek() == "v4" || (halves && i.peek() == "v8")) {
-      if (!global) i.fail("vectors are for global memory");
+      if (!global) i.fail("vectors are only for global memory");
       i.needs(90);
       n = 2u << i.take_any({"v2", "v4", "v8"});
     }
@@ -115,8 +115,8 @@ Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t,
     take_vector(true);
     t = i.type({Type::f16, Type::f16x2, Type::bf16, Type::bf16x2});
     if (t == Type::bf16 || t == Type::bf16x2) i.needs(90);
-    if (operation != add && n == 1) i.fail("min and max of halves are for vectors");
-    if (n * bytes_of(t) > 16) i.fail("a vector of more than 16 bytes");
+    if (operation != add && n == 1) i.fail("min and max of halves are only for vectors");
+    if (n * bytes_of(t) > 16) i.fail("the vector has more than 16 bytes");
     return operation == add   ? on_halves<HalfOperation::add>(t)
            : operation == min ? on_halves<HalfOperation::min>(t)
                               : on_halves<HalfOperation::max>(t);
@@ -146,8 +146,8 @@ Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t,
 }
 
 void decode_atomic(Decoding& i, bool returns) {
-  // nvcc also writes them behind the operation: atom.add.acquire.cta.u32; nvc++ the space first, as ptxas allows:
-  // red.add.global.relaxed.gpu.f64.
+  // nvcc also writes these after the operation (atom.add.acquire.cta.u32), and nvc++ writes the space first, which
+  // ptxas allows (red.add.global.relaxed.gpu.f64).
   Space space = Space::generic;
   auto take_space = [&] {
     const int where = i.take_any({"global", "shared", "shared::cta", "shared::cluster"});
@@ -176,9 +176,9 @@ void decode_atomic(Decoding& i, bool returns) {
   Op& op = i.op();
   i.address(memory, space);
   op.flags |= static_cast<uint8_t>(static_cast<uint8_t>(space) | (returns ? kReturns : 0));
-  if (hinted) op.c = i.read(operands - 1, Type::b64);  // of no effect
+  if (hinted) op.c = i.read(operands - 1, Type::b64);  // no effect
   if (operation == cas) {
-    if (hinted) i.fail("a cache policy is not for cas");
+    if (hinted) i.fail("cas takes no cache policy");
     op.b = i.read(memory + 1, t);
     op.c = i.read(memory + 2, t);
     op.d = i.write(0, t);

@@ -17,7 +17,7 @@ struct Add {
     return static_cast<T>(old + b);
   }
 };
-// atom.add.f32 flushes subnormals in global memory and keeps them in shared memory.
+// atom.add.f32 flushes subnormals in global memory but keeps them in shared memory.
 struct AddFlushed {
   static float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
   static float apply(float old, float b) { return flushed(flushed(old) + flushed(b)); }
@@ -65,7 +65,7 @@ struct Exch {
   }
 };
 
-// Half precision: single precision is wide enough for its sum to be rounded twice without harm (24 >= 2 * 11 + 2 bits).
+// Half precision. Rounding a sum first to single precision is harmless, since 24 >= 2 * 11 + 2 bits.
 struct Half {
   static float widen(uint16_t x) { return _cvtsh_ss(x); }
   static uint16_t narrow(float x) { return x != x ? 0x7fff : _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
@@ -85,7 +85,7 @@ struct OnHalves {
     const float a = H::widen(x), b = H::widen(y);
     if (O == HalfOperation::add) return H::narrow(a + b);
     if (a != a && b != b) return 0x7fff;
-    // Of a NaN and a number the number; -0 is less than +0.
+    // A number wins over a NaN, and -0 is less than +0.
     const bool less = a < b || b != b || (a == b && std::signbit(a));
     return O == HalfOperation::min ? (less && a == a ? x : y)
                                    : (a > b || b != b || (a == b && !std::signbit(a)) ? x : y);
@@ -97,7 +97,7 @@ struct OnHalves {
   }
 };
 
-// The unsigned integer through which a value is exchanged.
+// The unsigned integer type through which a value is exchanged.
 template <class T>
 struct BitsOf {
   using type = T;
@@ -111,12 +111,13 @@ struct BitsOf<double> {
   using type = uint64_t;
 };
 
-// Blocks run on several threads of the host, all of a cluster's on one: what is not shared memory needs its atomics.
+// The blocks of a cluster share a host thread, other blocks may run on different ones. Only shared memory therefore
+// needs no host atomics.
 template <class T, class F>
-T update(std::byte* at, T b, bool alone) {
+T update(std::byte* at, T b, bool exclusive) {
   using Bits = typename BitsOf<T>::type;
   auto* word = reinterpret_cast<Bits*>(at);
-  if (alone) {
+  if (exclusive) {
     const T old = std::bit_cast<T>(*word);
     *word = std::bit_cast<Bits>(F::apply(old, b));
     return old;

@@ -18,14 +18,14 @@ void run_fence(Warp& w, const Op& op) {
 
 void membar(Decoding& i) {
   if (i.take("proxy"))
-    i.one_of({"alias"});  // ptxas has no .async here, which the ISA lists too
+    i.one_of({"alias"});  // ptxas rejects .async here, although the ISA lists it
   else
     i.one_of({"cta", "gl", "sys"});
   i.expect(0);
   i.run(run_fence, OpClass::barrier);
 }
 
-// A release is of what the block has in its shared memory, an acquire of what others of the cluster have.
+// A release covers the block's own shared memory, an acquire that of the other blocks of the cluster.
 void take_restricted(Decoding& i) {
   i.needs(90);
   const bool acquires = i.one_of({"acquire", "release"}) == 0;
@@ -33,7 +33,7 @@ void take_restricted(Decoding& i) {
   i.one_of({"cluster"});
 }
 
-// Orders changes of a tensor map and its use, of which a copy takes a snapshot here when it is issued.
+// Orders the modification of a tensor map and its use. Here a copy takes a snapshot of the map when it is issued.
 void fence_tensor_map(Decoding& i) {
   i.needs(90);
   const bool acquires = i.one_of({"acquire", "release"}) == 0;

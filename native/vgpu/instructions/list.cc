@@ -22,7 +22,7 @@ Domain domain_of(std::string_view head) {
 
 Decoder find_decoder(std::string_view head) {
   struct Entry {
-    Decoder of[4] = {};  // by Domain
+    Decoder of[4] = {};  // indexed by Domain
   };
   static const auto table = [] {
     std::unordered_map<std::string_view, Entry> all;

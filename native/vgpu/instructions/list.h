@@ -1,5 +1,5 @@
 #pragma once
-// Every file of this folder is a chapter of the PTX ISA and offers its opcodes as a table.
+// The tables of opcodes, one per chapter of the PTX ISA. A chapter is a file of this folder.
 #include <span>
 
 #include "program/decoding.h"

@@ -11,10 +11,10 @@ namespace {
 using namespace atomic;
 
 template <class T, class F>
-void combine(std::byte* at, const std::byte* value, bool alone) {
+void combine(std::byte* at, const std::byte* value, bool exclusive) {
   T b;
   std::memcpy(&b, value, sizeof b);
-  update<T, F>(at, b, alone);
+  update<T, F>(at, b, exclusive);
 }
 
 template <class F>

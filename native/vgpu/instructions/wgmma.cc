@@ -14,7 +14,7 @@ using tensor::Format;
 
 std::span<const std::unique_ptr<Warp>> warpgroup_of(Warp& w) {
   const size_t first = w.index & ~3u;
-  if (w.block.warps.size() < first + 4) synccheck_fault(w, -1, "wgmma by a warp whose warpgroup has not four warps");
+  if (w.block.warps.size() < first + 4) synccheck_fault(w, -1, "wgmma in a warpgroup of fewer than four warps");
   return {w.block.warps.data() + first, 4};
 }
 
@@ -23,7 +23,7 @@ void run_mma_async(Warp& w, const Op& op) {
   WgmmaForm form;
   std::memcpy(&form, &op.imm, sizeof form);
   Accumulators& acc = w.accumulators;
-  if (!acc.fenced) synccheck_fault(w, -1, "wgmma.mma_async without a wgmma.fence before it");
+  if (!acc.fenced) synccheck_fault(w, -1, "wgmma.mma_async without a preceding wgmma.fence");
   warpgroup_of(w);
   const uint32_t scale_d = w.predicate(op.c) ^ (form.scale_d_negated ? kAllLanes : 0);
   if (scale_d != 0 && scale_d != kAllLanes) synccheck_fault(w, -1, "wgmma: scale-d differs between lanes");
@@ -32,13 +32,13 @@ void run_mma_async(Warp& w, const Op& op) {
   std::vector<uint32_t*> registers(n_d);
   for (size_t i = 0; i < n_d; i++) registers[i] = w.lanes<uint32_t>(slots[i]);
   Accumulators::Result& result = acc.open(registers);
-  if (result.registers != registers) synccheck_fault(w, -1, "wgmma with accumulators that overlap others in flight");
+  if (result.registers != registers) synccheck_fault(w, -1, "wgmma whose accumulators overlap others in flight");
   if (Monitor* m = w.block.launch.monitor.get()) m->issued(w);
   acc.issued = acc.issued * 0x9e3779b97f4a7c15ull + reinterpret_cast<uint64_t>(&op) + w.lanes<const uint64_t>(op.b)[0];
   wgmma_multiply(w, op, form, result, slots + n_d, scale_d != 0);
 }
 
-// .m64nNk16: N into the form; returns k, which the types prescribe.
+// Decodes .m64nNkK: sets N and returns K, which depends on the types.
 unsigned decode_shape(Decoding& i, WgmmaForm& form) {
   const std::string text(i.peek());
   unsigned n = 0, k = 0;
@@ -80,14 +80,14 @@ void decode_float_types(Decoding& i, unsigned k, WgmmaForm& form) {
   const Type b = eight_bits ? i.type({Type::e4m3, Type::e5m2}) : i.type({a});
   form.format_a = static_cast<uint32_t>(format_of(a));
   form.format_b = static_cast<uint32_t>(format_of(b));
-  if (form.half_d && (a == Type::bf16 || a == Type::tf32))
-    i.fail("an accumulator of .f16 goes with .f16 and 8-bit factors");
-  if (k != (a == Type::f16 || a == Type::bf16 ? 16u : a == Type::tf32 ? 8u : 32u)) i.fail("a shape of another type");
+  if (form.half_d && (a == Type::bf16 || a == Type::tf32)) i.fail("an .f16 accumulator needs .f16 or 8-bit factors");
+  if (k != (a == Type::f16 || a == Type::bf16 ? 16u : a == Type::tf32 ? 8u : 32u))
+    i.fail("the shape does not match the type");
 }
 
 // Returns the type of D.
 Type decode_types(Decoding& i, unsigned k, WgmmaForm& form) {
-  form.satfinite = i.take("satfinite");  // ptxas takes it in both places, and CUTLASS writes it in the other one
+  form.satfinite = i.take("satfinite");  // ptxas accepts both positions, and CUTLASS uses this one
   const Type d = i.type({Type::f32, Type::f16, Type::s32});
   if (form.satfinite && d != Type::s32) i.fail(".satfinite is for integers");
   form.half_d = d == Type::f16;
@@ -106,7 +106,7 @@ void decode_immediates(Decoding& i, WgmmaForm& form) {
   if (scales) {
     form.negate_a = i.immediate(4, -1, 1) == -1;
     form.negate_b = i.immediate(5, -1, 1) == -1;
-    if (i.immediate(4, -1, 1) == 0 || i.immediate(5, -1, 1) == 0) i.fail("imm-scale is 1 or -1");
+    if (i.immediate(4, -1, 1) == 0 || i.immediate(5, -1, 1) == 0) i.fail("imm-scale must be 1 or -1");
   }
   if (transposes == 2) form.mn_major_a = i.immediate(6, 0, 1) == 1;
   if (transposes) form.mn_major_b = i.immediate(5 + transposes, 0, 1) == 1;
@@ -116,7 +116,7 @@ void bind_matrices(Decoding& i, const WgmmaForm& form, Type d) {
   const Operand& registers = i.operand(0);
   const size_t n_d = form.n / (form.half_d ? 4 : 2);
   if (registers.kind != Operand::Kind::list || registers.parts.size() != n_d)
-    i.fail("D has " + std::to_string(n_d) + " registers");
+    i.fail("D must have " + std::to_string(n_d) + " registers");
   const Type part = form.half_d ? Type::b32 : d;
   for (const Operand& o : registers.parts) {
     i.read(o, part);
@@ -125,7 +125,7 @@ void bind_matrices(Decoding& i, const WgmmaForm& form, Type d) {
     i.append(slot);
   }
   if (form.a_in_registers) {
-    if (i.operand(1).parts.size() != 4) i.fail("A has 4 registers");
+    if (i.operand(1).parts.size() != 4) i.fail("A must have 4 registers");
     for (const Operand& o : i.operand(1).parts) i.append(i.read(o, Type::b32));
   } else {
     i.op().a = i.read(1, Type::b64);
@@ -157,7 +157,7 @@ void run_commit(Warp& w, const Op&) {
   if (!whole_warp(w)) return;
   Accumulators& acc = w.accumulators;
   if (!w.block.warpgroups.agrees(w.index / 4, acc.open_group(), acc.issued))
-    synccheck_fault(w, -1, "the warps of a warpgroup have not issued the same wgmma");
+    synccheck_fault(w, -1, "the warps of a warpgroup have issued different wgmma");
   acc.issued = 0;
   if (Monitor* m = w.block.launch.monitor.get()) acc.times.push_back(m->copies_time(w));
   acc.commit();
@@ -169,8 +169,8 @@ void run_wait(Warp& w, const Op& op) {
   const auto pending = static_cast<uint64_t>(op.imm);
   if (acc.open_group() > pending) {
     const uint64_t last = acc.open_group() - pending - 1;
-    // A group is the warpgroup's: it is not complete before all four warps have committed theirs, and who has waited
-    // for it may release what any of the four has read. (CUTLASS has one thread of a warpgroup do so.)
+    // A group belongs to the warpgroup: it is complete only when all four warps have committed theirs. A warp that has
+    // waited for it may release what any of the four has read. (In CUTLASS one thread of a warpgroup does so.)
     for (const auto& other : warpgroup_of(w))
       if (other->accumulators.open_group() <= last) return w.wait();
     if (Monitor* m = w.block.launch.monitor.get())

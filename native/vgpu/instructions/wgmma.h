@@ -13,7 +13,7 @@ struct WgmmaForm {
 };
 static_assert(sizeof(WgmmaForm) <= sizeof(Op::imm), "a form must fit the immediate of an Op");
 
-// D = A B, plus D if `accumulate`, for the warp's rows. A is in registers or at the descriptor op.a, B at the
+// Computes D = A B, plus D if `accumulate`, for the warp's rows. A is in registers or at the descriptor op.a, B at the
 // descriptor op.b. @throws DeviceFault
 void wgmma_multiply(Warp& w, const Op& op, const WgmmaForm& form, Accumulators::Result& result, const uint32_t* a_slots,
                     bool accumulate);

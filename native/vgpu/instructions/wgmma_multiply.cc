@@ -1,8 +1,8 @@
-// PTX ISA, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions": what wgmma.mma_async computes.
+// PTX ISA, "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions": the arithmetic of wgmma.mma_async.
 //
-// Of D (64 x N) each of the four warps has 16 rows, so a warp can compute its part alone: with g = lane / 4 and
-// t = lane % 4, 32-bit register 4j + 2h + i of D has row 16 warp + g + 8h and column 8j + 2t + i; of 16-bit D register
-// 2j + h has both columns. A in registers is laid out as for mma.
+// Each of the four warps has 16 rows of D (64 x N), so a warp can compute its part alone. With g = lane / 4 and t =
+// lane % 4, 32-bit register 4j + 2h + i of D holds row 16 warp + g + 8h and column 8j + 2t + i; 16-bit register 2j + h
+// holds both columns. A in registers is laid out as for mma.
 #include "check/monitor.h"
 #include "instructions/convergence.h"
 #include "instructions/tensor.h"
@@ -18,8 +18,8 @@ using tensor::Format;
 // A matrix descriptor: start address, leading and stride byte offsets in units of 16 bytes, base offset, swizzle.
 struct Matrix {
   uint64_t start, leading, stride;
-  uint64_t base;   // where the swizzle's pattern begins: bits 7 to 9 of an address
-  unsigned width;  // bytes of a swizzled row: 16 (none), 32, 64, 128
+  uint64_t base;   // offset of the swizzle pattern: bits 7 to 9 of an address
+  unsigned width;  // bytes per swizzled row: 16 (none), 32, 64, 128
 
   Matrix(Warp& w, uint64_t bits)
       : start((bits & 0x3fff) << 4),
@@ -30,11 +30,11 @@ struct Matrix {
               : bits >> 62 == 1 ? 128
               : bits >> 62 == 2 ? 64
                                 : 32) {
-    if (bits & 0x3ff1c000c000c000ull) synccheck_fault(w, -1, "a matrix descriptor with reserved bits set");
+    if (bits & 0x3ff1c000c000c000ull) synccheck_fault(w, -1, "a matrix descriptor has reserved bits set");
   }
 
-  // The 16 bytes with row `row` of the major dimension's other side: for K-major, `unit` counts along K; else `row` is
-  // the k, and `unit` counts along M or N. (PTX ISA, "Strides" and "Canonical Layouts".)
+  // The address of 16 bytes of the matrix. K-major: row `row` of M or N, `unit` along K. Otherwise: `row` is the index
+  // along K, `unit` along M or N. (PTX ISA, "Strides" and "Canonical Layouts".)
   uint64_t address(bool k_major, uint64_t row, uint64_t unit) const {
     uint64_t at = start;
     if (width == 16) {
@@ -49,7 +49,7 @@ struct Matrix {
   }
 };
 
-// Eight times 16 bytes of shared memory, read by the asynchronous proxy.
+// Reads eight times 16 bytes of shared memory through the asynchronous proxy.
 void read_core(Warp& w, const uint64_t (&address)[8], std::byte* out) {
   Block& block = w.block;
   uint64_t lanes[kLanes];
@@ -74,9 +74,10 @@ uint64_t uniform(Warp& w, uint32_t slot, const char* what) {
   return v[0];
 }
 
-constexpr int kRows = 16;  // of a warp
+constexpr int kRows = 16;  // rows of D per warp
 
-// k elements of `rows` rows (8 or 16) from 8 * unit8 on, widened: out[row][k]. K-major: two units of 16 bytes per row.
+// Loads and widens `rows` rows (8 or 16) of k elements from `first_row` on: out[row][k]. A K-major row consists of two
+// units of 16 bytes.
 template <Format F>
 void load_rows(Warp& w, const Matrix& m, bool k_major, uint64_t first_row, int rows, float* out) {
   constexpr int in_unit = 16 / tensor::bytes_of(F), k = 2 * in_unit;
@@ -132,7 +133,7 @@ void multiply(Warp& w, const Op& op, const WgmmaForm& form, Accumulators::Result
   for (uint32_t j = 0; j < form.n / 8; j++) {
     load_rows<G>(w, mb, !form.mn_major_b, 8 * j, 8, b_rows);
     tensor::transpose8(b_rows, k, b);
-    auto each = [&](auto&& fn) {  // of D: element, register, lane, half
+    auto each = [&](auto&& fn) {  // calls fn(element, register, lane, half) for all of D
       for (int lane = 0; lane < kLanes; lane++)
         for (int h = 0; h < 2; h++)
           for (int i = 0; i < 2; i++)
@@ -166,7 +167,7 @@ void multiply_bytes(Warp& w, const Op& op, const WgmmaForm& form, Accumulators::
   multiply<F, Format::e5m2>(w, op, form, result, a, accumulate);
 }
 
-// 8-bit integers, always K-major.
+// 8-bit integers are always K-major.
 void multiply_integers(Warp& w, const Op& op, const WgmmaForm& form, Accumulators::Result& result,
                        const uint32_t* a_slots, bool accumulate) {
   constexpr int k = 32;

@@ -74,10 +74,10 @@ std::unique_ptr<Program> load_program(std::string ptx, uint32_t device_compute, 
     if ((f->bounds.cluster[0] || f->bounds.explicit_cluster) && module.compute < 90)
       throw PtxError{f->line, "clusters need .target sm_90 or higher, the module's is " + std::string(module.target)};
   }
-  // What the system reserves of shared memory; it is there only for those that ask where.
+  // Shared memory that the system reserves. It is set aside only for modules that ask for its offset.
   if (module.text->find("%reserved_smem_offset_") != std::string::npos) context.reserved_shared = 1024;
   allocate_globals(context, memory);
-  // Functions first: their shared variables come before those of the kernels.
+  // Functions come first: their shared variables precede those of the kernels.
   for (const bool entries : {false, true})
     for (size_t i = 0; i < module.functions.size(); i++) {
       const Function& f = *module.functions[i];

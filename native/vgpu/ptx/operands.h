@@ -1,5 +1,5 @@
 #pragma once
-// The operands of an instruction: registers, constants, addresses, and lists of them.
+// The operands of an instruction: registers, constants, addresses, and lists of operands.
 #include "ptx/token_reader.h"
 
 namespace vgpu {

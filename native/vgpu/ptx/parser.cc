@@ -87,7 +87,7 @@ class Parser {
     tokens_.advance();
     tokens_.expect('{');
     while (!tokens_.take('}')) {
-      if (tokens_.kind() == Kind::end) tokens_.fail("a section that does not end");
+      if (tokens_.kind() == Kind::end) tokens_.fail("unterminated section");
       tokens_.advance();
     }
   }
@@ -116,7 +116,7 @@ class Parser {
       f->defined = true;
       body(*f);
     }
-    // A declaration may be followed by its definition.
+    // A declaration may precede its definition.
     for (auto& other : module_.functions) {
       if (other->name != f->name) continue;
       if (other->defined && f->defined)
@@ -157,7 +157,7 @@ class Parser {
     f.scopes.push_back({-1, {}, {}, {}});
     int32_t scope = 0;
     size_t depth = 1;
-    place_ = -1;
+    location_ = -1;
     while (depth > 0) {
       if (tokens_.take('{')) {
         if (++depth > kMaxNesting) tokens_.fail("scopes nested too deep");
@@ -205,7 +205,7 @@ class Parser {
 
   // .loc file line column [, function_name label [+ n], inlined_at file line column]
   void location() {
-    SourcePlace place{tokens_.small(1 << 20), tokens_.small(), -1};
+    SourceLocation location{tokens_.small(1 << 20), tokens_.small(), -1};
     tokens_.small();
     if (tokens_.take(',')) {
       if (tokens_.word() != "function_name") tokens_.fail("expected function_name");
@@ -213,31 +213,31 @@ class Parser {
       if (tokens_.take('+')) tokens_.integer();
       tokens_.expect(',');
       if (tokens_.word() != "inlined_at") tokens_.fail("expected inlined_at");
-      inlined_.push_back({static_cast<uint32_t>(module_.places.size()), tokens_.small(1 << 20), tokens_.small()});
+      inlined_.push_back({static_cast<uint32_t>(module_.locations.size()), tokens_.small(1 << 20), tokens_.small()});
       tokens_.small();
     }
-    place_ = static_cast<int32_t>(module_.places.size());
-    module_.places.push_back(place);
+    location_ = static_cast<int32_t>(module_.locations.size());
+    module_.locations.push_back(location);
   }
 
-  // `inlined_at` names a place by file and line: the nearest such place before it is the one meant.
+  // `inlined_at` names a location by file and line; the nearest preceding place that matches is meant.
   void resolve_inlined() {
     std::unordered_map<uint64_t, int32_t> latest;
     size_t next = 0;
-    for (size_t i = 0; i < module_.places.size(); i++) {
+    for (size_t i = 0; i < module_.locations.size(); i++) {
       auto key = [](uint64_t file, uint64_t line) { return file << 32 | line; };
-      if (next < inlined_.size() && inlined_[next].place == i) {
+      if (next < inlined_.size() && inlined_[next].location == i) {
         const auto found = latest.find(key(inlined_[next].file, inlined_[next].line));
         if (found != latest.end()) {
-          module_.places[i].inlined_at = found->second;
-        } else {  // a place that no instruction has of its own
-          module_.places.push_back({inlined_[next].file, inlined_[next].line, -1});
-          module_.places[i].inlined_at = static_cast<int32_t>(module_.places.size()) - 1;
+          module_.locations[i].inlined_at = found->second;
+        } else {  // a location that no instruction has
+          module_.locations.push_back({inlined_[next].file, inlined_[next].line, -1});
+          module_.locations[i].inlined_at = static_cast<int32_t>(module_.locations.size()) - 1;
         }
         next++;
       }
-      const auto& place = module_.places[i];
-      latest[key(place.file, place.line)] = static_cast<int32_t>(i);
+      const auto& location = module_.locations[i];
+      latest[key(location.file, location.line)] = static_cast<int32_t>(i);
     }
   }
 
@@ -246,7 +246,7 @@ class Parser {
   void statement(Function& f, int32_t scope) {
     Instruction in{};
     in.line = tokens_.token().line;
-    in.place = place_;
+    in.location = location_;
     if (tokens_.take('@')) {
       in.guard_negated = tokens_.take('!');
       in.guard = tokens_.word();
@@ -288,12 +288,12 @@ class Parser {
   }
 
   struct Inlined {
-    uint32_t place, file, line;
+    uint32_t location, file, line;
   };
 
   Module& module_;
   TokenReader tokens_;
-  int32_t place_ = -1;
+  int32_t location_ = -1;
   std::vector<Inlined> inlined_;
 };
 

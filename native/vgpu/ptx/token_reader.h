@@ -1,5 +1,5 @@
 #pragma once
-// The tokens of a module with one token of lookahead, as a recursive-descent parser reads them.
+// A module's tokens with one token of lookahead, for a recursive-descent parser.
 #include <string>
 #include <string_view>
 #include <utility>
@@ -9,9 +9,9 @@
 
 namespace vgpu {
 
-constexpr size_t kMaxNesting = 64;  // of scopes, operands and initial values
+constexpr size_t kMaxNesting = 64;  // depth of scopes, operands and initial values
 
-// Every function may throw PtxError.
+// All functions that consume tokens may throw PtxError.
 class TokenReader {
  public:
   explicit TokenReader(std::string_view text) : lexer_(text) { advance(); }
@@ -53,7 +53,7 @@ class TokenReader {
     if (value < 0 || value > max) fail("number out of range: " + std::to_string(value));
     return static_cast<uint32_t>(value);
   }
-  // The opcode of the current token with its modifiers; the token that follows becomes the current one.
+  // Extends the current token, an opcode, to the instruction's head, and advances past it.
   std::string_view head() {
     const auto head = lexer_.head(token_);
     advance();

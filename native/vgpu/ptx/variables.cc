@@ -34,7 +34,7 @@ void parse_attribute(TokenReader& tokens) {
   tokens.expect(')');
 }
 
-// .space .align N .type name[n] — what a parameter and a variable have in common.
+// .space .align N .type name[n]: the common form of parameters and variables.
 Variable parse_declaration(TokenReader& tokens) {
   Variable v{};
   v.line = tokens.token().line;
@@ -62,8 +62,8 @@ Variable parse_declaration(TokenReader& tokens) {
       break;
     }
   }
-  if (!has_type) tokens.fail("a variable without type");
-  if (v.type == Type::pred) tokens.fail("a predicate cannot stand in memory");
+  if (!has_type) tokens.fail("a variable without a type");
+  if (v.type == Type::pred) tokens.fail("a predicate cannot be in memory");
   v.name = tokens.word();
   const uint64_t element = bytes_of(v.type) * vector;
   if (v.alignment == 0) v.alignment = static_cast<uint32_t>(element);
@@ -72,7 +72,7 @@ Variable parse_declaration(TokenReader& tokens) {
     v.array = true;
     const uint64_t count = tokens.is(']') ? 0 : static_cast<uint64_t>(tokens.small());
     tokens.expect(']');
-    if (count > 0 && v.size > kMaxVariableBytes / count) tokens.fail("a variable that is too large");
+    if (count > 0 && v.size > kMaxVariableBytes / count) tokens.fail("a variable is too large");
     v.size *= count;
   }
   return v;
@@ -88,7 +88,7 @@ uint64_t parse_constant(TokenReader& tokens, unsigned width, Type type) {
       bits = 0;
       std::memcpy(&bits, &f, 4);
     } else if ((tokens.kind() == Kind::f32) != (width == 4)) {
-      tokens.fail("a float constant of another width");
+      tokens.fail("a float constant has a different width");
     }
     tokens.advance();
     return bits;
@@ -96,7 +96,7 @@ uint64_t parse_constant(TokenReader& tokens, unsigned width, Type type) {
   return static_cast<uint64_t>(tokens.integer());
 }
 
-// One element, or { … } of them, nested as deep as the array has dimensions.
+// Parses one element or { … }, nested as deeply as the array has dimensions.
 template <class F>
 void parse_initializer(TokenReader& tokens, F& element, size_t depth) {
   if (!tokens.take('{')) return element();
@@ -146,7 +146,7 @@ Type parse_type(TokenReader& tokens) {
 Variable parse_variable(TokenReader& tokens) {
   Variable v = parse_declaration(tokens);
   if (tokens.take('=')) {
-    if (v.size == 0) tokens.fail("an initial value for an array without length");
+    if (v.size == 0) tokens.fail("an initial value for an array without a length");
     parse_initial_value(tokens, v);
   }
   tokens.expect(';');

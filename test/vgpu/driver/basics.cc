@@ -179,7 +179,7 @@ TEST(modules) {
   GIVES(CUDA_ERROR_INVALID_PTX, cuModuleLoadDataEx(&m, "nonsense", 2, options, small));
   EXPECT(tiny[2] == 0 && tiny[3] == 9);
   GIVES(CUDA_ERROR_INVALID_PTX,
-        cuModuleLoadData(&m, ".version 8.0\n.target sm_90\n.address_size 64\n"));  // newer than the device
+        cuModuleLoadData(&m, ".version 8.0\n.target sm_90\n.address_size 64\n"));  // requires a newer device
   CUfunction f = nullptr;
   GIVES(CUDA_ERROR_NOT_FOUND, cuModuleGetFunction(&f, module, "nonesuch"));
   CUdeviceptr p = 0;
@@ -244,7 +244,7 @@ TEST(function_attributes) {
   OK(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, function("bounded"), 128, 0));
   EXPECT(blocks == 16);  // 2048 threads
   OK(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, function("shared_last"), 32, 39 * 1024));
-  EXPECT(blocks == 4);  // 164 KiB in blocks of 1 + 39 + 1
+  EXPECT(blocks == 4);  // 164 KiB, at 1 + 39 + 1 KiB per block
   OK(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, function("bounded"), 256, 0));
   EXPECT(blocks == 0);
   int grid = 0, block = 0;

@@ -12,7 +12,7 @@ TEST(copies_in_every_direction) {
   OK(cuMemsetD16_v2(q, 0x1234, 1));
   OK(cuMemsetD8_v2(q + 3, 0xff, 1));
   EXPECT(words_at(q, 2)[0] == 0xff001234 && words_at(q, 2)[1] == 9);
-  // 2 rows of 8 bytes at column 4 of a 3 x 16 bytes matrix
+  // 2 rows of 8 bytes at column 4 of a matrix of 3 x 16 bytes
   CUDA_MEMCPY2D c{};
   c.srcMemoryType = CU_MEMORYTYPE_DEVICE, c.srcDevice = p, c.srcPitch = 16, c.srcXInBytes = 4, c.srcY = 1;
   uint32_t out[4] = {};
@@ -105,7 +105,7 @@ TEST(host_memory_on_the_device) {
   unsigned managed = 0;
   OK(cuPointerGetAttribute(&managed, CU_POINTER_ATTRIBUTE_IS_MANAGED, p));
   EXPECT(managed == 1);
-  // A host pointer that was not made known faults on the device.
+  // An unregistered host pointer faults on the device.
   OK(launch(function("multiply"), 1, 1, 0, nullptr, reinterpret_cast<CUdeviceptr>(mine), 5u));
   GIVES(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxSynchronize());
 }
@@ -130,7 +130,7 @@ TEST(pools) {
   GIVES(CUDA_ERROR_INVALID_VALUE, cuMemPoolDestroy(pool));
 }
 
-// Nothing runs before it is waited for, so that what is not ordered shows.
+// Nothing runs before the host waits for it, so missing synchronisation shows.
 TEST(late_work_shows_missing_synchronisation) {
   setenv("CARACAL_VGPU_ORDER", "late", 1);
   begin();
@@ -145,7 +145,7 @@ TEST(late_work_shows_missing_synchronisation) {
   GIVES(CUDA_ERROR_NOT_READY, cuStreamQuery(s));
   OK(cuStreamSynchronize(s));
   EXPECT(*seen == 7);
-  // t does not wait for s: the copy comes first.
+  // t does not wait for s, so the copy comes first.
   OK(launch(function("multiply"), 1, 1, 0, s, p, 2u));
   OK(cuMemcpyDtoHAsync_v2(pinned, p, 4, t));
   OK(cuStreamSynchronize(t));
@@ -156,7 +156,7 @@ TEST(late_work_shows_missing_synchronisation) {
   OK(cuMemcpyDtoHAsync_v2(pinned, p, 4, t));
   OK(cuStreamSynchronize(t));
   EXPECT(*seen == 14);
-  // Pinned memory is read when the copy runs, pageable memory when it is asked for.
+  // Pinned memory is read when the copy runs, pageable memory when the call is made.
   *seen = 100;
   uint32_t pageable = 50;
   CUdeviceptr q = 0;
@@ -294,7 +294,7 @@ TEST(captured_fork_and_join) {
   GIVES(CUDA_ERROR_INVALID_VALUE, cuGraphLaunch(exec, a));
 }
 
-// What may not be done while a stream captures, and ends the capture.
+// Calls that a capturing stream does not allow and that invalidate the capture.
 static void broken_capture(CUresult expected, CUresult at_end, CUresult (*call)(CUstream s)) {
   const CUstream s = new_stream();
   OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_GLOBAL));
@@ -343,7 +343,7 @@ TEST(captures_that_break) {
     const CUevent e = new_event();
     return cuStreamWaitEvent(s, e, 0);
   });
-  // A thread that says it knows what it does may allocate.
+  // A thread in relaxed mode may allocate.
   broken_capture(CUDA_SUCCESS, CUDA_SUCCESS, [](CUstream) {
     CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
     OK(cuThreadExchangeStreamCaptureMode(&mode));
@@ -389,7 +389,7 @@ TEST(graph_node_by_node) {
   OK(cuGraphExecKernelNodeSetParams_v2(exec, n[0], &k));
   OK(cuGraphLaunch(exec, nullptr));
   EXPECT(words_at(p, 1)[0] == 4000);
-  // Update from a graph of the same shape, and not from another.
+  // A graph of the same shape is accepted for an update, any other is not.
   CUgraph twin;
   OK(cuGraphClone(&twin, graph));
   CUgraphExecUpdateResultInfo info;

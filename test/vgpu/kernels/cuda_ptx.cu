@@ -1,4 +1,4 @@
-// The wrappers of <cuda/ptx> for what sm_90 adds: code of others, whose inline PTX is not ours.
+// The wrappers of <cuda/ptx> for features of sm_90: third-party code with its own inline PTX.
 #include <cuda/ptx>
 
 namespace ptx = cuda::ptx;
@@ -29,7 +29,7 @@ __device__ void wait(uint64_t* barrier) {
   }
 }
 
-// st.async and red.async into the other block of a cluster of two. out: 48 words per block.
+// st.async and red.async to the other block of a cluster of two. out: 48 words per block.
 extern "C" __global__ void __cluster_dims__(2, 1, 1) remote_stores(uint32_t* out) {
   __shared__ alignas(16) uint32_t words[40];
   __shared__ uint32_t reduced[8];
@@ -102,7 +102,7 @@ struct alignas(64) TensorMap {
   unsigned char bytes[128];
 };
 
-// A box of 8 x 4 numbers from (x, y), doubled to the same place, added at (x, y + 4).
+// A box of 8 x 4 numbers from (x, y), doubled in place, and added at (x, y + 4).
 extern "C" __global__ void boxes(const __grid_constant__ TensorMap map, int x, int y) {
   __shared__ alignas(128) float s[32];
   __shared__ uint64_t barrier;
@@ -130,7 +130,7 @@ extern "C" __global__ void boxes(const __grid_constant__ TensorMap map, int x, i
   }
 }
 
-// What the forms of mbarrier answer, and what getctarank and the special registers say. out: 16 words per block.
+// Results of the variants of mbarrier, getctarank and the special registers. out: 16 words per block.
 extern "C" __global__ void __cluster_dims__(2, 1, 1) answers(uint32_t* out) {
   __shared__ uint64_t barrier;
   const unsigned rank = ptx::get_sreg_cluster_ctarank();
@@ -144,7 +144,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) answers(uint32_t* out) {
   ptx::mbarrier_arrive(&barrier);
   out[1] = ptx::mbarrier_test_wait_parity(&barrier, 0);
   synchronise_cluster();
-  // Each block arrives twice for the other one.
+  // Each block arrives twice on behalf of the other one.
   ptx::mbarrier_arrive(ptx::sem_release, ptx::scope_cluster, ptx::space_cluster, in_block(&barrier, rank ^ 1), 2);
   synchronise_cluster();
   out[2] = ptx::mbarrier_test_wait(ptx::sem_acquire, ptx::scope_cluster, &barrier, first);
@@ -166,7 +166,8 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) answers(uint32_t* out) {
   synchronise_cluster();
 }
 
-// A map of the host's for 8 x 4 numbers becomes one for `to`: of 16 numbers by 6, 8 x 2 of which go to its corner (12, 5).
+// Turns the host's map of 8 x 4 numbers into one for `to`, 16 numbers by 6, and stores 8 x 2 numbers at its corner (12,
+// 5).
 extern "C" __global__ void map_of_its_own(const __grid_constant__ TensorMap map, float* to, TensorMap* made) {
   __shared__ alignas(128) TensorMap mine;
   __shared__ alignas(128) float s[16];
