@@ -43,31 +43,31 @@ describe.each(all)("accesses of $bytes bytes to $space memory", ({ space, bytes 
   /** Lets lane 3 of warp 5 access the bytes of the same lane of warp `of`. */
   const trespass = (of: number) =>
     `  setp.eq.u32 %p1, %r0, ${5 * 32 + 3};\n  add.s64 %rd7, %rd9, ${(of - 5) * bytes};\n`;
-  const place = (of: number) => `${space} memory at offset ${(3 * 8 + of) * bytes} are not ordered`;
+  const race = (of: number) => `${space} memory at offset ${(3 * 8 + of) * bytes} are not ordered`;
   test.each([4, 2])("a write to the bytes of another warp is reported: warp %i", (of) => {
     const second = `${trespass(of)}  @%p1 ${store(space, bytes, "%rd7")}`;
     expect(() => run(space, begin + store(space, bytes) + second)).toThrow(
       new RegExp(
-        `racecheck: two writes of ${place(of)}: the first is by block 0 warp ${of} lane ${lane} at st\\.[\\s\\S]*\\(163,0,0\\)`,
+        `racecheck: two writes of ${race(of)}: the first is by block 0 warp ${of} lane ${lane} at st\\.[\\s\\S]*\\(163,0,0\\)`,
       ),
     );
   });
   test("a read of the bytes of another warp is reported", () => {
     const second = `${trespass(4)}  @%p1 ${load(space, bytes, "%rd7")}`;
     expect(() => run(space, begin + store(space, bytes) + second)).toThrow(
-      new RegExp(`racecheck: a write and a read of ${place(4)}: the first is by block 0 warp 4 lane ${lane} at st\\.`),
+      new RegExp(`racecheck: a write and a read of ${race(4)}: the first is by block 0 warp 4 lane ${lane} at st\\.`),
     );
   });
   test("a write to bytes that another warp has read is reported", () => {
     const first = `${begin}${store(space, bytes)}  bar.sync 0;\n  setp.ne.u32 %p2, %r1, 5;\n  @%p2 ${load(space, bytes)}`;
     expect(() => run(space, `${first}${trespass(4)}  @%p1 ${store(space, bytes, "%rd7")}`)).toThrow(
-      new RegExp(`racecheck: a read and a write of ${place(4)}: the first is by block 0 warp 4 lane ${lane} at ld\\.`),
+      new RegExp(`racecheck: a read and a write of ${race(4)}: the first is by block 0 warp 4 lane ${lane} at ld\\.`),
     );
   });
   test("a read of unwritten bytes between written ones is reported", () => {
-    const most = `${begin}  setp.ne.u32 %p1, %r0, ${5 * 32 + 3};\n  @%p1 ${store(space, bytes)}`;
-    expect(() => run(space, `${most}  @%p1 ${load(space, bytes)}`)).not.toThrow();
-    expect(() => run(space, `${most}  ${load(space, bytes)}`)).toThrow(
+    const writes = `${begin}  setp.ne.u32 %p1, %r0, ${5 * 32 + 3};\n  @%p1 ${store(space, bytes)}`;
+    expect(() => run(space, `${writes}  @%p1 ${load(space, bytes)}`)).not.toThrow();
+    expect(() => run(space, `${writes}  ${load(space, bytes)}`)).toThrow(
       new RegExp(
         `initcheck: ${space} read of ${bytes} bytes at offset ${(3 * 8 + 5) * bytes} of[\\s\\S]*\\(163,0,0\\)`,
       ),

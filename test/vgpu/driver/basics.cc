@@ -98,9 +98,9 @@ TEST(contexts_are_a_stack_of_each_thread) {
   OK(cuCtxGetFlags(&flags));
   EXPECT(flags == CU_CTX_SCHED_SPIN);
   std::thread([&] {
-    CUcontext mine = a;
-    OK(cuCtxGetCurrent(&mine));
-    EXPECT(mine == nullptr);
+    CUcontext current = a;
+    OK(cuCtxGetCurrent(&current));
+    EXPECT(current == nullptr);
   }).join();
   OK(cuCtxPopCurrent_v2(&got));
   EXPECT(got == b);

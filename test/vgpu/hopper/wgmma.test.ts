@@ -21,18 +21,18 @@ function float(x: number, exponentBits: number, fractionBits: number): number {
 type Format = {
   readonly bytes: number;
   readonly encode: (x: number) => number;
-  readonly least: number;
-  readonly most: number;
+  readonly min: number;
+  readonly max: number;
 };
-const small = { least: -4, most: 4 };
+const small = { min: -4, max: 4 };
 const formats: Readonly<Record<string, Format>> = {
   f16: { bytes: 2, encode: (x) => float(x, 5, 10), ...small },
   bf16: { bytes: 2, encode: (x) => float(x, 8, 7), ...small },
   tf32: { bytes: 4, encode: (x) => float(x, 8, 23), ...small },
   e4m3: { bytes: 1, encode: (x) => float(x, 4, 3), ...small },
   e5m2: { bytes: 1, encode: (x) => float(x, 5, 2), ...small },
-  s8: { bytes: 1, encode: (x) => x & 255, least: -128, most: 127 },
-  u8: { bytes: 1, encode: (x) => x, least: 0, most: 255 },
+  s8: { bytes: 1, encode: (x) => x & 255, min: -128, max: 127 },
+  u8: { bytes: 1, encode: (x) => x, min: 0, max: 255 },
 };
 const format = (name: string) => formats[name] as Format;
 
@@ -174,7 +174,7 @@ function compute(given: Case) {
   const k = (kSteps * 32) / fa.bytes;
   const next = numbers(c.n + c.width);
   const matrix = (rows: number, f: Format) =>
-    Array.from({ length: rows }, () => Array.from({ length: k }, () => f.least + (next() % (f.most - f.least + 1))));
+    Array.from({ length: rows }, () => Array.from({ length: k }, () => f.min + (next() % (f.max - f.min + 1))));
   const [A, B] = [matrix(64, fa), matrix(c.n, fb)];
   const la = layout(0, 64, fa.bytes, c.width, c.aMn, c.off);
   const startB = Math.ceil(la.end / 1024) * 1024;

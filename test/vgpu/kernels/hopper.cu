@@ -89,15 +89,15 @@ extern "C" __global__ void bulk(const float* x, float* y) {
 
 // Each block of a cluster of two adds the other block's values.
 extern "C" __global__ void __cluster_dims__(2, 1, 1) neighbours(int* out) {
-  __shared__ int mine;
+  __shared__ int value;
   uint32_t rank, remote;
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  if (threadIdx.x == 0) mine = 100 + rank;
+  if (threadIdx.x == 0) value = 100 + rank;
   asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
-  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(&mine)), "r"(rank ^ 1));
-  int theirs;
-  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(theirs) : "r"(remote));
-  out[blockIdx.x * blockDim.x + threadIdx.x] = theirs + threadIdx.x;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(&value)), "r"(rank ^ 1));
+  int peer_value;
+  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(peer_value) : "r"(remote));
+  out[blockIdx.x * blockDim.x + threadIdx.x] = peer_value + threadIdx.x;
   asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 

@@ -52,9 +52,9 @@ nvcc.each(variants)("%j for %s", async (flags, arch) => {
 // ulp. Without it, at most 2 ulp per function (CUDA C++ Programming Guide, "Mathematical Functions") and half an ulp
 // per other operation.
 nvcc.each([
-  { flags: [], most: 2 ** -20 },
-  { flags: ["--use_fast_math"], most: 2 ** -19 },
-])("arithmetic with $flags errs by at most $most", async ({ flags, most }) => {
+  { flags: [], bound: 2 ** -20 },
+  { flags: ["--use_fast_math"], bound: 2 ** -19 },
+])("arithmetic with $flags errs by at most $bound", async ({ flags, bound }) => {
   const approximate = { ...checked, CARACAL_VGPU_APPROXIMATE: "1", CARACAL_VGPU_SEED: "3" };
   const module = new (await deviceWith(approximate)).PtxModule(compile("compilers", flags));
   const x = Float32Array.from({ length: 128 }, (_, i) => (i - 64) / 21);
@@ -64,7 +64,7 @@ nvcc.each([
     const v = x[i] as number;
     return Math.abs(got - (1 / (1 + Math.exp(-v)) + Math.sin(v) * Math.sqrt(Math.abs(v))));
   });
-  expect(Math.max(...errors)).toBeLessThan(most);
+  expect(Math.max(...errors)).toBeLessThan(bound);
 });
 
 nvcc("a function of another module is refused by its name", async () => {

@@ -230,7 +230,7 @@ ${seen(0, 2)}
 
 test("mbarrier: bytes are counted from -(2^20 - 1) to 2^20 - 1", () => {
   const bytes = (how: string, count: number) => `  mbarrier.${how}.relaxed.cta.shared::cta.b64 [%r10], ${count};\n`;
-  const most = 2 ** 20 - 1;
+  const max = 2 ** 20 - 1;
   const counts = (body: string) => () =>
     run(`  mov.u32 %r10, buffer;\n  mbarrier.init.shared::cta.b64 [%r10], 1;\n${body}`, { block: 1 }, one, one);
   const one = new Uint32Array(1);
@@ -238,9 +238,9 @@ test("mbarrier: bytes are counted from -(2^20 - 1) to 2^20 - 1", () => {
     ["expect_tx", "complete_tx"],
     ["complete_tx", "expect_tx"],
   ] as const) {
-    expect(counts(bytes(up, most))).not.toThrow();
-    expect(counts(bytes(up, most) + bytes(down, 1) + bytes(up, 1))).not.toThrow();
-    expect(counts(bytes(up, most) + bytes(up, 1))).toThrow(/synccheck: mbarrier: the byte count exceeds its range/);
+    expect(counts(bytes(up, max))).not.toThrow();
+    expect(counts(bytes(up, max) + bytes(down, 1) + bytes(up, 1))).not.toThrow();
+    expect(counts(bytes(up, max) + bytes(up, 1))).toThrow(/synccheck: mbarrier: the byte count exceeds its range/);
   }
 });
 

@@ -67,8 +67,8 @@ const scalar = [
 
 const memory = [
   ...["st.async", "red.async"].map((op) => {
-    const rest = "shared::cluster.mbarrier::complete_tx::bytes";
-    return `${op}${op === "st.async" ? ".weak" : ".relaxed.cluster"}.${rest}${op === "st.async" ? "" : ".add"}.u32 [%r1], %r2, [%r3];`;
+    const suffix = "shared::cluster.mbarrier::complete_tx::bytes";
+    return `${op}${op === "st.async" ? ".weak" : ".relaxed.cluster"}.${suffix}${op === "st.async" ? "" : ".add"}.u32 [%r1], %r2, [%r3];`;
   }),
   "ld.shared::cta.u32 %r1, [%r2];",
   "ld.shared::cluster.u32 %r1, [%r2];",

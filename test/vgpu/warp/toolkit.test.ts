@@ -305,8 +305,8 @@ const double: [string, number[], (x: number) => number, number][] = [
 ];
 
 /** The distance between a number and the next one, for a significand of `bits` bits. */
-const unit = (x: number, bits: number, least: number) =>
-  2 ** Math.max(Math.floor(Math.log2(Math.abs(x) || 2 ** least)) - bits + 1, least);
+const unit = (x: number, bits: number, minExponent: number) =>
+  2 ** Math.max(Math.floor(Math.log2(Math.abs(x) || 2 ** minExponent)) - bits + 1, minExponent);
 
 nvcc.each(single)("libdevice %s", (name, list, f, ulps) => {
   const x = Float32Array.from(list);
