@@ -35,14 +35,14 @@ uint64_t cluster_value(const Block& block, Special which) {
   }
 }
 
-uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local_base) {
+uint64_t special_value(const Warp& warp, const Routine::SpecialSlot& slot, int lane, uint32_t local_base) {
   const Block& block = warp.block;
   const LaunchShape& shape = block.launch.shape;
   const Limits& limits = block.launch.limits;
   const Routine& kernel = block.launch.kernel;
   const uint32_t thread = warp.index * kLanes + static_cast<uint32_t>(lane);
   const uint32_t bit = 1u << lane;
-  switch (which) {
+  switch (slot.which) {
     case Special::tid_x: return thread % shape.block[0];
     case Special::tid_y: return thread / shape.block[0] % shape.block[1];
     case Special::tid_z: return thread / shape.block[0] / shape.block[1];
@@ -80,8 +80,9 @@ uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local
       const uint64_t alignment = kernel.shared_alignment;
       return kernel.reserved_shared + (kernel.shared_bytes + alignment - 1) / alignment * alignment;
     }
+    case Special::shared_variable: return kernel.shared_variables[slot.variable];
     case Special::local_frame: return local_base;
-    default: return cluster_value(block, which);
+    default: return cluster_value(block, slot.which);
   }
 }
 
@@ -136,7 +137,7 @@ Frame* Warp::push_frame(const Routine& routine, Frame* caller, uint32_t return_t
   }
   for (const auto& s : routine.specials)
     for (int lane = 0; lane < kLanes; lane++) {
-      const uint64_t value = special_value(*this, s.which, lane, frame->local_base) + static_cast<uint64_t>(s.addend);
+      const uint64_t value = special_value(*this, s, lane, frame->local_base) + static_cast<uint64_t>(s.addend);
       std::memcpy(frame->registers + s.offset + static_cast<size_t>(lane) * s.bytes, &value, s.bytes);
     }
   frames_.push_back(std::move(frame));

@@ -83,6 +83,8 @@ uint32_t Decoding::variable_address(const Operand& o, unsigned bytes) {
   if (bytes < 4) fail("an address does not fit in 16 bits");
   const int64_t at = symbol.at + o.value;
   if (symbol.kind == RoutineBuilder::Symbol::Kind::local) return routine_.special(Special::local_frame, bytes, at);
+  if (symbol.kind == RoutineBuilder::Symbol::Kind::shared && !routine_.r_.entry)
+    return routine_.special(Special::shared_variable, bytes, o.value, symbol.at);
   if (symbol.kind == RoutineBuilder::Symbol::Kind::param && (!routine_.r_.entry || symbol.count != 0))
     fail("the address of a call's argument cannot be taken");
   return constant(static_cast<uint64_t>(at), bytes);
@@ -103,6 +105,7 @@ uint32_t Decoding::module_address(const Operand& o, unsigned bytes) {
     const auto function = routine_.context_.routines.find(o.name);
     if (function == routine_.context_.routines.end()) fail("unknown name " + std::string(o.name));
     if (bytes != 8) fail("a function's address has 64 bits");
+    routine_.context_.address_taken[function->second] = true;
     return constant(function->second + 1, 8);  // a function's address is its number plus one
   }
   if (global->second.dynamic_shared) {
@@ -111,6 +114,8 @@ uint32_t Decoding::module_address(const Operand& o, unsigned bytes) {
   }
   if (bytes < 4 || (bytes < 8 && global->second.space != Space::shared))
     fail("a 64-bit address does not fit in the operand");
+  if (global->second.space == Space::shared)
+    return routine_.special(Special::shared_variable, bytes, o.value, static_cast<uint32_t>(global->second.address));
   return constant(global->second.address + static_cast<uint64_t>(o.value), bytes);
 }
 

@@ -100,6 +100,7 @@ enum class Special : uint8_t {
   grid_workspace_low,
   grid_workspace_high,  // %envreg2, %envreg1: see Launch::workspace
   dynamic_shared,       // not in PTX: the offset of dynamic shared memory
+  shared_variable,      // not in PTX: the offset of a shared variable declared outside kernels
   local_frame,          // not in PTX: the offset of the frame's local memory
   count,
 };
@@ -142,6 +143,7 @@ struct Routine {
     uint32_t offset;  // in the frame
     uint32_t bytes;   // 4 or 8 per lane
     int64_t addend;
+    uint32_t variable = kNone;  // of shared_variable
   };
   std::vector<SpecialSlot> specials;
 
@@ -152,9 +154,11 @@ struct Routine {
   uint32_t parameter_bytes = 0;  // size of a kernel's parameter block
   // For functions and their calls: per-lane memory for parameters, arguments and results.
   uint32_t argument_bytes = 0;
-  uint32_t local_bytes = 0;       // per lane
-  uint32_t reserved_shared = 0;   // offset of static shared memory, above the system's reservation
-  uint32_t shared_bytes = 0;      // static
+  uint32_t local_bytes = 0;      // per lane
+  uint32_t reserved_shared = 0;  // offset of static shared memory, above the system's reservation
+  uint32_t shared_bytes = 0;     // static
+  // Kernels: the offset of each shared variable declared outside kernels; kNone if the kernel does not use it.
+  std::vector<uint32_t> shared_variables;
   uint32_t shared_alignment = 1;  // alignment of dynamic shared memory
   LaunchBounds bounds;
   uint32_t registers = 0;  // 32-bit registers per thread in the frame: an upper bound on what ptxas needs

@@ -15,9 +15,14 @@ std::vector<Parameter> lay_out(const std::vector<Variable>& list, uint64_t& offs
   return out;
 }
 
+uint32_t add_shared_variable(ModuleContext& context, const Variable& v) {
+  if (v.size > 1u << 30) throw PtxError{v.line, "variable " + std::string(v.name) + " is too large"};
+  context.shared_variables.push_back({static_cast<uint32_t>(v.size), v.alignment});
+  return static_cast<uint32_t>(context.shared_variables.size()) - 1;
+}
+
 void RoutineBuilder::build() {
   r_.reserved_shared = context_.reserved_shared;
-  r_.shared_bytes = context_.shared_bytes;
   r_.shared_alignment = context_.dynamic_alignment;
   lay_out_parameters();
   declare();
@@ -42,9 +47,11 @@ void RoutineBuilder::declare(size_t scope, std::string_view name, Symbol symbol,
 
 void RoutineBuilder::declare_variable(size_t scope, const Variable& v) {
   const bool shared = v.space == Space::shared, local = v.space == Space::local;
-  uint32_t& total = !shared    ? (local ? r_.local_bytes : r_.argument_bytes)
-                    : r_.entry ? r_.shared_bytes
-                               : context_.shared_bytes;
+  if (shared && !r_.entry) {
+    const uint32_t index = add_shared_variable(context_, v);
+    return declare(scope, v.name, {Symbol::Kind::shared, v.type, index, static_cast<uint32_t>(v.size), 0}, v.line);
+  }
+  uint32_t& total = shared ? r_.shared_bytes : local ? r_.local_bytes : r_.argument_bytes;
   const uint32_t at = round_up(total, v.alignment);
   if (v.size > (1u << 30) - at) throw PtxError{v.line, "variable " + std::string(v.name) + " is too large"};
   total = at + static_cast<uint32_t>(v.size);
@@ -170,12 +177,12 @@ uint32_t RoutineBuilder::constant(uint64_t bits, unsigned bytes) {
   return kConstant | at->second;
 }
 
-uint32_t RoutineBuilder::special(Special which, unsigned bytes, int64_t addend) {
+uint32_t RoutineBuilder::special(Special which, unsigned bytes, int64_t addend, uint32_t variable) {
   for (uint32_t i = 0; i < r_.specials.size(); i++) {
     const auto& s = r_.specials[i];
-    if (s.which == which && s.bytes == bytes && s.addend == addend) return kSpecial | i;
+    if (s.which == which && s.bytes == bytes && s.addend == addend && s.variable == variable) return kSpecial | i;
   }
-  r_.specials.push_back({which, 0, bytes, addend});
+  r_.specials.push_back({which, 0, bytes, addend, variable});
   return kSpecial | static_cast<uint32_t>(r_.specials.size() - 1);
 }
 

@@ -29,7 +29,7 @@ std::optional<Special> special_named(std::string_view name);
 // The module's names, which all its routines share.
 struct ModuleContext {
   struct Global {
-    uint64_t address = 0;
+    uint64_t address = 0;  // the index of a shared variable
     Space space = Space::global;
     bool dynamic_shared = false;
   };
@@ -37,9 +37,18 @@ struct ModuleContext {
   std::unordered_map<std::string_view, Global> globals;
   std::unordered_map<std::string_view, uint32_t> routines;
   uint32_t reserved_shared = 0;  // see Routine
-  uint32_t shared_bytes = 0;     // of the variables of the module and its functions
   uint32_t dynamic_alignment = 16;
+  // Shared variables of the module and its functions. Their addresses depend on the kernel, since a kernel has only those
+  // that it uses, itself or in functions that it may call.
+  struct SharedVariable {
+    uint32_t bytes, alignment;
+  };
+  std::vector<SharedVariable> shared_variables;
+  std::vector<bool> address_taken;  // per routine: it may be called through a pointer
 };
+
+// Returns the index in ModuleContext::shared_variables.
+uint32_t add_shared_variable(ModuleContext& context, const Variable& v);
 
 class RoutineBuilder {
  public:
@@ -52,7 +61,7 @@ class RoutineBuilder {
   struct Symbol {
     enum class Kind : uint8_t { reg, local, shared, param } kind = Kind::reg;
     Type type = Type::b32;
-    uint32_t at = 0;  // virtual register, or offset
+    uint32_t at = 0;  // virtual register, offset, or index of a shared variable of a function
     uint32_t size = 0;
     uint32_t count = 0;  // registers in a numbered range; 0: a single register
   };
@@ -82,7 +91,7 @@ class RoutineBuilder {
   void record(uint32_t reg, bool write);
   uint32_t carry(bool write);
   uint32_t constant(uint64_t bits, unsigned bytes);
-  uint32_t special(Special which, unsigned bytes, int64_t addend = 0);
+  uint32_t special(Special which, unsigned bytes, int64_t addend = 0, uint32_t variable = kNone);
 
   void place_registers();
   uint32_t place_specials();

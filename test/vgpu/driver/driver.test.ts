@@ -22,7 +22,7 @@ const flags = [
   `-I${sources}`,
 ];
 
-for (const program of ["basics", "memory", "streams", "faults"])
+for (const program of ["basics", "modules", "memory", "streams", "faults"])
   describe(program, () => {
     const built = join(folder, program);
     execFileSync("g++", [
