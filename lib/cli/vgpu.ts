@@ -3,12 +3,12 @@ import { Command } from "commander";
 import { type LaunchCounts, readLaunches, type Sum } from "../bench/counters/launches.js";
 import { type Cell, formatTable } from "../bench/table.js";
 
-/** `caracal vgpu report`: the counters of the virtual GPU as tables. */
+/** `caracal vgpu report`: prints the counters of the virtual GPU as tables. */
 export function vgpuCommand(): Command {
   const report = new Command("report")
-    .description("show the counters in a file that CARACAL_VGPU_COUNT named")
+    .description("show the counters in a file written with CARACAL_VGPU_COUNT")
     .argument("<file>", "JSON lines, one per launch")
-    .option("--lines", "also what every source line of a kernel did")
+    .option("--lines", "also show the counters of every source line")
     .option("--markdown", "print Markdown tables")
     .action(async (file: string, { lines, markdown }: { lines?: true; markdown?: true }) => {
       const launches = await readLaunches(file);
@@ -25,11 +25,13 @@ export function vgpuCommand(): Command {
       );
       if (!lines) return;
       for (const { kernel, lines } of launches) {
-        const places = lines.map((l) => `${basename(l.file)}:${l.line}`);
-        print(`\n${kernel}\n${lineTable(places, lines, markdown)}\n\n${kindTable("line", places, lines, markdown)}`);
+        const locations = lines.map((l) => `${basename(l.file)}:${l.line}`);
+        print(
+          `\n${kernel}\n${lineTable(locations, lines, markdown)}\n\n${kindTable("line", locations, lines, markdown)}`,
+        );
       }
     });
-  return new Command("vgpu").description("read what the virtual GPU counted").addCommand(report);
+  return new Command("vgpu").description("read the counters of the virtual GPU").addCommand(report);
 }
 
 const memoryHeader = [
@@ -71,13 +73,13 @@ function launchTable(launches: readonly LaunchCounts[], markdown?: boolean): str
   return formatTable(header, rows, markdown);
 }
 
-function lineTable(places: readonly string[], lines: readonly Sum[], markdown?: boolean): string {
-  const rows = lines.map((l, i): Cell[] => [places[i], l.executed ?? 0, ...memoryCells(l)]);
+function lineTable(locations: readonly string[], lines: readonly Sum[], markdown?: boolean): string {
+  const rows = lines.map((l, i): Cell[] => [locations[i], l.executed ?? 0, ...memoryCells(l)]);
   return formatTable(["line", "instructions", ...memoryHeader], rows, markdown);
 }
 
-/** Instructions by class, as far as there are any, and what some of them amount to. */
-function kindTable(what: string, names: readonly string[], sums: readonly Sum[], markdown?: boolean): string {
+/** Instructions by class, for the classes that occur, and the work that barriers, copies and tensor instructions do. */
+function kindTable(label: string, names: readonly string[], sums: readonly Sum[], markdown?: boolean): string {
   const classes = [...new Set(sums.flatMap((s) => Object.keys(s.classes)))];
   const rows = sums.map((s, i): Cell[] => [
     names[i],
@@ -87,5 +89,5 @@ function kindTable(what: string, names: readonly string[], sums: readonly Sum[],
     s.tensorInstructions ?? 0,
     s.tensorMultiplyAdds ?? 0,
   ]);
-  return formatTable([what, ...classes, "bar", "async bytes", "mma", "MACs"], rows, markdown);
+  return formatTable([label, ...classes, "bar", "async bytes", "mma", "MACs"], rows, markdown);
 }
