@@ -3,18 +3,18 @@ import { Command } from "commander";
 import { type Cell, formatTable } from "../table.js";
 import { type LaunchCounts, readLaunches, type Sum } from "./launches.js";
 
-/** `caracal vgpu report`: the counters of the virtual GPU as tables. */
+/** `caracal vgpu report`: prints the counters of the virtual GPU as tables. */
 export function vgpuCommand(): Command {
   const report = new Command("report")
-    .description("show the counters in the file that CARACAL_VGPU_COUNT named")
+    .description("show the counters in a file written with CARACAL_VGPU_COUNT")
     .argument("<file>", "JSON lines, one per launch")
-    .option("--lines", "show every source line of the kernels, too")
+    .option("--lines", "also show the counters of every source line")
     .option("--markdown", "print Markdown tables")
     .action(async (file: string, { lines, markdown }: { lines?: true; markdown?: true }) => {
       const launches = await readLaunches(file);
       process.stdout.write(`${tables(launches, lines, markdown).join("\n\n")}\n`);
     });
-  return new Command("vgpu").description("read what the virtual GPU counted").addCommand(report);
+  return new Command("vgpu").description("read the counters of the virtual GPU").addCommand(report);
 }
 
 /** Tables of all launches; with `lines`, two more for every launch. */
@@ -70,6 +70,7 @@ function launchTable(launches: readonly LaunchCounts[], markdown: boolean): stri
   return formatTable(header, rows, markdown);
 }
 
+<<<<<<< HEAD:bench/counters/report.ts
 function lineTable(positions: readonly string[], lines: readonly Sum[], markdown: boolean): string {
   const rows = lines.map((l, i): Cell[] => [positions[i], l.executed ?? 0, ...memoryCells(l)]);
   return formatTable(["line", "instructions", ...memoryHeader], rows, markdown);
@@ -77,6 +78,15 @@ function lineTable(positions: readonly string[], lines: readonly Sum[], markdown
 
 /** Instructions by class, omitting classes that do not occur, and the amounts that some of them sum to. */
 function kindTable(what: string, names: readonly string[], sums: readonly Sum[], markdown: boolean): string {
+=======
+function lineTable(locations: readonly string[], lines: readonly Sum[], markdown?: boolean): string {
+  const rows = lines.map((l, i): Cell[] => [locations[i], l.executed ?? 0, ...memoryCells(l)]);
+  return formatTable(["line", "instructions", ...memoryHeader], rows, markdown);
+}
+
+/** Instructions by class, for the classes that occur, and the work that barriers, copies and tensor instructions do. */
+function kindTable(label: string, names: readonly string[], sums: readonly Sum[], markdown?: boolean): string {
+>>>>>>> vgpu:lib/cli/vgpu.ts
   const classes = [...new Set(sums.flatMap((s) => Object.keys(s.classes)))];
   const rows = sums.map((s, i): Cell[] => [
     names[i],
@@ -86,5 +96,5 @@ function kindTable(what: string, names: readonly string[], sums: readonly Sum[],
     s.tensorInstructions ?? 0,
     s.tensorMultiplyAdds ?? 0,
   ]);
-  return formatTable([what, ...classes, "bar", "async bytes", "mma", "MACs"], rows, markdown);
+  return formatTable([label, ...classes, "bar", "async bytes", "mma", "MACs"], rows, markdown);
 }

@@ -1,18 +1,18 @@
-// Mutants of C++ sources: copies with one small fault each, in what computes rather than in tables and decoders. The
-// sources are formatted: a binary operator stands between blanks, and what does not is a template, pointer or reference.
+// Mutants of C++ sources: copies with one small fault each, in computations rather than in tables and decoders. The
+// sources must be formatted: a binary operator has spaces around it; others belong to templates, pointers or references.
 
 const token =
   /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])+'|^[ \t]*#[^\n]*|[A-Za-z_]\w*|(?:0x[\da-fA-F'.]+(?:p[+-]?\d+)?|\d[\d'.]*(?:e[+-]?\d+)?)\w*|<<=|>>=|->|\+\+|--|::|&&|\|\||[-+*/%&|^!=<>]=|<<|>>|\S/gm;
 
-/** The tokens of a source but comments and preprocessor lines, each with where it begins. */
+/** The tokens of a source with their offsets, without comments and preprocessor lines. */
 function tokenise(source) {
-  const all = [...source.matchAll(token)].map((m) => ({ text: m[0], at: m.index }));
-  return all.filter(({ text }) => !/^(\/\/|\/\*|\s*#)/.test(text));
+  const tokens = [...source.matchAll(token)].map((m) => ({ text: m[0], at: m.index }));
+  return tokens.filter(({ text }) => !/^(\/\/|\/\*|\s*#)/.test(text));
 }
 
 const isName = (text) => /^[A-Za-z_]/.test(text ?? "");
 
-/** The index of the bracket that closes the one at `open`. */
+/** The index of the bracket that matches the one at `open`. */
 function closing(tokens, open) {
   const pairs = { "{": "}", "(": ")" };
   const [begin, end] = [tokens[open].text, pairs[tokens[open].text]];
@@ -24,7 +24,7 @@ function closing(tokens, open) {
   throw new Error(`unbalanced ${begin}`);
 }
 
-/** Functions and structs at the level of a namespace: name, whether they compute, and first and last token of the body. */
+/** The functions and structs of namespaces: name, whether they compute, and first and last token of the body. */
 function definitions(tokens) {
   const found = [];
   let head = [];
@@ -43,7 +43,7 @@ function definitions(tokens) {
   return found;
 }
 
-/** What the tokens before a brace say: of `Handler x(…)`, `… x(Decoding& i)` and initialisers, that it computes nothing. */
+/** Interprets the tokens before a brace. `Handler x(…)`, `… x(Decoding& i)` and initialisers compute nothing. */
 function described(head) {
   const parenthesis = head.findIndex((text, i) => text === "(" && isName(head[i - 1]));
   const struct = head.findLastIndex((text) => text === "struct" || text === "class");
@@ -60,7 +60,7 @@ const swapped = {
 const otherName = { true: "false", false: "true", min: "max", max: "min", fmin: "fmax", fmax: "fmin" };
 const afterOperand = /^[\w)\]]/;
 
-/** What the token may be replaced by; undefined if by nothing. */
+/** The replacement of a token; undefined if there is none. */
 function replacement(source, tokens, i) {
   const { text, at } = tokens[i];
   const spaced = /\s/.test(source[at - 1]) && /\s/.test(source[at + text.length]);
@@ -72,7 +72,7 @@ function replacement(source, tokens, i) {
   return otherName[text];
 }
 
-/** The index of the semicolon that ends the statement at `i`; -1 if a bracket closes before. */
+/** The index of the semicolon that ends the statement at `i`; -1 if a bracket closes first. */
 function statementEnd(tokens, i) {
   let depth = 0;
   for (let k = i; k < tokens.length; k++) {
@@ -83,7 +83,7 @@ function statementEnd(tokens, i) {
   return -1;
 }
 
-/** The end of the statement at `i` if it may be left out: one with an effect and no declaration; else -1. */
+/** The end of the statement at `i` if it can be omitted: it has an effect and is not a declaration. Otherwise -1. */
 function droppable(tokens, i) {
   const [before, first, second] = [tokens[i - 1], tokens[i], tokens[i + 1]].map((t) => t?.text);
   if (!/^[;{})]$|^else$/.test(before) || !isName(first)) return -1;
@@ -92,7 +92,7 @@ function droppable(tokens, i) {
   return statementEnd(tokens, i);
 }
 
-/** All mutants of a source: of which definition, on which line, what became of what, and the whole text. */
+/** All mutants of a source: definition, line, change, and the whole text. */
 export function mutantsOf(source) {
   const tokens = tokenise(source);
   const all = [];
@@ -121,7 +121,7 @@ export function mutantsOf(source) {
   return all;
 }
 
-/** Of the opcodes in the chapter's table those of which no definition that they lead to is among `names`. */
+/** The opcodes in the chapter's table that lead to none of the definitions in `names`. */
 export function opcodesWithout(source, names) {
   const tokens = tokenise(source);
   const uses = new Map();

@@ -1,29 +1,31 @@
-// node scripts/mutate-vgpu.mjs [chapter ...] [--sample N] [--seed S] [--jobs N] [--chapter-only]
+// node test/vgpu/mutation/mutate.mjs [chapter ...] [--sample N] [--seed S] [--jobs N] [--chapter-only]
 //
-// Whether the tests of the virtual GPU notice a fault in what it computes or checks: for finding what no test looks at.
-// Of every chapter, a source below native/vgpu, mutants are compiled under build/, linked with the other objects of the
-// library, and given to the tests of the chapter; what survives these, to all of test/vgpu unless --chapter-only. What
-// does not compile does not count. --sample: so many of each chapter, spread over its definitions. A survivor is
-// either no fault (another name for the same thing, what the ISA leaves open) or a row that a test lacks.
-// A mutant takes 4 to 8 seconds on one core, 20 to 30 with the tests of hopper/, and minutes more if all tests see it:
-// a sample of 16 of a chapter is a matter of minutes, all 150 to 500 of one of an hour.
+// Measures whether the tests of the virtual GPU detect faults in its computations and checks, and so finds code that no
+// test covers. A chapter is a source file of native/vgpu. Its mutants are compiled under build/, linked with the other
+// objects of the library and run against the chapter's tests; survivors are then run against all of test/vgpu unless
+// --chapter-only is given. Mutants that do not compile do not count. --sample limits the number of mutants per chapter
+// and spreads them over its definitions. A survivor is either equivalent (the same behaviour, or one that the ISA leaves
+// open) or shows a missing test.
+// A mutant takes 4 to 8 seconds on one core, 20 to 30 with the tests of hopper/, and minutes if it survives to the full
+// run. A sample of 16 takes minutes, all 150 to 500 mutants of a chapter about an hour.
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { buildVirtualGpu } from "./lib/build.mjs";
-import { mutantsOf, opcodesWithout } from "./lib/mutants.mjs";
-import { fail, root } from "./lib/steps.mjs";
+import { buildVirtualGpu } from "../../../scripts/lib/build.mjs";
+import { fail, root } from "../../../scripts/lib/steps.mjs";
+import { mutantsOf, opcodesWithout } from "./mutants.mjs";
 
 const sources = join(root, "native/vgpu");
 const objects = join(root, "build/Release/obj.target/caracal_vgpu/native/vgpu");
 const folder = join(root, "build/mutants");
 
-/** The tests about a chapter, below test/vgpu, without what follows. A chapter without a folder is of instructions. */
+/** The tests of each chapter, as path prefixes below test/vgpu. Chapters without a folder are in instructions/. */
 const tests = {
   approximation: ["opcodes/floating", "opcodes/half", "opcodes/approximate"],
   async_copy: ["warp/async", "warp/hopper"],
   atomic: ["warp/atomic", "opcodes/atomic", "warp/hopper"],
+  atomic_operations: ["warp/atomic", "opcodes/atomic", "warp/hopper", "hopper/tma", "hopper/cuda_ptx"],
   barrier: ["warp/barrier", "warp/meeting", "warp/warp"],
   bits: ["opcodes/integer"],
   bulk_copy: ["hopper/tma", "hopper/cuda_ptx", "hopper/hopper"],
@@ -32,6 +34,7 @@ const tests = {
   control: ["warp/control"],
   convergence: ["warp/meeting", "warp/warp"],
   conversion: ["opcodes/conversion"],
+  fence: ["warp/atomic", "hopper/hopper", "hopper/ring"],
   floating: ["opcodes/floating", "opcodes/approximate"],
   half: ["opcodes/half", "opcodes/approximate"],
   integer: ["opcodes/integer"],
@@ -40,11 +43,13 @@ const tests = {
   memory: ["opcodes/memory"],
   move: ["opcodes/logic"],
   numbers: ["opcodes/comparison", "opcodes/conversion", "opcodes/floating", "opcodes/half"],
+  reduction: ["hopper/tma", "hopper/cuda_ptx"],
   system_calls: ["warp/system_calls", "warp/control"],
   tensor: ["warp/accumulation", "warp/matrix", "warp/hopper"],
   tensor_map: ["hopper/cuda_ptx", "hopper/tma"],
   warp: ["warp/warp", "warp/hopper", "opcodes/shuffle"],
   wgmma: ["hopper/wgmma", "hopper/hopper"],
+  wgmma_multiply: ["hopper/wgmma", "hopper/hopper"],
   wmma: ["opcodes/wmma", "warp/toolkit"],
   "check/monitor": ["checks/", "warp/barrier", "hopper/hopper", "hopper/ring"],
   "count/counters": ["count/"],
@@ -55,9 +60,10 @@ const tests = {
   "machine/mbarrier": ["warp/hopper", "warp/async"],
   "machine/warp": ["warp/warp", "warp/meeting", "warp/control", "warp/cluster", "warp/barrier", "warp/toolkit"],
 };
-/** With a header all that includes it is compiled. */
+/** The sources to compile for the mutants of a header. */
 const includedBy = {
   approximation: ["floating", "half"],
+  atomic_operations: ["atomic", "reduction"],
   numbers: ["comparison", "conversion", "floating", "half"],
 };
 const fileOf = (chapter) => {
@@ -75,8 +81,8 @@ const { values: options, positionals } = parseArgs({
   },
 });
 
-/** Ends with the exit status, or null where it took longer; then no process of its group is left. */
-function finished(command, args, limit, env = {}) {
+/** Resolves to the exit status, or to null after `limit` ms, when the whole process group has been killed. */
+function exitStatus(command, args, limit, env = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: "ignore", detached: true });
     const timer = setTimeout(() => process.kill(-child.pid, "SIGKILL"), limit);
@@ -91,9 +97,9 @@ const flags = [
   "-std=c++20 -O1 -fPIC -fvisibility=hidden -w -mavx2 -mfma -mf16c -ffp-contract=off -fno-math-errno",
   "-fno-trapping-math",
 ].flatMap((line) => line.split(" "));
-const compile = (args) => finished("g++", [...flags, ...args], 120_000);
+const compile = (args) => exitStatus("g++", [...flags, ...args], 120_000);
 
-/** One header of all that the chapter includes, compiled once: most of the time a mutant takes is parsing. */
+/** Precompiles all headers that the chapter includes, since parsing them takes most of the time of a mutant. */
 async function precompileHeaders(chapter) {
   const lines = readFileSync(join(sources, fileOf(chapter)), "utf8").match(/^#include .*$/gm);
   const header = join(folder, chapter, "prefix.h");
@@ -101,22 +107,22 @@ async function precompileHeaders(chapter) {
   writeFileSync(header, lines.join("\n"));
   const includes = [`-I${sources}`, `-I${join(root, "native")}`];
   const status = await compile([...includes, "-xc++-header", header, "-o", `${header}.gch`]);
-  if (status !== 0) fail(`what ${basename(fileOf(chapter))} includes does not compile`);
+  if (status !== 0) fail(`the headers of ${basename(fileOf(chapter))} do not compile`);
   return header;
 }
 
-/** A library with this text in place of a chapter, as `place`/libcaracal_vgpu.so; false if it cannot be built. */
-async function build(chapter, text, place, prefix) {
+/** Builds `directory`/libcaracal_vgpu.so with this text in directory of a chapter. Returns false if it does not build. */
+async function build(chapter, text, directory, prefix) {
   const file = fileOf(chapter);
   const units = includedBy[chapter]?.map(fileOf) ?? [file];
-  rmSync(place, { recursive: true, force: true });
-  mkdirSync(join(place, dirname(file)), { recursive: true });
-  writeFileSync(join(place, file), text);
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(join(directory, dirname(file)), { recursive: true });
+  writeFileSync(join(directory, file), text);
   const compiled = [];
   for (const unit of units) {
     const [source, includes] =
-      unit === file ? [join(place, file), ["-include", prefix]] : [join(sources, unit), [`-I${place}`]];
-    const object = join(place, `${basename(unit)}.o`);
+      unit === file ? [join(directory, file), ["-include", prefix]] : [join(sources, unit), [`-I${directory}`]];
+    const object = join(directory, `${basename(unit)}.o`);
     if ((await compile([...includes, `-I${sources}`, `-I${join(root, "native")}`, "-c", source, "-o", object])) !== 0)
       return false;
     compiled.push(object);
@@ -124,20 +130,20 @@ async function build(chapter, text, place, prefix) {
   const others = readdirSync(objects, { recursive: true })
     .filter((name) => name.endsWith(".o") && !units.includes(name.replace(/o$/, "cc")))
     .map((name) => join(objects, name));
-  const library = join(place, "libcaracal_vgpu.so");
-  return (await finished("g++", ["-shared", ...compiled, ...others, "-lpthread", "-o", library], 60_000)) === 0;
+  const library = join(directory, "libcaracal_vgpu.so");
+  return (await exitStatus("g++", ["-shared", ...compiled, ...others, "-lpthread", "-o", library], 60_000)) === 0;
 }
 
-/** Whether the tests in these files hold with the library in `place`. */
-async function holds(place, files, limit) {
+/** True if the tests in these files pass with the library in `directory`. */
+async function testsPass(directory, files, limit) {
   const vitest = join(root, "node_modules/vitest/vitest.mjs");
-  // What ptxas says has nothing to do with the library.
+  // The verdict of ptxas does not depend on the library.
   const args = [vitest, "run", "--bail=1", "--typecheck=false", "-t", "^(?!.*ptxas accepts)", ...files];
-  const env = { CARACAL_VGPU_LIBRARY: join(place, "libcaracal_vgpu.so"), CARACAL_VGPU_BUDGET: "20000000" };
-  return (await finished(process.execPath, args, limit, env)) === 0;
+  const env = { CARACAL_VGPU_LIBRARY: join(directory, "libcaracal_vgpu.so"), CARACAL_VGPU_BUDGET: "20000000" };
+  return (await exitStatus(process.execPath, args, limit, env)) === 0;
 }
 
-/** `count` of the mutants in an order that is the same for the same seed: one of each definition, then another … */
+/** A sample of `count` mutants, determined by the seed: one of each definition, then a second of each, and so on. */
 function sampled(mutants, count, seed) {
   let state = seed;
   const random = () => {
@@ -157,20 +163,20 @@ function sampled(mutants, count, seed) {
     .map(({ m }) => m);
 }
 
-let withoutMutation;
-/** Whether all tests hold with the library as it is: asked once, when it matters. */
-const allHold = () => {
-  withoutMutation ??= holds(join(root, "build/Release"), ["test/vgpu/"], 3_600_000);
-  return withoutMutation;
+let unmutated;
+/** True if all tests pass without a mutation. Evaluated once, on first use. */
+const allPass = () => {
+  unmutated ??= testsPass(join(root, "build/Release"), ["test/vgpu/"], 3_600_000);
+  return unmutated;
 };
 
-/** Tries one mutant: "killed", "survived", or undefined where it does not compile. */
-async function tried(chapter, text, place, prefix, limit) {
-  if (!(await build(chapter, text, place, prefix))) return undefined;
-  if (!(await holds(place, tests[chapter].map(pathOf), limit))) return "killed";
+/** Tries one mutant. Returns "killed" or "survived", or undefined if it does not compile. */
+async function tryMutant(chapter, text, directory, prefix, limit) {
+  if (!(await build(chapter, text, directory, prefix))) return undefined;
+  if (!(await testsPass(directory, tests[chapter].map(pathOf), limit))) return "killed";
   if (options["chapter-only"]) return "survived";
-  if (!(await allHold())) fail("the tests of the virtual GPU fail without a mutation");
-  return (await holds(place, ["test/vgpu/"], 15 * limit)) ? "survived" : "killed";
+  if (!(await allPass())) fail("the tests of the virtual GPU fail without a mutation");
+  return (await testsPass(directory, ["test/vgpu/"], 15 * limit)) ? "survived" : "killed";
 }
 const pathOf = (test) => `test/vgpu/${test}`;
 
@@ -178,11 +184,11 @@ async function tryChapter(chapter) {
   const prefix = await precompileHeaders(chapter);
   const name = basename(fileOf(chapter));
   const source = readFileSync(join(sources, fileOf(chapter)), "utf8");
-  const place = (job) => join(folder, `${chapter}-${job}`);
+  const directory = (job) => join(folder, `${chapter}-${job}`);
   const began = Date.now();
   if (
-    !(await build(chapter, source, place(0), prefix)) ||
-    !(await holds(place(0), tests[chapter].map(pathOf), 600_000))
+    !(await build(chapter, source, directory(0), prefix)) ||
+    !(await testsPass(directory(0), tests[chapter].map(pathOf), 600_000))
   )
     fail(`${name}: the tests of the chapter fail without a mutation`);
   const limit = 10_000 + 4 * (Date.now() - began);
@@ -191,7 +197,7 @@ async function tryChapter(chapter) {
   const counts = { killed: 0, survived: 0 };
   const work = async (job) => {
     for (let m = queue.shift(); m; m = queue.shift()) {
-      const outcome = await tried(chapter, m.text, place(job), prefix, limit);
+      const outcome = await tryMutant(chapter, m.text, directory(job), prefix, limit);
       if (outcome) counts[outcome]++;
       if (outcome === "survived") console.log(`  ${name}:${m.line} in ${m.name}: ${m.change}`);
     }
@@ -204,12 +210,12 @@ async function tryChapter(chapter) {
   return survived;
 }
 
-const known = Object.keys(tests);
-const unknown = positionals.find((chapter) => !known.includes(chapter));
-if (unknown) fail(`no chapter ${basename(unknown)}; there are ${known.join(", ")}`);
+const chapters = Object.keys(tests);
+const unknown = positionals.find((chapter) => !chapters.includes(chapter));
+if (unknown) fail(`unknown chapter ${basename(unknown)}; the chapters are ${chapters.join(", ")}`);
 buildVirtualGpu();
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 let survivors = 0;
-for (const chapter of positionals.length > 0 ? positionals : known) survivors += await tryChapter(chapter);
+for (const chapter of positionals.length > 0 ? positionals : chapters) survivors += await tryChapter(chapter);
 process.exit(survivors > 0 ? 1 : 0);
