@@ -1,8 +1,7 @@
 #pragma once
-// The part of the CUDA Driver API that the CUDA backend calls and the virtual GPU offers, declared anew so that no
-// toolkit is needed to build either. Names, values and layouts are those of cuda.h; a test compares them with the real
-// one.
-#ifdef CARACAL_REAL_CUDA_H  // every definition is then checked against NVIDIA's declaration of it
+// The part of the CUDA Driver API that the CUDA backend calls and the virtual GPU provides. It is declared here so that
+// neither needs a toolkit to build. Names, values and layouts match cuda.h, which a test verifies.
+#ifdef CARACAL_REAL_CUDA_H  // checks every definition against NVIDIA's declaration
 #define __CUDA_API_VERSION_INTERNAL
 #include <cuda.h>
 #else

@@ -58,6 +58,7 @@ struct Driver {
   std::string library;  // as it was opened
   int version = 0;      // 13000 is 13.0
   int devices = 0;
+  bool is_virtual = false;  // the library is that of native/vgpu
 
   // Opens `CARACAL_CUDA_LIBRARY`, else libcuda.so.1; once it has worked it stays open.
   // @throws NO_DRIVER, DRIVER_TOO_OLD, NO_DEVICE

@@ -26,7 +26,7 @@ const chooseRoom: (capacity: number, sequences: number, keyBytes: number, memory
   "int64_t choose_room(int64_t capacity, int64_t sequences, int64_t key_bytes, size_t memory)",
 );
 const countSplits: (capacity: number) => number = lib.func("int64_t count_splits(int64_t capacity)");
-const sharedBytes: (heads: number) => number = lib.func("size_t shared_bytes(size_t heads)");
+const sharedBytes: (heads: number) => number = lib.func("size_t shared_bytes(int heads)");
 const chooseHeads: (heads: number, blocks: number, sms: number, shared: number) => number = lib.func(
   "int choose_heads(int64_t heads, int64_t blocks, int sms, size_t shared)",
 );

@@ -3,6 +3,7 @@ import { cmvn, codecEmbedding, type FbankOptions, fbank, foldWeightNorm, snake, 
 import { FbankStream, SpliceStream } from "../../lib/ops/audioStream.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 import { concatenated, pieces } from "../support/streams.js";
@@ -259,7 +260,6 @@ describe.each(allDevices)("audio front end on $name", (device) => {
   });
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const samples = device.zeros([800]);
     expect(() => fbank(device.zeros([800, 1]))).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => fbank(device.zeros([800], "i32") as never)).toThrowError(code("DTYPE_MISMATCH"));

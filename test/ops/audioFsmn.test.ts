@@ -7,6 +7,7 @@ import { layerNorm } from "../../lib/ops/norm.js";
 import type { Device } from "../../lib/tensor/device.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices, devices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { type Golden, readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
@@ -126,7 +127,6 @@ describe.each(allDevices)("fsmnMemory on $name", (device) => {
   );
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const z = device.zeros([6, 8]);
     const w = device.zeros([8, 4]);
     const orders = { leftOrder: 2, rightOrder: 1 };

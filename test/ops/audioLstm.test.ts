@@ -3,6 +3,7 @@ import { lstm } from "../../lib/ops/audio.js";
 import { packWeight } from "../../lib/ops/linear.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -146,7 +147,6 @@ describe.each(allDevices)("lstm on $name", (device) => {
   });
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const x = device.zeros([2, 6]);
     const good = () => ({
       wIh: device.zeros([80, 6]),

@@ -103,15 +103,16 @@ __device__ inline void flash_simt(const FlashParameters& p) {
     keep(p, t, column, sums);
 }
 
-#define CARACAL_FLASH_SIMT(Columns)                                     \
-  extern "C" __global__ void __launch_bounds__(SimtFlash::kThreads, 2)  \
-      flash_simt_##Columns(const __grid_constant__ FlashParameters p) { \
-    flash_simt<Columns>(p);                                             \
+#define CARACAL_FLASH_SIMT(Columns)                                                           \
+  CARACAL_KERNEL(kFlashSimt, flash_simt_##Columns, __launch_bounds__(SimtFlash::kThreads, 2), \
+                 const __grid_constant__ FlashParameters p) {                                 \
+    flash_simt<Columns>(p);                                                                   \
   }
 CARACAL_FLASH_SIMT(1)
 CARACAL_FLASH_SIMT(2)
 CARACAL_FLASH_SIMT(3)
 CARACAL_FLASH_SIMT(4)
+static_assert(SimtFlash::kMaxColumns == 4, "an entry for every number of columns");
 #undef CARACAL_FLASH_SIMT
 
 // --- tensor cores ---------------------------------------------------------------------------------------------------
@@ -174,16 +175,17 @@ __device__ inline void flash_tensor(const FlashParameters& p) {
     keep(p, t, sums);
 }
 
-// The host knows them from ops/attention/flash.cuda.h.
-#define CARACAL_FLASH_TENSOR(Depth, Value, Warps)                                 \
-  extern "C" __global__ void __launch_bounds__(Warps* kWarp, Warps == 8 ? 1 : 2)  \
-      flash_tensor_##Depth##_##Value(const __grid_constant__ FlashParameters p) { \
-    flash_tensor<TensorFlash<Depth, Value, Warps>>(p);                            \
+#define CARACAL_FLASH_TENSOR(Shape, shape)                                                                  \
+  static_assert(std::string_view(Shape.name) == #shape, "the host launches this shape under another name"); \
+  CARACAL_KERNEL(kFlashTensor, flash_tensor_##shape, __launch_bounds__(Shape.threads(), Shape.blocks),      \
+                 const __grid_constant__ FlashParameters p) {                                               \
+    flash_tensor<TensorFlash<Shape>>(p);                                                                    \
   }
-CARACAL_FLASH_TENSOR(64, 64, 4)
-CARACAL_FLASH_TENSOR(80, 80, 4)
-CARACAL_FLASH_TENSOR(128, 128, 4)
-CARACAL_FLASH_TENSOR(192, 128, 8)
+CARACAL_FLASH_TENSOR(kTensorFlashShapes[0], 64_64)
+CARACAL_FLASH_TENSOR(kTensorFlashShapes[1], 80_80)
+CARACAL_FLASH_TENSOR(kTensorFlashShapes[2], 128_128)
+CARACAL_FLASH_TENSOR(kTensorFlashShapes[3], 192_128)
+static_assert(std::size(kTensorFlashShapes) == 4, "an entry for every shape");
 #undef CARACAL_FLASH_TENSOR
 
 }  // namespace caracal

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <optional>
 
+#include "core/math.h"
 #include "cuda/implement.h"
-#include "ops/attention/attention_tiles.cuda.h"
 #include "ops/attention/flash.kernels.h"
 #include "ops/attention/sequences.h"
 
@@ -16,37 +16,25 @@ inline float score_scale(std::optional<double> scale, int64_t depth) {
   return static_cast<float>(kLog2E * scale.value_or(1 / std::sqrt(static_cast<double>(depth))));
 }
 
-// A kernel's tiles of queries, and in how many parts the columns of the values are cut.
-struct FlashTiling {
-  std::string name;
-  int rows;
-  unsigned threads;
-  unsigned parts = 1;
-  size_t shared_bytes = 0;
-};
-
-inline FlashTiling simt_flash_tiling(const char* name, int64_t value) {
-  const int64_t columns = std::min<int64_t>((value + 31) / 32, 4);  // times 32
-  return {std::string(name) + "_" + std::to_string(columns), 32, 128,
-          static_cast<unsigned>((value + columns * 32 - 1) / (columns * 32))};
+// Tiles of so many rows, whatever the sequences (sequences.cuh); one at least, which looks at where sequences start.
+inline int64_t flash_tiles(int64_t rows, int64_t sequences, int64_t tile_rows) {
+  return rows / tile_rows + std::max<int64_t>(sequences, 1);
 }
 
-// In how many parts the columns of values are cut.
-inline unsigned flash_parts(int64_t value) { return simt_flash_tiling("", value).parts; }
-
-// The kernels of ops/attention/flash.cu: two halves of 64 keys and values stand in shared memory.
-struct TensorFlashHeads {
-  int64_t depth, value;
-  int rows;
+// How the columns of values are cut in exact f32: into `parts` blocks, a lane of which has `each`.
+struct SimtFlashColumns {
+  int64_t each, parts;
 };
-inline constexpr TensorFlashHeads kTensorFlash[] = {{64, 64, 64}, {80, 80, 64}, {128, 128, 64}, {192, 128, 128}};
+inline SimtFlashColumns simt_flash_columns(int64_t value) {
+  const int64_t each = std::min<int64_t>(divide_up(value, 32), SimtFlashTile::kMaxColumns);
+  return {each, divide_up(value, each * 32)};
+}
 
-inline std::optional<FlashTiling> tensor_flash_tiling(int64_t depth, int64_t value) {
-  for (const TensorFlashHeads& h : kTensorFlash)
-    if (h.depth == depth && h.value == value)
-      return FlashTiling{"flash_tensor_" + std::to_string(depth) + "_" + std::to_string(value), h.rows,
-                         static_cast<unsigned>(h.rows * 2), 1, static_cast<size_t>(2 * 64 * 2 * (depth + value))};
-  return std::nullopt;
+// The tensor cores' tile for such heads, if there is an instance.
+inline const TensorFlashShape* tensor_flash_shape(int64_t depth, int64_t value) {
+  for (const TensorFlashShape& shape : kTensorFlashShapes)
+    if (shape.depth == depth && shape.value == value) return &shape;
+  return nullptr;
 }
 
 // Whether every row of every head begins at a multiple of the bytes of `elements`.
@@ -57,15 +45,11 @@ inline bool rows_aligned(const HeadRows& x, int64_t elements) {
 }
 
 // For operands of bf16 whose rows are aligned to 16 bytes and whose heads have an instance.
-inline std::optional<FlashTiling> tensor_flash_tiling(const FlashParameters& p) {
+inline const TensorFlashShape* tensor_flash_shape(const FlashParameters& p) {
   for (const HeadRows& x : {p.q, p.k, p.v})
-    if (!x.bf16 || !rows_aligned(x, 8)) return std::nullopt;
-  if (!p.out_bf16 || reinterpret_cast<uintptr_t>(p.out) % 16 != 0) return std::nullopt;
-  return tensor_flash_tiling(p.depth, p.value);
-}
-
-inline FlashTiling flash_tiling(const FlashParameters& p) {
-  return tensor_flash_tiling(p).value_or(simt_flash_tiling("flash_simt", p.value));
+    if (!x.bf16 || !rows_aligned(x, 8)) return nullptr;
+  if (!p.out_bf16 || reinterpret_cast<uintptr_t>(p.out) % 16 != 0) return nullptr;
+  return tensor_flash_shape(p.depth, p.value);
 }
 
 inline PackedRows packed_rows(const Tensor& starts, int64_t rows, Fault* fault) {
@@ -83,10 +67,18 @@ inline Error explain_starts(const char* op, const Fault& f, int64_t rows) {
 inline void launch_flash(Cuda& cuda, FlashParameters p) {
   p.aligned =
       p.depth % 4 == 0 && p.value % 4 == 0 && rows_aligned(p.q, 4) && rows_aligned(p.k, 4) && rows_aligned(p.v, 4);
-  const FlashTiling t = flash_tiling(p);
-  const Grid grid{static_cast<unsigned>(flash_tiles(p.packed.rows, p.packed.sequences, t.rows)),
-                  static_cast<unsigned>(p.heads), t.parts};
-  cuda.launch({"attention", t.name}, grid, t.threads, t.shared_bytes, p);
+  auto grid = [&](int rows, int64_t parts) {
+    return Grid{static_cast<unsigned>(flash_tiles(p.packed.rows, p.packed.sequences, rows)),
+                static_cast<unsigned>(p.heads), static_cast<unsigned>(parts)};
+  };
+  if (const TensorFlashShape* shape = tensor_flash_shape(p)) {
+    cuda.launch(entry_of(kFlashTensor, shape->name),
+                {grid(shape->rows(), 1), static_cast<unsigned>(shape->threads()), shape->shared_bytes()}, p);
+  } else {
+    const SimtFlashColumns columns = simt_flash_columns(p.value);
+    cuda.launch(entry_of(kFlashSimt, columns.each),
+                {grid(SimtFlashTile::kRows, columns.parts), SimtFlashTile::kThreads}, p);
+  }
 }
 
 }  // namespace caracal::cuda

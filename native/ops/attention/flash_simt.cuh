@@ -11,9 +11,8 @@
 
 namespace caracal {
 
-struct SimtFlash {
-  static constexpr int kThreads = 128, kWarps = kThreads / kWarp;
-  static constexpr int kRows = 32, kRowsEach = kRows / kWarps, kKeys = 32, kDepth = 64;
+struct SimtFlash : SimtFlashTile {
+  static constexpr int kWarps = kThreads / kWarp, kRowsEach = kRows / kWarps, kKeys = 32, kDepth = 64;
   static constexpr int kStride = kDepth + 4;  // 16 bytes of eight rows fall into all banks
 };
 

@@ -140,13 +140,15 @@ __device__ inline void add_values(const uint8_t* v, const float (&weights)[Keys 
   }
 }
 
-// Queries of Depth elements by values of Value, Warps times 16 of them.
-template <int Depth, int Value, int Warps>
+template <TensorFlashShape Shape>
 struct TensorFlash {
-  static constexpr int kWarps = Warps, kThreads = Warps * kWarp, kRows = Warps * 16, kKeys = 64;
-  static constexpr int kSteps = Depth / 16, kTiles = Value / 8;
-  static constexpr int kKeyBytes = kKeys * Depth * 2, kStage = kKeyBytes + kKeys * Value * 2;
-  static_assert(kRows * Depth * 2 <= 2 * kStage && kRows * Value * 2 <= 2 * kStage);
+  static constexpr int kDepth = Shape.depth, kValue = Shape.value;
+  static constexpr int kThreads = Shape.threads(), kRows = Shape.rows(), kKeys = Shape.kKeys;
+  static constexpr int kSteps = kDepth / 16, kTiles = kValue / 8;
+  static constexpr int kKeyBytes = kKeys * kDepth * 2, kStage = kKeyBytes + kKeys * kValue * 2;
+  static_assert(2 * kStage == Shape.shared_bytes(), "the host asks for another size of the ring");
+  static_assert(kRows * kDepth * 2 <= 2 * kStage && kRows * kValue * 2 <= 2 * kStage,
+                "queries and outputs pass through the ring");
   using Sums = TensorSums16<kTiles>;
 
   // Takes in keys [0, keys); the block's row r sees those before `visible` + r * `step`. The rows' addresses are given
@@ -155,7 +157,7 @@ struct TensorFlash {
   __device__ static void attend(uint8_t* shared, Q q_row, K k_row, V v_row, const void* any, int keys, int visible,
                                 int step, float scale, Sums& sums) {
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-    copy_rows<kRows, Depth, kThreads>(shared, q_row, any);
+    copy_rows<kRows, kDepth, kThreads>(shared, q_row, any);
     ptx::cp_async_commit();
     ptx::cp_async_wait<0>();
     __syncthreads();
@@ -167,8 +169,8 @@ struct TensorFlash {
     auto start = [&](int key) {
       if (key >= keys) return;
       uint8_t* to = shared + key / kKeys % 2 * kStage;
-      copy_rows<kKeys, Depth, kThreads>(to, [&](int i) { return key + i < keys ? k_row(key + i) : nullptr; }, any);
-      copy_rows<kKeys, Value, kThreads>(
+      copy_rows<kKeys, kDepth, kThreads>(to, [&](int i) { return key + i < keys ? k_row(key + i) : nullptr; }, any);
+      copy_rows<kKeys, kValue, kThreads>(
           to + kKeyBytes, [&](int i) { return key + i < keys ? v_row(key + i) : nullptr; }, any);
       ptx::cp_async_commit();
     };

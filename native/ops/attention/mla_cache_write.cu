@@ -1,7 +1,6 @@
 // A block per token. Memory-bound: 576 elements are read and written, 1152 + 1152 bytes a token of bf16; the norm's
 // weight comes from the L2. The row stands in shared memory between the sum of its squares and its use.
 #include "cuda/device/reduce.cuh"
-#include "cuda/fault.h"
 #include "ops/attention/mla_cache_write.kernels.h"
 #include "ops/attention/rotation.cuh"
 
@@ -58,12 +57,13 @@ __device__ inline void mla_cache_write(const MlaCacheWriteParameters& p) {
   }
 }
 
-#define CARACAL_MLA_CACHE_WRITE(T, W, C)                                                                          \
-  extern "C" __global__ void mla_cache_write_##T##_##W##_##C(const __grid_constant__ MlaCacheWriteParameters p) { \
-    if (p.aligned)                                                                                                \
-      mla_cache_write<T, W, C, kVector<C>>(p);                                                                    \
-    else                                                                                                          \
-      mla_cache_write<T, W, C, 1>(p);                                                                             \
+#define CARACAL_MLA_CACHE_WRITE(T, W, C)                              \
+  CARACAL_KERNEL(kMlaCacheWrite, mla_cache_write_##T##_##W##_##C, ,   \
+                 const __grid_constant__ MlaCacheWriteParameters p) { \
+    if (p.aligned)                                                    \
+      mla_cache_write<T, W, C, kVector<C>>(p);                        \
+    else                                                              \
+      mla_cache_write<T, W, C, 1>(p);                                 \
   }
 CARACAL_MLA_CACHE_WRITE(f32, f32, f32)
 CARACAL_MLA_CACHE_WRITE(f32, f32, bf16)

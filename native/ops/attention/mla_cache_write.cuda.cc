@@ -15,8 +15,8 @@ void run(const MlaCacheWrite& op, std::span<Tensor>, Cuda& cuda) {
                                       {address(op.kv), address(op.norm_weight), address(op.cache)});
   const RowBlocks row = row_blocks(op.kv.dtype, latent, {});
   cuda.launch(
-      {"attention", kernel_name("mla_cache_write", op.kv.dtype, op.norm_weight.dtype, op.cache.dtype)},
-      {unsigned(tokens)}, 128, row.shared_bytes,
+      entry_of(kMlaCacheWrite, op.kv.dtype, op.norm_weight.dtype, op.cache.dtype),
+      {{unsigned(tokens)}, 128, row.shared_bytes},
       MlaCacheWriteParameters{address(op.kv), address(op.norm_weight), address(op.cache), op.positions.data<int>(),
                               op.slots.data<int>(),
                               cuda.fault([rows](const Fault& f) { return slot_error(f.position, f.value, rows); }),

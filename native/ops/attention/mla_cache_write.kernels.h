@@ -1,9 +1,9 @@
 #pragma once
+#include "cuda/fault.h"
+#include "cuda/kernel.h"
 #include "ops/attention/rotation.kernels.h"
 
 namespace caracal {
-
-struct Fault;
 
 struct MlaCacheWriteParameters {
   const void* kv;      // [T, latent + rotated]
@@ -18,5 +18,7 @@ struct MlaCacheWriteParameters {
   bool aligned, kept;  // kept: a row has room in shared memory
   RotaryTable table;
 };
+
+inline constexpr Kernel<MlaCacheWriteParameters> kMlaCacheWrite{"mla_cache_write"};  // mla_cache_write_<kv>_<w>_<cache>
 
 }  // namespace caracal

@@ -14,11 +14,10 @@ namespace caracal {
 
 // --- q~ = Wk^T q_n --------------------------------------------------------------------------------------------------
 
-// A block has a head, up to kSequences sequences, and kColumns of the latent's columns, of which a lane has eight; its
-// halves of warps take turns at the rows of W_kvb, and their sums are added in their order.
-struct Absorb {
-  static constexpr int kThreads = 128, kSequences = 8, kEach = 8, kLanes = 16, kColumns = kLanes * kEach;
-  static constexpr int kGroups = kThreads / kLanes, kDepth = 128;
+// A lane has eight columns; halves of warps take turns at the rows of W_kvb, and their sums are added in their order.
+struct Absorb : MlaAbsorbTile {
+  static constexpr int kEach = 8, kLanes = 16, kGroups = kThreads / kLanes, kDepth = 128;
+  static_assert(kColumns == kLanes * kEach && kColumns == kThreads, "half a warp has the block's columns");
   static constexpr int kSecond = 80, kStride = 144;  // lanes' second halves, in other banks than the first
 
   // Lanes read 16 bytes next to each other's: of f32, half of their columns are half of the block's further on.
@@ -103,10 +102,10 @@ __device__ inline void mla_absorb(const MlaAbsorbParameters& p) {
     put(i / p.w.rope, p.latent + i % p.w.rope, query(i / p.w.rope, p.w.nope + i % p.w.rope));
 }
 
-#define CARACAL_MLA_ABSORB(W)                                         \
-  extern "C" __global__ void __launch_bounds__(Absorb::kThreads, 2)   \
-      mla_absorb_##W(const __grid_constant__ MlaAbsorbParameters p) { \
-    mla_absorb<W>(p);                                                 \
+#define CARACAL_MLA_ABSORB(W)                                                        \
+  CARACAL_KERNEL(kMlaAbsorb, mla_absorb_##W, __launch_bounds__(Absorb::kThreads, 2), \
+                 const __grid_constant__ MlaAbsorbParameters p) {                    \
+    mla_absorb<W>(p);                                                                \
   }
 CARACAL_MLA_ABSORB(f32)
 CARACAL_MLA_ABSORB(bf16)
@@ -153,10 +152,10 @@ __device__ inline void mla_split_simt(const MlaSplitParameters& p) {
   }
 }
 
-#define CARACAL_MLA_SPLIT(Columns)                                             \
-  extern "C" __global__ void __launch_bounds__(SimtFlash::kThreads, 2)         \
-      mla_split_simt_##Columns(const __grid_constant__ MlaSplitParameters p) { \
-    mla_split_simt<Columns>(p);                                                \
+#define CARACAL_MLA_SPLIT(Columns)                                                                   \
+  CARACAL_KERNEL(kMlaSplitSimt, mla_split_simt_##Columns, __launch_bounds__(SimtFlash::kThreads, 2), \
+                 const __grid_constant__ MlaSplitParameters p) {                                     \
+    mla_split_simt<Columns>(p);                                                                      \
   }
 CARACAL_MLA_SPLIT(1)
 CARACAL_MLA_SPLIT(2)
@@ -201,10 +200,10 @@ __device__ inline void mla_split_tensor(const MlaSplitParameters& p) {
     }
 }
 
-#define CARACAL_MLA_SPLIT(Heads)                                                 \
-  extern "C" __global__ void __launch_bounds__(TensorDecode<Heads>::kThreads, 1) \
-      mla_split_tensor_##Heads(const __grid_constant__ MlaSplitParameters p) {   \
-    mla_split_tensor<TensorDecode<Heads>>(p);                                    \
+#define CARACAL_MLA_SPLIT(Heads)                                                                          \
+  CARACAL_KERNEL(kMlaSplitTensor, mla_split_tensor_##Heads, __launch_bounds__(MlaSplitTile::kThreads, 1), \
+                 const __grid_constant__ MlaSplitParameters p) {                                          \
+    mla_split_tensor<TensorDecode<Heads>>(p);                                                             \
   }
 CARACAL_MLA_SPLIT(16)
 CARACAL_MLA_SPLIT(64)
@@ -214,7 +213,7 @@ CARACAL_MLA_SPLIT(64)
 
 // Block (head, sequence).
 template <int V>
-__device__ inline void mla_merge(const MlaMergeParameters& p) {
+__device__ inline void merge_splits(const MlaMergeParameters& p) {
   const int s = static_cast<int>(blockIdx.y), head = static_cast<int>(blockIdx.x);
   const int length = p.lengths[s], splits = length < 0 || length > p.most ? 0 : (length + kSplitKeys - 1) / kSplitKeys;
   const long long first = static_cast<long long>(s) * p.splits * p.heads + head,
@@ -250,16 +249,16 @@ __device__ inline void mla_merge(const MlaMergeParameters& p) {
   if (threadIdx.x == 0) p.lse[row] = sum == 0 ? -INFINITY : (most + log2f(sum)) * 0.69314718f;
 }
 
-extern "C" __global__ void mla_merge(const __grid_constant__ MlaMergeParameters p) {
+CARACAL_KERNEL(kMlaMerge, mla_merge, , const __grid_constant__ MlaMergeParameters p) {
   if (p.aligned)
-    mla_merge<4>(p);
+    merge_splits<4>(p);
   else
-    mla_merge<1>(p);
+    merge_splits<1>(p);
 }
 
 // --- o = Wv o~ ------------------------------------------------------------------------------------------------------
 
-using ValuesTile = SimtTile<16, 32, 2, 2>;
+using ValuesTile = SimtTile<kMlaValuesSimtShape>;
 
 // Block (columns, head, sequences).
 template <class W>
@@ -285,10 +284,10 @@ __device__ inline void mla_values_simt(const MlaValuesParameters& p) {
       });
 }
 
-#define CARACAL_MLA_VALUES(W)                                              \
-  extern "C" __global__ void __launch_bounds__(ValuesTile::kThreads)       \
-      mla_values_simt_##W(const __grid_constant__ MlaValuesParameters p) { \
-    mla_values_simt<W>(p);                                                 \
+#define CARACAL_MLA_VALUES(W)                                                                  \
+  CARACAL_KERNEL(kMlaValuesSimt, mla_values_simt_##W, __launch_bounds__(ValuesTile::kThreads), \
+                 const __grid_constant__ MlaValuesParameters p) {                              \
+    mla_values_simt<W>(p);                                                                     \
   }
 CARACAL_MLA_VALUES(f32)
 CARACAL_MLA_VALUES(bf16)
@@ -335,14 +334,14 @@ __device__ inline void mla_values_tensor(const MlaValuesParameters& p) {
                         warp_n, sums);
 }
 
-// As linear's.
-using ValuesSmall = TensorTile<16, 32, 1, 4, 8>;
-using ValuesMedium = TensorTile<64, 64, 2, 2, 4>;
+using ValuesSmall = TensorTile<kMlaValuesTensorShapes[0]>;
+using ValuesMedium = TensorTile<kMlaValuesTensorShapes[1]>;
 
-#define CARACAL_MLA_VALUES(W, Tile, tile)                                      \
-  extern "C" __global__ void __launch_bounds__(Tile::kThreads, 1)              \
-      mla_values_##tile##_##W(const __grid_constant__ MlaValuesParameters p) { \
-    mla_values_tensor<Tile, W>(p);                                             \
+#define CARACAL_MLA_VALUES(W, Tile, tile)                                                   \
+  static_assert(Tile::kName == #tile, "the host launches this tile under another name");    \
+  CARACAL_KERNEL(kMlaValues, mla_values_##tile##_##W, __launch_bounds__(Tile::kThreads, 1), \
+                 const __grid_constant__ MlaValuesParameters p) {                           \
+    mla_values_tensor<Tile, W>(p);                                                          \
   }
 CARACAL_MLA_VALUES(bf16, ValuesSmall, tensor_small)
 CARACAL_MLA_VALUES(bf16, ValuesMedium, tensor_medium)

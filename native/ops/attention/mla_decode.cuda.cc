@@ -2,12 +2,13 @@
 
 #include "cuda/gemm/tiles.h"
 #include "ops/attention/mla.cuda.h"
+#include "ops/attention/mla_decode.cuda.h"
 
 namespace caracal::cuda {
 
 namespace {
 
-unsigned tiles(int64_t n, int64_t tile) { return static_cast<unsigned>((n + tile - 1) / tile); }
+unsigned tiles(int64_t n, int64_t tile) { return static_cast<unsigned>(divide_up(n, tile)); }
 
 // Which of the four kernels run on tensor cores, and so what stands between them.
 struct DecodePlan {
@@ -27,16 +28,16 @@ struct DecodePlan {
 
 void attend_splits(Cuda& cuda, const MlaDecode& op, const DecodePlan& plan, const MlaSplitParameters& p) {
   const MlaSizes d = mla_sizes(op);
-  auto launch = [&](const std::string& name, unsigned heads, unsigned threads, size_t shared) {
-    cuda.launch({"attention", name}, {unsigned(plan.splits), heads, unsigned(plan.sequences)}, threads, shared, p);
-  };
+  auto grid = [&](unsigned heads) { return Grid{unsigned(plan.splits), heads, unsigned(plan.sequences)}; };
   if (plan.tensor_splits) {
     const int heads =
         decode_heads(d.heads, plan.splits * plan.sequences * tiles(d.heads, 64), cuda.gpu.sms, cuda.gpu.shared_bytes);
-    launch("mla_split_tensor_" + std::to_string(heads), tiles(d.heads, heads), 256, decode_shared_bytes(heads));
+    cuda.launch(entry_of(kMlaSplitTensor, heads),
+                {grid(tiles(d.heads, heads)), MlaSplitTile::kThreads, decode_shared_bytes(heads)}, p);
   } else {
-    const FlashTiling t = simt_flash_tiling("mla_split_simt", d.latent);
-    launch(t.name, tiles(d.heads, t.rows) * t.parts, t.threads, t.shared_bytes);
+    const SimtFlashColumns columns = simt_flash_columns(d.latent);
+    cuda.launch(entry_of(kMlaSplitSimt, columns.each),
+                {grid(tiles(d.heads, SimtFlashTile::kRows) * unsigned(columns.parts)), SimtFlashTile::kThreads}, p);
   }
 }
 
@@ -44,14 +45,17 @@ void make_values(Cuda& cuda, const MlaDecode& op, const DecodePlan& plan, const 
   const MlaSizes d = mla_sizes(op);
   const DType w = op.w_kv_b.dtype;
   if (!plan.tensor_values) {
-    cuda.launch({"attention", kernel_name("mla_values_simt", w)},
-                {tiles(d.value, 32), unsigned(d.heads), tiles(plan.sequences, 16)}, 128, 0, p);
+    const GemmTile tile = gemm_tile(kMlaValuesSimtShape);
+    cuda.launch(entry_of(kMlaValuesSimt, w),
+                {{tiles(d.value, tile.columns), unsigned(d.heads), tiles(plan.sequences, tile.rows)}, tile.threads}, p);
     return;
   }
-  const GemmTile& tile = kTensorTiles[0][plan.sequences > 16];
-  cuda.launch({"attention", kernel_name((std::string("mla_values_") + tile.name).c_str(), w)},
-              {tiles(d.value, tile.columns), unsigned(d.heads), tiles(plan.sequences, tile.rows)}, tile.threads,
-              tensor_shared_bytes(tile, 1, w), p);
+  const GemmTile tile = tensor_tile(kMlaValuesTensorShapes[plan.sequences > 16], 1, w);
+  cuda.launch(entry_of(kMlaValues, tile.name, w),
+              {{tiles(d.value, tile.columns), unsigned(d.heads), tiles(plan.sequences, tile.rows)},
+               tile.threads,
+               tile.shared_bytes},
+              p);
 }
 
 }  // namespace
@@ -70,15 +74,16 @@ void run(const MlaDecode& op, std::span<Tensor> out, Cuda& cuda) {
   const int b = static_cast<int>(plan.sequences), heads = static_cast<int>(d.heads),
             columns = static_cast<int>(d.latent);
   const int splits = static_cast<int>(plan.splits);
+  using Absorb = MlaAbsorbTile;
   cuda.launch(
-      {"attention", kernel_name("mla_absorb", op.w_kv_b.dtype)}, {tiles(d.latent, 128), unsigned(heads), tiles(b, 8)},
-      128, 0,
+      entry_of(kMlaAbsorb, op.w_kv_b.dtype),
+      {{tiles(d.latent, Absorb::kColumns), unsigned(heads), tiles(b, Absorb::kSequences)}, Absorb::kThreads},
       MlaAbsorbParameters{address(op.q), q.data(), w, b, columns, op.q.dtype == DType::bf16, plan.tensor_splits});
   attend_splits(cuda, op, plan,
                 {paged_cache(op, fault), q.data(), sums.data(), scales.data(), heads, splits,
                  score_scale(op.scale, d.depth()), vectors(d.latent, {address(op.cache)}, 4)});
   cuda.launch(
-      {"attention", "mla_merge"}, {unsigned(heads), unsigned(b)}, 128, 0,
+      entry_of(kMlaMerge), {{unsigned(heads), unsigned(b)}, 128},
       MlaMergeParameters{op.seq_lens.data<int>(), sums.data(), scales.data(), latent.data(), out[1].data<float>(),
                          heads, splits, columns, key_capacity(op), plan.tensor_values, d.latent % 4 == 0});
   make_values(cuda, op, plan,

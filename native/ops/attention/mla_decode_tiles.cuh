@@ -4,25 +4,17 @@
 // share the scores of 16 heads, sixteen keys each; every warp sums 64 of the 512 columns for all heads. Whatever the
 // number of heads, every sum is made by the same instructions in the same order.
 #include "ops/attention/flash_tensor.cuh"
-#include "ops/attention/mla.kernels.h"
+#include "ops/attention/mla_decode.kernels.h"
 
 namespace caracal {
 
 template <int Heads>
-struct TensorDecode {
+struct TensorDecode : MlaSplitTile {
   static constexpr int kHeads = Heads, kGroups = Heads / 16;  // of 16 heads
-  static constexpr int kWarps = 8, kThreads = kWarps * kWarp, kKeys = 32;
-  static constexpr int kLatent = 512, kWidth = 576, kChunks = kWidth / 8, kSteps = kWidth / 16;
+  static constexpr int kChunks = kWidth / 8, kSteps = kWidth / 16;
   static constexpr int kColumns = kLatent / kWarps, kTiles = kColumns / 8;  // a warp's
 
-  // What stands in shared memory. The host knows its size from ops/attention/mla_decode.cuda.cc.
-  struct Memory {
-    alignas(128) uint8_t q[Heads * kWidth * 2];
-    uint8_t keys[2][kKeys * kWidth * 2];
-    uint8_t weights[Heads * kKeys * 2];
-    const bf16* rows[kSplitKeys];
-    float max[2][Heads], sum[2][Heads], factor[Heads];
-  };
+  using Memory = MlaSplitMemory<Heads>;
   using Sums = float[kGroups][kTiles][4];
 
   // Of rows lane / 4 and lane / 4 + 8 of a group; the sum is of its half of the keys.

@@ -2,6 +2,7 @@
 // bf16 or f32 (40 or 80 KiB), and read by every tile of queries of their sequence through the L2. The attention itself is
 // flash.cu's: S^2 x 64 x 320 FLOP for a prompt of S tokens.
 #include "cuda/gemm/tensor.cuh"
+#include "ops/attention/mla_prefill.kernels.h"
 #include "ops/attention/mla_product.cuh"
 #include "ops/attention/paged.cuh"
 
@@ -49,7 +50,7 @@ __device__ inline void copy_rotated(const MlaKeysParameters& p, const KeysTile& 
   }
 }
 
-using SimtKeys = SimtTile<64, 64, 4, 4>;
+using SimtKeys = SimtTile<kMlaKeysSimtShape>;
 
 // Block (columns, keys, sequence), exact f32.
 template <class C, class W>
@@ -67,10 +68,10 @@ __device__ inline void mla_keys_simt(const MlaKeysParameters& p) {
   copy_rotated<C, float, 1>(p, t, column, SimtKeys::kTileN);
 }
 
-#define CARACAL_MLA_KEYS(C, W)                                               \
-  extern "C" __global__ void __launch_bounds__(SimtKeys::kThreads, 2)        \
-      mla_keys_simt_##C##_##W(const __grid_constant__ MlaKeysParameters p) { \
-    mla_keys_simt<C, W>(p);                                                  \
+#define CARACAL_MLA_KEYS(C, W)                                                                    \
+  CARACAL_KERNEL(kMlaKeysSimt, mla_keys_simt_##C##_##W, __launch_bounds__(SimtKeys::kThreads, 2), \
+                 const __grid_constant__ MlaKeysParameters p) {                                   \
+    mla_keys_simt<C, W>(p);                                                                       \
   }
 CARACAL_MLA_KEYS(f32, f32)
 CARACAL_MLA_KEYS(f32, bf16)
@@ -93,7 +94,7 @@ __device__ inline void finish(const KeysEpilogue& e, long long, long long row, l
   store_as<V>(true, key_element<bf16>(e.p, e.key + row, column), 0, sums[0]);
 }
 
-using TensorKeys = TensorTile<128, 128, 2, 4, 3>;  // as linear's largest
+using TensorKeys = TensorTile<kMlaKeysTensorShape>;
 
 // Block (columns, keys, sequence).
 template <class W>
@@ -122,10 +123,10 @@ __device__ inline void mla_keys_tensor(const MlaKeysParameters& p) {
   copy_rotated<bf16, bf16, 8>(p, t, column, Tile::kTileN);
 }
 
-#define CARACAL_MLA_KEYS(W)                                              \
-  extern "C" __global__ void __launch_bounds__(TensorKeys::kThreads, 1)  \
-      mla_keys_tensor_##W(const __grid_constant__ MlaKeysParameters p) { \
-    mla_keys_tensor<W>(p);                                               \
+#define CARACAL_MLA_KEYS(W)                                                                       \
+  CARACAL_KERNEL(kMlaKeysTensor, mla_keys_tensor_##W, __launch_bounds__(TensorKeys::kThreads, 1), \
+                 const __grid_constant__ MlaKeysParameters p) {                                   \
+    mla_keys_tensor<W>(p);                                                                        \
   }
 CARACAL_MLA_KEYS(bf16)
 CARACAL_MLA_KEYS(f8e4m3)

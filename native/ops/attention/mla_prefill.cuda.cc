@@ -2,6 +2,8 @@
 
 #include "cuda/gemm/tiles.h"
 #include "ops/attention/mla.cuda.h"
+#include "ops/attention/mla_prefill.cuda.h"
+#include "ops/attention/mla_prefill.kernels.h"
 
 namespace caracal::cuda {
 
@@ -20,22 +22,19 @@ Error explain(const Fault& f, int64_t rows, int64_t blocks, int64_t block_size, 
 bool on_tensor_cores(const MlaPrefill& op, const MlaWeight& w) {
   const MlaSizes d = mla_sizes(op);
   return op.q.dtype == DType::bf16 && op.cache.dtype == DType::bf16 && op.w_kv_b.dtype != DType::f32 && w.aligned &&
-         d.nope % 8 == 0 && d.rope % 8 == 0 && vectors(0, {address(op.q)}) &&
-         tensor_flash_tiling(d.depth(), d.value).has_value();
+         d.nope % 8 == 0 && d.rope % 8 == 0 && vectors(0, {address(op.q)}) && tensor_flash_shape(d.depth(), d.value);
 }
 
 void make_keys(Cuda& cuda, const MlaKeysParameters& p, const MlaPrefill& op, bool tensor) {
   const MlaSizes d = mla_sizes(op);
-  const GemmTile& large = kTensorTiles[0][2];
-  const int64_t tile = tensor ? large.rows : 64, columns = d.heads * d.head_columns();
-  const Grid grid{static_cast<unsigned>((columns + tile - 1) / tile), static_cast<unsigned>((p.room + tile - 1) / tile),
-                  static_cast<unsigned>(op.block_table.shape[0])};
   const DType w = op.w_kv_b.dtype;
+  const GemmTile tile = tensor ? tensor_tile(kMlaKeysTensorShape, 1, w) : gemm_tile(kMlaKeysSimtShape);
+  const Grid grid{static_cast<unsigned>(divide_up(d.heads * d.head_columns(), tile.columns)),
+                  static_cast<unsigned>(divide_up(p.room, tile.rows)), static_cast<unsigned>(op.block_table.shape[0])};
   if (tensor)
-    cuda.launch({"attention", kernel_name("mla_keys_tensor", w)}, grid, large.threads, tensor_shared_bytes(large, 1, w),
-                p);
+    cuda.launch(entry_of(kMlaKeysTensor, w), {grid, tile.threads, tile.shared_bytes}, p);
   else
-    cuda.launch({"attention", kernel_name("mla_keys_simt", op.cache.dtype, w)}, grid, 256, 0, p);
+    cuda.launch(entry_of(kMlaKeysSimt, op.cache.dtype, w), {grid, tile.threads}, p);
 }
 
 }  // namespace
@@ -52,7 +51,7 @@ void run(const MlaPrefill& op, std::span<Tensor> out, Cuda& cuda) {
   Cuda::Temporary<std::byte> k(cuda, static_cast<size_t>(sequences * room * key_elements * bytes));
   Cuda::Temporary<std::byte> v(cuda, static_cast<size_t>(sequences * room * value_elements * bytes));
   const size_t kept = room >= capacity ? 0 : static_cast<size_t>(rows * d.heads);
-  Cuda::Temporary<float> sums(cuda, kept * d.value), scales(cuda, kept * 2 * flash_parts(d.value));
+  Cuda::Temporary<float> sums(cuda, kept * d.value), scales(cuda, kept * 2 * simt_flash_columns(d.value).parts);
   MlaKeysParameters make{paged_cache(op, fault), w, k.data(), v.data(), 0, static_cast<int>(room)};
   FlashParameters p{.q = {address(op.q), key_elements, d.depth(), op.q.dtype == DType::bf16},
                     .k = {k.data(), key_elements, d.depth(), tensor},

@@ -1,6 +1,7 @@
 // Memory-bound: every element is read once and written once, 2 x 24 KiB a token (64 heads of 192 bf16). A block turns
 // the heads of one token by sines and cosines that it makes once, kPassPairs at a time.
 #include "cuda/device/element.cuh"
+#include "ops/attention/rope.kernels.h"
 #include "ops/attention/rotation.cuh"
 
 namespace caracal {
@@ -30,13 +31,13 @@ __device__ inline void rope(const T* x, const int* positions, T* y, int heads, i
   }
 }
 
-#define CARACAL_ROPE(T)                                                                                               \
-  extern "C" __global__ void rope_##T(const T* x, const int* positions, T* y, int heads, int each, int dim, int kept, \
-                                      const __grid_constant__ RotaryTable table, bool aligned) {                      \
-    if (aligned)                                                                                                      \
-      rope<T, kVector<T>>(x, positions, y, heads, each, dim, kept, table);                                            \
-    else                                                                                                              \
-      rope<T, 1>(x, positions, y, heads, each, dim, kept, table);                                                     \
+#define CARACAL_ROPE(T)                                                                                             \
+  CARACAL_KERNEL(kRope, rope_##T, , const T* x, const int* positions, T* y, int heads, int each, int dim, int kept, \
+                 const __grid_constant__ RotaryTable table, bool aligned) {                                         \
+    if (aligned)                                                                                                    \
+      rope<T, kVector<T>>(x, positions, y, heads, each, dim, kept, table);                                          \
+    else                                                                                                            \
+      rope<T, 1>(x, positions, y, heads, each, dim, kept, table);                                                   \
   }
 CARACAL_ROPE(f32)
 CARACAL_ROPE(bf16)

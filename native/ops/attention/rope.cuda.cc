@@ -2,15 +2,16 @@
 
 #include <numeric>
 
+#include "core/math.h"
 #include "cuda/implement.h"
-#include "ops/attention/rotation.kernels.h"
+#include "ops/attention/rope.kernels.h"
 
 namespace caracal::cuda {
 
 // Heads that a block takes: all of them would leave most of the GPU without work when tokens are few.
 inline int64_t rope_heads(int64_t heads, int64_t items) {
   constexpr int64_t kItems = 1024, kMostBlocks = 65535;
-  return std::max(std::clamp<int64_t>(kItems / items, 1, heads), (heads + kMostBlocks - 1) / kMostBlocks);
+  return std::max(std::clamp<int64_t>(kItems / items, 1, heads), divide_up(heads, kMostBlocks));
 }
 
 void run(const Rope& op, std::span<Tensor> out, Cuda& cuda) {
@@ -19,8 +20,8 @@ void run(const Rope& op, std::span<Tensor> out, Cuda& cuda) {
   // A vector is kept as a whole or turned as a whole.
   const int64_t vector = vector_elements(op.x.dtype, std::gcd(dim, kept), {address(op.x), address(out[0])});
   const int64_t each = rope_heads(heads, dim / vector);
-  cuda.launch({"attention", kernel_name("rope", op.x.dtype)}, {unsigned(tokens), unsigned((heads + each - 1) / each)},
-              256, 0, address(op.x), address(op.positions), address(out[0]), int(heads), int(each), int(dim), int(kept),
+  cuda.launch(entry_of(kRope, op.x.dtype), {{unsigned(tokens), unsigned(divide_up(heads, each))}, 256}, address(op.x),
+              op.positions.data<int>(), address(out[0]), int(heads), int(each), int(dim), int(kept),
               rotary_table(op.theta, op.rotated()), vector > 1);
 }
 

@@ -98,12 +98,12 @@ __device__ inline void vit_prologue(const VitPrologueParameters& p) {
   }
 }
 
-#define CARACAL_VIT_PROLOGUE(T, Out)                                                                     \
-  extern "C" __global__ void vit_prologue_##T##_##Out(const __grid_constant__ VitPrologueParameters p) { \
-    if (p.aligned)                                                                                       \
-      vit_prologue<T, Out, kVector<Out>>(p);                                                             \
-    else                                                                                                 \
-      vit_prologue<T, Out, 1>(p);                                                                        \
+#define CARACAL_VIT_PROLOGUE(T, Out)                                                                          \
+  CARACAL_KERNEL(kVitPrologue, vit_prologue_##T##_##Out, , const __grid_constant__ VitPrologueParameters p) { \
+    if (p.aligned)                                                                                            \
+      vit_prologue<T, Out, kVector<Out>>(p);                                                                  \
+    else                                                                                                      \
+      vit_prologue<T, Out, 1>(p);                                                                             \
   }
 CARACAL_VIT_PROLOGUE(f32, f32)
 CARACAL_VIT_PROLOGUE(bf16, f32)

@@ -15,8 +15,7 @@ void prepare(const VitAttention& op, Cuda& cuda, DType dtype, std::byte* q, std:
   const RowBlocks blocks = row_blocks(dtype, width, {address(op.qkv), address(op.q_norm), address(op.k_norm), q, k});
   const RowBlocks row = row_blocks(op.qkv.dtype, width, {});
   const bool halves = vector_elements(dtype, dim / 2, {}) > 1;
-  cuda.launch({"attention", kernel_name("vit_prologue", op.qkv.dtype, dtype)}, {unsigned(rows), 2}, blocks.threads,
-              row.shared_bytes,
+  cuda.launch(entry_of(kVitPrologue, op.qkv.dtype, dtype), {{unsigned(rows), 2}, blocks.threads, row.shared_bytes},
               VitPrologueParameters{address(op.qkv),
                                     {q, k},
                                     {address(op.q_norm), address(op.k_norm)},
@@ -53,7 +52,7 @@ void run(const VitAttention& op, std::span<Tensor> out, Cuda& cuda) {
                            .aligned = false};
   };
   // Rounded once more only where the tensor cores take them.
-  const bool rounded = tensor_flash_tiling(attention(nullptr, nullptr, true)).has_value();
+  const bool rounded = tensor_flash_shape(attention(nullptr, nullptr, true)) != nullptr;
   const DType prepared = rounded ? DType::bf16 : DType::f32;
   const size_t bytes = static_cast<size_t>(rows * width) * dtype_bytes(prepared);
   Cuda::Temporary<std::byte> q(cuda, bytes), k(cuda, bytes);

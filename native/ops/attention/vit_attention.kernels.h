@@ -1,4 +1,5 @@
 #pragma once
+#include "cuda/kernel.h"
 #include "ops/attention/rotation.kernels.h"
 
 namespace caracal {
@@ -15,5 +16,7 @@ struct VitPrologueParameters {
   bool aligned, kept;  // kept: half of a row has room in shared memory
   RotaryTable table;
 };
+
+inline constexpr Kernel<VitPrologueParameters> kVitPrologue{"vit_prologue"};  // vit_prologue_<qkv>_<out>
 
 }  // namespace caracal

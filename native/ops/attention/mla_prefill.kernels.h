@@ -1,0 +1,22 @@
+#pragma once
+#include "cuda/gemm/gemm.kernels.h"
+#include "ops/attention/mla.kernels.h"
+
+namespace caracal {
+
+// Keys [heads][nope + rope] and values [heads][value] of the keys from `first` on, `room` of every sequence.
+struct MlaKeysParameters {
+  PagedCache cache;
+  MlaWeight w;
+  void *k, *v;
+  long long first;
+  int room;
+};
+
+inline constexpr SimtShape kMlaKeysSimtShape{"simt", 64, 64, 4, 4};
+inline constexpr TensorShape kMlaKeysTensorShape = kTensorShapes[0][2];  // as linear's largest
+
+inline constexpr Kernel<MlaKeysParameters> kMlaKeysSimt{"mla_keys_simt"};      // mla_keys_simt_<cache>_<w>
+inline constexpr Kernel<MlaKeysParameters> kMlaKeysTensor{"mla_keys_tensor"};  // mla_keys_tensor_<w>
+
+}  // namespace caracal
