@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <span>
 
+#include "core/math.h"
 #include "core/tensor.h"
 #include "cuda/cuda.h"
 
