@@ -1,8 +1,7 @@
 #pragma once
-// The part of the CUDA Driver API that the CUDA backend calls and the virtual GPU offers, declared anew so that no
-// toolkit is needed to build either. Names, values and layouts are those of cuda.h; a test compares them with the real
-// one.
-#ifdef CARACAL_REAL_CUDA_H  // every definition is then checked against NVIDIA's declaration of it
+// The part of the CUDA Driver API that the CUDA backend calls and the virtual GPU implements, redeclared so that neither
+// needs the toolkit to build. Names, values and layouts are those of cuda.h; a test compares them with NVIDIA's header.
+#ifdef CARACAL_REAL_CUDA_H  // then every definition is checked against NVIDIA's declaration
 #define __CUDA_API_VERSION_INTERNAL
 #include <cuda.h>
 #else
