@@ -25,6 +25,8 @@ struct SimtFlashMemory {
   float v[SimtFlash::kKeys * Columns * kWarp];
   float weights[SimtFlash::kWarps][SimtFlash::kWarpRows * SimtFlash::kKeys];
 };
+static_assert(sizeof(SimtFlashMemory<SimtFlashTile::kMaxColumns>) <= 48 << 10,
+              "static shared memory is 48 KiB at most");
 
 // The state of a warp's rows; a lane has Columns columns of their outputs.
 template <int Columns>

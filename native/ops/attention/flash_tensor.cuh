@@ -153,6 +153,7 @@ struct TensorFlash {
   static_assert(2 * kStage == Shape.shared_bytes(), "the host asks for another size of shared memory");
   static_assert(kRows * kQkDim * 2 <= 2 * kStage && kRows * kVDim * 2 <= 2 * kStage,
                 "queries and outputs pass through the memory of the stages");
+  static_assert(Shape.shared_bytes() <= 99 << 10, "fits a block of every GPU from sm_80 on");
   static_assert(kStage % 128 == 0, "a stage begins at a multiple of 128 bytes, as the swizzle assumes");
   using State = TensorFlashState<kTiles>;
 

@@ -34,6 +34,7 @@ __device__ inline void write_latent(const T* a, const W* weight, C* out, T* row,
 template <class T, class W, class C, int V>
 __device__ inline void mla_cache_write(const MlaCacheWriteParameters& p) {
   constexpr int kPassPairs = 128;
+  static_assert(2 * kPassPairs % V == 0, "a vector is within one pass");
   extern __shared__ int4 shared[];
   __shared__ Rotations<kPassPairs> rotations;
   const long long t = blockIdx.x;

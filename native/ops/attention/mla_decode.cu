@@ -122,6 +122,7 @@ CARACAL_MLA_ABSORB(f8e4m3)
 // Block (split, heads and columns of the latent, sequence), in exact f32.
 template <int Columns>
 __device__ inline void mla_split_simt(const MlaSplitParameters& p) {
+  static_assert(kSplitKeys % SimtFlash::kKeys == 0, "only the last tile of a sequence is partial");
   __shared__ SimtFlashMemory<Columns> memory;
   const int s = block_z(), first = block_x() * kSplitKeys;
   const int head_tiles = divide_up(p.heads, SimtFlash::kRows);

@@ -15,6 +15,7 @@ struct MlaSplitTensor : MlaSplitTile {
   static constexpr int kColumns = kLatent / kWarps, kTiles = kColumns / 8;  // of one warp
   static_assert(Heads % 16 == 0 && 2 * kGroups <= kWarps, "two warps score each group of 16 heads");
   static_assert(kKeys == 32, "each of the two warps scores 16 keys");
+  static_assert(kSplitKeys % kKeys == 0, "only the last tile of a sequence is partial");
   static_assert(kColumns % 16 == 0 && kWidth % 16 == 0, "the tensor instruction takes 16 elements at a time");
 
   using Memory = MlaSplitMemory<Heads>;

@@ -12,6 +12,7 @@ constexpr int kPassPairs = 512;
 template <class T, int V>
 __device__ inline void rope(const T* x, const int* positions, T* y, int heads, int block_heads, int dim, int copied,
                             const RotaryFrequencies& frequencies) {
+  static_assert(2 * kPassPairs % V == 0, "a vector is within one pass");
   __shared__ Rotations<kPassPairs> rotations;
   const int head = block_y() * block_heads, count = min(block_heads, heads - head);
   const long long first = (blockIdx.x * static_cast<long long>(heads) + head) * dim;
