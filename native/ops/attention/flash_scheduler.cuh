@@ -1,19 +1,18 @@
 #pragma once
-// Assigns tiles of queries to blocks. The tiles of sequence s begin at number cu_seqlens[s] / Rows + s, which leaves
-// room for as many as the sequence needs or for one more; so a block finds its sequence without adding up the tiles of
-// those before it.
+// Assigns tiles of queries to blocks. The tiles of sequence s begin at number cu_seqlens[s] / Rows + s, which reserves
+// as many as the sequence needs or one more. So a block finds its sequence without adding up the tiles of previous ones.
 #include "ops/attention/cu_seqlens.cuh"
 
 namespace caracal {
 
 // The queries of a block and the keys that they attend to.
 struct FlashTile {
-  long long row;           // of q, of the first query
-  int rows;                // 0: the block has nothing to do
-  long long key;           // row of k and v, of the first key
-  int keys;                // that this launch has
+  long long row;           // the first query's row of q
+  int rows;                // 0 if the block has nothing to do
+  long long key;           // the first key's row of k and v
+  int keys;                // in this launch
   int visible;             // the first query attends to the keys before it; if causal, each next query to one more
-  bool is_first, is_last;  // whether this launch has the first, and the last, of the keys
+  bool is_first, is_last;  // this launch has the first, and the last, of the keys
 };
 
 // The last sequence whose tiles begin at or before `tile`.
