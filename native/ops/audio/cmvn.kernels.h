@@ -3,7 +3,7 @@
 
 namespace caracal {
 
-// x, mean, scale, y, elements, channels, whether rows can be moved 16 bytes at a time
+// x, mean, inverse std, y, elements of x, channels, whether rows are aligned to 16 bytes
 inline constexpr Kernel<const void*, const float*, const float*, void*, long long, int, bool> kCmvn{
     "cmvn"};  // cmvn_<dtype>
 

@@ -11,7 +11,9 @@ struct CodecTables {
   int semantic_columns, a_columns, b_columns;
 };
 
-// semantic codes, acoustic codes, tables, y, whether rows can be moved 16 bytes at a time, fault
+inline constexpr int kSemanticFault = 0, kAcousticFault = 1;  // Fault::argument
+
+// semantic codes, acoustic codes, tables, y, whether rows are aligned to 16 bytes, fault
 inline constexpr Kernel<const int*, const int*, CodecTables<void>, void*, bool, Fault*> kCodecEmbedding{
     "codec_embedding"};  // codec_embedding_<dtype>
 

@@ -4,17 +4,12 @@
 
 namespace caracal {
 
-// Sums of exact f32 products are chains of this many, which are added in order: deep stacks of convolutions grow the
-// rounding of longer ones. A multiple of the main loop's step. Where few rows leave a GPU idle, blocks share out the
-// depth, so many products each.
-inline constexpr int kConvChain = 64, kConvShare = 256;
-
-// Element tap · channels + c of row t of a group's product is x[origin + t · stride + tap · dilation, group · channels +
-// c]; its columns of the output, `groups` times N of them, begin at group · N.
+// Element tap · channels + c of row t of a group's product is x[origin + t · stride + tap · dilation, group · channels
+// + c]. The group's columns of the output begin at group · N; there are `groups` times N of them.
 struct ConvGeometry {
   long long origin;
   long long stride, dilation;
-  int channels;  // of a group
+  int channels;  // per group
   int groups;
 };
 
@@ -23,7 +18,7 @@ struct ConvRows {
   TimeRows<T> x;
   ConvGeometry g;
 
-  // Element k of row t, null where it is zero.
+  // Element k of row t, or null where it is zero.
   CARACAL_HOST_DEVICE const T* at(long long t, long long k, int group) const {
     const int tap = static_cast<int>(static_cast<uint32_t>(k) / static_cast<uint32_t>(g.channels));
     const T* row = x.at(g.origin + t * g.stride + tap * g.dilation);
@@ -37,9 +32,16 @@ struct ConvEpilogue {
   ColumnVector alpha;
 };
 
-// The tiles of exact f32 products.
+// --- dense ----------------------------------------------------------------------------------------------------------
+
+// Exact f32 sums are chains of this many products, which are added in order: in deep stacks of convolutions the
+// rounding of longer chains would grow.
+inline constexpr int kConvChain = 64;
+inline constexpr int kConvShare = 256;  // products per block where few rows leave a GPU idle and blocks split the depth
+
+// Tiles in exact f32; bf16 by bf16 uses the tensor-core tiles of linear.
 inline constexpr SimtShape kConvSmall = kSimtShapes[0][0];
-inline constexpr SimtShape kConvLarge{"simt_large", 128, 64, 8, 4};  // its sums stand twice in registers
+inline constexpr SimtShape kConvLarge{"simt_large", 128, 64, 8, 4};  // its sums take twice the registers of linear's
 
 inline constexpr Kernel<ConvRows<void>, GemmOperands, ConvEpilogue> kConv1d{"conv1d"};  // conv1d_<tile>_<x>_<w>
 // x, operands, sums of the chains [chains, M, N]

@@ -3,7 +3,7 @@
 
 namespace caracal {
 
-// v, g, out, elements of a row
+// v, g, out, elements per row
 inline constexpr Kernel<const float*, const float*, float*, long long> kFoldWeightNorm{"fold_weight_norm"};
 
 }  // namespace caracal

@@ -1,27 +1,29 @@
-// Once, at load: every byte of a weight is read once and written once. A block moves 64 channels by up to 64 columns
-// through shared memory, so that both sides are contiguous.
+// Transposes a convolution weight, reading and writing each byte once. A block moves 64 channels by up to 64 columns
+// through shared memory, so that global reads and writes are both contiguous. Runs once, at load.
+#include "core/math.h"
 #include "cuda/device/element.cuh"
+#include "cuda/device/index.cuh"
 #include "ops/audio/pack_conv.kernels.h"
 
 namespace caracal {
 
-// Of every matrix [channels, columns], column o · taps + tap becomes row tap · (columns / taps) + o of [columns,
-// channels]. `width` columns to a block.
+// Column o · taps + tap of each matrix [channels, columns] becomes row tap · (columns / taps) + o of [columns,
+// channels]. A block has `width` columns.
 template <class T>
 __device__ inline void pack_conv(const T* from, T* to, long long channels, long long columns, int taps, int width) {
   __shared__ T tile[kPackTile * (kPackTile + 1)];
-  const int pitch = width | 1;  // odd: lanes with neighbouring channels meet no common bank
-  const long long down = (channels + kPackTile - 1) / kPackTile, across = (columns + width - 1) / width;
-  const long long matrix = blockIdx.x / (down * across), within = blockIdx.x % (down * across);
-  const long long c0 = within / across * kPackTile, q0 = within % across * width;
+  const int pitch = width | 1;  // odd, so lanes with neighbouring channels use different banks
+  const long long tile_columns = divide_up(columns, width), tiles = divide_up(channels, kPackTile) * tile_columns;
+  const long long matrix = blockIdx.x / tiles, in_matrix = blockIdx.x % tiles;
+  const long long c0 = in_matrix / tile_columns * kPackTile, q0 = in_matrix % tile_columns * width;
   from += matrix * channels * columns;
   to += matrix * channels * columns;
-  for (int i = threadIdx.x; i < kPackTile * width; i += kPackThreads) {
+  for (int i = thread_index(); i < kPackTile * width; i += kPackThreads) {
     const int c = i / width, q = i % width;
     if (c0 + c < channels && q0 + q < columns) tile[c * pitch + q] = from[(c0 + c) * columns + q0 + q];
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < kPackTile * width; i += kPackThreads) {
+  for (int i = thread_index(); i < kPackTile * width; i += kPackThreads) {
     const int c = i % kPackTile, q = i / kPackTile;
     const long long column = q0 + q, row = column % taps * (columns / taps) + column / taps;
     if (c0 + c < channels && column < columns) to[row * channels + c0 + c] = tile[c * pitch + q];

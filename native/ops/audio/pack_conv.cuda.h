@@ -1,13 +1,13 @@
 #pragma once
-// A packed convolution weight on the GPU is the rows of its product, one after the other, without padding; the storage
-// has the CPU's size, whose panels pad them to 16. A plain weight is packed for the length of a call.
+// A packed convolution weight on the GPU is the rows of its product, one after the other, without padding. (Its storage
+// is as large as on the CPU, where panels pad the rows to 16.) A plain weight is packed for the duration of a call.
 #include "core/math.h"
 #include "cuda/implement.h"
 #include "ops/audio/pack_conv.kernels.h"
 
 namespace caracal::cuda {
 
-// Of every matrix [channels, columns] of w, column o · taps + tap becomes row tap · (columns / taps) + o.
+// Column o · taps + tap of each matrix [channels, columns] of w becomes row tap · (columns / taps) + o.
 inline void pack_conv(Cuda& cuda, const Tensor& w, int64_t matrices, int64_t channels, int64_t columns, void* to) {
   if (w.shape.elements() == 0) return;
   const int64_t width = std::min<int64_t>(columns, kPackTile);

@@ -3,9 +3,10 @@
 
 namespace caracal {
 
-inline constexpr int kPackTile = 64, kPackThreads = 256;  // channels and columns of a block, at most
+inline constexpr int kPackTile = 64;  // channels of a block, and the most columns
+inline constexpr int kPackThreads = 256;
 
-// from, to, channels, columns, taps, columns of a block
+// w, packed, channels, columns, taps, columns per block
 inline constexpr Kernel<const void*, void*, long long, long long, int, int> kPackConv{
     "pack_conv"};  // pack_conv_<dtype>
 

@@ -3,7 +3,7 @@
 
 namespace caracal {
 
-// x, alpha, y, elements, channels, whether rows can be moved 16 bytes at a time
+// x, alpha, y, elements of x, channels, whether rows are aligned to 16 bytes
 inline constexpr Kernel<const void*, const void*, void*, long long, int, bool> kSnake{"snake"};  // snake_<x>_<alpha>
 
 }  // namespace caracal

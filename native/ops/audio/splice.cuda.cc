@@ -1,7 +1,7 @@
 #include "ops/audio/splice.h"
 
 #include "ops/audio/splice.kernels.h"
-#include "ops/audio/time_rows.cuda.h"
+#include "ops/audio/streaming.cuda.h"
 
 namespace caracal::cuda {
 

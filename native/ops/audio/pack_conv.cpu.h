@@ -1,11 +1,11 @@
 #pragma once
-// Convolution weights as the panels of matrix products: packed ones in place, plain ones packed for the length of a
-// call. Both have the same bits.
+// Convolution weights as panels of matrix products. Packed weights are used in place, and plain ones are packed for the
+// duration of a call; both give the same bits.
 #include "cpu/weights.h"
 
 namespace caracal::CARACAL_ISA {
 
-// Panels [n, k] of `matrices` products whose weight (matrix, row, i) is at(element pointer, matrix, row, i).
+// Packs `matrices` products of [n, k]; at(matrix, row, i) is the index of an element in w.
 template <class At>
 void pack_elements(Cpu& cpu, const Tensor& w, int64_t matrices, int64_t n, int64_t k, std::byte* panels, At&& at) {
   const int64_t count = divide_up(n, kPanelColumns);
@@ -34,11 +34,11 @@ inline void pack_conv_transpose1d(Cpu& cpu, const Tensor& w, std::byte* panels) 
                 [=](int64_t, int64_t row, int64_t i) { return (i * outputs + row % outputs) * taps + row / outputs; });
 }
 
-// The panels of w, whose packed form takes `bytes`; pack(pointer) makes them.
-class ConvPanels {
+// The panels of w, which take `bytes`. pack(pointer) makes them where w is plain.
+class PackedConv {
  public:
   template <class Pack>
-  ConvPanels(Cpu& cpu, const Tensor& w, size_t bytes, Pack&& pack)
+  PackedConv(Cpu& cpu, const Tensor& w, size_t bytes, Pack&& pack)
       : made_(cpu, w.layout == Layout::panels ? 0 : bytes) {
     if (w.layout == Layout::rows) pack(made_.data());
     data_ = w.layout == Layout::panels ? w.data<std::byte>() : made_.data();

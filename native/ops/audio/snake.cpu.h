@@ -1,10 +1,10 @@
 #pragma once
-// The Snake activation on the CPU.
+// The Snake activation of sixteen lanes.
 #include "cpu/math.h"
 
 namespace caracal::CARACAL_ISA {
 
-// What sin² is multiplied by.
+// The factor of sin².
 CARACAL_INLINE F32x16 snake_inverse(F32x16 alpha) { return set1(1.f) / (alpha + set1(1e-9f)); }
 
 CARACAL_INLINE F32x16 snake(F32x16 x, F32x16 alpha, F32x16 inverse) {
