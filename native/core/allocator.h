@@ -12,24 +12,24 @@ namespace caracal {
 struct MemoryStatistics {
   size_t in_use = 0;  // bytes that tensors and temporaries hold
   size_t peak = 0;
-  size_t cached = 0;  // freed and kept for the next allocation of that size
+  size_t cached = 0;  // freed, but kept for the next allocation of the same size
 };
 
-// Where an Allocator has its memory from.
+// Where an Allocator gets its memory from.
 class MemorySource {
  public:
   virtual ~MemorySource() = default;
-  virtual std::byte* take(size_t bytes) = 0;  // null: there is no more
+  virtual std::byte* take(size_t bytes) = 0;  // null if there is no memory left
   virtual void give_back(std::byte* data, size_t bytes) noexcept = 0;
-  virtual std::string free_memory() const { return ""; }  // for the message that there is no more
+  virtual std::string free_memory() const { return ""; }  // for the out-of-memory message
 };
 
-// Freed blocks are kept for the next allocation of the same size: a model asks for the same sizes again and again, and
-// fresh memory costs more than many an operation.
+// Keeps freed blocks for the next allocation of the same size: a model allocates the same sizes again and again, and new
+// memory costs more time than many operations.
 class Allocator {
  public:
-  // Blocks of more than `largest_cached` bytes, and those beyond `cache_limit` in all, go back to the source at once.
-  // No more than `limit` bytes are taken from it.
+  // Blocks larger than `largest_cached` bytes, and blocks beyond a total of `cache_limit`, go back to the source at once.
+  // At most `limit` bytes are taken from the source.
   struct Limits {
     size_t largest_cached = SIZE_MAX, cache_limit = SIZE_MAX, limit = SIZE_MAX;
   };
@@ -37,12 +37,12 @@ class Allocator {
   ~Allocator();
   Allocator(const Allocator&) = delete;
 
-  // A block goes back to the pool it was allocated for, and is given out again from there only: what runs side by side
-  // must not get the other's memory before its last user has ended. Pool 0 is always there. Of others nothing goes back
-  // to the source until they are dropped: a graph uses its memory whenever it is launched.
+  // A block returns to the pool it was allocated from and is only reused there, so that streams which run in parallel
+  // never get each other's memory before its last user has finished. Pool 0 always exists. The blocks of other pools do
+  // not go back to the source until the pool is dropped: a graph uses its memory at every launch.
   using Pool = int;
   Pool add_pool();
-  void drop_pool(Pool pool) noexcept;  // its blocks become pool 0's; nothing that uses them may still run
+  void drop_pool(Pool pool) noexcept;  // moves its blocks to pool 0; nothing that uses them may still run
 
   std::byte* allocate(size_t bytes, Pool pool = 0);  // throws Error(OUT_OF_MEMORY)
   void release(std::byte* data, size_t bytes) noexcept;
@@ -51,15 +51,44 @@ class Allocator {
  private:
   static size_t block_bytes(size_t bytes);
   std::byte* take(size_t bytes);
-  void trim() noexcept;  // gives back what pool 0 has cached
+  void trim() noexcept;  // gives the cached blocks of pool 0 back to the source
 
   MemorySource& source_;
   const Limits limits_;
   mutable std::mutex mutex_;
   std::map<std::pair<Pool, size_t>, std::vector<std::byte*>> cache_;
-  std::unordered_map<std::byte*, Pool> pool_of_;  // blocks in use, pool 0's left out
+  std::unordered_map<std::byte*, Pool> pool_of_;  // blocks in use, except those of pool 0
   Pool last_pool_ = 0;
   MemoryStatistics statistics_;
+};
+
+// A pool of an allocator, to allocate from.
+struct MemoryPool {
+  Allocator& allocator;
+  Allocator::Pool pool = 0;
+};
+
+// Uninitialised memory for the duration of a scope, aligned like all memory of its source: to 64 bytes on the CPU, to 256
+// on the GPU.
+template <class T>
+class Temporary {
+ public:
+  Temporary(const MemoryPool& from, size_t count) : allocator_(from.allocator), bytes_(count * sizeof(T)) {
+    if (bytes_ > 0) data_ = reinterpret_cast<T*>(allocator_.allocate(bytes_, from.pool));
+  }
+  ~Temporary() {
+    if (data_) allocator_.release(reinterpret_cast<std::byte*>(data_), bytes_);
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+
+  T* data() const { return data_; }  // null if empty
+  T& operator[](size_t i) const { return data_[i]; }
+
+ private:
+  Allocator& allocator_;
+  size_t bytes_;
+  T* data_ = nullptr;
 };
 
 }  // namespace caracal

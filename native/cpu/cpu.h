@@ -12,14 +12,14 @@
 
 namespace caracal {
 
-// What a CPU implementation is given: threads and memory.
+// The context that a CPU implementation runs in: it runs loops on the device's threads and allocates temporary memory.
 class Cpu {
  public:
   Cpu(Allocator& allocator, ThreadPool& pool) : allocator_(allocator), pool_(pool), scratch_(pool.threads()) {}
 
   int workers() const { return pool_.threads(); }
 
-  // fn(item, worker) for every item in [0, items), shared out dynamically.
+  // Calls fn(item, worker) for every item in [0, items); workers take items as they become free.
   template <class Fn>
   void parallel_for(int64_t items, Fn&& fn) {
     using F = std::remove_reference_t<Fn>;
@@ -28,9 +28,9 @@ class Cpu {
         const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
-  // A worker's own 64-byte aligned buffer, kept from call to call; asking again may move it. The GEMM kernels use it,
-  // so an operation that calls them takes a Temporary instead. It is no part of the allocator's statistics: which
-  // worker needs how much depends on how the items fell.
+  // A worker's 64-byte aligned buffer, kept between calls; a later call may move it. The GEMM kernels use it, so
+  // operations that call them use a Temporary instead. The allocator's statistics do not include it: how much a worker
+  // needs depends on which items it got.
   float* scratch(int worker, size_t floats) {
     Scratch& s = scratch_[worker];
     if (s.floats < floats) {
@@ -44,25 +44,10 @@ class Cpu {
     return s.buffer.get();
   }
 
-  // Memory for the length of a scope, 64-byte aligned, not initialised.
+  // Lets a Temporary be made from the context itself.
+  operator MemoryPool() const { return {allocator_}; }
   template <class T>
-  class Temporary {
-   public:
-    Temporary(Cpu& cpu, size_t n) : allocator_(cpu.allocator_), bytes_(n * sizeof(T)) {
-      if (bytes_ > 0) data_ = reinterpret_cast<T*>(allocator_.allocate(bytes_));
-    }
-    ~Temporary() {
-      if (data_) allocator_.release(reinterpret_cast<std::byte*>(data_), bytes_);
-    }
-    Temporary(const Temporary&) = delete;
-    T* data() const { return data_; }
-    T& operator[](size_t i) const { return data_[i]; }
-
-   private:
-    Allocator& allocator_;
-    size_t bytes_;
-    T* data_ = nullptr;
-  };
+  using Temporary = caracal::Temporary<T>;
 
  private:
   struct Free {

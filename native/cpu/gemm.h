@@ -1,8 +1,10 @@
 #pragma once
-// y[M, N] = epilogue(x[M, K] . W[N, K]^T), its grouped form, and the two-weight form of SwiGLU.
+// y[M, N] = epilogue(x[M, K] . W[N, K]^T), its grouped form, and the form with two weights for SwiGLU.
 //
-// A product's row source (gemm_rows.h) and epilogue (gemm_epilogue.h) are any types; they reach the engine, which is
-// compiled once per instruction set in gemm.cpu.cc, as function pointers that it calls once per block.
+// A product can have any type of row source (gemm_rows.h) and epilogue (gemm_epilogue.h). The engine (gemm.cpu.cc), which
+// is compiled once per instruction set, calls them through function pointers, once per block.
+#include <algorithm>
+
 #include "cpu/cpu.h"
 #include "cpu/gemm_epilogue.h"
 #include "cpu/gemm_panels.h"
@@ -10,14 +12,14 @@
 
 namespace caracal::CARACAL_ISA {
 
-// One product with G weights of equal shape and dtype: 1, or 2 whose sums reach the epilogue together.
+// A product with G weights of equal shape and dtype. With two weights, both sums reach the epilogue together.
 template <int G, class RowSource, class Epilogue>
 struct Gemm {
   int64_t m;
   RowSource rows;
   Panels w[G];
   Epilogue epilogue;
-  int64_t chain = 0;  // how many products one chain sums (gemm_kernel.h), 0: all; not for f8e4m3
+  int64_t chain = 0;  // elements of k per chain of fma (gemm_kernel.h), 0: all; not for f8e4m3
 };
 
 template <class RowSource, class Epilogue>
@@ -35,7 +37,7 @@ Gemm<2, RowSource, Epilogue> make_gemm(int64_t m, RowSource rows, const Panels& 
 CARACAL_INLINE constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 CARACAL_INLINE constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// A product as the engine sees it.
+// A product with erased types, as the engine sees it.
 struct Product {
   int64_t m;
   int64_t chain;
@@ -45,7 +47,7 @@ struct Product {
   const float* (*direct)(const void* rows, int64_t m);
   void (*copy)(const void* rows, int64_t m, int64_t k, int64_t count, float* out);
   const void* epilogue;
-  // Sums of `rows` rows by one panel; the second weight's sums start at sums + group_stride.
+  // Finishes the sums of `rows` rows by one panel. The second weight's sums start at sums + group_stride.
   void (*finish)(const void* epilogue, int64_t columns, int64_t row0, int64_t rows, int64_t panel, const float* sums,
                  int64_t group_stride);
 };
@@ -55,7 +57,7 @@ void finish_panel(const void* epilogue, int64_t columns, int64_t row0, int64_t r
                   int64_t group_stride) {
   const Epilogue& apply = *static_cast<const Epilogue*>(epilogue);
   const int64_t n = panel * kPanelColumns;
-  const int count = static_cast<int>(smaller(kPanelColumns, columns - n));
+  const int count = static_cast<int>(std::min(kPanelColumns, columns - n));
   for (int64_t r = 0; r < rows; r++) {
     const float* sum = sums + r * kPanelColumns;
     if constexpr (G == 1) {
@@ -66,7 +68,7 @@ void finish_panel(const void* epilogue, int64_t columns, int64_t row0, int64_t r
   }
 }
 
-// Refers to `g`, which must stay where it is.
+// Keeps references to `g`, which must outlive the result.
 template <int G, class RowSource, class Epilogue>
 Product product_of(const Gemm<G, RowSource, Epilogue>& g) {
   return {g.m,
@@ -82,17 +84,17 @@ Product product_of(const Gemm<G, RowSource, Epilogue>& g) {
           finish_panel<G, Epilogue>};
 }
 
-// Runs `count` products as one pool of items: a product without rows costs nothing, and a small one does not leave
-// threads idle.
+// Runs `count` products as a single pool of work items, so that small products do not leave threads idle. A product
+// without rows costs nothing.
 void run_products(Cpu& cpu, const Product* products, int64_t count);
 
-// The same for problem(i) giving the i-th product.
-template <class Problem>
-void run_gemms(Cpu& cpu, int64_t count, Problem&& problem) {
-  using G = std::decay_t<decltype(problem(int64_t{0}))>;
-  Cpu::Temporary<G> gemms(cpu, static_cast<size_t>(count));
-  Cpu::Temporary<Product> products(cpu, static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; i++) products[i] = product_of(*new (&gemms[i]) G(problem(i)));
+// The same for the products make(0) ... make(count - 1).
+template <class Make>
+void run_gemms(Cpu& cpu, int64_t count, Make&& make) {
+  using G = std::decay_t<decltype(make(int64_t{0}))>;
+  const Temporary<G> gemms(cpu, static_cast<size_t>(count));
+  const Temporary<Product> products(cpu, static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; i++) products[i] = product_of(*new (&gemms[i]) G(make(i)));
   run_products(cpu, products.data(), count);
 }
 

@@ -1,16 +1,16 @@
 #pragma once
-// What happens to a finished group of sixteen sums. An epilogue is called once per row m and group with the sums, the
-// first column n and the number of columns (16, or fewer at the right edge); it may be called from any worker.
+// Epilogues turn finished sums into output. An epilogue is called once per row m and group of sixteen columns, with the
+// sums, the first column n and the number of columns (16, or fewer at the right edge), from any worker.
 #include "core/activation.h"
 #include "cpu/math.h"
 
 namespace caracal::CARACAL_ISA {
 
-// x = activation(x). Out of line, since the functions behind it are long; by reference, since GCC copies a vector
-// struct passed by value piecemeal, which stalls for longer than the function takes.
+// x = activation(x). Out of line, since the functions are long. By reference, since GCC copies vector structs passed by
+// value piecemeal, which stalls for longer than the function runs.
 void activate(Activation activation, F32x16& x);
 
-// A per-column parameter of any float dtype; null data means absent.
+// A parameter per column, of any float dtype; data is null if the product has none.
 struct ColumnVector {
   const void* data = nullptr;
   DType dtype = DType::f32;
@@ -23,7 +23,7 @@ struct ColumnVector {
   }
 };
 
-// out[m, n] = residual[m, n] + gain[n] * activation(sum + bias[n]); T is float or bf16, out may be the residual.
+// out[m, n] = residual[m, n] + gain[n] * activation(sum + bias[n]); T is float or bf16. out may be the residual.
 template <class T>
 struct LinearEpilogue {
   T* out;

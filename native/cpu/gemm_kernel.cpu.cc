@@ -3,7 +3,7 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// sum += x * w. As an instruction: GCC 12 prefers the forms that overwrite a factor, and then accumulators wander
+// sum += x * w, as inline assembly: GCC 12 prefers the instructions that overwrite a factor, so that accumulators move
 // between registers until some are spilled.
 CARACAL_INLINE void accumulate(F32x16& sum, F32x16 x, F32x16 w) {
 #if defined(__AVX2__) && defined(__GNUC__)
@@ -13,7 +13,8 @@ CARACAL_INLINE void accumulate(F32x16& sum, F32x16 x, F32x16 w) {
 #endif
 }
 
-// One k. Every element of x is broadcast once for all panels if the registers suffice, else once per panel.
+// Adds the products of one k. Each element of x is broadcast once for all panels if the registers suffice, otherwise once
+// per panel.
 template <int R, int P, class W>
 CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, const W* const (&w)[P],
                          const float (&scale)[P], int64_t k) {
@@ -41,7 +42,7 @@ CARACAL_INLINE void step(F32x16 (&sum)[P][R], const float* a, int64_t a_stride, 
 template <int R, int P, class W>
 void tile(const Tile<W>& t) {
   constexpr int kUnroll = 4;
-  // GCC 12 keeps an accumulator array in memory unless every index is a constant: all loops over it unroll fully.
+  // GCC 12 keeps an accumulator array in memory unless all indices are constants, so all loops over it unroll fully.
   F32x16 sum[P][R];
 #pragma GCC unroll 4
   for (int p = 0; p < P; p++) {

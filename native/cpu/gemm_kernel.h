@@ -1,9 +1,9 @@
 #pragma once
 // The register tiles of the matrix product: R rows by P panels of sixteen columns, accumulated over k in registers.
 //
-// Every sum is one chain of fma over k = 0 ... K - 1, whatever R, P and the blocking are: a chain that is interrupted
-// is stored as f32 and resumed. A product may ask for shorter chains, added up in order. So a row's bits depend on
-// nothing but the row, the weight and the instruction set.
+// Every sum is one chain of fma over k = 0 ... K - 1, whatever R, P and the blocking: an interrupted chain is stored as
+// f32 and resumed. A product may ask for shorter chains, which are added in order. So the bits of a row depend only on the
+// row, the weight and the instruction set.
 #include "cpu/gemm_panels.h"
 #include "cpu/simd.h"
 
@@ -11,7 +11,7 @@ namespace caracal::CARACAL_ISA {
 
 #if defined(__AVX512F__)
 inline constexpr int kRegisters = 32;
-inline constexpr int kAccumulators = 28;  // the other registers hold weights and the broadcast element
+inline constexpr int kAccumulators = 28;  // leaves registers for weights and the broadcast element
 inline constexpr int kTileRows = 14;
 #elif defined(__AVX2__)
 inline constexpr int kRegisters = 16;
@@ -24,7 +24,7 @@ inline constexpr int kTileRows = 2;
 #endif
 inline constexpr int kMaxPanels = 4;  // per pass: several streams keep memory busier than one
 
-// Panels that one pass over `rows` rows takes.
+// The number of panels in a pass over `rows` rows.
 CARACAL_INLINE constexpr int panels_per_pass(int rows) {
   const int fit = kAccumulators / (rows * kParts);
   return fit < 1 ? 1 : fit < kMaxPanels ? fit : kMaxPanels;
@@ -53,11 +53,11 @@ CARACAL_INLINE F32x16 decode(const bf16* p, float) {
 #endif
 }
 
-// The weight is value * scale rounded to f32; scale must be below kDirectScale.
+// The weight is value * scale rounded to f32; scale must be less than kDirectScale.
 inline constexpr float kDirectScale = 256.f;
 
 CARACAL_INLINE F32x16 decode(const f8e4m3* p, float scale) {
-  // Shifted into the fields of an f32, an e4m3 number reads as its 2^-120th, subnormals included.
+  // Shifted into the fields of an f32, an e4m3 code reads as its value times 2^-120, subnormals included.
   constexpr uint32_t fields = 0x87f00000u;
   const float factor = scale * 0x1p120f;
   F32x16 r;
@@ -84,26 +84,26 @@ CARACAL_INLINE F32x16 decode(const f8e4m3* p, float scale) {
 
 // --- tiles ----------------------------------------------------------------------------------------------------------
 
-// Arguments of one tile: rows at a + r * a_stride, panels w[p] from the tile's first k on, sums at
-// c + p * c_panel_stride + r * 16. Every four k the tile prefetches sizeof(W) addresses per panel from ahead[p] on,
+// The arguments of a tile: rows at a + r * a_stride, panels at w[p], both from the tile's first k on, sums at
+// c + p * c_panel_stride + r * 16. Every four k, the tile prefetches sizeof(W) addresses per panel, starting at ahead[p],
 // ahead_step bytes apart.
 template <class W>
 struct Tile {
   const float* a;
   int64_t a_stride;
   const W* w[kMaxPanels];
-  float scale[kMaxPanels];  // f8e4m3 only; k then stays within one scale block
+  float scale[kMaxPanels];  // f8e4m3 only, whose k stay within one scale block
   int64_t k;
   float* c;
   int64_t c_panel_stride;
-  bool resume;  // goes on with the chains in c
-  bool add;     // adds chains of its own to the sums in c
+  bool resume;  // continues the chains in c
+  bool add;     // adds new chains to the sums in c
   const char* ahead[kMaxPanels];
   int64_t ahead_step;
 };
 
-// Runs one tile of `rows` rows (at most kTileRows) by `panels` panels (at most panels_per_pass(rows)). Defined once per
-// instruction set, in gemm_kernel.cpu.cc: the unrolled tiles are what takes long to compile.
+// Runs a tile of `rows` rows (at most kTileRows) by `panels` panels (at most panels_per_pass(rows)). Defined in a file of
+// their own, gemm_kernel.cpu.cc, since the unrolled tiles take long to compile.
 void run_tile(const Tile<float>& t, int rows, int panels);
 void run_tile(const Tile<bf16>& t, int rows, int panels);
 void run_tile(const Tile<f8e4m3>& t, int rows, int panels);

@@ -1,7 +1,7 @@
 #pragma once
-// Where a matrix product takes its rows from. A row source has
-//   void copy(int64_t m, int64_t k, int64_t count, float* out) const   elements [k, k + count) of row m, widened
-//   const float* direct(int64_t m) const                               row m in place, or null when it must be copied
+// Row sources, which provide the rows of a matrix product. A row source has
+//   void copy(int64_t m, int64_t k, int64_t count, float* out) const   copies elements [k, k + count) of row m, widened
+//   const float* direct(int64_t m) const                               row m in place, or null if it must be copied
 #include "cpu/simd.h"
 
 namespace caracal::CARACAL_ISA {
@@ -13,7 +13,7 @@ CARACAL_INLINE void widen(const T* in, int64_t count, float* out) {
   for (; i < count; i++) out[i] = to_float(in[i]);
 }
 
-// Row m is x + index[m] * stride, or x + m * stride without an index. Rows may overlap.
+// Row m starts at x + index[m] * stride, or at x + m * stride if there is no index. Rows may overlap.
 template <class T>
 struct Rows {
   const T* x;
@@ -28,7 +28,7 @@ struct Rows {
   }
 };
 
-// Row m is the concatenation of segments of `length` elements; segment j starts at segment(m, j), null meaning zeros.
+// Row m is the concatenation of segments of `length` elements. Segment j starts at segment(m, j); null stands for zeros.
 // A convolution over [time, channels] is a product with K = taps * channels and segment(t, tap) = x[t + tap - left].
 template <class T, class Segment>
 struct SegmentedRows {

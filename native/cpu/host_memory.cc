@@ -13,7 +13,7 @@ std::byte* HostMemory::take(size_t bytes) {
   void* p = nullptr;
   if (posix_memalign(&p, bytes >= kHugePage ? kHugePage : 64, bytes) != 0) return nullptr;
 #ifdef MADV_HUGEPAGE
-  if (bytes >= kHugePage) madvise(p, bytes, MADV_HUGEPAGE);  // weights are read end to end: fewer TLB misses
+  if (bytes >= kHugePage) madvise(p, bytes, MADV_HUGEPAGE);  // fewer TLB misses, since weights are read from end to end
 #endif
   return static_cast<std::byte*>(p);
 }

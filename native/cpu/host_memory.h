@@ -3,7 +3,7 @@
 
 namespace caracal {
 
-// 64-byte aligned memory of the process; large blocks in huge pages.
+// 64-byte aligned memory of the process. Large blocks use huge pages.
 class HostMemory final : public MemorySource {
  public:
   std::byte* take(size_t bytes) override;
@@ -11,7 +11,7 @@ class HostMemory final : public MemorySource {
   static constexpr Allocator::Limits kLimits{.largest_cached = size_t{64} << 20, .cache_limit = size_t{128} << 20};
 };
 
-// The machine's memory, or the cgroup's limit where that is lower.
+// The physical memory, or the cgroup's limit if that is lower.
 size_t memory_limit();
 
 }  // namespace caracal

@@ -1,7 +1,9 @@
 #pragma once
-// What every ops/**/*.cpu.cc includes: the SIMD layer, the threads, and the choice of a C++ type from a dtype.
+// Included by every ops/**/*.cpu.cc: the SIMD layer, loops on the device's threads, and the choice of a C++ type by dtype.
+#include <algorithm>
 #include <span>
 
+#include "core/math.h"
 #include "cpu/cpu.h"
 #include "cpu/simd.h"
 
@@ -21,7 +23,7 @@ void by_activation_type(DType dtype, Fn&& fn) {
     fn(Type<float>{});
 }
 
-// fn(first, count) for every group of sixteen columns; count is less than 16 in the last one only.
+// Calls fn(first, count) for every group of sixteen columns; only the last group may have fewer.
 template <class Fn>
 CARACAL_INLINE void for_columns(int64_t columns, Fn&& fn) {
   int64_t i = 0;
@@ -29,29 +31,29 @@ CARACAL_INLINE void for_columns(int64_t columns, Fn&& fn) {
   if (i < columns) fn(i, static_cast<int>(columns - i));
 }
 
-// Rows that one work item of a row-wise operation takes: enough that handing it out costs nothing.
+// The elements in a work item: enough to make the cost of scheduling it negligible.
+inline constexpr int64_t kItemElements = 16384;
+
 inline int64_t rows_per_item(int64_t columns) {
-  const int64_t rows = 16384 / (columns > 0 ? columns : 1);
-  return rows > 0 ? rows : 1;
+  return std::max<int64_t>(kItemElements / std::max<int64_t>(columns, 1), 1);
 }
 
-// fn(row) for every row in [0, rows), shared out in blocks.
+// Calls fn(row) for every row in [0, rows), in blocks of rows_per_item(columns).
 template <class Fn>
 void for_rows(Cpu& cpu, int64_t rows, int64_t columns, Fn&& fn) {
   const int64_t block = rows_per_item(columns);
-  cpu.parallel_for((rows + block - 1) / block, [&](int64_t item, int) {
-    const int64_t end = rows < (item + 1) * block ? rows : (item + 1) * block;
+  cpu.parallel_for(divide_up(rows, block), [&](int64_t item, int) {
+    const int64_t end = std::min((item + 1) * block, rows);
     for (int64_t row = item * block; row < end; row++) fn(row);
   });
 }
 
-// fn(first, count) for blocks of an elementwise operation.
+// Calls fn(first, count) for blocks of the elements of an elementwise operation.
 template <class Fn>
 void for_blocks(Cpu& cpu, int64_t elements, Fn&& fn) {
-  constexpr int64_t block = 16384;
-  cpu.parallel_for((elements + block - 1) / block, [&](int64_t item, int) {
-    const int64_t first = item * block;
-    fn(first, elements - first < block ? elements - first : block);
+  cpu.parallel_for(divide_up(elements, kItemElements), [&](int64_t item, int) {
+    const int64_t first = item * kItemElements;
+    fn(first, std::min(kItemElements, elements - first));
   });
 }
 

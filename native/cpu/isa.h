@@ -1,10 +1,10 @@
 #pragma once
-// Instruction sets the CPU backend is compiled for. Every ops/**/*.cpu.cc is compiled once per set, each into the
-// namespace CARACAL_ISA names; dispatch.cc picks one at run time.
+// The instruction sets that the CPU backend is compiled for. Every ops/**/*.cpu.cc is compiled once per set, into the
+// namespace CARACAL_ISA; dispatch.cc chooses one at run time.
 //
-// Beware: inline functions of the standard library that such a file instantiates exist in three versions under one
-// name. The linker keeps the first; the baseline objects stand first on the command line, so the version kept runs
-// everywhere.
+// Beware: inline functions of the standard library that these files instantiate exist in three versions under one name.
+// The linker keeps the first one. The baseline objects come first on the command line, so the kept version runs on every
+// processor.
 #include <string>
 
 namespace caracal {
@@ -12,8 +12,9 @@ namespace caracal {
 enum class Isa { scalar, avx2, avx512 };
 inline constexpr const char* kIsaNames[] = {"scalar", "avx2", "avx512"};
 
-Isa best_isa();  // what this processor has
-// The set to use: `requested`, else CARACAL_CPU, else the best. Throws UNSUPPORTED when the processor lacks it.
+Isa best_isa();  // of this processor
+// Returns `requested`, else CARACAL_CPU, else the best set.
+// @throws UNSUPPORTED if the processor lacks it; INVALID_ARGUMENT for an unknown name
 Isa choose_isa(const std::string& requested);
 
 }  // namespace caracal

@@ -17,18 +17,18 @@ CARACAL_INLINE F32x16 polynomial(F32x16 x, const float (&c)[N]) {
   return sum;
 }
 
-// Adding it rounds to an integer, which then stands in the low bits: bits(kRoundMagic + n) = bits(kRoundMagic) + n.
+// Adding it rounds to an integer, which is then in the low bits: bits(kRoundMagic + n) = bits(kRoundMagic) + n.
 inline constexpr float kRoundMagic = 0x1.8p23f;
 inline constexpr int32_t kRoundMagicBits = 0x4b400000;
 
-// ln 2 in two parts, the first so short that its product with the reduction's integer is exact even without fma.
-// (The three parts of pi / 2 below are chosen alike.)
+// ln 2 in two parts. The first is so short that its product with the reduction's integer is exact even without fma, and
+// so are the first parts of pi / 2 below.
 inline constexpr float kLn2High = 0.693359375f;
 inline constexpr float kLn2Low = -2.12194440e-4f;
 
 // Error below 1.5 ulp.
 CARACAL_INLINE F32x16 exp(F32x16 x) {
-  x = min(set1(89.f), max(set1(-104.f), x));  // beyond, the result is infinity or zero anyway
+  x = min(set1(89.f), max(set1(-104.f), x));  // beyond these bounds the result is infinity or zero
   const F32x16 shifted = fma(x, set1(1.44269504f), set1(kRoundMagic));
   const F32x16 n = shifted - set1(kRoundMagic);
   F32x16 r = fma(n, set1(-kLn2High), x);
@@ -36,7 +36,7 @@ CARACAL_INLINE F32x16 exp(F32x16 x) {
   constexpr float c[] = {5.0000001201e-1f, 1.6666665459e-1f, 4.1665795894e-2f,
                          8.3334519073e-3f, 1.3981999507e-3f, 1.9875691500e-4f};
   const F32x16 power = fma(r * r, polynomial(r, c), r) + set1(1.f);
-  U32x16 low, high;  // 2^n as two factors, since n spans -150 to 128
+  U32x16 low, high;  // 2^n as two factors, since n ranges from -150 to 128
   CARACAL_EACH_PART {
     const VecI exponent = (VecI)shifted.v[part] - kRoundMagicBits;
     const VecI half = exponent >> 1;
@@ -53,7 +53,7 @@ CARACAL_INLINE F32x16 log(F32x16 x) {
   U32x16 mantissa, exponent;
   CARACAL_EACH_PART {
     const VecU bits = (VecU)scaled.v[part];
-    const VecI k = (VecI)(bits - 0x3f3504f3u) >> 23;  // the mantissa then lies in [sqrt(1/2), sqrt(2))
+    const VecI k = (VecI)(bits - 0x3f3504f3u) >> 23;  // makes the mantissa lie in [sqrt(1/2), sqrt(2))
     mantissa.v[part] = bits - ((VecU)k << 23);
     exponent.v[part] = (VecU)(k + kRoundMagicBits);
   }
@@ -71,10 +71,10 @@ CARACAL_INLINE F32x16 log(F32x16 x) {
   return select(x < zero(), set1(NAN), result);
 }
 
-// Relative error of the rest: sigmoid, silu and tanh 2e-7, gelu 5e-7.
+// Relative errors: 2e-7 for sigmoid, silu and tanh, 5e-7 for gelu.
 CARACAL_INLINE F32x16 sigmoid(F32x16 x) { return set1(1.f) / (set1(1.f) + exp(-x)); }
 
-// x * sigmoid(x). As with PyTorch, silu(-inf) is NaN.
+// x * sigmoid(x). As in PyTorch, silu(-inf) is NaN.
 CARACAL_INLINE F32x16 silu(F32x16 x) { return x / (set1(1.f) + exp(-x)); }
 
 CARACAL_INLINE F32x16 tanh(F32x16 x) {
@@ -92,28 +92,28 @@ CARACAL_INLINE F32x16 square_error(F32x16 a, F32x16 square) {
 #if defined(__FMA__)
   return fma(a, a, -square);
 #else
-  U32x16 cut = bits_of(a);  // to twelve bits, whose square is exact
+  U32x16 cut = bits_of(a);  // keeps twelve bits, whose square is exact
   CARACAL_EACH_PART cut.v[part] &= 0xfffff000u;
   const F32x16 high = from_bits(cut), low = a - high;
   return ((high * high - square) + (high + high) * low) + low * low;
 #endif
 }
 
-// x * Phi(x) with the normal distribution function (the erf form of GELU), accurate also in the negative tail:
+// x * Phi(x) with the normal distribution function (the erf form of GELU). Also accurate in the negative tail:
 // Phi(-a) = exp(-a^2 / 2) * t * P(t), t = 1 / (1 + 0.3 a); P is a minimax fit of the Mills ratio (relative error 4e-9).
 CARACAL_INLINE F32x16 gelu(F32x16 x) {
-  const F32x16 a = min(set1(12.9f), abs(x));  // beyond, tails are subnormal: slow, and read as zero
+  const F32x16 a = min(set1(12.9f), abs(x));  // beyond this the tail is subnormal, which is slow, and taken as zero
   constexpr float c[] = {0.119686715f,  0.11957131f, 0.11023937f,  0.07837209f, 0.096205324f,
                          -0.079509936f, 0.19188425f, -0.22828552f, 0.11246511f, -0.02062872f};
   const F32x16 t = set1(1.f) / fma(a, set1(0.3f), set1(1.f));
-  const F32x16 square = a * a;  // the exponential magnifies its rounding error, so that is taken back
+  const F32x16 square = a * a;  // exp magnifies its rounding error, which is corrected below
   const F32x16 density = exp(square * set1(-0.5f));
   F32x16 tail = fma(density, square_error(a, square) * set1(-0.5f), density) * t * polynomial(t, c);
-  tail = select(a < set1(12.9f), tail, a - a);  // a - a: zero, or NaN
+  tail = select(a < set1(12.9f), tail, a - a);  // a - a is zero or NaN
   return x * select(x < zero(), tail, set1(1.f) - tail);
 }
 
-inline constexpr float kTrigLimit = 12800.f;  // keeps the reduction's integer within 13 bits
+inline constexpr float kTrigLimit = 12800.f;  // the reduction's integer then has at most 13 bits
 
 // sin(x + quadrant * pi / 2) for |x| <= kTrigLimit, absolute error 1e-7.
 CARACAL_INLINE F32x16 sin_shifted(F32x16 x, int quadrant) {
@@ -136,14 +136,15 @@ CARACAL_INLINE F32x16 sin_shifted(F32x16 x, int quadrant) {
   return result;
 }
 
-// `near` with exact(x) in the lanes beyond kTrigLimit, and in no other: a lane's bits depend on no neighbour.
-CARACAL_INLINE F32x16 beyond_limit(F32x16 x, F32x16 near, float (*exact)(float)) {
-  const Mask16 far = abs(x) > set1(kTrigLimit);
-  if (!any(far)) return near;
+// Replaces `fast` by exact(x) in the lanes beyond kTrigLimit. The other lanes stay as they are, so that the bits of a lane
+// do not depend on its neighbours.
+CARACAL_INLINE F32x16 beyond_limit(F32x16 x, F32x16 fast, float (*exact)(float)) {
+  const Mask16 beyond = abs(x) > set1(kTrigLimit);
+  if (!any(beyond)) return fast;
   float lane[16];
   store16(lane, x);
   for (float& value : lane) value = exact(value);
-  return select(far, load16(lane), near);
+  return select(beyond, load16(lane), fast);
 }
 
 CARACAL_INLINE F32x16 sin(F32x16 x) { return beyond_limit(x, sin_shifted(x, 0), sinf); }

@@ -1,11 +1,11 @@
 #pragma once
-// The panels and scales of one matrix of a packed weight (core/packed_weight.h).
+// Access to the matrices of a packed weight (core/packed_weight.h) on the CPU.
 #include "core/tensor.h"
 #include "cpu/gemm_panels.h"
 
 namespace caracal {
 
-// Matrix `e` of a packed weight [N, K] or [E, N, K].
+// The panels and scales of matrix `e` of a packed weight [N, K] or [E, N, K].
 inline Panels panels_of(const Tensor& w, int64_t e = 0) {
   const int64_t n = w.shape[-2], k = w.shape[-1], matrices = w.shape.rank() == 3 ? w.shape[0] : 1;
   const size_t bytes = panels_bytes(n, k, w.dtype);

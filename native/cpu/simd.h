@@ -1,15 +1,15 @@
-// F32x16: sixteen f32 lanes, the unit every CPU kernel is written in.
+// F32x16: sixteen f32 lanes, the unit in which all CPU kernels are written.
 //
-// One __m512 on AVX-512, two __m256 on AVX2, four 16-byte vectors elsewhere (SSE2, NEON through the compiler's generic
-// vectors). A CPU implementation file is compiled once per instruction set into `caracal::CARACAL_ISA`; nothing here
-// may escape as a shared symbol, hence the inner namespace and forced inlining. Contraction is off: a product and a sum
-// fuse only where `fma` is written.
+// One __m512 on AVX-512, two __m256 on AVX2, otherwise four 16-byte vectors (SSE2, NEON through the compiler's generic
+// vectors). CPU implementation files are compiled once per instruction set into `caracal::CARACAL_ISA`. Nothing here may
+// become a shared symbol, hence the inner namespace and forced inlining. Contraction is off: a product and a sum are only
+// fused by an explicit `fma`.
 #pragma once
 
 #include "core/dtype.h"
 
 #if defined(__AVX2__) || defined(__AVX512F__)
-#pragma GCC diagnostic push  // GCC 12 takes the AVX-512 intrinsics' undefined pass-through operands for mistakes
+#pragma GCC diagnostic push  // GCC 12 warns about the undefined pass-through operands of AVX-512 intrinsics
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
@@ -31,7 +31,7 @@ inline constexpr int kParts = 4;
 #endif
 inline constexpr int kPartLanes = 16 / kParts;
 
-// Vectors of one register, loaded and stored at any alignment, aliasing any type.
+// Vectors of one register. The unaligned ones may also alias any type.
 typedef float VecF __attribute__((vector_size(64 / kParts)));
 typedef int32_t VecI __attribute__((vector_size(64 / kParts)));
 typedef uint32_t VecU __attribute__((vector_size(64 / kParts)));
@@ -74,12 +74,6 @@ CARACAL_INLINE F32x16 zero() {
   return r;
 }
 
-CARACAL_INLINE U32x16 set1_u32(uint32_t value) {
-  U32x16 r;
-  CARACAL_EACH_PART r.v[part] = VecU{} + value;
-  return r;
-}
-
 CARACAL_INLINE U32x16 bits_of(F32x16 a) {
   U32x16 r;
   CARACAL_EACH_PART r.v[part] = (VecU)a.v[part];
@@ -117,7 +111,7 @@ CARACAL_INLINE U32x16 widen_u16(const uint16_t* p) {
   return r;
 }
 
-// Keeps the low half of every lane; the high half must be zero.
+// Stores the low half of every lane; the high halves must be zero.
 CARACAL_INLINE void store_u16(uint16_t* p, U32x16 a) {
 #if defined(__AVX512F__)
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16((__m512i)a.v[0]));
@@ -158,7 +152,7 @@ CARACAL_INLINE F32x16 load16(const f16* p) {
   return r;
 #else
   U32x16 r = widen_u16(&p->bits);
-  CARACAL_EACH_PART {  // as the scalar conversion in dtype.h
+  CARACAL_EACH_PART {  // like the scalar conversion in dtype.h
     const VecU magnitude = r.v[part] & 0x7fffu;
     const VecU finite = (VecU)((VecF)(magnitude << 13) * 0x1p112f);
     const VecU special = magnitude << 13 | 0x7f800000u;
@@ -189,7 +183,7 @@ CARACAL_INLINE F32x16 load16(const f8e4m3* p) {
 #else
   for (int i = 0; i < 16; ++i) r.v[i / kPartLanes][i % kPartLanes] = p[i].bits;
 #endif
-  CARACAL_EACH_PART {  // as the scalar conversion in dtype.h
+  CARACAL_EACH_PART {  // like the scalar conversion in dtype.h
     const VecU magnitude = r.v[part] & 0x7fu;
     const VecU finite = (VecU)((VecF)(magnitude << 20) * 0x1p120f);
     r.v[part] = ((VecI)magnitude == 0x7f ? VecU{} + 0x7fc00000u : finite) | (r.v[part] & 0x80u) << 24;
@@ -197,7 +191,7 @@ CARACAL_INLINE F32x16 load16(const f8e4m3* p) {
   return from_bits(r);
 }
 
-// The first n < 16 elements; the other lanes read as zero. Never touches memory past p + n.
+// Loads the first n < 16 elements; the other lanes are zero. Does not access memory past p + n.
 template <class T>
 CARACAL_INLINE F32x16 load_partial(const T* p, int n) {
   T padded[16] = {};
@@ -212,7 +206,7 @@ CARACAL_INLINE void store_partial(T* p, F32x16 a, int n) {
   for (int i = 0; i < n; ++i) p[i] = padded[i];
 }
 
-// The first `count` <= 16 elements at p; the other lanes are zero.
+// Loads the first `count` <= 16 elements; the other lanes are zero.
 template <class T>
 CARACAL_INLINE F32x16 load(const T* p, int count) {
   return count == 16 ? load16(p) : load_partial(p, count);
@@ -245,7 +239,7 @@ CARACAL_INLINE F32x16 operator-(F32x16 a) {
   return a;
 }
 
-// a * b + c: rounded once where the instruction exists, twice on the scalar build.
+// a * b + c, rounded once if the instruction exists, twice in the scalar build.
 CARACAL_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
 #if defined(__AVX512F__)
   c.v[0] = _mm512_fmadd_ps(a.v[0], b.v[0], c.v[0]);
@@ -281,7 +275,7 @@ CARACAL_INLINE F32x16 abs(F32x16 a) {
   return a;
 }
 
-// Magnitude of a, sign of b.
+// The magnitude of a with the sign of b.
 CARACAL_INLINE F32x16 copysign(F32x16 a, F32x16 b) {
   CARACAL_EACH_PART a.v[part] = (VecF)(((VecU)a.v[part] & 0x7fffffffu) | ((VecU)b.v[part] & 0x80000000u));
   return a;
@@ -330,7 +324,7 @@ CARACAL_INLINE F32x16 select(Mask16 mask, F32x16 a, F32x16 b) {
   return a;
 }
 
-// Both return b where either is NaN, so max(zero(), x) keeps a NaN of x.
+// Both return b if either is NaN, so max(zero(), x) keeps a NaN of x.
 CARACAL_INLINE F32x16 min(F32x16 a, F32x16 b) {
 #if defined(__AVX512F__)
   a.v[0] = _mm512_min_ps(a.v[0], b.v[0]);
@@ -353,7 +347,7 @@ CARACAL_INLINE F32x16 max(F32x16 a, F32x16 b) {
   return a;
 }
 
-// To the nearest integer, ties to even.
+// Rounds to the nearest integer, ties to even.
 CARACAL_INLINE F32x16 round(F32x16 a) {
 #if defined(__AVX512F__)
   a.v[0] = _mm512_roundscale_ps(a.v[0], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -397,7 +391,7 @@ CARACAL_INLINE float hsum(F32x16 a) {
   return reduce(a, [](Quarter x, Quarter y) { return x + y; });
 }
 
-// The largest lane; unspecified where a lane is NaN.
+// The largest lane; unspecified if a lane is NaN.
 CARACAL_INLINE float hmax(F32x16 a) {
   return reduce(a, [](Quarter x, Quarter y) { return x > y ? x : y; });
 }

@@ -19,8 +19,8 @@
 namespace caracal {
 namespace {
 
-// Waits until `value` differs from `old`: spinning first, since rounds follow one another within microseconds while a
-// model runs, then asleep, so that an idle pool costs nothing.
+// Waits until `value` differs from `old`. Spins first, since rounds follow each other within microseconds while a model
+// runs, then sleeps, so that an idle pool costs nothing.
 template <class T>
 void wait_while_equal(const std::atomic<T>& value, T old) {
   using clock = std::chrono::steady_clock;
@@ -58,7 +58,7 @@ void ThreadPool::run(int64_t items, Body body, void* context) {
   body_ = body;
   context_ = context;
   next_.store(0, std::memory_order_relaxed);
-  open_.store(true);  // sequentially consistent, like all that is done with open_ and inside_
+  open_.store(true);  // sequentially consistent, like all accesses to open_ and inside_
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   work(0);

@@ -8,8 +8,9 @@
 
 namespace caracal {
 
-// Threads that share out numbered items. The caller is worker 0. Items are handed out dynamically, so an operation's
-// arithmetic must not depend on who computes an item.
+// Threads that process numbered items together with the caller, who is worker 0. Workers take items as they become free,
+// so an operation's arithmetic must not depend on which worker computes an item. By hand, since it must hand out rounds
+// within microseconds and end with its device.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -19,9 +20,9 @@ class ThreadPool {
   int threads() const { return static_cast<int>(helpers_.size()) + 1; }
 
   using Body = void (*)(void* context, int64_t item, int worker);
-  // Calls body for every item in [0, items); returns when all are done; rethrows the first exception.
+  // Calls body for every item in [0, items) and returns when all are done. Rethrows the first exception.
   void run(int64_t items, Body body, void* context);
-  // Ends the threads; whatever is run afterwards runs on the caller. Not while a round is on.
+  // Ends the threads. Later items run on the caller. Must not be called during run().
   void stop();
 
  private:
@@ -29,9 +30,9 @@ class ThreadPool {
   void work(int worker);
 
   std::vector<std::thread> helpers_;
-  std::atomic<uint32_t> generation_{0};  // bumped to start a round
-  // A helper enters a round by raising `inside_`, then looks whether the round is `open_`; the caller closes it and
-  // waits for those inside. So a round is over when its items are, and nobody waits for a helper that wakes up late.
+  std::atomic<uint32_t> generation_{0};  // incremented to start a round
+  // A helper enters a round by incrementing `inside_` and then checks whether the round is `open_`. The caller closes the
+  // round and waits for the helpers inside. So a round ends with its items, without waiting for helpers that wake up late.
   std::atomic<bool> open_{false};
   std::atomic<int> inside_{0};
   std::atomic<int64_t> next_{0};
@@ -43,7 +44,7 @@ class ThreadPool {
   std::exception_ptr error_;
 };
 
-// Threads this process may use: the smaller of its CPU affinity and its cgroup's CPU quota.
+// The number of threads that this process may use: the smaller of its CPU affinity and its cgroup's CPU quota.
 int available_threads();
 
 }  // namespace caracal

@@ -1,23 +1,22 @@
 #pragma once
-// Weights as the kernels want them: panels of a packed weight in place, those of a plain one made for the length of a
-// call. Both have the same bits, so packing is a matter of speed alone.
+// Weights as panels: a packed weight is used in place, a plain one is packed for the duration of a call. The results have
+// the same bits, so packing only affects speed.
+#include <algorithm>
+
 #include "cpu/gemm.h"
 #include "cpu/implement.h"
 #include "cpu/packed_weight.h"
 
 namespace caracal::CARACAL_ISA {
 
-// Panels of f8e4m3 have no NaN: its code would be read as a number.
+// Throws if the rows of a panel contain a NaN: the kernels would read its code as a number.
 inline void refuse_nan(const f8e4m3* w, int64_t panel, int64_t n, int64_t k) {
-  const int64_t first = panel * kPanelColumns * k, last = smaller((panel + 1) * kPanelColumns, n) * k;
-  const int64_t at = first + find_nan(w + first, last - first);
-  if (at < last)
-    throw Error(code::kInvalidArgument, "packWeight: the f8e4m3 weight is NaN at row " + std::to_string(at / k) +
-                                            ", column " + std::to_string(at % k) +
-                                            "; such a weight cannot be packed: the checkpoint is damaged");
+  const int64_t begin = panel * kPanelColumns * k, end = std::min((panel + 1) * kPanelColumns, n) * k;
+  const int64_t at = begin + find_nan(w + begin, end - begin);
+  if (at < end) throw nan_weight_error(at / k, at % k);
 }
 
-// Row-major [n, k] into panels, by all threads.
+// Packs a row-major matrix [n, k] into panels, on all threads.
 inline void pack_matrix(Cpu& cpu, DType dtype, const void* w, int64_t n, int64_t k, void* panels) {
   const int64_t count = divide_up(n, kPanelColumns);
   auto pack = [&](auto type) {
@@ -35,6 +34,7 @@ inline void pack_matrix(Cpu& cpu, DType dtype, const void* w, int64_t n, int64_t
     pack(Type<float>{});
 }
 
+// The panels of a weight [N, K] for the duration of a call.
 class WeightPanels {
  public:
   WeightPanels(Cpu& cpu, const Tensor& w)
@@ -57,7 +57,7 @@ inline ColumnVector column_vector(const std::optional<Tensor>& t) {
   return t ? ColumnVector{t->data<std::byte>(), t->dtype} : ColumnVector{};
 }
 
-// All but the last dimension as rows.
+// A tensor's rows: all dimensions but the last one are flattened.
 template <class T>
 Rows<T> rows_of(const Tensor& x, const int32_t* index = nullptr) {
   return {x.data<T>(), x.shape[-1], index};

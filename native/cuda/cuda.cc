@@ -13,7 +13,7 @@ std::string entry_name(std::string_view kernel, std::initializer_list<std::strin
 
 void Cuda::launch_kernel(const std::string& entry, const Launch& launch, void** parameters) {
   const auto& [grid, threads, shared_bytes, cooperative] = launch;
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // nothing to do
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // the driver refuses empty grids
   const CUfunction function = modules_.kernel(entry, shared_bytes);
   const auto shared = static_cast<unsigned>(shared_bytes);
   driver_.check(cooperative ? driver_.cuLaunchCooperativeKernel(function, grid.x, grid.y, grid.z, threads, 1, 1, shared,
@@ -47,13 +47,13 @@ void Cuda::copy(void* to, const void* from, size_t bytes) {
 
 void Cuda::copy_constant(void* to, const void* from, size_t bytes) {
   const std::string_view contents(static_cast<const char*>(from), bytes);
-  auto kept = constants_.find(contents);
-  if (kept == constants_.end()) {
-    kept = constants_.try_emplace(std::string(contents), driver_, bytes).first;
-    std::memcpy(kept->second.data(), from, bytes);
+  auto host_copy = constants_.find(contents);
+  if (host_copy == constants_.end()) {
+    host_copy = constants_.try_emplace(std::string(contents), driver_, bytes).first;
+    std::memcpy(host_copy->second.data(), from, bytes);
   }
   driver_.check(
-      driver_.cuMemcpyHtoDAsync_v2(reinterpret_cast<CUdeviceptr>(to), kept->second.data(), bytes, lane_.stream),
+      driver_.cuMemcpyHtoDAsync_v2(reinterpret_cast<CUdeviceptr>(to), host_copy->second.data(), bytes, lane_.stream),
       "cuMemcpyHtoDAsync");
 }
 

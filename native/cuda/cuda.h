@@ -1,6 +1,6 @@
 #pragma once
-// What a CUDA implementation is given: the stream, kernels, memory for the length of a call, and a place where kernels
-// say that the data is wrong.
+// The context that a CUDA implementation runs in: it launches kernels on the device's stream, allocates temporary memory
+// and lets kernels report invalid data.
 #include <functional>
 #include <map>
 #include <optional>
@@ -23,7 +23,7 @@ struct Launch {
   Grid grid;
   unsigned threads;
   size_t shared_bytes = 0;   // dynamic shared memory
-  bool cooperative = false;  // all blocks run at once, so that they may wait for each other
+  bool cooperative = false;  // all blocks run at the same time, so they may wait for each other
 };
 
 // One entry of a kernel.
@@ -38,7 +38,7 @@ inline std::string variant_name(int64_t number) { return std::to_string(number);
 
 std::string entry_name(std::string_view kernel, std::initializer_list<std::string> variant);
 
-// The entry for a variant: entry_of(kRouterLogits, "one", DType::f32, DType::bf16) is router_logits_one_f32_bf16.
+// The entry of a variant: entry_of(kRouterLogits, "one", DType::f32, DType::bf16) is router_logits_one_f32_bf16.
 template <class... Parameters, class... Variant>
 Entry<Parameters...> entry_of(const Kernel<Parameters...>& kernel, const Variant&... variant) {
   return {entry_name(kernel.name, {variant_name(variant)...})};
@@ -51,7 +51,7 @@ class Cuda {
 
   const GpuProperties& gpu;
 
-  // Puts a kernel on the stream. Arguments become the declared parameters; a conversion that narrows does not compile.
+  // Puts a kernel on the stream. Arguments are converted to the declared parameters; narrowing does not compile.
   template <class... Parameters, class... Args>
     requires(sizeof...(Parameters) == sizeof...(Args))
   void launch(const Entry<Parameters...>& entry, const Launch& launch, const Args&... args) {
@@ -63,45 +63,32 @@ class Cuda {
         },
         values);
   }
-  // How long the GPU takes for what `launch` puts on the stream. Waits for it, so no graph can hold this.
+  // The GPU time of the work that `launch` puts on the stream. Waits for the GPU, so a graph cannot contain it.
   double milliseconds(const std::function<void()>& launch);
   void clear(void* data, size_t bytes);
   void copy(void* to, const void* from, size_t bytes);  // on the GPU
-  // What the host has computed. A copy of it is kept for good, since graphs read it whenever they are launched: this is
-  // for tables, of which there are few.
+  // Copies host memory to the GPU. Keeps a host copy forever, since graphs read it at every launch: meant for a small
+  // number of tables.
   void copy_constant(void* to, const void* from, size_t bytes);
 
-  // 256-byte aligned, not initialised.
+  // Lets a Temporary be made from the context itself.
+  operator MemoryPool() const { return {allocator_, lane_.pool}; }
   template <class T>
-  class Temporary {
-   public:
-    Temporary(Cuda& cuda, size_t n) : allocator_(cuda.allocator_), bytes_(n * sizeof(T)) {
-      if (bytes_ > 0) data_ = reinterpret_cast<T*>(allocator_.allocate(bytes_, cuda.lane_.pool));
-    }
-    ~Temporary() {
-      if (data_) allocator_.release(reinterpret_cast<std::byte*>(data_), bytes_);
-    }
-    Temporary(const Temporary&) = delete;
-    T* data() const { return data_; }
+  using Temporary = caracal::Temporary<T>;
 
-   private:
-    Allocator& allocator_;
-    size_t bytes_;
-    T* data_ = nullptr;
-  };
-
-  // For kernels that check their data: the operation that runs gets a Fault, and `explain` is asked if it is raised.
+  // For kernels that check their data: returns the Fault of the running operation. If it is raised, `explain` turns it
+  // into the error, possibly after the operation's tensors have been freed.
   using Explain = std::function<Error(const Fault&)>;
   Fault* fault(Explain explain);
 
-  // --- for the device ------------------------------------------------------------------------------------------------
+  // --- for CudaDevice ------------------------------------------------------------------------------------------------
 
   struct Check {
     Fault* fault;
     Explain explain;
   };
   std::optional<Check> take_check() { return std::exchange(check_, std::nullopt); }
-  // Where the next operation goes: a stream, the memory of those on it, and the fault that it may raise.
+  // The stream of the next operations, and the pool of the memory that they use.
   struct Lane {
     CUstream stream = nullptr;
     Allocator::Pool pool = 0;

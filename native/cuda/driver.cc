@@ -9,7 +9,7 @@
 namespace caracal {
 namespace {
 
-// Kernels are made by the toolkit of CUDA 13, whose cubins and PTX an older driver refuses.
+// Kernels are built with the CUDA 13 toolkit, whose cubins and PTX older drivers reject.
 constexpr int kOldestDriver = 13000;
 
 std::string version_text(int version) {
@@ -53,7 +53,7 @@ std::unique_ptr<Driver> open_driver() {
 
 const Driver& Driver::get() {
   static std::mutex mutex;
-  static Driver* opened = nullptr;  // never freed: threads may use it until the process ends
+  static Driver* opened = nullptr;  // never freed, since threads may use it until the process ends
   const std::lock_guard lock(mutex);
   if (!opened) opened = open_driver().release();
   return *opened;

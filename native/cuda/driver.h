@@ -1,5 +1,5 @@
 #pragma once
-// The CUDA driver, opened when it is first asked for. Nothing links to it, so the addon loads where there is none.
+// The CUDA driver, opened with dlopen when it is first needed, so that the addon also loads on machines without one.
 #include <string>
 
 #include "core/error.h"
@@ -55,16 +55,16 @@ struct Driver {
 #define CARACAL_DECLARE(f) decltype(&::f) f = nullptr;
   CARACAL_DRIVER_FUNCTIONS(CARACAL_DECLARE)
 #undef CARACAL_DECLARE
-  std::string library;  // as it was opened
-  int version = 0;      // 13000 is 13.0
+  std::string library;  // the name or path that was opened
+  int version = 0;      // 13000 means 13.0
   int devices = 0;
   bool is_virtual = false;  // the library is that of native/vgpu
 
-  // Opens `CARACAL_CUDA_LIBRARY`, else libcuda.so.1; once it has worked it stays open.
+  // Opens CARACAL_CUDA_LIBRARY if it is set, else libcuda.so.1. A driver that has been opened stays open.
   // @throws NO_DRIVER, DRIVER_TOO_OLD, NO_DEVICE
   static const Driver& get();
 
-  // @throws OUT_OF_MEMORY or DEVICE_FAULT with the driver's own words, unless `result` is success.
+  // @throws OUT_OF_MEMORY or DEVICE_FAULT with the driver's description, unless `result` is success
   void check(CUresult result, const std::string& what) const;
   std::string describe(CUresult result) const;
 };

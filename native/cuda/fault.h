@@ -1,13 +1,12 @@
 #pragma once
-// What a kernel says when its data is wrong (an id outside its table): the first to come writes where and what.
-// Read by kernels and by the host.
+// Lets a kernel report invalid data, such as an id outside its table, to the host. The first report of an operation wins.
 namespace caracal {
 
 struct Fault {
-  int raised;          // 1; 2 while the rest is being written
-  int argument;        // which of the operation's checks
-  long long position;  // where in the argument
-  long long value;     // and what stood there
+  int raised;          // 1; 2 while the other fields are being written
+  int argument;        // which of the operation's checks failed
+  long long position;  // in the argument
+  long long value;     // at that position
 };
 
 #ifdef __CUDACC__

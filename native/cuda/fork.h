@@ -7,8 +7,8 @@
 
 namespace caracal {
 
-// A second stream. What is put on it between begin() and end() runs beside what comes later on the first one, until
-// something there touches what the fork has written, or writes what it reads: then the first stream waits (join).
+// A second stream. The work put on it between begin() and end() runs in parallel with later work on the first stream. Before
+// that stream touches storage that the fork has written, or writes storage that the fork reads, it must wait (join).
 class Fork {
  public:
   explicit Fork(const Driver& driver) : stream_(driver), begun_(driver), ended_(driver) {}
@@ -26,7 +26,8 @@ class Fork {
     pending_ = true;
     ended_.record(stream_);
   }
-  // While it is open: its storages stay until the join, lest the first stream's next tensors take their place.
+  // While the fork is open: holds the storages until the join, so that their memory is not given to tensors of the first
+  // stream.
   void reads(const std::shared_ptr<Storage>& s) { read_.insert(s); }
   void writes(const std::shared_ptr<Storage>& s) { written_.insert(s); }
 
@@ -38,7 +39,7 @@ class Fork {
     if (pending_) ended_.hold_up(first);
     forget();
   }
-  // Nothing of it is going to run, or may still run.
+  // For when none of the fork's work is still running or will run.
   void forget() {
     open_ = pending_ = false;
     read_.clear();

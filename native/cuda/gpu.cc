@@ -35,7 +35,7 @@ std::byte* GpuMemory::take(size_t bytes) {
   return reinterpret_cast<std::byte*>(address);
 }
 
-// Tensors are dropped on any thread, the event loop's included.
+// Tensors may be dropped on any thread, including the event loop's.
 void GpuMemory::give_back(std::byte* data, size_t) noexcept {
   if (context_.try_make_current()) driver_.cuMemFree_v2(reinterpret_cast<CUdeviceptr>(data));
 }

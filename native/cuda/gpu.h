@@ -1,5 +1,5 @@
 #pragma once
-// What is asked of the driver once per GPU, and the owners of what it hands out.
+// The properties of a GPU, and owners of the driver's objects: context, memory, streams, events.
 #include <string>
 
 #include "core/allocator.h"
@@ -12,19 +12,19 @@ struct GpuProperties {
   int major = 0, minor = 0;  // compute capability
   int sms = 0;               // streaming multiprocessors
   size_t memory = 0;         // bytes
-  size_t shared_bytes = 0;   // the most shared memory that a block can ask for
+  size_t shared_bytes = 0;   // the most shared memory that a block can have
 
   static GpuProperties of(const Driver& driver, CUdevice device);
 };
 
-// A GPU's primary context, retained. It is current on the threads that said so.
+// Retains a GPU's primary context. Current on every thread that called make_current().
 class Context {
  public:
   Context(const Driver& driver, CUdevice device);
   ~Context();
   Context(const Context&) = delete;
   void make_current() const { driver_.check(driver_.cuCtxSetCurrent(context_), "cuCtxSetCurrent"); }
-  // False where the driver is shutting down, and all that it handed out with it.
+  // Returns false if the driver is shutting down; its objects are then already gone.
   bool try_make_current() const noexcept { return driver_.cuCtxSetCurrent(context_) == CUDA_SUCCESS; }
 
  private:
@@ -64,10 +64,10 @@ class Event {
   ~Event() { driver_.cuEventDestroy_v2(event_); }
   Event(const Event&) = delete;
   void record(CUstream stream) { driver_.check(driver_.cuEventRecord(event_, stream), "cuEventRecord"); }
-  // Whatever comes later on the stream comes after what was recorded.
+  // Makes all later work on `stream` wait for the recorded point.
   void hold_up(CUstream stream) { driver_.check(driver_.cuStreamWaitEvent(stream, event_, 0), "cuStreamWaitEvent"); }
   void wait() { driver_.check(driver_.cuEventSynchronize(event_), "cuEventSynchronize"); }
-  // Both with timing (CU_EVENT_DEFAULT), and waited for.
+  // Both events must have been created with CU_EVENT_DEFAULT, which records times, and waited for.
   float milliseconds_since(const Event& begin) const {
     float ms = 0;
     driver_.check(driver_.cuEventElapsedTime(&ms, begin.event_, event_), "cuEventElapsedTime");
@@ -79,7 +79,7 @@ class Event {
   CUevent event_ = nullptr;
 };
 
-// Memory of the host that the GPU can reach.
+// Host memory that the GPU can access.
 class PinnedMemory {
  public:
   PinnedMemory(const Driver& driver, size_t bytes);

@@ -1,20 +1,20 @@
 #pragma once
-// What host and device agree on about a kernel. An operation's .kernels.h declares it once,
+// Declares kernels for host and device. An operation's .kernels.h declares each kernel once,
 //
 //   inline constexpr Kernel<GemmOperands, float*> kRouterLogits{"router_logits"};
 //
-// the .cu defines its entries with CARACAL_KERNEL, and the .cuda.cc launches it with Cuda::launch. Parameters that
-// differ compile on neither side.
+// the .cu defines its entries with CARACAL_KERNEL, and the .cuda.cc launches them with Cuda::launch. If the parameters
+// differ, neither side compiles.
 #include <string_view>
 #include <type_traits>
 
 namespace caracal {
 
-// Where entries differ in element types only, a pointer to elements is declared as void* or const void*, and a struct
+// If the entries differ only in element types, a pointer to elements is declared as void* or const void*, and a struct
 // template over the element type as S<void>.
 template <class... Parameters>
 struct Kernel {
-  std::string_view name;  // of the entry; the entries of a kernel with variants are called name_variant
+  std::string_view name;  // of the entry; the entries of a kernel with variants are called <name>_<variant>
 };
 
 template <class Declared, class Actual>
@@ -37,12 +37,12 @@ constexpr bool names_entry(std::string_view kernel, std::string_view entry) {
   return entry == kernel || (entry.substr(0, kernel.size()) == kernel && entry.substr(kernel.size(), 1) == "_");
 }
 
-// Begins the definition of an entry, up to its body. `attributes` are its __launch_bounds__, or empty.
+// Starts the definition of an entry; the body follows. `attributes` are its __launch_bounds__, or empty.
 #define CARACAL_KERNEL(kernel, entry, attributes, ...)                                                               \
   extern "C" __global__ void attributes entry(__VA_ARGS__);                                                          \
   static_assert(::caracal::IsEntryOf<std::remove_cv_t<decltype(kernel)>, decltype(entry)>::value,                    \
                 "the parameters of " #entry " are not those that the host passes: see the declaration of " #kernel); \
-  static_assert(::caracal::names_entry(kernel.name, #entry), #entry " is not called after " #kernel);                \
+  static_assert(::caracal::names_entry(kernel.name, #entry), #entry " is not named after " #kernel);                 \
   extern "C" __global__ void attributes entry(__VA_ARGS__)
 
 }  // namespace caracal

@@ -1,7 +1,6 @@
 #pragma once
-// On the GPU a packed weight holds its matrices row by row, one after the other, and then, for f8e4m3, the block scales
-// of every matrix, starting at a multiple of 16 bytes. The storage (core/packed_weight.h) has room for padding that is
-// not used here.
+// The layout of packed weights on the GPU: the matrices, each in row-major order, followed, for f8e4m3, by the block
+// scales of every matrix, which start at a multiple of 16 bytes. The storage's padding (core/packed_weight.h) is unused.
 #include "core/packed_weight.h"
 #include "core/tensor.h"
 
@@ -13,7 +12,7 @@ inline size_t scales_offset(int64_t matrices, int64_t n, int64_t k, DType dtype)
 
 struct WeightMatrix {
   const std::byte* data;
-  const float* scales;  // for f8e4m3, [ceil(N / 128)][ceil(K / 128)]; else null
+  const float* scales;  // f8e4m3: [ceil(N / 128)][ceil(K / 128)]; otherwise null
 };
 
 // Matrix `e` of a weight [N, K] or [E, N, K], packed or plain.

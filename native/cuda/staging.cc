@@ -26,21 +26,21 @@ void Staging::upload(std::byte* to, const std::byte* from, size_t bytes, CUstrea
 }
 
 void Staging::download(std::byte* to, const std::byte* from, size_t bytes, CUstream stream) {
-  Buffer* before = nullptr;  // is on its way to at - kBytes
+  Buffer* previous = nullptr;  // receives the bytes from at - kBytes on
   for (size_t at = 0; at < bytes + kBytes; at += kBytes) {
-    Buffer* now = nullptr;
+    Buffer* current = nullptr;
     if (at < bytes) {
-      now = &next();
+      current = &next();
       const auto source = reinterpret_cast<CUdeviceptr>(from + at);
-      driver_.check(driver_.cuMemcpyDtoHAsync_v2(now->memory.data(), source, std::min(kBytes, bytes - at), stream),
+      driver_.check(driver_.cuMemcpyDtoHAsync_v2(current->memory.data(), source, std::min(kBytes, bytes - at), stream),
                     "cuMemcpyDtoHAsync");
-      now->done.record(stream);
+      current->done.record(stream);
     }
-    if (before) {
-      before->done.wait();
-      std::memcpy(to + (at - kBytes), before->memory.data(), std::min(kBytes, bytes - (at - kBytes)));
+    if (previous) {
+      previous->done.wait();
+      std::memcpy(to + (at - kBytes), previous->memory.data(), std::min(kBytes, bytes - (at - kBytes)));
     }
-    before = now;
+    previous = current;
   }
 }
 

@@ -6,14 +6,13 @@
 
 namespace caracal {
 
-// Copies between the host and the GPU, through pinned buffers that take turns: while one is on its way, the other is
-// filled.
+// Copies between host and GPU through two pinned buffers: while one is transferred, the other is filled.
 class Staging {
  public:
   explicit Staging(const Driver& driver) : driver_(driver) {}
   Staging(const Staging&) = delete;
 
-  // `from` may go when this returns; the copy itself is in the stream's order.
+  // `from` may be freed when this returns; the transfer itself follows the order of the stream.
   void upload(std::byte* to, const std::byte* from, size_t bytes, CUstream stream);
   // Waits for the stream.
   void download(std::byte* to, const std::byte* from, size_t bytes, CUstream stream);
@@ -23,12 +22,12 @@ class Staging {
   struct Buffer {
     explicit Buffer(const Driver& driver) : memory(driver, kBytes), done(driver) {}
     PinnedMemory memory;
-    Event done;  // its last copy
+    Event done;  // after the buffer's last transfer
   };
   Buffer& next();
 
   const Driver& driver_;
-  std::array<std::unique_ptr<Buffer>, 2> buffers_;  // made when they are first needed
+  std::array<std::unique_ptr<Buffer>, 2> buffers_;  // created on first use
   size_t turn_ = 0;
 };
 

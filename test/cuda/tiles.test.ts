@@ -1,4 +1,4 @@
-// The choice of tiles, as the functions of sizes that it is: no GPU, not even a virtual one.
+// The choices of tiles, blocks and chunks are pure functions of sizes, tested here without a GPU.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -53,29 +53,31 @@ const countTiles: (tile: Tile, m: number, n: number) => number = lib.func(
 const chooseLogits: (m: number, n: number, x: number, w: number, sms: number) => Tile = lib.func(
   "Tile choose_logits(int64_t m, int64_t n, int x, int w, int sms)",
 );
+const chooseLaneScores: (all: number) => number = lib.func("int choose_lane_scores(int64_t all)");
 
 interface Group {
   readonly tile: Tile;
-  readonly least: number;
-  readonly most: number;
+  readonly minRows: number;
+  readonly maxRows: number;
+  readonly blockBytes: number;
 }
-koffi.struct("Group", { tile: "Tile", least: "int", most: "int" });
-const countGroups: (tensor: boolean, groups: number, dtype: number, rows: number) => number = lib.func(
-  "int count_groups(bool tensor, int groups, int dtype, int64_t rows)",
+koffi.struct("Group", { tile: "Tile", minRows: "int", maxRows: "int", blockBytes: "size_t" });
+const countGroups: (x: number, w: number, groups: number, rows: number) => number = lib.func(
+  "int count_groups(int x, int w, int groups, int64_t rows)",
 );
-const chooseGroup: (tensor: boolean, groups: number, dtype: number, rows: number, index: number) => Group = lib.func(
-  "Group choose_group(bool tensor, int groups, int dtype, int64_t rows, int index)",
+const chooseGroup: (x: number, w: number, groups: number, rows: number, index: number) => Group = lib.func(
+  "Group choose_group(int x, int w, int groups, int64_t rows, int index)",
 );
-const countBlocks: (
-  group: Group,
-  groups: number,
-  rows: number,
-  n: number,
+const countBlocks: (group: Group, rows: number, n: number, experts: number, sms: number, shared: number) => number =
+  lib.func("uint count_group_blocks(const Group *c, int64_t rows, int64_t n, int64_t experts, int sms, size_t shared)");
+
+koffi.struct("Chunks", { picks: "int", perBlock: "int", blocks: "uint", counterBytes: "size_t" });
+const chooseChunks: (
+  picks: number,
   experts: number,
   sms: number,
-  shared: number,
-) => number = lib.func(
-  "uint count_group_blocks(const Group *c, int groups, int64_t rows, int64_t n, int64_t experts, int sms, size_t shared)",
+) => { picks: number; perBlock: number; blocks: number; counterBytes: number } = lib.func(
+  "Chunks choose_chunks(int64_t picks, int64_t experts, int sms)",
 );
 
 const [f32, bf16, f8e4m3] = [dtypes.indexOf("f32"), dtypes.indexOf("bf16"), dtypes.indexOf("f8e4m3")];
@@ -83,7 +85,7 @@ const sizes = [1, 2, 16, 17, 63, 64, 65, 127, 128, 129, 1000, 8192];
 const outputs = [1, 24, 576, 2048, 6144, 12_288, 131_072];
 const multiprocessors = [1, 4, 28, 84, 108, 132, 170];
 
-/** fn(tile, m, n, groups, sms) for every choice there is among the sizes above. */
+/** Calls fn(tile, m, n, groups, sms) for every combination of the sizes above. */
 function each(fn: (tile: Tile, m: number, n: number, groups: number, sms: number) => void): void {
   for (const m of sizes)
     for (const n of outputs)
@@ -94,13 +96,13 @@ function each(fn: (tile: Tile, m: number, n: number, groups: number, sms: number
         }
 }
 
-test("tiles cover the output, and none lies beside it", () => {
+test("the tiles cover the output, and none lies outside", () => {
   each((tile, m, n) => {
     expect(countTiles(tile, m, n)).toBe(Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns));
   });
 });
 
-test("up to 16 rows are not padded to more than 16, and whole tiles not at all", () => {
+test("up to 16 rows are padded to 16 at most, and whole tiles are not padded", () => {
   each((tile, m) => {
     if (m <= 16) expect(tile.rows).toBe(16);
     if (tile.name.startsWith("tensor") && m > 16) expect(tile.rows).toBeGreaterThan(16);
@@ -108,12 +110,12 @@ test("up to 16 rows are not padded to more than 16, and whole tiles not at all",
   });
 });
 
-test("the largest tile is taken where it leaves work for half of the multiprocessors, and only there", () => {
+test("the largest tile is chosen exactly if it leaves work for half of the multiprocessors", () => {
   each((tile, m, n, _, sms) => {
     const large = tile.name.endsWith("large");
     if (large) expect(countTiles(tile, m, n) * 2).toBeGreaterThanOrEqual(sms);
-    const most = Math.ceil(m / 128) * Math.ceil(n / 128); // of the largest there is
-    if (!large && m > 64) expect(most * 2).toBeLessThan(sms);
+    const largest = Math.ceil(m / 128) * Math.ceil(n / 128); // of the tiles with 128 columns
+    if (!large && m > 64) expect(largest * 2).toBeLessThan(sms);
   });
   expect(chooseTensor(8192, 12_288, 1, bf16, 132).name).toBe("tensor_large");
   expect(chooseTensor(128, 12_288, 1, bf16, 132).name).toBe("tensor_large");
@@ -123,12 +125,12 @@ test("the largest tile is taken where it leaves work for half of the multiproces
   expect(chooseSimt(16, 131_072, 1, 132).name).toBe("simt_small");
 });
 
-const most = 99 * 1024; // shared memory of a block on sm_86, sm_89 and sm_120
+const maxShared = 99 * 1024; // per block on sm_86, sm_89 and sm_120
 
-test("shared memory holds the ring and the sums, and is there on every GPU from sm_80 on", () => {
+test("shared memory holds the ring and the sums, and fits on every GPU from sm_80 on", () => {
   each((tile, _m, _n, groups) => {
     if (tile.name.startsWith("simt")) return expect(tile.shared).toBe(0); // static
-    expect(tile.shared).toBeLessThanOrEqual(most);
+    expect(tile.shared).toBeLessThanOrEqual(maxShared);
     expect(tile.shared % 16).toBe(0);
     expect(tile.shared).toBeGreaterThanOrEqual(tile.rows * tile.columns * groups * 4);
     expect(tile.shared).toBeGreaterThanOrEqual(tile.stages * 64 * (tile.rows * 2 + tile.columns * groups));
@@ -136,7 +138,7 @@ test("shared memory holds the ring and the sums, and is there on every GPU from 
   });
 });
 
-test("a convolution's tiles: of 96 columns where those of 64 would make more beside the output", () => {
+test("a convolution uses tiles of 96 columns if tiles of 64 would pad its output more", () => {
   for (const m of sizes)
     for (const n of [1, 32, 64, 96, 160, 192, 288, 384, 768])
       for (const sms of multiprocessors) {
@@ -144,14 +146,14 @@ test("a convolution's tiles: of 96 columns where those of 64 would make more bes
         const padded = (columns: number) => Math.ceil(n / columns) * columns;
         if (tile.name === "tensor_96") expect(padded(96)).toBeLessThan(padded(64));
         else expect(tile).toEqual(chooseTensor(m, n, 1, bf16, sms));
-        expect(tile.shared).toBeLessThanOrEqual(most);
+        expect(tile.shared).toBeLessThanOrEqual(maxShared);
       }
   const names = (n: number) => [16, 17, 1440, 100_000].map((m) => chooseConv(m, n, 132).name);
   expect(names(96)).toEqual(["tensor_small", "tensor_96", "tensor_96", "tensor_large"]);
   expect(names(192)).toEqual(["tensor_small", "tensor_medium", "tensor_medium", "tensor_large"]);
 });
 
-test("the router's tiles: one token or a few stream the classifier, many fill every multiprocessor", () => {
+test("the router streams the classifier for one or a few tokens, and fills the GPU for many", () => {
   for (const m of sizes)
     for (const sms of multiprocessors)
       for (const [x, w] of [
@@ -159,7 +161,7 @@ test("the router's tiles: one token or a few stream the classifier, many fill ev
         [f32, f32],
       ] as const) {
         const tile = chooseLogits(m, 768, x, w, sms);
-        expect(tile.shared).toBeLessThanOrEqual(most);
+        expect(tile.shared).toBeLessThanOrEqual(maxShared);
         if (tile.name === "large") expect(countTiles(tile, m, 768)).toBeGreaterThanOrEqual(sms);
         if (tile.name === "one") expect(m).toBe(1);
       }
@@ -167,35 +169,74 @@ test("the router's tiles: one token or a few stream the classifier, many fill ev
   expect(names).toEqual(["one", "small", "small", "medium", "large"]);
 });
 
+test("a lane of the router keeps the scores of its experts in registers if they fit", () => {
+  const experts = [1, 256, 257, 768, 769, 1000];
+  expect(experts.map(chooseLaneScores)).toEqual([8, 8, 24, 24, 0, 0]);
+});
+
 /** The launches of a grouped product. */
-function launches(tensor: boolean, groups: number, dtype: number, rows: number): Group[] {
-  const count = countGroups(tensor, groups, dtype, rows);
-  return Array.from({ length: count }, (_, i) => chooseGroup(tensor, groups, dtype, rows, i));
+function launches(x: number, w: number, groups: number, rows: number): Group[] {
+  const count = countGroups(x, w, groups, rows);
+  return Array.from({ length: count }, (_, i) => chooseGroup(x, w, groups, rows, i));
 }
 
-test("an expert's rows are made by one launch of a grouped product, whatever their number", () => {
+test("exactly one launch of a grouped product computes an expert, however many rows it has", () => {
   for (const rows of [0, ...sizes, 65_536])
     for (const groups of [1, 2])
-      for (const [tensor, dtype] of [
-        [false, f32],
-        [true, bf16],
-        [true, f8e4m3],
+      for (const [x, w] of [
+        [f32, f32],
+        [f32, f8e4m3],
+        [bf16, f32],
+        [bf16, bf16],
+        [bf16, f8e4m3],
       ] as const) {
-        const all = launches(tensor, groups, dtype, rows);
+        const all = launches(x, w, groups, rows);
         for (const r of [1, 15, ...sizes, 65_536].filter((r) => r <= rows))
-          expect(all.filter(({ least, most }) => least <= r && r <= most)).toHaveLength(1);
-        expect(all[0]?.least).toBe(1); // makes the zeros, too
+          expect(all.filter(({ minRows, maxRows }) => minRows <= r && r <= maxRows)).toHaveLength(1);
+        expect(all[0]?.minRows).toBe(1); // also writes the zeros
         for (const group of all) {
-          const known = 2.5 * 1024; // that is static: what a block knows of its tile
-          expect(group.tile.shared + known).toBeLessThanOrEqual(most);
-          expect(group.least).toBeLessThanOrEqual(Math.max(rows, 1));
-          const blocks = countBlocks(group, groups, rows, 2048, 512, 132, most);
+          const { tile, blockBytes } = group;
+          const tensor = tile.name.startsWith("tensor");
+          expect(tensor).toBe(x === bf16 && w !== f32);
+          const staged = tensor ? tile.shared : (tile.rows + tile.columns * groups) * 36 * 4;
+          expect(blockBytes).toBe(staged + 4096); // 4 KiB hold a block's current tile
+          expect(tile.shared + 2.5 * 1024).toBeLessThanOrEqual(maxShared); // it needs less than that
+          expect(group.minRows).toBeLessThanOrEqual(Math.max(rows, 1));
+          const blocks = countBlocks(group, rows, 2048, 512, 132, maxShared);
           expect(blocks).toBeGreaterThan(0);
-          expect(blocks).toBeLessThanOrEqual((132 * 512) / group.tile.threads);
+          expect(blocks).toBeLessThanOrEqual((132 * 512) / tile.threads);
         }
       }
-  const names = (rows: number) => launches(true, 2, bf16, rows).map(({ tile }) => tile.name);
+  const names = (rows: number) => launches(bf16, bf16, 2, rows).map(({ tile }) => tile.name);
   expect(names(12)).toEqual(["tensor_small"]);
   expect(names(96)).toEqual(["tensor_small", "tensor_medium"]);
   expect(names(98_304)).toEqual(["tensor_small", "tensor_medium", "tensor_large"]);
+});
+
+test("a permutation's chunks cover the picks, and their counters fit into shared memory or are global", () => {
+  for (const picks of [0, 1, 31, 32, 33, 128, 129, 4096, 12_288, 12_289, 98_304, 3_000_000])
+    for (const experts of [1, 7, 383, 384, 385, 512, 12_288, 12_289, 1 << 20])
+      for (const sms of multiprocessors) {
+        const chunks = chooseChunks(picks, experts, sms);
+        expect(chunks.picks % 32).toBe(0);
+        expect(chunks.perBlock).toBeLessThanOrEqual(32); // warps of a block
+        const covered = (blocks: number) => blocks * chunks.perBlock * chunks.picks;
+        expect(covered(chunks.blocks)).toBeGreaterThanOrEqual(picks);
+        if (chunks.blocks > 1) expect(covered(chunks.blocks - 1)).toBeLessThan(picks);
+        expect(chunks.blocks).toBeLessThanOrEqual(sms);
+        const counterBytes = chunks.perBlock * experts * 4;
+        expect(chunks.counterBytes).toBe(experts > 12_288 ? 0 : counterBytes);
+        expect(chunks.counterBytes).toBeLessThanOrEqual(48 * 1024);
+        if (chunks.counterBytes === 0) expect([chunks.perBlock, chunks.blocks]).toEqual([1, 1]);
+      }
+  const chosen = (picks: number, experts: number, sms: number) => Object.values(chooseChunks(picks, experts, sms));
+  // 512 experts and 12 picks per token: one token, the most that one block sorts, one pick more, 4096 and 8192 tokens.
+  expect(chosen(12, 512, 132)).toEqual([128, 1, 1, 2048]);
+  expect(chosen(12_288, 512, 132)).toEqual([512, 24, 1, 49_152]);
+  expect(chosen(12_289, 512, 132)).toEqual([128, 24, 5, 49_152]);
+  expect(chosen(49_152, 512, 132)).toEqual([128, 24, 16, 49_152]);
+  expect(chosen(98_304, 512, 132)).toEqual([128, 24, 32, 49_152]);
+  expect(chosen(98_304, 512, 28)).toEqual([160, 24, 26, 49_152]);
+  expect(chosen(1560, 12_288, 132)).toEqual([128, 1, 13, 49_152]);
+  expect(chosen(1560, 13_000, 132)).toEqual([1568, 1, 1, 0]);
 });

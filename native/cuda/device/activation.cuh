@@ -3,7 +3,7 @@
 
 namespace caracal {
 
-// The same formulas as the CPU's, in f32.
+// In f32, with the same formulas as the CPU.
 __device__ inline float activate(Activation kind, float v) {
   switch (kind) {
     case Activation::relu: return fmaxf(v, 0.0f);
@@ -17,7 +17,7 @@ __device__ inline float activate(Activation kind, float v) {
   return v;
 }
 
-// alpha is the channel's.
+// Snake: v + sin²(alpha v) / (alpha + 1e-9), with the alpha of the channel.
 __device__ inline float snake(float v, float alpha) {
   const float s = sinf(alpha * v);
   return fmaf(s * s, 1.0f / (alpha + 1e-9f), v);

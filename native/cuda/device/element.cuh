@@ -1,5 +1,5 @@
 #pragma once
-// Elements of tensors on the GPU: f32 and bf16 seen as f32, moved 16 bytes at a time where they are aligned.
+// Tensor elements on the GPU: f32 and bf16 are converted to f32 and moved up to 16 bytes at a time.
 #include <cuda_bf16.h>
 
 #include <cstdint>
@@ -22,8 +22,8 @@ __device__ inline bf16 from_float<bf16>(float v) {
   return __float2bfloat16_rn(v);
 }
 
-// How many elements of T one access of 16 bytes moves. A lane that takes more at once leaves half-used sectors and
-// conflicting banks behind.
+// The number of elements in 16 bytes, the widest access of a lane. A lane that handled more neighbouring elements would
+// use only half of each sector per access and cause bank conflicts.
 template <class T>
 inline constexpr int kVector = 16 / sizeof(T);
 
@@ -32,7 +32,7 @@ struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Vector {
   T v[N];
 };
 
-// N elements at p, aligned to their size or to 16 bytes.
+// Loads N elements. p is aligned to their size, or to 16 bytes if they are larger.
 template <int N, class T>
 __device__ inline void load(const T* p, float (&out)[N]) {
   constexpr int kChunk = N < kVector<T> ? N : kVector<T>;

@@ -1,5 +1,5 @@
 #pragma once
-// Sums over a warp and over a block, in one fixed order: every thread gets the same bits.
+// Sums over a warp and over a block, in a fixed order, so that all threads get the same bits.
 #include "cuda/device/index.cuh"
 
 namespace caracal {
@@ -10,13 +10,13 @@ __device__ inline float warp_sum(float v) {
   return v;
 }
 
-// Every thread of the block calls it, and it may be called again at once. The block has whole warps.
+// The sum of v over a block of whole warps. All threads must call it. Consecutive calls need no barrier in between.
 __device__ inline float block_sum(float v) {
   __shared__ float parts[kMostWarps];
   const int warps = warp_count();
   v = warp_sum(v);
   if (warps == 1) return v;
-  __syncthreads();  // whoever reads `parts` of the call before
+  __syncthreads();  // wait until all threads have read `parts` from the previous call
   if (lane_index() == 0) parts[threadIdx.x / kWarp] = v;
   __syncthreads();
   v = 0;
@@ -24,8 +24,8 @@ __device__ inline float block_sum(float v) {
   return v;
 }
 
-// What block_sum would give a block of `threads`, no more than 32 Warps, made by one warp: part(thread) is what each of
-// them adds, and is asked of lane thread mod 32.
+// Computes with one warp what block_sum returns in a block of `threads` <= 32 * Warps threads. part(thread) returns the
+// value of a thread of that block; lane thread % 32 calls it.
 template <int Warps, class Part>
 __device__ inline float block_sum_in_warp(int threads, Part part) {
   const int lane = lane_index();

@@ -2,7 +2,7 @@
 
 namespace caracal {
 
-// A number whose every operation rounds, as the CPU's do: nvcc fuses a * b + c of plain ones.
+// A number whose operations all round, as on the CPU. nvcc would fuse a * b + c of plain numbers.
 template <class T>
 struct Rounded;
 

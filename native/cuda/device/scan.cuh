@@ -3,8 +3,8 @@
 
 namespace caracal {
 
-// The sum of v over this thread and those before it in the block. Every thread calls it, of whole warps, and `total`
-// gets the sum of all.
+// The sum of v over this thread and the threads before it, in a block of whole warps. `total` is set to the sum over all
+// threads. All threads must call it. Consecutive calls need no barrier in between.
 __device__ inline int block_inclusive_sum(int v, int& total) {
   __shared__ int parts[kMostWarps];
   const int lane = lane_index(), warp = warp_index(), warps = warp_count();
@@ -13,7 +13,7 @@ __device__ inline int block_inclusive_sum(int v, int& total) {
     const int before = __shfl_up_sync(kAllLanes, v, step);
     if (lane >= step) v += before;
   }
-  __syncthreads();  // whoever reads `parts` of the call before
+  __syncthreads();  // wait until all threads have read `parts` from the previous call
   if (lane == kWarp - 1) parts[warp] = v;
   __syncthreads();
   total = 0;

@@ -1,5 +1,5 @@
 #pragma once
-// What happens to finished sums: V neighbouring columns of a row at a time.
+// Turns finished sums into output, V neighbouring columns of a row at a time.
 #include <type_traits>
 
 #include "cuda/device/activation.cuh"
@@ -17,7 +17,7 @@ __device__ inline void load_as(bool as_bf16, const void* p, long long at, float 
     load<V>(static_cast<const float*>(p) + at, v);
 }
 
-// V is what 16 bytes hold of the output's dtype, 8 bf16 or 4 f32, or 1.
+// Whether the output is bf16. V is 1, or the number of output elements in 16 bytes: 8 bf16 or 4 f32.
 template <int V>
 __device__ inline bool is_bf16(bool as_bf16) {
   return V == 1 ? as_bf16 : V == 8;
@@ -46,7 +46,7 @@ __device__ inline void add(ColumnVector c, long long column, float (&v)[V]) {
   for (int j = 0; j < V; j++) v[j] += w[j];
 }
 
-// With activation(v) in place of e's own.
+// Like finish for a LinearEpilogue, with activation(v) instead of e.activation.
 template <int V, class Activate>
 __device__ inline void finish_with(Activate activation, const LinearEpilogue& e, long long n, long long row,
                                    long long column, float (&v)[V]) {
@@ -63,7 +63,7 @@ __device__ inline void finish_with(Activate activation, const LinearEpilogue& e,
   if (e.residual) {
 #pragma unroll
     for (int j = 0; j < V; j++)
-      v[j] = __fadd_rn(v[j], residual[j]);  // never one fma with the line above: the CPU's bits
+      v[j] = __fadd_rn(v[j], residual[j]);  // not fused with the multiplication, to match the CPU's bits
   }
   store_as<V>(e.bf16, e.out, at, v);
 }
@@ -75,7 +75,7 @@ __device__ inline void activate(Activation kind, float (&v)[V]) {
   for (int j = 0; j < V; j++) v[j] = activate(kind, v[j]);
 }
 
-// sums[0] are those of the first weight, sums[1] of the second.
+// sums[0] are the sums of the first weight, sums[1] those of the second.
 template <int V>
 __device__ inline void finish(const LinearEpilogue& e, long long n, long long row, long long column,
                               float (&sums)[1][V]) {

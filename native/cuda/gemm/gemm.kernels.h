@@ -1,21 +1,23 @@
 #pragma once
-// What host and device agree on about matrix products: the parameters of their kernels, and the kernels' tiles.
+// What host and device agree on for matrix products: the parameters of their kernels, and the kernels' tiles.
+#include <cstddef>
+
 #include "core/activation.h"
 #include "core/scale_block.h"
 #include "cuda/kernel.h"
 
 namespace caracal {
 
-// y[M, N] = epilogue(x[M, K] . W[N, K]^T), or with two weights of one shape, whose sums reach the epilogue together.
+// y[M, N] = epilogue(x[M, K] . W[N, K]^T). With two weights of the same shape, both sums reach the epilogue together.
 struct GemmOperands {
   const void* x;
   const void* w[2];
-  const float* scales[2];  // of f8e4m3 weights
+  const float* scales[2];  // f8e4m3 weights only
   long long m, n, k;
   bool aligned;  // every row of x and of the weights starts at a multiple of 16 bytes
 };
 
-// A parameter per column, f32 or bf16; data is null when the product has none.
+// One parameter per column, f32 or bf16; data is null if the product has none.
 struct ColumnVector {
   const void* data;
   bool bf16;
@@ -27,8 +29,8 @@ struct LinearEpilogue {
   const void* residual;  // [M, N] of out's dtype, or null
   ColumnVector bias, gain;
   Activation activation;
-  bool bf16;     // out's dtype; else f32
-  bool aligned;  // 8 columns starting at a multiple of 8 can be moved 16 bytes at a time
+  bool bf16;     // out's dtype; otherwise f32
+  bool aligned;  // 8 columns that start at a multiple of 8 can be moved 16 bytes at a time
 };
 
 // out = silu(gate + gate_bias) * (up + up_bias)
@@ -40,34 +42,51 @@ struct SwigluEpilogue {
 };
 
 // --- tiles ----------------------------------------------------------------------------------------------------------
+// A block computes one tile of the output, rows x columns of every weight's product. A shape is a template argument of
+// the device code and a row of the host's tables; `groups` is the number of weights. Entries are named after tiles.
 
-// A block's tile of the output in exact f32; a thread computes thread_rows x thread_columns sums. `columns` counts those
-// of one weight's product. Names are part of the entries' names.
+// Exact f32; each thread computes thread_rows x thread_columns sums. The tiles of x and W are in static shared memory.
 struct SimtShape {
   char name[16];
   int rows, columns, thread_rows, thread_columns;
 
   constexpr int threads() const { return rows / thread_rows * (columns / thread_columns); }
+  constexpr size_t shared_bytes(int groups) const;
 };
+inline constexpr int kSimtTileK = 32;               // elements of k in shared memory at once
+inline constexpr int kSimtStride = kSimtTileK + 4;  // of f32 rows: 16-byte reads of eight rows hit all banks
+constexpr size_t SimtShape::shared_bytes(int groups) const {
+  return static_cast<size_t>(rows + columns * groups) * kSimtStride * sizeof(float);
+}
 
-// A block's tile of the output on tensor cores, and the stages of its ring in shared memory.
+// Tensor cores; stages of kTileK elements of k pass through a ring in dynamic shared memory.
 struct TensorShape {
   char name[16];
   int rows, columns, warps_m, warps_n, stages;
 
   constexpr int threads() const { return warps_m * warps_n * 32; }
+  constexpr size_t ring_bytes(int groups, size_t weight_bytes) const;
+  // The sums pass through the same memory on their way out.
+  constexpr int sum_stride(int groups) const { return columns * groups + 8; }  // float2 of four rows hit all banks
+  constexpr size_t sum_bytes(int groups) const {
+    return static_cast<size_t>(rows * sum_stride(groups)) * sizeof(float);
+  }
 };
+inline constexpr int kTileK = 64;
+constexpr size_t TensorShape::ring_bytes(int groups, size_t weight_bytes) const {
+  constexpr size_t kRowBytes = 2;  // bf16
+  return static_cast<size_t>(stages * kTileK) *
+         (static_cast<size_t>(rows) * kRowBytes + static_cast<size_t>(columns * groups) * weight_bytes);
+}
 
-inline constexpr int kTileK = 64;  // elements of k in a stage
-
-// Of products with one weight, then of those with two, whose sums share the registers. The small tile is for decoding:
-// its many blocks keep the memory busy. The large one computes as many products per byte of shared memory as registers
-// allow.
+// First the tiles for one weight, then those for two, whose sums share the registers. The small tile is for decoding:
+// its many blocks keep the memory busy. The large one performs as many multiplications per byte of shared memory as the
+// registers allow.
 inline constexpr SimtShape kSimtShapes[2][2] = {{{"simt_small", 16, 32, 2, 2}, {"simt_large", 128, 128, 8, 8}},
                                                 {{"simt_small", 16, 16, 2, 1}, {"simt_large", 128, 64, 8, 4}}};
 inline constexpr TensorShape kTensorShapes[2][3] = {
     {{"tensor_small", 16, 32, 1, 4, 8}, {"tensor_medium", 64, 64, 2, 2, 4}, {"tensor_large", 128, 128, 2, 4, 3}},
     {{"tensor_small", 16, 32, 1, 4, 6}, {"tensor_medium", 64, 32, 2, 2, 4}, {"tensor_large", 128, 64, 2, 4, 3}}};
-inline constexpr TensorShape kTensor96{"tensor_96", 32, 96, 1, 4, 4};  // for convolutions of 96 channels
+inline constexpr TensorShape kTensor96{"tensor_96", 32, 96, 1, 4, 4};  // for convolutions with 96 channels
 
 }  // namespace caracal

@@ -1,5 +1,5 @@
 #pragma once
-// Which kernel makes a product and how many blocks of it.
+// Fills in the operands of a product and launches its kernel.
 #include "core/check.h"
 #include "cuda/gemm/gemm.kernels.h"
 #include "cuda/gemm/tiles.h"
@@ -10,15 +10,11 @@ namespace caracal::cuda {
 
 inline ColumnVector column_vector(const std::optional<Tensor>& t) { return {address(t), t && t->dtype == DType::bf16}; }
 
+// `m` rows of x by weights [N, K], or by the first matrices of weights [E, N, K].
 inline GemmOperands gemm_operands(const Tensor& x, std::initializer_list<const Tensor*> weights, int64_t m) {
   const Tensor& first = **weights.begin();
-  GemmOperands p{address(x),
-                 {},
-                 {},
-                 m,
-                 first.shape[0],
-                 first.shape[1],
-                 first.shape[1] % (first.dtype == DType::f8e4m3 ? 16 : 8) == 0 && vectors(0, {address(x)})};
+  const int64_t n = first.shape[-2], k = first.shape[-1];
+  GemmOperands p{address(x), {}, {}, m, n, k, vectors(k, {address(x)}, first.dtype == DType::f8e4m3 ? 16 : 8)};
   int g = 0;
   for (const Tensor* w : weights) {
     const WeightMatrix matrix = weight_matrix(*w);
@@ -29,14 +25,14 @@ inline GemmOperands gemm_operands(const Tensor& x, std::initializer_list<const T
   return p;
 }
 
-// Launches the entry of the tile and dtypes that suit the product. Entries are called <kernel>_<tile>_<x>_<w>.
+// Launches the entry whose tile and dtypes suit the product. Entries are called <kernel>_<tile>_<x>_<w>.
 template <class Epilogue>
 void launch_gemm(Cuda& cuda, const Kernel<GemmOperands, Epilogue>& kernel, const GemmOperands& p, DType x, DType w,
                  int groups, const Epilogue& epilogue) {
   if (p.m == 0 || p.n == 0) return;
-  const bool tensor = x == DType::bf16 && w != DType::f32;
+  const int sms = cuda.gpu.sms;
   const GemmTile tile =
-      tensor ? tensor_tile(p.m, p.n, groups, w, cuda.gpu.sms) : simt_tile(p.m, p.n, groups, cuda.gpu.sms);
+      uses_tensor_cores(x, w) ? tensor_tile(p.m, p.n, groups, w, sms) : simt_tile(p.m, p.n, groups, sms);
   cuda.launch(entry_of(kernel, tile.name, x, w),
               {{unsigned(tile_count(tile, p.m, p.n))}, tile.threads, tile.shared_bytes}, p, epilogue);
 }

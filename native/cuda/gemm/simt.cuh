@@ -1,10 +1,12 @@
 #pragma once
-// The product in exact f32: one chain of fma over k = 0 ... K - 1 for every sum, whatever the tile, so a row's bits
-// are those of the CPU. For f32 operands; bf16 by bf16 has tensor cores (tensor.cuh).
+// The product in exact f32: every sum is one chain of fma over k = 0 ... K - 1, whatever the tile, so a row has the same
+// bits as on the CPU. For products with an f32 operand; the others use tensor cores (tensor.cuh).
 //
-// A tile of x and one of W (both weights' rows, of SwiGLU) stand in shared memory as f32, k innermost; the next ones are
-// on their way in registers. A thread sums RowsM rows by RowsN columns, kThreadsM and kThreadsN apart, four k at a time.
+// Shared memory holds a tile of x and a tile of W (for SwiGLU, the rows of both weights) as f32, k innermost; the next
+// tiles are on their way in registers. A thread computes kRowsM rows by kRowsN columns, kThreadsM and kThreadsN apart,
+// four k at a time.
 #include "cuda/device/f8e4m3.cuh"
+#include "cuda/device/index.cuh"
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/gemm/raster.cuh"
 
@@ -13,21 +15,25 @@ namespace caracal {
 template <SimtShape Shape>
 struct SimtTile {
   static constexpr std::string_view kName = Shape.name;
+  static constexpr bool kTensorCores = false;
+  static constexpr int kMinBlocks = 0;  // unspecified: ptxas then keeps the small tile to 64 registers
   static constexpr int kTileM = Shape.rows, kTileN = Shape.columns;
   static constexpr int kRowsM = Shape.thread_rows, kRowsN = Shape.thread_columns;
   static constexpr int kThreadsM = kTileM / kRowsM, kThreadsN = kTileN / kRowsN, kThreads = kThreadsM * kThreadsN;
+  template <int G>
+  static constexpr size_t kSharedBytes = Shape.shared_bytes(G);
   static_assert(kThreadsM * kRowsM == kTileM && kThreadsN * kRowsN == kTileN, "the threads' sums do not fill the tile");
-  static_assert(kThreads % 32 == 0 && kThreads <= 1024, "a block is whole warps, 32 at most");
+  static_assert(kThreads == Shape.threads(), "the host launches another number of threads");
+  static_assert(kThreads % kWarp == 0 && kThreads <= kMostWarps * kWarp, "a block has 1 to 32 whole warps");
 };
+static_assert(kScaleBlock % kSimtTileK == 0, "the k in shared memory have more than one scale");
 
-constexpr int kSimtTileK = 32, kSimtStride = kSimtTileK + 4;  // f32: 16 bytes of eight rows fall into all banks
-
-// Elements that a thread fetches at once: 16 bytes, or 8 codes.
+// Elements that a thread fetches at once: 16 bytes, or 8 f8e4m3 codes.
 template <class T>
 constexpr int kChunk = sizeof(T) == 4 ? 4 : 8;
 
-// What a thread fetches at once, beginning with element k of a row: at(k) says where an element is, null where there is
-// none and zeros are read. `aligned`: the whole chunk stands there, from a multiple of its size on.
+// Fetches kChunk elements of a row, starting with element k. at(k) returns the address of an element, or null if it does
+// not exist and reads as zero. `aligned`: the whole chunk exists and is aligned to its size.
 template <class T, class At, class Scale>
 __device__ inline void fetch(At at, long long k, bool aligned, Scale scale_at, float (&v)[kChunk<T>]) {
   const T* first = at(k);
@@ -51,7 +57,7 @@ __device__ inline void fetch(At at, long long k, bool aligned, Scale scale_at, f
   }
 }
 
-// A tile of Rows rows on its way from global memory, through registers, into shared memory.
+// Moves a tile of Rows rows from global memory through registers into shared memory.
 template <class T, int Rows, int Threads>
 struct SimtFetch {
   static constexpr int kChunk = caracal::kChunk<T>;
@@ -59,12 +65,13 @@ struct SimtFetch {
   static constexpr int kEach = (kChunks + Threads - 1) / Threads;
   float v[kEach][kChunk];
 
-  // at(i, k) says where element k of the tile's row i is, null where there is none; scale(i) gives the row's scale.
+  // at(i, k) returns the address of element k of the tile's row i, or null if it does not exist; scale(i) returns the
+  // row's scale.
   template <class At, class Scale>
   __device__ void start(At at, Scale scale, long long k, bool aligned) {
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
-      const int chunk = static_cast<int>(threadIdx.x) + i * Threads, r = chunk / kPerRow;
+      const int chunk = thread_index() + i * Threads, r = chunk / kPerRow;
       if (kChunks % Threads != 0 && chunk >= kChunks) {
 #pragma unroll
         for (int j = 0; j < kChunk; j++) v[i][j] = 0;
@@ -77,7 +84,7 @@ struct SimtFetch {
   __device__ void finish(float* tile) const {
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
-      const int chunk = static_cast<int>(threadIdx.x) + i * Threads;
+      const int chunk = thread_index() + i * Threads;
       if (chunk < kChunks) store<kChunk>(tile + chunk / kPerRow * kSimtStride + chunk % kPerRow * kChunk, v[i]);
     }
   }
@@ -109,22 +116,23 @@ __device__ inline void simt_multiply(const float* xs, const float* ws, int tm, i
 template <int G, class Tile>
 using SimtSums = float[G][Tile::kRowsM][Tile::kRowsN];
 
-// What a thread sums: rows tm, tm + kThreadsM, ... of the tile by columns tn, tn + kThreadsN, ...
+// A thread computes rows tm, tm + kThreadsM, ... of the tile by columns tn, tn + kThreadsN, ...
 template <class Tile>
 struct SimtPlace {
-  int tm = static_cast<int>(threadIdx.x) / Tile::kThreadsN, tn = static_cast<int>(threadIdx.x) % Tile::kThreadsN;
+  int tm = thread_index() / Tile::kThreadsN, tn = thread_index() % Tile::kThreadsN;
 };
 
-// Stands in shared memory.
+// The tiles in shared memory.
 template <int G, class Tile>
 struct SimtTiles {
   __align__(16) float xs[Tile::kTileM * kSimtStride];
   __align__(16) float ws[G * Tile::kTileN * kSimtStride];
+  static_assert(sizeof(xs) + sizeof(ws) == Tile::template kSharedBytes<G>, "the host counts other bytes");
 };
 
-// sums += x . W^T over k in [from, to), a multiple of kSimtTileK from 0. x_at(i, k) and w_at(i, k) say where the tile's
-// elements are, the weights' rows one weight after the other; scale(i, k) is that of a weight's. each(k) comes after
-// the products of [k - kSimtTileK, k).
+// sums += x . W^T over k in [from, to); `from` is a multiple of kSimtTileK. x_at(i, k) and w_at(i, k) return the
+// addresses of the tile's elements (rows of the second weight follow those of the first), scale(i, k) the scale of a
+// weight's element. each(k) is called after the products of [k - kSimtTileK, k).
 template <int G, class Tile, class X, class W, class XAt, class WAt, class Scale, class Each>
 __device__ inline void simt_main_loop(SimtTiles<G, Tile>& tiles, XAt x_at, WAt w_at, Scale scale, long long from,
                                       long long to, bool aligned, Each each, SimtSums<G, Tile>& sums) {
@@ -137,7 +145,7 @@ __device__ inline void simt_main_loop(SimtTiles<G, Tile>& tiles, XAt x_at, WAt w
   };
   if (from < to) start(from);
   for (long long k = from; k < to; k += kSimtTileK) {
-    __syncthreads();  // whoever multiplies the tiles before
+    __syncthreads();  // wait until all threads have multiplied the previous tiles
     x.finish(tiles.xs);
     w.finish(tiles.ws);
     __syncthreads();
@@ -151,7 +159,7 @@ template <int G, class Tile, class Epilogue>
 __device__ inline void simt_store(const GemmOperands& p, const Epilogue& epilogue, TilePosition at,
                                   SimtSums<G, Tile>& sums) {
   const SimtPlace<Tile> place;
-#pragma unroll 1  // the epilogue is long, and registers have no index: the rows pass by the first
+#pragma unroll 1  // the epilogue is long and registers cannot be indexed: each row is shifted to the front in turn
   for (int i = 0; i < Tile::kRowsM; i++) {
     const long long row = at.row + place.tm + i * Tile::kThreadsM;
 #pragma unroll
@@ -169,7 +177,7 @@ __device__ inline void simt_store(const GemmOperands& p, const Epilogue& epilogu
   }
 }
 
-// One tile of the output per block of Tile::kThreads threads. G weights.
+// One tile of the output per block of Tile::kThreads threads, for G weights.
 template <int G, class Tile, class X, class W, class Epilogue>
 __device__ inline void simt_gemm(const GemmOperands& p, const Epilogue& epilogue) {
   const TilePosition tile = tile_position<Tile::kTileM, Tile::kTileN>(p.m, p.n);
@@ -180,7 +188,7 @@ __device__ inline void simt_gemm(const GemmOperands& p, const Epilogue& epilogue
     const long long column = tile.column + r % Tile::kTileN;
     return column < p.n && k < p.k ? static_cast<const W*>(p.w[r / Tile::kTileN]) + column * p.k + k : nullptr;
   };
-  const long long scale_columns = (p.k + kScaleBlock - 1) / kScaleBlock;
+  const long long scale_columns = divide_up(p.k, kScaleBlock);
   auto scale = [&](int r, long long k) {
     if constexpr (sizeof(W) > 1) return 1.0f;
     const long long block = (tile.column + r % Tile::kTileN) / kScaleBlock * scale_columns + k / kScaleBlock;

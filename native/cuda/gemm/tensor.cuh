@@ -2,9 +2,10 @@
 // The product on tensor cores: bf16 rows by bf16 or f8e4m3 weights, f32 sums. Tiles of x and of W pass through a ring
 // of stages in shared memory, filled by cp.async while earlier ones are multiplied.
 //
-// Every sum takes its k in the same order through the same instruction, whatever the tile: a row's bits depend on
-// nothing but that row and the weights. f8e4m3 is widened to bf16, which is exact; a block of 128 k is summed by itself
-// and enters the sum times its scale, in f32.
+// Every sum runs through k in the same order and through the same instruction, whatever the tile, so the bits of a row
+// depend only on that row and the weights. f8e4m3 is widened to bf16, which is exact; each scale block of 128 k is summed
+// separately, multiplied by its scale in f32 and added to the sum.
+#include "cuda/device/index.cuh"
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/gemm/raster.cuh"
 #include "cuda/gemm/tile_load.cuh"
@@ -15,13 +16,21 @@ namespace caracal {
 template <TensorShape Shape>
 struct TensorTile {
   static constexpr std::string_view kName = Shape.name;
+  static constexpr bool kTensorCores = true;
+  static constexpr int kMinBlocks = 1;  // per multiprocessor; the sums need the registers
   static constexpr int kTileM = Shape.rows, kTileN = Shape.columns, kStages = Shape.stages;
   static constexpr int kWarpsM = Shape.warps_m, kWarpsN = Shape.warps_n, kThreads = Shape.threads();
-  static constexpr int kWarpM = kTileM / kWarpsM, kWarpN = kTileN / kWarpsN;  // the part of one warp
-  static constexpr int kM = kWarpM / 16, kN = kWarpN / 8;                     // its tensor instructions, 16 x 8 each
+  static constexpr int kWarpM = kTileM / kWarpsM, kWarpN = kTileN / kWarpsN;  // one warp's part of the tile
+  static constexpr int kM = kWarpM / 16, kN = kWarpN / 8;                     // in tensor instructions of 16 x 8
+  template <int G, class W>
+  static constexpr size_t kRingBytes = Shape.ring_bytes(G, sizeof(W));
+  template <int G>
+  static constexpr int kSumStride = Shape.sum_stride(G);
   static_assert(kM * 16 * kWarpsM == kTileM && kN * 8 * kWarpsN == kTileN, "tensor instructions do not fill the tile");
-  static_assert(kStages >= 2, "a ring with one stage would multiply while it is filled");
+  static_assert(kThreads == kWarpsM * kWarpsN * kWarp, "the host launches another number of threads");
+  static_assert(kStages >= 2, "a ring with one stage would be filled while it is multiplied");
 };
+static_assert(kScaleBlock % kTileK == 0, "a stage has more than one scale");
 
 template <int G, class Tile>
 using TensorSums = float[G][Tile::kM][Tile::kN][4];
@@ -31,7 +40,7 @@ using TensorSums = float[G][Tile::kM][Tile::kN][4];
 template <int G, class Tile>
 __device__ inline void tensor_multiply(const uint8_t* xs, const bf16* weights, int warp_m, int warp_n,
                                        TensorSums<G, Tile>& sums) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = lane_index();
   const auto* ws = reinterpret_cast<const uint8_t*>(weights);
 #pragma unroll
   for (int k = 0; k < kTileK / 32; k++) {
@@ -57,7 +66,8 @@ __device__ inline void tensor_multiply(const uint8_t* xs, const bf16* weights, i
   }
 }
 
-// Two e4m3 codes, bytes `Selector` of `codes`, as bf16: shifted into its fields they read as their 2^-120th.
+// Widens two e4m3 codes, bytes `Selector` of `codes`, to bf16: shifted into the fields of a bf16, a code reads as its
+// value times 2^-120.
 template <uint32_t Selector>
 __device__ inline uint32_t widen(uint32_t codes) {
   const uint32_t pair = __byte_perm(codes, 0, Selector);
@@ -67,13 +77,13 @@ __device__ inline uint32_t widen(uint32_t codes) {
   return reinterpret_cast<const uint32_t&>(v);
 }
 
-// A lane holds four neighbouring codes of a row, where the tensor instruction wants two pairs 8 apart. So both operands
-// take the sixteen k of an instruction in another order, the same: 4 t, 4 t + 1 for 2 t, 2 t + 1 and 4 t + 2, 4 t + 3
-// for 2 t + 8, 2 t + 9.
+// A lane holds four neighbouring codes of a row, but the tensor instruction expects two pairs that are 8 apart. So both
+// operands permute the sixteen k of an instruction in the same way: 4t, 4t + 1 take the place of 2t, 2t + 1, and
+// 4t + 2, 4t + 3 that of 2t + 8, 2t + 9.
 template <int G, class Tile>
 __device__ inline void tensor_multiply(const uint8_t* xs, const f8e4m3* weights, int warp_m, int warp_n,
                                        TensorSums<G, Tile>& sums) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = lane_index();
   const auto* ws = reinterpret_cast<const uint8_t*>(weights);
   uint32_t w[G][Tile::kN][4];
 #pragma unroll
@@ -99,30 +109,31 @@ __device__ inline void tensor_multiply(const uint8_t* xs, const f8e4m3* weights,
 
 // --- the main loop --------------------------------------------------------------------------------------------------
 
-// sums += block * scale, and the block begins anew.
+// sums += block * scale; block = 0
 template <int G, class Tile, class Scale>
 __device__ inline void add_block(Scale scale, TensorSums<G, Tile>& block, TensorSums<G, Tile>& sums) {
 #pragma unroll
   for (int g = 0; g < G; g++) {
-    const float by = scale(g);
+    const float factor = scale(g);
 #pragma unroll
     for (int i = 0; i < Tile::kM; i++)
 #pragma unroll
       for (int j = 0; j < Tile::kN; j++)
 #pragma unroll
         for (int l = 0; l < 4; l++) {
-          sums[g][i][j][l] = fmaf(block[g][i][j][l], by, sums[g][i][j][l]);
+          sums[g][i][j][l] = fmaf(block[g][i][j][l], factor, sums[g][i][j][l]);
           block[g][i][j][l] = 0;
         }
   }
 }
 
-// How the rows of x come into shared memory.
+// Loads the rows of x into shared memory.
 template <class Tile, class W>
 using TensorLoadX = TileLoad<bf16, Tile::kTileM, Tile::kThreads, sizeof(W) == 1 ? Swizzle::pairs : Swizzle::rows128>;
 
-// w_row(i) gives the tile's rows of W, null where there is none; scale(g, block of k) that of the tile's columns. LoadX
-// is TensorLoadX or what is like it. Warps whose rows are none of the tile's first `rows` multiply nothing.
+// w_row(i) returns row i of the tile's rows of W, or null if it does not exist; scale(g, block of k) returns the scale of
+// the tile's columns. LoadX is TensorLoadX or a type with the same interface. Warps whose rows lie beyond the tile's
+// first `rows` skip the multiplication.
 template <int G, class Tile, class W, class LoadX, class WRow, class Scale>
 __device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, const LoadX& x, WRow w_row, Scale scale,
                                         int warp_m, int warp_n, TensorSums<G, Tile>& sums,
@@ -130,10 +141,12 @@ __device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, co
   constexpr bool kScaled = sizeof(W) == 1;
   using LoadW = TileLoad<W, G * Tile::kTileN, Tile::kThreads, kScaled ? Swizzle::rows64 : Swizzle::rows128>;
   constexpr int kStage = LoadX::kBytes + LoadW::kBytes, kStages = Tile::kStages;
+  static_assert(kStage * kStages == Tile::template kRingBytes<G, W>, "the host allocates a ring of another size");
+  static_assert(!kScaled || kScaleBlock % Tile::kTileN == 0, "the columns of a tile have more than one scale");
   const LoadW w(w_row, p.w[0]);
   const long long depth = p.k;
   const bool aligned = p.aligned;
-  const int stages = static_cast<int>((depth + kTileK - 1) / kTileK);
+  const int stages = static_cast<int>(divide_up(depth, kTileK));
   auto start = [&](int stage) {
     if (stage < stages) {
       uint8_t* slot = ring + stage % kStages * kStage;
@@ -143,34 +156,35 @@ __device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, co
     ptx::cp_async_commit();  // empty groups too, so that waiting can count them
   };
   for (int i = 0; i < kStages - 1; i++) start(i);
-  TensorSums<G, Tile> block = {};  // of f8e4m3: since the last scale
+  TensorSums<G, Tile> block = {};  // f8e4m3: the sums of the current scale block
 #pragma unroll 1
   for (int stage = 0; stage < stages; stage++) {
     ptx::cp_async_wait<kStages - 2>();
-    __syncthreads();  // everyone's copies are there, and everyone has multiplied the stage whose slot is filled next
+    __syncthreads();  // all copies of this stage have arrived, and the slot that is filled next has been multiplied
     start(stage + kStages - 1);
     const uint8_t* slot = ring + stage % kStages * kStage;
     if (warp_m < rows)
       tensor_multiply<G, Tile>(slot, reinterpret_cast<const W*>(slot + LoadX::kBytes), warp_m, warp_n,
                                kScaled ? block : sums);
     if constexpr (kScaled) {
-      constexpr int kBlock = 128 / kTileK;
-      if (stage % kBlock == kBlock - 1 || stage == stages - 1)
-        add_block<G, Tile>([&](int g) { return scale(g, stage / kBlock); }, block, sums);
+      constexpr int kBlockStages = kScaleBlock / kTileK;
+      if (stage % kBlockStages == kBlockStages - 1 || stage == stages - 1)
+        add_block<G, Tile>([&](int g) { return scale(g, stage / kBlockStages); }, block, sums);
     }
   }
   ptx::cp_async_wait<0>();
   __syncthreads();  // the ring is free
 }
 
-// --- the way out ----------------------------------------------------------------------------------------------------
+// --- storing --------------------------------------------------------------------------------------------------------
 
-// Sums pass through shared memory, so that a lane has the neighbouring columns that 16 bytes of the output hold.
+// Passes the sums through shared memory, so that each lane gets the neighbouring columns that fill 16 bytes of the
+// output.
 template <int G, class Tile, class Epilogue>
 __device__ inline void tensor_store(float* shared, const GemmOperands& p, const Epilogue& epilogue, TilePosition at,
                                     int warp_m, int warp_n, const TensorSums<G, Tile>& sums) {
-  constexpr int kStride = G * Tile::kTileN + 8;  // float2 of four rows fall into all banks
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+  constexpr int kStride = Tile::template kSumStride<G>;
+  const int thread = thread_index(), lane = thread % kWarp;
 #pragma unroll
   for (int g = 0; g < G; g++)
 #pragma unroll
@@ -195,7 +209,7 @@ __device__ inline void tensor_store(float* shared, const GemmOperands& p, const 
         const float* from = shared + r * kStride + g * Tile::kTileN + c;
         if constexpr (V < 8) {
           load<V>(from, v[g]);
-        } else {  // of eight lanes, four begin with their upper half: else they would meet in half of the banks
+        } else {  // four of eight lanes start with their upper half, otherwise they would share half of the banks
           const int first = thread % 8 / 4 * 4;
           float a[4], b[4];
           load<4>(from + first, a);
@@ -218,12 +232,12 @@ __device__ inline void tensor_store(float* shared, const GemmOperands& p, const 
     store_columns.template operator()<4>();
 }
 
-// One tile of the output per block of Tile::kThreads threads. G weights.
+// One tile of the output per block of Tile::kThreads threads, for G weights.
 template <int G, class Tile, class W, class Epilogue>
 __device__ inline void tensor_gemm(const GemmOperands& p, const Epilogue& epilogue) {
   extern __shared__ __align__(128) uint8_t ring[];
   const TilePosition at = tile_position<Tile::kTileM, Tile::kTileN>(p.m, p.n);
-  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warp = warp_index();
   const int warp_m = warp / Tile::kWarpsN * Tile::kWarpM, warp_n = warp % Tile::kWarpsN * Tile::kWarpN;
   auto x_row = [&](int r) -> const bf16* {
     return at.row + r < p.m ? static_cast<const bf16*>(p.x) + (at.row + r) * p.k : nullptr;
@@ -232,7 +246,9 @@ __device__ inline void tensor_gemm(const GemmOperands& p, const Epilogue& epilog
     const long long column = at.column + r % Tile::kTileN;
     return column < p.n ? static_cast<const W*>(p.w[r / Tile::kTileN]) + column * p.k : nullptr;
   };
-  auto scale = [&](int g, long long block) { return p.scales[g][at.column / 128 * ((p.k + 127) / 128) + block]; };
+  auto scale = [&](int g, long long block) {
+    return p.scales[g][at.column / kScaleBlock * divide_up(p.k, kScaleBlock) + block];
+  };
   TensorSums<G, Tile> sums = {};
   tensor_main_loop<G, Tile, W>(ring, p, TensorLoadX<Tile, W>(x_row, p.x), w_row, scale, warp_m, warp_n, sums,
                                p.m - at.row);

@@ -1,7 +1,8 @@
 #pragma once
-// A tile of rows on its way from global into shared memory, 16 bytes at a time. Chunks of 16 bytes are permuted within
-// their rows so that those which ldmatrix reads at once fall into different banks.
+// Moves a tile of rows from global into shared memory, 16 bytes at a time. The 16-byte chunks of a row are permuted so
+// that the chunks which ldmatrix reads at once lie in different banks.
 #include "cuda/device/f8e4m3.cuh"
+#include "cuda/device/index.cuh"
 #include "cuda/gemm/gemm.kernels.h"
 #include "cuda/ptx/async.cuh"
 
@@ -9,7 +10,7 @@ namespace caracal {
 
 enum class Swizzle {
   rows128,  // rows of 128 bytes, for ldmatrix
-  pairs,    // the same, for lanes that read two chunks' halves as 8 bytes: pairs of chunks stay together
+  pairs,    // rows of 128 bytes, for lanes that read 8 bytes of two chunks: pairs of chunks stay together
   rows64,   // rows of 64 bytes, for ldmatrix
   none,     // for lanes that read neighbouring chunks
 };
@@ -24,29 +25,31 @@ __device__ inline int swizzled(int row, int chunk) {
 // K elements of each row per stage.
 template <class T, int Rows, int Threads, Swizzle S, int K = kTileK>
 class TileLoad {
-  static_assert(K == kTileK || S == Swizzle::none);
+  static_assert(K == kTileK || S == Swizzle::none, "the swizzles are for rows of kTileK elements");
+  static_assert(S == Swizzle::none || K * sizeof(T) == (S == Swizzle::rows64 ? 64 : 128),
+                "the swizzle is for rows of another length");
   static constexpr int kElements = 16 / sizeof(T), kPerRow = K / kElements, kChunks = Rows * kPerRow;
   static constexpr int kEach = (kChunks + Threads - 1) / Threads;
 
  public:
   static constexpr int kBytes = Rows * K * static_cast<int>(sizeof(T));
 
-  // row(i) gives the i-th row of the tile, null for one that is not there and reads as zeros. `any` is any address.
+  // row(i) returns row i of the tile, or null if it does not exist and reads as zeros. `any` is any valid address.
   template <class Row>
   __device__ TileLoad(Row row, const void* any) : any_(any) {
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
-      const int chunk = static_cast<int>(threadIdx.x) + i * Threads;
+      const int chunk = thread_index() + i * Threads;
       rows_[i] = chunk < kChunks ? row(chunk / kPerRow) : nullptr;
     }
   }
 
-  // The tile from k on; what is past the depth is zeros.
+  // Starts copying elements [k, k + K) of every row; elements past the depth read as zeros.
   __device__ void start(uint8_t* tile, long long k, long long depth, bool aligned) const {
     if (aligned && k + K <= depth)
       each_chunk([&](int i, int chunk) {
         const T* from = rows_[i] + k + chunk % kPerRow * kElements;
-        ptx::cp_async_16(place(tile, chunk), rows_[i] ? from : any_, rows_[i] ? 16 : 0);
+        ptx::cp_async_16(address(tile, chunk), rows_[i] ? from : any_, rows_[i] ? 16 : 0);
       });
     else
       start_edge(tile, k, depth, aligned);
@@ -57,11 +60,11 @@ class TileLoad {
   __device__ static void each_chunk(F f) {
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
-      const int chunk = static_cast<int>(threadIdx.x) + i * Threads;
+      const int chunk = thread_index() + i * Threads;
       if (kChunks % Threads == 0 || chunk < kChunks) f(i, chunk);
     }
   }
-  __device__ static uint8_t* place(uint8_t* tile, int chunk) {
+  __device__ static uint8_t* address(uint8_t* tile, int chunk) {
     return tile + (S == Swizzle::none ? chunk * 16 : swizzled<S>(chunk / kPerRow, chunk % kPerRow));
   }
 
@@ -69,7 +72,7 @@ class TileLoad {
     each_chunk([&](int i, int chunk) {
       const long long at = k + chunk % kPerRow * kElements;
       const int count = rows_[i] ? static_cast<int>(min(static_cast<long long>(kElements), max(depth - at, 0ll))) : 0;
-      uint8_t* to = place(tile, chunk);
+      uint8_t* to = address(tile, chunk);
       if (aligned)
         ptx::cp_async_16(to, count > 0 ? rows_[i] + at : any_, count * static_cast<int>(sizeof(T)));
       else

@@ -1,13 +1,13 @@
 #pragma once
-// Tensor cores and the loads that feed them (sm_80).
+// Tensor-core instructions and the loads that feed them (sm_80).
 #include <cstdint>
 
 #include "cuda/ptx/async.cuh"
 
 namespace caracal::ptx {
 
-// Four matrices of 8 rows by 16 bytes; lane i says where row i % 8 of matrix i / 8 begins. Lane i gets bytes
-// 4 (i % 4) ... of row i / 4 of each.
+// Loads four matrices of 8 rows by 16 bytes. Lane i passes the address of row i % 8 of matrix i / 8 and receives the
+// 4 bytes from 4 (i % 4) on in row i / 4 of each matrix.
 __device__ inline void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -15,7 +15,7 @@ __device__ inline void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
                : "memory");
 }
 
-// The same of the matrices' transposes: lane i gets rows 2 (i % 4) and 2 (i % 4) + 1 of column i / 4 of each.
+// The same, transposed: lane i receives rows 2 (i % 4) and 2 (i % 4) + 1 of column i / 4 of each matrix.
 __device__ inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])

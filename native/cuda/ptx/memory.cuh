@@ -3,7 +3,7 @@
 
 namespace caracal::ptx {
 
-// 16 bytes to an address in global memory that is a multiple of 16. nvcc may take the store of a struct apart.
+// Stores 16 bytes to global memory, aligned to 16 bytes. nvcc might split the store of a struct.
 __device__ inline void store_global_16(void* to, uint4 v) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }

@@ -4,7 +4,8 @@
 
 namespace caracal {
 
-// Keys [heads][nope + rope] and values [heads][value] of the keys from `first` on, `room` of every sequence.
+// Expands keys [first, first + room) of every sequence to k [sequences][room][heads][nope + rope] and
+// v [sequences][room][heads][value].
 struct MlaKeysParameters {
   PagedCache cache;
   MlaWeight w;
@@ -14,7 +15,7 @@ struct MlaKeysParameters {
 };
 
 inline constexpr SimtShape kMlaKeysSimtShape{"simt", 64, 64, 4, 4};
-inline constexpr TensorShape kMlaKeysTensorShape = kTensorShapes[0][2];  // as linear's largest
+inline constexpr TensorShape kMlaKeysTensorShape = kTensorShapes[0][2];  // linear's largest
 
 inline constexpr Kernel<MlaKeysParameters> kMlaKeysSimt{"mla_keys_simt"};      // mla_keys_simt_<cache>_<w>
 inline constexpr Kernel<MlaKeysParameters> kMlaKeysTensor{"mla_keys_tensor"};  // mla_keys_tensor_<w>

@@ -4,7 +4,7 @@
 
 namespace caracal {
 
-// rope_<x>(x, positions, y, heads, heads of a block, dim, elements of a head before those that turn, table, aligned)
-inline constexpr Kernel<const void*, const int*, void*, int, int, int, int, RotaryTable, bool> kRope{"rope"};
+// rope_<x>(x, positions, y, heads, heads per block, dim, elements of a head that are copied, frequencies, aligned)
+inline constexpr Kernel<const void*, const int*, void*, int, int, int, int, RotaryFrequencies, bool> kRope{"rope"};
 
 }  // namespace caracal

@@ -15,7 +15,7 @@ void run(const Linear& op, std::span<Tensor> out, Cpu& cpu) {
                                          .stride = n,
                                          .bias = column_vector(op.bias),
                                          .activation = op.activation,
-                                         .gain = column_vector(op.layerScale),
+                                         .gain = column_vector(op.layer_scale),
                                          .residual = op.residual ? op.residual->data<Out>() : nullptr,
                                          .residual_stride = n};
       run_gemm(cpu, make_gemm(out[0].shape.rows(), rows_of<In>(op.x), w, epilogue));

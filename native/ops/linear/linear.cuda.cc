@@ -12,10 +12,10 @@ void run(const Linear& op, std::span<Tensor> out, Cuda& cuda) {
       .out = address(out[0]),
       .residual = address(op.residual),
       .bias = column_vector(op.bias),
-      .gain = column_vector(op.layerScale),
+      .gain = column_vector(op.layer_scale),
       .activation = op.activation,
       .bf16 = out[0].dtype == DType::bf16,
-      .aligned = vectors(n, {address(out[0]), address(op.residual), address(op.bias), address(op.layerScale)})};
+      .aligned = vectors(n, {address(out[0]), address(op.residual), address(op.bias), address(op.layer_scale)})};
   launch_gemm(cuda, kLinear, p, op.x.dtype, op.w.dtype, 1, epilogue);
 }
 

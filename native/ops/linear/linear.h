@@ -1,15 +1,15 @@
 #pragma once
-// y = residual + layerScale ⊙ act(x·Wᵀ + bias), accumulated in f32 along k in order: a row's bits depend on nothing
-// but that row and the weights.
+// y = residual + layerScale ⊙ act(x·Wᵀ + bias), accumulated in f32 in an order that does not depend on the batch, so
+// the bits of a row depend only on that row and the weights.
 //   x [..., K] f32 | bf16     w [N, K] f32 | bf16 | f8e4m3, packed or plain (f8e4m3 packed only)
 //   bias, layerScale [N] f32 | bf16     residual [..., N] of the output's dtype
-//   output [..., N], x's dtype or outDtype (f32 | bf16)
+//   output [..., N] of x's dtype or of outDtype (f32 | bf16)
 #include "core/activation.h"
 #include "core/check.h"
 
 namespace caracal {
 
-// What every operation asks of a weight matrix.
+// The checks of a weight matrix that all operations share.
 inline void check_weight(const Checker& c, const Tensor& w, const char* arg, const Shape& shape) {
   c.dtype(w, arg, {DType::f32, DType::bf16, DType::f8e4m3});
   c.shape(w, arg, shape);
@@ -20,16 +20,16 @@ inline void check_weight(const Checker& c, const Tensor& w, const char* arg, con
 struct Linear {
   static constexpr const char* kName = "linear";
   Tensor x, w;
-  std::optional<Tensor> bias, residual, layerScale;
+  std::optional<Tensor> bias, residual, layer_scale;
   Activation activation = Activation::none;
-  std::optional<DType> outDtype;
+  std::optional<DType> out_dtype;
   static constexpr auto kFields = std::tuple{field("x", &Linear::x),
                                              field("w", &Linear::w),
                                              field("bias", &Linear::bias),
                                              field("residual", &Linear::residual),
-                                             field("layerScale", &Linear::layerScale),
+                                             field("layerScale", &Linear::layer_scale),
                                              field("activation", &Linear::activation),
-                                             field("outDtype", &Linear::outDtype)};
+                                             field("outDtype", &Linear::out_dtype)};
 
   Outputs check() const {
     Checker c{kName};
@@ -38,10 +38,10 @@ struct Linear {
     check_weight(c, w, "w", {-1, x.shape[-1]});
     const int64_t n = w.shape[0];
     const Shape shape = x.shape.with_last(n);
-    const DType dtype = outDtype.value_or(x.dtype);
+    const DType dtype = out_dtype.value_or(x.dtype);
     if (dtype != DType::f32 && dtype != DType::bf16)
       c.bad(code::kDtypeMismatch, "outDtype", std::string("must be f32 or bf16, got ") + dtype_name(dtype));
-    for (const auto& [t, arg] : {std::pair{&bias, "bias"}, std::pair{&layerScale, "layerScale"}}) {
+    for (const auto& [t, arg] : {std::pair{&bias, "bias"}, std::pair{&layer_scale, "layerScale"}}) {
       c.dtype(*t, arg, {DType::f32, DType::bf16});
       c.shape(*t, arg, {n});
     }

@@ -1,14 +1,16 @@
-// Memory-bound, once at load: every byte of an f8e4m3 matrix is read and written once. (Those of other types are plain
-// copies.)
-#include "cuda/device/f8e4m3.cuh"
+// Memory-bound, run once at load: every byte of an f8e4m3 matrix is read and written once. Weights of other dtypes are
+// plain copies.
+#include <cstdint>
+
+#include "cuda/device/index.cuh"
 #include "ops/linear/pack_weight.kernels.h"
 
 namespace caracal {
 
-// V bytes a thread: 16 where both sides are aligned to them, else 1.
+// V bytes per thread: 16 if both sides are aligned to 16 bytes, else 1.
 template <int V>
 __device__ inline void pack_weight(const uint8_t* from, uint8_t* to, long long n, Fault* fault) {
-  const long long at = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  const long long at = grid_thread_index() * V;
   if (at >= n) return;
   alignas(16) uint8_t v[V];
   if constexpr (V == 16)
@@ -17,7 +19,7 @@ __device__ inline void pack_weight(const uint8_t* from, uint8_t* to, long long n
     v[0] = from[at];
 #pragma unroll
   for (int i = 0; i < V; i++)
-    if ((v[i] & 0x7f) == 0x7f) raise(fault, 0, at + i, v[i]);
+    if ((v[i] & 0x7f) == 0x7f) raise(fault, 0, at + i, v[i]);  // NaN
   if constexpr (V == 16)
     *reinterpret_cast<uint4*>(to + at) = *reinterpret_cast<const uint4*>(v);
   else

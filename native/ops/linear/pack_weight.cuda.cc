@@ -17,11 +17,7 @@ void run(const PackWeight& op, std::span<Tensor> out, Cuda& cuda) {
     }
     return;
   }
-  Fault* fault = cuda.fault([k, rows = n](const Fault& f) {
-    return Error(code::kInvalidArgument,
-                 "packWeight: the f8e4m3 weight is NaN at row " + std::to_string(f.position / k % rows) + ", column " +
-                     std::to_string(f.position % k) + "; such a weight cannot be packed: the checkpoint is damaged");
-  });
+  Fault* fault = cuda.fault([n, k](const Fault& f) { return nan_weight_error(f.position / k % n, f.position % k); });
   for (const Tensor& w : op.weights) {
     constexpr int64_t kThreads = 256;
     const int64_t bytes = w.shape.elements();

@@ -1,10 +1,11 @@
 #pragma once
-// Rearranges weights [N, K], or a list of E of them as [E, N, K], into the layout the matrix kernels read
-// (cpu/gemm.h). Done once, at load. Pages of a memory-mapped source are given back as they are packed, so that a
-// weight stands in memory once.
+// Rearranges weights [N, K], or a list of E of them as [E, N, K], into the layout that the matrix kernels of the device
+// read (cpu/gemm_panels.h, cuda/packed_weight.h). Done once, at load. On the CPU, the pages of a memory-mapped source are
+// given back as they are packed, so that a weight takes up memory only once.
 //   weights  E tensors [N, K], or one [E, N, K]: f32 | bf16 | f8e4m3
-//   stack    whether one [N, K] becomes [1, N, K], like a list of more
-//   scales   for f8e4m3 only, one per weight: f32 [ceil(N/128), ceil(K/128)], weight = stored value * scale
+//   stack    whether a single [N, K] becomes [1, N, K], as a list of several would
+//   scales   f8e4m3 only, one per weight: f32 [ceil(N/128), ceil(K/128)], weight = stored value * scale
+// A NaN in an f8e4m3 weight is INVALID_ARGUMENT when the operation runs.
 #include "core/check.h"
 #include "core/packed_weight.h"
 

@@ -10,8 +10,8 @@ void run(const Swiglu& op, std::span<Tensor> out, Cpu& cpu) {
     using T = typename decltype(type)::type;
     const SwiGluEpilogue<T> epilogue{.out = out[0].data<T>(),
                                      .stride = op.gate.shape[0],
-                                     .gate_bias = column_vector(op.gateBias),
-                                     .up_bias = column_vector(op.upBias)};
+                                     .gate_bias = column_vector(op.gate_bias),
+                                     .up_bias = column_vector(op.up_bias)};
     run_gemm(cpu, make_gemm(out[0].shape.rows(), rows_of<T>(op.x), gate, up, epilogue));
   });
 }

@@ -9,10 +9,10 @@ void run(const Swiglu& op, std::span<Tensor> out, Cuda& cuda) {
   const GemmOperands p = gemm_operands(op.x, {&op.gate, &op.up}, out[0].shape.rows());
   const SwigluEpilogue epilogue{
       .out = address(out[0]),
-      .gate_bias = column_vector(op.gateBias),
-      .up_bias = column_vector(op.upBias),
+      .gate_bias = column_vector(op.gate_bias),
+      .up_bias = column_vector(op.up_bias),
       .bf16 = out[0].dtype == DType::bf16,
-      .aligned = vectors(op.gate.shape[0], {address(out[0]), address(op.gateBias), address(op.upBias)})};
+      .aligned = vectors(op.gate.shape[0], {address(out[0]), address(op.gate_bias), address(op.up_bias)})};
   launch_gemm(cuda, kSwiglu, p, op.x.dtype, op.gate.dtype, 2, epilogue);
 }
 

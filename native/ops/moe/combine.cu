@@ -1,24 +1,24 @@
-// Memory-bound: of every pick with a row D elements are read, and D of x (where a zero expert is among the picks) and
-// of the residual; D are written. 8 rows of 6144 bf16 and those three: 132 KiB a token. A thread for each 16 bytes of
-// an output row, which takes the picks in their order.
+// Memory-bound: reads D elements for every pick that has a row, D of x for tokens with a zero expert among their picks
+// and D of the residual; writes D. For 8 rows of 6144 bf16, x, the residual and the output, that is 132 KiB per token.
+// Each thread computes 16 bytes of an output row and goes through the picks in order.
 #include "cuda/device/element.cuh"
-#include "cuda/device/reduce.cuh"
+#include "cuda/device/index.cuh"
 #include "cuda/fault.h"
 #include "ops/moe/combine.kernels.h"
 
 namespace caracal {
 
-// The picks that have rows, in their order, some at a time.
+// Up to a warp's worth of the picks that have rows, in order.
 struct RoutedPicks {
   int count;
   int slots[kWarp];
   float weights[kWarp];
 };
 
-// By one warp: those of picks first ... first + 31 of a token.
+// Called by the first warp of the block, for picks first ... first + 31 of a token.
 __device__ inline void find_routed(const CombineParameters& p, long long token, int first, RoutedPicks& out,
                                    Fault* fault) {
-  const int lane = static_cast<int>(threadIdx.x), pick = first + lane;
+  const int lane = thread_index(), pick = first + lane;
   const long long at = token * p.picks + pick;
   int slot = pick < p.picks ? p.slot_of[at] : -1;
   if (slot < -1 || slot >= p.rows) {
@@ -28,34 +28,34 @@ __device__ inline void find_routed(const CombineParameters& p, long long token, 
   const uint32_t routed = __ballot_sync(kAllLanes, slot >= 0);
   if (lane == 0) out.count = __popc(routed);
   if (slot < 0) return;
-  const int place = __popc(routed & ((1u << lane) - 1));
-  out.slots[place] = slot;
-  out.weights[place] = p.weights[at];
+  const int index = __popc(routed & ((1u << lane) - 1));
+  out.slots[index] = slot;
+  out.weights[index] = p.weights[at];
 }
 
-// V elements at a time: 1 where rows are not aligned to 16 bytes.
+// V elements at a time: 1 if rows are not aligned to 16 bytes.
 template <class T, int V>
 __device__ inline void combine(const CombineParameters& p, Fault* fault) {
   __shared__ RoutedPicks routed;
   const long long token = blockIdx.x;
   const long long column = (static_cast<long long>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
   const long long at = token * p.columns + column;
-  const bool there = column < p.columns;
+  const bool in_bounds = column < p.columns;
   const float identity = p.zero_weight[token];
   float sum[V] = {};
-  if (there && p.residual) load<V>(static_cast<const T*>(p.residual) + at, sum);
-  if (there && identity != 0) {  // else zero times an infinite x would be NaN
+  if (in_bounds && p.residual) load<V>(static_cast<const T*>(p.residual) + at, sum);
+  if (in_bounds && identity != 0) {  // without zero experts x is not read: zero times an infinite x would be NaN
     float v[V];
     load<V>(static_cast<const T*>(p.x) + at, v);
 #pragma unroll
     for (int j = 0; j < V; j++) sum[j] = fmaf(identity, v[j], sum[j]);
   }
   for (int first = 0; first < p.picks; first += kWarp) {
-    __syncthreads();  // whoever reads the picks before
+    __syncthreads();  // wait until all threads have read the previous picks
     if (threadIdx.x < kWarp) find_routed(p, token, first, routed, fault);
     __syncthreads();
-    if (!there) continue;
-#pragma unroll 4  // as many rows on their way
+    if (!in_bounds) continue;
+#pragma unroll 4  // keeps four rows in flight
     for (int i = 0; i < routed.count; i++) {
       float v[V];
       load<V>(static_cast<const T*>(p.y) + routed.slots[i] * p.columns + column, v);
@@ -63,7 +63,7 @@ __device__ inline void combine(const CombineParameters& p, Fault* fault) {
       for (int j = 0; j < V; j++) sum[j] = fmaf(routed.weights[i], v[j], sum[j]);
     }
   }
-  if (there) store<V>(static_cast<T*>(p.out) + at, sum);
+  if (in_bounds) store<V>(static_cast<T*>(p.out) + at, sum);
 }
 
 #define CARACAL_COMBINE(T)                                                                             \
@@ -73,6 +73,7 @@ __device__ inline void combine(const CombineParameters& p, Fault* fault) {
     else                                                                                               \
       combine<T, 1>(p, fault);                                                                         \
   }
+static_assert(kCombineThreads % kWarp == 0, "find_routed needs a whole warp");
 CARACAL_COMBINE(f32)
 CARACAL_COMBINE(bf16)
 #undef CARACAL_COMBINE

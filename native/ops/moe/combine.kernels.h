@@ -13,10 +13,13 @@ struct CombineParameters {
   const float* zero_weight;
   void* out;
   long long rows, columns;
-  int picks;     // of a token
-  bool aligned;  // a row's 16 bytes at a time
+  int picks;     // per token
+  bool aligned;  // rows can be moved 16 bytes at a time
 };
 
 inline constexpr Kernel<CombineParameters, Fault*> kCombine{"combine"};  // combine_<dtype>
+
+// Small blocks, so that the row of a single token occupies many multiprocessors.
+inline constexpr int kCombineThreads = 128;
 
 }  // namespace caracal

@@ -7,70 +7,65 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// Offsets and gathered rows come from memory: nothing may be read through them before they are known to be sound.
+// Checks the offsets and the gathered rows, before anything is read through them. Returns the last offset.
 int64_t check_rows(const char* op, const Tensor& x, const Tensor& offsets, const std::optional<Tensor>& gather,
                    int64_t rows) {
   const int32_t* o = offsets.data<int32_t>();
   const int64_t experts = offsets.shape[0] - 1;
   for (int64_t e = 0; e <= experts; e++)
-    if (o[e] < (e == 0 ? 0 : o[e - 1]) || o[e] > rows || (e == 0 && o[0] != 0))
-      throw Error(code::kIndexOutOfRange, std::string(op) + ": offsets must rise from 0 to at most " +
-                                              std::to_string(rows) + ", got " + std::to_string(o[e]) + " at " +
-                                              std::to_string(e));
+    if (o[e] < (e == 0 ? 0 : o[e - 1]) || o[e] > rows || (e == 0 && o[0] != 0)) throw offsets_error(op, e, o[e], rows);
   for (int64_t r = 0; gather && r < o[experts]; r++) {
-    const int32_t from = gather->data<int32_t>()[r];
-    if (from < 0 || from >= x.shape[0])
-      throw Error(code::kIndexOutOfRange, std::string(op) + ": gather[" + std::to_string(r) + "] is " +
-                                              std::to_string(from) + ", but x has " + std::to_string(x.shape[0]) +
-                                              " rows");
+    const int32_t row = gather->data<int32_t>()[r];
+    if (row < 0 || row >= x.shape[0]) throw gather_error(op, r, row, x.shape[0]);
   }
   return o[experts];
 }
 
-// Rows of expert e, whose first row is r0: gathered from x, or x's own.
+// The rows of an expert, from row `first` of the output on: gathered from x, or x's own.
 template <class T>
-Rows<T> expert_rows(const Tensor& x, const std::optional<Tensor>& gather, int64_t r0) {
-  if (gather) return rows_of<T>(x, gather->data<int32_t>() + r0);
+Rows<T> expert_rows(const Tensor& x, const std::optional<Tensor>& gather, int64_t first) {
+  if (gather) return rows_of<T>(x, gather->data<int32_t>() + first);
   Rows<T> rows = rows_of<T>(x);
-  rows.x += r0 * rows.stride;
+  rows.x += first * rows.stride;
   return rows;
 }
 
-void zero_rows(Tensor& out, int64_t from) {
+void zero_rows(Tensor& out, int64_t first) {
   const size_t row_bytes = size_t(out.shape[1]) * dtype_bytes(out.dtype);
-  std::fill_n(out.data<std::byte>() + size_t(from) * row_bytes, size_t(out.shape[0] - from) * row_bytes, std::byte{0});
+  std::fill_n(out.data<std::byte>() + size_t(first) * row_bytes, size_t(out.shape[0] - first) * row_bytes,
+              std::byte{0});
 }
 
 }  // namespace
 
 void run(const GroupedGemm& op, std::span<Tensor> out, Cpu& cpu) {
-  const int64_t used = check_rows(GroupedGemm::kName, op.x, op.offsets, op.gather, out[0].shape[0]);
+  const int64_t end = check_rows(GroupedGemm::kName, op.x, op.offsets, op.gather, out[0].shape[0]);
   const int32_t* offsets = op.offsets.data<int32_t>();
   const int64_t n = op.w.shape[1];
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     run_gemms(cpu, op.w.shape[0], [&](int64_t e) {
-      const int64_t r0 = offsets[e];
-      return make_gemm(offsets[e + 1] - r0, expert_rows<T>(op.x, op.gather, r0), panels_of(op.w, e),
-                       LinearEpilogue<T>{.out = out[0].data<T>() + r0 * n, .stride = n});
+      const int64_t first = offsets[e];
+      return make_gemm(offsets[e + 1] - first, expert_rows<T>(op.x, op.gather, first), panels_of(op.w, e),
+                       LinearEpilogue<T>{.out = out[0].data<T>() + first * n, .stride = n});
     });
   });
-  zero_rows(out[0], used);
+  zero_rows(out[0], end);
 }
 
 void run(const GroupedSwiglu& op, std::span<Tensor> out, Cpu& cpu) {
-  const int64_t used = check_rows(GroupedSwiglu::kName, op.x, op.offsets, op.gather, out[0].shape[0]);
+  const int64_t end = check_rows(GroupedSwiglu::kName, op.x, op.offsets, op.gather, out[0].shape[0]);
   const int32_t* offsets = op.offsets.data<int32_t>();
   const int64_t n = op.gate.shape[1];
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     run_gemms(cpu, op.gate.shape[0], [&](int64_t e) {
-      const int64_t r0 = offsets[e];
-      return make_gemm(offsets[e + 1] - r0, expert_rows<T>(op.x, op.gather, r0), panels_of(op.gate, e),
-                       panels_of(op.up, e), SwiGluEpilogue<T>{.out = out[0].data<T>() + r0 * n, .stride = n});
+      const int64_t first = offsets[e];
+      return make_gemm(offsets[e + 1] - first, expert_rows<T>(op.x, op.gather, first), panels_of(op.gate, e),
+                       panels_of(op.up, e), SwiGluEpilogue<T>{.out = out[0].data<T>() + first * n, .stride = n});
     });
   });
-  zero_rows(out[0], used);
+  zero_rows(out[0], end);
 }
 
 }  // namespace caracal::CARACAL_ISA

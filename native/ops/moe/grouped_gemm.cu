@@ -1,19 +1,18 @@
-// A product per expert over its rows: 2 R K N FLOP of R rows (4 with the gated half's two weights), and the bytes of the
-// weights of every expert that has rows, once. At the model's sizes an expert's matrix of 2048 x 6144 has 25 MB of bf16:
-// memory-bound up to some three hundred rows per expert. So what counts is that weights are read once: an expert's tiles
-// are made next to each other, and where it has up to sixteen rows one tile has them all.
+// One product per expert: 2 R K N FLOP for R rows in all (4 R K N with the two weights of the gated half); reads the
+// weights of every expert that has rows once. At the model's sizes an expert's matrix of 2048 x 6144 has 25 MB of bf16,
+// so this is memory-bound up to about 300 rows per expert and the weights must be read only once: the tiles of an expert
+// are computed next to each other, and up to sixteen rows fit into one tile.
 #include "cuda/gemm/tiles.cuh"
 #include "ops/moe/group_tiles.cuh"
 
 namespace caracal {
 
-// G weights. Blocks take tiles until there are none.
-template <int G, class Tile, class X, class W, class Epilogue>
-  requires(std::is_same_v<X, bf16> && sizeof(W) <= 2)
-__device__ inline void grouped_product(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
+// For G weights. Blocks take tiles until there are none left.
+template <int G, class Tile, class W, class Epilogue>
+__device__ inline void tensor_grouped(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
   extern __shared__ __align__(128) uint8_t ring[];
   __shared__ GroupTile<bf16, Tile::kTileM> tile;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warp = warp_index();
   const int warp_m = warp / Tile::kWarpsN * Tile::kWarpM, warp_n = warp % Tile::kWarpsN * Tile::kWarpN;
   auto x_row = [&](int r) { return tile.rows[r]; };
   auto w_row = [&](int r) -> const W* {
@@ -24,7 +23,7 @@ __device__ inline void grouped_product(const GroupedOperands& p, const Epilogue&
     return tile.gemm.scales[g][tile.at.column / kScaleBlock * divide_up(p.gemm.k, kScaleBlock) + block];
   };
   GroupTiles<G, Tile, bf16, W> tiles(p, tile, fault);
-  for (long long i = blockIdx.x; tiles.go_to(i); i += gridDim.x) {
+  for (long long i = blockIdx.x; tiles.move_to(i); i += gridDim.x) {
     TensorSums<G, Tile> sums = {};
     tensor_main_loop<G, Tile, W>(ring, tile.gemm, TensorLoadX<Tile, W>(x_row, p.gemm.x), w_row, scale, warp_m, warp_n,
                                  sums, tile.gemm.m - tile.at.row);
@@ -33,7 +32,7 @@ __device__ inline void grouped_product(const GroupedOperands& p, const Epilogue&
 }
 
 template <int G, class Tile, class X, class W, class Epilogue>
-__device__ inline void grouped_product(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
+__device__ inline void simt_grouped(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
   __shared__ SimtTiles<G, Tile> staged;
   __shared__ GroupTile<X, Tile::kTileM> tile;
   auto x_at = [&](int r, long long k) -> const X* {
@@ -42,8 +41,8 @@ __device__ inline void grouped_product(const GroupedOperands& p, const Epilogue&
   };
   auto w_at = [&](int r, long long k) -> const W* {
     const long long column = tile.at.column + r % Tile::kTileN;
-    const bool there = column < p.gemm.n && k < p.gemm.k;
-    return there ? static_cast<const W*>(tile.gemm.w[r / Tile::kTileN]) + column * p.gemm.k + k : nullptr;
+    const bool in_bounds = column < p.gemm.n && k < p.gemm.k;
+    return in_bounds ? static_cast<const W*>(tile.gemm.w[r / Tile::kTileN]) + column * p.gemm.k + k : nullptr;
   };
   auto scale = [&](int r, long long k) {
     if constexpr (sizeof(W) > 1) return 1.0f;
@@ -51,24 +50,31 @@ __device__ inline void grouped_product(const GroupedOperands& p, const Epilogue&
     return tile.gemm.scales[r / Tile::kTileN][row * divide_up(p.gemm.k, kScaleBlock) + k / kScaleBlock];
   };
   GroupTiles<G, Tile, X, W> tiles(p, tile, fault);
-  for (long long i = blockIdx.x; tiles.go_to(i); i += gridDim.x) {
+  for (long long i = blockIdx.x; tiles.move_to(i); i += gridDim.x) {
     SimtSums<G, Tile> sums = {};
     simt_main_loop<G, Tile, X, W>(staged, x_at, w_at, scale, 0, tile.gemm.k, p.gemm.aligned, [](long long) {}, sums);
     simt_store<G, Tile>(tile.gemm, epilogue, tile.at, sums);
   }
 }
 
+template <int G, class Tile, class X, class W, class Epilogue>
+__device__ inline void grouped(const GroupedOperands& p, const Epilogue& epilogue, Fault* fault) {
+  if constexpr (Tile::kTensorCores)
+    tensor_grouped<G, Tile, W>(p, epilogue, fault);
+  else
+    simt_grouped<G, Tile, X, W>(p, epilogue, fault);
+}
+
 #define CARACAL_GROUPED(X, W, Tile, tile)                                                                             \
   CARACAL_KERNEL(kGroupedGemm, grouped_gemm_##tile##_##X##_##W, __launch_bounds__(Tile<1>::kThreads, 1),              \
                  const __grid_constant__ GroupedOperands p, const __grid_constant__ LinearEpilogue e, Fault* fault) { \
-    grouped_product<1, Tile<1>, X, W>(p, e, fault);                                                                   \
+    grouped<1, Tile<1>, X, W>(p, e, fault);                                                                           \
   }                                                                                                                   \
   CARACAL_KERNEL(kGroupedSwiglu, grouped_swiglu_##tile##_##X##_##W, __launch_bounds__(Tile<2>::kThreads, 1),          \
                  const __grid_constant__ GroupedOperands p, const __grid_constant__ SwigluEpilogue e, Fault* fault) { \
-    grouped_product<2, Tile<2>, X, W>(p, e, fault);                                                                   \
+    grouped<2, Tile<2>, X, W>(p, e, fault);                                                                           \
   }
-CARACAL_SIMT_ENTRIES(CARACAL_GROUPED)
-CARACAL_TENSOR_ENTRIES(CARACAL_GROUPED)
+CARACAL_GEMM_ENTRIES(CARACAL_GROUPED)
 #undef CARACAL_GROUPED
 
 }  // namespace caracal

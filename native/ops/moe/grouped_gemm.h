@@ -1,14 +1,15 @@
 #pragma once
-// One GEMM per expert over ragged rows: y[r] = x[r]·W[e]ᵀ for r in [offsets[e], offsets[e+1]); any number of rows per
-// expert, 0 included. With `gather`, row r reads x[gather[r]]: the permuted activations are never written out.
+// One GEMM per expert over ragged rows: y[r] = x[r]·W[e]ᵀ for r in [offsets[e], offsets[e+1]). An expert may have any
+// number of rows, including 0. With `gather`, row r reads x[gather[r]], so the permuted activations are never written out.
 //   x [R, K] f32 | bf16     w [E, N, K] packed     offsets i32 [E+1], 0 = offsets[0] <= … <= offsets[E] <= rows
 //   gather i32 [R'] (optional)     output [R', N] of x's dtype; rows from offsets[E] on are zero
-// Bits of a row are those of `linear` with that expert's weight.
+// A row has the bits that `linear` gives with the expert's weight. Offsets that do not rise and gathered rows that x does
+// not have are INDEX_OUT_OF_RANGE when the operation runs.
 #include "core/check.h"
 
 namespace caracal {
 
-// What the grouped operations share.
+// The part of check() that both grouped operations share. Returns the output's shape.
 inline Shape check_groups(const Checker& c, const Tensor& x, const Tensor& w, const char* w_name, const Tensor& offsets,
                           const std::optional<Tensor>& gather) {
   c.rank(x, "x", 2);
@@ -24,6 +25,17 @@ inline Shape check_groups(const Checker& c, const Tensor& x, const Tensor& w, co
   return {gather ? gather->shape[0] : x.shape[0], w.shape[1]};
 }
 
+inline Error offsets_error(const char* op, int64_t index, int64_t offset, int64_t rows) {
+  return Error(code::kIndexOutOfRange, std::string(op) + ": offsets must rise from 0 to at most " +
+                                           std::to_string(rows) + ", got " + std::to_string(offset) + " at " +
+                                           std::to_string(index));
+}
+
+inline Error gather_error(const char* op, int64_t index, int64_t row, int64_t x_rows) {
+  return Error(code::kIndexOutOfRange, std::string(op) + ": gather[" + std::to_string(index) + "] is " +
+                                           std::to_string(row) + ", but x has " + std::to_string(x_rows) + " rows");
+}
+
 struct GroupedGemm {
   static constexpr const char* kName = "groupedGemm";
   Tensor x, w, offsets;
@@ -34,7 +46,7 @@ struct GroupedGemm {
   Outputs check() const { return {{x.dtype, check_groups({kName}, x, w, "w", offsets, gather)}}; }
 };
 
-// h[r] = silu(x[r]·G[e]ᵀ) ⊙ (x[r]·U[e]ᵀ): the first half of an expert, with its activation fused.
+// h[r] = silu(x[r]·G[e]ᵀ) ⊙ (x[r]·U[e]ᵀ): the first half of an expert, fused with its activation.
 struct GroupedSwiglu {
   static constexpr const char* kName = "groupedSwiglu";
   Tensor x, gate, up, offsets;

@@ -9,13 +9,19 @@ struct GroupedOperands {
   const int* offsets;  // [experts + 1]
   const int* gather;   // [m], or null
   long long x_rows;
-  long long scales;  // from one expert's to the next's
+  long long expert_scales;  // per expert
   int experts;
-  int least, most;  // rows of the experts whose products this launch makes; `least` 1: and the zeros behind them
+  int min_rows, max_rows;  // of the experts whose tiles this launch computes; min_rows 1: also the zeros behind them
 };
+
+// What a fault's `argument` says is wrong.
+enum GroupedFault { kOffsetsFault, kGatherFault };
 
 // <kernel>_<tile>_<x>_<w>
 inline constexpr Kernel<GroupedOperands, LinearEpilogue, Fault*> kGroupedGemm{"grouped_gemm"};
 inline constexpr Kernel<GroupedOperands, SwigluEpilogue, Fault*> kGroupedSwiglu{"grouped_swiglu"};
+
+// Room in static shared memory for a block's current tile (GroupTile) and a scan.
+inline constexpr int kGroupTileBytes = 4 << 10;
 
 }  // namespace caracal

@@ -7,27 +7,24 @@
 
 namespace caracal::CARACAL_ISA {
 
-// A counting sort; the ids are few (T·K) next to the GEMMs they prepare, so one thread does it.
+// A counting sort on one thread: the T*K ids are few compared with the GEMMs they prepare.
 void run(const Permutation& op, std::span<Tensor> out, Cpu&) {
-  const int64_t picks = op.ids.shape.elements(), k = op.ids.shape[1];
+  const int64_t picks = op.ids.shape.elements(), k = op.ids.shape[1], all_experts = op.experts + op.zero_experts;
   const int32_t* ids = op.ids.data<int32_t>();
   int32_t* offsets = out[0].data<int32_t>();
   int32_t* token_of = out[1].data<int32_t>();
   int32_t* slot_of = out[2].data<int32_t>();
   std::fill_n(offsets, op.experts + 1, 0);
   for (int64_t i = 0; i < picks; i++) {
-    if (ids[i] < -1 || ids[i] >= op.experts + op.zeroExperts)
-      throw Error(code::kIndexOutOfRange, "permutation: ids[" + std::to_string(i / k) + "][" + std::to_string(i % k) +
-                                              "] is " + std::to_string(ids[i]) + ", outside [-1, " +
-                                              std::to_string(op.experts + op.zeroExperts) + ")");
+    if (ids[i] < -1 || ids[i] >= all_experts) throw Permutation::id_error(i, k, ids[i], all_experts);
     if (ids[i] >= 0 && ids[i] < op.experts) offsets[ids[i] + 1]++;
   }
   for (int64_t e = 0; e < op.experts; e++) offsets[e + 1] += offsets[e];
-  std::vector<int32_t> next(offsets, offsets + op.experts);
+  std::vector<int32_t> next_row(offsets, offsets + op.experts);
   for (int64_t i = 0; i < picks; i++) {
     const bool routed = ids[i] >= 0 && ids[i] < op.experts;
-    slot_of[i] = routed ? next[ids[i]]++ : -1;
-    if (routed) token_of[slot_of[i]] = static_cast<int32_t>(i / k);
+    slot_of[i] = routed ? next_row[ids[i]]++ : -1;
+    if (routed) token_of[slot_of[i]] = int32_t(i / k);
   }
   std::fill(token_of + offsets[op.experts], token_of + picks, -1);
 }

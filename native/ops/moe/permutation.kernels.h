@@ -4,18 +4,20 @@
 
 namespace caracal {
 
-// Rows are i32, so there are no more picks than an int holds.
+// Rows are i32, so all counts of picks fit into an int.
 struct Picks {
   const int* ids;
   int count;
   int per_token;
   int experts;
-  int known;  // ids below it are an expert's or a zero expert's
+  int all_experts;  // with the zero experts: ids must be below
 };
 
 // picks, picks per chunk, chunks per block, totals [blocks][experts], fault
 inline constexpr Kernel<Picks, int, int, int*, Fault*> kPermutationCount{"permutation_count"};
-// picks, picks per chunk, chunks per block, counters or null, totals or null, offsets, token_of, slot_of, fault
+// picks, picks per chunk, chunks per block, global counters or null, totals or null, offsets, token_of, slot_of, fault
 inline constexpr Kernel<Picks, int, int, int*, const int*, int*, int*, int*, Fault*> kPermutation{"permutation"};
+
+inline constexpr int kMaxChunks = 32;  // per block, one for each warp
 
 }  // namespace caracal

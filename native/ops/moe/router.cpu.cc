@@ -6,7 +6,7 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// In place; the sum is taken in a fixed order. A NaN or +inf anywhere makes every score NaN.
+// In place, with a fixed order of summation. A single NaN or +inf makes every score NaN.
 void softmax(float* s, int64_t n) {
   float largest = -__builtin_inff();
   bool valid = true;
@@ -18,13 +18,14 @@ void softmax(float* s, int64_t n) {
   F32x16 sum = zero();
   for_columns(n, [&](int64_t i, int count) {
     store(s + i, exp(load(s + i, count) - shift), count);
-    sum += load(s + i, count);  // lanes past the end read as zero
+    sum += load(s + i, count);  // reads zero in the lanes past the end
   });
   const F32x16 total = set1(hsum(sum));
   for_columns(n, [&](int64_t i, int count) { store(s + i, load(s + i, count) / total, count); });
 }
 
-// The index of the largest not yet taken, the lowest among equals; NaN ranks below everything.
+// The largest score not yet taken. Tie rule: ids are visited in ascending order and only a greater score replaces the
+// best, so the lowest id wins. NaN ranks below all numbers.
 int64_t next_pick(const float* biased, const uint8_t* taken, int64_t n) {
   int64_t best = -1;
   for (int64_t i = 0; i < n; i++) {
@@ -34,27 +35,28 @@ int64_t next_pick(const float* biased, const uint8_t* taken, int64_t n) {
   return best;
 }
 
-void choose(const Router& op, const float* scores, float* biased, uint8_t* taken, int32_t* ids, float* weights,
-            float* zero_weight) {
-  const int64_t all = op.experts + op.zeroExperts;
-  const float* bias = op.correctionBias ? op.correctionBias->data<float>() : nullptr;
+// `biased` and `taken` are scratch memory with an element per expert.
+void pick_experts(const Router& op, const float* scores, float* biased, uint8_t* taken, int32_t* ids, float* weights,
+                  float* zero_weight) {
+  const int64_t all = op.all_experts();
+  const float* bias = op.correction_bias ? op.correction_bias->data<float>() : nullptr;
   for (int64_t i = 0; i < all; i++) {
     biased[i] = bias ? scores[i] + bias[i] : scores[i];
     taken[i] = 0;
   }
   float sum = 0;
-  for (int64_t k = 0; k < op.topK; k++) {
+  for (int64_t k = 0; k < op.top_k; k++) {
     const int64_t pick = next_pick(biased, taken, all);
     taken[pick] = 1;
-    ids[k] = static_cast<int32_t>(pick);
+    ids[k] = int32_t(pick);
     weights[k] = scores[pick];
     sum += scores[pick];
   }
   float identity = 0;
-  for (int64_t k = 0; k < op.topK; k++) {
+  for (int64_t k = 0; k < op.top_k; k++) {
     if (op.renormalize) weights[k] /= sum;
     const bool is_zero_expert = ids[k] >= op.experts;
-    if (!is_zero_expert || op.scaleZeroExperts) weights[k] *= static_cast<float>(op.scale);
+    if (!is_zero_expert || op.scale_zero_experts) weights[k] *= float(op.scale);
     if (is_zero_expert) identity += weights[k];
   }
   *zero_weight = identity;
@@ -63,7 +65,7 @@ void choose(const Router& op, const float* scores, float* biased, uint8_t* taken
 }  // namespace
 
 void run(const Router& op, std::span<Tensor> out, Cpu& cpu) {
-  const int64_t tokens = op.x.shape[0], all = op.experts + op.zeroExperts;
+  const int64_t tokens = op.x.shape[0], all = op.all_experts();
   Cpu::Temporary<float> scores(cpu, size_t(tokens * all));
   {
     const WeightPanels classifier(cpu, op.classifier);
@@ -78,8 +80,8 @@ void run(const Router& op, std::span<Tensor> out, Cpu& cpu) {
   cpu.parallel_for(tokens, [&](int64_t t, int worker) {
     float* s = scores.data() + t * all;
     softmax(s, all);
-    choose(op, s, biased.data() + worker * all, taken.data() + worker * all, out[0].data<int32_t>() + t * op.topK,
-           out[1].data<float>() + t * op.topK, out[2].data<float>() + t);
+    pick_experts(op, s, biased.data() + worker * all, taken.data() + worker * all,
+                 out[0].data<int32_t>() + t * op.top_k, out[1].data<float>() + t * op.top_k, out[2].data<float>() + t);
   });
 }
 

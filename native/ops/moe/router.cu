@@ -1,8 +1,9 @@
-// Two kernels, with the logits between them (f32, 3 KiB a token of 512 + 256 experts, which stay in the L2 of few).
+// Two kernels with the logits between them (f32, 3 KiB per token of 512 + 256 experts, which stay in L2 for small
+// batches).
 //
-// The product: 2 T 768 6144 FLOP; 18.9 MB of f32 classifier, 12 KiB of bf16 x a token. Memory-bound up to some twenty
-// tokens; from there on f32 arithmetic is the bound, at 8192 tokens 77 GFLOP.
-// The picks: a warp per token, whose logits are read once into registers; 12 ids and 12 weights are written.
+// The product: 2 T 768 6144 FLOP; reads 18.9 MB of f32 classifier and 12 KiB of bf16 x per token. Memory-bound up to about
+// twenty tokens, then bound by f32 arithmetic: 77 GFLOP at 8192 tokens.
+// The picks: one warp per token reads its logits once into registers and writes 12 ids and 12 weights.
 #include "ops/moe/router_logits.cuh"
 #include "ops/moe/router_picks.cuh"
 
@@ -26,7 +27,7 @@ CARACAL_LOGITS_TILES(bf16, bf16)
 #undef CARACAL_LOGITS_TILES
 #undef CARACAL_LOGITS
 
-// A lane has N scores in registers; 0: they stay in memory.
+// A lane keeps N scores in registers; with N = 0 they stay in memory.
 #define CARACAL_PICKS(N)                                                                            \
   CARACAL_KERNEL(kRouterPicks, router_picks_##N, __launch_bounds__(kPickTokens* kWarp),             \
                  const __grid_constant__ RouterParameters p) {                                      \
@@ -39,5 +40,6 @@ CARACAL_PICKS(0)
 CARACAL_PICKS(8)
 CARACAL_PICKS(24)
 #undef CARACAL_PICKS
+static_assert(kLaneScores[0] == 8 && kLaneScores[1] == 24, "the host launches other variants");
 
 }  // namespace caracal

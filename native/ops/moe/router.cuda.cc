@@ -6,7 +6,7 @@
 namespace caracal::cuda {
 
 void run(const Router& op, std::span<Tensor> out, Cuda& cuda) {
-  const int64_t tokens = op.x.shape[0], all = op.experts + op.zeroExperts;
+  const int64_t tokens = op.x.shape[0], all = op.all_experts();
   if (tokens == 0) return;
   const Cuda::Temporary<float> logits(cuda, size_t(tokens * all));
   const GemmOperands p = gemm_operands(op.x, {&op.classifier}, tokens);
@@ -15,20 +15,19 @@ void run(const Router& op, std::span<Tensor> out, Cuda& cuda) {
               {{unsigned(tile_count(tile, tokens, all))}, tile.threads, tile.shared_bytes}, p, logits.data());
 
   const RouterParameters parameters{.logits = logits.data(),
-                                    .bias = static_cast<const float*>(address(op.correctionBias)),
+                                    .bias = static_cast<const float*>(address(op.correction_bias)),
                                     .ids = out[0].data<int>(),
                                     .weights = out[1].data<float>(),
                                     .zero_weight = out[2].data<float>(),
                                     .tokens = tokens,
                                     .all = int(all),
                                     .experts = int(op.experts),
-                                    .picks = int(op.topK),
+                                    .picks = int(op.top_k),
                                     .scale = float(op.scale),
                                     .renormalize = op.renormalize,
-                                    .scale_zero_experts = op.scaleZeroExperts,
-                                    .aligned = vectors(all, {address(op.correctionBias)}, 4)};
-  const int64_t in_registers = all <= 8 * 32 ? 8 : all <= 24 * 32 ? 24 : 0;
-  cuda.launch(entry_of(kRouterPicks, in_registers), {{unsigned(divide_up(tokens, kPickTokens))}, 32 * kPickTokens},
+                                    .scale_zero_experts = op.scale_zero_experts,
+                                    .aligned = vectors(all, {address(op.correction_bias)}, 4)};
+  cuda.launch(entry_of(kRouterPicks, lane_scores(all)), {{unsigned(divide_up(tokens, kPickTokens))}, 32 * kPickTokens},
               parameters);
 }
 

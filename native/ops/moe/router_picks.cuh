@@ -1,28 +1,29 @@
 #pragma once
-// A token's softmax, its picks and their weights, by one warp.
+// One warp computes a token's softmax, its picks and their weights.
 #include "cuda/device/element.cuh"
+#include "cuda/device/index.cuh"
 #include "cuda/device/reduce.cuh"
 #include "ops/moe/router.kernels.h"
 
 namespace caracal {
 
-// Larger for what is picked sooner; NaN last, and 0 is nothing. Scores have no -0.
+// Maps a score to an integer that orders like it, with NaN below all numbers. 0 means "no expert". Scores are never -0.
 __device__ inline uint32_t rank_of(float score) {
   const uint32_t bits = __float_as_uint(score);
   return isnan(score) ? 1 : bits >> 31 ? ~bits : bits | 0x80000000;
 }
 
-constexpr int kChains = 4;  // of comparisons, that do not wait for each other
+constexpr int kChains = 4;  // independent chains of comparisons, to hide their latency
 
-// The scores of a token, dealt out to the lanes: N of them in registers, ...
+// The scores of a token, distributed over the lanes: N of them in the registers of each lane.
 template <int N>
 struct Scores {
-  static_assert(N % 4 == 0);
+  static_assert(N % 4 == 0, "a lane loads four neighbouring scores at a time");
   const RouterParameters& p;
   float s[N];
   uint32_t ranks[N];  // of s + bias
 
-  __device__ static int expert(int i) { return (i / 4 * kWarp + static_cast<int>(threadIdx.x) % kWarp) * 4 + i % 4; }
+  __device__ static int expert(int i) { return (i / 4 * kWarp + lane_index()) * 4 + i % 4; }
 
   __device__ Scores(const RouterParameters& p, const float* row) : p(p) { fetch(row, s); }
   __device__ void fetch(const float* from, float (&to)[N]) {
@@ -54,7 +55,7 @@ struct Scores {
   }
 };
 
-// ... or, of more, in memory.
+// The scores of more experts than registers can hold stay in memory.
 template <>
 struct Scores<0> {
   const RouterParameters& p;
@@ -64,17 +65,16 @@ struct Scores<0> {
 
   template <class F>
   __device__ void each(F f) {
-    for (int i = static_cast<int>(threadIdx.x) % kWarp; i < p.all; i += kWarp) f(row[i]);
+    for (int i = lane_index(); i < p.all; i += kWarp) f(row[i]);
   }
   __device__ void rank() {}
   template <class F>
   __device__ void each_ranked(F f) const {
-    for (int i = static_cast<int>(threadIdx.x) % kWarp; i < p.all; i += kWarp)
-      f(0, i, row[i], rank_of(p.bias ? row[i] + p.bias[i] : row[i]));
+    for (int i = lane_index(); i < p.all; i += kWarp) f(0, i, row[i], rank_of(p.bias ? row[i] + p.bias[i] : row[i]));
   }
 };
 
-// A NaN or +inf anywhere makes every score NaN.
+// In place. A single NaN or +inf makes every score NaN.
 template <class S>
 __device__ inline void softmax(S& scores) {
   float largest = -INFINITY, sum = 0;
@@ -96,14 +96,15 @@ struct Pick {
   float score;
 };
 
-// The next in the order of rank and, of equal ranks, of id; `last` is where in it the pick before stands.
+// The pick after `last`, which is then updated. Picks are ordered by their keys: the rank in the upper 32 bits, the
+// complement of the id in the lower ones. Tie rule: of equal ranks the lowest id has the largest key and so wins.
 template <class S>
 __device__ inline Pick next_pick(const S& scores, unsigned long long& last) {
   unsigned long long bests[kChains] = {};
   float best_scores[kChains] = {};
   scores.each_ranked([&](int chain, int expert, float s, uint32_t rank) {
-    const unsigned long long here = static_cast<unsigned long long>(rank) << 32 | ~static_cast<uint32_t>(expert);
-    if (here < last && here > bests[chain]) bests[chain] = here, best_scores[chain] = s;
+    const unsigned long long key = static_cast<unsigned long long>(rank) << 32 | ~static_cast<uint32_t>(expert);
+    if (key < last && key > bests[chain]) bests[chain] = key, best_scores[chain] = s;
   });
   unsigned long long best = bests[0];
   float best_score = best_scores[0];
@@ -112,38 +113,39 @@ __device__ inline Pick next_pick(const S& scores, unsigned long long& last) {
     if (bests[i] > best) best = bests[i], best_score = best_scores[i];
   const uint32_t rank = static_cast<uint32_t>(best >> 32);
   const uint32_t highest = __reduce_max_sync(kAllLanes, rank);
-  const uint32_t place = __reduce_max_sync(kAllLanes, rank == highest ? static_cast<uint32_t>(best) : 0);
-  last = static_cast<unsigned long long>(highest) << 32 | place;
+  const uint32_t inverse_id = __reduce_max_sync(kAllLanes, rank == highest ? static_cast<uint32_t>(best) : 0);
+  last = static_cast<unsigned long long>(highest) << 32 | inverse_id;
   const int owner = __ffs(__ballot_sync(kAllLanes, best == last)) - 1;
-  return {static_cast<int>(~place), __shfl_sync(kAllLanes, best_score, owner)};
+  return {static_cast<int>(~inverse_id), __shfl_sync(kAllLanes, best_score, owner)};
 }
 
-// Lane k % 32 has pick k. Of more than 32, those before the last 32 wait in the outputs for the sum of all.
+// Lane k % 32 holds pick k. The first `stored` picks, all but the last 1 to 32, are kept in the outputs until the sum of
+// all scores is known.
 template <class S>
 __device__ inline void pick_experts(S& scores, const RouterParameters& p, long long token) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, kept = (p.picks - 1) / kWarp * kWarp;
+  const int lane = lane_index(), stored = (p.picks - 1) / kWarp * kWarp;
   int* ids = p.ids + token * p.picks;
   float* weights = p.weights + token * p.picks;
   softmax(scores);
   scores.rank();
   unsigned long long last = ~0ull;
   float sum = 0, identity = 0;
-  Pick mine{};
+  Pick lane_pick{};
   for (int k = 0; k < p.picks; k++) {
     const Pick pick = next_pick(scores, last);
     sum += pick.score;
     if (k % kWarp != lane) continue;
-    mine = pick;
-    if (k < kept) ids[k] = pick.expert, weights[k] = pick.score;
+    lane_pick = pick;
+    if (k < stored) ids[k] = pick.expert, weights[k] = pick.score;
   }
   for (int k = lane; k < p.picks; k += kWarp) {
-    const bool zero = (k < kept ? ids[k] : mine.expert) >= p.experts;
-    float weight = k < kept ? weights[k] : mine.score;
+    const bool is_zero_expert = (k < stored ? ids[k] : lane_pick.expert) >= p.experts;
+    float weight = k < stored ? weights[k] : lane_pick.score;
     if (p.renormalize) weight /= sum;
-    if (!zero || p.scale_zero_experts) weight *= p.scale;
-    if (zero) identity += weight;
+    if (!is_zero_expert || p.scale_zero_experts) weight *= p.scale;
+    if (is_zero_expert) identity += weight;
     weights[k] = weight;
-    if (k >= kept) ids[k] = mine.expert;
+    if (k >= stored) ids[k] = lane_pick.expert;
   }
   identity = warp_sum(identity);
   if (lane == 0) p.zero_weight[token] = identity;

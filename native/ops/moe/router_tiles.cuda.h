@@ -1,5 +1,5 @@
 #pragma once
-// The choice among the tiles of the router's product.
+// Chooses among the router's kernels: pure functions of sizes.
 #include "cuda/gemm/tiles.h"
 #include "ops/moe/router.kernels.h"
 
@@ -10,15 +10,21 @@ inline GemmTile logit_tile(const LogitShape& s) {
 }
 
 inline GemmTile logit_tile(int64_t m, int64_t n, DType x, DType w, int sms) {
-  const bool many = tile_count(logit_tile(kLogitsLarge), m, n) >= sms;
-  const LogitShape& chosen = many                             ? kLogitsLarge
+  const bool fills_gpu = tile_count(logit_tile(kLogitsLarge), m, n) >= sms;
+  const LogitShape& chosen = fills_gpu                        ? kLogitsLarge
                              : m <= kLogitsOne.tile_rows()    ? kLogitsOne
                              : m <= kLogitsMedium.tile_rows() ? kLogitsSmall
                                                               : kLogitsMedium;
   GemmTile tile = logit_tile(chosen);
-  const size_t row_bytes = static_cast<size_t>(tile.stages * chosen.depth);
-  tile.shared_bytes = row_bytes * (tile.rows * dtype_bytes(x) + tile.columns * dtype_bytes(w));
+  tile.shared_bytes = chosen.ring_bytes(dtype_bytes(x), dtype_bytes(w));
   return tile;
+}
+
+// The variant of kRouterPicks for `all` experts: how many of their scores a lane keeps in registers, or 0.
+inline int lane_scores(int64_t all) {
+  for (int scores : kLaneScores)
+    if (all <= scores * 32) return scores;
+  return 0;
 }
 
 }  // namespace caracal::cuda
