@@ -1,11 +1,8 @@
 #pragma once
 // Sums over a warp and over a block, in one fixed order: every thread gets the same bits.
-#include <cstdint>
+#include "cuda/device/index.cuh"
 
 namespace caracal {
-
-constexpr int kWarp = 32, kMostWarps = 32;
-constexpr uint32_t kAllLanes = 0xffffffff;
 
 __device__ inline float warp_sum(float v) {
 #pragma unroll
@@ -16,11 +13,11 @@ __device__ inline float warp_sum(float v) {
 // Every thread of the block calls it, and it may be called again at once. The block has whole warps.
 __device__ inline float block_sum(float v) {
   __shared__ float parts[kMostWarps];
-  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  const int warps = warp_count();
   v = warp_sum(v);
   if (warps == 1) return v;
   __syncthreads();  // whoever reads `parts` of the call before
-  if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = v;
+  if (lane_index() == 0) parts[threadIdx.x / kWarp] = v;
   __syncthreads();
   v = 0;
   for (int i = 0; i < warps; i++) v += parts[i];
@@ -31,7 +28,7 @@ __device__ inline float block_sum(float v) {
 // them adds, and is asked of lane thread mod 32.
 template <int Warps, class Part>
 __device__ inline float block_sum_in_warp(int threads, Part part) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int lane = lane_index();
   float parts[Warps];
 #pragma unroll
   for (int i = 0; i < Warps; i++) parts[i] = i * kWarp < threads ? part(i * kWarp + lane) : 0;

@@ -7,8 +7,7 @@ namespace caracal {
 // gets the sum of all.
 __device__ inline int block_inclusive_sum(int v, int& total) {
   __shared__ int parts[kMostWarps];
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  const int lane = lane_index(), warp = warp_index(), warps = warp_count();
 #pragma unroll
   for (int step = 1; step < kWarp; step *= 2) {
     const int before = __shfl_up_sync(kAllLanes, v, step);
