@@ -1,7 +1,8 @@
-// Memory-bound: every element is read once and written once, 16 bytes per lane of the wider type.
+// Memory-bound: each element is read once and written once. A lane moves 16 bytes of the wider type.
 #include <cuda_fp16.h>
 
 #include "cuda/device/f8e4m3.cuh"
+#include "cuda/device/index.cuh"
 #include "ops/rows/cast.kernels.h"
 
 namespace caracal {
@@ -35,16 +36,16 @@ template <>
 __device__ inline f16 narrow<f16>(float v) {
   return __float2half_rn(v);
 }
-// As core/dtype.h: the instruction for it needs sm_89.
+// The arithmetic of to_f8e4m3 in core/dtype.h: the instruction for this conversion needs sm_89.
 template <>
 __device__ inline f8e4m3 narrow<f8e4m3>(float v) {
   const uint32_t bits = __float_as_uint(v), magnitude = bits & 0x7fffffff;
   uint32_t code;
   if (magnitude > 0x7f800000)
     code = 0x7f;
-  else if (magnitude >= 0x43e00000)  // 448, where it saturates
+  else if (magnitude >= 0x43e00000)  // saturates at 448
     code = 0x7e;
-  else if (magnitude < 0x3c800000)  // below 2^-6: subnormal, one unit is 2^-9
+  else if (magnitude < 0x3c800000)  // subnormal below 2^-6, in units of 2^-9
     code = __float_as_uint(__uint_as_float(magnitude) + 0x1p14f) - __float_as_uint(0x1p14f);
   else
     code = (magnitude - 0x3c000000 + 0x7ffff + (magnitude >> 20 & 1)) >> 20;
@@ -53,7 +54,7 @@ __device__ inline f8e4m3 narrow<f8e4m3>(float v) {
 
 template <class From, class To, int V>
 __device__ inline void cast(const From* x, To* y, long long n) {
-  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  const long long i = grid_thread_index() * V;
   if (i >= n) return;
   const auto in = *reinterpret_cast<const Vector<From, V>*>(x + i);
   Vector<To, V> out;
