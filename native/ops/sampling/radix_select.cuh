@@ -1,82 +1,85 @@
 #pragma once
-// The cut of sample where it may fall anywhere in a row: a radix selection, which walks along the row once for each
-// digit and never sorts it. Sums are of integers, so their order does not matter.
+// The cut of `sample` if it may fall anywhere in a row: a radix selection, which walks along the row once per digit of
+// the key and never sorts. Sums are of integers, so their order does not matter.
 #include "ops/sampling/candidates.cuh"
 
 namespace caracal {
 
 constexpr int kDigitBits = 11, kBins = 1 << kDigitBits;
 
-// A histogram of 64-bit masses in halves: 32-bit additions are what shared memory does by itself.
-struct Bins {
+// A histogram of 64-bit masses, kept as two 32-bit halves because shared memory adds 32 bits atomically.
+struct Histogram {
   uint32_t low[kBins], high[kBins];
 
   __device__ void add(int bin, u64 mass) {
-    const uint32_t part = static_cast<uint32_t>(mass);
-    const uint32_t before = atomicAdd(&low[bin], part);
-    const uint32_t rest = static_cast<uint32_t>(mass >> 32) + (before + part < before);  // with the carry
-    if (rest != 0) atomicAdd(&high[bin], rest);
+    const uint32_t low_mass = static_cast<uint32_t>(mass);
+    const uint32_t before = atomicAdd(&low[bin], low_mass);
+    const uint32_t high_mass = static_cast<uint32_t>(mass >> 32) + (before + low_mass < before);  // with the carry
+    if (high_mass != 0) atomicAdd(&high[bin], high_mass);
   }
   __device__ u64 at(int bin) const { return u64{high[bin]} << 32 | low[bin]; }
   __device__ void clear() {  // by the whole block
-    for (int i = static_cast<int>(threadIdx.x); i < kBins; i += static_cast<int>(blockDim.x)) low[i] = high[i] = 0;
+    for (int i = thread_index(); i < kBins; i += thread_count()) low[i] = high[i] = 0;
   }
 };
 
-// Where the masses from the last bin down reach a target.
-struct Reached {
+// The bin in which the masses, summed from the last bin down, reach a target.
+struct Crossing {
   int bin;
-  u64 above, mass;  // of the bins after it; of itself
+  u64 above, mass;  // of the bins after it, and of itself
 };
 
 struct Selection {
-  Bins bins;
-  Reached reached;
+  Histogram histogram;
+  Crossing crossing;
 };
 
-// Every thread calls it; the block's threads divide kBins. `target` is not above the sum of all.
-__device__ inline Reached reach(Selection& s, u64 above, u64 mine, u64 before, u64 target) {
-  const int each = kBins / static_cast<int>(blockDim.x);
-  int bin = kBins - 1 - static_cast<int>(threadIdx.x) * each;
+// A thread owns kBins / thread_count() bins, from last_bin down, the first thread the last bins. thread_mass is the mass
+// of its bins, `before` that of the bins above them, and `above` that of all candidates above the histogram. `target` is
+// at most the sum of all. Every thread calls it.
+__device__ inline Crossing find_crossing(Selection& s, u64 above, u64 thread_mass, u64 before, u64 target) {
+  const int bins_per_thread = kBins / thread_count();
+  int bin = kBins - 1 - thread_index() * bins_per_thread;
   before += above;
-  if (before < target && target <= before + mine) {
-    for (; before + s.bins.at(bin) < target; bin--) before += s.bins.at(bin);
-    s.reached = {bin, before, s.bins.at(bin)};
+  if (before < target && target <= before + thread_mass) {
+    for (; before + s.histogram.at(bin) < target; bin--) before += s.histogram.at(bin);
+    s.crossing = {bin, before, s.histogram.at(bin)};
   }
   __syncthreads();
-  return s.reached;
+  return s.crossing;
 }
 
-// The least of the fewest largest candidates whose masses reach target_of(the mass of all). Only those from `floor` on
-// count; ids have id_bits bits. `walk(least, fn)` calls fn(logit, id) for every candidate of the row from `least` on, and may for others.
+// The lowest of the fewest largest candidates whose masses reach target_of(total mass). Only candidates from `floor` on
+// count, and ids have id_bits bits. walk(lowest, fn) calls fn(logit, id) for every candidate of the row from `lowest`
+// on, and possibly for others.
 template <class Walk, class Mass, class Target>
-__device__ inline u64 least_kept(Selection& s, Walk walk, u64 floor, int id_bits, Mass mass_of, Target target_of) {
-  const int each = kBins / static_cast<int>(blockDim.x), last = kBins - 1 - static_cast<int>(threadIdx.x) * each;
+__device__ inline u64 radix_cut(Selection& s, Walk walk, u64 floor, int id_bits, Mass mass_of, Target target_of) {
+  const int bins_per_thread = kBins / thread_count(), last_bin = kBins - 1 - thread_index() * bins_per_thread;
   u64 prefix = 0, above = 0, target = 0;
   for (int upper = 64; upper > 0;) {
     const int shift = upper > 32 ? max(upper - kDigitBits, 32) : max(upper - kDigitBits, 0);  // logits, then ids
     __syncthreads();
-    s.bins.clear();
+    s.histogram.clear();
     __syncthreads();
     walk(max(floor, prefix), [&](float logit, long long id) {
-      const u64 c = candidate_of(logit, id);
-      if (c >= floor && (upper == 64 || (c ^ prefix) >> upper == 0))
-        s.bins.add(static_cast<int>((c - prefix) >> shift), mass_of(logit));
+      const u64 candidate = candidate_of(logit, id);
+      if (candidate >= floor && (upper == 64 || (candidate ^ prefix) >> upper == 0))
+        s.histogram.add(static_cast<int>((candidate - prefix) >> shift), mass_of(logit));
     });
     __syncthreads();
-    u64 mine = 0, total;  // of this thread's bins, the last bins being the first thread's
-    for (int i = 0; i < each; i++) mine += s.bins.at(last - i);
-    const u64 before = block_sum_before(mine, total);
+    u64 thread_mass = 0, total;
+    for (int i = 0; i < bins_per_thread; i++) thread_mass += s.histogram.at(last_bin - i);
+    const u64 before = block_exclusive_sum(thread_mass, total);
     if (upper == 64) target = target_of(total);
-    const Reached r = reach(s, above, mine, before, target);
-    prefix |= u64(r.bin) << shift;
-    above = r.above;
+    const Crossing crossing = find_crossing(s, above, thread_mass, before, target);
+    prefix |= static_cast<u64>(crossing.bin) << shift;
+    above = crossing.above;
     upper = shift;
     if (shift == 32) {
-      // All of equal logits may be needed: then their ids do not matter.
-      if (r.mass - (target - above) < mass_of(logit_of(prefix))) break;
+      // If every one of the equal logits is kept, their ids do not matter.
+      if (crossing.mass - (target - above) < mass_of(logit_of(prefix))) break;
       upper = id_bits;
-      prefix |= 0xffffffffu >> id_bits << id_bits;  // of a candidate: its id is inverted
+      prefix |= 0xffffffffu >> id_bits << id_bits;  // a candidate holds its id inverted
     }
   }
   return prefix;
