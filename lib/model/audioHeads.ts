@@ -1,8 +1,8 @@
 import { CaracalError } from "../errors.js";
 import type { Activations, WeightDType } from "../ops/call.js";
+import { add } from "../ops/elementwise.js";
 import { embedding } from "../ops/embedding.js";
 import { linear } from "../ops/linear.js";
-import { add } from "../ops/norm.js";
 import { type AllowedIds, argmax, repetitionPenalty } from "../ops/sampling.js";
 import type { PackedWeight, Tensor } from "../tensor/tensor.js";
 import type { Weights } from "./weights.js";

@@ -1,5 +1,5 @@
 import type { Activations } from "../ops/call.js";
-import { concatRows, copyRows } from "../ops/embedding.js";
+import { concatRows, copyRows } from "../ops/rows.js";
 import { Graph } from "../tensor/graph.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { CacheTensors } from "./kvCache.js";

@@ -1,5 +1,6 @@
 import type { Activations } from "../ops/call.js";
-import { cast, promptEmbedding, stepEmbedding } from "../ops/embedding.js";
+import { promptEmbedding, stepEmbedding } from "../ops/embedding.js";
+import { cast } from "../ops/rows.js";
 import type { Device } from "../tensor/device.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { codecPadId, maskedId, type SpeechInput } from "./speechState.js";

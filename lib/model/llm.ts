@@ -1,9 +1,10 @@
 import type { LlmConfig } from "../checkpoint/config.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import type { Activations } from "../ops/call.js";
-import { concatRows, embedding, gatherRows } from "../ops/embedding.js";
+import { embedding } from "../ops/embedding.js";
 import { linear } from "../ops/linear.js";
 import { rmsNorm } from "../ops/norm.js";
+import { concatRows, gatherRows } from "../ops/rows.js";
 import type { Device } from "../tensor/device.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { DecodeGraphs } from "./decodeGraphs.js";

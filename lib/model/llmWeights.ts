@@ -1,6 +1,6 @@
 import type { LlmConfig } from "../checkpoint/config.js";
 import type { WeightDType } from "../ops/call.js";
-import { cast } from "../ops/embedding.js";
+import { cast } from "../ops/rows.js";
 import type { PackedWeight, Tensor } from "../tensor/tensor.js";
 import type { Weights } from "./weights.js";
 

@@ -1,5 +1,5 @@
 import type { Activations } from "../ops/call.js";
-import { concatRows } from "../ops/embedding.js";
+import { concatRows } from "../ops/rows.js";
 import { repetitionPenalty, sample } from "../ops/sampling.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { AudioHeads } from "./audioHeads.js";

@@ -1,20 +1,21 @@
 import type { Device } from "../tensor/device.js";
 import { call } from "./call.js";
 
-/** What a device can do at most, measured. */
+/** Measured peak throughput. */
 export interface MachinePeaks {
-  /** f32 fused multiply-adds, 2 FLOP each, in GFLOP/s. */
+  /** f32 fused multiply-adds in GFLOP/s, 2 FLOP each. */
   readonly gflops: number;
-  /** Multiply-adds of bf16 matrices with f32 sums: a GPU's tensor cores (`mma.sync`), elsewhere the same as `gflops`. */
+  /** Multiply-adds of bf16 matrices with f32 sums: a GPU's tensor cores (`mma.sync`), or `gflops` on a CPU. */
   readonly matrixGflops: number;
-  /** Reading memory that no cache holds, in GB/s. */
+  /** Reading memory beyond the caches, in GB/s. */
   readonly readGBps: number;
 }
 
 /**
- * Measures the device's arithmetic and read-bandwidth peaks now, with all that it has: what a benchmark compares with.
- * Takes about a second and 256 MB for its length.
- * @throws `OUT_OF_MEMORY`
+ * Measures the peak arithmetic and read throughput of the whole device, with which benchmarks compare. Takes about a
+ * second and allocates 256 MB meanwhile.
+ *
+ * @throws {CaracalError} `OUT_OF_MEMORY` when the device has no room for the buffer
  */
 export async function machinePeaks(device: Device): Promise<MachinePeaks> {
   const buffer = device.zeros([64 << 20]);

@@ -7,7 +7,7 @@ import { openSafetensors } from "../../lib/checkpoint/safetensors.js";
 import { preset } from "../../lib/checkpoint/synth/presets.js";
 import { Llm } from "../../lib/model/llm.js";
 import { Weights } from "../../lib/model/weights.js";
-import { cast } from "../../lib/ops/embedding.js";
+import { cast } from "../../lib/ops/rows.js";
 import { safetensors, scratch } from "../checkpoint/files.js";
 import { devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";

@@ -9,7 +9,7 @@ import {
   snake,
 } from "../../lib/ops/audio.js";
 import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
-import { add } from "../../lib/ops/norm.js";
+import { add } from "../../lib/ops/elementwise.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
 import { type Golden, readGolden } from "../support/golden.js";

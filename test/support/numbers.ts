@@ -16,6 +16,12 @@ export function randomArray(n: number, seed: number, scale = 1): Float32Array {
   return Float32Array.from({ length: n }, () => next() * scale);
 }
 
+/** n ids in [0, below). */
+export function randomIds(n: number, below: number, seed: number): Int32Array {
+  const next = uniform(seed);
+  return Int32Array.from({ length: n }, () => Math.floor(((next() + 1) / 2) * below));
+}
+
 /** `value` rounded to the nearest bf16 (ties to even). */
 export function bf16(value: number): number {
   const f = new Float32Array([value]);

@@ -9,11 +9,12 @@ import {
   packConvTranspose1d,
   snake,
 } from "../../ops/audio.js";
+import { add } from "../../ops/elementwise.js";
 import { embedding } from "../../ops/embedding.js";
 import { interpolateTokens, patchify, patchPositions } from "../../ops/image.js";
 import { linear, packWeight, packWeights, swiglu } from "../../ops/linear.js";
 import { combine, groupedGemm, groupedSwiglu, permutation, type Routing, router } from "../../ops/moe.js";
-import { add, layerNorm, rmsNorm } from "../../ops/norm.js";
+import { layerNorm, rmsNorm } from "../../ops/norm.js";
 import { argmax, sample } from "../../ops/sampling.js";
 import type { Device } from "../../tensor/device.js";
 import type { Tensor } from "../../tensor/tensor.js";
