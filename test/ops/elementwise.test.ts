@@ -2,18 +2,10 @@ import { describe, expect, test } from "vitest";
 import { activation, add, mul } from "../../lib/ops/elementwise.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
-import { bf16, randomArray, relativeError } from "../support/numbers.js";
-
-const shapes = [
-  [1, 1],
-  [3, 16],
-  [5, 37],
-  [7, 160],
-  [2, 6144],
-] as const;
+import { bf16, matrixShapes, randomArray, relativeError } from "../support/numbers.js";
 
 describe.each(allDevices)("elementwise operations on $name", (device) => {
-  test.each(shapes)("add and mul [%i, %i], same shape and broadcast", async (r, c) => {
+  test.each(matrixShapes)("add and mul [%i, %i], same shape and broadcast", async (r, c) => {
     const a = randomArray(r * c, 12);
     const b = randomArray(r * c, 13);
     const v = randomArray(c, 14).map(bf16);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { addRmsNorm, layerNorm, rmsNorm } from "../../lib/ops/norm.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
-import { bf16, randomArray, relativeError } from "../support/numbers.js";
+import { bf16, matrixShapes, randomArray, relativeError } from "../support/numbers.js";
 
 type Numbers = Float32Array | Float64Array;
 
@@ -32,23 +32,15 @@ function referenceLayerNorm(x: Numbers, w: Numbers, b: Numbers | undefined, eps:
   );
 }
 
-const shapes = [
-  [1, 1],
-  [3, 16],
-  [5, 37],
-  [7, 160],
-  [2, 6144],
-] as const;
-
 describe.each(allDevices)("norms on $name", (device) => {
-  test.each(shapes)("rmsNorm [%i, %i] is the definition", async (r, c) => {
+  test.each(matrixShapes)("rmsNorm [%i, %i] is the definition", async (r, c) => {
     const x = randomArray(r * c, 1);
     const w = randomArray(c, 2);
     using y = rmsNorm(device.tensor(x, [r, c]), device.tensor(w, [c]), { eps: 1e-5 });
     expect(relativeError(await y.toFloat32Array(), referenceRmsNorm(x, w, 1e-5))).toBeLessThan(1e-6);
   });
 
-  test.each(shapes)("addRmsNorm [%i, %i] also gives the next residual", async (r, c) => {
+  test.each(matrixShapes)("addRmsNorm [%i, %i] also gives the next residual", async (r, c) => {
     const x = randomArray(r * c, 1);
     const residual = randomArray(r * c, 3, 4);
     const w = randomArray(c, 2);
@@ -76,7 +68,7 @@ describe.each(allDevices)("norms on $name", (device) => {
     expect(relativeError(await out.y.toFloat32Array(), want)).toBeLessThan(1e-3); // one step apart at a rounding tie
   });
 
-  test.each(shapes)("layerNorm [%i, %i] is the definition", async (r, c) => {
+  test.each(matrixShapes)("layerNorm [%i, %i] is the definition", async (r, c) => {
     const x = randomArray(r * c, 4);
     const w = randomArray(c, 5);
     const b = randomArray(c, 6);

@@ -43,6 +43,15 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   return norm === 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
 }
 
+/** Matrices with rows of one element, of whole vectors, of an odd number, and of a model. */
+export const matrixShapes = [
+  [1, 1],
+  [3, 16],
+  [5, 37],
+  [7, 160],
+  [2, 6144],
+] as const;
+
 /** Every instruction set this machine can run, so that each is tested wherever it exists. */
 export const isas = (best: string): ("scalar" | "avx2" | "avx512")[] => {
   const all = ["scalar", "avx2", "avx512"] as const;

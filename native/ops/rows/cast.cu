@@ -11,34 +11,37 @@ using f16 = __half;
 using i32 = int;
 using u8 = uint8_t;
 
-__device__ inline float widen(f32 v) { return v; }
-__device__ inline float widen(bf16 v) { return to_float(v); }
-__device__ inline float widen(f16 v) { return __half2float(v); }
-__device__ inline float widen(i32 v) { return __int2float_rn(v); }
-__device__ inline float widen(u8 v) { return v; }
+template <class T>
+__device__ inline float widen(T v) {
+  return to_float(v);
+}
+template <>
+__device__ inline float widen(f16 v) {
+  return __half2float(v);
+}
+template <>
+__device__ inline float widen(i32 v) {
+  return __int2float_rn(v);
+}
+template <>
+__device__ inline float widen(u8 v) {
+  return v;
+}
+// Unlike to_float, which is for packed weights, this keeps NaN.
+template <>
 __device__ inline float widen(f8e4m3 v) {
   const uint32_t sign = (v.bits & 0x80u) << 24, magnitude = v.bits & 0x7fu;
   if (magnitude == 0x7f) return __uint_as_float(sign | 0x7fc00000);
   return __uint_as_float(sign | magnitude << 20) * 0x1p120f;
 }
 
-template <class To>
-__device__ inline To narrow(float v);
 template <>
-__device__ inline f32 narrow<f32>(float v) {
-  return v;
-}
-template <>
-__device__ inline bf16 narrow<bf16>(float v) {
-  return __float2bfloat16_rn(v);
-}
-template <>
-__device__ inline f16 narrow<f16>(float v) {
+__device__ inline f16 from_float<f16>(float v) {
   return __float2half_rn(v);
 }
 // The arithmetic of to_f8e4m3 in core/dtype.h: the instruction for this conversion needs sm_89.
 template <>
-__device__ inline f8e4m3 narrow<f8e4m3>(float v) {
+__device__ inline f8e4m3 from_float<f8e4m3>(float v) {
   const uint32_t bits = __float_as_uint(v), magnitude = bits & 0x7fffffff;
   uint32_t code;
   if (magnitude > 0x7f800000)
@@ -59,7 +62,7 @@ __device__ inline void cast(const From* x, To* y, long long n) {
   const auto in = *reinterpret_cast<const Vector<From, V>*>(x + i);
   Vector<To, V> out;
 #pragma unroll
-  for (int j = 0; j < V; j++) out.v[j] = narrow<To>(widen(in.v[j]));
+  for (int j = 0; j < V; j++) out.v[j] = from_float<To>(widen(in.v[j]));
   *reinterpret_cast<Vector<To, V>*>(y + i) = out;
 }
 
