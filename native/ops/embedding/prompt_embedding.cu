@@ -7,6 +7,9 @@
 
 namespace caracal {
 
+static_assert(kPromptMediaThreads % kWarp == 0 && kPromptMediaThreads <= kMostWarps * kWarp,
+              "every warp has a counter, and ballots need whole warps");
+
 // media_row[t] = the media row at position t, vision rows being numbered after the audio rows; -1 for none. The single
 // block walks along the positions and carries the counts of both kinds.
 CARACAL_KERNEL(kPromptMedia, prompt_media, __launch_bounds__(kPromptMediaThreads), const int* text, long long n,

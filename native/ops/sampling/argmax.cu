@@ -4,6 +4,8 @@
 
 namespace caracal {
 
+static_assert(kArgmaxRows * kWarp == kArgmaxThreads, "the host counts one warp per row");
+
 CARACAL_KERNEL(kArgmax, argmax, , const u64* best, long long rows, int parts, int* ids) {
   const long long row = grid_thread_index() / kWarp;
   if (row >= rows) return;

@@ -4,6 +4,8 @@
 
 namespace caracal {
 
+static_assert(kCandidateParts * kWarp == kCandidateThreads, "the host counts one warp per part");
+
 // best[row][part]: the best candidate, or 0, which is below every candidate, if no id of the part is allowed.
 template <int V, class T>
 __device__ inline void best_candidates(const T* logits, long long rows, long long columns, const AllowedIds& allowed,
