@@ -1,5 +1,10 @@
 {
   "includes": ["native/sources.gypi"],
+  "variables": {
+    "generated_core_sources": ["<!@(node scripts/generate.mjs core)"],
+    "generated_cpu_sources": ["<!@(node scripts/generate.mjs cpu)"],
+    "kernel_inputs": ["<!@(node scripts/generate.mjs kernel-inputs)"]
+  },
   "target_defaults": {
     "include_dirs": ["native"],
     "cflags!": ["-O2"],
@@ -10,13 +15,22 @@
   "targets": [
     {
       "target_name": "caracal",
-      "sources": ["<@(core_sources)", "<@(cpu_op_sources)"],
+      "sources": ["<@(core_sources)", "<@(generated_core_sources)", "<@(cpu_sources)", "<@(generated_cpu_sources)"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": [
         "NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
         "CARACAL_ISA=scalar", "CARACAL_BUILD_TOOL=\"node-gyp\""
       ],
       "ldflags": ["-Wl,-Bsymbolic", "-Wl,--exclude-libs,ALL"],
+      "actions": [
+        {
+          "action_name": "kernels",
+          "inputs": ["<@(kernel_inputs)"],
+          "outputs": ["<(INTERMEDIATE_DIR)/kernel_images.cc"],
+          "action": ["node", "scripts/generate.mjs", "kernels", "<@(_outputs)"],
+          "process_outputs_as_sources": 1
+        }
+      ],
       "conditions": [["target_arch=='x64'", { "dependencies": ["cpu_avx2", "cpu_avx512"] }]]
     }
   ],
@@ -26,14 +40,14 @@
         {
           "target_name": "cpu_avx2",
           "type": "static_library",
-          "sources": ["<@(cpu_op_sources)"],
+          "sources": ["<@(cpu_sources)", "<@(generated_cpu_sources)"],
           "defines": ["CARACAL_ISA=avx2", "CARACAL_ISA_AVX2"],
           "cflags_cc": ["<@(avx2_cflags)"]
         },
         {
           "target_name": "cpu_avx512",
           "type": "static_library",
-          "sources": ["<@(cpu_op_sources)"],
+          "sources": ["<@(cpu_sources)", "<@(generated_cpu_sources)"],
           "defines": ["CARACAL_ISA=avx512", "CARACAL_ISA_AVX512"],
           "cflags_cc": ["<@(avx512_cflags)"]
         }

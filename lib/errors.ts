@@ -1,43 +1,121 @@
-/** Every stable error code. Codes are part of the public API: they are added, never renamed. */
-export type ErrorCode =
-  | "INVALID_ARGUMENT" // an option or value is not what the function takes
-  | "SHAPE_MISMATCH"
-  | "DTYPE_MISMATCH"
-  | "DEVICE_MISMATCH"
-  | "INDEX_OUT_OF_RANGE" // an id, slot or expert index points outside its table
-  | "DISPOSED"
-  | "OUT_OF_MEMORY"
-  | "ABORTED"
-  | "CHECKPOINT_INVALID" // a checkpoint file or directory is missing, truncated, hostile or inconsistent
-  | "MEDIA_INVALID" // an audio, image or video file cannot be decoded
-  | "IO_ERROR" // the operating system refused a read or a write
-  | "MISSING_TOOL" // an external program (ffmpeg, a compiler) is not installed
-  | "NATIVE_LOAD_FAILED" // the native addon could not be loaded
-  | "NO_DRIVER"
-  | "DRIVER_TOO_OLD"
-  | "NO_DEVICE"
-  | "ARCH_UNSUPPORTED"
-  | "DEVICE_FAULT"
-  | "UNSUPPORTED"; // valid, but this build or backend does not have it
+interface ErrorDescription {
+  readonly when: string;
+  readonly fix: string;
+}
 
 /**
- * The one error class that this library throws. `code` is stable and meant for programs; `message` says what was
- * expected, what came, and how to mend it; `details` holds the offending values.
+ * Every stable error code: when it occurs and how to fix it. Codes are part of the public API: they are added, never
+ * renamed. `node scripts/docs.mjs` writes docs/errors.md from this table.
+ */
+export const errorCodes = {
+  INVALID_ARGUMENT: {
+    when: "An option or value is not one that the function accepts, or the name of an option is unknown.",
+    fix: "Correct the value. The message states what is accepted and, for a misspelt option, the nearest name.",
+  },
+  SHAPE_MISMATCH: {
+    when: "The shapes of an operation's tensors do not fit together, or a number of values does not fit a shape.",
+    fix: "Compare the two shapes in the message with the shapes in the documentation of the operation.",
+  },
+  DTYPE_MISMATCH: {
+    when: "A tensor or array has a dtype that the operation does not take.",
+    fix: "Convert it with `ops.cast`, or create it with the dtype that the message asks for.",
+  },
+  DEVICE_MISMATCH: {
+    when: "The tensors of one operation belong to different `Device` objects.",
+    fix: "Create all of them with the same device. To move a tensor, read it and create it again on the other device.",
+  },
+  INDEX_OUT_OF_RANGE: {
+    when:
+      "An id, slot, offset or expert index is outside its table. Operations find this when they run, so the error " +
+      "usually comes from reading a result.",
+    fix:
+      "Correct the index that the message names. Everything computed from a failed result fails with the same error; a " +
+      "tensor that was written in place can be used again after its `clearError()`.",
+  },
+  DISPOSED: {
+    when: "A tensor, graph, sequence, model or device was used after it was disposed, or was disposed with work still queued.",
+    fix: "Dispose it later: keep it outside of the `using` block or the `device.scope` that ended.",
+  },
+  OUT_OF_MEMORY: {
+    when: "Memory of the host or the GPU, the `memoryLimit` of a device, or the blocks of the KV cache do not suffice.",
+    fix: "Dispose tensors and conversations earlier, raise the limit, or use smaller batches, shorter prompts or bf16.",
+  },
+  ABORTED: {
+    when: "The `AbortSignal` of a call was aborted. The error's `cause` is the reason given to the signal.",
+    fix: "Nothing is broken: the call may be repeated.",
+  },
+  CHECKPOINT_INVALID: {
+    when: "A file of a model directory is missing, truncated, damaged, or inconsistent with the others.",
+    fix: "Download or convert the files named in the message again. `caracal inspect DIR` lists all problems.",
+  },
+  MEDIA_INVALID: {
+    when: "An audio, image or video file is damaged, empty or too large, or cannot be used for the request.",
+    fix: "Try the file in a player or with `ffprobe`, and convert it if necessary.",
+  },
+  IO_ERROR: {
+    when: "The operating system refused to read or write a file. The message contains its reason.",
+    fix: "Check that the path exists, its permissions, and the free space of the disk.",
+  },
+  MISSING_TOOL: {
+    when: "An external program, such as ffmpeg, is needed but not installed.",
+    fix: "Install it with the command in the message. `caracal doctor` lists the programs that are found.",
+  },
+  NATIVE_LOAD_FAILED: {
+    when: "The native addon does not exist, or does not load on this system.",
+    fix: "Run `npm run build`, or set `CARACAL_BINDING` to a `caracal.node` that was built for this system.",
+  },
+  NO_DRIVER: {
+    when: "No CUDA driver can be opened, or it cannot be initialised.",
+    fix: "Install the NVIDIA driver and check `nvidia-smi`, or use a CPU device.",
+  },
+  DRIVER_TOO_OLD: {
+    when: "The CUDA driver is older than CUDA 13.0.",
+    fix: "Update the NVIDIA driver to R580 or newer, or use a CPU device.",
+  },
+  NO_DEVICE: {
+    when: "The CUDA driver works, but it sees no GPU.",
+    fix: "Check `nvidia-smi`, `CUDA_VISIBLE_DEVICES` and, in a container, its `--gpus` option.",
+  },
+  ARCH_UNSUPPORTED: {
+    when: "The GPU is too old: its compute capability is below 8.0 (Ampere).",
+    fix: "Choose another GPU with the `ordinal` option, or use a CPU device.",
+  },
+  DEVICE_FAULT: {
+    when:
+      "A CUDA call or kernel failed. After a failed kernel the GPU context is lost: every later operation of the " +
+      "device reports the same error.",
+    fix: "Restart the process. If it happens again, see docs/debugging.md and report it.",
+  },
+  UNSUPPORTED: {
+    when: "The request is valid, but this build, this backend or this processor does not support it.",
+    fix: "Use what the message suggests: another backend, another build, or another option.",
+  },
+} satisfies Record<string, ErrorDescription>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/**
+ * The only error class that this library throws. `code` is stable and meant for programs. `message` says what was
+ * expected, what was found and how to fix it. `details` holds the offending values, where there are any.
  */
 export class CaracalError extends Error {
   override readonly name = "CaracalError";
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
 
   constructor(
-    readonly code: ErrorCode,
+    code: ErrorCode,
     message: string,
-    readonly details: Readonly<Record<string, unknown>> = {},
+    details: Readonly<Record<string, unknown>> = {},
     options?: ErrorOptions,
   ) {
     super(message, options);
+    this.code = code;
+    this.details = details;
   }
 }
 
-/** Throws `ABORTED` (with the signal's reason as `cause`) when `signal` is aborted. */
+/** @throws {CaracalError} `ABORTED`, with the signal's reason as its `cause`, when `signal` is aborted */
 export function throwIfAborted(signal: AbortSignal | undefined, during: string): void {
   if (signal?.aborted) throw new CaracalError("ABORTED", `${during} was aborted`, { during }, { cause: signal.reason });
 }

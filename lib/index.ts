@@ -1,13 +1,35 @@
+export type { Cmvn } from "./checkpoint/cmvn.js";
+export type {
+  AudioConfig,
+  AudioFeatureConfig,
+  CodecConfig,
+  LlmConfig,
+  VisionConfig,
+} from "./checkpoint/config.js";
+export { type Checkpoint, openCheckpoint, type TensorMap } from "./checkpoint/directory.js";
+export type { EntryDType, TensorEntry } from "./checkpoint/entry.js";
+export type { OpenOptions } from "./checkpoint/formats/file.js";
+export {
+  type DirectoryInspection,
+  type FileInspection,
+  inspectPath,
+  type PartSummary,
+  type TensorTotals,
+} from "./checkpoint/inspect.js";
+export type { SpeechConfig } from "./checkpoint/layout.js";
 export { CaracalError, type ErrorCode } from "./errors.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";
-export { AudioEncoder, type AudioEncoderOptions, type AudioEncoderStream } from "./model/audioEncoder.js";
-export { type AudioFeatureStream, AudioFeatures } from "./model/audioFeatures.js";
-export { AudioHeads, type AudioHeadsOptions } from "./model/audioHeads.js";
-export { type EmbeddingOptions, OmniEmbedding, type PromptIds } from "./model/embedding.js";
-export type { GenerateEvent, GenerateOptions, ReplyUsage, Stage, StageUsage } from "./model/generate.js";
-export type { Generation } from "./model/generation.js";
+export {
+  type AudioEncodeOptions,
+  AudioEncoder,
+  type AudioEncoderOptions,
+  type AudioEncoderStream,
+  type OpenAudioEncoderOptions,
+} from "./model/audio/encoder.js";
+export { type AudioFeatureStream, AudioFeatures, type OpenFeaturesOptions } from "./model/audio/features.js";
+export type { AudioFraming } from "./model/audio/framing.js";
 export {
   type CacheRows,
   type CacheTensors,
@@ -15,17 +37,76 @@ export {
   type KvCacheOptions,
   type KvSequence,
   type NewRows,
-} from "./model/kvCache.js";
-export { type Extension, type ForwardOptions, Llm, type LlmOptions } from "./model/llm.js";
+} from "./model/language/kvCache.js";
+export {
+  type Extension,
+  type ForwardOptions,
+  Llm,
+  type LlmOptions,
+  type PrefillOptions,
+} from "./model/language/llm.js";
 export { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "./model/omni.js";
-export type { Message, Part, PromptLimits, SpeechSegment } from "./model/prompt.js";
-export { SpeechDecoder, type SpeechDecoderStream, type SpeechFrame } from "./model/speechDecoder.js";
-export { type SpeechInput, SpeechState } from "./model/speechState.js";
-export { OmniTokenizer } from "./model/tokenizer.js";
-export { type Grid, VisionEncoder, type VisualTokens, type VisualUnit } from "./model/vision.js";
-export { type LoadOptions, type LoadProgress, type Tap, Weights } from "./model/weights.js";
+export type { PromptLimits } from "./model/prompt/build.js";
+export {
+  type EmbeddingOptions,
+  OmniEmbedding,
+  type OpenEmbeddingOptions,
+  type PromptIds,
+} from "./model/prompt/embedding.js";
+export type { Message, Part, SpeechSegment } from "./model/prompt/messages.js";
+export {
+  type ChatMessage,
+  type JsonObject,
+  OmniTokenizer,
+  type OpenTokenizerOptions,
+  type SpecialString,
+  specialStrings,
+  type TokenStream,
+  type TokenStreamSnapshot,
+} from "./model/prompt/tokenizer.js";
+export type { GenerateEvent } from "./model/reply/events.js";
+export type { Generation } from "./model/reply/generation.js";
+export type { GenerateOptions } from "./model/reply/options.js";
+export type { SchedulerOptions } from "./model/reply/scheduler.js";
+export { type ReplyUsage, type Stage, type StageUsage, stages } from "./model/reply/usage.js";
+export {
+  type SpeechDecodeOptions,
+  SpeechDecoder,
+  type SpeechDecoderStream,
+  type SpeechFrame,
+} from "./model/speech/decoder.js";
+export { AudioHeads, type AudioHeadsOptions } from "./model/speech/heads.js";
+export {
+  type SpeechInput,
+  type SpeechPhase,
+  type SpeechSnapshot,
+  SpeechState,
+  type SpeechStateOptions,
+  type SpeechStep,
+} from "./model/speech/state.js";
+export type { Ids, Logits, Matrix, PackedMatrix, Rows, Tap, Vector } from "./model/types.js";
+export {
+  type EncodeUnitsOptions,
+  type Grid,
+  type VisionEncodeOptions,
+  VisionEncoder,
+  type VisionEncoderOptions,
+  type VisualTokens,
+  type VisualUnit,
+} from "./model/vision/encoder.js";
+export type { Size, VisionLimits } from "./model/vision/resize.js";
+export {
+  type Affine,
+  type LoadOptions,
+  type LoadProgress,
+  type Norm,
+  type OpenModuleOptions,
+  Weights,
+} from "./model/weights.js";
 export type { MemoryStatistics } from "./native/addon.js";
+export type { Activations, Weight, WeightDType } from "./ops/call.js";
 export * as ops from "./ops/index.js";
+export type { HasRank, If, Matches } from "./ops/shapes.js";
 export {
   type BackendNote,
   Device,
@@ -35,6 +116,6 @@ export {
 } from "./tensor/device.js";
 export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
-export { PackedWeight, type Shape, Tensor } from "./tensor/tensor.js";
+export { type NativeArray, PackedWeight, type Row, type Shape, Tensor } from "./tensor/tensor.js";
 export type { TensorReport } from "./verify/golden.js";
 export { type FileReport, type VerifyOptions, verifyFile } from "./verify/verify.js";

@@ -3,5 +3,5 @@ import { buildAddon, buildTypeScript, installDependencies } from "./lib/build.mj
 
 const [tool, ...options] = process.argv.slice(2);
 installDependencies();
-await buildAddon(tool === "--cmake" ? "cmake" : "node-gyp", options);
+buildAddon(tool === "--cmake" ? "cmake" : "node-gyp", options);
 buildTypeScript();

@@ -1,10 +1,9 @@
-// node scripts/generate.mjs: writes the sources that both build tools compile besides those of native/sources.gypi.
-//   cpu | cuda   prints the paths of one list, which the build tools ask for when they configure
-//   kernels      compiles the CUDA kernels as well, into build/generated/images.cc
-import { buildKernels } from "./lib/kernels.mjs";
+// node scripts/generate.mjs WHAT: what both build tools compile besides the sources that native/sources.gypi lists.
+//   cpu | core | kernel-inputs   writes the generated sources and prints the paths of one list; asked when configuring
+//   kernels FILE                 compiles the CUDA kernels and writes the C++ source that embeds them
+import { buildKernels, kernelInputs } from "./lib/kernels.mjs";
 import { generateOperations } from "./lib/operations.mjs";
 
-const what = process.argv[2];
-const sources = generateOperations();
-if (what === "kernels") await buildKernels();
-else if (what) console.log(sources[what].join("\n"));
+const [what, file] = process.argv.slice(2);
+if (what === "kernels") await buildKernels(file);
+else console.log({ ...generateOperations(), "kernel-inputs": kernelInputs() }[what].join("\n"));

@@ -8,11 +8,11 @@ import { fail, needNode, root } from "./lib/steps.mjs";
 
 needNode();
 installDependencies();
-await buildAddon();
+buildAddon();
 buildTypeScript();
 
 const caracal = (args) =>
-  spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...args], { cwd: root, stdio: "inherit" });
+  spawnSync(process.execPath, [join(root, "dist/lib/cli/main.js"), ...args], { cwd: root, stdio: "inherit" });
 
 const model = join(root, "models/mini");
 if (!existsSync(join(model, "config.json"))) {

@@ -9,7 +9,7 @@ import { needNode, root } from "./lib/steps.mjs";
 
 needNode();
 installDependencies();
-await buildAddon();
+buildAddon();
 buildVirtualGpu(); // some tests inject faults into a driver
 buildTypeScript();
 
@@ -31,7 +31,7 @@ function step(name, args, { json = false } = {}) {
   }
 }
 
-const cli = "dist/cli/main.js";
+const cli = "dist/lib/cli/main.js";
 const golden = readdirSync(join(root, "test/golden"))
   .filter((name) => name.endsWith(".safetensors"))
   .map((name) => `test/golden/${name}`);

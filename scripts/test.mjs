@@ -3,15 +3,17 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { buildAddon, buildTypeScript, buildVirtualGpu, installDependencies } from "./lib/build.mjs";
+import { checkKernels, kernelModules } from "./lib/kernels.mjs";
 import { fail, needNode, root } from "./lib/steps.mjs";
 
 needNode();
 installDependencies();
-await buildAddon();
+buildAddon();
 buildVirtualGpu();
 buildTypeScript();
+await checkKernels();
 
 const vitest = join(root, "node_modules/vitest/vitest.mjs");
 function test(args, env = {}) {
@@ -28,13 +30,9 @@ const modes = [
 ];
 
 /** The names of the CUDA kernels that the addon has, but for those that only measure a machine. */
-function kernels() {
-  const images = readFileSync(join(root, "build/kernels/images.cc"), "utf8");
-  const files = Array.from(images.matchAll(/"([^"]+\.ptx)\\"/g), ([, path]) => path);
-  return files
-    .filter((path) => basename(path) !== "machine.ptx")
-    .flatMap((path) => Array.from(readFileSync(path, "utf8").matchAll(/\.entry (\w+)/g), ([, kernel]) => kernel));
-}
+const kernels = kernelModules()
+  .filter(({ name }) => name !== "peaks")
+  .flatMap(({ entries }) => entries);
 
 /** Runs the tests of CUDA kernels in a mode, which must launch every one. */
 function testKernels(mode) {
@@ -49,11 +47,11 @@ function testKernels(mode) {
   });
   const launched = new Set(readFileSync(file, "utf8").split("\n"));
   rmSync(folder, { recursive: true });
-  const missing = kernels().filter((kernel) => !launched.has(kernel));
+  const missing = kernels.filter((kernel) => !launched.has(kernel));
   if (missing.length > 0) fail(`no test of test/ops launches ${missing.join(", ")} on CUDA: add one that does`);
 }
 
 const args = process.argv.slice(2);
 test(args);
-const virtual = existsSync(join(root, "build/Release/libcaracal_vgpu.so")) && kernels().length > 0;
+const virtual = existsSync(join(root, "build/Release/libcaracal_vgpu.so")) && kernels.length > 0;
 if (args.length === 0 && virtual) modes.forEach(testKernels);

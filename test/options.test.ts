@@ -25,6 +25,15 @@ describe("option names", () => {
     );
   });
 
+  test("a message can call the names fields", () => {
+    expect(() => checkOptionNames("part 0", { theads: 1 } as Options, known, "field")).toThrow(
+      expect.objectContaining({
+        message: 'part 0 has no field "theads": did you mean "threads"? It takes threads, backend',
+        details: { field: "theads", nearest: "threads", known: ["threads", "backend"] },
+      }),
+    );
+  });
+
   test("names that every object has are no options", () => {
     const hostile = JSON.parse('{"toString": 1}') as Options;
     expect(() => checkOptionNames("f", hostile, known)).toThrow(/"toString"/);

@@ -1,15 +1,16 @@
 import { parse as parseYaml } from "yaml";
 import { Fields } from "./fields.js";
-import { invalid, quote, readText } from "./file.js";
-import { isRecord, parseJson } from "./json.js";
+import { readText } from "./formats/file.js";
+import { isRecord, parseJson } from "./formats/json.js";
+import { invalid, quote } from "./problems.js";
 
-// Field names are those of the published files; so are the defaults, which are the published classes' own.
+// Field names are those of the published files. Defaults are those of the published configuration classes.
 
 /** `config.json`: the LongCat-Flash language model. */
 export interface LlmConfig {
   readonly vocab_size: number;
   readonly hidden_size: number;
-  /** Logical layers; each holds two attentions, two dense FFNs and one MoE. */
+  /** Logical layers, each with two attentions, two dense FFNs and one MoE. */
   readonly num_layers: number;
   readonly num_attention_heads: number;
   readonly q_lora_rank: number;
@@ -32,6 +33,10 @@ export interface LlmConfig {
   readonly bos_token_id: number;
   readonly eos_token_id: number;
   readonly pad_token_id: number;
+  /** Epsilon of the two norms inside the attention. Published files omit it; the published code uses 1e-6. */
+  readonly lora_norm_eps?: number;
+  /** True if `routed_scaling_factor` also applies to zero experts. Published files omit it; the report says yes. */
+  readonly scale_zero_experts?: boolean;
 }
 
 /** `vision/config.json`: the ViT, its projector and the preprocessing of images. Token limits count ViT patches. */
@@ -68,7 +73,7 @@ export interface AudioConfig {
   readonly input_size: number;
   readonly hidden_size: number;
   readonly proj_size: number;
-  /** Of the CTC head, which only training uses. */
+  /** Outputs of the CTC head, which is only used in training. */
   readonly vocab_size: number;
   readonly nlayer: number;
   readonly ndnn: number;
@@ -76,12 +81,12 @@ export interface AudioConfig {
   readonly num_right_layers: number;
   readonly left_order: number;
   readonly right_order: number;
-  /** The dilation of the memory, to both sides: the published code does not read `right_stride`. */
+  /** The dilation of the memory on both sides: the published code does not read `right_stride`. */
   readonly left_stride: number;
   readonly activation: "relu" | "relu2" | "relu6";
 }
 
-/** `audio/preprocessor_config.json`: from samples to encoder input. Lengths in ms, frequencies in Hz. */
+/** `audio/preprocessor_config.json`: how samples become encoder input. Lengths are in ms, frequencies in Hz. */
 export interface AudioFeatureConfig {
   readonly fbank: {
     readonly freq: number;
@@ -90,31 +95,37 @@ export interface AudioFeatureConfig {
     readonly preemphasis: number;
     readonly num_mel_bins: number;
     readonly low_freq: number;
-    /** Below 0: counted down from the Nyquist frequency. */
+    /** If negative, an offset from the Nyquist frequency. */
     readonly high_freq: number;
   };
   readonly delta: { readonly delta_order: number; readonly window_size: number };
   readonly splice: { readonly left: number; readonly right: number; readonly stride: number };
 }
 
-/** `audio_codec/config.yaml` (its `codec_config`): the speech decoder. */
+/** The `codec_config` of `audio_codec/config.yaml`: the speech decoder. */
 export interface CodecConfig {
   readonly decoder_type: "24k" | "16k";
   readonly codec_dimension: number;
   readonly semantic_dim: number;
   readonly decoder_dim: number;
   readonly codec_dec_ratios: readonly number[];
-  /** Acoustic books; there is one semantic book beside them. */
+  /** The number of acoustic books, without the one semantic book. */
   readonly codec_codebooks: number;
-  /** An acoustic code names a pair, so a book has the square of this many codes. */
+  /** An acoustic code names a pair of entries, so a book has the square of this number of codes. */
   readonly codec_codebook_size: number;
   readonly codec_codebook_search_dim: number;
   readonly semantic_token_nums: number;
-  /** The decoder's `.pt`, as the file names it. */
+  /** The path of the decoder's `.pt`, as the configuration states it. */
   readonly ckpt_path?: string;
 }
 
-/** Validates a `config.json`; `CHECKPOINT_INVALID` names every wrong, missing or inconsistent field of `file`. */
+/** The `_note` in the configurations of a checkpoint whose weights are random. */
+export const syntheticNote = "random weights, made by `caracal synth`";
+
+/**
+ * Validates a `config.json`.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` that lists every wrong, missing or inconsistent field of `file`
+ */
 export function parseLlmConfig(source: unknown, file: string): LlmConfig {
   const f = new Fields(source);
   const config: LlmConfig = {
@@ -142,18 +153,33 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
     bos_token_id: f.integer("bos_token_id", { default: 1, min: 0 }),
     eos_token_id: f.integer("eos_token_id", { default: 2, min: 0 }),
     pad_token_id: f.integer("pad_token_id", { default: 3, min: 0 }),
+    ...(f.has("lora_norm_eps") && { lora_norm_eps: f.number("lora_norm_eps", { min: 1e-12, max: 1 }) }),
+    ...(f.has("scale_zero_experts") && { scale_zero_experts: f.boolean("scale_zero_experts", true) }),
   };
   f.fixed("attention_method", "MLA");
   f.fixed("zero_expert_type", "identity");
   f.fixed("hidden_act", "silu");
   for (const name of ["attention_bias", "router_bias", "tie_word_embeddings"]) f.fixed(name, false);
-  if (f.has("rope_scaling")) f.check([], false, "rope_scaling is set; expected null: positions are not rescaled");
+  if (f.has("rope_scaling"))
+    f.check([], false, "rope_scaling is set; expected null: position scaling is not supported");
   if (f.has("quantization_config")) checkQuantization(f);
   const { num_layers: layers, n_routed_experts: experts, zero_expert_num: zeros, moe_topk: topk } = config;
   const rope = config.qk_rope_head_dim;
-  f.check([layers, experts], layers * experts <= 1 << 18, `${layers} layers of ${experts} experts are too many`);
-  f.check([experts, zeros, topk], topk <= experts + zeros, `moe_topk ${topk} > ${experts} + ${zeros} experts`);
-  f.check([rope], rope % 2 === 0, `qk_rope_head_dim ${rope} is odd; rotation works on pairs`);
+  f.check(
+    [layers, experts],
+    layers * experts <= maxExperts,
+    `${layers} layers of ${experts} experts; expected at most ${maxExperts} in all`,
+  );
+  f.check(
+    [experts, zeros, topk],
+    topk <= experts + zeros,
+    `moe_topk ${topk} exceeds the ${experts} + ${zeros} experts`,
+  );
+  f.check(
+    [rope],
+    rope % 2 === 0,
+    `qk_rope_head_dim ${rope} is odd; expected an even number, because RoPE rotates pairs`,
+  );
   for (const name of ["bos_token_id", "eos_token_id", "pad_token_id"] as const) {
     const [id, vocab] = [config[name], config.vocab_size];
     f.check([id, vocab], id < vocab, `${name} ${id} is outside the vocabulary of ${vocab}`);
@@ -162,7 +188,9 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
   return config;
 }
 
-/** The FP8 checkpoints scale blocks of 128×128 weights. */
+const maxExperts = 1 << 18;
+
+/** FP8 checkpoints must have one scale per block of 128×128 weights. */
 function checkQuantization(f: Fields): void {
   const quantization = f.section("quantization_config");
   quantization.fixed("quant_method", "fp8");
@@ -170,7 +198,7 @@ function checkQuantization(f: Fields): void {
   f.check([], String(block) === "128,128", `weight_block_size [${block}]; expected [128, 128]`);
 }
 
-/** Validates a `vision/config.json`; throws like {@link parseLlmConfig}. */
+/** Validates a `vision/config.json`. @throws {CaracalError} like {@link parseLlmConfig} */
 export function parseVisionConfig(source: unknown, file: string): VisionConfig {
   const f = new Fields(source);
   const min_tokens = f.integer("min_tokens", { default: 576 });
@@ -194,7 +222,7 @@ export function parseVisionConfig(source: unknown, file: string): VisionConfig {
     image_std: f.numbers("image_std", { default: [0.229, 0.224, 0.225], min: 1e-6 }),
     min_tokens,
     max_tokens,
-    // The published class has no default for these three; the values are this library's choice.
+    // The published class has no defaults for these; the values are this library's choice.
     resize_factor: f.integer("resize_factor", { default: 8, max: 1024 }),
     min_tokens_video: f.integer("min_tokens_video", { default: 64 }),
     max_tokens_video: f.integer("max_tokens_video", { default: 16384 }),
@@ -208,14 +236,18 @@ export function parseVisionConfig(source: unknown, file: string): VisionConfig {
   f.fixed("use_pre_norm", false);
   f.fixed("relarge_ratio", 1);
   const { hidden_size: width, num_attention_heads: heads, image_mean: mean, image_std: std } = config;
-  f.check([width, heads], width % (4 * heads) === 0, `hidden_size ${width} is not ${heads} heads of a multiple of 4`);
+  f.check([width, heads], width % (4 * heads) === 0, `hidden_size ${width} is not a multiple of 4 × ${heads} heads`);
   f.check([], mean.length === 3 && std.length === 3, "image_mean and image_std need 3 numbers each");
-  f.check([min_tokens, max_tokens], min_tokens <= max_tokens, `min_tokens ${min_tokens} > max_tokens ${max_tokens}`);
+  f.check(
+    [min_tokens, max_tokens],
+    min_tokens <= max_tokens,
+    `min_tokens ${min_tokens} exceeds max_tokens ${max_tokens}`,
+  );
   f.finish(file);
   return config;
 }
 
-/** Validates an `audio/config.json`; throws like {@link parseLlmConfig}. */
+/** Validates an `audio/config.json`. @throws {CaracalError} like {@link parseLlmConfig} */
 export function parseAudioConfig(source: unknown, file: string): AudioConfig {
   const f = new Fields(source);
   const config: AudioConfig = {
@@ -232,12 +264,12 @@ export function parseAudioConfig(source: unknown, file: string): AudioConfig {
     activation: f.choice("activation", ["relu6", "relu", "relu2"], "relu6"),
   };
   const { nlayer, num_right_layers: right } = config;
-  f.check([nlayer, right], right <= nlayer, `num_right_layers ${right} > nlayer ${nlayer}`);
+  f.check([nlayer, right], right <= nlayer, `num_right_layers ${right} exceeds nlayer ${nlayer}`);
   f.finish(file);
   return config;
 }
 
-/** Validates an `audio/preprocessor_config.json`; throws like {@link parseLlmConfig}. */
+/** Validates an `audio/preprocessor_config.json`. @throws {CaracalError} like {@link parseLlmConfig} */
 export function parseAudioFeatureConfig(source: unknown, file: string): AudioFeatureConfig {
   const f = new Fields(source);
   const [fbank, delta, splice] = [f.section("fbank"), f.section("delta"), f.section("splice")];
@@ -267,13 +299,16 @@ export function parseAudioFeatureConfig(source: unknown, file: string): AudioFea
   f.check(
     [low, high],
     low < high && high <= freq / 2,
-    `the mel band ${low} to ${high} Hz is not inside 0 to ${freq / 2}`,
+    `the mel band ${low} to ${high} Hz is not within 0 to ${freq / 2} Hz`,
   );
   f.finish(file);
   return config;
 }
 
-/** Validates an `audio_codec/config.yaml`, or its `codec_config` alone; throws like {@link parseLlmConfig}. */
+/**
+ * Validates an `audio_codec/config.yaml`, or only its `codec_config`.
+ * @throws {CaracalError} like {@link parseLlmConfig}
+ */
 export function parseCodecConfig(source: unknown, file: string): CodecConfig {
   const f =
     isRecord(source) && "codec_config" in source ? new Fields(source).section("codec_config") : new Fields(source);
@@ -295,16 +330,23 @@ export function parseCodecConfig(source: unknown, file: string): CodecConfig {
     ratios.length > 0 && ratios.length <= 16 && ratios.every(Number.isInteger),
     `codec_dec_ratios [${ratios}]; expected 1 to 16 whole numbers`,
   );
-  f.check([dim], dim % 2 === 0, `codec_dimension ${dim} is odd; an acoustic code fills it with two halves`);
+  f.check(
+    [dim],
+    dim % 2 === 0,
+    `codec_dimension ${dim} is odd; expected an even number, because an acoustic code fills two halves`,
+  );
   f.check([width], width % 2 ** ratios.length === 0, `decoder_dim ${width} cannot be halved ${ratios.length} times`);
   f.finish(file);
   return config;
 }
 
-/** YAML is parsed in quadratic time, and the published file has 300 bytes. */
+/** The limit for YAML is low because parsing takes quadratic time; the published file has 300 bytes. */
 const maxBytes = { json: 4 << 20, yaml: 32 << 10 };
 
-/** Reads a `.json`, `.yaml` or `.yml` file. Throws `CHECKPOINT_INVALID` when it does not parse. */
+/**
+ * Reads a `.json`, `.yaml` or `.yml` file.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when it is missing or does not parse
+ */
 export async function readConfig(file: string): Promise<unknown> {
   if (file.endsWith(".json")) return parseJson(await readText(file, maxBytes.json), file);
   const text = await readText(file, maxBytes.yaml);

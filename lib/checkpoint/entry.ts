@@ -1,11 +1,11 @@
 import { type DType, dtypeBytes } from "../tensor/dtype.js";
 
-/** What a checkpoint may hold: the dtypes of tensors, and some that files have but tensors do not. */
+/** The dtypes that a checkpoint may hold: those of tensors, and some that exist in files only. */
 export type EntryDType = DType | "f64" | "i64" | "i16" | "i8" | "bool";
 
 /**
- * One tensor of a checkpoint, still on disk: little-endian, row-major, contiguous at `offset` in `file`.
- * A `dtype` that no operation takes (`f64`, `i64`, …) is refused only when it is used.
+ * One tensor of a checkpoint, still on disk: little-endian, row-major and contiguous at byte `offset` of `file`.
+ * A `dtype` that no operation takes (`f64`, `i64`, …) is refused only when the tensor is used.
  */
 export interface TensorEntry {
   readonly name: string;
@@ -26,12 +26,12 @@ export const entryDTypeBytes: Readonly<Record<EntryDType, number>> = {
   bool: 1,
 };
 
-/** Number of elements of `shape`: 1 for a scalar. */
+/** The number of elements of `shape`: 1 for a scalar. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((count, size) => count * size, 1);
 }
 
-/** Bytes of a tensor; not a safe integer (and so equal to no file's size) when `shape` is absurd. */
+/** The bytes of a tensor. For an absurd `shape` this is no safe integer, and so equals no file's size. */
 export function entryBytes(dtype: EntryDType, shape: readonly number[]): number {
   return elementCount(shape) * entryDTypeBytes[dtype];
 }

@@ -1,12 +1,14 @@
 import { stat } from "node:fs/promises";
 import { basename, relative } from "node:path";
 import { CaracalError } from "../errors.js";
+import { checkOptionNames } from "../options.js";
 import { type CheckpointSurvey, surveyCheckpoint } from "./directory.js";
 import { type EntryDType, elementCount, type TensorEntry } from "./entry.js";
-import { type OpenOptions, openSafetensors } from "./safetensors.js";
-import { openTorchArchive } from "./torch.js";
+import { type OpenOptions, openOptionNames } from "./formats/file.js";
+import { openTensorFile } from "./formats/tensorFile.js";
+import { plural } from "./problems.js";
 
-/** Totals over some tensors. */
+/** Totals over a set of tensors. */
 export interface TensorTotals {
   readonly tensors: number;
   readonly parameters: number;
@@ -16,23 +18,26 @@ export interface TensorTotals {
 
 export interface PartSummary extends TensorTotals {
   readonly name: string;
-  /** Relative to the directory; of the language model, how many shards there are. */
+  /** The file, relative to the directory; for several shards, their number. */
   readonly file: string;
+  /** The number of tensors that this library does not use. */
   readonly unused: number;
 }
 
-/** What a model directory holds. */
+/** The contents of a model directory. */
 export interface DirectoryInspection {
   readonly kind: "directory";
   readonly path: string;
   readonly parts: readonly PartSummary[];
   readonly total: TensorTotals;
   readonly configs: CheckpointSurvey["configs"];
-  /** Everything missing, misshapen or inconsistent; empty when the directory can be loaded. */
+  /** True if `caracal synth` wrote the directory, so that its weights are random. */
+  readonly synthetic: boolean;
+  /** Everything missing, misshapen or inconsistent; empty if the directory can be loaded. */
   readonly problems: readonly string[];
 }
 
-/** What one file of tensors holds. */
+/** The contents of one file of tensors, or of an index and its shards. */
 export interface FileInspection {
   readonly kind: "file";
   readonly path: string;
@@ -42,13 +47,16 @@ export interface FileInspection {
 }
 
 /**
- * Looks into a model directory, a `.safetensors` file, an `*.index.json` or a `.pt` file, headers only. A directory
- * with something wrong is described all the same, with its problems; an unreadable file is `CHECKPOINT_INVALID`.
+ * Describes a model directory, a `.safetensors` file, an `*.index.json` or a `.pt` file, reading headers only. A faulty
+ * directory is described too, along with its problems.
+ * @throws {CaracalError} `INVALID_ARGUMENT` when `path` does not exist or an option is unknown, `CHECKPOINT_INVALID`
+ *   for a faulty file, `IO_ERROR`, `ABORTED`
  */
 export async function inspectPath(
   path: string,
   options: OpenOptions = {},
 ): Promise<DirectoryInspection | FileInspection> {
+  checkOptionNames("inspectPath", options, openOptionNames);
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new CaracalError("INVALID_ARGUMENT", `${path}: no such file or directory`, { path });
   return found.isDirectory() ? inspectDirectory(path, options) : inspectFile(path, options);
@@ -58,17 +66,16 @@ async function inspectDirectory(path: string, options: OpenOptions): Promise<Dir
   const survey = await surveyCheckpoint(path, options);
   const parts = survey.parts.map((part): PartSummary => {
     const files = new Set([...part.entries, ...part.unused].map((entry) => entry.file));
-    const only = files.size === 1 ? relative(path, [...files][0]!) : `${files.size} shards`;
-    return { name: part.name, file: only, unused: part.unused.length, ...totals(part.entries) };
+    const file = files.size === 1 ? relative(path, [...files][0]!) : plural(files.size, "shard");
+    return { name: part.name, file, unused: part.unused.length, ...totals(part.entries) };
   });
   const total = totals(survey.parts.flatMap((part) => part.entries));
-  return { kind: "directory", path, parts, total, configs: survey.configs, problems: survey.problems };
+  const { configs, synthetic, problems } = survey;
+  return { kind: "directory", path, parts, total, configs, synthetic, problems };
 }
 
 async function inspectFile(path: string, options: OpenOptions): Promise<FileInspection> {
-  const { entries, metadata } = path.endsWith(".pt")
-    ? { entries: await openTorchArchive(path, options), metadata: {} }
-    : await openSafetensors(path, options);
+  const { entries, metadata } = await openTensorFile(path, options);
   const tensors = entries.map((entry) => ({ ...entry, file: basename(entry.file) }));
   return { kind: "file", path, tensors, total: totals(entries), metadata };
 }

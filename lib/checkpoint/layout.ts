@@ -1,20 +1,20 @@
 import type { AudioConfig, CodecConfig, LlmConfig, VisionConfig } from "./config.js";
 import type { EntryDType } from "./entry.js";
 
-/** What a module's file must hold under one name. */
+/** The tensor that a module's file must contain under one name. */
 export interface ExpectedTensor {
   readonly shape: readonly number[];
   readonly dtypes: readonly EntryDType[];
-  /** Part of the published file, but not needed to run the model: it may be absent. */
+  /** True for a part of the published file that is not needed to run the model and so may be absent. */
   readonly optional?: boolean;
-  /** The scales of the FP8 tensor of this name: expected if that one is `f8e4m3`, and only then. */
+  /** For scales, the name of their weight: they are expected exactly if that weight is `f8e4m3`. */
   readonly scales?: string;
 }
 
-/** A module's tensors by their published names. */
+/** The tensors of a module by their published names. */
 export type Layout = ReadonlyMap<string, ExpectedTensor>;
 
-/** FP8 checkpoints hold one scale per block of this many rows and columns. */
+/** FP8 checkpoints contain one scale per block of this many rows and columns. */
 export const fp8Block = 128;
 
 /** The SwiGLU's inner width in the ViT. */
@@ -24,15 +24,18 @@ const weights = ["bf16", "f32"] as const;
 
 class Builder {
   readonly tensors = new Map<string, ExpectedTensor>();
+  readonly #dtypes: readonly EntryDType[];
 
-  constructor(private readonly dtypes: readonly EntryDType[] = weights) {}
+  constructor(dtypes: readonly EntryDType[] = weights) {
+    this.#dtypes = dtypes;
+  }
 
   add(name: string, ...shape: number[]): void {
-    this.tensors.set(name, { shape, dtypes: this.dtypes });
+    this.tensors.set(name, { shape, dtypes: this.#dtypes });
   }
 
   optional(name: string, ...shape: number[]): void {
-    this.tensors.set(name, { shape, dtypes: this.dtypes, optional: true });
+    this.tensors.set(name, { shape, dtypes: this.#dtypes, optional: true });
   }
 
   /** A weight `[out, in]` and, unless `bias` is false, its bias `[out]`. */
@@ -44,18 +47,18 @@ class Builder {
 
   /** A linear weight `[out, in]` that may be FP8 with scales. */
   quantizable(name: string, out: number, input: number): void {
-    this.tensors.set(`${name}.weight`, { shape: [out, input], dtypes: [...this.dtypes, "f8e4m3"] });
+    this.tensors.set(`${name}.weight`, { shape: [out, input], dtypes: [...this.#dtypes, "f8e4m3"] });
     const shape = [Math.ceil(out / fp8Block), Math.ceil(input / fp8Block)];
     this.tensors.set(`${name}.weight_scale_inv`, { shape, dtypes: ["f32"], scales: `${name}.weight` });
   }
 
-  /** LayerNorm: weight and bias. */
+  /** The weight and bias of a LayerNorm. */
   layerNorm(name: string, size: number): void {
     this.add(`${name}.weight`, size);
     this.add(`${name}.bias`, size);
   }
 
-  /** A weight-normed convolution, old style: `weight_g` holds the norms over all but the first dimension. */
+  /** A convolution with old-style weight norm: `weight_g` holds the norms over all dimensions but the first. */
   conv(name: string, shape: readonly [number, number, number], bias: number): void {
     this.add(`${name}.bias`, bias);
     this.add(`${name}.weight_g`, shape[0], 1, 1);
@@ -102,7 +105,7 @@ function addFfn(b: Builder, name: string, hidden: number, inner: number): void {
   b.quantizable(`${name}.down_proj`, hidden, inner);
 }
 
-/** `language_model_embedding.pt`: a copy of the LLM's `embed_tokens` for those who run the encoders elsewhere. */
+/** `language_model_embedding.pt`: a copy of the LLM's `embed_tokens`, for running the encoders elsewhere. */
 export function textEmbeddingLayout(c: LlmConfig): Layout {
   const b = new Builder();
   b.add("word_embeddings.weight", c.vocab_size, c.hidden_size);
@@ -137,7 +140,7 @@ export function visionEncoderLayout(c: VisionConfig): Layout {
   return b.tensors;
 }
 
-/** `vision/vision_projector.pt`: two horizontally adjacent patches → one row of the LLM's width. */
+/** `vision/vision_projector.pt`: maps two horizontally adjacent patches to one row of the LLM's width. */
 export function visionProjectorLayout(c: VisionConfig, outputSize: number): Layout {
   const b = new Builder();
   b.layerNorm("p0.0", 2 * c.hidden_size);
@@ -147,7 +150,7 @@ export function visionProjectorLayout(c: VisionConfig, outputSize: number): Layo
   return b.tensors;
 }
 
-/** `audio/audio_encoder.pt`. Its CTC head `output` serves training only. */
+/** `audio/audio_encoder.pt`. Its CTC head `output` is only used in training. */
 export function audioEncoderLayout(c: AudioConfig): Layout {
   const b = new Builder();
   b.linear("ffn.0", c.hidden_size, c.input_size);
@@ -168,7 +171,7 @@ export function audioEncoderLayout(c: AudioConfig): Layout {
 
 export const audioEncoderOutputSize = (c: AudioConfig) => (c.ndnn === 0 ? c.proj_size : c.hidden_size);
 
-/** `audio/audio_projector.pt`: encoder output → the LLM's width. */
+/** `audio/audio_projector.pt`: maps encoder output to the LLM's width. */
 export function audioProjectorLayout(c: AudioConfig, outputSize: number): Layout {
   const b = new Builder();
   b.linear("0", outputSize, audioEncoderOutputSize(c));
@@ -176,12 +179,12 @@ export function audioProjectorLayout(c: AudioConfig, outputSize: number): Layout
   return b.tensors;
 }
 
-/** Ids below this are reserved in every book (2 ends speech, 3 pads); code `c` has id `c + 32`. */
+/** Ids below this one are reserved in every book (2 ends speech, 3 is padding). Code `c` has id `c + 32`. */
 export const reservedSpeechIds = 32;
 
-/** How the LLM reads and writes speech codes. */
+/** The tables and heads with which the LLM reads and writes speech codes. */
 export interface SpeechConfig {
-  /** Books per frame, the semantic one included. */
+  /** Books per frame, including the semantic one. */
   readonly books: number;
   /** Ids per book: reserved ids, then codes. */
   readonly vocab: number;
@@ -194,7 +197,7 @@ export function speechEmbeddingsLayout({ books, vocab }: SpeechConfig, hiddenSiz
   return b.tensors;
 }
 
-/** `audio/audio_output_layers.pt`: one head per book, and the tables that feed each book's choice to the next head. */
+/** `audio/audio_output_layers.pt`: one head per book, and the tables that feed each book's id to the next head. */
 export function speechHeadsLayout({ books, vocab }: SpeechConfig, hiddenSize: number): Layout {
   const b = new Builder();
   for (let k = 0; k < books; k++) b.add(`audio_output_layers.${k}.weight`, vocab, hiddenSize);
@@ -202,7 +205,7 @@ export function speechHeadsLayout({ books, vocab }: SpeechConfig, hiddenSize: nu
   return b.tensors;
 }
 
-/** The speech decoder's `.pt`. The quantizers' `in_proj` serve the encoder only. */
+/** The speech decoder's `.pt`. The quantizers' `in_proj` are only used by the codec's encoder. */
 export function codecDecoderLayout(c: CodecConfig): Layout {
   const b = new Builder(["f32"]);
   const latent = c.semantic_dim + c.codec_dimension;
@@ -217,7 +220,7 @@ export function codecDecoderLayout(c: CodecConfig): Layout {
   const last = c.decoder_dim / 2 ** c.codec_dec_ratios.length;
   const snake = c.codec_dec_ratios.length + 1;
   b.add(`decoder.model.${snake}.alpha`, 1, last, 1);
-  // In the causal decoder a padding module, without parameters, comes before each causal convolution.
+  // In the causal decoder, a padding module without parameters precedes each causal convolution.
   b.conv(`decoder.model.${snake + (c.decoder_type === "24k" ? 2 : 1)}`, [1, last, 7], 1);
   for (let q = 0; q < c.codec_codebooks; q++) addBook(b, `acoustic_quantizer.quantizers.${q}`, c);
   b.add("semantic_dequantizer.dequant.weight", c.semantic_token_nums, c.semantic_dim);

@@ -1,15 +1,16 @@
-import { type ReplyUsage, type StageUsage, stages } from "../model/generate.js";
+import { type ReplyUsage, type StageUsage, stages } from "../model/reply/usage.js";
+import { alignColumns } from "./table.js";
 
-/** What `caracal run --json` prints. Times in seconds. */
+/** The document that `caracal run --json` prints. Times are in seconds. */
 export interface Answer {
   readonly text: string;
   readonly reason: "stop" | "length";
   readonly audio: { readonly file: string; readonly seconds: number } | null;
   readonly model: string;
-  /** The weights are random: the answer means nothing. */
+  /** True if the weights are random, so that the answer means nothing. */
   readonly synthetic: boolean;
   readonly device: string;
-  /** A virtual GPU stood in for one: the times say nothing of a GPU. */
+  /** True if a virtual GPU ran the model, so that the times say nothing about a GPU. */
   readonly virtual: boolean;
   readonly seed: number;
   readonly loadSeconds: number;
@@ -17,7 +18,7 @@ export interface Answer {
   readonly peakMemoryBytes: number;
 }
 
-/** A table of the stages, and where the answer is. */
+/** A table of the stages, and the place of the spoken answer. */
 export function describeAnswer(answer: Answer): string {
   const { usage, audio, device, peakMemoryBytes } = answer;
   const seconds = (value: number | null) => (value === null ? "-" : `${value.toFixed(2)} s`);
@@ -25,26 +26,24 @@ export function describeAnswer(answer: Answer): string {
     .map((stage) => ({ stage, unit: units[stage] ?? "tokens", ...usage.stages[stage] }))
     .filter((used) => used.tokens > 0 || used.seconds > 0)
     .map((used) => [used.stage, seconds(used.seconds), ...amounts(used)]);
-  const table = align([["load", seconds(answer.loadSeconds), "", ""], ...rows]);
+  const table = alignColumns([["load", seconds(answer.loadSeconds), "", ""], ...rows], [1, 2]);
   const first = `first text ${seconds(usage.firstText)}, first audio ${seconds(usage.firstAudio)}`;
-  const where = audio ? `speech: ${audio.file} (${audio.seconds.toFixed(2)} s)` : "no speech";
-  return [
+  const lines = [
     "",
-    table,
+    ...table.map((line) => `  ${line}`),
     `${first}, whole reply ${seconds(usage.total)}; peak memory ${(peakMemoryBytes / 2 ** 20).toFixed(0)} MiB; ${device}`,
-    answer.virtual ? "A virtual GPU stood in for one: these times say nothing of a GPU." : "",
-    answer.reason === "length" ? "The reply was cut off at the most steps allowed." : "",
-    answer.synthetic ? "This model's weights are random (`caracal synth`): the answer is noise and means nothing." : "",
-    where,
-  ]
-    .filter((line, i) => i === 0 || line !== "")
-    .map((line) => `${line}\n`)
-    .join("");
+  ];
+  if (answer.virtual) lines.push("A virtual GPU ran the model: these times say nothing about a GPU.");
+  if (answer.reason === "length") lines.push("The reply reached the maximum number of steps and was cut off.");
+  if (answer.synthetic)
+    lines.push("The weights of this model are random (`caracal synth`): the answer is noise and means nothing.");
+  lines.push(audio ? `speech: ${audio.file} (${audio.seconds.toFixed(2)} s)` : "no speech");
+  return lines.map((line) => `${line}\n`).join("");
 }
 
 const units: Readonly<Record<string, string>> = { decode: "steps", "speech decoder": "frames" };
 
-/** How much a stage made, and how fast. */
+/** The output of a stage and its speed. */
 function amounts({ unit, tokens, seconds, audioSeconds }: StageUsage & { unit: string }): string[] {
   if (tokens === 0) return ["", ""];
   const speed =
@@ -52,11 +51,4 @@ function amounts({ unit, tokens, seconds, audioSeconds }: StageUsage & { unit: s
       ? `${audioSeconds.toFixed(2)} s audio, real-time factor ${(seconds / audioSeconds).toFixed(3)}`
       : `${(tokens / seconds).toFixed(1)} ${unit}/s`;
   return [`${tokens} ${unit}`, speed];
-}
-
-function align(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const right = [1, 2];
-  const pad = (cell: string, i: number) => (right.includes(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!));
-  return rows.map((row) => `  ${row.map(pad).join("  ")}`.trimEnd()).join("\n");
 }

@@ -1,51 +1,53 @@
 import { spawnSync } from "node:child_process";
+import { createRequire } from "node:module";
 import { freemem, totalmem } from "node:os";
 import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 import { addon } from "../native/addon.js";
 import { Device } from "../tensor/device.js";
+import { jsonOption } from "./options.js";
+import { alignColumns } from "./table.js";
 
-/** One thing that the library needs or can use. */
+/** The state of one thing that the library needs or can use. */
 export interface Finding {
   readonly what: string;
   readonly works: boolean;
-  /** What is there, or why it does not work and how to mend that. */
+  /** The version or size found, or the reason why it does not work and how to fix it. */
   readonly detail: string;
 }
 
-/** `caracal doctor`: what works here and why something does not; always exits 0. */
+/** `caracal doctor`: says what works on this machine and why something does not. It always exits with 0. */
 export function doctorCommand(): Command {
   return new Command("doctor")
-    .description("say what works on this machine, and why something does not")
-    .option("--json", "print one JSON object")
+    .description("show what works on this machine, and why something does not")
+    .addOption(jsonOption())
     .action(async ({ json }: { json?: true }) => {
       const findings = await examine();
-      if (json) {
-        process.stdout.write(`${JSON.stringify({ findings }, null, 2)}\n`);
-        return;
-      }
-      const width = Math.max(...findings.map(({ what }) => what.length));
-      for (const { what, works, detail } of findings)
-        process.stdout.write(`${works ? "ok " : "no "}  ${what.padEnd(width)}  ${detail}\n`);
+      const rows = findings.map(({ what, works, detail }) => [works ? "ok" : "no", what, detail]);
+      process.stdout.write(`${json ? JSON.stringify({ findings }, null, 2) : alignColumns(rows).join("\n")}\n`);
     });
 }
 
 async function examine(): Promise<Finding[]> {
-  const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   return [
     nodeVersion(),
     ...(await backends()),
-    { what: "memory", works: true, detail: `${gigabytes(freemem())} free of ${gigabytes(totalmem())}` },
-    tool("ffmpeg", "compressed audio and video can be read; WAV and images need no tool"),
-    tool("ffprobe", "video can be read"),
+    { what: "memory", works: true, detail: `${gibibytes(freemem())} free of ${gibibytes(totalmem())}` },
+    tool("ffmpeg", "compressed audio and video"),
+    tool("ffprobe", "video"),
   ];
 }
 
 function nodeVersion(): Finding {
-  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-  const works = major > 20 || (major === 20 && minor >= 17);
-  const mend = works ? "" : "; at least 20.17 is needed";
-  return { what: "node", works, detail: `${process.version}, ${process.platform} ${process.arch}${mend}` };
+  const { engines } = createRequire(import.meta.url)("caracal/package.json") as { engines: { node: string } };
+  const oldest = engines.node.replace(">=", "");
+  const [[minMajor, minMinor], [major, minor]] = [oldest, process.versions.node].map((version) =>
+    version.split(".").map(Number),
+  ) as [[number, number], [number, number]];
+  const works = major > minMajor || (major === minMajor && minor >= minMinor);
+  const advice = works ? "" : `; install Node.js ${oldest} or newer`;
+  return { what: "node", works, detail: `${process.version}, ${process.platform} ${process.arch}${advice}` };
 }
 
 async function backends(): Promise<Finding[]> {
@@ -57,8 +59,7 @@ async function backends(): Promise<Finding[]> {
       await backend("cuda"),
     ];
   } catch (error) {
-    if (!(error instanceof CaracalError)) throw error;
-    return [{ what: "addon", works: false, detail: `${error.code}: ${error.message}` }];
+    return [failure("addon", error)];
   }
 }
 
@@ -67,13 +68,18 @@ async function backend(what: "cpu" | "cuda"): Promise<Finding> {
     await using device = await Device.open({ backend: what });
     return { what, works: true, detail: device.name.slice(what.length + 1) };
   } catch (error) {
-    if (!(error instanceof CaracalError)) throw error;
-    return { what, works: false, detail: `${error.code}: ${error.message}` };
+    return failure(what, error);
   }
+}
+
+function failure(what: string, error: unknown): Finding {
+  if (!(error instanceof CaracalError)) throw error;
+  return { what, works: false, detail: `${error.code}: ${error.message}` };
 }
 
 function tool(name: string, use: string): Finding {
   const { status, stdout } = spawnSync(name, ["-version"], { encoding: "utf8" });
   if (status === 0) return { what: name, works: true, detail: stdout.split("\n")[0]!.split(" Copyright")[0]! };
-  return { what: name, works: false, detail: `not found (${use} with it): sudo apt-get install ffmpeg` };
+  const detail = `not found; needed only for ${use}. Install it with: sudo apt-get install ffmpeg`;
+  return { what: name, works: false, detail };
 }

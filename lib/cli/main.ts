@@ -2,10 +2,10 @@
 import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 
-/** Only the command that is asked for is imported, so that `--help` is quick. */
+/** Only the requested command is imported, so that `--help` is quick. */
 const commands: Readonly<Record<string, { readonly summary: string; load(): Promise<Command> }>> = {
   run: {
-    summary: "answer a question given as text, speech, images or video",
+    summary: "answer a question of text, speech, images and videos",
     load: async () => (await import("./run.js")).runCommand(),
   },
   synth: {
@@ -13,31 +13,32 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     load: async () => (await import("./synth.js")).synthCommand(),
   },
   inspect: {
-    summary: "show what a model directory or a file of tensors holds",
+    summary: "show the contents of a model directory or a file of tensors",
     load: async () => (await import("./inspect.js")).inspectCommand(),
   },
   verify: {
     summary: "run golden files through the library and compare every result",
     load: async () => (await import("./verify.js")).verifyCommand(),
   },
+  // The next two live above lib, which names them only here.
   bench: {
     summary: "measure operations, CP/EP layouts and models on this machine",
-    load: async () => (await import("./bench.js")).benchCommand(),
+    load: async () => (await import("../../bench/command.js")).benchCommand(),
   },
   vgpu: {
     summary: "read what the virtual GPU counted",
-    load: async () => (await import("./vgpu.js")).vgpuCommand(),
+    load: async () => (await import("../../bench/counters/report.js")).vgpuCommand(),
   },
   doctor: {
-    summary: "say what works on this machine, and why something does not",
+    summary: "show what works on this machine, and why something does not",
     load: async () => (await import("./doctor.js")).doctorCommand(),
   },
 };
 
 async function main(args: readonly string[]): Promise<void> {
   const program = new Command("caracal")
-    .description("Runs LongCat-Flash-Omni models: text, speech, images and video in, text and speech out.")
-    .addHelpText("after", "\n`caracal help COMMAND` or `caracal COMMAND --help` tells the options of a command.");
+    .description("Runs LongCat-Flash-Omni models: text, speech, images and videos in, text and speech out.")
+    .addHelpText("after", "\n`caracal help COMMAND` and `caracal COMMAND --help` list the options of a command.");
   const asked = args[0] === "help" ? args[1] : args[0];
   for (const [name, { summary, load }] of Object.entries(commands)) {
     if (name === asked) program.addCommand(await load());
@@ -46,7 +47,7 @@ async function main(args: readonly string[]): Promise<void> {
   await program.parseAsync(args, { from: "user" });
 }
 
-/** One line; the stack is for those who debug. */
+/** Prints an error in one line; with CARACAL_DEBUG, also its stack. */
 function report(error: unknown): void {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const code = error instanceof CaracalError ? ` ${error.code}` : "";
@@ -56,7 +57,7 @@ function report(error: unknown): void {
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0); // whoever read our output has seen enough
+  if (error.code === "EPIPE") process.exit(0); // the reader of our output, such as `head`, has closed it
   throw error;
 });
 await main(process.argv.slice(2)).catch(report);

@@ -1,14 +1,16 @@
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 import { WavWriter } from "../media/wav.js";
 import { OmniModel } from "../model/omni.js";
-import type { Part } from "../model/prompt.js";
+import type { Part } from "../model/prompt/messages.js";
 import { Device } from "../tensor/device.js";
 import { type Answer, describeAnswer } from "./answer.js";
-import { StatusLine } from "./statusLine.js";
+import { interruptible } from "./interrupt.js";
+import { activationsOption, deviceOption, jsonOption, parseInteger, parseNumber, parsePositive } from "./options.js";
+import { ProgressBar } from "./progress.js";
 
 interface Options {
   readonly model: string;
@@ -28,74 +30,52 @@ interface Options {
   readonly device: "auto" | "cpu" | "cuda";
 }
 
-/** `caracal run`: one question, one answer, as text on stdout and as speech in a WAV file. */
+/** `caracal run`: answers one question, as text on stdout and as speech in a WAV file. */
 export function runCommand(): Command {
   const content: Part[] = []; // in the order of the command line
   const part = (make: (value: string) => Part) => (value: string) => void content.push(make(value));
-  const video = (interleaveAudio: boolean) => part((file) => ({ type: "video", video: file, interleaveAudio }));
+  const text = part((text) => ({ type: "text", text }));
+  const audio = part((audio) => ({ type: "audio", audio }));
+  const image = part((image) => ({ type: "image", image }));
+  const video = (interleaveAudio: boolean) => part((video) => ({ type: "video", video, interleaveAudio }));
   return new Command("run")
-    .description("answer a question given as text, speech, images or video, in the order given here")
-    .requiredOption("--model <dir>", "the model directory")
-    .option(
-      "--text <text>",
-      "text of the question",
-      part((text) => ({ type: "text", text })),
-    )
-    .option(
-      "--audio <file>",
-      "speech or sound",
-      part((audio) => ({ type: "audio", audio })),
-    )
-    .option(
-      "--image <file>",
-      "an image",
-      part((image) => ({ type: "image", image })),
-    )
-    .option("--video <file>", "a video, its frames only", video(false))
-    .option("--video-with-sound <file>", "a video, its sound in step with its frames", video(true))
+    .description("answer a question of text, speech, images and videos, in the order of these options")
+    .requiredOption("--model <dir>", "model directory")
+    .option("--text <text>", "text of the question", text)
+    .option("--audio <file>", "speech or other sound", audio)
+    .option("--image <file>", "image", image)
+    .option("--video <file>", "frames of a video, without its sound", video(false))
+    .option("--video-with-sound <file>", "frames of a video, interleaved with its sound", video(true))
     .option("--system <text>", "system prompt")
-    .option("--out <file>", "the spoken answer, as WAV", "answer.wav")
+    .option("--out <file>", "WAV file for the spoken answer", "answer.wav")
     .option("--no-speech", "answer in text only")
-    .option("--max-tokens <n>", "most steps of the language model", number, 4096)
-    .option("--temperature <t>", "0 takes the likeliest text", number, 1)
-    .option("--top-k <k>", "draw text among the k likeliest tokens; 0: all", number, 1)
-    .option("--top-p <p>", "draw text among the likeliest tokens of this total probability", number, 1)
-    .option("--repetition-penalty <r>", "for text that occurred in the last 30 tokens", number, 1)
-    .option("--seed <n>", "the same seed gives the same answer", number, 0)
-    .addOption(new Option("--device <device>", "backend").choices(["auto", "cpu", "cuda"]).default("auto"))
-    .option("--threads <n>", "CPU threads; all that the process may use when left out", number)
-    .addOption(new Option("--activations <dtype>", "between operations").choices(["f32", "bf16"]).default("f32"))
-    .option("--kv-tokens <n>", "tokens that the KV cache holds", number)
-    .option("--json", "print one JSON object, and no progress")
+    .option("--max-tokens <n>", "maximum number of steps of the language model", parsePositive, 4096)
+    .option("--temperature <t>", "sampling temperature of text; 0 always takes the most likely token", parseNumber, 1)
+    .option("--top-k <k>", "sample text from the k most likely tokens; 0 means all", parseInteger, 1)
+    .option("--top-p <p>", "sample text from the most likely tokens with this total probability", parseNumber, 1)
+    .option("--repetition-penalty <r>", "penalty for text among the last 30 tokens; 1 is off", parseNumber, 1)
+    .option("--seed <n>", "seed of the sampling; the same seed gives the same answer", parseInteger, 0)
+    .addOption(deviceOption())
+    .option("--threads <n>", "CPU threads (default: all that this process may use)", parsePositive)
+    .addOption(activationsOption())
+    .option("--kv-tokens <n>", "tokens that the KV cache can hold", parsePositive)
+    .addOption(jsonOption())
     .action((options: Options) => run(options, content));
-}
-
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("expected a number");
-  return value;
 }
 
 async function run(options: Options, content: readonly Part[]): Promise<void> {
   if (content.length === 0)
-    throw new CaracalError("INVALID_ARGUMENT", "there is no question: give --text, --audio, --image or --video");
+    throw new CaracalError("INVALID_ARGUMENT", "there is no question: pass --text, --audio, --image or --video");
   const out = resolve(options.out);
   if (options.speech) await checkWritable(out);
-  const interrupt = new AbortController();
-  const onInterrupt = () => {
-    process.exitCode = 130;
-    interrupt.abort(new Error("interrupted"));
-  };
-  process.once("SIGINT", onInterrupt); // the second one ends the process
-  const status = new StatusLine(process.stderr, !options.json);
+  const progress = new ProgressBar(!options.json);
   try {
-    const answer = await ask(options, content, out, interrupt.signal, status);
-    status.clear();
+    const answer = await interruptible((signal) => ask(options, content, out, signal, progress));
+    progress.clear();
     if (options.json) process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
     else process.stderr.write(describeAnswer(answer));
   } finally {
-    status.clear();
-    process.off("SIGINT", onInterrupt);
+    progress.clear();
   }
 }
 
@@ -104,7 +84,7 @@ async function ask(
   content: readonly Part[],
   out: string,
   signal: AbortSignal,
-  status: StatusLine,
+  progress: ProgressBar,
 ): Promise<Answer> {
   const start = performance.now();
   const { json, speech, seed, temperature, topK, topP, repetitionPenalty, maxTokens, activations } = options;
@@ -114,7 +94,7 @@ async function ask(
     signal,
     activations,
     kvCacheTokens: options.kvTokens,
-    onProgress: ({ module, loaded, total }) => status.show(`loading ${module}`, loaded / total),
+    onProgress: ({ module, loaded, total }) => progress.show(`loading ${module}`, loaded, total),
   });
   const loadSeconds = (performance.now() - start) / 1000;
   const system = options.system === undefined ? [] : [{ role: "system", content: options.system } as const];
@@ -123,9 +103,9 @@ async function ask(
   let wav: WavWriter | undefined;
   try {
     for await (const event of events) {
-      if (event.type === "stage") status.show(event.stage, event.done / event.total);
+      if (event.type === "stage") progress.show(event.stage, event.done, event.total);
       if (event.type === "text") {
-        status.end(); // from here on, the terminal is the answer's
+        progress.end(); // from here on, the answer is being printed
         if (!json) process.stdout.write(event.text);
       }
       if (event.type === "audio") {
@@ -151,10 +131,10 @@ async function ask(
   } finally {
     await wav?.close();
   }
-  throw new CaracalError("ABORTED", "the answer ended early");
+  throw new CaracalError("ABORTED", "the answer ended before it was complete");
 }
 
-/** Found out before minutes are spent on loading; the file itself is made when there is something to write. */
+/** Checks the folder of `file` before minutes are spent on loading. The file is created only with the first samples. */
 async function checkWritable(file: string): Promise<void> {
   await access(dirname(file), constants.W_OK).catch((cause) => {
     throw new CaracalError("IO_ERROR", `cannot write ${file}: ${(cause as Error).message}`, { file }, { cause });

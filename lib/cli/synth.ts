@@ -1,60 +1,40 @@
-import { SingleBar } from "cli-progress";
-import { Command, InvalidArgumentError, Option } from "commander";
-import { type PresetName, presetNames } from "../checkpoint/synth/presets.js";
-import { type SynthProgress, synthesize } from "../checkpoint/synth/synthesize.js";
+import { Command, Option } from "commander";
+import { type PresetName, presetNames } from "../synth/presets.js";
+import { type SynthProgress, synthesize } from "../synth/synthesize.js";
+import { interruptible } from "./interrupt.js";
+import { jsonOption, parseInteger } from "./options.js";
+import { ProgressBar } from "./progress.js";
 
 interface Options {
   readonly preset: PresetName;
   readonly seed: number;
-  readonly force?: boolean;
-  readonly json?: boolean;
+  readonly force?: true;
+  readonly json?: true;
 }
 
 /** `caracal synth DIR`: writes a complete model directory with random weights. */
 export function synthCommand(): Command {
   return new Command("synth")
-    .description("write a complete model directory with random weights: it runs like the real one and means nothing")
-    .argument("<directory>", "where to; it must not exist yet")
+    .description("write a complete model directory with random weights: it runs like the real model, but says nothing")
+    .argument("<directory>", "model directory to create")
     .addOption(new Option("--preset <name>", "sizes of the modules").choices(presetNames).default("tiny"))
-    .option("--seed <number>", "the same seed gives the same bytes", parseSeed, 0)
-    .option("--force", "replace a checkpoint that is there already")
-    .option("--json", "print one JSON object, and no progress")
+    .option("--seed <n>", "seed of the weights; the same seed gives the same bytes", parseInteger, 0)
+    .option("--force", "replace an existing model directory")
+    .addOption(jsonOption())
     .action(run);
 }
 
 async function run(directory: string, { preset, seed, force, json }: Options): Promise<void> {
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error("interrupted"));
-  process.once("SIGINT", onInterrupt); // so that Ctrl-C leaves nothing half-made behind
-  const bar = json ? undefined : progressBar();
+  const progress = new ProgressBar(!json);
+  const onProgress = ({ file, loaded, total }: SynthProgress) => progress.show(`writing ${file}`, loaded, total);
   try {
-    const { signal } = interrupt;
-    const result = await synthesize(directory, { preset, seed, force, signal, onProgress: bar?.update });
-    bar?.stop();
+    const result = await interruptible((signal) => synthesize(directory, { preset, seed, force, signal, onProgress }));
+    progress.clear();
     const { parameters, bytes } = result;
-    const sum = `${(parameters / 1e6).toFixed(1)} M parameters, ${(bytes / 1e6).toFixed(1)} MB`;
-    console.log(json ? JSON.stringify({ preset, seed, ...result }) : `${result.directory}: ${sum}, preset ${preset}`);
+    const summary = `preset ${preset}, ${(parameters / 1e6).toFixed(1)} M parameters, ${(bytes / 1e6).toFixed(1)} MB`;
+    const text = json ? JSON.stringify({ preset, seed, ...result }) : `${result.directory}: ${summary}`;
+    process.stdout.write(`${text}\n`);
   } finally {
-    bar?.stop();
-    process.off("SIGINT", onInterrupt);
+    progress.clear();
   }
-}
-
-/** Drawn on stderr, and only where somebody can see it. */
-function progressBar() {
-  const format = "writing [{bar}] {percentage}% {file}";
-  const bar = new SingleBar({ format, hideCursor: true, clearOnComplete: true, stream: process.stderr });
-  return {
-    update({ file, loaded, total }: SynthProgress) {
-      if (!bar.isActive) bar.start(total, 0, { file });
-      bar.update(loaded, { file });
-    },
-    stop: () => bar.stop(),
-  };
-}
-
-function parseSeed(text: string): number {
-  const seed = Number(text);
-  if (!Number.isSafeInteger(seed)) throw new InvalidArgumentError("expected a whole number");
-  return seed;
 }

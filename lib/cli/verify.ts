@@ -1,9 +1,11 @@
 import { basename } from "node:path";
-import { Command, Option } from "commander";
-import { printable } from "../checkpoint/file.js";
+import { Command } from "commander";
+import { plural, printable } from "../checkpoint/problems.js";
 import { Device, type DeviceOptions } from "../tensor/device.js";
 import type { TensorReport } from "../verify/golden.js";
 import { type FileReport, type VerifyOptions, verifyFile } from "../verify/verify.js";
+import { activationsOption, deviceOption, jsonOption } from "./options.js";
+import { alignColumns } from "./table.js";
 
 interface Options {
   readonly device: NonNullable<DeviceOptions["backend"]>;
@@ -11,41 +13,40 @@ interface Options {
   readonly json?: true;
 }
 
-/** `caracal verify [options] <files...>`; the process ends with 1 when anything failed. */
+/** `caracal verify [options] <files...>`: ends with exit code 1 if any comparison fails. */
 export function verifyCommand(): Command {
-  const command = new Command("verify")
+  return new Command("verify")
     .description("run golden files through the library and compare every result")
-    .argument("<files...>", "golden .safetensors files, or a preprocess.json")
-    .addOption(new Option("--device <device>", "backend").choices(["auto", "cpu", "cuda"]).default("auto"))
-    .addOption(new Option("--activations <dtype>", "between operations").choices(["f32", "bf16"]).default("f32"))
-    .option("--json", "print the reports as JSON");
-  return command.action(async (files: string[], options: Options) => {
-    const write = command.configureOutput().writeOut!;
-    await using device = await Device.open({ backend: options.device });
-    const reports: FileReport[] = [];
-    for (const file of files) {
-      const report = await verifyFile(file, { device, activations: options.activations });
-      reports.push(report);
-      if (!options.json) write(`${describe(report).map(printable).join("\n")}\n`);
-    }
-    const failed = reports.filter(({ passed }) => !passed).length;
-    const outcome = failed === 0 ? "all pass" : `${failed} of them FAIL`;
-    if (options.json)
-      write(`${JSON.stringify({ device: device.name, passed: failed === 0, files: reports }, null, 2)}\n`);
-    else write(`${files.length} ${files.length === 1 ? "file" : "files"} on ${device.name}: ${outcome}\n`);
-    if (failed > 0) process.exitCode = 1;
-  });
+    .argument("<files...>", "golden .safetensors files, or preprocess.json")
+    .addOption(deviceOption())
+    .addOption(activationsOption())
+    .addOption(jsonOption())
+    .action(run);
+}
+
+async function run(files: string[], options: Options): Promise<void> {
+  const write = (text: string) => process.stdout.write(`${text}\n`);
+  await using device = await Device.open({ backend: options.device });
+  const reports: FileReport[] = [];
+  for (const file of files) {
+    const report = await verifyFile(file, { device, activations: options.activations });
+    reports.push(report);
+    if (!options.json) write(describe(report).join("\n"));
+  }
+  const failed = reports.filter(({ passed }) => !passed).length;
+  if (options.json) write(JSON.stringify({ device: device.name, passed: failed === 0, files: reports }, null, 2));
+  else write(`${plural(files.length, "file")} on ${device.name}: ${failed === 0 ? "all pass" : `${failed} FAIL`}`);
+  if (failed > 0) process.exitCode = 1;
 }
 
 function describe({ file, module, tensors, error }: FileReport): string[] {
-  const head = `${basename(file)}${module ? `  (${module})` : ""}`;
-  if (error) return [head, `  FAIL  ${error.code}: ${error.message}`];
-  const width = Math.max(...tensors.map(({ name }) => name.length));
-  return [head, ...tensors.map((tensor) => describeTensor(tensor, width))];
+  const head = printable(`${basename(file)}${module ? `  (${module})` : ""}`);
+  if (error) return [head, printable(`  FAIL  ${error.code}: ${error.message}`)];
+  return [head, ...alignColumns(tensors.map(describeTensor)).map((line) => `  ${line}`)];
 }
 
-function describeTensor({ name, measure, error, tolerance, passed, note }: TensorReport, width: number): string {
+function describeTensor({ name, measure, error, tolerance, passed, note }: TensorReport): string[] {
   const number = (value: number) => (measure === "relative error" ? value.toExponential(1) : `${value}`);
   const numbers = `${measure} ${number(error)}, tolerance ${number(tolerance)}`;
-  return `  ${passed ? "pass" : "FAIL"}  ${name.padEnd(width)}  ${numbers}${note ? ` (${note})` : ""}`;
+  return [passed ? "pass" : "FAIL", name, `${numbers}${note ? ` (${note})` : ""}`];
 }

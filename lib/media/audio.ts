@@ -1,5 +1,6 @@
+import { checkOptionNames } from "../options.js";
 import { inputFile, runTool, toolOutput } from "./ffmpeg.js";
-import { mediaError, readMedia } from "./input.js";
+import { hasField, inputError, mediaError, readMedia } from "./input.js";
 import { concat, Resampler, resample } from "./resample.js";
 import { WaveFile } from "./wavefile.js";
 
@@ -14,22 +15,27 @@ export interface AudioClip {
 export type AudioInput = string | Uint8Array | AudioClip;
 
 export interface AudioOptions {
-  /** Wanted rate in Hz; 16000 for the audio encoder. */
+  /** Rate of the result in Hz. Default 16000, the audio encoder's rate. */
   readonly sampleRate?: number;
-  /** Stands for the input in messages when it is not a path. */
+  /** Names the input in messages when it is not a path. */
   readonly name?: string;
   readonly signal?: AbortSignal;
 }
+const audioOptions = { sampleRate: true, name: true, signal: true } satisfies Record<keyof AudioOptions, true>;
 
 /**
  * Decodes audio to mono float samples: the mean of all channels, resampled. WAV (8- to 32-bit integers, floats, A-law,
- * µ-law, IMA ADPCM) is read directly, everything else through ffmpeg.
+ * µ-law, IMA ADPCM) is decoded directly, all other formats through ffmpeg.
  *
- * @throws MEDIA_INVALID (damaged, empty, not finite), IO_ERROR, MISSING_TOOL, ABORTED
+ * @throws {CaracalError} `MEDIA_INVALID` for damaged, empty or non-finite audio, `IO_ERROR`, `MISSING_TOOL`, `ABORTED`,
+ *   `INVALID_ARGUMENT` when an option is unknown
  */
 export async function loadAudio(input: AudioInput, options: AudioOptions = {}): Promise<Float32Array> {
+  checkOptionNames("loadAudio", options, audioOptions);
   const { sampleRate = 16000, signal } = options;
   const name = typeof input === "string" ? input : (options.name ?? "audio");
+  if (typeof input !== "string" && !(input instanceof Uint8Array) && !hasField(input, "samples"))
+    throw inputError(input, name, "a path, bytes, or { samples, sampleRate }");
   const clip = typeof input === "object" && "samples" in input ? input : await readWav(input, name, signal);
   if (clip !== null) {
     checkFormat(1, clip.sampleRate, name);
@@ -41,7 +47,7 @@ export async function loadAudio(input: AudioInput, options: AudioOptions = {}): 
   return track;
 }
 
-/** Also keeps a hostile header from asking for a filter of gigabytes. */
+/** Also keeps a hostile header from requesting a resampling filter of gigabytes. */
 function checkFormat(channels: number, sampleRate: number, name: string): void {
   if (!(channels >= 1)) throw mediaError(name, `it has ${channels} channels`);
   if (!(sampleRate >= 1000 && sampleRate <= 768000)) throw mediaError(name, `its sample rate is ${sampleRate} Hz`);
@@ -59,7 +65,7 @@ async function readWav(input: string | Uint8Array, name: string, signal?: AbortS
   return decodeWav(bytes, name);
 }
 
-/** Null when `bytes` is no WAV file, or one in a coding that only ffmpeg knows. */
+/** Returns null when `bytes` is not a WAV file, or uses a coding that only ffmpeg decodes. */
 function decodeWav(bytes: Uint8Array, name: string): AudioClip | null {
   const container = latin1(bytes, 0, 4);
   if (!["RIFF", "RIFX", "RF64"].includes(container) || latin1(bytes, 8, 12) !== "WAVE") return null;
@@ -82,7 +88,7 @@ function decodeWav(bytes: Uint8Array, name: string): AudioClip | null {
   return { samples: mixDown(values, numChannels, scale, offset), sampleRate };
 }
 
-/** Full scale by wavefile's names of bit depths. */
+/** Full scale, by wavefile's name of the bit depth. */
 const sampleScale: Readonly<Record<string, number>> = {
   "8": 2 ** 7,
   "16": 2 ** 15,
@@ -95,18 +101,18 @@ const sampleScale: Readonly<Record<string, number>> = {
 /** The mean of interleaved channels, as (value − offset) / scale. */
 function mixDown(values: ArrayLike<number>, channels: number, scale = 1, offset = 0): Float32Array {
   const samples = new Float32Array(Math.floor(values.length / channels));
-  for (let i = 0, at = 0; i < samples.length; i++) {
+  for (let i = 0, next = 0; i < samples.length; i++) {
     let sum = 0;
-    for (let channel = 0; channel < channels; channel++) sum += values[at++]! - offset;
+    for (let channel = 0; channel < channels; channel++) sum += values[next++]! - offset;
     samples[i] = sum / (channels * scale);
   }
   return samples;
 }
 
-/** wavefile takes what there is of a truncated file for the whole; here every chunk must be as long as it says. */
+/** Checks that every chunk is as long as its header says; wavefile itself accepts truncated files. */
 function checkChunks(bytes: Uint8Array, name: string, bigEndian: boolean): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const unknownLength = 0xffffffff; // RF64, or a WAV written to a pipe: the data run to the end
+  const unknownLength = 0xffffffff; // RF64, or a WAV written to a pipe: the data extend to the end
   for (let at = 12; at < bytes.length; ) {
     if (at + 8 > bytes.length) return; // padding
     const id = latin1(bytes, at, at + 4);
@@ -114,7 +120,7 @@ function checkChunks(bytes: Uint8Array, name: string, bigEndian: boolean): void 
     const available = bytes.length - at - 8;
     if (id === "data" && size === unknownLength) return;
     if (size > available) {
-      throw mediaError(name, `truncated: its "${id}" chunk should have ${size} bytes, ${available} are there`);
+      throw mediaError(name, `truncated: its "${id}" chunk should have ${size} bytes, got ${available}`);
     }
     if (id === "data") return;
     at += 8 + size + (size % 2);
@@ -126,15 +132,17 @@ function latin1(bytes: Uint8Array, from: number, to: number): string {
   return String.fromCharCode(...bytes.subarray(from, to));
 }
 
-/** One audio stream as ffprobe describes it. */
+/** An audio stream in ffprobe's description. */
 interface AudioStream {
   readonly sample_rate: string;
   readonly channels: number;
 }
 
 /**
- * The first audio stream of any file that ffmpeg reads, mono and resampled; null when there is none. It is converted
- * as it arrives: only the result is held in memory.
+ * Decodes the first audio stream of any file that ffmpeg reads, mono and resampled; null when there is none. Samples are
+ * converted as they arrive, so memory holds only the result.
+ *
+ * @throws {CaracalError} as `loadAudio`
  */
 export async function decodeAudioTrack(
   input: string | Uint8Array,
@@ -162,14 +170,14 @@ export async function decodeAudioTrack(
   const resampler = rate === sampleRate ? null : new Resampler(rate, sampleRate);
   const frameBytes = 4 * stream.channels;
   const parts: Float32Array[] = [];
-  let rest = Buffer.alloc(0); // an incomplete frame
+  let partialFrame = Buffer.alloc(0);
   const decodeArgs = ["-v", "error", ...source, "-map", "0:a:0", "-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"];
   for await (const chunk of toolOutput("ffmpeg", decodeArgs, toolOptions)) {
-    const bytes = Buffer.concat([rest, chunk]);
-    const whole = bytes.length - (bytes.length % frameBytes);
-    const values = new Float32Array(whole / 4);
-    new Uint8Array(values.buffer).set(bytes.subarray(0, whole));
-    rest = bytes.subarray(whole);
+    const bytes = Buffer.concat([partialFrame, chunk]);
+    const wholeBytes = bytes.length - (bytes.length % frameBytes);
+    const values = new Float32Array(wholeBytes / 4);
+    new Uint8Array(values.buffer).set(bytes.subarray(0, wholeBytes));
+    partialFrame = bytes.subarray(wholeBytes);
     const samples = mixDown(values, stream.channels);
     parts.push(resampler?.push(samples) ?? samples);
   }

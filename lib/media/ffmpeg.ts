@@ -4,9 +4,9 @@ import { CaracalError, throwIfAborted } from "../errors.js";
 import { mediaError } from "./input.js";
 
 export interface ToolOptions {
-  /** The file that the tool works on, for messages. */
+  /** Names the input in messages. */
   readonly name: string;
-  /** Fed to the tool's standard input. */
+  /** Bytes for the tool's standard input. */
   readonly stdin?: Uint8Array;
   readonly signal?: AbortSignal;
 }
@@ -16,12 +16,17 @@ const installCommand: Partial<Record<NodeJS.Platform, string>> = {
   win32: "winget install ffmpeg",
 };
 
-/** `-i` arguments for a local file: never taken for an option or a network address, nor may it refer to one. */
+/** The `-i` arguments for a local file. They keep ffmpeg from parsing the path as an option or following URLs. */
 export function inputFile(path: string): string[] {
   return ["-protocol_whitelist", "file,pipe", "-i", `file:${path}`];
 }
 
-/** The standard output of ffmpeg or ffprobe, in chunks. Ending the iteration early kills the tool. */
+/**
+ * Runs ffmpeg or ffprobe and yields its standard output in chunks. Ending the iteration early kills the tool.
+ *
+ * @throws {CaracalError} `MEDIA_INVALID` with the tool's message when it fails, `MISSING_TOOL` with the command that
+ *   installs it, `ABORTED`
+ */
 export async function* toolOutput(
   tool: "ffmpeg" | "ffprobe",
   args: readonly string[],
@@ -34,18 +39,18 @@ export async function* toolOutput(
     signal,
     killSignal: "SIGKILL",
   });
-  let complaint = "";
+  let messages = "";
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {
-    complaint = (complaint + text).slice(-2000);
+    messages = (messages + text).slice(-2000);
   });
-  child.stdin?.on("error", () => {}); // the tool may stop reading early; its exit status says whether that is an error
+  child.stdin?.on("error", () => {}); // the tool may stop reading early; its exit status tells whether that is an error
   child.stdin?.end(stdin);
   const closed = once(child, "close"); // rejects with the child's "error": not found, or aborted
   closed.catch(() => {});
   try {
     yield* child.stdout! as AsyncIterable<Uint8Array>;
     const [status] = await closed;
-    if (status !== 0) throw mediaError(name, lastLine(complaint) ?? `${tool} failed with status ${status}`);
+    if (status !== 0) throw mediaError(name, lastLine(messages) ?? `${tool} failed with status ${status}`);
   } catch (error) {
     throwIfAborted(signal, `decoding ${name}`);
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
@@ -60,7 +65,10 @@ export async function* toolOutput(
   }
 }
 
-/** The whole standard output of ffmpeg or ffprobe. */
+/**
+ * Runs ffmpeg or ffprobe and returns its whole standard output.
+ * @throws {CaracalError} as `toolOutput`
+ */
 export async function runTool(
   tool: "ffmpeg" | "ffprobe",
   args: readonly string[],
@@ -71,7 +79,7 @@ export async function runTool(
   return Buffer.concat(chunks);
 }
 
-/** ffmpeg's last message without its "[mov,mp4 @ 0x…]" prefixes. */
+/** The last line of ffmpeg's messages, without its "[mov,mp4 @ 0x…]" prefixes. */
 function lastLine(text: string): string | undefined {
   const line = text.trim().split("\n").at(-1);
   return line?.replaceAll(/\[[^\]]* @ 0x[0-9a-f]+\] /g, "") || undefined;

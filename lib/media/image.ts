@@ -1,8 +1,9 @@
 import sharp from "sharp";
 import { throwIfAborted } from "../errors.js";
-import { mediaError, readMedia } from "./input.js";
+import { checkOptionNames } from "../options.js";
+import { hasField, inputError, mediaError, readMedia } from "./input.js";
 
-/** 8-bit RGB pixels, rows from the top, [height, width, 3]. */
+/** 8-bit RGB pixels `[height, width, 3]`, rows from the top. */
 export interface RgbImage {
   readonly width: number;
   readonly height: number;
@@ -13,22 +14,28 @@ export interface RgbImage {
 export type ImageInput = string | Uint8Array | RgbImage;
 
 export interface ImageOptions {
-  /** Larger images are refused before they are decoded; 2^26 (64 megapixels) by default. */
+  /** Larger images are refused before decoding. Default 2^26 (64 megapixels). */
   readonly maxPixels?: number;
-  /** Stands for the input in messages when it is not a path. */
+  /** Names the input in messages when it is not a path. */
   readonly name?: string;
   readonly signal?: AbortSignal;
 }
+const imageOptions = { maxPixels: true, name: true, signal: true } satisfies Record<keyof ImageOptions, true>;
 
 /**
- * Decodes a PNG, JPEG, WebP, GIF, TIFF or AVIF image (of an animation, the first frame) to 8-bit RGB: EXIF orientation
- * applied, transparency over white, colour profiles ignored as in the published preprocessing.
+ * Decodes a PNG, JPEG, WebP, GIF, TIFF or AVIF image, or the first frame of an animation, to 8-bit RGB. The EXIF
+ * orientation is applied, transparency is blended over white, and colour profiles are ignored as in the published
+ * preprocessing.
  *
- * @throws MEDIA_INVALID (damaged, too large, sizes that disagree), IO_ERROR, ABORTED
+ * @throws {CaracalError} `MEDIA_INVALID` for a damaged or too large image, or pixels that disagree with its size;
+ *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
  */
 export async function loadImage(input: ImageInput, options: ImageOptions = {}): Promise<RgbImage> {
+  checkOptionNames("loadImage", options, imageOptions);
   const { maxPixels = 2 ** 26, signal } = options;
   const name = typeof input === "string" ? input : (options.name ?? "image");
+  if (typeof input !== "string" && !(input instanceof Uint8Array) && !hasField(input, "data"))
+    throw inputError(input, name, "a path, bytes, or { width, height, data }");
   throwIfAborted(signal, `decoding ${name}`);
   if (typeof input === "object" && "data" in input) return checkImage(input, name);
   const bytes = typeof input === "string" ? await readMedia(input, signal) : input;

@@ -1,13 +1,16 @@
 import { setImmediate } from "node:timers/promises";
 import { CaracalError, throwIfAborted } from "../errors.js";
 
-/** Stop band in dB below the signal, and the part of the lower Nyquist band that passes untouched. */
+// Written here because the output must not depend on how a stream is split, and a hostile rate must not cost gigabytes.
+
+/** Stop-band attenuation in dB. */
 const attenuation = 96;
+/** Fraction of the lower Nyquist band that passes unchanged. */
 const passband = 0.93;
-/** Interpolation phases kept at most; common rates need 160 or fewer, odd ones get the nearest such ratio. */
+/** Upper bound on interpolation phases. Common rates need 160 or fewer; others get the nearest ratio within it. */
 const maxPhases = 1000;
 
-/** Modified Bessel function I0, the series of the Kaiser window. */
+/** The modified Bessel function I0, which defines the Kaiser window, by its power series. */
 function besselI0(x: number): number {
   let sum = 1;
   for (let term = 1, k = 1; term > sum * 1e-12; k++) {
@@ -17,11 +20,11 @@ function besselI0(x: number): number {
   return sum;
 }
 
-/** The fraction nearest to `value` with a denominator of at most `limit`, by continued fractions. */
+/** The nearest fraction to `value` with a denominator of at most `limit`, by continued fractions. */
 function nearestFraction(value: number, limit: number): [number, number] {
   let [n0, d0, n1, d1] = [0, 1, 1, 0];
-  for (let rest = value; ; rest = 1 / (rest - Math.floor(rest))) {
-    const digit = Math.floor(rest + 1e-9);
+  for (let x = value; ; x = 1 / (x - Math.floor(x))) {
+    const digit = Math.floor(x + 1e-9);
     [n0, d0, n1, d1] = [n1, d1, n1 * digit + n0, d1 * digit + d0];
     if (d1 > limit) return [n0, d0];
     if (Math.abs(n1 / d1 - value) < 1e-12 * value) return [n1, d1];
@@ -29,21 +32,25 @@ function nearestFraction(value: number, limit: number): [number, number] {
 }
 
 /**
- * Changes a signal's sample rate: a polyphase FIR filter, sinc under a Kaiser window. Linear phase without delay,
- * aliases at least 90 dB down, flat to 93 % of the lower Nyquist frequency. Feed any chunks and then `flush`: the
- * output does not depend on how the input was cut. `ceil(inputs · to / from)` samples come out in all.
+ * Changes a signal's sample rate with a polyphase FIR filter, a sinc under a Kaiser window: linear phase without delay,
+ * aliases at least 90 dB down, flat to 93 % of the lower Nyquist frequency. Push chunks of any size and then `flush`:
+ * the output does not depend on how the input was split, and has `ceil(inputs · to / from)` samples in total.
  */
 export class Resampler {
-  readonly #step: number; // output n stands at input position n · step / phases
+  readonly #step: number; // output n is at input position n · step / phases
   readonly #phases: number;
   readonly #half: number; // taps on each side
   readonly #taps: Float32Array; // [phases][2 · half]
-  #pending: Float32Array; // input from absolute index #first
+  #pending: Float32Array; // input from index #first on
   #first: number;
   #received = 0;
   #emitted = 0;
 
-  /** @param from, to sample rates in Hz */
+  /**
+   * @param from the input's sample rate in Hz
+   * @param to the output's sample rate in Hz
+   * @throws {CaracalError} `INVALID_ARGUMENT` when a rate is not positive and finite
+   */
   constructor(from: number, to: number) {
     if (!(from > 0 && to > 0 && Number.isFinite(from) && Number.isFinite(to))) {
       throw new CaracalError("INVALID_ARGUMENT", `sample rates must be positive, got ${from} and ${to}`, { from, to });
@@ -76,7 +83,7 @@ export class Resampler {
     return taps;
   }
 
-  /** Adds input; returns the output that no longer depends on what follows. */
+  /** Adds input and returns the output that no longer depends on later input. */
   push(samples: Float32Array): Float32Array {
     this.#append(samples);
     this.#received += samples.length;
@@ -85,15 +92,15 @@ export class Resampler {
     return this.#emit(ready);
   }
 
-  /** The input has ended: returns the remaining output and starts anew. */
+  /** Ends the input and returns the remaining output. Then restarts. */
   flush(): Float32Array {
     this.#append(new Float32Array(this.#half + 1));
-    const rest = this.#emit(Math.ceil((this.#received * this.#phases) / this.#step));
+    const remaining = this.#emit(Math.ceil((this.#received * this.#phases) / this.#step));
     this.#pending = new Float32Array(this.#half - 1);
     this.#first = 1 - this.#half;
     this.#received = 0;
     this.#emitted = 0;
-    return rest;
+    return remaining;
   }
 
   #append(samples: Float32Array): void {
@@ -125,7 +132,10 @@ export class Resampler {
   }
 }
 
-/** A whole signal at another sample rate, leaving the event loop free in between. */
+/**
+ * Resamples a whole signal, yielding to the event loop between pieces.
+ * @throws {CaracalError} `INVALID_ARGUMENT` for a bad rate, `ABORTED`
+ */
 export async function resample(
   samples: Float32Array,
   from: number,
@@ -144,7 +154,7 @@ export async function resample(
   return concat(parts);
 }
 
-/** The parts of a signal as one. */
+/** Joins the parts of a signal. */
 export function concat(parts: readonly Float32Array[]): Float32Array {
   const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;

@@ -1,11 +1,13 @@
+import { checkOptionNames } from "../options.js";
 import { type AudioInput, decodeAudioTrack, loadAudio } from "./audio.js";
 import { inputFile, runTool, toolOutput } from "./ffmpeg.js";
 import { loadImage, type RgbImage } from "./image.js";
-import { checkReadable, mediaError } from "./input.js";
+import { checkReadable, hasField, inputError, mediaError } from "./input.js";
 
-/** Frames that are already decoded, all of one size, with their rate and maybe sound. */
+/** Decoded frames of one size, with their rate and optional sound. */
 export interface VideoClip {
   readonly frames: readonly RgbImage[];
+  /** Frames per second. */
   readonly fps: number;
   readonly audio?: AudioInput;
 }
@@ -13,29 +15,42 @@ export interface VideoClip {
 /** A file's path, or decoded frames. */
 export type VideoInput = string | VideoClip;
 
-/** A video whose size and length are known and whose frames and sound are decoded on demand. */
+/** A video of known size and length, whose frames and sound are decoded on demand. */
 export interface Video {
   readonly name: string;
-  /** Pixels, as displayed: rotation applied. */
+  /** Width in pixels, as displayed: rotation applied. */
   readonly width: number;
+  /** Height in pixels, as displayed. */
   readonly height: number;
   /** Average frames per second. */
   readonly fps: number;
   readonly frameCount: number;
   readonly hasAudio: boolean;
-  /** The frames at `indices` (ascending, may repeat), one by one: only one needs to be in memory. */
+  /** Yields the frames at `indices` (ascending, may repeat) one by one, so that memory holds a single frame. */
   frames(indices: readonly number[], options?: { signal?: AbortSignal }): AsyncGenerator<RgbImage>;
-  /** The sound track as mono samples; null when there is none. */
+  /** The sound track as mono samples at `sampleRate` Hz (default 16000); null when there is none. */
   audio(options?: { sampleRate?: number; signal?: AbortSignal }): Promise<Float32Array | null>;
 }
 
+export interface VideoOptions {
+  /** Names the input in messages when it is not a path. */
+  readonly name?: string;
+  readonly signal?: AbortSignal;
+}
+const videoOptions = { name: true, signal: true } satisfies Record<keyof VideoOptions, true>;
+
 /**
- * Opens a video without decoding it. Files are read by ffmpeg.
+ * Opens a video without decoding it. Files are read through ffmpeg.
  *
- * @throws MEDIA_INVALID, IO_ERROR, MISSING_TOOL (with the command that installs ffmpeg), ABORTED
+ * @throws {CaracalError} `MEDIA_INVALID` for a damaged file or frames of several sizes, `IO_ERROR`, `MISSING_TOOL` with
+ *   the command that installs ffmpeg, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
  */
-export function openVideo(input: VideoInput, options: { name?: string; signal?: AbortSignal } = {}): Promise<Video> {
-  return typeof input === "string" ? openFile(input, options.signal) : openClip(input, options.name ?? "video");
+export async function openVideo(input: VideoInput, options: VideoOptions = {}): Promise<Video> {
+  checkOptionNames("openVideo", options, videoOptions);
+  if (typeof input === "string") return openFile(input, options.signal);
+  const { name = "video" } = options;
+  if (!hasField(input, "frames")) throw inputError(input, name, "a path, or { frames, fps }");
+  return openClip(input, name);
 }
 
 async function openClip(clip: VideoClip, name: string): Promise<Video> {
@@ -64,7 +79,7 @@ async function openClip(clip: VideoClip, name: string): Promise<Video> {
   };
 }
 
-/** What ffprobe tells of a file. */
+/** The streams of a file in ffprobe's description. */
 interface Probe {
   readonly streams: readonly {
     readonly codec_type: string;
@@ -92,7 +107,7 @@ async function openFile(path: string, signal?: AbortSignal): Promise<Video> {
   if (stream === undefined) throw mediaError(path, "it has no video");
   let frameCount = Number(stream.nb_frames);
   if (!(frameCount > 0)) {
-    // Containers such as WebM do not store the count.
+    // Containers such as WebM do not store the frame count.
     const counted = await probe(path, ["-count_packets", "-select_streams", "V:0"], signal);
     frameCount = Number(counted[0]?.nb_read_packets);
   }
@@ -101,11 +116,11 @@ async function openFile(path: string, signal?: AbortSignal): Promise<Video> {
   if (!(frameCount > 0 && fps > 0 && width > 0 && height > 0)) {
     throw mediaError(path, `unusable video: ${frameCount} frames of ${width}x${height} at ${fps} frames/s`);
   }
-  const turned = (stream.side_data_list ?? []).some(({ rotation = 0 }) => Math.abs(rotation % 180) === 90);
+  const isTurned = (stream.side_data_list ?? []).some(({ rotation = 0 }) => Math.abs(rotation % 180) === 90);
   return {
     name: path,
-    width: turned ? height : width,
-    height: turned ? width : height,
+    width: isTurned ? height : width,
+    height: isTurned ? width : height,
     fps,
     frameCount,
     hasAudio: streams.some((s) => s.codec_type === "audio"),
@@ -115,13 +130,13 @@ async function openFile(path: string, signal?: AbortSignal): Promise<Video> {
   };
 }
 
-/** "30000/1001" as a number; 0 when ffprobe does not know. */
+/** A rate such as "30000/1001" as a number; 0 when ffprobe does not know it. */
 function rate(fraction = "0/0"): number {
   const [numerator, denominator] = fraction.split("/").map(Number);
   return numerator! / denominator! || 0;
 }
 
-/** Frames chosen in one run of ffmpeg: the choice is one argument, which may have 128 KiB. */
+/** Frames selected per run of ffmpeg: the selection is one argument, limited to 128 KiB. */
 const framesPerRun = 2000;
 
 async function* decodeFrames(
@@ -144,15 +159,15 @@ async function* decodeFrames(
   }
 }
 
-/** ffmpeg arguments that write the frames at `indices` as PPM images: each carries its own size. */
+/** The ffmpeg arguments that write the frames at `indices` as PPM images, which carry their own size. */
 function selectArgs(path: string, indices: readonly number[]): string[] {
-  // Even time stamps, or ffmpeg would repeat frames to fill the gaps.
+  // Without even time stamps, ffmpeg would repeat frames to fill the gaps.
   const filter = `select='${isOneOf(indices)}',setpts=N/FRAME_RATE/TB`;
   const output = ["-frames:v", `${indices.length}`, "-f", "image2pipe", "-c:v", "ppm", "pipe:1"];
   return ["-v", "error", ...inputFile(path), "-map", "0:V:0", "-an", "-vf", filter, ...output];
 }
 
-/** Whether frame n is one of `indices`, as a search tree: ffmpeg refuses expressions deeper than 100. */
+/** The expression "frame n is one of `indices`" as a search tree: ffmpeg refuses expressions deeper than 100. */
 function isOneOf(indices: readonly number[]): string {
   if (indices.length === 1) return `eq(n,${indices[0]})`;
   const middle = indices.length >> 1;
@@ -167,7 +182,7 @@ function checkIndices(indices: readonly number[], frameCount: number, name: stri
   if (bad >= 0) throw mediaError(name, `frame indices must ascend within 0…${frameCount - 1}, got ${indices[bad]}`);
 }
 
-/** Splits a stream of binary PPM images ("P6 width height 255" and the pixels). */
+/** Splits a stream of binary PPM images ("P6 width height 255", then the pixels). */
 async function* readPpm(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<RgbImage> {
   const pending: Uint8Array[] = [];
   let available = 0;

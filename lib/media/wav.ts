@@ -4,8 +4,8 @@ import { CaracalError } from "../errors.js";
 const headerBytes = 44;
 
 /**
- * The header of a mono 16-bit WAV file. Without `dataBytes` the length is marked as unknown, as is usual for a WAV
- * that is streamed.
+ * The header of a mono 16-bit WAV file. Without `dataBytes` the length is marked as unknown, as usual for a streamed
+ * WAV.
  */
 export function wavHeader(sampleRate: number, dataBytes?: number): Uint8Array {
   const header = Buffer.alloc(headerBytes);
@@ -39,8 +39,8 @@ export function encodeWav(samples: Float32Array, sampleRate: number): Uint8Array
 }
 
 /**
- * Writes a mono 16-bit WAV file as the samples arrive. The file is readable at any time; `close` puts the final length
- * into the header.
+ * Writes a mono 16-bit WAV file as samples arrive. The file is readable at any time; `close` writes the final length to
+ * the header.
  */
 export class WavWriter {
   readonly #path: string;
@@ -54,7 +54,10 @@ export class WavWriter {
     this.#sampleRate = sampleRate;
   }
 
-  /** @throws IO_ERROR when `path` cannot be written */
+  /**
+   * Creates the file, replacing an existing one.
+   * @throws {CaracalError} `IO_ERROR` when `path` cannot be written
+   */
   static async create(path: string, sampleRate: number): Promise<WavWriter> {
     const file = await guarded(path, () => open(path, "w"));
     const writer = new WavWriter(path, file, sampleRate);

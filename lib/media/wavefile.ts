@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 
-/** What is used of wavefile, typed here: TypeScript 6 refuses the library's own declarations. */
+/** The part of wavefile that is used, typed here because TypeScript 6 rejects the library's own declarations. */
 export interface WaveFile {
   /** "8", "16", "24", "32", "32f", "64"; "8a", "8m", "4" for A-law, µ-law, IMA ADPCM. */
   readonly bitDepth: string;

@@ -1,57 +1,61 @@
-import { readConfig } from "../checkpoint/config.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/directory.js";
-import { reservedSpeechIds } from "../checkpoint/layout.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import type { Activations } from "../ops/call.js";
+import { checkOptionNames } from "../options.js";
 import { Device } from "../tensor/device.js";
-import { AudioEncoder } from "./audioEncoder.js";
-import { AudioHeads } from "./audioHeads.js";
-import { OmniEmbedding } from "./embedding.js";
-import { checkOptions, type GenerateOptions } from "./generate.js";
-import { type Events, Generation } from "./generation.js";
-import type { AudioFraming } from "./interleave.js";
-import { Llm, type LlmOptions } from "./llm.js";
-import { preparePrompt } from "./prepare.js";
-import type { Message } from "./prompt.js";
-import { Reply, WholeUtterance } from "./reply.js";
-import { Scheduler, type SchedulerOptions } from "./scheduler.js";
-import { SpeechDecoder } from "./speechDecoder.js";
-import { semanticEndId } from "./speechState.js";
-import { OmniTokenizer } from "./tokenizer.js";
-import { UsageMeter } from "./usage.js";
-import { VisionEncoder } from "./vision.js";
-import { Weights } from "./weights.js";
+import { AudioEncoder } from "./audio/encoder.js";
+import { type AudioFraming, audioFraming } from "./audio/framing.js";
+import { Llm, type LlmOptions, llmOptions } from "./language/llm.js";
+import { OmniEmbedding, padIds } from "./prompt/embedding.js";
+import { encodePrompt } from "./prompt/encode.js";
+import type { Message } from "./prompt/messages.js";
+import type { PromptProgress } from "./prompt/progress.js";
+import { OmniTokenizer } from "./prompt/tokenizer.js";
+import type { Events } from "./reply/events.js";
+import { Generation } from "./reply/generation.js";
+import { checkOptions, type GenerateOptions } from "./reply/options.js";
+import { Reply, WholeUtterance } from "./reply/reply.js";
+import { Scheduler, type SchedulerOptions, schedulerOptions } from "./reply/scheduler.js";
+import { UsageMeter } from "./reply/usage.js";
+import { SpeechDecoder } from "./speech/decoder.js";
+import { AudioHeads } from "./speech/heads.js";
+import { VisionEncoder } from "./vision/encoder.js";
+import { loadModule, type OpenModuleOptions } from "./weights.js";
 
 export interface OmniLoadOptions extends LlmOptions, SchedulerOptions {
-  /** Where to run; a device opened for this model, and disposed with it, when left out. */
+  /** The device to run on. Default: a device opened for this model and disposed with it. */
   readonly device?: Device | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: OmniLoadProgress) => void) | undefined;
 }
+const omniLoadOptions = {
+  ...llmOptions,
+  ...schedulerOptions,
+  device: true,
+  signal: true,
+  onProgress: true,
+} satisfies Record<keyof OmniLoadOptions, true>;
 
-/** How far loading is, in bytes of the checkpoint. */
+/** Loading progress, in bytes of the checkpoint. */
 export interface OmniLoadProgress {
   readonly module: string;
   readonly loaded: number;
   readonly total: number;
 }
 
-interface Modules {
-  readonly llm: Llm;
-  readonly vision: VisionEncoder;
-  readonly audioEncoder: AudioEncoder;
-  readonly speechDecoder: SpeechDecoder;
-  readonly tokenizer: OmniTokenizer;
-  readonly audioHeads: AudioHeads;
-  readonly embedding: OmniEmbedding;
-}
+type Modules = Pick<
+  OmniModel,
+  "llm" | "vision" | "audioEncoder" | "speechDecoder" | "tokenizer" | "audioHeads" | "embedding"
+>;
 
 /**
- * LongCat-Flash-Omni: hears, sees, reads, and answers in text and speech. Every module can be used alone.
+ * LongCat-Flash-Omni: takes speech, images, video and text, and answers in text and speech. Every module can be used
+ * alone, and loaded alone by its own `open`.
  *
- * Replies that are generated at the same time share the language model's steps, and each is what it would be alone.
+ * Replies generated at the same time share the language model's steps, and each equals the reply generated alone.
  */
 export class OmniModel implements AsyncDisposable {
+  readonly device: Device;
+  readonly checkpoint: Checkpoint;
   readonly llm: Llm;
   readonly vision: VisionEncoder;
   readonly audioEncoder: AudioEncoder;
@@ -60,17 +64,18 @@ export class OmniModel implements AsyncDisposable {
   readonly audioHeads: AudioHeads;
   readonly embedding: OmniEmbedding;
   readonly #scheduler: Scheduler;
+  readonly #free: () => void;
   #disposed = false;
 
   private constructor(
-    readonly device: Device,
-    readonly checkpoint: Checkpoint,
-    /** Made by `caracal synth`: what it says means nothing. */
-    readonly synthetic: boolean,
+    device: Device,
+    checkpoint: Checkpoint,
     modules: Modules,
     options: SchedulerOptions,
-    private readonly free: () => void,
+    free: () => void,
   ) {
+    this.device = device;
+    this.checkpoint = checkpoint;
     this.llm = modules.llm;
     this.vision = modules.vision;
     this.audioEncoder = modules.audioEncoder;
@@ -79,65 +84,65 @@ export class OmniModel implements AsyncDisposable {
     this.audioHeads = modules.audioHeads;
     this.embedding = modules.embedding;
     this.#scheduler = new Scheduler(modules.llm, modules.embedding, modules.audioHeads, options);
+    this.#free = free;
   }
 
   /**
-   * Loads a model directory as it is published. Everything is validated before memory is spent; matrices are packed
-   * once, so weights stand in memory once.
+   * Loads a model directory in its published layout. The whole directory is validated before memory is spent. Matrices
+   * are packed once, so the weights occupy memory once.
    *
-   * @throws CHECKPOINT_INVALID (one error with all that is missing or misshapen), OUT_OF_MEMORY, IO_ERROR, ABORTED;
-   *   what was loaded is freed
+   * @throws {CaracalError} `CHECKPOINT_INVALID` (one error that lists everything missing or misshapen), `OUT_OF_MEMORY`,
+   *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown; everything loaded so far is freed
    */
   static async load(directory: string, options: OmniLoadOptions = {}): Promise<OmniModel> {
-    const { signal } = options;
+    checkOptionNames("OmniModel.load", options, omniLoadOptions);
+    const { signal, onProgress, prefillChunk, maxBatch, device: givenDevice, ...llm } = options;
     const checkpoint = await openCheckpoint(directory, { signal });
-    const tokenizer = await OmniTokenizer.load(directory, { signal });
-    const config = (await readConfig(`${directory}/config.json`)) as { _note?: unknown };
-    const synthetic = typeof config._note === "string" && config._note.includes("caracal synth");
+    const tokenizer = await OmniTokenizer.open(directory, { signal });
     throwIfAborted(signal, "loading the model");
-    const device = options.device ?? (await Device.open());
-    const loader = new Loader(device, checkpoint, options);
+    const device = givenDevice ?? (await Device.open());
+    const loader = new Loader(checkpoint, { device, signal, onProgress });
     const free = () => {
       loader.free();
-      if (!options.device) device.dispose();
+      if (!givenDevice) device.dispose();
     };
     try {
-      const modules = await loader.load(tokenizer);
-      return new OmniModel(device, checkpoint, synthetic, modules, options, free);
+      const modules = await loader.load(tokenizer, llm);
+      return new OmniModel(device, checkpoint, modules, { prefillChunk, maxBatch }, free);
     } catch (error) {
       free();
       throw error;
     }
   }
 
+  /** Whether `caracal synth` made the weights: its output then means nothing. */
+  get synthetic(): boolean {
+    return this.checkpoint.synthetic;
+  }
+
   /** How samples become audio tokens. */
   get framing(): AudioFraming {
-    const { fbank, splice } = this.checkpoint.audio.features;
-    const samples = (milliseconds: number) => Math.round((fbank.freq * milliseconds) / 1000);
-    return {
-      sampleRate: fbank.freq,
-      windowSamples: samples(fbank.frame_length),
-      hopSamples: samples(fbank.frame_shift),
-      stride: splice.stride,
-    };
+    return audioFraming(this.checkpoint.audio.features);
   }
 
   /**
-   * Answers a conversation. The first `next` begins; leaving the iteration ends the reply. Errors come from `next`:
-   * INVALID_ARGUMENT, MEDIA_INVALID, IO_ERROR, MISSING_TOOL, OUT_OF_MEMORY (the KV cache), ABORTED. The model can be
-   * used again after any of them.
+   * Answers a conversation. The first `next` starts the reply; leaving the iteration ends it. The model remains usable
+   * after any error.
+   *
+   * @throws {CaracalError} from `next`: `INVALID_ARGUMENT`, `MEDIA_INVALID`, `IO_ERROR`, `MISSING_TOOL`,
+   *   `OUT_OF_MEMORY` when the KV cache is too small, `ABORTED`, `DISPOSED`
    */
   generate(messages: readonly Message[], options: GenerateOptions = {}): Generation {
     const prepare = (events: Events, signal: AbortSignal) => this.#prepare(messages, options, events, signal);
     return new Generation(prepare, options.signal, () => this.#scheduler.wake());
   }
 
-  /** Ends all replies and frees the model, and its device if that was opened for it. */
+  /** Ends all replies and frees the model, and its device if it was opened for the model. Safe to call twice. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#scheduler.failAll(disposedError());
-    this.free();
+    this.#free();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -153,14 +158,17 @@ export class OmniModel implements AsyncDisposable {
     if (this.#disposed) throw disposedError();
     const { speech, maxTokens, ...sampling } = checkOptions(options);
     const usage = new UsageMeter();
+    const progress: PromptProgress = {
+      stage: (stage, done, total) => events.push({ type: "stage", stage, done, total }),
+      add: (stage, milliseconds, tokens, audioSeconds) => usage.add(stage, milliseconds, tokens, audioSeconds),
+    };
     const { limits, template } = options;
-    const onStage = (stage: Parameters<UsageMeter["add"]>[0], done: number, total: number) =>
-      events.push({ type: "stage", stage, done, total });
-    const prompt = await preparePrompt(messages, this, { speech, signal, usage, onStage, limits, template });
+    const prompt = await encodePrompt(messages, this, { speech, signal, progress, limits, template });
     if (this.#disposed) {
       prompt.dispose();
       throw disposedError();
     }
+    usage.promptTokens = prompt.shape[0];
     const reply = new Reply(events, prompt, this.llm.cache.sequence(), {
       tokenizer: this.tokenizer,
       speech: speech ? { stream: this.#speechStream(), sampleRate: this.speechDecoder.sampleRate } : null,
@@ -175,99 +183,73 @@ export class OmniModel implements AsyncDisposable {
   }
 
   #speechStream() {
-    const streams = this.speechDecoder.config.decoder_type === "24k";
-    return streams ? this.speechDecoder.stream() : new WholeUtterance((frames) => this.speechDecoder.decode(frames));
+    const canStream = this.speechDecoder.config.decoder_type === "24k";
+    return canStream ? this.speechDecoder.stream() : new WholeUtterance((frames) => this.speechDecoder.decode(frames));
   }
 }
 
 const disposedError = () => new CaracalError("DISPOSED", "the model was disposed: load it again");
 
-/** Loads the modules one after another, and can free whatever it has loaded. */
+type LoaderOptions = Pick<OmniLoadOptions, "signal" | "onProgress"> & { readonly device: Device };
+
+/** Loads the modules one after another, and can free all modules loaded so far. */
 class Loader {
+  readonly #checkpoint: Checkpoint;
+  readonly #options: LoaderOptions;
   readonly #loaded: Disposable[] = [];
   readonly #total: number;
   #done = 0;
 
-  constructor(
-    private readonly device: Device,
-    private readonly checkpoint: Checkpoint,
-    private readonly options: OmniLoadOptions,
-  ) {
+  constructor(checkpoint: Checkpoint, options: LoaderOptions) {
+    this.#checkpoint = checkpoint;
+    this.#options = options;
     const { llm, vision, audio, speech, codec } = checkpoint;
     const maps = [llm.tensors, vision.encoder, vision.projector, audio.encoder, audio.projector];
     const all = [...maps, speech.embeddings, speech.heads, codec.tensors].flatMap((map) => [...map.values()]);
     this.#total = all.reduce((bytes, entry) => bytes + entry.byteLength, 0);
   }
 
-  async load(tokenizer: OmniTokenizer): Promise<Modules> {
-    const { llm, vision, audio, speech, codec } = this.checkpoint;
-    const activations: Activations = this.options.activations ?? "f32";
-    const speechDecoder = await this.#module("speech decoder", { "": codec.tensors }, (weights) =>
-      SpeechDecoder.load(weights, codec.config),
+  async load(tokenizer: OmniTokenizer, llmOptions: LlmOptions): Promise<Modules> {
+    const { vision, audio, speech, codec, llm } = this.#checkpoint;
+    const { activations = "f32" } = llmOptions;
+    const { books } = speech.config;
+    const heads = { config: speech.config, heads: speech.heads, codec: codec.config };
+    const modules = {
+      tokenizer,
+      speechDecoder: await this.#module("speech decoder", (o) => SpeechDecoder.fromCheckpoint(codec, o)),
+      audioEncoder: await this.#module("audio encoder", (o) => AudioEncoder.fromCheckpoint(audio, o, { activations })),
+      vision: await this.#module("vision encoder", (o) => VisionEncoder.fromCheckpoint(vision, o, { activations })),
+      audioHeads: await this.#module("speech heads", (o) => AudioHeads.fromCheckpoint(heads, o)),
+      llm: await this.#module("language model", (o) => Llm.fromCheckpoint(llm, o, llmOptions)),
+    };
+    const embedding = await this.#module("speech embeddings", (o) =>
+      loadModule({ "": speech.embeddings.values() }, o, (weights) =>
+        OmniEmbedding.load(weights, modules.llm.textTable, { books, activations, ...padIds(tokenizer) }),
+      ),
     );
-    const audioParts = { audio_encoder: audio.encoder, audio_projector: audio.projector };
-    const { features, cmvn } = audio;
-    const audioEncoder = await this.#module("audio encoder", audioParts, (weights) =>
-      AudioEncoder.load(weights, audio.config, { activations, features, cmvn }),
-    );
-    this.#loaded.push({ [Symbol.dispose]: () => audioEncoder.features?.dispose() });
-    const visionParts = { vision_encoder: vision.encoder, vision_projector: vision.projector };
-    const visionEncoder = await this.#module("vision encoder", visionParts, (weights) =>
-      VisionEncoder.load(weights, vision.config, { activations }),
-    );
-    const audioHeads = await this.#module("speech heads", { "": speech.heads }, (weights) =>
-      AudioHeads.load(weights, { books: speech.config.books, allowed: this.#codes() }),
-    );
-    const languageModel = await this.#module("language model", { "": llm.tensors }, (weights) =>
-      Llm.load(weights, llm.config, this.options),
-    );
-    this.#loaded.push(languageModel);
-    const embedding = await this.#module("speech embeddings", { "": speech.embeddings }, (weights) =>
-      OmniEmbedding.load(weights, languageModel.textTable, {
-        books: speech.config.books,
-        audioPadId: tokenizer.specialId("<|audio_pad|>"),
-        imagePadId: tokenizer.specialId("<|image_pad|>"),
-        activations,
-      }),
-    );
-    return { speechDecoder, audioEncoder, vision: visionEncoder, audioHeads, llm: languageModel, embedding, tokenizer };
+    return { ...modules, embedding };
   }
 
   free(): void {
     for (const module of this.#loaded.splice(0).reverse()) module[Symbol.dispose]();
   }
 
-  async #module<T>(
-    module: string,
-    parts: Record<string, Checkpoint["llm"]["tensors"]>,
-    load: (weights: Weights) => Promise<T>,
-  ): Promise<T> {
-    const { signal, onProgress } = this.options;
-    const before = this.#done;
-    const entries = Object.fromEntries(Object.entries(parts).map(([part, map]) => [part, [...map.values()]]));
-    const weights = Weights.of(this.device, entries, {
+  async #module<T extends Disposable>(name: string, load: (options: OpenModuleOptions) => Promise<T>): Promise<T> {
+    const { device, signal, onProgress } = this.#options;
+    const doneBefore = this.#done;
+    let size = 0;
+    const report = (loaded: number) => onProgress?.({ module: name, loaded: doneBefore + loaded, total: this.#total });
+    const module = await load({
+      device,
       signal,
-      onProgress: ({ loaded }) => onProgress?.({ module, loaded: before + loaded, total: this.#total }),
+      onProgress: ({ loaded, total }) => {
+        size = total;
+        report(loaded);
+      },
     });
-    this.#loaded.push(weights);
-    const result = await load(weights);
-    this.#done += Object.values(entries)
-      .flat()
-      .reduce((bytes, entry) => bytes + entry.byteLength, 0);
-    onProgress?.({ module, loaded: this.#done, total: this.#total });
-    return result;
-  }
-
-  /** The ids that name a code of the speech decoder; the semantic book may also end the speech. */
-  #codes() {
-    const { codec, speech } = this.checkpoint;
-    const first = reservedSpeechIds;
-    return Array.from({ length: speech.config.books }, (_, book): [number, number][] => {
-      if (book > 0) return [[first, first + codec.config.codec_codebook_size ** 2]];
-      return [
-        [semanticEndId, semanticEndId + 1],
-        [first, first + codec.config.semantic_token_nums],
-      ];
-    });
+    this.#loaded.push(module);
+    this.#done = doneBefore + size;
+    report(size); // optional tensors that were not read count as loaded
+    return module;
   }
 }

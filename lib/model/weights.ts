@@ -1,31 +1,31 @@
-import type { TensorEntry } from "../checkpoint/entry.js";
-import { printable } from "../checkpoint/file.js";
+import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
+import { printable } from "../checkpoint/problems.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import { type ConvWeight, foldWeightNorm, packConv1d, packConvTranspose1d } from "../ops/audio.js";
 import type { WeightDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
+import type { ExpertWeight } from "../ops/moe.js";
+import { checkOptionNames } from "../options.js";
 import type { Device, MappedFile } from "../tensor/device.js";
 import { type DType, dtypes } from "../tensor/dtype.js";
-import type { NativeArray, PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
+import type { NativeArray, Shape, Tensor } from "../tensor/tensor.js";
+import type { Matrix, PackedMatrix, Vector } from "./types.js";
 
-/** The weight of a linear layer or a convolution, packed, and its bias. */
-export interface Affine<W = PackedWeight<WeightDType, Matrix>> {
+/** The packed weight of a linear layer or a convolution, and its bias. */
+export interface Affine<W = PackedMatrix> {
   readonly weight: W;
-  readonly bias: Tensor<"f32" | "bf16"> | undefined;
+  readonly bias: Vector | undefined;
 }
 
-/** LayerNorm. */
+/** The parameters of a LayerNorm. */
 export interface Norm {
-  readonly weight: Tensor<"f32" | "bf16">;
-  readonly bias: Tensor<"f32" | "bf16">;
+  readonly weight: Vector;
+  readonly bias: Vector;
 }
 
-/** Sees an intermediate result. The tensor lives only during the call: what is wanted of it is read there. */
-export type Tap = (name: string, value: Tensor) => void;
-
-/** How far loading is, in bytes of the checkpoint. */
+/** Loading progress, in bytes of the checkpoint. */
 export interface LoadProgress {
-  /** The tensor that came last. */
+  /** The tensor that was read last. */
   readonly name: string;
   readonly loaded: number;
   readonly total: number;
@@ -35,10 +35,17 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
+const loadOptions = { signal: true, onProgress: true } satisfies Record<keyof LoadOptions, true>;
 
-type Matrix = readonly [number, number];
+/** Options of every module's `open`. */
+export interface OpenModuleOptions extends LoadOptions {
+  /** The device to load the module on. */
+  readonly device: Device;
+}
+/** @internal */
+export const openModuleOptions = { ...loadOptions, device: true } satisfies Record<keyof OpenModuleOptions, true>;
 
-/** What a `Weights` and its parts share. */
+/** The state that a `Weights` and its parts share. */
 interface Source extends LoadOptions {
   readonly device: Device;
   readonly entries: ReadonlyMap<string, TensorEntry>;
@@ -50,91 +57,97 @@ interface Source extends LoadOptions {
 }
 
 /**
- * A checkpoint's tensors on their way to a device: small ones stay where they are, in the mapped file; matrices are
- * packed once, and the file's pages given back, so that weights stand in memory once.
+ * Moves a checkpoint's tensors to a device. Small tensors stay in the mapped file; matrices are packed once and their
+ * file pages given back, so the weights occupy memory once.
  *
- * Everything only queues; a loader calls `settle()` after every layer, which waits, reports and stops on an abort.
- * The tensors live until the `Weights`, or any part of it, is disposed: a model that is loaded from several parts is
- * freed as a whole.
+ * All methods only queue work. A loader calls `settle()` after every layer, which waits, reports progress and stops on
+ * an abort. The tensors live until the `Weights`, or any part of it, is disposed: a model that is loaded from several
+ * parts is freed as a whole.
  */
 export class Weights implements Disposable {
-  private constructor(
-    private readonly source: Source,
-    private readonly prefix: string,
-  ) {}
+  readonly #source: Source;
+  readonly #prefix: string;
+
+  private constructor(source: Source, prefix: string) {
+    this.#source = source;
+    this.#prefix = prefix;
+  }
 
   /**
-   * @param parts tensors by the part that they belong to: tensor `n` of part `p` is named `p.n`, or `n` if `p` is ""
+   * @param parts the tensors of each part: tensor `n` of part `p` is named `p.n`, or `n` if `p` is `""`
+   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
    */
   static of(
     device: Device,
     parts: Readonly<Record<string, Iterable<TensorEntry>>>,
     options: LoadOptions = {},
   ): Weights {
+    checkOptionNames("Weights.of", options, loadOptions);
     const entries = new Map<string, TensorEntry>();
     for (const [part, list] of Object.entries(parts))
       for (const entry of list) entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
     const total = [...entries.values()].reduce((bytes, entry) => bytes + entry.byteLength, 0);
     const { signal, onProgress } = options;
-    const fresh = { files: new Map<string, MappedFile>(), used: new Set<TensorEntry>(), made: [], loaded: 0 };
-    return new Weights({ device, entries, total, signal, onProgress, ...fresh }, "");
+    const initial = { files: new Map<string, MappedFile>(), used: new Set<TensorEntry>(), made: [], loaded: 0 };
+    return new Weights({ device, entries, total, signal, onProgress, ...initial }, "");
   }
 
   get device(): Device {
-    return this.source.device;
+    return this.#source.device;
   }
 
-  /** The tensors whose names begin with `name.`, under the rest of their names. */
+  /** The tensors whose names begin with `name.`, without that prefix. */
   part(name: string): Weights {
-    return new Weights(this.source, `${this.prefix}${name}.`);
+    return new Weights(this.#source, `${this.#prefix}${name}.`);
   }
 
   has(name: string): boolean {
-    return this.source.entries.has(this.prefix + name);
+    return this.#source.entries.has(this.#prefix + name);
   }
 
-  /** @throws `CHECKPOINT_INVALID` when there is no such tensor */
+  /** @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such tensor */
   shape(name: string): Shape {
     return this.#entry(name).shape;
   }
 
   /**
-   * The tensor as it stands in the file, mapped; for vectors and for tables of which few rows are read.
-   * @param shape what it must have as many elements as; its own shape when left out
-   * @throws `CHECKPOINT_INVALID` when it is missing, misshapen, or of a dtype that tensors do not have
+   * The tensor as stored, mapped from its file. Meant for vectors, and for tables of which few rows are read.
+   * @param shape another shape of the same element count; the stored shape by default
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when the tensor is missing or misshapen, or no operation takes its dtype
    */
   plain<D extends DType = "f32" | "bf16">(name: string, shape?: Shape): Tensor<D> {
-    return this.#keep(this.#map<D>(name, shape));
+    return this.#track(this.#map<D>(name, shape));
   }
 
   /** `plain`, or `undefined` when the checkpoint has no such tensor. */
-  optional(name: string, shape?: Shape): Tensor<"f32" | "bf16"> | undefined {
+  optional(name: string, shape?: Shape): Vector | undefined {
     return this.has(name) ? this.plain(name, shape) : undefined;
   }
 
   /**
-   * A matrix `[N, K]` packed for `linear`; of f8e4m3 with the scales `<name>_scale_inv`.
-   * @param shape `[N, K]`, for tensors that are stored with more dimensions
+   * A matrix `[N, K]` packed for `linear`; an f8e4m3 matrix takes its scales from `<name>_scale_inv`.
+   * @param shape `[N, K]`, for matrices that are stored with more dimensions
+   * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
-  packed(name: string, shape?: Matrix): PackedWeight<WeightDType, Matrix> {
+  packed(name: string, shape?: Matrix): PackedMatrix {
     return this.derive(() => {
       const matrix = this.#map<WeightDType>(name, shape) as Tensor<WeightDType, Matrix>;
       return packWeight(matrix, { scale: this.#scale(name, matrix) });
     });
   }
 
-  /** `<name>.weight` packed, with `<name>.bias` where there is one. */
+  /** `<name>.weight` packed, with `<name>.bias` if there is one. */
   linear(name: string): Affine {
     return { weight: this.packed(`${name}.weight`), bias: this.optional(`${name}.bias`) };
   }
 
-  /** LayerNorm: `<name>.weight` and `<name>.bias`. */
+  /** The LayerNorm parameters `<name>.weight` and `<name>.bias`. */
   norm(name: string): Norm {
     return { weight: this.plain(`${name}.weight`), bias: this.plain(`${name}.bias`) };
   }
 
   /** The matrices of a layer's experts, packed together for `groupedGemm`. */
-  packedExperts(names: readonly string[]): PackedWeight<WeightDType, readonly [number, number, number]> {
+  packedExperts(names: readonly string[]): ExpertWeight {
     return this.derive(() => {
       const matrices = names.map((name) => this.#map<WeightDType>(name));
       const scales = names.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
@@ -142,18 +155,18 @@ export class Weights implements Disposable {
     });
   }
 
-  /** A Conv1d, weight `[out, in / groups, k]`, its weight norm folded. */
+  /** A Conv1d with weight `[out, in / groups, k]`, its weight norm folded. */
   conv1d(name: string): Affine<ConvWeight> {
     return { weight: this.derive(() => packConv1d(this.folded(name))), bias: this.optional(`${name}.bias`) };
   }
 
-  /** A ConvTranspose1d, weight `[in, out, k]`, its weight norm folded. */
+  /** A ConvTranspose1d with weight `[in, out, k]`, its weight norm folded. */
   convTranspose1d(name: string): Affine<ConvWeight> {
     const weight = this.derive(() => packConvTranspose1d(this.folded(name)));
     return { weight, bias: this.optional(`${name}.bias`) };
   }
 
-  /** A Conv1d of one tap, weight `[out, in, 1]`, as the linear layer that it is, its weight norm folded. */
+  /** A Conv1d with a single tap, weight `[out, in, 1]`, as the equivalent linear layer, its weight norm folded. */
   pointwise(name: string): Affine {
     const weight = this.derive(() => {
       const folded = this.folded(name);
@@ -168,34 +181,34 @@ export class Weights implements Disposable {
     return foldWeightNorm(this.#map<"f32">(`${name}.weight_v`), this.#map<"f32">(`${name}.weight_g`));
   }
 
-  /** Computes what is wanted of the weights at load, and keeps the result alone. */
+  /** Computes a tensor from the weights at load time; temporaries are freed, the result lives as long as the weights. */
   derive<T extends NativeArray>(compute: () => T): T {
-    return this.#keep(this.device.scope(compute));
+    return this.#track(this.device.scope(compute));
   }
 
   /**
-   * Waits until everything asked for so far is in place, and reports the progress.
-   * @throws `ABORTED`
+   * Waits until all tensors requested so far are in place, and reports the progress.
+   * @throws {CaracalError} `ABORTED` when the signal is aborted, `DISPOSED` when the device was disposed
    */
   async settle(): Promise<void> {
-    const { device, signal, onProgress, loaded, total, used } = this.source;
+    const { device, signal, onProgress, loaded, total, used } = this.#source;
     throwIfAborted(signal, "loading weights");
     await device.synchronize();
     throwIfAborted(signal, "loading weights");
     onProgress?.({ name: [...used].at(-1)?.name ?? "", loaded, total });
   }
 
-  /** Frees the tensors made here. */
+  /** Frees all tensors made from these weights. Safe to call twice. */
   dispose(): void {
-    for (const tensor of this.source.made.splice(0)) tensor.dispose();
+    for (const tensor of this.#source.made.splice(0)) tensor.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  #keep<T extends NativeArray>(tensor: T): T {
-    this.source.made.push(tensor);
+  #track<T extends NativeArray>(tensor: T): T {
+    this.#source.made.push(tensor);
     return tensor;
   }
 
@@ -204,31 +217,49 @@ export class Weights implements Disposable {
   }
 
   #entry(name: string): TensorEntry {
-    const entry = this.source.entries.get(this.prefix + name);
+    const fullName = this.#prefix + name;
+    const entry = this.#source.entries.get(fullName);
     if (entry) return entry;
-    throw new CaracalError("CHECKPOINT_INVALID", printable(`the checkpoint has no tensor ${this.prefix}${name}`), {
-      name: this.prefix + name,
+    throw new CaracalError("CHECKPOINT_INVALID", printable(`the checkpoint has no tensor ${fullName}`), {
+      name: fullName,
     });
   }
 
   #map<D extends DType>(name: string, shape?: Shape): Tensor<D> {
-    const { device, files, used } = this.source;
+    const { device, files, used } = this.#source;
     const entry = this.#entry(name);
-    const wanted = shape ?? entry.shape;
+    const viewShape = shape ?? entry.shape;
     const fail = (problem: string) =>
-      new CaracalError("CHECKPOINT_INVALID", printable(`${entry.file}: tensor ${this.prefix}${name} ${problem}`), {
+      new CaracalError("CHECKPOINT_INVALID", printable(`${entry.file}: tensor ${this.#prefix}${name} ${problem}`), {
         entry,
       });
     if (!isTensorDType(entry.dtype)) throw fail(`is ${entry.dtype}, which no operation takes`);
-    if (elements(wanted) !== elements(entry.shape)) throw fail(`is [${entry.shape}], expected [${wanted}]`);
+    if (elementCount(viewShape) !== elementCount(entry.shape))
+      throw fail(`is [${entry.shape}], expected [${viewShape}]`);
     const file = files.get(entry.file) ?? device.mapFile(entry.file);
     files.set(entry.file, file);
-    if (!used.has(entry)) this.source.loaded += entry.byteLength;
+    if (!used.has(entry)) this.#source.loaded += entry.byteLength;
     used.add(entry);
-    return device.mapped(file, entry.offset, wanted, entry.dtype) as Tensor<DType> as Tensor<D>;
+    return device.mapped(file, entry.offset, viewShape, entry.dtype) as Tensor<DType> as Tensor<D>;
+  }
+}
+
+/**
+ * @internal Loads one module from the tensors that it uses alone. When loading fails, its weights are freed.
+ * @param parts as for `Weights.of`
+ */
+export async function loadModule<T>(
+  parts: Readonly<Record<string, Iterable<TensorEntry>>>,
+  { device, signal, onProgress }: OpenModuleOptions,
+  load: (weights: Weights) => Promise<T>,
+): Promise<T> {
+  const weights = Weights.of(device, parts, { signal, onProgress });
+  try {
+    return await load(weights);
+  } catch (error) {
+    weights.dispose();
+    throw error;
   }
 }
 
 const isTensorDType = (dtype: string): dtype is DType => (dtypes as readonly string[]).includes(dtype);
-
-const elements = (shape: Shape): number => shape.reduce((count, size) => count * size, 1);

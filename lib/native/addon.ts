@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 import { CaracalError, type ErrorCode } from "../errors.js";
-import type { DType } from "../tensor/dtype.js";
+import { built } from "./built.js";
+import type { DType, Operations } from "./operations.js";
 
 declare const handleBrand: unique symbol;
 /** A native object; opaque to TypeScript. */
@@ -30,7 +30,10 @@ export interface MemoryStatistics {
   readonly cached: number;
 }
 
-interface Addon {
+/** A native operation takes the handles of its tensors and returns its outputs. */
+type NativeOperations = { readonly [Name in keyof Operations<never>]: (args: object) => NativeTensor[] };
+
+interface Addon extends NativeOperations {
   openCpu(options: { threads?: number | undefined; isa?: string | undefined }): DeviceHandle;
   openCuda(options: {
     ordinal?: number | undefined;
@@ -40,6 +43,7 @@ interface Addon {
   deviceInfo(device: DeviceHandle): {
     backend: "cpu" | "cuda";
     description: string;
+    virtual: boolean;
     isa?: string;
     threads?: number;
     capacity: number;
@@ -70,10 +74,9 @@ interface Addon {
     shape: readonly number[],
   ): NativeTensor;
   readonly bestIsa: string;
-  /** Of the CUDA kernels that the build embedded; empty where it had no nvcc. */
-  readonly kernelFamilies: readonly string[];
+  /** The number of CUDA kernels in this build; 0 when it was made without nvcc. */
+  readonly cudaKernels: number;
   readonly buildTool: string;
-  readonly [operation: string]: unknown;
 }
 
 let loaded: Addon | undefined;
@@ -85,8 +88,7 @@ export function addon(): Addon {
 }
 
 function load(): Addon {
-  const built = fileURLToPath(new URL("../../build/Release/caracal.node", import.meta.url));
-  const path = process.env.CARACAL_BINDING ?? built;
+  const path = process.env.CARACAL_BINDING ?? built("Release/caracal.node");
   if (!existsSync(path))
     throw new CaracalError(
       "NATIVE_LOAD_FAILED",
@@ -125,5 +127,6 @@ export async function guardedAsync<T>(promise: Promise<T>): Promise<T> {
 
 function fromNative(e: unknown): unknown {
   if (!(e instanceof Error) || e instanceof CaracalError || !("code" in e)) return e;
-  return new CaracalError(e.code as ErrorCode, e.message, {}, { cause: e });
+  const details = "details" in e ? (e.details as Readonly<Record<string, unknown>>) : {};
+  return new CaracalError(e.code as ErrorCode, e.message, details, { cause: e });
 }

@@ -23,7 +23,7 @@ export function rope<D extends Activations, S extends Shape>(
   positions: Tensor<"i32">,
   options: RopeOptions,
 ): Tensor<D, S> {
-  return call("rope", { x, positions, ...options })[0] as Tensor<D, S>;
+  return call("rope", { x, positions }, options)[0] as Tensor<D, S>;
 }
 
 export interface AttentionOptions {
@@ -39,7 +39,9 @@ export interface AttentionOptions {
  * `softmax(scale · q kᵀ) v`, head by head, inside each of the sequences packed in the rows. Softmax and sums in f32.
  * A row's bits do not depend on the other sequences, nor on the number of threads.
  *
- * @param q, k, v `[T, H, D]`, f32 or bf16, D a multiple of 8
+ * @param q `[T, H, D]`, f32 or bf16, D a multiple of 8
+ * @param k as q
+ * @param v as q
  * @returns `[T, H·D]` of q's dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`; on reading the result,
  *   `INDEX_OUT_OF_RANGE` when `cuSeqlens` falls, or does not span the rows
@@ -50,7 +52,7 @@ export function attention<D extends Activations, S extends Shape>(
   v: Tensor<D, S>,
   options: AttentionOptions,
 ): Tensor<D, readonly [S[0], number]> {
-  return call("attention", { q, k, v, ...options })[0] as Tensor<D, readonly [S[0], number]>;
+  return call("attention", { q, k, v }, options)[0] as Tensor<D, readonly [S[0], number]>;
 }
 
 export interface VitAttentionOptions {
@@ -83,7 +85,7 @@ export function vitAttention<D extends Activations, S extends Shape>(
   qkv: Tensor<D, S>,
   options: VitAttentionOptions,
 ): Tensor<D, readonly [S[0], number]> {
-  return call("vitAttention", { qkv, ...options })[0] as Tensor<D, readonly [S[0], number]>;
+  return call("vitAttention", { qkv }, options)[0] as Tensor<D, readonly [S[0], number]>;
 }
 
 export interface MlaCacheWriteOptions {
@@ -114,7 +116,7 @@ export interface MlaCacheWriteOptions {
  *   what was computed from it, `INDEX_OUT_OF_RANGE` when a slot is outside it
  */
 export function mlaCacheWrite(options: MlaCacheWriteOptions): void {
-  call("mlaCacheWrite", { ...options });
+  call("mlaCacheWrite", {}, options);
 }
 
 /** What `mlaPrefill` and `mlaDecode` share. H heads, N elements of a key without and P with position, V of a value. */
@@ -154,7 +156,7 @@ export interface MlaPrefillOptions<D extends Activations> extends MlaOptions<D> 
  *   less than its queries, or a block that is needed is not in the cache
  */
 export function mlaPrefill<D extends Activations>(options: MlaPrefillOptions<D>): Tensor<D, readonly [number, number]> {
-  return call("mlaPrefill", { ...options })[0] as Tensor<D, readonly [number, number]>;
+  return call("mlaPrefill", {}, options)[0] as Tensor<D, readonly [number, number]>;
 }
 
 /** The answer of `mlaDecode`. */
@@ -174,6 +176,6 @@ export interface MlaDecoded<D extends Activations> {
  * @throws as `mlaPrefill`
  */
 export function mlaDecode<D extends Activations>(options: MlaOptions<D>): MlaDecoded<D> {
-  const [o, lse] = call("mlaDecode", { ...options });
+  const [o, lse] = call("mlaDecode", {}, options);
   return { o, lse } as unknown as MlaDecoded<D>;
 }

@@ -1,3 +1,4 @@
+import { checkOptionNames } from "../options.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, callPacked, type Weight } from "./call.js";
 import type { Activation } from "./linear.js";
@@ -35,7 +36,7 @@ export interface FbankOptions {
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT` (FFT size, band), `DISPOSED`
  */
 export function fbank(wave: Tensor<"f32">, options: FbankOptions = {}): Tensor<"f32"> {
-  return call("fbank", { ...options, wave })[0] as Tensor<"f32">;
+  return call("fbank", { wave }, options)[0] as Tensor<"f32">;
 }
 
 /**
@@ -63,6 +64,9 @@ export interface SpliceOptions {
   readonly stride?: number;
 }
 
+/** @internal */
+export const spliceOptionNames = { left: true, right: true, stride: true } as const;
+
 /**
  * Stacks frames with their neighbours and keeps every `stride`-th:
  * `y[t] = [x[stride·t - left] | … | x[stride·t + right]]`; beyond the ends the first or last frame is repeated.
@@ -73,8 +77,8 @@ export interface SpliceOptions {
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
  */
 export function splice<D extends Activations>(x: Tensor<D>, options: SpliceOptions): Tensor<D> {
-  const { left, right, stride } = options;
-  return call("splice", { x, left, right, stride })[0] as Tensor<D>;
+  checkOptionNames("ops.splice", options, spliceOptionNames);
+  return call("splice", { x }, options)[0] as Tensor<D>;
 }
 
 export interface FsmnOrders {
@@ -101,6 +105,15 @@ export interface FsmnParameters extends FsmnOrders {
   readonly norm?: FusedLayerNorm | undefined;
 }
 
+/** @internal */
+export const fsmnParameterNames = {
+  leftOrder: true,
+  rightOrder: true,
+  leftStride: true,
+  rightStride: true,
+  norm: true,
+} as const;
+
 export interface FsmnMemoryOptions<D extends Activations = Activations> extends FsmnParameters {
   /** `[T, C]` of x's dtype, added to the memory; it may be x. */
   readonly residual?: Tensor<D> | undefined;
@@ -115,6 +128,14 @@ export interface FsmnMemoryOptions<D extends Activations = Activations> extends 
   /** Ends a stream: `delay` rows more come out, as though zero rows followed. */
   readonly last?: boolean;
 }
+
+const fsmnMemoryOptionNames = {
+  ...fsmnParameterNames,
+  residual: true,
+  state: true,
+  pending: true,
+  last: true,
+} as const;
 
 /**
  * Memory of a feed-forward sequential memory network (FSMN): a depthwise filter over time,
@@ -131,10 +152,12 @@ export interface FsmnMemoryOptions<D extends Activations = Activations> extends 
 export function fsmnMemory<D extends Activations>(
   x: Tensor<D>,
   weight: Tensor<Activations>,
-  { norm, ...options }: FsmnMemoryOptions<D>,
+  options: FsmnMemoryOptions<D>,
 ): Tensor<D> {
+  checkOptionNames("ops.fsmnMemory", options, fsmnMemoryOptionNames);
+  const { norm, ...rest } = options;
   const fused = { "norm.weight": norm?.weight, "norm.bias": norm?.bias, "norm.eps": norm?.eps };
-  return call("fsmnMemory", { ...options, x, weight, ...fused })[0] as Tensor<D>;
+  return call("fsmnMemory", { x, weight, ...fused }, rest)[0] as Tensor<D>;
 }
 
 /**
@@ -174,7 +197,7 @@ export interface CodecEmbeddingArguments<D extends Activations> {
  *   read and a code was outside its table
  */
 export function codecEmbedding<D extends Activations>(args: CodecEmbeddingArguments<D>): Tensor<D> {
-  return call("codecEmbedding", { ...args })[0] as Tensor<D>;
+  return call("codecEmbedding", {}, args)[0] as Tensor<D>;
 }
 
 /** A convolution weight, plain or rearranged by `packConv1d` or `packConvTranspose1d`. */
@@ -199,6 +222,17 @@ export interface Conv1dGeometry {
   readonly snake?: Tensor<Activations> | undefined;
 }
 
+/** @internal */
+export const conv1dGeometryNames = {
+  dilation: true,
+  groups: true,
+  stride: true,
+  padding: true,
+  bias: true,
+  activation: true,
+  snake: true,
+} as const;
+
 export interface Conv1dOptions<D extends Activations = Activations> extends Conv1dGeometry {
   /** `[T', Cout]`, added last. */
   readonly residual?: Tensor<D> | undefined;
@@ -209,6 +243,8 @@ export interface Conv1dOptions<D extends Activations = Activations> extends Conv
   readonly state?: Tensor<D> | undefined;
 }
 
+const conv1dOptionNames = { ...conv1dGeometryNames, residual: true, state: true } as const;
+
 /**
  * Rearranges a convolution weight for the backend's matrix kernels; do it once, at load. `conv1d` gives the same bits
  * with the plain weight, only slower.
@@ -217,6 +253,7 @@ export interface Conv1dOptions<D extends Activations = Activations> extends Conv
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`
  */
 export function packConv1d<D extends Activations>(w: Tensor<D>, options: { groups?: number } = {}): ConvWeight<D> {
+  checkOptionNames("ops.packConv1d", options, { groups: true });
   return callPacked("packConv1d", { w, groups: options.groups }) as ConvWeight<D>;
 }
 
@@ -239,10 +276,11 @@ export function paddingRows(padding: ConvPadding, span: number): readonly [left:
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DEVICE_MISMATCH`, `DISPOSED`
  */
 export function conv1d<D extends Activations>(x: Tensor<D>, w: ConvWeight, options: Conv1dOptions<D> = {}): Tensor<D> {
+  checkOptionNames("ops.conv1d", options, conv1dOptionNames);
   const { padding = "causal", ...rest } = options;
   const span = ((w.shape[2] ?? 1) - 1) * (options.dilation ?? 1);
   const [left, padRight] = paddingRows(padding, span);
-  return call("conv1d", { x, w, ...rest, padLeft: options.state ? 0 : left, padRight })[0] as Tensor<D>;
+  return call("conv1d", { x, w, padLeft: options.state ? 0 : left, padRight }, rest)[0] as Tensor<D>;
 }
 
 export interface ConvTranspose1dGeometry {
@@ -292,7 +330,7 @@ export function convTranspose1d<D extends Activations>(
   w: ConvWeight,
   options: ConvTranspose1dOptions,
 ): Tensor<D> {
-  return call("convTranspose1d", { x, w, ...options })[0] as Tensor<D>;
+  return call("convTranspose1d", { x, w }, options)[0] as Tensor<D>;
 }
 
 export interface LstmParameters {
@@ -317,7 +355,7 @@ export interface LstmParameters {
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DEVICE_MISMATCH`, `DISPOSED`
  */
 export function lstm<D extends Activations>(x: Tensor<D>, parameters: LstmParameters): Tensor<D> {
-  return call("lstm", { x, ...parameters })[0] as Tensor<D>;
+  return call("lstm", { x }, parameters)[0] as Tensor<D>;
 }
 
 /**

@@ -1,17 +1,21 @@
 import { CaracalError } from "../errors.js";
+import { checkOptionNames } from "../options.js";
 import type { Device } from "../tensor/device.js";
 import type { Tensor } from "../tensor/tensor.js";
 import {
   type Conv1dGeometry,
   type ConvTranspose1dGeometry,
   type ConvWeight,
+  conv1dGeometryNames,
   convTranspose1d,
   type FbankOptions,
   type FsmnParameters,
   fbank,
   fsmnMemory,
+  fsmnParameterNames,
   paddingRows,
   type SpliceOptions,
+  spliceOptionNames,
 } from "./audio.js";
 import { type Activations, call } from "./call.js";
 
@@ -71,6 +75,7 @@ export class SpliceStream<D extends Activations = "f32"> implements Disposable {
 
   /** @param columns columns of a frame */
   constructor(device: Device, columns: number, options: SpliceOptions & { dtype?: D }) {
+    checkOptionNames("SpliceStream", options, { ...spliceOptionNames, dtype: true });
     const { left, right, stride = 1, dtype = "f32" as D } = options;
     this.#options = { left, right, stride };
     this.#state = device.zeros([left + right, columns], dtype);
@@ -122,6 +127,7 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
    * @param options `residual` (default true) says whether rows come with a residual
    */
   constructor(weight: Tensor<Activations>, options: FsmnParameters & { dtype?: D; residual?: boolean }) {
+    checkOptionNames("FsmnMemoryStream", options, { ...fsmnParameterNames, dtype: true, residual: true });
     const { dtype = "f32" as D, residual = true, ...rest } = options;
     const { leftOrder, rightOrder = 0, leftStride = 1, rightStride = 1 } = rest;
     const channels = weight.shape[0]!;
@@ -173,6 +179,7 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
    * @throws `INVALID_ARGUMENT` when the left padding is longer than the reach of the taps, `(k-1)·dilation`
    */
   constructor(weight: ConvWeight, options: Conv1dGeometry & { dtype?: D } = {}) {
+    checkOptionNames("Conv1dStream", options, { ...conv1dGeometryNames, dtype: true });
     const { padding = "causal", dtype = "f32" as D, ...rest } = options;
     const [, channels, taps] = weight.shape;
     const span = (taps - 1) * (rest.dilation ?? 1);
@@ -222,6 +229,12 @@ export class ConvTranspose1dStream implements Disposable {
 
   /** @param weight as for `convTranspose1d`; neither it nor the bias is disposed with the stream */
   constructor(weight: ConvWeight, options: ConvTranspose1dGeometry) {
+    checkOptionNames("ConvTranspose1dStream", options, {
+      stride: true,
+      padding: true,
+      outputPadding: true,
+      bias: true,
+    });
     const [, outputs, taps] = weight.shape;
     this.#weight = weight;
     this.#options = options;

@@ -4,7 +4,6 @@ export * from "./audioStream.js";
 export * from "./embedding.js";
 export * from "./image.js";
 export * from "./linear.js";
-export * from "./machine.js";
 export * from "./moe.js";
 export * from "./norm.js";
 export * from "./sampling.js";

@@ -1,9 +1,10 @@
+import type { Activation } from "../native/operations.js";
+import { checkOptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
 import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, callPacked, type Weight, type WeightDType } from "./call.js";
 
-/** `gelu` is the exact erf form; `relu6` is min(max(x, 0), 6). */
-export type Activation = "none" | "relu" | "relu6" | "gelu" | "silu" | "tanh" | "sigmoid";
+export type { Activation };
 
 /** `[..., K]` with its last dimension replaced by `N`. */
 export type WithLast<S extends Shape, N extends number> = S extends readonly [...infer Lead extends number[], number]
@@ -25,6 +26,7 @@ export function packWeight<D extends WeightDType, S extends readonly [number, nu
   w: Tensor<D, S>,
   options: { scale?: Tensor<"f32"> | undefined } = {},
 ): PackedWeight<D, S> {
+  checkOptionNames("ops.packWeight", options, { scale: true });
   const scales = options.scale ? [options.scale] : [];
   return callPacked("packWeight", { weights: [w], scales }) as PackedWeight<D, S>;
 }
@@ -41,6 +43,7 @@ export function packWeights<D extends WeightDType>(
   weights: readonly Tensor<D>[],
   options: { scales?: readonly Tensor<"f32">[] | undefined } = {},
 ): PackedWeight<D, readonly [number, number, number]> {
+  checkOptionNames("ops.packWeights", options, { scales: true });
   const scales = options.scales ?? [];
   return callPacked("packWeight", { weights, scales, stack: true }) as PackedWeight<
     D,
@@ -80,14 +83,15 @@ export function linear<
   w: Weight<WeightDType, readonly [N, K]>,
   options: LinearOptions<Out> = {},
 ): Tensor<Out, WithLast<S, N>> {
-  return call("linear", { x, w, ...options })[0] as Tensor<DType> as Tensor<Out, WithLast<S, N>>;
+  return call("linear", { x, w }, options)[0] as Tensor<DType> as Tensor<Out, WithLast<S, N>>;
 }
 
 /**
  * `silu(x·Wgᵀ + bg) ⊙ (x·Wuᵀ + bu)`, the gated half of a SwiGLU feed-forward network.
  *
  * @param x `[..., K]`, f32 or bf16
- * @param gate, up `[N, K]` of one dtype, both packed or both plain
+ * @param gate `[N, K]`
+ * @param up `[N, K]` of the dtype of gate, both packed or both plain
  * @returns `[..., N]` of x's dtype
  * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
  */
@@ -97,5 +101,5 @@ export function swiglu<D extends Activations, S extends Shape, N extends number,
   up: Weight<WeightDType, readonly [N, K]>,
   options: { gateBias?: Tensor<Activations> | undefined; upBias?: Tensor<Activations> | undefined } = {},
 ): Tensor<D, WithLast<S, N>> {
-  return call("swiglu", { x, gate, up, ...options })[0] as Tensor<DType> as Tensor<D, WithLast<S, N>>;
+  return call("swiglu", { x, gate, up }, options)[0] as Tensor<DType> as Tensor<D, WithLast<S, N>>;
 }

@@ -45,7 +45,7 @@ export function router(
   correctionBias: Tensor<"f32"> | undefined,
   options: RouterOptions,
 ): Routing {
-  const [ids, weights, zeroWeight] = call("router", { x, classifier, correctionBias, ...options });
+  const [ids, weights, zeroWeight] = call("router", { x, classifier, correctionBias }, options);
   return {
     ids: ids as Tensor<"i32">,
     weights: weights as Tensor<"f32">,
@@ -75,7 +75,8 @@ export function permutation(routing: Pick<Routing, "ids" | "experts" | "zeroExpe
   return { offsets: offsets!, tokenOf: tokenOf!, slotOf: slotOf! };
 }
 
-type ExpertWeight = PackedWeight<WeightDType, readonly [number, number, number]>;
+/** The packed matrices `[E, N, K]` of E experts. */
+export type ExpertWeight = PackedWeight<WeightDType, readonly [number, number, number]>;
 
 /**
  * One GEMM per expert over ragged rows, `y[r] = x[r]·W[e]ᵀ`; any number of rows per expert, 0 included.
@@ -93,13 +94,14 @@ export function groupedGemm<D extends Activations>(
   offsets: Tensor<"i32">,
   options: { gather?: Tensor<"i32"> } = {},
 ): Tensor<D> {
-  return call("groupedGemm", { x, w, offsets, ...options })[0] as Tensor<D>;
+  return call("groupedGemm", { x, w, offsets }, options)[0] as Tensor<D>;
 }
 
 /**
  * The gated half of every expert, `silu(x[r]·G[e]ᵀ) ⊙ (x[r]·U[e]ᵀ)`, over ragged rows as in `groupedGemm`.
  *
- * @param gate, up `[E, F, K]` packed, of one dtype
+ * @param gate `[E, F, K]` packed
+ * @param up `[E, F, K]` packed, of the dtype of gate
  * @returns `[R', F]`
  * @throws as `groupedGemm`
  */
@@ -110,7 +112,7 @@ export function groupedSwiglu<D extends Activations>(
   offsets: Tensor<"i32">,
   options: { gather?: Tensor<"i32"> } = {},
 ): Tensor<D> {
-  return call("groupedSwiglu", { x, gate, up, offsets, ...options })[0] as Tensor<D>;
+  return call("groupedSwiglu", { x, gate, up, offsets }, options)[0] as Tensor<D>;
 }
 
 /**
@@ -131,7 +133,7 @@ export function combine<D extends Activations>(
 ): Tensor<D> {
   const { weights, zeroWeight } = routing;
   const { slotOf } = permutation;
-  return call("combine", { y, x, weights, zeroWeight, slotOf, residual: options.residual })[0] as Tensor<D>;
+  return call("combine", { y, x, weights, zeroWeight, slotOf }, options)[0] as Tensor<D>;
 }
 
 /** The FFN experts of one MoE layer: gate and up `[E, F, D]`, down `[E, D, F]`, packed. */

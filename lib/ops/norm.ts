@@ -4,7 +4,7 @@ import type { Activation, Last } from "./linear.js";
 import type { If, Matches } from "./shapes.js";
 
 /** `[C]` for an x of `[..., C]`. */
-type PerColumn<W extends Shape, S extends Shape> = Tensor<Activations, W> & If<Matches<W, readonly [Last<S>]>>;
+export type PerColumn<W extends Shape, S extends Shape> = Tensor<Activations, W> & If<Matches<W, readonly [Last<S>]>>;
 
 /**
  * Root-mean-square normalisation, `y = weight ⊙ x / sqrt(mean(x²) + eps)` over the last dimension; statistics in f32.

@@ -5,7 +5,8 @@ import type { HasRank, If } from "./shapes.js";
 /** Ranges `[start, end)` of ids that may be chosen, ascending and apart; all ids when left out. */
 export type AllowedIds = readonly (readonly [start: number, end: number])[];
 
-type Logits<S extends Shape, D extends Activations = Activations> = Tensor<D, S> & If<HasRank<S, 2>>;
+/** Logits `[B, V]`. */
+export type Logits<S extends Shape, D extends Activations = Activations> = Tensor<D, S> & If<HasRank<S, 2>>;
 
 /**
  * The id of the largest logit of each row, the lowest where several are. NaN is never the largest; where nothing

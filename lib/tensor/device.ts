@@ -7,6 +7,7 @@ import {
   guardedAsync,
   type MemoryStatistics,
 } from "../native/addon.js";
+import { checkOptionNames } from "../options.js";
 import { type DType, toArray, type Values } from "./dtype.js";
 import { NativeArray, type Shape, Tensor } from "./tensor.js";
 
@@ -28,6 +29,15 @@ export interface DeviceOptions {
    */
   readonly cacheMemory?: boolean;
 }
+
+const deviceOptionNames = {
+  backend: true,
+  threads: true,
+  isa: true,
+  ordinal: true,
+  memoryLimit: true,
+  cacheMemory: true,
+} as const;
 
 /** Why a backend was passed over. */
 export interface BackendNote {
@@ -70,7 +80,7 @@ export class Device implements AsyncDisposable {
     const info = addon().deviceInfo(handle);
     this.backend = info.backend;
     this.name = `${info.backend} ${info.description}`;
-    this.virtual = info.backend === "cuda" && info.description.includes("Virtual GPU");
+    this.virtual = info.virtual;
     this.threads = info.threads;
     this.isa = info.isa;
   }
@@ -83,6 +93,7 @@ export class Device implements AsyncDisposable {
    *   processor has not, or a build without CUDA kernels; `INVALID_ARGUMENT` for a bad option.
    */
   static async open(options: DeviceOptions = {}): Promise<Device> {
+    checkOptionNames("Device.open", options, deviceOptionNames);
     const { backend = "auto", threads, isa, ordinal, memoryLimit, cacheMemory } = options;
     if (backend !== "auto" && backend !== "cpu" && backend !== "cuda")
       throw new CaracalError(

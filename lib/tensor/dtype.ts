@@ -1,6 +1,6 @@
-/** Element types of a tensor. `f8e4m3` is the OCP E4M3 format without infinities (torch `float8_e4m3fn`). */
-export const dtypes = ["f32", "f16", "bf16", "f8e4m3", "i32", "u8"] as const;
-export type DType = (typeof dtypes)[number];
+import { type DType, dtypes } from "../native/operations.js";
+
+export { type DType, dtypes };
 
 /** Bytes of one element. */
 export const dtypeBytes: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, f8e4m3: 1, i32: 4, u8: 1 };

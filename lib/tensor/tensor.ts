@@ -16,7 +16,7 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
   readonly #handle: TensorHandle;
   #disposed = false;
 
-  /** @internal */
+  /** @hidden Kept in the declarations, because without it `new Tensor()` would compile. */
   constructor(device: Device, native: NativeTensor) {
     this.device = device;
     this.dtype = native.dtype as D;

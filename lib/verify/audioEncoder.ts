@@ -1,10 +1,10 @@
 import { parseAudioConfig } from "../checkpoint/config.js";
 import { audioEncoderLayout, audioProjectorLayout } from "../checkpoint/layout.js";
-import { AudioEncoder } from "../model/audioEncoder.js";
-import type { Tensor } from "../tensor/tensor.js";
+import { AudioEncoder } from "../model/audio/encoder.js";
 import type { Golden } from "./golden.js";
+import { Pieces } from "./values.js";
 
-/** A padded batch of features through the encoder and its projector, recording by recording. */
+/** Runs a padded batch of features through the encoder and its projector, one recording at a time. */
 export async function verifyAudioEncoder(golden: Golden): Promise<void> {
   const config = golden.config(parseAudioConfig);
   golden.checkWeights("audio_encoder", audioEncoderLayout(config));
@@ -14,40 +14,27 @@ export async function verifyAudioEncoder(golden: Golden): Promise<void> {
   const features = golden.input("features", "f32");
   const lengths = await golden.input("lengths", "i32").read();
 
-  const parts = new Map<string, Promise<Float32Array>[]>();
-  const collect = (name: string, value: Tensor) =>
-    parts.set(name, [...(parts.get(name) ?? []), value.toFloat32Array()]);
+  const pieces = new Pieces();
   for (const [i, length] of lengths.entries()) {
     const tokens = golden.device.scope(() => {
       const rows = features.slice(i, i + 1).reshape(features.shape.slice(1));
       return encoder.encode(rows, {
         length,
         tap: (name, value) => {
-          collect(name, value);
+          pieces.add(name, value);
           if (name === "encoder" && golden.expects("ctc_logits"))
-            collect("ctc_logits", encoder.ctcLogits(value as never));
+            pieces.add("ctc_logits", encoder.ctcLogits(value as Parameters<typeof encoder.ctcLogits>[0]));
         },
       });
     });
-    collect("projector", tokens);
+    pieces.add("projector", tokens);
     tokens.dispose();
   }
-  const last = `fsmn${config.nlayer - 1}`;
-  for (const [name, values] of parts) {
-    const joined = Promise.all(values).then(join);
-    if (name === "projector") golden.compare(name, joined, golden.tolerance("final"));
-    else golden.compareLayer(name, joined);
-    if (name.startsWith(`${last}.`)) golden.compareLayer(name.replace(last, "fsmn_last"), joined);
+  const last = `fsmn${config.nlayer - 1}.`;
+  for (const name of pieces.names()) {
+    const values = pieces.joined(name);
+    if (name === "projector") golden.compare(name, values, golden.tolerance("final"));
+    else golden.compareLayer(name, values);
+    if (name.startsWith(last)) golden.compareLayer(name.replace(last, "fsmn_last."), values);
   }
-}
-
-/** The arrays one after another. */
-export function join(arrays: readonly Float32Array[]): Float32Array {
-  const joined = new Float32Array(arrays.reduce((size, array) => size + array.length, 0));
-  let at = 0;
-  for (const array of arrays) {
-    joined.set(array, at);
-    at += array.length;
-  }
-  return joined;
 }

@@ -1,8 +1,8 @@
 import { parseAudioFeatureConfig } from "../checkpoint/config.js";
-import { AudioFeatures } from "../model/audioFeatures.js";
+import { AudioFeatures } from "../model/audio/features.js";
 import type { Golden } from "./golden.js";
 
-/** Samples in the range of 16-bit integers to log-mel frames and stacked frames. */
+/** Converts samples in the range of 16-bit integers to log-mel frames and to stacked frames. */
 export async function verifyAudioFeatures(golden: Golden): Promise<void> {
   const features = new AudioFeatures(golden.device, golden.config(parseAudioFeatureConfig));
   const samples = (await golden.input("waveform", "f32").read()).map((sample) => sample / 32768);

@@ -1,28 +1,26 @@
 import { parseCodecConfig } from "../checkpoint/config.js";
 import { codecDecoderLayout } from "../checkpoint/layout.js";
-import { SpeechDecoder, type SpeechFrame } from "../model/speechDecoder.js";
+import { SpeechDecoder, type SpeechFrame } from "../model/speech/decoder.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { join } from "./audioEncoder.js";
 import type { Golden } from "./golden.js";
+import { Pieces } from "./values.js";
 
-/** Codes to a waveform, utterance by utterance. The file's intermediates have channels before time. */
+/** Decodes codes to a waveform, one utterance at a time. The file's intermediates have channels before time. */
 export async function verifyCodecDecoder(golden: Golden): Promise<void> {
   const config = golden.config(parseCodecConfig);
   golden.checkWeights("", codecDecoderLayout(config));
   const decoder = await SpeechDecoder.load(golden.weights, config);
-  const parts = new Map<string, Promise<Float32Array>[]>();
-  const collect = (name: string, values: Promise<Float32Array>) =>
-    parts.set(name, [...(parts.get(name) ?? []), values]);
+  const pieces = new Pieces();
   for (const frames of await readUtterances(golden)) {
-    const tap = (name: string, value: Tensor) => collect(name, channelsFirst(value));
-    collect("waveform", decoder.decode(frames, { tap }));
+    const tap = (name: string, value: Tensor) => pieces.add(name, channelsFirst(value));
+    pieces.add("waveform", decoder.decode(frames, { tap }));
   }
-  for (const [name, values] of parts) {
-    if (name === "waveform" || golden.expects(name)) golden.compare(name, Promise.all(values).then(join), golden.f32);
+  for (const name of pieces.names()) {
+    if (name === "waveform" || golden.expects(name)) golden.compare(name, pieces.joined(name), golden.f32);
   }
 }
 
-/** `semantic_codes` [B, T] and `acoustic_codes` [B, books, T] as frames. */
+/** Reads `semantic_codes` [B, T] and `acoustic_codes` [B, books, T] as frames. */
 async function readUtterances(golden: Golden): Promise<SpeechFrame[][]> {
   const semantic = golden.input("semantic_codes", "i32");
   const acoustic = golden.input("acoustic_codes", "i32");
@@ -37,7 +35,7 @@ async function readUtterances(golden: Golden): Promise<SpeechFrame[][]> {
   return Array.from({ length: batch }, (_, b) => Array.from({ length: time }, (_, t) => frame(b, t)));
 }
 
-/** `[T, C]` as `[C, T]`. */
+/** Transposes `[T, C]` to `[C, T]`. */
 async function channelsFirst(value: Tensor): Promise<Float32Array> {
   const [time, channels] = value.shape as readonly [number, number];
   const values = await value.toFloat32Array();

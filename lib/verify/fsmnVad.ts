@@ -2,10 +2,10 @@ import type { Affine, Weights } from "../model/weights.js";
 import * as ops from "../ops/index.js";
 import type { Device } from "../tensor/device.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { join } from "./audioEncoder.js";
 import type { Golden } from "./golden.js";
+import { join, Pieces } from "./values.js";
 
-/** A trained FSMN voice-activity detector: its features, and speech probabilities whole and frame by frame. */
+/** Runs a trained FSMN voice activity detector: its features, and its probabilities both at once and frame by frame. */
 export async function verifyFsmnVad(golden: Golden): Promise<void> {
   const { device, weights } = golden;
   if (golden.hasInput("waveform")) {
@@ -17,12 +17,13 @@ export async function verifyFsmnVad(golden: Golden): Promise<void> {
   const features = golden.input("features", "f32");
   using whole = vad.probabilities(features);
   golden.compare("probabilities", whole, golden.f32);
-  const pieces: Promise<Float32Array>[] = [];
-  vad.stream(features, (rows) => pieces.push(rows.toFloat32Array()));
-  golden.compare("probabilities, frame by frame", Promise.all(pieces).then(join), golden.f32, "expected.probabilities");
+  const streamed = "probabilities, frame by frame";
+  const pieces = new Pieces();
+  vad.stream(features, (rows) => pieces.add(streamed, rows));
+  golden.compare(streamed, pieces.joined(streamed), golden.f32, "expected.probabilities");
 }
 
-/** Log-mel frames from 20 Hz to the Nyquist frequency, each frame's mean removed first, normalised. */
+/** Normalised log-mel frames from 20 Hz to the Nyquist frequency, computed after removing each frame's mean. */
 function vadFeatures(wave: Tensor<"f32">, weights: Weights): Tensor<"f32"> {
   const frames = ops.fbank(wave, { removeDc: true, lowHz: 20, highHz: 0 });
   return ops.cmvn(frames, weights.plain("cmvn.mean"), weights.plain("cmvn.inv_std"));
@@ -35,20 +36,25 @@ interface Block {
   readonly orders: ops.FsmnOrders;
 }
 
-/** residual + the memory of z, in block i. */
-type Remember = (i: number, z: Tensor<"f32">, residual: Tensor<"f32">) => Tensor<"f32">;
+/** Computes residual + memory(z) in block i. */
+type Memory = (i: number, z: Tensor<"f32">, residual: Tensor<"f32">) => Tensor<"f32">;
 
 /**
- * p = relu(fc2(relu(fc1 x))), m = p + memory(p); in every further block p = fc2(relu(fc1 m)), m = m + p + memory(p); at
- * the end sigmoid(out(relu(dnn m))).
+ * The first block computes p = relu(fc2(relu(fc1 x))) and m = p + memory(p), every further block p = fc2(relu(fc1 m))
+ * and m = m + p + memory(p). The output is sigmoid(out(relu(dnn m))).
  */
 class FsmnVad {
-  private constructor(
-    private readonly device: Device,
-    private readonly blocks: readonly Block[],
-    private readonly dnn: Affine,
-    private readonly out: Affine,
-  ) {}
+  readonly #device: Device;
+  readonly #blocks: readonly Block[];
+  readonly #dnn: Affine;
+  readonly #out: Affine;
+
+  private constructor(device: Device, blocks: readonly Block[], dnn: Affine, out: Affine) {
+    this.#device = device;
+    this.#blocks = blocks;
+    this.#dnn = dnn;
+    this.#out = out;
+  }
 
   static async load(weights: Weights): Promise<FsmnVad> {
     const blocks: Block[] = [];
@@ -63,17 +69,17 @@ class FsmnVad {
     return new FsmnVad(weights.device, blocks, weights.linear("dnn"), weights.linear("out"));
   }
 
-  /** `[T, C]` to `[T, 1]`. */
+  /** Maps features `[T, C]` to probabilities `[T, 1]`. */
   probabilities(features: Tensor<"f32">): Tensor<"f32"> {
     return this.#run(features, (i, z, residual) => {
-      const { memory, orders } = this.blocks[i]!;
+      const { memory, orders } = this.#blocks[i]!;
       return ops.fsmnMemory(z, memory, { ...orders, residual });
     });
   }
 
-  /** The same, frame by frame; `take` sees the probabilities as they become known. */
+  /** The same frame by frame: `take` receives the probabilities as they become known. */
   stream(features: Tensor<"f32">, take: (rows: Tensor<"f32">) => void): void {
-    const memories = this.blocks.map(({ memory, orders }) => new ops.FsmnMemoryStream(memory, orders));
+    const memories = this.#blocks.map(({ memory, orders }) => new ops.FsmnMemoryStream(memory, orders));
     const step = (rows: Tensor<"f32">, last: boolean) => {
       using out = this.#run(rows, (i, z, residual) => memories[i]!.push(z, residual, { last }));
       take(out);
@@ -82,23 +88,23 @@ class FsmnVad {
       using frame = features.slice(t, t + 1) as Tensor<"f32">;
       step(frame, false);
     }
-    using end = this.device.zeros([0, features.shape[1]!]);
+    using end = this.#device.zeros([0, features.shape[1]!]);
     step(end, true);
     for (const memory of memories) memory.dispose();
   }
 
-  #run(features: Tensor<"f32">, remember: Remember): Tensor<"f32"> {
-    return this.device.scope(() => {
-      const [first, ...rest] = this.blocks;
+  #run(features: Tensor<"f32">, memory: Memory): Tensor<"f32"> {
+    return this.#device.scope(() => {
+      const [first, ...rest] = this.#blocks;
       const p = linear(linear(features, first!.fc1, "relu"), first!.fc2, "relu");
-      const memory = rest.reduce(
+      const hidden = rest.reduce(
         (m, { fc1, fc2 }, i) => {
           const z = linear(linear(m, fc1, "relu"), fc2, "none");
-          return remember(i + 1, z, ops.add(m, z));
+          return memory(i + 1, z, ops.add(m, z));
         },
-        remember(0, p, p),
+        memory(0, p, p),
       );
-      return linear(linear(memory, this.dnn, "relu"), this.out, "sigmoid");
+      return linear(linear(hidden, this.#dnn, "relu"), this.#out, "sigmoid");
     });
   }
 }
@@ -107,7 +113,7 @@ function linear(x: Tensor<"f32">, { weight, bias }: Affine, activation: ops.Acti
   return ops.linear(x, weight, { bias, activation });
 }
 
-/** Taps of the past and present, `lookback` [C, 1, k], and where there are any of the future, `lookahead` [C, 1, r]. */
+/** Joins the taps of past and present, `lookback` [C, 1, k], and those of the future, if any, `lookahead` [C, 1, r]. */
 async function loadMemory(w: Weights): Promise<Pick<Block, "memory" | "orders">> {
   const past = w.plain<"f32">("lookback");
   const [channels, , taps] = past.shape as readonly [number, number, number];

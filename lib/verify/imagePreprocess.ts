@@ -5,7 +5,7 @@ import type { Golden, Measure } from "./golden.js";
 
 type Rgb = readonly [number, number, number];
 
-/** 8-bit images resized, and the expected pixels normalised and cut into patches. */
+/** Resizes 8-bit images, and normalises the expected pixels and cuts them into patches. */
 export async function verifyImagePreprocess(golden: Golden): Promise<void> {
   const config = golden.config(parseVisionConfig);
   const { patch_size: patch, temporal_patch_size: temporal, spatial_merge_size: mergeSize } = config;
@@ -14,7 +14,7 @@ export async function verifyImagePreprocess(golden: Golden): Promise<void> {
     const [height, width] = await golden.input(`${i}.size`, "i32").read();
     using resized = ops.resizeBicubic(image, [height!, width!]);
     golden.compare(`${i}.resized`, resized, pixelsOff);
-    const pixels = golden.expected(`${i}.resized`, "u8"); // so that a pixel off by 1 does not count twice
+    const pixels = golden.expected(`${i}.resized`, "u8"); // not `resized`, so that a pixel off by 1 does not count twice
     using patches = ops.patchify(pixels, {
       patch,
       temporal,
@@ -26,7 +26,7 @@ export async function verifyImagePreprocess(golden: Golden): Promise<void> {
   }
 }
 
-/** Resizing in 8 bits may round the other way now and then: at most 1 % of the values, by at most 1. */
+/** Resizing in 8 bits may occasionally round the other way: at most 1 % of the values may differ, by at most 1. */
 const pixelsOff: Measure = (actual, expected) => {
   let off = 0;
   let largest = 0;

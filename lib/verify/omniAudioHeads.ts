@@ -1,7 +1,8 @@
 import { Fields } from "../checkpoint/fields.js";
-import { AudioHeads } from "../model/audioHeads.js";
+import { AudioHeads } from "../model/speech/heads.js";
 import { cast } from "../ops/embedding.js";
 import { type Golden, mismatches } from "./golden.js";
+import { Pieces } from "./values.js";
 
 function parseConfig(source: unknown, file: string) {
   const f = new Fields(source);
@@ -10,7 +11,7 @@ function parseConfig(source: unknown, file: string) {
   return config;
 }
 
-/** The speech heads step by step, each penalised by what the steps before chose. Every id may be chosen. */
+/** Runs the speech heads step by step, penalising the ids of earlier steps. Every id may be chosen. */
 export async function verifyOmniAudioHeads(golden: Golden): Promise<void> {
   const { penalty, window } = golden.config(parseConfig);
   const hidden = golden.input("hidden", "f32");
@@ -20,14 +21,14 @@ export async function verifyOmniAudioHeads(golden: Golden): Promise<void> {
 
   const history: number[][] = Array.from({ length: books }, () => []);
   const chosen: number[] = [];
-  const logits: Promise<Float32Array>[] = [];
+  const pieces = new Pieces();
   for (let step = 0; step < hidden.shape[0]!; step++) {
     using row = cast(hidden.slice(step, step + 1), golden.activations);
     const ids = heads.step(
       row,
       history.map((ids) => [ids]),
       (book, values) => {
-        if (book === 0) logits.push(values.toFloat32Array());
+        if (book === 0) pieces.add("logits_book0", values);
       },
     );
     for (const [book, tensor] of ids.entries()) {
@@ -38,9 +39,5 @@ export async function verifyOmniAudioHeads(golden: Golden): Promise<void> {
     }
   }
   golden.compare("ids", Promise.resolve(chosen), mismatches);
-  golden.compare("logits_book0", join(logits), golden.tolerance("final"));
-}
-
-async function join(rows: readonly Promise<Float32Array>[]): Promise<Float32Array> {
-  return Float32Array.from((await Promise.all(rows)).flatMap((row) => [...row]));
+  golden.compare("logits_book0", pieces.joined("logits_book0"), golden.tolerance("final"));
 }

@@ -1,5 +1,5 @@
 import { Fields } from "../checkpoint/fields.js";
-import { OmniEmbedding } from "../model/embedding.js";
+import { OmniEmbedding } from "../model/prompt/embedding.js";
 import type { Golden } from "./golden.js";
 
 function parseConfig(source: unknown, file: string) {
@@ -10,7 +10,7 @@ function parseConfig(source: unknown, file: string) {
   return ids;
 }
 
-/** The embedding of a prompt with text, codes, audio and images. */
+/** Embeds a prompt with text, codes, audio and images. */
 export async function verifyOmniEmbedding(golden: Golden): Promise<void> {
   const ids = golden.config(parseConfig);
   const { weights, activations } = golden;

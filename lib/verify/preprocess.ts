@@ -1,74 +1,76 @@
 import { readFile } from "node:fs/promises";
+import { invalid, quote } from "../checkpoint/problems.js";
 import { CaracalError } from "../errors.js";
-import { durationConditionedFrames, timestampText } from "../model/frames.js";
-import { audioTokenCount, defaultAudioFraming, interleavedText, interleaveSequential } from "../model/interleave.js";
-import { postSqueeze, smartResize } from "../model/resize.js";
+import { audioTokenCount, defaultAudioFraming } from "../model/audio/framing.js";
+import { interleavedText, interleaveSequential } from "../model/prompt/interleave.js";
+import { durationConditionedFrames, timestampText } from "../model/vision/frames.js";
+import { postSqueeze, smartResize } from "../model/vision/resize.js";
 import type { TensorReport } from "./golden.js";
 
-/** A case of each section, as `preprocess.json` holds them. */
+/** The sections of `preprocess.json`, with the type of their cases. */
 export interface PreprocessCases {
-  smart_resize: SmartResizeCase;
-  frame_sampling: FrameSamplingCase;
-  post_squeeze: PostSqueezeCase;
-  interleave: InterleaveCase;
+  readonly smart_resize: SmartResizeCase;
+  readonly frame_sampling: FrameSamplingCase;
+  readonly post_squeeze: PostSqueezeCase;
+  readonly interleave: InterleaveCase;
 }
 
 export interface SmartResizeCase {
-  height: number;
-  width: number;
-  factor: number;
-  min_pixels: number;
-  max_pixels: number;
-  expected: [number, number];
+  readonly height: number;
+  readonly width: number;
+  readonly factor: number;
+  readonly min_pixels: number;
+  readonly max_pixels: number;
+  readonly expected: [number, number];
 }
 
 export interface FrameSamplingCase {
-  video_fps: number;
-  frame_count: number;
-  sample_fps: number;
-  max_frames: number;
-  max_fps: number;
-  min_frames: number;
-  expected_indices?: number[];
-  expected_timestamps?: string[];
-  error?: string;
+  readonly video_fps: number;
+  readonly frame_count: number;
+  readonly sample_fps: number;
+  readonly max_frames: number;
+  readonly max_fps: number;
+  readonly min_frames: number;
+  readonly expected_indices?: number[];
+  readonly expected_timestamps?: string[];
+  readonly error?: string;
 }
 
 export interface PostSqueezeCase {
-  grid_shapes: [number, number, number][];
-  token_counts: number[];
-  ratio: number;
-  min_tokens_video: number;
-  max_tokens: number;
-  expected_grids: [number, number][];
-  expected_tokens: number[];
+  readonly grid_shapes: [number, number, number][];
+  readonly token_counts: number[];
+  readonly ratio: number;
+  readonly min_tokens_video: number;
+  readonly max_tokens: number;
+  readonly expected_grids: [number, number][];
+  readonly expected_tokens: number[];
 }
 
 export interface InterleaveCase {
-  video_units: number;
-  tokens_per_unit: number;
-  audio_samples: number;
-  sample_rate: number;
-  interval_seconds: number;
-  expected_text: string;
+  readonly video_units: number;
+  readonly tokens_per_unit: number;
+  readonly audio_samples: number;
+  readonly sample_rate: number;
+  readonly interval_seconds: number;
+  readonly expected_text: string;
 }
 
-type Case = Readonly<Record<string, unknown>>;
+type Case = PreprocessCases[keyof PreprocessCases];
 
-/** Whether a case comes out as it should. */
-const sections: Readonly<Record<string, (c: never) => boolean>> = {
+/** Functions that run a case and tell whether its result is as expected. */
+const sections: { readonly [S in keyof PreprocessCases]: (c: PreprocessCases[S]) => boolean } = {
   smart_resize: resizes,
   frame_sampling: samples,
   post_squeeze: squeezes,
   interleave: interleaves,
 };
 
-/** Runs the preprocessing functions on every case of a `preprocess.json`; per section, how many come out wrong. */
+/** Runs the preprocessing functions on every case of a `preprocess.json` and reports the wrong results per section. */
 export async function verifyPreprocess(file: string): Promise<TensorReport[]> {
-  const parsed = await readSections(file);
-  return Object.entries(parsed).map(([name, cases]) => {
-    const passes = sections[name]!;
-    const wrong = cases.filter((c) => !passes(c as never));
+  const found = await readSections(file);
+  return Object.entries(found).map(([name, cases]) => {
+    const passes = sections[name as keyof PreprocessCases] as (c: Case) => boolean;
+    const wrong = cases.filter((c) => !passes(c));
     const first = wrong[0] && { note: `first: ${JSON.stringify(wrong[0]).slice(0, 200)}` };
     return {
       name,
@@ -83,19 +85,18 @@ export async function verifyPreprocess(file: string): Promise<TensorReport[]> {
 }
 
 async function readSections(file: string): Promise<Record<string, Case[]>> {
-  const invalid = (problem: string) => new CaracalError("CHECKPOINT_INVALID", `${file}: ${problem}`, { file });
   let parsed: unknown;
   try {
     parsed = JSON.parse(await readFile(file, "utf8"));
   } catch (error) {
-    throw invalid(`cannot be read as JSON: ${(error as Error).message}`);
+    throw invalid(file, `cannot be read as JSON: ${(error as Error).message}`, error);
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed) || Object.keys(parsed).length === 0)
-    throw invalid(`expected an object of sections: ${Object.keys(sections).join(", ")}`);
+    throw invalid(file, `expected an object of sections: ${Object.keys(sections).join(", ")}`);
   for (const [name, cases] of Object.entries(parsed)) {
     if (!Object.hasOwn(sections, name))
-      throw invalid(`unknown section ${name}; there are ${Object.keys(sections).join(", ")}`);
-    if (!Array.isArray(cases) || cases.length === 0) throw invalid(`section ${name} holds no cases`);
+      throw invalid(file, `unknown section ${quote(name)}; expected ${Object.keys(sections).join(", ")}`);
+    if (!Array.isArray(cases) || cases.length === 0) throw invalid(file, `section ${name} contains no cases`);
   }
   return parsed as Record<string, Case[]>;
 }

@@ -1,5 +1,7 @@
+import { quote } from "../checkpoint/problems.js";
 import { CaracalError, type ErrorCode } from "../errors.js";
 import type { Activations } from "../ops/call.js";
+import { checkOptionNames } from "../options.js";
 import type { Device } from "../tensor/device.js";
 import { verifyAudioEncoder } from "./audioEncoder.js";
 import { verifyAudioFeatures } from "./audioFeatures.js";
@@ -13,10 +15,10 @@ import { verifyOmniEmbedding } from "./omniEmbedding.js";
 import { verifyPreprocess } from "./preprocess.js";
 import { verifyVision } from "./vision.js";
 
-/** Runs a module on a golden file's inputs and compares what comes out. */
+/** Runs a module on the inputs of a golden file and compares its results. */
 export type Verifier = (golden: Golden) => Promise<void>;
 
-/** By the `module` of a golden file's metadata. */
+/** The verifiers by the `module` in the metadata of a golden file. */
 const verifiers: Readonly<Record<string, Verifier>> = {
   audio_encoder: verifyAudioEncoder,
   audio_features: verifyAudioFeatures,
@@ -31,11 +33,13 @@ const verifiers: Readonly<Record<string, Verifier>> = {
 
 export interface VerifyOptions {
   readonly device: Device;
-  /** The dtype between the operations, where the module has a choice. Default f32. */
+  /** The dtype of values between operations, for modules that have a choice. Default f32. */
   readonly activations?: Activations | undefined;
 }
 
-/** The outcome for one file; `error` when the file could not be run at all. */
+const optionNames = { device: true, activations: true } satisfies Record<keyof Required<VerifyOptions>, true>;
+
+/** The results for one file, or an `error` if the file could not be run at all. */
 export interface FileReport {
   readonly file: string;
   readonly module?: string;
@@ -45,10 +49,13 @@ export interface FileReport {
 }
 
 /**
- * Runs the module that a golden file is about, through the public API, and compares every expected tensor.
+ * Runs the module of a golden file through the public API and compares every expected tensor. A file that cannot be run
+ * gives a report with its error.
  * @param file a `.safetensors` golden file, or a `.json` of preprocessing cases
+ * @throws {CaracalError} `INVALID_ARGUMENT` for an unknown option
  */
 export async function verifyFile(file: string, options: VerifyOptions): Promise<FileReport> {
+  checkOptionNames("verifyFile", options, optionNames);
   let module: string | undefined;
   try {
     if (file.endsWith(".json")) return report(file, "preprocess", await verifyPreprocess(file));
@@ -70,8 +77,8 @@ export async function verifyFile(file: string, options: VerifyOptions): Promise<
 function verifierOf(golden: Golden): Verifier {
   const verifier = Object.hasOwn(verifiers, golden.module) ? verifiers[golden.module] : undefined;
   if (verifier) return verifier;
-  const known = Object.keys(verifiers).join(", ");
-  throw new CaracalError("UNSUPPORTED", `${golden.file}: unknown module "${golden.module}"; there are ${known}`);
+  const modules = Object.keys(verifiers).join(", ");
+  throw new CaracalError("UNSUPPORTED", `${golden.file}: unknown module ${quote(golden.module)}; expected ${modules}`);
 }
 
 function report(file: string, module: string, tensors: readonly TensorReport[]): FileReport {

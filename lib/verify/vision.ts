@@ -1,9 +1,9 @@
 import { parseVisionConfig } from "../checkpoint/config.js";
 import { visionEncoderLayout, visionProjectorLayout } from "../checkpoint/layout.js";
-import { type Grid, VisionEncoder } from "../model/vision.js";
+import { type Grid, VisionEncoder } from "../model/vision/encoder.js";
 import type { Golden } from "./golden.js";
 
-/** Packed patches of several images through the ViT and its projector. */
+/** Runs the packed patches of several images through the ViT and its projector. */
 export async function verifyVision(golden: Golden): Promise<void> {
   const config = golden.config(parseVisionConfig);
   const outputSize = golden.weights.shape("vision_projector.proj.weight")[0]!;

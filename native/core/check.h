@@ -1,6 +1,6 @@
 #pragma once
-// The words in which contracts say what is wrong. Each names the operation, the argument, what was expected and what
-// came.
+// Helpers that contracts use to report invalid arguments. Each message names the operation, the argument, what was
+// expected and what came.
 #include <algorithm>
 #include <string>
 
@@ -8,13 +8,11 @@
 
 namespace caracal {
 
-[[noreturn]] inline void fail(const char* code, const std::string& message) { throw Error(code, message); }
-
 struct Checker {
   const char* op;
 
   [[noreturn]] void bad(const char* code, const char* arg, const std::string& what) const {
-    fail(code, std::string(op) + ": " + arg + " " + what);
+    throw Error(code, std::string(op) + ": " + arg + " " + what, {{"operation", op}, {"argument", arg}});
   }
   void rank(const Tensor& t, const char* arg, int rank) const {
     if (t.shape.rank() != rank)

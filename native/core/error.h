@@ -2,20 +2,30 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 namespace caracal {
 
-// What every part of the library throws. `code` is one of the stable codes of lib/errors.ts; the binding turns this
-// into a CaracalError, so `what()` says what was expected, what came, and how to mend it.
+// The values that an error is about, for programs: { "argument", "w" }.
+using ErrorDetails = std::vector<std::pair<const char*, std::variant<std::string, double>>>;
+
+// The exception type of the whole library. The binding turns it into a CaracalError of the same code and details, so
+// `what()` says what was expected, what came, and how to mend it.
 class Error : public std::runtime_error {
  public:
-  Error(const char* code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  Error(const char* code, const std::string& message, ErrorDetails details = {})
+      : std::runtime_error(message), code_(code), details_(std::move(details)) {}
   const char* code() const { return code_; }
+  const ErrorDetails& details() const { return details_; }
 
  private:
-  const char* code_;  // always a string literal
+  const char* code_;  // one of the literals below
+  ErrorDetails details_;
 };
 
+// Those of the codes in lib/errors.ts that native code throws.
 namespace code {
 inline constexpr const char* kInvalidArgument = "INVALID_ARGUMENT";
 inline constexpr const char* kShapeMismatch = "SHAPE_MISMATCH";
@@ -32,6 +42,10 @@ inline constexpr const char* kNoDevice = "NO_DEVICE";
 inline constexpr const char* kArchUnsupported = "ARCH_UNSUPPORTED";
 inline constexpr const char* kDeviceFault = "DEVICE_FAULT";
 inline constexpr const char* kUnsupported = "UNSUPPORTED";
+inline constexpr const char* kAll[] = {kInvalidArgument, kShapeMismatch, kDtypeMismatch, kDeviceMismatch,
+                                       kIndexOutOfRange, kDisposed,      kOutOfMemory,   kAborted,
+                                       kIoError,         kNoDriver,      kDriverTooOld,  kNoDevice,
+                                       kArchUnsupported, kDeviceFault,   kUnsupported};
 }  // namespace code
 
 }  // namespace caracal

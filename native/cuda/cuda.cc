@@ -5,6 +5,12 @@
 
 namespace caracal {
 
+std::string entry_name(std::string_view kernel, std::initializer_list<std::string> variant) {
+  std::string name(kernel);
+  for (const std::string& part : variant) name.append(1, '_').append(part);
+  return name;
+}
+
 void Cuda::launch_kernel(const std::string& entry, const Launch& launch, void** parameters) {
   const auto& [grid, threads, shared_bytes, cooperative] = launch;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;  // the driver refuses empty grids

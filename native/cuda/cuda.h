@@ -36,10 +36,12 @@ inline std::string variant_name(DType dtype) { return dtype_name(dtype); }
 inline std::string variant_name(std::string_view name) { return std::string(name); }
 inline std::string variant_name(int64_t number) { return std::to_string(number); }
 
+std::string entry_name(std::string_view kernel, std::initializer_list<std::string> variant);
+
 // The entry of a variant: entry_of(kRouterLogits, "one", DType::f32, DType::bf16) is router_logits_one_f32_bf16.
 template <class... Parameters, class... Variant>
 Entry<Parameters...> entry_of(const Kernel<Parameters...>& kernel, const Variant&... variant) {
-  return {(std::string(kernel.name) + ... + ("_" + variant_name(variant)))};
+  return {entry_name(kernel.name, {variant_name(variant)...})};
 }
 
 class Cuda {

@@ -1,7 +1,7 @@
 #pragma once
-// The part of the CUDA Driver API that the CUDA backend calls and the virtual GPU implements, redeclared so that neither
-// needs the toolkit to build. Names, values and layouts are those of cuda.h; a test compares them with NVIDIA's header.
-#ifdef CARACAL_REAL_CUDA_H  // then every definition is checked against NVIDIA's declaration
+// The part of the CUDA Driver API that the CUDA backend calls and the virtual GPU provides. It is declared here so that
+// neither needs a toolkit to build. Names, values and layouts match cuda.h, which a test verifies.
+#ifdef CARACAL_REAL_CUDA_H  // checks every definition against NVIDIA's declaration
 #define __CUDA_API_VERSION_INTERNAL
 #include <cuda.h>
 #else

@@ -108,6 +108,26 @@ void CudaDevice::lose(CUresult result) {
   throw *lost_;
 }
 
+void CudaDevice::enqueue(const Operation& op, std::span<Tensor> out, const std::function<void(Cuda&)>& run) {
+  op.for_each_tensor([&](const Tensor& t, const char*, Access access) {
+    if (fork_.must_end_before(t.storage, access == Access::inout)) join();
+  });
+  begin();
+  OperationLog::Entry entry{op.name(), {}, {}, {}, {}};
+  op.for_each_tensor([&](const Tensor& t, const char*, Access access) {
+    entry.in.push_back(t.storage);
+    if (access == Access::inout) entry.out.push_back(t.storage);
+    if (fork_.open()) access == Access::inout ? fork_.writes(t.storage) : fork_.reads(t.storage);
+  });
+  for (const Tensor& t : out) {
+    entry.out.push_back(t.storage);
+    if (fork_.open()) fork_.writes(t.storage);
+  }
+  run(cuda_);
+  entry.check = cuda_.take_check();
+  log_->add(std::move(entry));
+}
+
 // --- fork ------------------------------------------------------------------------------------------------------------
 
 // What goes wrong here is the GPU's loss, and the next operation's to say.

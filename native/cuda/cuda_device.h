@@ -3,7 +3,7 @@
 
 #include "core/device.h"
 #include "core/job_queue.h"
-#include "core/op.h"
+#include "core/operation.h"
 #include "cuda/cuda.h"
 #include "cuda/fork.h"
 #include "cuda/operation_log.h"
@@ -45,26 +45,7 @@ class CudaDevice final : public Device {
 
   // run(cuda) puts the operation's kernels on the stream. What is wrong with its data, or was with what it reads, is
   // known at the next wait, and becomes the fault of its outputs then.
-  template <class Op, class Run>
-  void enqueue(const Op& op, std::span<Tensor> out, Run&& run) {
-    for_each_tensor(op, [&](const Tensor& t, const char*, Access access) {
-      if (fork_.must_end_before(t.storage, access == Access::inout)) join();
-    });
-    begin();
-    OperationLog::Entry entry{Op::kName, {}, {}, {}, {}};
-    for_each_tensor(op, [&](const Tensor& t, const char*, Access access) {
-      entry.in.push_back(t.storage);
-      if (access == Access::inout) entry.out.push_back(t.storage);
-      if (fork_.open()) access == Access::inout ? fork_.writes(t.storage) : fork_.reads(t.storage);
-    });
-    for (const Tensor& t : out) {
-      entry.out.push_back(t.storage);
-      if (fork_.open()) fork_.writes(t.storage);
-    }
-    run(cuda_);
-    entry.check = cuda_.take_check();
-    log_->add(std::move(entry));
-  }
+  void enqueue(const Operation& op, std::span<Tensor> out, const std::function<void(Cuda&)>& run);
 
   // --- for graphs ----------------------------------------------------------------------------------------------------
 

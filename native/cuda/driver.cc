@@ -32,6 +32,7 @@ std::unique_ptr<Driver> open_driver() {
                                          version_text(kOldestDriver) + " or newer is needed (R580)");
   CARACAL_DRIVER_FUNCTIONS(CARACAL_FIND)
 #undef CARACAL_FIND
+  driver->is_virtual = dlsym(handle, "caracalVgpuReport") != nullptr;
   driver->cuDriverGetVersion(&driver->version);
   if (driver->version < kOldestDriver)
     throw Error(code::kDriverTooOld, "the driver supports CUDA " + version_text(driver->version) + "; " +

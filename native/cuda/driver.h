@@ -58,6 +58,7 @@ struct Driver {
   std::string library;  // the name or path that was opened
   int version = 0;      // 13000 means 13.0
   int devices = 0;
+  bool is_virtual = false;  // the library is that of native/vgpu
 
   // Opens CARACAL_CUDA_LIBRARY if it is set, else libcuda.so.1. A driver that has been opened stays open.
   // @throws NO_DRIVER, DRIVER_TOO_OLD, NO_DEVICE

@@ -1,21 +1,18 @@
-// Opening, asking, waiting for and closing devices.
+// Opening, describing, waiting for and closing devices.
+#include <algorithm>
+
 #include "cpu/cpu_device.h"
 #include "cuda/cuda_device.h"
-#include "node/bind.h"
-#include "node/tensor_functions.h"
-
-#include <algorithm>
+#include "node/functions.h"
 
 namespace caracal::node {
 namespace {
 
-Napi::Value make_device(const Napi::CallbackInfo& info, DevicePointer device) {
+Napi::Value make_device(const Napi::CallbackInfo& info, std::shared_ptr<Device> device) {
   Environment::of(info.Env()).own(device);
-  return Napi::External<DevicePointer>::New(info.Env(), new DevicePointer(std::move(device)),
-                                            [](Napi::Env, DevicePointer* p) {
-                                              if (*p) (*p)->shutdown();  // never on the queue's own thread
-                                              delete p;
-                                            });
+  return wrap(info.Env(), DeviceHandle{std::move(device)}, [](Napi::Env, DeviceHandle& h) {
+    if (h.device) h.device->shutdown();  // never on the queue's own thread
+  });
 }
 
 // openCpu({ threads?, isa? })
@@ -56,11 +53,13 @@ Napi::Value device_info(const Napi::CallbackInfo& info) {
     if (device.backend() == Device::Backend::cuda) {
       const GpuProperties& gpu = static_cast<CudaDevice&>(device).properties();
       o.Set("backend", "cuda");
+      o.Set("virtual", static_cast<CudaDevice&>(device).driver().is_virtual);
       o.Set("description",
             gpu.name + ", compute capability " + std::to_string(gpu.major) + "." + std::to_string(gpu.minor));
     } else {
       const auto& cpu = static_cast<CpuDevice&>(device);
       o.Set("backend", "cpu");
+      o.Set("virtual", false);
       o.Set("description", std::string(kIsaNames[static_cast<int>(cpu.isa())]) + ", " + std::to_string(cpu.threads()) +
                                (cpu.threads() == 1 ? " thread" : " threads"));
       o.Set("isa", kIsaNames[static_cast<int>(cpu.isa())]);
@@ -94,9 +93,9 @@ Napi::Value synchronize(const Napi::CallbackInfo& info) {
 
 Napi::Value close_device(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    DevicePointer& device = device_pointer(info[0]);
-    if (device) device->shutdown();
-    device.reset();
+    DeviceHandle& h = unwrap<DeviceHandle>(info[0], "device");
+    if (h.device) h.device->shutdown();
+    h.device.reset();
     return info.Env().Undefined();
   });
 }
@@ -104,11 +103,11 @@ Napi::Value close_device(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void export_device_functions(Napi::Env env, Napi::Object exports) {
-  const std::pair<const char*, Napi::Value (*)(const Napi::CallbackInfo&)> functions[] = {
+  const Function functions[] = {
       {"openCpu", open_cpu},           {"openCuda", open_cuda},      {"deviceInfo", device_info},
       {"deviceMemory", device_memory}, {"synchronize", synchronize}, {"closeDevice", close_device},
   };
-  for (const auto& [name, fn] : functions) exports.Set(name, Napi::Function::New(env, fn, name));
+  export_functions(env, exports, functions);
 }
 
 }  // namespace caracal::node

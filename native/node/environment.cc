@@ -108,6 +108,14 @@ void Environment::settle_all(Napi::Env env) {
 Napi::Error to_js(Napi::Env env, const Error& error) {
   Napi::Error e = Napi::Error::New(env, error.what());
   e.Set("code", Napi::String::New(env, error.code()));
+  Napi::Object details = Napi::Object::New(env);
+  for (const auto& [name, value] : error.details()) {
+    if (const auto* text = std::get_if<std::string>(&value))
+      details.Set(name, *text);
+    else
+      details.Set(name, std::get<double>(value));
+  }
+  e.Set("details", details);
   return e;
 }
 

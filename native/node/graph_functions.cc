@@ -1,31 +1,18 @@
 // Recording operations, replaying them, and running some of them beside others.
-#include "node/bind.h"
-#include "node/tensor_functions.h"
+#include "node/functions.h"
 
 namespace caracal::node {
 namespace {
 
-// What a JavaScript Graph holds; empty once it was disposed.
-struct GraphHandle {
-  DevicePointer device;
-  std::shared_ptr<Graph> graph;
-
-  ~GraphHandle() { drop(); }
-  // On the device's queue, after the replays that are on it.
-  void drop() {
-    if (!graph) return;
-    try {
-      device->submit([graph = std::move(graph)] {});
-    } catch (const Error&) {  // nothing runs there any more
-    }
-    graph.reset();
-    device.reset();
+// Frees the graph on the device's queue, after the replays that are on it.
+void drop(GraphHandle& h) {
+  if (!h.graph) return;
+  try {
+    h.device->submit([graph = std::move(h.graph)] {});
+  } catch (const Error&) {  // the queue has been shut down
   }
-};
-
-GraphHandle& graph_of(const Napi::Value& v) {
-  if (!v.IsExternal()) bad_argument("graph", "a Graph");
-  return *v.As<Napi::External<GraphHandle>>().Data();
+  h.graph.reset();
+  h.device.reset();
 }
 
 // beginRecording(device)
@@ -41,18 +28,18 @@ Napi::Value begin_recording(const Napi::CallbackInfo& info) {
 // endRecording(device): the graph
 Napi::Value end_recording(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const DevicePointer& device = open_device(info[0]);
+    const std::shared_ptr<Device>& device = open_device(info[0]);
     const std::unique_ptr<Recording> recording = std::move(device->recording);
     if (!recording) throw Error(code::kInvalidArgument, "no graph is being captured on this device");
-    auto* handle = new GraphHandle{device, device->make_graph(std::move(*recording))};
-    return Napi::External<GraphHandle>::New(info.Env(), handle, [](Napi::Env, GraphHandle* h) { delete h; });
+    return wrap(info.Env(), GraphHandle{device, device->make_graph(std::move(*recording))},
+                [](Napi::Env, GraphHandle& h) { drop(h); });
   });
 }
 
 // replay(graph)
 Napi::Value replay(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const GraphHandle& h = graph_of(info[0]);
+    const GraphHandle& h = unwrap<GraphHandle>(info[0], "graph");
     if (!h.graph) throw Error(code::kDisposed, "the graph was disposed");
     if (h.device->recording) throw Error(code::kInvalidArgument, "replay: not while a graph is captured");
     h.device->submit([graph = h.graph] { graph->replay(); });
@@ -63,7 +50,7 @@ Napi::Value replay(const Napi::CallbackInfo& info) {
 // disposeGraph(graph)
 Napi::Value dispose_graph(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    graph_of(info[0]).drop();
+    drop(unwrap<GraphHandle>(info[0], "graph"));
     return info.Env().Undefined();
   });
 }
@@ -97,11 +84,11 @@ Napi::Value end_fork(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void export_graph_functions(Napi::Env env, Napi::Object exports) {
-  const std::pair<const char*, Napi::Value (*)(const Napi::CallbackInfo&)> functions[] = {
+  const Function functions[] = {
       {"beginRecording", begin_recording}, {"endRecording", end_recording}, {"replay", replay},
       {"disposeGraph", dispose_graph},     {"beginFork", begin_fork},       {"endFork", end_fork},
   };
-  for (const auto& [name, fn] : functions) exports.Set(name, Napi::Function::New(env, fn, name));
+  export_functions(env, exports, functions);
 }
 
 }  // namespace caracal::node

@@ -1,20 +1,21 @@
 #pragma once
-// What the virtual GPU offers beside the CUDA Driver API. Texts last until the same thread's next call of the function.
+// The virtual GPU's functions beyond the CUDA Driver API. A returned string is valid until the same thread calls the
+// same function again.
 #ifdef __cplusplus
 extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-// What the last error was about, at length: the fault of a kernel, why a launch was refused or PTX not loaded.
+// The full report of the last error: a kernel's fault, why a launch was refused, or why PTX failed to load.
 const char* caracalVgpuReport(void);
-// The counters of the last launch as a JSON object, where CARACAL_VGPU_COUNT is set; else empty.
+// The counters of the last launch as a JSON object; empty unless CARACAL_VGPU_COUNT is set.
 const char* caracalVgpuCounters(void);
-// What kernels have printed since it was asked last. Without caracalVgpuKeepPrinted(1) it goes to stdout where the host
-// synchronises, and is not found here.
+// Output that kernels have printed since the last call. Unless caracalVgpuKeepPrinted(1) was called, output goes to
+// stdout when the host synchronises and is not returned here.
 const char* caracalVgpuPrinted(void);
 void caracalVgpuKeepPrinted(int keep);
-// Forgets everything, as if the library had just been loaded; the environment is read anew by the next cuInit. No other
-// thread may be in a call.
+// Resets the library to its state just after loading; the next cuInit reads the environment again. No other thread may
+// be inside a call.
 void caracalVgpuReset(void);
 
 #pragma GCC visibility pop

@@ -2,7 +2,9 @@
 import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, utimesSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import { buildKernels } from "./kernels.mjs";
+import { generateContracts } from "./contracts.mjs";
+import { kernelInputs } from "./kernels.mjs";
+import { generateOperations } from "./operations.mjs";
 import { needTool, root, run, upToDate } from "./steps.mjs";
 
 // A stamp bears the time at which its step began: a source that changed meanwhile is newer.
@@ -23,30 +25,24 @@ export function installDependencies() {
 }
 
 /** `tool` is "node-gyp" (what anyone can build) or "cmake" (the full build). Both write build/Release/caracal.node. */
-export async function buildAddon(tool = "node-gyp", cmakeOptions = []) {
+export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
   const built = `build/.built-${tool}`;
   const other = `build/.built-${tool === "cmake" ? "node-gyp" : "cmake"}`;
-  await buildKernels();
-  const inputs = ["native", "build/kernels/images.cc", "binding.gyp", "CMakeLists.txt", "package-lock.json", other];
+  const sources = Object.values(generateOperations()).flat();
+  const build = ["binding.gyp", "CMakeLists.txt", "package-lock.json", other];
+  const inputs = ["native", ...sources, ...kernelInputs(), ...build];
   const addon = join(root, "build/Release/caracal.node");
   if (cmakeOptions.length === 0 && existsSync(addon) && upToDate(built, ...inputs)) return;
+  const first = !existsSync(addon);
   const began = new Date();
   needTool("c++");
   needTool("make");
+  if (first) console.error("caracal: building the addon takes a few minutes the first time …");
   const jobs = String(availableParallelism());
   if (tool === "cmake") {
     needTool("cmake");
-    run("built the addon with CMake", "npx", [
-      "cmake-js",
-      "build",
-      "-T",
-      "caracal",
-      "-O",
-      "build/cmake",
-      ...cmakeOptions,
-      "-p",
-      jobs,
-    ]);
+    const options = ["-T", "caracal", "-O", "build/cmake", ...cmakeOptions, "-p", jobs];
+    run("built the addon with CMake", "npx", ["cmake-js", "build", ...options]);
     mkdirSync(dirname(addon), { recursive: true });
     copyFileSync(join(root, "build/cmake/Release/caracal.node"), addon);
   } else {
@@ -64,14 +60,17 @@ export function buildVirtualGpu() {
   const library = join(root, "build/Release/libcaracal_vgpu.so");
   if (existsSync(library) && upToDate(built, "native/vgpu", "native/sources.gypi", "binding.gyp")) return;
   const began = new Date();
+  if (!existsSync(library)) console.error("caracal: building the virtual GPU takes a few minutes the first time …");
   run("configured the virtual GPU", "npx", ["node-gyp", "configure"]);
   run("built the virtual GPU", "npx", ["node-gyp", "build", "caracal_vgpu", "-j", String(availableParallelism())]);
   stamp(built, began);
 }
 
+/** After buildAddon: lib/native/operations.ts describes the addon's contracts. */
 export function buildTypeScript() {
-  const inputs = ["lib", "tsconfig.json", "package-lock.json"];
-  if (existsSync(join(root, "dist/index.js")) && upToDate("build/.built-typescript", ...inputs)) return;
+  generateContracts();
+  const inputs = ["lib", "bench", "tsconfig.json", "package-lock.json"];
+  if (existsSync(join(root, "dist/lib/index.js")) && upToDate("build/.built-typescript", ...inputs)) return;
   const began = new Date();
   run("compiled TypeScript", "npx", ["tsc"]);
   stamp("build/.built-typescript", began);

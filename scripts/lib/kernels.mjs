@@ -1,5 +1,5 @@
-// The CUDA kernels: nvcc makes PTX of every native/ops/<family>/<name>.cu, ptxas makes cubins of that PTX, and
-// build/generated/images.cc embeds both. The PTX that is tested is the PTX that is shipped.
+// The CUDA kernels: nvcc makes PTX of every native/ops/<family>/<name>.cu, ptxas makes cubins of that PTX, and a C++
+// source embeds both. The PTX that is tested is the PTX that is shipped.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -8,7 +8,7 @@ import { generated, operationFiles } from "./operations.mjs";
 import { fail, root, writeIfChanged } from "./steps.mjs";
 
 const folder = "build/kernels";
-const images = `${generated}/images.cc`;
+const options = `${generated}/kernels.json`;
 /** PTX is made for this one; the cubins are made of it, and the driver compiles the PTX where no cubin fits. */
 const baseline = 80;
 /** A cubin of each generation is checked; a release embeds all of `released`. */
@@ -44,7 +44,14 @@ function architectures() {
   const query = ["--query-gpu=compute_cap", "--format=csv,noheader"];
   const { status, stdout } = spawnSync("nvidia-smi", query, { encoding: "utf8" });
   if (status !== 0) return [];
-  return [...new Set(stdout.trim().split("\n").map((line) => Number(line.replace(".", ""))))].filter((a) => a >= baseline);
+  return [
+    ...new Set(
+      stdout
+        .trim()
+        .split("\n")
+        .map((line) => Number(line.replace(".", ""))),
+    ),
+  ].filter((a) => a >= baseline);
 }
 
 function command(program, args, input) {
@@ -93,7 +100,9 @@ function refuseBadKernels(name, architecture, output) {
     .map(([kernel, { spilled }]) => `${kernel} spills ${spilled} bytes of registers`);
   for (const [line] of output.matchAll(/^.*(?:warning|Potential Performance Loss).*$/gm)) bad.push(line);
   if (bad.length > 0)
-    fail(`sm_${architecture} kernels of ${name}:\n  ${bad.join("\n  ")}\nMend them, or name them in ${import.meta.url}`);
+    fail(
+      `sm_${architecture} kernels of ${name}:\n  ${bad.join("\n  ")}\nMend them, or name them in ${import.meta.url}`,
+    );
 }
 
 const time = (path) => (existsSync(join(root, path)) ? statSync(join(root, path)).mtimeMs : undefined);
@@ -125,7 +134,7 @@ async function compile({ source, ptx }) {
 
 /** PTX without line numbers: with them, ptxas puts a copy of the whole text into the cubin. */
 function withoutLines(text) {
-  return text.replace(/^\s*\.(?:loc|file)\b.*\n/gm, "").replace(/^\s*\.section\s+\.debug[^]*?^\s*\}\n/gm, "");
+  return text.replace(/^\s*\.(?:loc|file)\b.*\n/gm, "").replace(/^\s*\.section\s+\.debug[\s\S]*?^\s*\}\n/gm, "");
 }
 
 /** A cubin of PTX, and beside it, as JSON, the resources of its kernels; unless it is newer than the PTX. */
@@ -141,9 +150,9 @@ async function assemble({ name, ptx }, architecture) {
   return true;
 }
 
-/** The names of the kernels in PTX. */
-export function entriesOf(text) {
-  return Array.from(text.matchAll(/\.entry (\w+)/g), ([, entry]) => entry);
+/** The names of the kernels in a module. */
+function entriesOf({ ptx }) {
+  return Array.from(readFileSync(join(root, ptx), "utf8").matchAll(/\.entry (\w+)/g), ([, entry]) => entry);
 }
 
 /** Every module that the operations' .cu files make: its name, source and PTX. */
@@ -152,6 +161,13 @@ function modules() {
     const name = basename(path, ".cu");
     return { name, source: `native/${path}`, ptx: `${folder}/${name}.ptx` };
   });
+}
+
+/** The modules of the build with the names of their kernels; none where it had no nvcc. */
+export function kernelModules() {
+  return modules()
+    .filter(({ ptx }) => time(ptx) !== undefined)
+    .map((module) => ({ ...module, entries: entriesOf(module) }));
 }
 
 /** A C++ file that embeds the images, as they are now, under the names of native/cuda/kernels.h. */
@@ -172,16 +188,17 @@ function embed(found, targets) {
       `extern "C" __attribute__((visibility("hidden"))) const char kernel_image_${i}[];`,
   );
   const rows = files.map(({ module, file, target, ptx }, i) => {
-    const { size, mtimeMs } = statSync(join(root, file)); // the time: images.cc changes with what it embeds
-    return `    {"${module}", ${target}, ${ptx}, kernel_image_${i}, ${size}},  // ${Math.round(mtimeMs)}`;
+    return `    {"${module}", ${target}, ${ptx}, kernel_image_${i}, ${statSync(join(root, file)).size}},`;
   });
   const entries = found
-    .flatMap(({ name, ptx }) => entriesOf(readFileSync(join(root, ptx), "utf8")).map((entry) => [entry, name]))
+    .flatMap((module) => entriesOf(module).map((entry) => [entry, module.name]))
     .sort(([a], [b]) => (a < b ? -1 : 1));
   const twice = entries.find(([entry], i) => entries[i + 1]?.[0] === entry);
   if (twice) fail(`two kernels are called ${twice[0]}: rename one`);
   const table = (type, name, lines) =>
-    lines.length > 0 ? `  static const ${type} ${name}[] = {\n${lines.join("\n")}\n  };\n  return ${name};` : "  return {};";
+    lines.length > 0
+      ? `  static const ${type} ${name}[] = {\n${lines.join("\n")}\n  };\n  return ${name};`
+      : "  return {};";
   return `// Written by scripts/lib/kernels.mjs.
 #include "cuda/kernels.h"
 
@@ -192,29 +209,42 @@ std::span<const KernelImage> kernel_images() {
 ${table("KernelImage", "images", rows)}
 }
 std::span<const KernelEntry> kernel_entries() {
-${table("KernelEntry", "entries", entries.map(([entry, name]) => `    {"${entry}", "${name}"},`))}
+${table(
+  "KernelEntry",
+  "entries",
+  entries.map(([entry, name]) => `    {"${entry}", "${name}"},`),
+)}
 }
 }  // namespace caracal
 `;
 }
 
-/** Makes build/generated/images.cc: with every kernel where nvcc is found, with none elsewhere. */
-export async function buildKernels() {
-  for (const path of [folder, generated]) mkdirSync(join(root, path), { recursive: true });
-  if (!hasNvcc()) return writeIfChanged(images, embed([], []));
-  const began = Date.now();
-  const found = modules();
+/** What the kernels are made of; `options` changes with the tools and settings that the kernels are built with. */
+export function kernelInputs() {
+  mkdirSync(join(root, generated), { recursive: true });
+  const cuda = hasNvcc();
+  writeIfChanged(options, JSON.stringify({ cuda, architectures: cuda ? architectures() : [] }));
+  const sources = ["native/ops", "native/cuda", "native/core"].flatMap((path) =>
+    readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.(cu|cuh|h)$/.test(name))
+      .map((name) => `${path}/${name}`),
+  );
+  return [options, "scripts/lib/kernels.mjs", ...sources.sort()];
+}
+
+/** Compiles the kernels and writes the source that embeds them to `file`; without nvcc it embeds none. */
+export async function buildKernels(file) {
+  kernelInputs();
+  mkdirSync(join(root, folder), { recursive: true });
+  const { cuda, architectures: targets } = JSON.parse(readFileSync(join(root, options), "utf8"));
+  const found = cuda ? modules() : [];
   const names = new Set(found.map(({ name }) => name));
   if (names.size < found.length) fail("two .cu files below native/ops have one name: rename one");
   for (const file of readdirSync(join(root, folder)))
     if (!names.has(file.split(".")[0])) rmSync(join(root, folder, file)); // of a module that is gone
-  const targets = architectures();
-  let made = 0;
-  const count = async (work) => (made += (await work) ? 1 : 0);
-  await all(found.map((module) => () => count(compile(module))));
-  await all(found.flatMap((module) => targets.map((target) => () => count(assemble(module, target)))));
-  writeIfChanged(images, embed(found, targets));
-  if (made > 0) console.error(`caracal: compiled the CUDA kernels (${((Date.now() - began) / 1000).toFixed(1)} s)`);
+  await all(found.map((module) => () => compile(module)));
+  await all(found.flatMap((module) => targets.map((target) => () => assemble(module, target))));
+  writeFileSync(file, embed(found, targets)); // always: make compares its time with those of the inputs
 }
 
 /** Assembles the kernels for every generation of GPUs, whatever is embedded, and fails on those that spill registers. */
@@ -222,9 +252,14 @@ export async function checkKernels() {
   if (!hasNvcc()) return;
   const began = Date.now();
   let made = 0;
-  const tasks = modules().flatMap((module) => checked.map((target) => async () => {
-    made += (await assemble(module, target)) ? 1 : 0;
-  }));
-  await all(tasks);
-  if (made > 0) console.error(`caracal: checked the CUDA kernels with ptxas (${((Date.now() - began) / 1000).toFixed(1)} s)`);
+  const pairs = modules().flatMap((module) => checked.map((target) => [module, target]));
+  await all(
+    pairs.map(
+      ([module, target]) =>
+        async () =>
+          (made += (await assemble(module, target)) ? 1 : 0),
+    ),
+  );
+  if (made > 0)
+    console.error(`caracal: checked the CUDA kernels with ptxas (${((Date.now() - began) / 1000).toFixed(1)} s)`);
 }

@@ -2,7 +2,7 @@
 // and one source per family and backend. Parsing the shared headers takes longer than compiling an operation, so the
 // operations of a family are compiled together.
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { fail, root, writeIfChanged } from "./steps.mjs";
 
 export const generated = "build/generated";
@@ -19,7 +19,10 @@ export function operationFiles(suffix) {
 function contracts() {
   return operationFiles(".h").flatMap((header) => {
     const text = readFileSync(join(root, "native", header), "utf8");
-    const structs = Array.from(text.matchAll(/^struct (\w+) \{(?:(?!^struct )[^])*?\bkName = "/gm), ([, name]) => name);
+    const structs = Array.from(
+      text.matchAll(/^struct (\w+) \{(?:(?!^struct )[\s\S])*?\bkName = "/gm),
+      ([, name]) => name,
+    );
     return structs.length > 0 ? [{ header, structs }] : [];
   });
 }
@@ -34,33 +37,50 @@ function byFamily(files) {
   return [...families];
 }
 
-function operationList() {
+/** One source per family that makes an Operation of each contract, and one that lists them all. */
+function operationSources() {
   const found = contracts();
   const names = found.flatMap(({ structs }) => structs).sort();
   const twice = names.find((name, i) => names[i + 1] === name);
   if (twice) fail(`two operations are called ${twice}: rename one`);
-  return (
-    `#pragma once\n// Written by scripts/lib/operations.mjs: every operation.\n${includes(found.map(({ header }) => header))}\n` +
-    `#define CARACAL_OPS(X) \\\n${names.map((name) => `  X(${name})`).join(" \\\n")}\n`
-  );
+  const families = byFamily(found.map(({ header }) => header));
+  const sources = families.map(([name, headers]) => {
+    const structs = found.filter(({ header }) => family(header) === name).flatMap((contract) => contract.structs);
+    return [
+      `${name}.operations.cc`,
+      `#include "engine/operation_of.h"\n${includes(headers)}\nnamespace caracal {\n\n` +
+        `${structs.map((struct) => `CARACAL_OPERATION(${struct})\n`).join("")}\n` +
+        `void append_${name}(std::vector<OperationType>& types) {\n` +
+        `${structs.map((struct) => `  types.push_back(operation_type<${struct}>());\n`).join("")}}\n\n}  // namespace caracal\n`,
+    ];
+  });
+  sources.push([
+    "operations.cc",
+    `#include "engine/operations.h"\n\nnamespace caracal {\n\n` +
+      `${families.map(([name]) => `void append_${name}(std::vector<OperationType>& types);\n`).join("")}\n` +
+      `std::vector<OperationType> operation_types() {\n  std::vector<OperationType> types;\n` +
+      `${families.map(([name]) => `  append_${name}(types);\n`).join("")}  return types;\n}\n\n}  // namespace caracal\n`,
+  ]);
+  return sources;
 }
 
 /**
  * Writes the sources that are generated. Files that would not change keep their time.
- * @returns the paths from the project's root, by the list of sources that they belong to
+ * @returns the paths from the project's root, by the list of sources that they belong to: `cpu` is compiled once per
+ *   instruction set, `core` once
  */
 export function generateOperations() {
   mkdirSync(join(root, generated), { recursive: true });
-  writeIfChanged(`${generated}/operations.h`, operationList());
-  const sources = (suffix) =>
-    byFamily(operationFiles(suffix)).map(([name, files]) => {
-      const path = `${generated}/${name}${suffix}`;
-      writeIfChanged(path, `// Written by scripts/lib/operations.mjs.\n${includes(files)}`);
-      return path;
-    });
-  const written = { cpu: sources(".cpu.cc"), cuda: sources(".cuda.cc") };
-  const current = new Set([...written.cpu, ...written.cuda].map((path) => basename(path)));
+  const unities = (suffix) =>
+    byFamily(operationFiles(suffix)).map(([name, files]) => [`${name}${suffix}`, includes(files)]);
+  const lists = { cpu: unities(".cpu.cc"), core: [...operationSources(), ...unities(".cuda.cc")] };
+  const all = [...lists.cpu, ...lists.core];
+  for (const [name, text] of all)
+    writeIfChanged(`${generated}/${name}`, `// Written by scripts/lib/operations.mjs.\n${text}`);
+  const current = new Set(all.map(([name]) => name));
   for (const name of readdirSync(join(root, generated)))
-    if (/\.(cpu|cuda)\.cc$/.test(name) && !current.has(name)) rmSync(join(root, generated, name)); // of a family that is gone
-  return written;
+    if (/\.(cpu|cuda|operations)\.cc$/.test(name) && !current.has(name)) rmSync(join(root, generated, name)); // of a family that is gone
+  return Object.fromEntries(
+    Object.entries(lists).map(([list, files]) => [list, files.map(([name]) => `${generated}/${name}`)]),
+  );
 }

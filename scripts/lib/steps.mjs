@@ -12,11 +12,13 @@ export function fail(message) {
   process.exit(1);
 }
 
-/** Fails on a Node.js that the addon and the tools do not support. */
-export function needNode() {
-  const [major, minor] = process.versions.node.split(".").map(Number);
-  if (major > 20 || (major === 20 && minor >= 17)) return;
-  fail(`Node.js ${process.versions.node} is too old: 20.17 or newer is needed. Install it from https://nodejs.org`);
+/** Fails on a Node.js older than `engines` of package.json allows. `version` is this process's. */
+export function needNode(version = process.versions.node) {
+  const { engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const oldest = engines.node.replace(">=", "");
+  const [[minMajor, minMinor], [major, minor]] = [oldest, version].map((text) => text.split(".").map(Number));
+  if (major > minMajor || (major === minMajor && minor >= minMinor)) return;
+  fail(`Node.js ${version} is too old: ${oldest} or newer is needed. Install it from https://nodejs.org`);
 }
 
 const install = { debian: "sudo apt-get install", fedora: "sudo dnf install" };

@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from "vitest";
 import { call } from "../../lib/ops/call.js";
 import { allDevices } from "../support/modelDevices.js";
 
-// A virtual GPU has much to do for every multiprocessor.
+// The virtual GPU takes time for every multiprocessor.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_SM_COUNT = "2";
 });
@@ -10,14 +10,14 @@ vi.hoisted(() => {
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
 describe.each(allDevices)("machinePeaks on $name", (device) => {
-  test("are numbers above zero", async () => {
+  test("returns positive numbers", async () => {
     const buffer = device.zeros([1 << 20]);
     const peaks = await call("machinePeaks", { buffer })[0]!.toFloat32Array();
     expect(peaks).toHaveLength(3);
     for (const peak of peaks) expect(peak).toBeGreaterThan(0);
   });
 
-  test("need a buffer that no cache holds", () => {
+  test("requires an f32 buffer too large for caches", () => {
     expect(() => call("machinePeaks", { buffer: device.zeros([1024]) })).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => call("machinePeaks", { buffer: device.zeros([1 << 20], "bf16") })).toThrowError(
       code("DTYPE_MISMATCH"),

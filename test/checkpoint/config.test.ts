@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   parseAudioConfig,
   parseAudioFeatureConfig,
@@ -7,7 +7,7 @@ import {
   parseVisionConfig,
   readConfig,
 } from "../../lib/checkpoint/config.js";
-import { preset } from "../../lib/checkpoint/synth/presets.js";
+import { preset } from "../../lib/synth/presets.js";
 import { expectInvalid, scratch, writeIn } from "./files.js";
 
 const folder = scratch();
@@ -15,7 +15,7 @@ const tiny = preset("tiny");
 const invalid = (parse: () => unknown, ...patterns: RegExp[]) => expectInvalid((async () => parse())(), ...patterns);
 
 describe("config.json", () => {
-  it("names everything that is wrong with it at once", () => {
+  test("lists everything that is wrong with it at once", () => {
     const { hidden_size: _, ...rest } = tiny.llm;
     const broken = {
       ...rest,
@@ -31,66 +31,90 @@ describe("config.json", () => {
       /hidden_size is missing; expected a whole number from 1 to/,
       /num_layers is "two"; expected a whole number from 1 to 1024/,
       /vocab_size is 2\.5; expected a whole number/,
-      /moe_topk 13 > 8 \+ 4 experts/,
+      /moe_topk 13 exceeds the 8 \+ 4 experts/,
       /qk_rope_head_dim 7 is odd/,
-      /attention_bias is true; expected false, the only value supported/,
+      /attention_bias is true; expected false, the only supported value/,
     );
   });
 
-  it.each([
+  test.each([
     [{ zero_expert_type: "drop" }, /zero_expert_type is "drop"; expected "identity"/],
     [{ rope_scaling: { type: "yarn" } }, /rope_scaling is set/],
     [{ eos_token_id: 1024 }, /eos_token_id 1024 is outside the vocabulary of 1024/],
-    [{ num_layers: 1024, n_routed_experts: 4096 }, /too many/],
+    [{ num_layers: 1024, n_routed_experts: 4096 }, /1024 layers of 4096 experts; expected at most 262144/],
     [{ quantization_config: { quant_method: "gptq" } }, /quantization_config\.quant_method is "gptq"; expected "fp8"/],
     [{ quantization_config: { weight_block_size: [64, 64] } }, /weight_block_size \[64,64\]; expected \[128, 128\]/],
     [{ routed_scaling_factor: null }, /routed_scaling_factor is missing/],
   ])("refuses %o", (change, message) => invalid(() => parseLlmConfig({ ...tiny.llm, ...change }, "c"), message));
 
-  it("has the published defaults, and takes FP8", () => {
+  test("has the published defaults, and may describe FP8 weights", () => {
     const { pad_token_id, rope_theta, mla_scale_q_lora, ...rest } = tiny.llm;
     const fp8 = { quantization_config: { quant_method: "fp8", weight_block_size: [128, 128] } };
     expect(parseLlmConfig({ ...rest, ...fp8, architectures: ["x"] }, "c")).toEqual(tiny.llm);
   });
 
-  it("must be an object", () => invalid(() => parseLlmConfig([], "c"), /must be an object/));
+  test("must be an object", () => invalid(() => parseLlmConfig([], "c"), /must be an object/));
 });
 
 describe("the other configurations", () => {
-  it("have the published classes' defaults", () => {
+  test("have the published classes' defaults", () => {
     expect(parseVisionConfig({}, "v")).toMatchObject({ hidden_size: 1024, num_hidden_layers: 24, adaptor_dim: 7168 });
     expect(parseAudioConfig({}, "a")).toEqual(preset("full").audio);
     expect(parseAudioFeatureConfig({}, "f").splice).toEqual({ left: 7, right: 7, stride: 8 });
   });
 
-  it.each<[string, () => unknown, RegExp]>([
-    ["heads that do not divide", () => parseVisionConfig({ num_attention_heads: 7 }, "v"), /1024 is not 7 heads/],
-    ["a pyramid", () => parseVisionConfig({ pe_type: "learned" }, "v"), /pe_type is "learned"; expected "rope2d"/],
-    ["min above max", () => parseVisionConfig({ min_tokens: 9, max_tokens: 8 }, "v"), /min_tokens 9 > max_tokens 8/],
+  test.each<[string, () => unknown, RegExp]>([
+    [
+      "heads that do not divide",
+      () => parseVisionConfig({ num_attention_heads: 7 }, "v"),
+      /1024 is not a multiple of 4 × 7 heads/,
+    ],
+    [
+      "an unsupported position encoding",
+      () => parseVisionConfig({ pe_type: "learned" }, "v"),
+      /pe_type is "learned"; expected "rope2d"/,
+    ],
+    [
+      "min above max",
+      () => parseVisionConfig({ min_tokens: 9, max_tokens: 8 }, "v"),
+      /min_tokens 9 exceeds max_tokens 8/,
+    ],
     ["two means", () => parseVisionConfig({ image_mean: [1, 2] }, "v"), /need 3 numbers each/],
     ["a deviation of 0", () => parseVisionConfig({ image_std: [1, 0, 1] }, "v"), /image_std is \[1,0,1\]/],
-    ["too many right layers", () => parseAudioConfig({ num_right_layers: 23 }, "a"), /num_right_layers 23 > nlayer 22/],
+    [
+      "too many right layers",
+      () => parseAudioConfig({ num_right_layers: 23 }, "a"),
+      /num_right_layers 23 exceeds nlayer 22/,
+    ],
     [
       "an unknown activation",
       () => parseAudioConfig({ activation: "gelu" }, "a"),
       /expected "relu6" or "relu" or "relu2"/,
     ],
     ["a band beyond Nyquist", () => parseAudioFeatureConfig({ fbank: { high_freq: 9000 } }, "f"), /40 to 9000 Hz/],
-    ["a wrong section", () => parseAudioFeatureConfig({ fbank: 5 }, "f"), /fbank must be an object/],
-    ["a section's field", () => parseAudioFeatureConfig({ splice: { left: -1 } }, "f"), /splice\.left is -1/],
-    ["an odd decoder", () => parseCodecConfig({ ...tiny.codec, decoder_dim: 24 }, "c"), /24 cannot be halved 4 times/],
+    ["a section that is not an object", () => parseAudioFeatureConfig({ fbank: 5 }, "f"), /fbank must be an object/],
+    ["a wrong field in a section", () => parseAudioFeatureConfig({ splice: { left: -1 } }, "f"), /splice\.left is -1/],
+    [
+      "a width that cannot be halved",
+      () => parseCodecConfig({ ...tiny.codec, decoder_dim: 24 }, "c"),
+      /24 cannot be halved 4 times/,
+    ],
     ["an unknown decoder", () => parseCodecConfig({ ...tiny.codec, decoder_type: "48k" }, "c"), /"24k" or "16k"/],
-    ["half a rate", () => parseCodecConfig({ ...tiny.codec, codec_dec_ratios: [2.5] }, "c"), /1 to 16 whole numbers/],
+    [
+      "a fractional ratio",
+      () => parseCodecConfig({ ...tiny.codec, codec_dec_ratios: [2.5] }, "c"),
+      /1 to 16 whole numbers/,
+    ],
   ])("refuse %s", (_, parse, message) => invalid(parse, message));
 });
 
 describe("files", () => {
-  it("may be YAML", async () => {
+  test("may be YAML", async () => {
     const file = writeIn(folder, "c.yaml", "codec_config:\n  codec_dec_ratios: [8,6]\n  decoder_type: '24k'\n");
     expect(await readConfig(file)).toEqual({ codec_config: { codec_dec_ratios: [8, 6], decoder_type: "24k" } });
   });
 
-  it.each([
+  test.each([
     ["bad.yaml", "a: [1", /not YAML/],
     ["twice.yaml", "a: 1\na: 2", /not YAML: .*unique/],
     [
@@ -101,9 +125,9 @@ describe("files", () => {
         .join("\n")}`,
       /not YAML: .*alias/,
     ],
-    ["long.yaml", "- \n".repeat(20_000), /has 60000 bytes; expected a small text file/],
+    ["long.yaml", "- \n".repeat(20_000), /has 60000 bytes; expected at most 32768 of text/],
     ["deep.yaml", "[".repeat(30_000), /not YAML/],
-    ["twice.json", '{"a": 1, "a": 2}', /the key "a" is given twice/],
+    ["twice.json", '{"a": 1, "a": 2}', /duplicate key "a"/],
     ["bad.json", "{'a': 1}", /not JSON/],
   ])("%s is refused", (name, text, message) => expectInvalid(readConfig(writeIn(folder, name, text)), message));
 });

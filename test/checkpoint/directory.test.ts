@@ -1,13 +1,14 @@
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
-import { tensorProblems } from "../../lib/checkpoint/check.js";
+import { beforeAll, describe, expect, test } from "vitest";
+import { tensorProblems } from "../../lib/checkpoint/checkTensors.js";
 import { openCheckpoint } from "../../lib/checkpoint/directory.js";
 import { entryBytes, type TensorEntry } from "../../lib/checkpoint/entry.js";
+import { inspectPath } from "../../lib/checkpoint/inspect.js";
 import { llmLayout } from "../../lib/checkpoint/layout.js";
-import { preset } from "../../lib/checkpoint/synth/presets.js";
-import { synthesize } from "../../lib/checkpoint/synth/synthesize.js";
 import { CaracalError } from "../../lib/errors.js";
+import { preset } from "../../lib/synth/presets.js";
+import { synthesize } from "../../lib/synth/synthesize.js";
 import { expectInvalid, safetensors, scratch } from "./files.js";
 
 const folder = scratch();
@@ -15,7 +16,7 @@ const whole = join(folder, "whole");
 beforeAll(() => synthesize(whole));
 
 let next = 0;
-/** A copy of the checkpoint, changed. */
+/** Opens a changed copy of the checkpoint. */
 function changed(change: (directory: string) => void): Promise<unknown> {
   const directory = join(folder, `changed-${next++}`);
   cpSync(whole, directory, { recursive: true });
@@ -31,9 +32,10 @@ function editJson(file: string, edit: (value: Record<string, object>) => object)
 }
 
 describe("openCheckpoint", () => {
-  it("gives configurations and every tensor by name", async () => {
+  test("returns the configurations and every tensor by name", async () => {
     const checkpoint = await openCheckpoint(whole);
     const { llm, vision, audio, codec } = preset("tiny");
+    expect(checkpoint.synthetic).toBe(true);
     expect(checkpoint.llm.config).toEqual(llm);
     expect(checkpoint.vision.config).toEqual(vision);
     expect(checkpoint.audio.config).toEqual(audio);
@@ -48,18 +50,18 @@ describe("openCheckpoint", () => {
     expect(checkpoint.codec.tensors.get("decoder.model.7.weight_v")).toMatchObject({ dtype: "f32", shape: [1, 4, 7] });
   });
 
-  it("lays every tensor at a multiple of its item size, in torch archives of 64 bytes", async () => {
+  test("finds every tensor aligned to its item size, or to 64 bytes in torch archives", async () => {
     const { llm, audio } = await openCheckpoint(whole);
     for (const { offset, dtype } of llm.tensors.values()) expect(offset % (dtype === "f32" ? 4 : 2)).toBe(0);
     for (const { offset } of audio.encoder.values()) expect(offset % 64).toBe(0);
   });
 
-  it("does without the copy of the text embedding, and without the CTC head's configuration", async () => {
+  test("needs neither the copy of the text embedding nor the configuration of the CTC head", async () => {
     await changed((directory) => rmSync(join(directory, "language_model_embedding.pt")));
     await changed(editJson("audio/config.json", ({ vocab_size: _, nlayer: __, ...rest }) => rest));
   });
 
-  it("tolerates a multi-token-prediction layer", async () => {
+  test("tolerates a multi-token-prediction layer", async () => {
     await changed((directory) => {
       const name = "model.mtp.norm.weight";
       const header = { [name]: { dtype: "BF16", shape: [64], data_offsets: [0, 128] } };
@@ -70,7 +72,7 @@ describe("openCheckpoint", () => {
     });
   });
 
-  it("names everything that is wrong, in all modules, at once", () => {
+  test("lists everything that is wrong, in all modules, at once", () => {
     const broken = changed((directory) => {
       editJson("config.json", (config) => ({ ...config, n_routed_experts: 9 }))(directory);
       editJson("audio/config.json", (config) => ({ ...config, hidden_size: 97 }))(directory);
@@ -84,25 +86,25 @@ describe("openCheckpoint", () => {
     });
     return expectInvalid(
       broken,
-      /the model-\*\.safetensors: 6 tensors missing: "model\.layers\.0\.mlp\.experts\.8\./,
-      /the model-\*\.safetensors: 4 tensors misshapen: .*classifier\.weight" \[12,64\], expected \[13,64\]/,
+      /model-\*\.safetensors: 6 tensors missing: "model\.layers\.0\.mlp\.experts\.8\./,
+      /model-\*\.safetensors: 4 tensors misshapen: .*classifier\.weight" \[12,64\], expected \[13,64\]/,
       /vision\/vision_model\.pt: 16 tensors unexpected: "encoder\.layers\.1\..*; and 8 more/,
       /vision\/vision_projector\.pt: 8 tensors missing: .*"p0\.0\.weight" \[128\]/,
       /vision\/vision_projector\.pt: 4 tensors unexpected: "0\.weight"/,
       /audio\/audio_encoder\.pt: \d+ tensors misshapen: "ffn\.0\.weight" \[96,1200\], expected \[97,1200\]/,
-      /audio\/preprocessor_config\.json: gives 1120 features a step, the encoder takes 1200/,
-      /audio\/global_cmvn: normalises 1 features, frames have 80/,
+      /audio\/preprocessor_config\.json: gives 1120 features per step, but the encoder takes 1200/,
+      /audio\/global_cmvn: normalises 1 feature, but frames have 80/,
       /audio\/audio_output_layers\.pt: no such file/,
       /tokenizer_config\.json: not JSON/,
       /tokenizer\.json: no such file/,
     );
   });
 
-  it.each<[string, (directory: string) => void, RegExp]>([
+  test.each<[string, (directory: string) => void, RegExp]>([
     [
       "more experts than tensors",
       editJson("config.json", (c) => ({ ...c, n_routed_experts: 10, zero_expert_num: 2 })),
-      /the model-\*\.safetensors: 12 tensors missing: "model\.layers\.0\.mlp\.experts\.8\.gate_proj\.weight" \[32,64\]/,
+      /model-\*\.safetensors: 12 tensors missing: "model\.layers\.0\.mlp\.experts\.8\.gate_proj\.weight" \[32,64\]/,
     ],
     [
       "fewer layers than tensors",
@@ -120,7 +122,7 @@ describe("openCheckpoint", () => {
         const file = join(d, "audio_codec/config.yaml");
         writeFileSync(file, readFileSync(file, "utf8").replace("codec_codebook_size: 8", "codec_codebook_size: 9"));
       },
-      /audio_embeddings\.pt: 96 ids a book; the speech decoder's codes need 113/,
+      /audio_embeddings\.pt: 96 ids per book, but the speech decoder's codes need 113/,
     ],
     [
       "a decoder outside the folder",
@@ -130,16 +132,23 @@ describe("openCheckpoint", () => {
       },
       /audio_codec\/x\.pt: no such file/,
     ],
-    ["nothing", (d) => rmSync(join(d, "config.json")), /config\.json: no such file/],
+    ["a missing configuration", (d) => rmSync(join(d, "config.json")), /config\.json: no such file/],
   ])("refuses %s", (_, change, message) => expectInvalid(changed(change), message));
 
-  it("refuses a directory that is none, and stops when aborted", async () => {
+  test("refuses a missing or empty directory, and stops when aborted", async () => {
     await expectInvalid(openCheckpoint(join(folder, "missing")), /missing: no such file/);
     mkdirSync(join(folder, "empty"));
     await expectInvalid(openCheckpoint(join(folder, "empty")), /config\.json: no such file/, /vision\/config\.json/);
     const aborted = openCheckpoint(whole, { signal: AbortSignal.abort() });
     await expect(aborted).rejects.toMatchObject({ code: "ABORTED" });
     await expect(aborted).rejects.toBeInstanceOf(CaracalError);
+  });
+
+  test("refuses a misspelt option", async () => {
+    const misspelt = { singal: AbortSignal.abort() } as object;
+    const message = /has no option "singal": did you mean "signal"\?/;
+    await expect(openCheckpoint(whole, misspelt)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
+    await expect(inspectPath(whole, misspelt)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
   });
 });
 
@@ -153,17 +162,17 @@ describe("FP8 language models", () => {
   const scale = entry(`${name}_scale_inv`, "f32", [1, 1]);
   const fp8 = bf16.map((e) => (e.name === name ? entry(name, "f8e4m3", e.shape) : e));
 
-  it("need scales for FP8 weights, and only for them", () => {
+  test("need scales for FP8 weights, and only for them", () => {
     expect(tensorProblems(bf16, expected)).toEqual([]);
     expect(tensorProblems([...fp8, scale], expected)).toEqual([]);
     expect(tensorProblems(fp8, expected)).toEqual([`1 tensor missing: "${scale.name}" [1,1]`]);
     expect(tensorProblems([...bf16, scale], expected)).toEqual([`1 tensor unexpected: "${scale.name}"`]);
   });
 
-  it("may not have FP8 norms", () => {
+  test("must not have FP8 norms", () => {
     const norm = bf16.map((e) => (e.name === "model.norm.weight" ? entry(e.name, "f8e4m3", e.shape) : e));
     expect(tensorProblems(norm, expected)).toEqual([
-      '1 tensor of another dtype: "model.norm.weight" f8e4m3, expected bf16 or f32',
+      '1 tensor of the wrong dtype: "model.norm.weight" f8e4m3, expected bf16 or f32',
     ]);
   });
 });

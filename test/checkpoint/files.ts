@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, expect } from "vitest";
 import { CaracalError } from "../../lib/errors.js";
 
-/** A folder for this test file, removed afterwards. */
+/** A temporary folder for one test file, removed after its tests. */
 export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), "caracal-checkpoint-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -28,7 +28,7 @@ export async function expectInvalid(promise: Promise<unknown>, ...patterns: (Reg
   for (const pattern of patterns) expect((error as CaracalError).message).toMatch(pattern);
 }
 
-/** A safetensors file: header (an object, or text as it is) and data. */
+/** A safetensors file with this header, an object or verbatim text, and data. */
 export function safetensors(header: object | string, data: Uint8Array = new Uint8Array()): Buffer {
   const text = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
   const length = Buffer.alloc(8);
@@ -43,7 +43,7 @@ export interface ZipPart {
   readonly flags?: number;
 }
 
-/** A zip archive as torch writes it: sizes after the data (flag 8); with `zip64`, sizes and offsets in 64 bits. */
+/** A zip archive as torch writes it, with sizes after the data (flag 8), or with `zip64` in 64-bit fields. */
 export function zip(parts: readonly ZipPart[], { zip64 = false, comment = "" } = {}): Buffer {
   const chunks: Buffer[] = [];
   const central: Buffer[] = [];

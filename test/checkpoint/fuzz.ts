@@ -2,23 +2,14 @@ import { writeFileSync } from "node:fs";
 import { expect } from "vitest";
 import type { TensorEntry } from "../../lib/checkpoint/entry.js";
 import { CaracalError } from "../../lib/errors.js";
+import { uniform } from "../support/numbers.js";
 
-/** mulberry32: a small seeded generator of numbers in [0, 1). */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let z = Math.imul(state ^ (state >>> 15), 1 | state);
-    z = (z + Math.imul(z ^ (z >>> 7), 61 | z)) ^ z;
-    return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Values that sizes and offsets break at. */
+/** Byte values at which sizes and offsets tend to break. */
 const edges = [0x00, 0x01, 0x7f, 0x80, 0xff];
 
+/** `bytes` with one to four random edits. `random` returns numbers in [-1, 1). */
 function mutate(bytes: Buffer, random: () => number): Buffer {
-  const at = (length: number) => Math.floor(random() * length);
+  const at = (length: number) => Math.floor(((random() + 1) / 2) * length);
   let out = Buffer.from(bytes);
   for (let n = 1 + at(4); n > 0; n--) {
     const i = at(out.length);
@@ -28,13 +19,13 @@ function mutate(bytes: Buffer, random: () => number): Buffer {
     else if (kind === 2) out = Buffer.concat([out.subarray(0, i), out.subarray(i, i + at(64)), out.subarray(i)]);
     else if (kind === 3) out.subarray(i, i + 1 + at(8)).fill(edges[at(edges.length)]!);
     else if (kind === 4)
-      out[i] = 0x30 + at(10); // a digit: shapes and offsets are text
+      out[i] = 0x30 + at(10); // a digit, since shapes and offsets are text
     else if (out.length > 0) out[i] = kind === 5 ? at(256) : out[i]! ^ (1 << at(8));
   }
   return out;
 }
 
-/** Opens the bytes as a file; every tensor that is found must lie inside it. */
+/** Opens the bytes as a file and expects every tensor found to be inside it. */
 export function opening(path: string, open: (path: string) => Promise<readonly TensorEntry[]>) {
   return async (bytes: Buffer): Promise<void> => {
     writeFileSync(path, bytes);
@@ -45,19 +36,19 @@ export function opening(path: string, open: (path: string) => Promise<readonly T
 }
 
 /**
- * Attempts ever new mutations of `seeds` for `milliseconds`: each either succeeds or is a `CHECKPOINT_INVALID`; none
- * takes long, and together they take no memory.
+ * Attempts random mutations of `seeds` for `milliseconds`. Each must succeed or throw `CHECKPOINT_INVALID`, quickly and
+ * without leaking memory.
  */
 export async function fuzz(
   seeds: readonly Buffer[],
   attempt: (bytes: Buffer) => void | Promise<void>,
   milliseconds: number,
 ): Promise<{ opened: number; refused: number }> {
-  const random = generator(20240917);
+  const random = uniform(20240917);
   const memory = process.memoryUsage().rss;
   const counts = { opened: 0, refused: 0 };
   for (const end = performance.now() + milliseconds; performance.now() < end; ) {
-    const bytes = mutate(seeds[Math.floor(random() * seeds.length)]!, random);
+    const bytes = mutate(seeds[Math.floor(((random() + 1) / 2) * seeds.length)]!, random);
     const start = performance.now();
     try {
       await attempt(bytes);

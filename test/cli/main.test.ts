@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -7,8 +7,9 @@ import { loadAudio } from "../../lib/media/audio.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const main = join(root, "dist/cli/main.js");
-if (!existsSync(main)) throw new Error("the command line is tested as it is built: run `npm run build` first");
+const { bin, engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const main = join(root, bin.caracal);
+if (!existsSync(main)) throw new Error("these tests run the built command line: run `npm run build` first");
 const directory = await tinyDirectory(3);
 const sample = (name: string) => join(root, "samples", name);
 
@@ -18,7 +19,7 @@ function caracal(...args: string[]) {
 }
 
 describe("caracal", () => {
-  test("--help names the commands, and is quick", () => {
+  test("--help lists the commands, and is quick", () => {
     const start = performance.now();
     const { status, stdout } = caracal("--help");
     expect(status).toBe(0);
@@ -40,12 +41,13 @@ describe("caracal", () => {
     expect(caracal("rnu")).toMatchObject({ status: 1, stderr: expect.stringContaining("unknown command 'rnu'") });
   });
 
-  test("doctor says what works and exits 0", () => {
+  test("doctor shows what works, and exits with 0", () => {
     const { status, stdout } = caracal("doctor");
     expect(status).toBe(0);
     expect(stdout).toMatch(/^ok +node +v\d+/m);
     expect(stdout).toMatch(/^ok +cpu +(scalar|avx2|avx512), \d+ threads$/m);
     expect(stdout).toMatch(/^no +cuda +/m);
+    expect(stdout).not.toContain(`install Node.js ${engines.node.replace(">=", "")}`);
     const { findings } = JSON.parse(caracal("doctor", "--json").stdout);
     expect(findings.map(({ what }: { what: string }) => what)).toContain("ffmpeg");
   });
@@ -54,7 +56,7 @@ describe("caracal", () => {
 describe("caracal run", () => {
   const question = ["run", "--model", directory, "--audio", sample("speech.wav"), "--image", sample("photo.jpg")];
 
-  test("answers in text and speech, and says what it took", async () => {
+  test("answers in text and speech, and shows times and memory", async () => {
     const { status, stdout, stderr } = caracal(...question, "--max-tokens", "12", "--out", "answer.wav");
     expect(status).toBe(0);
     expect(stdout.trim()).not.toBe("");
@@ -69,7 +71,7 @@ describe("caracal run", () => {
     expect(samples.length).toBe(frames * 1440);
   });
 
-  test("--json prints one document, the same for the same seed", () => {
+  test("--json prints one document, and the same answer for the same seed", () => {
     const options = ["--json", "--max-tokens", "10", "--temperature", "1.5", "--top-k", "0", "--seed", "7"];
     const run = () => JSON.parse(caracal(...question, ...options).stdout);
     const [first, second] = [run(), run()];
@@ -79,7 +81,7 @@ describe("caracal run", () => {
     expect(second.text).toBe(first.text);
   });
 
-  test("a full disk is an error like any other", () => {
+  test("a full disk is an ordinary error", () => {
     const { status, stderr } = caracal(...question, "--max-tokens", "12", "--out", "/dev/full");
     expect(status).toBe(1);
     expect(stderr).toMatch(/^error IO_ERROR: cannot write \/dev\/full.*\n$/);
@@ -102,7 +104,7 @@ describe("caracal run", () => {
     expect(existsSync(join(directory, "answer.wav"))).toBe(false);
   });
 
-  test("Ctrl-C ends it cleanly and leaves a WAV file that can be played", async () => {
+  test("Ctrl-C ends it cleanly, and leaves a WAV file that can be played", async () => {
     const out = join(directory, "interrupted.wav");
     const args = ["run", "--model", directory, "--text", "Go on", "--max-tokens", "100000", "--out", out];
     const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "ignore", "pipe"] });
@@ -120,4 +122,22 @@ describe("caracal run", () => {
     expect(bytes.readUInt32LE(40)).toBe(bytes.length - 44);
     expect(bytes.readUInt32LE(4)).toBe(bytes.length - 8);
   });
+});
+
+test("Ctrl-C ends caracal synth cleanly, and leaves nothing behind", async () => {
+  const out = join(directory, "unfinished");
+  const child = spawn(process.execPath, [main, "synth", out, "--preset", "mini"], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+  const written = () => readdirSync(directory).filter((name) => name.startsWith("unfinished"));
+  while (written().length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  child.kill("SIGINT");
+  const status = await closed;
+  expect([status, stderr]).toEqual([130, "error ABORTED: writing a checkpoint was aborted\n"]);
+  expect(written()).toEqual([]);
 });

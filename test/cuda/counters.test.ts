@@ -1,9 +1,11 @@
-// What every kernel does at the model's sizes, in exact integers: any change is seen here. After one that is meant:
+// Exact counters of every kernel at the model's sizes, so that no change goes unnoticed. After an intended one, run:
 //   npx caracal bench counters --json > test/cuda/counters.json
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
-import { countedCases } from "../../lib/bench/counters/cases.js";
-import { type CountedOp, CountingDevice, count, kernelCompiler } from "../../lib/bench/counters/count.js";
+import { nameOf } from "../../bench/case.js";
+import { type CountedOp, count, countedCases } from "../../bench/counters/count.js";
+import { CountingDevice } from "../../bench/counters/device.js";
+import { kernelCompiler } from "../../bench/counters/kernels.js";
 import { CaracalError } from "../../lib/errors.js";
 import { addon } from "../../lib/native/addon.js";
 
@@ -13,10 +15,10 @@ interface Recorded {
 }
 const recorded = JSON.parse(readFileSync(new URL("counters.json", import.meta.url), "utf8")) as Recorded;
 const why =
-  addon().kernelFamilies.length === 0
+  addon().cudaKernels === 0
     ? "the build has no kernels"
     : kernelCompiler() !== recorded.compiler
-      ? `the kernels are made by nvcc ${kernelCompiler()}, the counters are ${recorded.compiler}'s`
+      ? `nvcc ${kernelCompiler()} compiled the kernels, ${recorded.compiler} the recorded ones`
       : "";
 if (why) console.warn(`counters are not compared: ${why}`);
 
@@ -31,19 +33,18 @@ afterAll(() => counting?.[Symbol.asyncDispose]());
 
 describe.skipIf(!counting)("counters", () => {
   test.each(countedCases())("$op $size", async (c) => {
-    const name = ({ op, size }: { op: string; size: string }) => `${op} ${size}`;
-    const before = recorded.operations.find((r) => name(r) === name(c));
+    const before = recorded.operations.find((r) => nameOf(r) === nameOf(c));
     const now = await count(counting!, c);
-    expect(now.kernels).toEqual(before?.kernels);
+    expect(now).toEqual(before);
   });
-  // What the recorded figures must not become, whoever records them anew.
+  // Limits that newly recorded counters must keep as well.
   test.each(recorded.operations)("limits of $op $size", ({ op, kernels, coalescing, wavefronts = 1 }) => {
     expect(kernels.filter(({ spilledBytes }) => spilledBytes !== 0)).toEqual([]);
     expect(coalescing).toBeLessThanOrEqual(op === "permutation" ? 1.52 : 1.02); // a permutation scatters
     expect(wavefronts).toBeLessThanOrEqual(1.05);
   });
   test("every recorded operation is still counted", () => {
-    const names = new Set(countedCases().map(({ op, size }) => `${op} ${size}`));
-    expect(recorded.operations.filter(({ op, size }) => !names.has(`${op} ${size}`))).toEqual([]);
+    const names = new Set(countedCases().map(nameOf));
+    expect(recorded.operations.filter((r) => !names.has(nameOf(r)))).toEqual([]);
   });
 });

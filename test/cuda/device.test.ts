@@ -41,7 +41,7 @@ test("a machine without a GPU is a CPU, and says why", () => {
   if (usable) expect(run("auto")).toEqual(cpu("UNSUPPORTED")); // a virtual one is not chosen by itself
 });
 
-const usable = existsSync(library) && addon().kernelFamilies.length > 0;
+const usable = existsSync(library) && addon().cudaKernels > 0;
 describe.skipIf(!usable)("on the virtual GPU", () => {
   test("an old driver", () => {
     expect(run("open", { CARACAL_VGPU_FAULT: "driver:12080" })).toEqual(

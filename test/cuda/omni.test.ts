@@ -1,9 +1,9 @@
 // The main job on the CUDA backend: hears, sees, answers in text and speech, as on the CPU.
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import type { GenerateEvent } from "../../lib/model/generate.js";
 import { OmniModel } from "../../lib/model/omni.js";
-import type { Part } from "../../lib/model/prompt.js";
+import type { Part } from "../../lib/model/prompt/messages.js";
+import type { GenerateEvent } from "../../lib/model/reply/events.js";
 import type { Device } from "../../lib/tensor/device.js";
 import { tinyDirectory, tinyLlm } from "../model/tinyModel.js";
 import { cuda, devices } from "../support/modelDevices.js";

@@ -1,6 +1,6 @@
 // node scenarios.mjs NAME: what the CUDA backend does under the environment it was started with, as a JSON line. The
 // driver is opened once in a process, so every scenario has its own.
-import { Device, Graph, OmniModel, ops } from "../../dist/index.js";
+import { Device, Graph, OmniModel, ops } from "caracal";
 
 const failure = (promise) =>
   promise.then(

@@ -1,7 +1,6 @@
 // C functions around the choices of tiles, blocks and chunks, for tiles.test.ts.
 #include "cuda/gemm/tiles.h"
 
-#include "ops/audio/fsmn_tiles.cuda.h"
 #include "ops/moe/group_classes.cuda.h"
 #include "ops/moe/permutation_chunks.cuda.h"
 #include "ops/moe/router_tiles.cuda.h"
@@ -35,9 +34,4 @@ extern "C" unsigned count_group_blocks(const GroupClass* c, int64_t rows, int64_
 
 extern "C" PermutationChunks choose_chunks(int64_t picks, int64_t experts, int sms) {
   return permutation_chunks(picks, experts, sms);
-}
-
-extern "C" FsmnTile choose_fsmn(int64_t rows, int64_t channels, int64_t taps, int64_t span, bool stream, int dtype,
-                                int sms, size_t most_shared) {
-  return fsmn_tile(rows, channels, taps, span, stream, static_cast<DType>(dtype), sms, most_shared);
 }

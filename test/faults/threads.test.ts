@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import { layerNorm } from "../../lib/ops/index.js";
@@ -9,15 +10,15 @@ import { Device } from "../../lib/tensor/device.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
 const model = await tinyDirectory(2);
+const root = fileURLToPath(new URL("../..", import.meta.url));
 
 const worker = (task: "sum" | "busy" | "reply", data: { seed?: number; model?: string } = {}) =>
   new Worker(new URL("./worker.mjs", import.meta.url), { workerData: { task, ...data } });
 
 /** Runs an ES module in a process of its own; `Device`, `ops` and `busy(device)` are there. */
 function runScript(body: string, flags: string[] = []) {
-  const library = new URL("../../dist/index.js", import.meta.url).href;
   const prelude = `
-    import { Device, ops } from ${JSON.stringify(library)};
+    import { Device, ops } from "caracal";
     function busy(device) {
       const w = device.tensor(new Float32Array(4096).fill(1), [4096]);
       let y = device.zeros([2048, 4096]);
@@ -31,7 +32,7 @@ function runScript(body: string, flags: string[] = []) {
     const device = await Device.open({ threads: 2 });
   `;
   const args = [...flags, "--input-type=module", "-e", prelude + body];
-  return spawnSync(process.execPath, args, { encoding: "utf8", timeout: 50_000 });
+  return spawnSync(process.execPath, args, { encoding: "utf8", timeout: 50_000, cwd: root });
 }
 
 describe("worker threads", () => {

@@ -1,6 +1,6 @@
 // Runs in a worker thread, against the compiled library: opens a device of its own and works as told.
 import { parentPort, workerData } from "node:worker_threads";
-import { Device, OmniModel, ops } from "../../dist/index.js";
+import { Device, OmniModel, ops } from "caracal";
 
 const { task, seed, model } = workerData;
 const device = await Device.open({ threads: 2 });

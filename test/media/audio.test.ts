@@ -35,7 +35,7 @@ const codings: Record<string, Coding> = {
   f64: { format: 3, bits: 64, write: (view, at, value) => view.setFloat64(at, value, true) },
 };
 
-/** A WAV file of the given coding; `channels` are equally long. */
+/** A WAV file of the given coding; all `channels` have the same length. */
 function wav(coding: Coding, channels: Float32Array[], sampleRate: number): Uint8Array {
   const bytesPerSample = coding.bits / 8;
   const dataBytes = channels.length * channels[0]!.length * bytesPerSample;
@@ -55,9 +55,9 @@ function wav(coding: Coding, channels: Float32Array[], sampleRate: number): Uint
 }
 
 describe("loadAudio", () => {
-  it.each(Object.keys(codings))("reads %s, mono and more channels", async (name) => {
+  it.each(Object.keys(codings))("decodes %s, with one and with several channels", async (name) => {
     const coding = codings[name]!;
-    const tolerance = 2 / 2 ** Math.min(coding.bits - 1, 23); // rounding, and 32767 for 1 against 32768
+    const tolerance = 2 / 2 ** Math.min(coding.bits - 1, 23); // rounding, and a full scale of 32767 instead of 32768
     const left = sine(440, 16000, 0.1);
     const right = sine(1000, 16000, 0.1, 0.9);
     const third = sine(3000, 16000, 0.1, 0.2);
@@ -134,13 +134,9 @@ describe("loadAudio refuses", () => {
     ["Infinity", { samples: new Float32Array([Number.POSITIVE_INFINITY]), sampleRate: 16000 }, /sample 0 is Infinity/],
     ["rate 0", { samples: new Float32Array([0, 1]), sampleRate: 0 }, /sample rate is 0 Hz/],
     ["NaN in a float WAV", wav(codings.f32!, [new Float32Array([0, 0, Number.NaN])], 16000), /sample 2 is NaN/],
-    ["a truncated WAV", whole.subarray(0, 4000), /"data" chunk should have 16000 bytes, 3956 are there/],
-    [
-      "a lying header",
-      changed((view) => view.setUint32(40, 1e9, true)),
-      /should have 1000000000 bytes, 16000 are there/,
-    ],
-    ["a header cut short", whole.subarray(0, 30), /"fmt " chunk should have 16 bytes, 10 are there/],
+    ["a truncated WAV", whole.subarray(0, 4000), /"data" chunk should have 16000 bytes, got 3956/],
+    ["a lying header", changed((view) => view.setUint32(40, 1e9, true)), /should have 1000000000 bytes, got 16000/],
+    ["a header cut short", whole.subarray(0, 30), /"fmt " chunk should have 16 bytes, got 10/],
     ["a WAV without data", whole.subarray(0, 36), /no "data" chunk/],
     ["no channels", changed((view) => view.setUint16(22, 0, true)), /0 channels/],
     ["an absurd rate", changed((view) => view.setUint32(24, 4e9, true)), /sample rate is 4000000000 Hz/],
@@ -161,9 +157,9 @@ describe("loadAudio refuses", () => {
     await expect(loadAudio(path)).rejects.toThrow(/random\.mp3: /);
   });
 
-  it("or reads: any header gives samples or a CaracalError", async () => {
+  it("every mutated header with a CaracalError, unless it gives samples", async () => {
     const path = process.env.PATH;
-    process.env.PATH = directory; // codings that only ffmpeg knows end in MISSING_TOOL
+    process.env.PATH = directory; // codings that only ffmpeg decodes give MISSING_TOOL
     let seed = 7;
     const random = (n: number) => {
       seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
@@ -186,14 +182,24 @@ describe("loadAudio refuses", () => {
     expect([...seen].sort()).toEqual(["MEDIA_INVALID", "MISSING_TOOL", "samples"]);
   });
 
-  it("a file that is not there, and an aborted call", async () => {
+  it("inputs of another kind, and unknown options", async () => {
+    const misspelt = { sample: new Float32Array(1), sampleRate: 16000 } as never;
+    await expect(loadAudio(misspelt)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "audio must be a path, bytes, or { samples, sampleRate }, got an object with sample, sampleRate",
+    });
+    await expect(loadAudio(undefined as never)).rejects.toThrow(/got undefined/);
+    await expect(loadAudio(whole, { samplerate: 8000 } as never)).rejects.toThrow(/did you mean "sampleRate"/);
+  });
+
+  it("a missing file, and an aborted call", async () => {
     await expect(loadAudio(join(directory, "nowhere.wav"))).rejects.toMatchObject({ code: "IO_ERROR" });
     const signal = AbortSignal.abort();
     const clip = { samples: new Float32Array(10), sampleRate: 48000 };
     await expect(loadAudio(clip, { signal })).rejects.toMatchObject({ code: "ABORTED" });
   });
 
-  it("with the install command when ffmpeg is absent", async () => {
+  it("compressed audio when ffmpeg is missing, naming the install command", async () => {
     const path = process.env.PATH;
     process.env.PATH = directory;
     try {
@@ -208,7 +214,7 @@ describe("loadAudio refuses", () => {
 });
 
 describe("WavWriter", () => {
-  it("writes what loadAudio reads, header patched at the end, readable before", async () => {
+  it("writes a file that loadAudio can read at any time, and patches its header at the end", async () => {
     const path = join(directory, "written.wav");
     const tone = sine(440, 24000, 0.5);
     const writer = await WavWriter.create(path, 24000);
@@ -222,7 +228,7 @@ describe("WavWriter", () => {
     for (let i = 0; i < tone.length; i++) expect(Math.abs(samples[i]! - tone[i]!)).toBeLessThan(1 / 32000);
   });
 
-  it("clips, and keeps NaN out of the file", () => {
+  it("clips samples, and writes NaN as 0", () => {
     expect([...new Int16Array(new Uint8Array(pcm16(new Float32Array([2, -2, Number.NaN, 0.5]))).buffer)]).toEqual([
       32767, -32767, 0, 16384,
     ]);

@@ -12,13 +12,13 @@ beforeAll(async () => {
 });
 afterAll(() => rm(directory, { recursive: true }));
 
-/** 4 wide, 2 high: every pixel different. */
+/** A 4×2 image in which all pixels differ. */
 const pixels = Uint8Array.from({ length: 4 * 2 * 3 }, (_, i) => i * 10);
 const raw = { width: 4, height: 2, channels: 3 as const };
 const png = () => sharp(pixels, { raw }).png().toBuffer();
 
 describe("loadImage", () => {
-  it("reads PNG exactly, by path and as bytes, and passes pixels through", async () => {
+  it("reads PNG exactly, by path and as bytes, and returns pixels unchanged", async () => {
     const path = join(directory, "small.png");
     await writeFile(path, await png());
     for (const input of [path, await png(), { width: 4, height: 2, data: pixels }]) {
@@ -28,7 +28,7 @@ describe("loadImage", () => {
     }
   });
 
-  it("reads JPEG and WebP to RGB", async () => {
+  it("decodes JPEG and WebP to RGB", async () => {
     const grey = sharp({ create: { width: 20, height: 10, channels: 3, background: "#808080" } });
     for (const file of [await grey.clone().jpeg().toBuffer(), await grey.clone().webp().toBuffer()]) {
       const image = await loadImage(file);
@@ -37,7 +37,7 @@ describe("loadImage", () => {
     }
   });
 
-  it("widens grey, 16-bit and palette images to 8-bit RGB", async () => {
+  it("converts grey, 16-bit and palette images to 8-bit RGB", async () => {
     const grey = await sharp(Uint8Array.of(0, 100, 255, 7), { raw: { width: 2, height: 2, channels: 1 } })
       .png()
       .toBuffer();
@@ -51,7 +51,7 @@ describe("loadImage", () => {
     expect((await loadImage(palette)).data.length).toBe(24);
   });
 
-  it("puts transparency over white", async () => {
+  it("blends transparency over white", async () => {
     const rgba = Uint8Array.of(255, 0, 0, 255, 255, 0, 0, 0, 0, 0, 0, 128);
     const file = await sharp(rgba, { raw: { width: 3, height: 1, channels: 4 } })
       .png()
@@ -65,7 +65,7 @@ describe("loadImage", () => {
     const turned = await sharp(pixels, { raw }).withMetadata({ orientation: 6 }).png().toBuffer();
     const image = await loadImage(turned);
     expect([image.width, image.height]).toEqual([2, 4]);
-    // 90 degrees clockwise: the lower left pixel comes first
+    // turned 90 degrees clockwise, so the lower left pixel comes first
     expect([...image.data.subarray(0, 3)]).toEqual([...pixels.subarray(12, 15)]);
   });
 
@@ -103,9 +103,17 @@ describe("loadImage refuses", () => {
     await expect(loadImage(await png(), { maxPixels: 7 })).rejects.toThrow(/image: .*pixel limit/);
   });
 
-  it("pixels that do not fit their size", async () => {
+  it("pixels that do not match their size", async () => {
     await expect(loadImage({ width: 4, height: 3, data: pixels })).rejects.toThrow(/expected 36 bytes of RGB.* got 24/);
     await expect(loadImage({ width: 0, height: 3, data: pixels })).rejects.toThrow(/its size is 0x3/);
+  });
+
+  it("inputs of another kind, and unknown options", async () => {
+    await expect(loadImage({ width: 1, height: 1, pixels } as never)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "image must be a path, bytes, or { width, height, data }, got an object with width, height, pixels",
+    });
+    await expect(loadImage(await png(), { maxPixel: 7 } as never)).rejects.toThrow(/did you mean "maxPixels"/);
   });
 
   it("a missing file, and an aborted call", async () => {

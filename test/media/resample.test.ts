@@ -13,7 +13,7 @@ describe("resample", () => {
     [11025, 16000],
     [16000, 24000],
     [22255, 16000], // an uncommon rate
-  ])("%i -> %i: passes what fits, rejects aliases by more than 90 dB", async (from, to) => {
+  ])("%i -> %i: passes the common band, rejects aliases by more than 90 dB", async (from, to) => {
     const nyquist = Math.min(from, to) / 2;
     for (const part of [0.01, 0.3, 0.6, 0.92]) {
       const tone = await resample(sine(part * nyquist, from, 1), from, to);
@@ -36,7 +36,7 @@ describe("resample", () => {
     for (let i = 1000; i < out.length - 1000; i++) expect(Math.abs(out[i]! - exact[i]!)).toBeLessThan(1e-4);
   });
 
-  it("gives bit-identical output however the input is cut", () => {
+  it("gives the same bits however the input is split", () => {
     const input = sine(997, 44100, 0.5).map((sample, i) => sample + 0.1 * Math.sin(i * i));
     const whole = new Resampler(44100, 16000);
     const expected = [...whole.push(input), ...whole.flush()];
@@ -47,7 +47,7 @@ describe("resample", () => {
     }
     out.push(...cut.flush());
     expect(out).toEqual(expected);
-    // and starts anew after a flush
+    // and restarts after a flush
     expect([...cut.push(input), ...cut.flush()]).toEqual(expected);
   });
 
@@ -66,7 +66,7 @@ describe("resample", () => {
     });
   });
 
-  it("refuses rates that are none", () => {
+  it("refuses rates that are not positive numbers", () => {
     expect(() => new Resampler(0, 16000)).toThrow(/positive/);
     expect(() => new Resampler(Number.NaN, 16000)).toThrow(/positive/);
   });

@@ -21,7 +21,7 @@ async function collect(video: Video, indices: number[]): Promise<RgbImage[]> {
 }
 const brightness = (frame: RgbImage) => frame.data.reduce((sum, value) => sum + value, 0) / frame.data.length;
 
-/** Frame n is a plain grey of 8·n, so a decoded frame tells its own number. */
+/** Makes a video whose frame n is a plain grey of 8·n, so that a decoded frame tells its own number. */
 function greyRamp(path: string, ...extra: string[]): void {
   const source = "color=black:size=64x48:rate=10:duration=3,format=gray,geq=lum='8*N'";
   const audio = "sine=frequency=440:sample_rate=48000:duration=3";
@@ -34,7 +34,7 @@ describe.skipIf(!hasFfmpeg)("openVideo on a file", () => {
     ["ramp.mp4", ["-c:v", "libx264", "-qp", "5", "-pix_fmt", "yuv420p", "-color_range", "tv"]],
     ["ramp.mkv", ["-c:v", "ffv1", "-pix_fmt", "yuv420p"]],
     ["ramp.webm", ["-c:v", "libvpx-vp9", "-crf", "10", "-b:v", "0", "-deadline", "realtime", "-pix_fmt", "yuv420p"]],
-  ])("%s: knows its size and decodes exactly the frames asked for", async (name, codec) => {
+  ])("%s: has the right size, and decodes exactly the requested frames", async (name, codec) => {
     greyRamp(file(name), ...codec);
     const video = await openVideo(file(name));
     expect([video.width, video.height, video.fps, video.frameCount, video.hasAudio]).toEqual([64, 48, 10, 30, true]);
@@ -54,7 +54,7 @@ describe.skipIf(!hasFfmpeg)("openVideo on a file", () => {
     try {
       execFileSync("ffmpeg", ["-y", "-display_rotation", "90", ...copy, file("turned.mp4")], { stdio: "ignore" });
     } catch {
-      // before ffmpeg 6
+      // ffmpeg before version 6
       execFileSync("ffmpeg", ["-v", "error", "-y", ...copy, "-metadata:s:v:0", "rotate=90", file("turned.mp4")]);
     }
     const video = await openVideo(file("turned.mp4"));
@@ -93,7 +93,7 @@ describe.skipIf(!hasFfmpeg)("openVideo on a file", () => {
     await expect(openVideo(file("nowhere.mp4"))).rejects.toMatchObject({ code: "IO_ERROR" });
   });
 
-  it("says which frame of a damaged video is missing", async () => {
+  it("reports a damaged video", async () => {
     greyRamp(file("whole.mkv"), "-c:v", "ffv1", "-an");
     execFileSync("ffmpeg", ["-v", "error", "-y", "-i", file("whole.mkv"), "-c", "copy", file("whole.avi")]);
     const bytes = await readFile(file("whole.avi"));
@@ -115,7 +115,7 @@ describe.skipIf(!hasFfmpeg)("openVideo on a file", () => {
     }
   });
 
-  it("refuses indices out of order or range", async () => {
+  it("refuses indices out of order or out of range", async () => {
     greyRamp(file("indices.mp4"), "-c:v", "libx264", "-an", "-pix_fmt", "yuv420p");
     const video = await openVideo(file("indices.mp4"));
     for (const indices of [[30], [-1], [5, 4], [0.5]]) {
@@ -123,7 +123,7 @@ describe.skipIf(!hasFfmpeg)("openVideo on a file", () => {
     }
   });
 
-  it("can be aborted while frames come, and ends ffmpeg when the reader stops", async () => {
+  it("can be aborted between frames, and ends ffmpeg when the reader stops", async () => {
     greyRamp(file("abort.mp4"), "-c:v", "libx264", "-pix_fmt", "yuv420p");
     const video = await openVideo(file("abort.mp4"));
     const all = Array.from({ length: 30 }, (_, i) => i);
@@ -143,7 +143,7 @@ describe.skipIf(!hasFfmpeg)("openVideo on a file", () => {
     });
   });
 
-  it("does not take a path for an option or an address", async () => {
+  it("does not parse a path as an option or follow URLs", async () => {
     await expect(openVideo("-version")).rejects.toMatchObject({ code: "IO_ERROR" });
     await writeFile(file("list.m3u8"), "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n");
     await expect(openVideo(file("list.m3u8"))).rejects.toMatchObject({ code: "MEDIA_INVALID" });
@@ -153,7 +153,7 @@ describe.skipIf(!hasFfmpeg)("openVideo on a file", () => {
 describe("openVideo", () => {
   const frame = (level: number): RgbImage => ({ width: 2, height: 1, data: new Uint8Array(6).fill(level) });
 
-  it("takes decoded frames and their sound", async () => {
+  it("accepts decoded frames and their sound", async () => {
     const audio = { samples: new Float32Array(3200).fill(0.25), sampleRate: 16000 };
     const video = await openVideo({ frames: [frame(1), frame(2), frame(3)], fps: 2, audio });
     expect([video.width, video.height, video.fps, video.frameCount, video.hasAudio]).toEqual([2, 1, 2, 3, true]);
@@ -161,14 +161,19 @@ describe("openVideo", () => {
     expect((await video.audio())!.length).toBe(3200);
   });
 
-  it("refuses no frames, frames of two sizes and a rate that is none", async () => {
+  it("refuses an empty clip, frames of two sizes, a zero rate, other inputs and unknown options", async () => {
     await expect(openVideo({ frames: [], fps: 2 })).rejects.toThrow(/no frames/);
     const wide = { width: 4, height: 1, data: new Uint8Array(12) };
     await expect(openVideo({ frames: [frame(1), wide], fps: 2 })).rejects.toThrow(/frame 1 is 4x1, frame 0 2x1/);
     await expect(openVideo({ frames: [frame(1)], fps: 0 })).rejects.toThrow(/rate is 0/);
+    await expect(openVideo({ frame: [frame(1)], fps: 2 } as never)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "video must be a path, or { frames, fps }, got an object with frame, fps",
+    });
+    await expect(openVideo({ frames: [frame(1)], fps: 2 }, { nam: "x" } as never)).rejects.toThrow(/mean "name"/);
   });
 
-  it("names ffmpeg and how to install it when it is absent", async () => {
+  it("names ffmpeg and its install command when it is missing", async () => {
     await writeFile(file("some.mp4"), "x");
     const path = process.env.PATH;
     process.env.PATH = directory;

@@ -1,10 +1,7 @@
-import { fileURLToPath } from "node:url";
-import { openSafetensors } from "../../lib/checkpoint/safetensors.js";
+import { openSafetensors } from "../../lib/checkpoint/formats/safetensors.js";
 import { type LoadOptions, Weights } from "../../lib/model/weights.js";
 import type { Device } from "../../lib/tensor/device.js";
-
-export const goldenPath = (name: string): string =>
-  fileURLToPath(new URL(`../golden/${name}${name.includes(".") ? "" : ".safetensors"}`, import.meta.url));
+import { goldenPath } from "../support/golden.js";
 
 /** The weights of a golden file, under their published names. */
 export async function goldenWeights(device: Device, name: string, options: LoadOptions = {}): Promise<Weights> {

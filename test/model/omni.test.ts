@@ -1,9 +1,9 @@
 import { cpSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { GenerateEvent } from "../../lib/model/generate.js";
-import { type OmniLoadProgress, OmniModel } from "../../lib/model/omni.js";
-import type { Part } from "../../lib/model/prompt.js";
+import { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "../../lib/model/omni.js";
+import type { Part } from "../../lib/model/prompt/messages.js";
+import type { GenerateEvent } from "../../lib/model/reply/events.js";
 import { Device } from "../../lib/tensor/device.js";
 import { settledMemory } from "../support/garbage.js";
 import { tinyDirectory } from "./tinyModel.js";
@@ -15,7 +15,7 @@ const photo: Part = { type: "image", image: sample("photo.jpg") };
 const question: Part = { type: "audio", audio: sample("speech.wav") };
 
 let device: Device;
-/** What the device holds of its own accord once it has worked. */
+/** The memory that the device holds by itself after some work. */
 let idle: number;
 beforeAll(async () => {
   device = await Device.open({ threads: 2 });
@@ -36,7 +36,7 @@ async function answer(model: OmniModel, content: readonly Part[], options = {}) 
 }
 
 describe("OmniModel.load", () => {
-  test("shows its progress in bytes of the checkpoint", async () => {
+  test("reports its progress in bytes of the checkpoint", async () => {
     const seen: OmniLoadProgress[] = [];
     const model = await OmniModel.load(directory, { device, kvCacheTokens: 128, onProgress: (p) => seen.push(p) });
     expect(model.synthetic).toBe(true);
@@ -51,7 +51,7 @@ describe("OmniModel.load", () => {
     expect(device.memory.inUse).toBe(idle);
   });
 
-  test("aborted at any point, it frees what it has loaded", async () => {
+  test("aborted at any point, it frees everything it has loaded", async () => {
     for (const at of [0, 1, 5, 12]) {
       const abort = new AbortController();
       let calls = 0;
@@ -68,7 +68,7 @@ describe("OmniModel.load", () => {
     );
   });
 
-  test("names what is wrong before memory is spent", async () => {
+  test("lists everything that is wrong before memory is spent", async () => {
     const broken = `${directory}-broken`;
     cpSync(directory, broken, { recursive: true });
     rmSync(`${broken}/audio/audio_projector.pt`);
@@ -80,6 +80,13 @@ describe("OmniModel.load", () => {
     );
     expect(device.memory.inUse).toBe(idle);
     await expect(OmniModel.load(`${directory}-none`, { device })).rejects.toThrowError(code("CHECKPOINT_INVALID"));
+  });
+
+  test("refuses unknown options before anything is read", async () => {
+    const misspelt = { prefilChunk: 64 } as OmniLoadOptions;
+    await expect(OmniModel.load(`${directory}-none`, misspelt)).rejects.toThrowError(
+      /OmniModel.load has no option "prefilChunk": did you mean "prefillChunk"/,
+    );
   });
 });
 
@@ -102,7 +109,7 @@ describe("OmniModel", () => {
     expect(usage.audioSeconds).toBeGreaterThan(0);
   });
 
-  test("hears and sees: the reply depends on every input", async () => {
+  test("its reply depends on every input", async () => {
     const said = async (content: readonly Part[]) => {
       const { events } = await answer(model, content, { maxTokens: 8 });
       return events.flatMap((event) => (event.type === "audio" ? [...event.samples] : []));
@@ -119,7 +126,7 @@ describe("OmniModel", () => {
     expect(replies[2]).not.toEqual(replies[0]);
   });
 
-  test("takes video, with its sound in step or without", async () => {
+  test("accepts video, with sound in step or without sound", async () => {
     const clip = sample("clip.mp4");
     const silent = await answer(model, [{ type: "video", video: clip }]);
     expect(silent.usage.stages.vision.tokens).toBeGreaterThan(0);
@@ -128,7 +135,7 @@ describe("OmniModel", () => {
     expect(heard.usage.stages["audio encoder"].tokens).toBeGreaterThan(0);
   });
 
-  test("aborted while audio and images are encoded, it frees everything and goes on", async () => {
+  test("aborted while audio and images are encoded, it frees everything and remains usable", async () => {
     await answer(model, [question, photo]);
     const before = await settledMemory(device);
     for (const stage of ["preprocess", "audio encoder", "vision"]) {
@@ -138,19 +145,19 @@ describe("OmniModel", () => {
         for await (const event of events) if (event.type === "stage" && event.stage === stage) abort.abort();
       };
       await expect(run()).rejects.toThrowError(code("ABORTED"));
-      await expect.poll(() => device.memory.inUse).toBe(before); // a picture that is being decoded comes to its end
+      await expect.poll(() => device.memory.inUse).toBe(before); // an image being decoded is completed first
     }
     expect((await answer(model, [question])).usage.steps).toBe(6);
   });
 
-  test("a file that is not there or not what it should be ends the reply only", async () => {
+  test("a missing or damaged file ends only its reply", async () => {
     await expect(answer(model, [{ type: "audio", audio: sample("none.wav") }])).rejects.toThrowError(code("IO_ERROR"));
     const image: Part = { type: "image", image: new Uint8Array([1, 2, 3]) };
     await expect(answer(model, [image])).rejects.toThrowError(code("MEDIA_INVALID"));
     expect((await answer(model, [question])).usage.steps).toBe(6);
   });
 
-  test("with bf16 activations, small passes and small batches, replies are still what they are alone", async () => {
+  test("with bf16 activations, small passes and small batches, replies still equal those made alone", async () => {
     const options = { device, kvCacheTokens: 1024, activations: "bf16", prefillChunk: 16, maxBatch: 2 } as const;
     const narrow = await OmniModel.load(directory, options);
     const questions = ["One", "What is two and two?", "Three times", "Forty-four", "Five"];
@@ -175,7 +182,7 @@ describe("OmniModel", () => {
     expect(logits.shape).toEqual([1, model.llm.config.vocab_size]);
   });
 
-  test("disposed, it ends its replies and gives no more", async () => {
+  test("disposed, it ends its replies and starts no more", async () => {
     const own = await OmniModel.load(directory, { kvCacheTokens: 256 });
     const events = own.generate([{ role: "user", content: "Hello!" }], { maxTokens: 200 });
     await events.next();

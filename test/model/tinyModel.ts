@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 import { type Checkpoint, openCheckpoint } from "../../lib/checkpoint/directory.js";
-import { synthesize } from "../../lib/checkpoint/synth/synthesize.js";
-import { Llm, type LlmOptions } from "../../lib/model/llm.js";
+import { Llm, type LlmOptions } from "../../lib/model/language/llm.js";
 import { Weights } from "../../lib/model/weights.js";
+import { synthesize } from "../../lib/synth/synthesize.js";
 import type { Device } from "../../lib/tensor/device.js";
 
-/** A directory with a tiny synthetic checkpoint, removed after the file's tests. */
+/** Makes a directory with a tiny synthetic checkpoint, removed after the file's tests. */
 export async function tinyDirectory(seed = 1): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "caracal-tiny-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));

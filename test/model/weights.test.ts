@@ -14,7 +14,7 @@ const device = devices.at(-1)!;
 const directory = mkdtempSync(join(tmpdir(), "caracal-weights-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-/** A file of raw tensors, and the entries that describe it. */
+/** Writes a file of raw tensors and returns the entries that describe it. */
 function write(name: string, tensors: Record<string, { dtype: EntryDType; shape: number[]; bytes: Uint8Array }>) {
   const file = join(directory, name);
   const entries: TensorEntry[] = [];
@@ -55,7 +55,7 @@ describe("Weights", () => {
     ).toBeLessThan(1e-6);
   });
 
-  it("says which tensor is missing, misshapen or of an unusable dtype", () => {
+  it("names a tensor that is missing, misshapen or of an unusable dtype", () => {
     const entries = write("c", {
       steps: { dtype: "i64", shape: [1], bytes: new Uint8Array(8) },
       v: f32([4], 1),
@@ -67,7 +67,7 @@ describe("Weights", () => {
     expect(() => weights.plain("steps")).toThrow(/part\.steps is i64/);
   });
 
-  it("reports progress by bytes, and stops on an abort", async () => {
+  it("reports progress in bytes, and stops on an abort", async () => {
     const entries = write("d", { a: f32([8, 8], 1), b: f32([8, 8], 2) });
     const seen: LoadProgress[] = [];
     const controller = new AbortController();
@@ -82,6 +82,7 @@ describe("Weights", () => {
       { name: "a", loaded: 256, total: 512 },
       { name: "b", loaded: 512, total: 512 },
     ]);
+    expect(() => Weights.of(device, { "": entries }, { onprogress: () => {} } as never)).toThrow(/mean "onProgress"/);
     controller.abort();
     await expect(weights.settle()).rejects.toThrow(expect.objectContaining({ code: "ABORTED" }));
   });
@@ -101,7 +102,7 @@ describe("Weights", () => {
 });
 
 describe.each(devices)("foldWeightNorm on $isa", (device) => {
-  it("gives every row the length g and the direction v", async () => {
+  it("gives every row the norm g and the direction of v", async () => {
     const [rows, columns] = [5, 3 * 7];
     const v = randomArray(rows * columns, 1);
     const g = randomArray(rows, 2);
@@ -114,14 +115,14 @@ describe.each(devices)("foldWeightNorm on $isa", (device) => {
     expect(relativeError(await folded.toFloat32Array(), expected)).toBeLessThan(1e-7);
   });
 
-  it("refuses norms that do not match", () => {
+  it("refuses norms of another count", () => {
     using v = device.zeros([4, 3]);
     using g = device.zeros([3, 1]);
     expect(() => foldWeightNorm(v, g)).toThrow(/one norm for each of 4 rows, got \[3, 1\]/);
   });
 });
 
-it("loads plain weights where a convolution has no weight norm", async () => {
+it("loads plain weights for a convolution without weight norm", async () => {
   const golden = readGolden("codec_decoder_24k");
   using weights = await goldenWeights(device, "codec_decoder_24k");
   const entries = write("f", { "conv.weight": f32([4, 3, 7], 1) });

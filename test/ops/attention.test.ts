@@ -6,7 +6,7 @@ import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
 const rounded = (values: Float32Array) => values.map(bf16);
 
-/** softmax(scale · q kᵀ) v of one head of one sequence, rows `[from, to)` of `[T, heads · dim]`. */
+/** softmax(scale · q kᵀ) v for one head of one sequence, rows `[from, to)` of `[T, heads · dim]`. */
 function attendHead(
   [q, k, v]: readonly [Float64Array, Float64Array, Float64Array],
   out: Float64Array,
@@ -79,12 +79,12 @@ describe.each(allDevices)("attention on $name", (device) => {
     { starts: [0, 300], heads: 2, dim: 80 },
     { starts: [0, 131, 400], heads: 1, dim: 40, causal: true },
     { starts: [0, 0, 7, 7], heads: 16, dim: 8, scale: 1.5 },
-  ])("is the definition: %o", async (shape) => {
+  ])("matches the definition: %o", async (shape) => {
     const x = random3(shape.starts.at(-1)! * shape.heads * shape.dim, 7, 2);
     expect(relativeError(await run(device, x, shape), referenceAttention(x, shape))).toBeLessThan(1e-6);
   });
 
-  test("scores far apart neither overflow nor vanish", async () => {
+  test("widely spread scores neither overflow nor underflow", async () => {
     const shape = { starts: [0, 200], heads: 1, dim: 16, scale: 20 };
     const x = random3(200 * 16, 3, 8);
     expect(relativeError(await run(device, x, shape), referenceAttention(x, shape))).toBeLessThan(1e-4);
@@ -97,7 +97,7 @@ describe.each(allDevices)("attention on $name", (device) => {
     expect(relativeError(await run(device, x, shape, "bf16"), expected)).toBeLessThan(1e-3);
   });
 
-  test.each([false, true])("packed sequences are each alone, bit for bit (causal %s)", async (causal) => {
+  test.each([false, true])("packing sequences does not change their bits (causal %s)", async (causal) => {
     const starts = [0, 33, 34, 210];
     const width = 3 * 40;
     const x = random3(210 * width, 5);
@@ -110,7 +110,7 @@ describe.each(allDevices)("attention on $name", (device) => {
     }
   });
 
-  test("a prefix of a causal sequence has the bits of the whole", async () => {
+  test("a prefix of a causal sequence has the same bits as the whole", async () => {
     const x = random3(300 * 16, 6);
     const whole = await run(device, x, { starts: [0, 300], heads: 1, dim: 16, causal: true });
     for (const n of [1, 17, 129, 250]) {
@@ -120,7 +120,7 @@ describe.each(allDevices)("attention on $name", (device) => {
     }
   });
 
-  test("no rows, no sequences", async () => {
+  test("no sequences and empty sequences", async () => {
     expect(await run(device, random3(0, 1), { starts: [0], heads: 2, dim: 8 })).toHaveLength(0);
     expect(await run(device, random3(0, 1), { starts: [0, 0, 0], heads: 2, dim: 8 })).toHaveLength(0);
   });
@@ -213,7 +213,7 @@ describe.each(allDevices)("vitAttention on $name", (device) => {
     });
   }
 
-  test("is the definition", async () => {
+  test("matches the definition", async () => {
     const x = input(
       [
         [3, 4],
@@ -237,7 +237,7 @@ describe.each(allDevices)("vitAttention on $name", (device) => {
     expect(relativeError(await runVit(narrow, "bf16"), reference(narrow))).toBeLessThan(3e-3);
   });
 
-  test("images packed together are each alone, bit for bit", async () => {
+  test("packing images does not change their bits", async () => {
     const [a, b] = [input([[3, 5]], 22), input([[9, 15]], 23)];
     const both = {
       ...input(
@@ -266,7 +266,7 @@ describe.each(allDevices)("vitAttention on $name", (device) => {
       expect(() => vitAttention(qkv, { ...options, ...change })).toThrowError(expect.objectContaining({ code }));
     refused({ heads: 0 }, "INVALID_ARGUMENT");
     refused({ heads: 5 }, "SHAPE_MISMATCH");
-    refused({ heads: 4 }, "SHAPE_MISMATCH"); // 12 elements a head
+    refused({ heads: 4 }, "SHAPE_MISMATCH"); // 12 elements per head
     refused({ positions: device.zeros([4], "i32") }, "SHAPE_MISMATCH");
     refused({ kNorm: device.zeros([width + 1]) }, "SHAPE_MISMATCH");
     const out = vitAttention(qkv, { ...options, cuSeqlens: device.tensor([0, 5], [2], "i32") });
@@ -275,12 +275,12 @@ describe.each(allDevices)("vitAttention on $name", (device) => {
 });
 
 describe.each(allDevices)("rope on $name", (device) => {
-  function reference(x: Float32Array, positions: readonly number[], heads: number, dim: number, turned: number) {
+  function reference(x: Float32Array, positions: readonly number[], heads: number, dim: number, rotated: number) {
     const out = Float64Array.from(x);
     for (let v = 0; v < positions.length * heads; v++)
-      for (let i = 0; i < turned / 2; i++) {
-        const angle = positions[Math.floor(v / heads)]! * 1e7 ** ((-2 * i) / turned);
-        const at = v * dim + dim - turned + 2 * i;
+      for (let i = 0; i < rotated / 2; i++) {
+        const angle = positions[Math.floor(v / heads)]! * 1e7 ** ((-2 * i) / rotated);
+        const at = v * dim + dim - rotated + 2 * i;
         out[at] = x[at]! * Math.cos(angle) - x[at + 1]! * Math.sin(angle);
         out[at + 1] = x[at + 1]! * Math.cos(angle) + x[at]! * Math.sin(angle);
       }
@@ -291,10 +291,10 @@ describe.each(allDevices)("rope on $name", (device) => {
     [1, 64, 64],
     [3, 24, 8],
     [4, 48, 36],
-    [2, 7, 2], // rows that begin anywhere
-    [70, 40, 16], // more than one block's heads
-    [1, 1040, 1032], // more pairs than are turned at once
-  ])("%i heads of %i, the last %i turn", async (heads, dim, ropeDim) => {
+    [2, 7, 2], // rows without alignment
+    [70, 40, 16], // more heads than one CUDA block takes
+    [1, 1040, 1032], // more pairs than one pass of the CUDA kernel
+  ])("%i heads of %i, the last %i elements rotated", async (heads, dim, ropeDim) => {
     const positions = [0, 1, 77, 131071, -5, 2 ** 31 - 1];
     const x = randomArray(positions.length * heads * dim, 9);
     using out = rope(
@@ -307,7 +307,7 @@ describe.each(allDevices)("rope on $name", (device) => {
     expect(Math.max(...values.map((v, i) => Math.abs(v - expected[i]!)))).toBeLessThan(3e-7);
   });
 
-  test("bf16, the whole head by default, nothing to do", async () => {
+  test("bf16, the whole head by default, no rows", async () => {
     const x = rounded(randomArray(2 * 2 * 16, 4));
     using out = rope(device.tensor(x, [2, 2, 16], "bf16"), device.tensor([3, 70000], [2], "i32"), { theta: 1e7 });
     expect(relativeError(await out.toFloat32Array(), reference(x, [3, 70000], 2, 16, 16))).toBeLessThan(3e-3);

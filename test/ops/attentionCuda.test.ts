@@ -1,5 +1,5 @@
-// What can go wrong with attention on the CUDA backend alone: tiles and their edges, the tensor cores' kernels and the
-// choice between them and exact f32. (Sizes of the model's heads; the CPU backend has the answers.)
+// Tests of attention that only the CUDA backend needs: tiles and their edges, the kernels for tensor cores, and the choice
+// between them and exact f32, with the model's heads. The CPU backend provides the expected values.
 import { describe, expect, test } from "vitest";
 import { attention, vitAttention } from "../../lib/ops/attention.js";
 import type { Device } from "../../lib/tensor/device.js";
@@ -8,7 +8,7 @@ import { randomArray, relativeError } from "../support/numbers.js";
 
 type Rows = "f32" | "bf16";
 
-describe.skipIf(!cuda)("attention on CUDA alone", () => {
+describe.skipIf(!cuda)("attention on CUDA", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
 
@@ -34,7 +34,7 @@ describe.skipIf(!cuda)("attention on CUDA alone", () => {
     { starts: [0, 63, 63, 127, 192, 322], heads: 1, dim: 64, causal: true },
     { starts: [0, 200], heads: 2, dim: 128, causal: true },
     { starts: [0, 0, 65, 66], heads: 3, dim: 128 },
-    { starts: [0, 40], heads: 1, dim: 136 }, // more columns than one block of exact f32 has
+    { starts: [0, 40], heads: 1, dim: 136 }, // more columns than one block takes in exact f32
   ];
   test.each(shapes)("bf16: %o", async (shape) => {
     const x = inputs(shape);
@@ -43,7 +43,7 @@ describe.skipIf(!cuda)("attention on CUDA alone", () => {
     expect(await run(device, x, shape, "bf16")).toEqual(out);
   });
 
-  test.each([false, true])("bf16: packed sequences are each alone, bit for bit (causal %s)", async (causal) => {
+  test.each([false, true])("bf16: packing sequences does not change their bits (causal %s)", async (causal) => {
     const shape = { starts: [0, 70, 71, 200], heads: 2, dim: 80, causal };
     const x = inputs(shape, 5);
     const packed = await run(device, x, shape, "bf16");
@@ -55,7 +55,7 @@ describe.skipIf(!cuda)("attention on CUDA alone", () => {
     }
   });
 
-  test("bf16: a prefix of a causal sequence has the bits of the whole", async () => {
+  test("bf16: a prefix of a causal sequence has the same bits as the whole", async () => {
     const shape = { starts: [0, 150], heads: 1, dim: 64, causal: true };
     const x = inputs(shape, 6);
     const whole = await run(device, x, shape, "bf16");
@@ -65,7 +65,7 @@ describe.skipIf(!cuda)("attention on CUDA alone", () => {
     }
   });
 
-  test("rows that begin anywhere in memory", async () => {
+  test("rows without alignment", async () => {
     const [rows, dim] = [20, 80];
     const x = inputs({ starts: [0, rows], heads: 1, dim }, 7);
     for (const dtype of ["f32", "bf16"] as const) {
@@ -80,15 +80,15 @@ describe.skipIf(!cuda)("attention on CUDA alone", () => {
     }
   });
 
-  test.each(["f32", "bf16"] as const)("%s: a NaN query stays in its row", async (dtype) => {
+  test.each(["f32", "bf16"] as const)("%s: a NaN query affects only its row", async (dtype) => {
     const shape = { starts: [0, 70], heads: 1, dim: 80 };
     const x = inputs(shape, 8);
-    const sound = await run(device, x, shape, dtype);
+    const expected = await run(device, x, shape, dtype);
     x[0]!.fill(Number.NaN, 80, 160);
     const damaged = await run(device, x, shape, dtype);
     expect(damaged.subarray(80, 160).every(Number.isNaN)).toBe(true);
-    sound.fill(Number.NaN, 80, 160);
-    expect(damaged).toEqual(sound);
+    expected.fill(Number.NaN, 80, 160);
+    expect(damaged).toEqual(expected);
   });
 
   test.each([

@@ -1,5 +1,5 @@
-// What can go wrong with latent attention on the CUDA backend alone: tiles, splits and chunks and their edges, at the
-// model's sizes of heads and latents. (The CPU backend has the answers.)
+// Tests of latent attention that only the CUDA backend needs: tiles, splits, chunks and their edges, with the model's
+// heads and latents. The CPU backend provides the expected values.
 import { describe, expect, test, vi } from "vitest";
 import { mlaDecode, mlaPrefill } from "../../lib/ops/attention.js";
 import { packWeight } from "../../lib/ops/linear.js";
@@ -7,7 +7,7 @@ import type { Device } from "../../lib/tensor/device.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 
-// So little memory that keys are made in several chunks, and so few multiprocessors that blocks take many heads.
+// Little memory, so that keys are expanded in several chunks, and few multiprocessors, so that blocks take many heads.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_MEMORY = "64M";
   process.env.CARACAL_VGPU_SM_COUNT = "3";
@@ -31,7 +31,7 @@ type Stored = "f32" | "bf16" | "f8e4m3";
 
 const blockSize = 16;
 
-/** Every sequence's tokens in blocks of their own, in descending order; NaN where there is no token. */
+/** Operands with separate cache blocks for each sequence, in descending order, and NaN in unused rows. */
 function make(on: Device, sizes: Sizes, sequences: readonly Sequence[], dtype: "f32" | "bf16", stored: Stored) {
   const { heads, nope, rope, value, latent } = sizes;
   const width = latent + rope;
@@ -74,7 +74,7 @@ function make(on: Device, sizes: Sizes, sequences: readonly Sequence[], dtype: "
   };
 }
 
-describe.skipIf(!cuda)("latent attention on CUDA alone", () => {
+describe.skipIf(!cuda)("latent attention on CUDA", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
 
@@ -105,7 +105,7 @@ describe.skipIf(!cuda)("latent attention on CUDA alone", () => {
     { queries: 3, keys: 67, seed: 3 },
     { queries: 70, keys: 140, seed: 4 },
   ];
-  test.each(["bf16", "f8e4m3"] as const)("prefill of bf16 by %s: the CPU's, chunks change no bits", async (stored) => {
+  test.each(["bf16", "f8e4m3"] as const)("prefill of bf16 in several chunks, %s weights", async (stored) => {
     const out = await prefill(device, model(2), prompts, "bf16", stored);
     expect(relativeError(out, await prefill(cpu, model(2), prompts, "bf16", stored))).toBeLessThan(1e-2);
     expect(await prefill(device, model(2), prompts, "bf16", stored)).toEqual(out);
@@ -131,9 +131,9 @@ describe.skipIf(!cuda)("latent attention on CUDA alone", () => {
     ["f32", "f8e4m3"],
     ["bf16", "f32"],
     ["bf16", "f8e4m3"],
-  ] as const)("exactly of %s by %s, with latents of every width", async (dtype, stored) => {
+  ] as const)("exact f32 of %s with %s weights, latents of several widths", async (dtype, stored) => {
     for (const latent of [24, 40, 72, 104]) {
-      const sizes = { heads: 3, nope: 12, rope: 4, value: 20, latent }; // heads that no tensor core takes
+      const sizes = { heads: 3, nope: 12, rope: 4, value: 20, latent }; // heads without an instance for tensor cores
       const out = await prefill(device, sizes, prompts.slice(0, 3), dtype, stored);
       const tolerance = dtype === "bf16" ? 1e-2 : 1e-5;
       expect(relativeError(out, await prefill(cpu, sizes, prompts.slice(0, 3), dtype, stored))).toBeLessThan(tolerance);
@@ -148,7 +148,7 @@ describe.skipIf(!cuda)("latent attention on CUDA alone", () => {
     [20, "bf16"],
     [2, "f8e4m3"],
     [3, "f32"],
-  ] as const)("decode of bf16, %i heads, by %s", async (heads, stored) => {
+  ] as const)("decode of bf16, %i heads, %s weights", async (heads, stored) => {
     const keys = heads === 20 ? [40, 0, 530] : [1, 33, 0, 600];
     const [o, lse] = await decode(device, model(heads), keys, "bf16", stored);
     const [expected, expectedLse] = await decode(cpu, model(heads), keys, "bf16", stored);
@@ -157,14 +157,14 @@ describe.skipIf(!cuda)("latent attention on CUDA alone", () => {
     expect(finite(lse)).toHaveLength(finite(expectedLse).length);
     expect(relativeError(finite(lse), finite(expectedLse))).toBeLessThan(1e-3);
     expect(await decode(device, model(heads), keys, "bf16", stored)).toEqual([o, lse]);
-    // The last alone: other blocks, other numbers of heads in them.
+    // The last sequence alone, which changes the number of blocks and of heads per block.
     const last = keys.length - 1;
     const [one, oneLse] = await decode(device, model(heads), keys.slice(last), "bf16", stored, 1 + last);
     expect(one).toEqual(o.subarray(last * heads * 128));
     expect(oneLse).toEqual(lse.subarray(last * heads));
   });
 
-  test.each(["bf16", "f8e4m3"] as const)("decode of more sequences than one tile of them, by %s", async (stored) => {
+  test.each(["bf16", "f8e4m3"] as const)("decode of more sequences than one tile, %s weights", async (stored) => {
     const keys = Array.from({ length: 18 }, (_, i) => i + 1);
     const [o] = await decode(device, model(1), keys, "bf16", stored);
     const [expected] = await decode(cpu, model(1), keys, "bf16", stored);

@@ -3,24 +3,12 @@ import { cmvn, codecEmbedding, type FbankOptions, fbank, foldWeightNorm, snake, 
 import { FbankStream, SpliceStream } from "../../lib/ops/audioStream.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { readGolden } from "../support/golden.js";
-import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
+import { bf16, randomArray, relativeError } from "../support/numbers.js";
+import { concatenated, pieces } from "../support/streams.js";
 
-/** Random chunk sizes, zero and one among them, that add up to `total`. */
-function chunks(total: number, seed: number, most: number): number[] {
-  const next = uniform(seed);
-  const sizes = [0, Math.min(1, total)];
-  for (let left = total - sizes[1]!; left > 0; left -= sizes.at(-1)!)
-    sizes.push(Math.min(left, Math.floor(((next() + 1) / 2) * (most + 1))));
-  return sizes;
-}
-
-async function concatenated(parts: readonly Tensor[]): Promise<Float32Array> {
-  const arrays = await Promise.all(parts.map((p) => p.toFloat32Array()));
-  return Float32Array.from(arrays.flatMap((a) => [...a]));
-}
-
-/** The definition in f64, with a plain discrete Fourier transform. */
+/** The definition in f64, with a naive discrete Fourier transform. */
 function referenceFbank(wave: Float32Array, o: Required<FbankOptions>): Float64Array {
   const high = o.highHz > 0 ? o.highHz : o.sampleRate / 2 + o.highHz;
   const mel = (hz: number) => 1127 * Math.log(1 + hz / 700);
@@ -71,7 +59,7 @@ describe.each(allDevices)("splice, cmvn and snake on $name", (device) => {
     [{ left: 3, right: 1, stride: 2 }, 20],
     [{ left: 1, right: 4, stride: 7 }, 23],
     [{ left: 2, right: 2 }, 0],
-  ])("splice %o of %i frames, whole and streamed, repeats the ends", async (options, frames) => {
+  ])("splice %o of %i frames repeats the ends, whole and streamed", async (options, frames) => {
     const { left, right, stride = 1 } = options as { left: number; right: number; stride?: number };
     const x = randomArray(frames * 3, 5).map(bf16);
     const rows = Math.ceil(frames / stride);
@@ -88,7 +76,7 @@ describe.each(allDevices)("splice, cmvn and snake on $name", (device) => {
     using stream = new SpliceStream(device, 3, { ...options, dtype: "bf16" });
     const parts: Tensor[] = [];
     let start = 0;
-    const sizes = chunks(frames, 11, 4);
+    const sizes = pieces(frames, 11, 4);
     for (const [i, size] of sizes.entries()) {
       const piece = device.tensor(x.subarray(start * 3, (start + size) * 3), [size, 3], "bf16");
       parts.push(stream.push(piece, { last: i === sizes.length - 1 }));
@@ -130,7 +118,7 @@ describe.each(allDevices)("splice, cmvn and snake on $name", (device) => {
     expect(relativeError(got, expected)).toBeLessThan(1e-6);
   });
 
-  test("foldWeightNorm gives every row its norm", async () => {
+  test("foldWeightNorm scales every row to its norm", async () => {
     const [rows, n] = [5, 300];
     const v = randomArray(rows * n, 1);
     const g = randomArray(rows, 2);
@@ -142,7 +130,7 @@ describe.each(allDevices)("splice, cmvn and snake on $name", (device) => {
 });
 
 describe.each(allDevices)("codecEmbedding on $name", (device) => {
-  test.each(["f32", "bf16"] as const)("it sums the books, tables in %s", async (dtype) => {
+  test.each(["f32", "bf16"] as const)("sums the books, with tables in %s", async (dtype) => {
     const [frames, books, n, vocabulary, columns] = [9, 3, 10, 64, [40, 18, 5]] as const;
     const [s, a, b] = columns;
     const tables = [vocabulary * s, books * n * a, books * n * b].map((size, i) => randomArray(size, i).map(bf16));
@@ -180,7 +168,7 @@ describe.each(allDevices)("codecEmbedding on $name", (device) => {
     [[-1], [0]],
     [[0], [100]],
     [[0], [-1]],
-  ])("it refuses codes %o %o when they are read", async (semantic, acoustic) => {
+  ])("rejects the codes %o %o when the output is read", async (semantic, acoustic) => {
     using y = codecEmbedding({
       semantic: device.tensor(semantic, [1], "i32"),
       acoustic: device.tensor(acoustic, [1, 1], "i32"),
@@ -196,7 +184,7 @@ describe.each(allDevices)("audio front end on $name", (device) => {
   const golden = readGolden("audio_features");
   const wave = golden.f32("input.waveform");
 
-  test("fbank and splice are the published features", async () => {
+  test("fbank and splice match the published features", async () => {
     using features = fbank(device.tensor(wave, [wave.length]));
     expect(features.shape).toEqual(golden.tensor("expected.fbank").shape);
     expect(relativeError(await features.toFloat32Array(), golden.f32("expected.fbank"))).toBeLessThan(1e-5);
@@ -212,7 +200,7 @@ describe.each(allDevices)("audio front end on $name", (device) => {
     ["long transform", 5000, { sampleRate: 24000, frameLength: 1000, frameShift: 77, fftSize: 2048, preemphasis: 0 }],
     ["no frame", 399, {}],
     ["no sample", 0, {}],
-  ])("fbank is the definition: %s", async (_, samples, options) => {
+  ])("fbank matches the definition: %s", async (_, samples, options) => {
     const x = randomArray(samples, samples + 1, 8000).map((v) => v + 500);
     using features = fbank(device.tensor(x, [samples]), options);
     const expected = referenceFbank(x, { ...published, ...options });
@@ -221,7 +209,7 @@ describe.each(allDevices)("audio front end on $name", (device) => {
     if (got.length > 0) expect(relativeError(got, expected)).toBeLessThan(1e-6);
   });
 
-  test("fbank of silence is the floor; NaN stays NaN in its frames alone", async () => {
+  test("fbank of silence is the floor, and a NaN sample affects only its own frames", async () => {
     const x = new Float32Array(400 + 160 * 20);
     using silent = fbank(device.tensor(x, [x.length]));
     expect(
@@ -234,33 +222,36 @@ describe.each(allDevices)("audio front end on $name", (device) => {
     expect(values.subarray(80).some(Number.isNaN)).toBe(false);
   });
 
-  test.each([1, 159, 400, 2000])("streamed in pieces of up to %i samples, the features are the whole", async (most) => {
-    const x = wave.subarray(0, 8123);
-    const stream = new FbankStream(device);
-    const splicing = new SpliceStream(device, 80, { left: 7, right: 7, stride: 8 });
-    const frames: Tensor[] = [];
-    const rows: Tensor[] = [];
-    let start = 0;
-    for (const size of most === 1 ? new Array<number>(900).fill(1) : chunks(x.length, most, most)) {
-      frames.push(stream.push(x.subarray(start, start + size)));
-      rows.push(splicing.push(frames.at(-1) as Tensor<"f32">));
-      start += size;
-    }
-    rows.push(splicing.push(device.zeros([0, 80]), { last: true }));
-    using whole = fbank(device.tensor(x.subarray(0, start), [start]));
-    expect(await concatenated(frames)).toEqual(await whole.toFloat32Array());
-    using spliced = splice(whole, { left: 7, right: 7, stride: 8 });
-    expect(await concatenated(rows)).toEqual(await spliced.toFloat32Array());
-    splicing.dispose();
-  });
+  test.each([1, 159, 400, 2000])(
+    "features streamed in pieces of up to %i samples equal those of the whole",
+    async (most) => {
+      const x = wave.subarray(0, 8123);
+      const stream = new FbankStream(device);
+      const splicing = new SpliceStream(device, 80, { left: 7, right: 7, stride: 8 });
+      const frames: Tensor[] = [];
+      const rows: Tensor[] = [];
+      let start = 0;
+      for (const size of most === 1 ? new Array<number>(900).fill(1) : pieces(x.length, most, most)) {
+        frames.push(stream.push(x.subarray(start, start + size)));
+        rows.push(splicing.push(frames.at(-1) as Tensor<"f32">));
+        start += size;
+      }
+      rows.push(splicing.push(device.zeros([0, 80]), { last: true }));
+      using whole = fbank(device.tensor(x.subarray(0, start), [start]));
+      expect(await concatenated(frames)).toEqual(await whole.toFloat32Array());
+      using spliced = splice(whole, { left: 7, right: 7, stride: 8 });
+      expect(await concatenated(rows)).toEqual(await spliced.toFloat32Array());
+      splicing.dispose();
+    },
+  );
 
-  test("a stream with gaps between its frames skips what the whole skips", async () => {
+  test("a stream with gaps between its frames skips the same samples as the whole", async () => {
     const options = { frameLength: 64, frameShift: 150, fftSize: 64, melBins: 8 };
     const stream = new FbankStream(device, options);
     const x = wave.subarray(0, 3000);
     const parts: Tensor[] = [];
     let start = 0;
-    for (const size of chunks(x.length, 3, 100)) {
+    for (const size of pieces(x.length, 3, 100)) {
       parts.push(stream.push(x.subarray(start, start + size)));
       start += size;
     }
@@ -269,7 +260,6 @@ describe.each(allDevices)("audio front end on $name", (device) => {
   });
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const samples = device.zeros([800]);
     expect(() => fbank(device.zeros([800, 1]))).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => fbank(device.zeros([800], "i32") as never)).toThrowError(code("DTYPE_MISMATCH"));

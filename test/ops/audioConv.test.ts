@@ -1,19 +1,11 @@
 import { describe, expect, test } from "vitest";
-import {
-  type Conv1dGeometry,
-  type ConvTranspose1dGeometry,
-  conv1d,
-  convTranspose1d,
-  packConv1d,
-  packConvTranspose1d,
-  snake,
-} from "../../lib/ops/audio.js";
-import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
+import { type Conv1dGeometry, conv1d, packConv1d, snake } from "../../lib/ops/audio.js";
+import { Conv1dStream } from "../../lib/ops/audioStream.js";
 import { add } from "../../lib/ops/norm.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
-import { type Golden, readGolden } from "../support/golden.js";
-import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
+import { bf16, randomArray, relativeError } from "../support/numbers.js";
+import { streamed } from "../support/streams.js";
 
 interface Shape1d {
   readonly rows: number;
@@ -44,46 +36,7 @@ function referenceConv1d(x: Float32Array, w: Float32Array, shape: Shape1d, geome
   return y;
 }
 
-function referenceConvTranspose1d(
-  x: Float32Array,
-  w: Float32Array,
-  { rows, inputs, outputs, taps }: Shape1d,
-  { stride, padding = 0, outputPadding = 0 }: ConvTranspose1dGeometry,
-): Float64Array {
-  const outRows = Math.max(0, (rows - 1) * stride + taps - 2 * padding + outputPadding);
-  const y = new Float64Array(outRows * outputs);
-  for (let t = 0; t < rows; t++)
-    for (let j = 0; j < taps; j++) {
-      const row = t * stride + j - padding;
-      if (row < 0 || row >= outRows) continue;
-      for (let o = 0; o < outputs; o++)
-        for (let c = 0; c < inputs; c++) y[row * outputs + o]! += w[(c * outputs + o) * taps + j]! * x[t * inputs + c]!;
-    }
-  return y;
-}
-
-/** Pushes x through a stream in random pieces (the first two empty and of one row) and returns all that came out. */
-async function streamed(
-  x: Tensor<"f32">,
-  push: (piece: Tensor<"f32">, options: { last: boolean }) => Tensor,
-  seed: number,
-): Promise<Float32Array> {
-  const rows = x.shape[0]!;
-  const next = uniform(seed);
-  const parts: Float32Array[] = [];
-  const take = async (from: number, to: number, last: boolean) => {
-    using piece = x.slice(from, to);
-    using y = push(piece as Tensor<"f32">, { last });
-    parts.push(await y.toFloat32Array());
-  };
-  await take(0, 0, false);
-  for (let t = 0, size = 1; t < rows; t += size, size = Math.floor((next() + 1) * 5))
-    await take(t, Math.min(rows, t + size), false);
-  await take(rows, rows, true);
-  return Float32Array.from(parts.flatMap((p) => [...p]));
-}
-
-/** `values`, but `channel` of its `channels` as in `others`. */
+/** `values` with one of their `channels` replaced by that of `others`. */
 function dropChannel(values: Float32Array, others: Float32Array, channels: number, channel: number): Float32Array {
   return values.map((v, i) => (i % channels === channel ? others[i]! : v));
 }
@@ -120,7 +73,7 @@ const convCases: [Shape1d, Geometry][] = [
 ];
 
 describe.each(allDevices)("conv1d on $name", (device) => {
-  test.each(convCases)("%o with %o is the definition", async (shape, geometry) => {
+  test.each(convCases)("%o with %o matches the definition", async (shape, geometry) => {
     const { rows, inputs, outputs, taps } = shape;
     const width = inputs / (geometry.groups ?? 1);
     const x = randomArray(rows * inputs, 1).map(bf16);
@@ -155,7 +108,7 @@ describe.each(allDevices)("conv1d on $name", (device) => {
     }
   });
 
-  test.each(convCases)("%o with %o in pieces is the whole", async (shape, geometry) => {
+  test.each(convCases)("%o with %o in pieces equals the whole", async (shape, geometry) => {
     const { rows, inputs, outputs, taps } = shape;
     const width = inputs / (geometry.groups ?? 1);
     const x = device.tensor(randomArray(rows * inputs, 1), [rows, inputs]);
@@ -169,7 +122,7 @@ describe.each(allDevices)("conv1d on $name", (device) => {
     }
   });
 
-  test.each(convCases)("%o with %o and Snake is both operations, in pieces too", async (shape, geometry) => {
+  test.each(convCases)("%o with %o and Snake equals both operations, also in pieces", async (shape, geometry) => {
     const { rows, inputs, outputs, taps } = shape;
     const width = inputs / (geometry.groups ?? 1);
     for (const [dtype, weightDtype, alphaDtype] of [
@@ -185,17 +138,17 @@ describe.each(allDevices)("conv1d on $name", (device) => {
         weightDtype,
       );
       const bias = device.tensor(randomArray(outputs, 3), [outputs], weightDtype);
-      // 0 and negative ones, too; and of one channel so large that sin takes its long way
+      // Among them are 0, negative values and one so large that sin takes its slow path.
       const alphas = randomArray(outputs, 4).map((v, i) => (i === 0 ? 0 : i === 3 ? 1e6 : 8 * v));
       const alpha = device.tensor(alphas, [outputs], alphaDtype);
       const options = { ...geometry, bias, snake: alpha };
       using y = conv1d(x, weight, options);
       const got = await y.toFloat32Array();
-      // Of bf16 rows the parts are made in f32: the whole rounds once.
+      // For bf16 rows the parts are computed in f32, because the fused operation rounds only once.
       using sums = conv1d(device.tensor(values, [rows, inputs]), weight, { ...geometry, bias });
       const parts = await snake(sums, alpha).toFloat32Array();
       if (dtype === "f32") expect(got).toEqual(parts);
-      // But of the channel of 1e6, where the last bit of a sum decides the sine.
+      // The channel with alpha 1e6 is left out: the last bit of a sum decides its sine.
       else expect(relativeError(got, dropChannel(parts, got, outputs, 3))).toBeLessThan(4e-3);
       const residual = device.tensor(randomArray(got.length, 5).map(bf16), y.shape, dtype);
       using added = conv1d(x, weight, { ...options, residual });
@@ -211,7 +164,7 @@ describe.each(allDevices)("conv1d on $name", (device) => {
     }
   });
 
-  test("a causal stream with explicit state takes T rows and gives T rows", async () => {
+  test("a causal stream with an explicit state returns as many rows as it takes", async () => {
     const [rows, channels, taps, dilation] = [50, 24, 7, 3];
     const x = device.tensor(randomArray(rows * channels, 1).map(bf16), [rows, channels], "bf16");
     using weight = packConv1d(device.tensor(randomArray(channels * channels * taps, 2), [channels, channels, taps]));
@@ -228,7 +181,6 @@ describe.each(allDevices)("conv1d on $name", (device) => {
   });
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const x = device.zeros([6, 8]);
     const w = device.zeros([4, 8, 3]);
     const grouped = device.zeros([4, 4, 3]);
@@ -253,166 +205,4 @@ describe.each(allDevices)("conv1d on $name", (device) => {
     expect(() => packConv1d(w, { groups: 3 })).toThrowError(code("INVALID_ARGUMENT"));
     expect(() => new Conv1dStream(w, { padding: [3, 0] })).toThrowError(code("INVALID_ARGUMENT"));
   });
-});
-
-const transposedCases: [Shape1d, ConvTranspose1dGeometry][] = [
-  [{ rows: 9, inputs: 48, outputs: 24, taps: 8 }, { stride: 8 }],
-  [{ rows: 9, inputs: 7, outputs: 5, taps: 5 }, { stride: 5 }],
-  [
-    { rows: 9, inputs: 20, outputs: 10, taps: 16 },
-    { stride: 8, padding: 4 },
-  ],
-  [
-    { rows: 9, inputs: 20, outputs: 17, taps: 10 },
-    { stride: 5, padding: 3, outputPadding: 1 },
-  ],
-  [{ rows: 12, inputs: 3, outputs: 33, taps: 11 }, { stride: 2 }],
-  [
-    { rows: 12, inputs: 3, outputs: 4, taps: 3 },
-    { stride: 1, padding: 1 },
-  ],
-  [
-    { rows: 6, inputs: 3, outputs: 4, taps: 2 },
-    { stride: 5, outputPadding: 3 },
-  ],
-  [
-    { rows: 5, inputs: 4, outputs: 4, taps: 4 },
-    { stride: 4, outputPadding: 2 },
-  ],
-  [
-    { rows: 3, inputs: 4, outputs: 4, taps: 9 },
-    { stride: 3, padding: 1, outputPadding: 2 },
-  ],
-];
-
-describe.each(allDevices)("convTranspose1d on $name", (device) => {
-  test.each([...transposedCases, [{ rows: 0, inputs: 4, outputs: 4, taps: 4 }, { stride: 2 }] as const])(
-    "%o with %o is the definition",
-    async (shape, geometry) => {
-      const { rows, inputs, outputs, taps } = shape;
-      const x = randomArray(rows * inputs, 1).map(bf16);
-      const w = randomArray(inputs * outputs * taps, 2).map(bf16);
-      const bias = randomArray(outputs, 3).map(bf16);
-      const plain = rows > 0 ? referenceConvTranspose1d(x, w, shape, geometry) : new Float64Array(0);
-      const expected = plain.map((v, i) => v + bias[i % outputs]!);
-      for (const [dtype, weightDtype] of [
-        ["f32", "f32"],
-        ["f32", "bf16"],
-        ["bf16", "bf16"],
-      ] as const) {
-        const input = device.tensor(x, [rows, inputs], dtype);
-        const weight = device.tensor(w, [inputs, outputs, taps], weightDtype);
-        const options = { ...geometry, bias: device.tensor(bias, [outputs], weightDtype) };
-        using y = convTranspose1d(input, weight, options);
-        expect(y.shape).toEqual([plain.length / outputs, outputs]);
-        const got = await y.toFloat32Array();
-        expect(relativeError(got, expected)).toBeLessThan(dtype === "f32" ? 1e-6 : 4e-3);
-        using bare = convTranspose1d(input, packConvTranspose1d(weight), geometry);
-        expect(relativeError(await bare.toFloat32Array(), plain)).toBeLessThan(dtype === "f32" ? 1e-6 : 4e-3);
-        using same = convTranspose1d(input, packConvTranspose1d(weight), options);
-        expect(await same.toFloat32Array()).toEqual(got);
-      }
-    },
-  );
-
-  test.each(transposedCases)("%o with %o in pieces is the whole", async (shape, geometry) => {
-    const { rows, inputs, outputs, taps } = shape;
-    const x = device.tensor(randomArray(rows * inputs, 1), [rows, inputs]);
-    const weight = device.tensor(randomArray(inputs * outputs * taps, 2), [inputs, outputs, taps]);
-    const options = { ...geometry, bias: device.tensor(randomArray(outputs, 3), [outputs]) };
-    using whole = convTranspose1d(x, weight, options);
-    for (const seed of [1, 2]) {
-      using stream = new ConvTranspose1dStream(weight, options);
-      const got = await streamed(x, (piece, o) => stream.push(piece, o), seed);
-      expect(got).toEqual(await whole.toFloat32Array());
-    }
-  });
-
-  test("a long sequence is worked off in blocks with the same bits", async () => {
-    const [rows, inputs, outputs, taps] = [700, 8, 96, 20];
-    const x = device.tensor(randomArray(rows * inputs, 1), [rows, inputs]);
-    const weight = packConvTranspose1d(device.tensor(randomArray(inputs * outputs * taps, 2), [inputs, outputs, taps]));
-    using whole = convTranspose1d(x, weight, { stride: 3 });
-    using stream = new ConvTranspose1dStream(weight, { stride: 3 });
-    const got = await streamed(x, (piece, o) => stream.push(piece, o), 5);
-    expect(got).toEqual(await whole.toFloat32Array());
-  });
-
-  test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
-    const x = device.zeros([6, 8]);
-    const w = device.zeros([8, 4, 3]);
-    expect(() => convTranspose1d(device.zeros([6, 4]), w, { stride: 1 })).toThrowError(code("SHAPE_MISMATCH"));
-    expect(() => convTranspose1d(x, device.zeros([8, 4]) as never, { stride: 1 })).toThrowError(code("SHAPE_MISMATCH"));
-    for (const options of [
-      { stride: 0 },
-      { stride: 2, padding: -1 },
-      { stride: 2, outputPadding: 2 },
-      { stride: 1, last: true },
-      { stride: 1, padding: 3, state: device.zeros([2, 4]) },
-    ])
-      expect(() => convTranspose1d(x, w, options)).toThrowError(code("INVALID_ARGUMENT"));
-    expect(() => convTranspose1d(x, w, { stride: 1, state: device.zeros([1, 4]) })).toThrowError(
-      code("SHAPE_MISMATCH"),
-    );
-    const half = device.zeros([2, 4], "bf16") as never;
-    expect(() => convTranspose1d(x, w, { stride: 1, state: half })).toThrowError(code("DTYPE_MISMATCH"));
-    using packed = packConv1d(device.zeros([8, 4, 5]));
-    expect(() => convTranspose1d(x, packed, { stride: 1 })).toThrowError(code("INVALID_ARGUMENT"));
-  });
-});
-
-/** Transposes golden `[1, C, T]` to `[T, C]`. */
-function timeMajor(golden: Golden, name: string): { values: Float32Array; shape: [number, number] } {
-  const { values, shape } = golden.tensor(name);
-  const [, channels, rows] = shape as [number, number, number];
-  const out = Float32Array.from(
-    { length: rows * channels },
-    (_, i) => values[(i % channels) * rows + Math.floor(i / channels)]!,
-  );
-  return { values: out, shape: [rows, channels] };
-}
-
-/** Folds weight norm: g · v / ‖v‖, the norm over all but the first dimension. */
-function foldedWeight(golden: Golden, name: string): { values: Float32Array; shape: number[] } {
-  const { values: v, shape } = golden.tensor(`${name}.weight_v`);
-  const g = golden.f32(`${name}.weight_g`);
-  const row = v.length / g.length;
-  const values = Float32Array.from(v, (x, i) => {
-    const first = Math.floor(i / row);
-    const norm = Math.hypot(...Array.from(v.subarray(first * row, (first + 1) * row)));
-    return (g[first]! * x) / norm;
-  });
-  return { values, shape };
-}
-
-describe.each(allDevices)("a block of the speech decoder on $name", (device) => {
-  test.each([
-    ["codec_decoder_24k", { stride: 8 }, [2, 3, 4], "causal"],
-    ["codec_decoder_16k", { stride: 8, padding: 4, outputPadding: 0 }, [1, 2, 3], "symmetric"],
-  ] as const)(
-    "%s: Snake, transposed convolution and residual units are the published ones",
-    async (name, up, parts, padding) => {
-      const golden = readGolden(name);
-      const block = "weight.decoder.model.1.block";
-      const weight = (part: string) => {
-        const { values, shape } = foldedWeight(golden, part);
-        return device.tensor(values, shape as [number, number, number]);
-      };
-      const vector = (part: string) => device.tensor(golden.f32(part), [golden.f32(part).length]);
-      const input = timeMajor(golden, "expected.block0.input");
-      let x: Tensor<"f32"> = snake(device.tensor(input.values, input.shape), vector(`${block}.0.alpha`));
-      x = convTranspose1d(x, weight(`${block}.1`), { ...up, bias: vector(`${block}.1.bias`) });
-      for (const [unit, dilation] of [1, 3, 9].entries()) {
-        const [first, second, third] = parts.map((p) => `${block}.${unit + 2}.block.${p}`) as [string, string, string];
-        const a = snake(x, vector(`${block}.${unit + 2}.block.0.alpha`));
-        const geometry = { dilation, padding, bias: vector(`${first}.bias`), snake: vector(`${second}.alpha`) };
-        const b = conv1d(a, weight(first), geometry);
-        x = conv1d(b, weight(third), { bias: vector(`${third}.bias`), residual: x });
-      }
-      const expected = timeMajor(golden, "expected.block0.output");
-      expect(x.shape).toEqual(expected.shape);
-      expect(relativeError(await x.toFloat32Array(), expected.values)).toBeLessThan(1e-5);
-    },
-  );
 });

@@ -1,5 +1,5 @@
-// What can go wrong with convolutions on the CUDA backend alone: the choice among kernels, tiles and their edges, rows
-// that are not aligned.
+// Tests of convolutions that concern only the CUDA backend: the choice among kernels, tiles and their edges, unaligned
+// rows.
 import { describe, expect, test, vi } from "vitest";
 import {
   type Conv1dGeometry,
@@ -16,7 +16,7 @@ import type { Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
-// So few that small products have the largest tiles.
+// So few multiprocessors that even small products use the largest tiles.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_SM_COUNT = "4";
 });
@@ -29,11 +29,11 @@ const inputs = (on: Device, dtype: Rows, rows: number, channels: number) =>
 const weight = (on: Device, dtype: Rows, shape: readonly [number, number, number]) =>
   on.tensor(randomArray(shape[0] * shape[1] * shape[2], 2).map(bf16), shape, dtype);
 
-describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
+describe.skipIf(!cuda)("conv1d on CUDA", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
 
-  // 72 columns: chains of their own, then the large tile; 264: the small tile, then the large one.
+  // With 72 columns, few rows use conv1d_share and many the large tile; with 264, the small tile and the large one.
   test.each<[Rows, Rows, number, number]>([
     ["f32", "f32", 40, 72],
     ["f32", "f32", 39, 264],
@@ -42,7 +42,7 @@ describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
     ["bf16", "f32", 40, 72],
     ["bf16", "bf16", 40, 72],
     ["bf16", "bf16", 39, 264],
-  ])("%s by %s, %i -> %i: every kernel gives the same bits, those of the CPU nearly", async (xs, ws, from, to) => {
+  ])("%s by %s, %i -> %i: every kernel gives the same bits, close to the CPU's", async (xs, ws, from, to) => {
     const [rows, taps, dilation] = [150, 7, 3];
     const run = (on: Device) => conv1d(inputs(on, xs, rows, from), weight(on, ws, [to, from, taps]), { dilation });
     const whole = await run(device).toFloat32Array();
@@ -61,7 +61,7 @@ describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
   test.each<[Rows, Rows, Conv1dGeometry]>([
     ["f32", "f32", { stride: 2 }],
     ["bf16", "bf16", { padding: "symmetric" }],
-  ])("%s by %s: groups of more than a tile, with an epilogue", async (xs, ws, geometry) => {
+  ])("%s by %s: groups larger than a tile, with an epilogue", async (xs, ws, geometry) => {
     const [rows, from, to, groups] = [300, 48, 216, 3];
     const run = async (on: Device) => {
       const [x, w] = [inputs(on, xs, rows, from), weight(on, ws, [to, from / groups, 5])];
@@ -103,7 +103,7 @@ describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
   test.each<[Rows, Rows]>([
     ["f32", "f32"],
     ["bf16", "bf16"],
-  ])("%s by %s: bits do not depend on where rows begin in memory", async (xs, ws) => {
+  ])("%s by %s: the bits do not depend on the alignment of rows", async (xs, ws) => {
     const [rows, channels] = [20, 24];
     const values = randomArray(rows * channels + 1, 5);
     const w = weight(device, ws, [33, channels, 3]);
@@ -114,7 +114,7 @@ describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
     );
   });
 
-  test.each([20, 150])("a NaN reaches the rows whose taps read it, of %i", async (rows) => {
+  test.each([20, 150])("a NaN reaches only the rows whose taps read it, of %i", async (rows) => {
     const [channels, to, taps, bad] = [40, 72, 7, 11];
     const x = randomArray(rows * channels, 1);
     const w = weight(device, "f32", [to, channels, taps]);
@@ -127,7 +127,7 @@ describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
 
   test.each<[number, number, Conv1dGeometry]>([
     [600, 5, { stride: 2, padding: [3, 1] }],
-    [12, 3, { dilation: 700, padding: "symmetric" }], // rows too far apart for shared memory
+    [12, 3, { dilation: 700, padding: "symmetric" }], // the rows in reach do not fit into shared memory
   ])("depthwise, %i rows, %i taps, %o", async (rows, taps, geometry) => {
     const channels = 70;
     const run = async (on: Device) =>
@@ -141,7 +141,7 @@ describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
     expect(relativeError(got, await run(cpu))).toBeLessThan(1e-6);
   });
 
-  test.each(["f32", "bf16"] as const)("packed in %s: more than one tile of channels and taps", async (dtype) => {
+  test.each(["f32", "bf16"] as const)("packed in %s: several tiles of channels and taps", async (dtype) => {
     const [rows, channels, taps] = [5, 70, 130];
     const run = async (on: Device) =>
       await conv1d(inputs(on, "f32", rows, channels), packConv1d(weight(on, dtype, [3, channels, taps])), {
@@ -151,7 +151,7 @@ describe.skipIf(!cuda)("conv1d on CUDA alone", () => {
   });
 });
 
-describe.skipIf(!cuda)("convTranspose1d on CUDA alone", () => {
+describe.skipIf(!cuda)("convTranspose1d on CUDA", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
 
@@ -162,38 +162,42 @@ describe.skipIf(!cuda)("convTranspose1d on CUDA alone", () => {
     ["f32", "f32", { stride: 2, padding: 2, outputPadding: 1 }, 72, 7],
     ["bf16", "bf16", { stride: 2, padding: 1 }, 72, 4],
     ["bf16", "f32", { stride: 4, padding: 1 }, 35, 9],
-  ])("%s by %s, %o, %i columns, %i taps: any pieces give the bits of the whole", async (xs, ws, geometry, to, taps) => {
-    const [rows, from] = [70, 40];
-    const run = async (on: Device) =>
-      await convTranspose1d(inputs(on, xs, rows, from), packConvTranspose1d(weight(on, ws, [from, to, taps])), {
-        ...geometry,
-        bias: on.tensor(randomArray(to, 3), [to], ws),
-      }).toFloat32Array();
-    const whole = await run(device);
-    expect(relativeError(whole, await run(cpu))).toBeLessThan(tolerance(xs));
-    expect(await run(device)).toEqual(whole);
-    const x = inputs(device, xs, rows, from);
-    const bias = device.tensor(randomArray(to, 3), [to], ws);
-    const stream = new ConvTranspose1dStream(weight(device, ws, [from, to, taps]), { ...geometry, bias });
-    const parts: number[] = [];
-    let start = 0;
-    for (const size of [1, 0, 20, 49]) {
-      const piece = x.slice(start, start + size) as Tensor<Rows>;
-      start += size;
-      parts.push(...(await stream.push(piece, { last: start === rows && size > 0 }).toFloat32Array()));
-    }
-    expect(Float32Array.from(parts)).toEqual(whole);
-  });
+  ])(
+    "%s by %s, %o, %i columns, %i taps: pieces give the same bits as the whole",
+    async (xs, ws, geometry, to, taps) => {
+      const [rows, from] = [70, 40];
+      const run = async (on: Device) =>
+        await convTranspose1d(inputs(on, xs, rows, from), packConvTranspose1d(weight(on, ws, [from, to, taps])), {
+          ...geometry,
+          bias: on.tensor(randomArray(to, 3), [to], ws),
+        }).toFloat32Array();
+      const whole = await run(device);
+      expect(relativeError(whole, await run(cpu))).toBeLessThan(tolerance(xs));
+      expect(await run(device)).toEqual(whole);
+      const x = inputs(device, xs, rows, from);
+      const bias = device.tensor(randomArray(to, 3), [to], ws);
+      const stream = new ConvTranspose1dStream(weight(device, ws, [from, to, taps]), { ...geometry, bias });
+      const parts: number[] = [];
+      let start = 0;
+      for (const size of [1, 0, 20, 49]) {
+        const piece = x.slice(start, start + size) as Tensor<Rows>;
+        start += size;
+        parts.push(...(await stream.push(piece, { last: start === rows && size > 0 }).toFloat32Array()));
+      }
+      expect(Float32Array.from(parts)).toEqual(whole);
+    },
+  );
 
-  test("products of a long sequence that are made in blocks have the same bits", async () => {
-    const [rows, outputs, taps, stride] = [1200, 96, 40, 15]; // 4.6 million products, of which 4.2 are made at once
+  test("a long sequence whose products are computed in blocks has the same bits", async () => {
+    const [rows, outputs, taps, stride] = [1200, 96, 40, 15]; // 4.6 million products; a block has 4.2 million
     const w = weight(device, "f32", [1, outputs, taps]);
     const x = inputs(device, "f32", rows, 1);
     const whole = await convTranspose1d(x, w, { stride }).toFloat32Array();
     const first = await convTranspose1d(x.slice(0, 1000) as Tensor<"f32">, w, { stride }).toFloat32Array();
     const last = await convTranspose1d(x.slice(1000, rows) as Tensor<"f32">, w, { stride }).toFloat32Array();
     const [shared, after] = [1000 * stride * outputs, (1000 * stride + taps - stride) * outputs];
-    const bits = (v: Float32Array) => Buffer.from(v.buffer, v.byteOffset, v.byteLength); // millions: toEqual is slow
+    // toEqual is slow for millions of values
+    const bits = (v: Float32Array) => Buffer.from(v.buffer, v.byteOffset, v.byteLength);
     expect(bits(whole.subarray(0, shared)).equals(bits(first.subarray(0, shared)))).toBe(true);
     expect(bits(whole.subarray(after)).equals(bits(last.subarray(after - shared)))).toBe(true);
   });

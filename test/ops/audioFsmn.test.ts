@@ -7,6 +7,7 @@ import { layerNorm } from "../../lib/ops/norm.js";
 import type { Device } from "../../lib/tensor/device.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices, devices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { type Golden, readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
@@ -46,7 +47,7 @@ const normCases: [number, number, FsmnOrders][] = [
 ];
 
 describe.each(allDevices)("fsmnMemory on $name", (device) => {
-  test.each(cases)("[%i, %i] with %o is the definition", async (rows, channels, orders) => {
+  test.each(cases)("[%i, %i] with %o matches the definition", async (rows, channels, orders) => {
     const taps = orders.leftOrder + 1 + (orders.rightOrder ?? 0);
     const [z, r, w] = [rows * channels, rows * channels, channels * taps].map((n, i) => randomArray(n, i).map(bf16));
     for (const dtype of ["f32", "bf16"] as const) {
@@ -62,7 +63,7 @@ describe.each(allDevices)("fsmnMemory on $name", (device) => {
     }
   });
 
-  test.each(cases)("[%i, %i] with %o in pieces is the whole", async (rows, channels, orders) => {
+  test.each(cases)("[%i, %i] with %o in pieces equals the whole", async (rows, channels, orders) => {
     const taps = orders.leftOrder + 1 + (orders.rightOrder ?? 0);
     const weight = device.tensor(randomArray(channels * taps, 1), [channels, taps]);
     const z = device.tensor(randomArray(rows * channels, 2), [rows, channels]);
@@ -84,46 +85,48 @@ describe.each(allDevices)("fsmnMemory on $name", (device) => {
     }
   });
 
-  test.each(normCases)("[%i, %i] with %o and a norm is layerNorm and the memory", async (rows, channels, orders) => {
-    const taps = orders.leftOrder + 1 + (orders.rightOrder ?? 0);
-    const random = (seed: number, shape: number[], dtype: Activations) =>
-      device.tensor(randomArray(shape[0]! * (shape[1] ?? 1), seed), shape, dtype);
-    for (const [dtype, weightDtype, normDtype] of [
-      ["f32", "f32", "f32"],
-      ["f32", "bf16", "bf16"],
-      ["bf16", "f32", "bf16"],
-      ["bf16", "bf16", "f32"],
-    ] as const) {
-      const x = random(1, [rows, channels], dtype);
-      const weight = random(2, [channels, taps], weightDtype);
-      const norm = { weight: random(3, [channels], normDtype), bias: random(4, [channels], normDtype), eps: 1e-3 };
-      const whole = (fused: FusedLayerNorm, residual?: Tensor<typeof dtype>) => {
-        const z = layerNorm(x, fused.weight, fused.bias, { eps: fused.eps });
-        const parts = fsmnMemory(z, weight, { ...orders, residual });
-        return [fsmnMemory(x, weight, { ...orders, norm: fused, residual }), parts].map((y) => y.toFloat32Array());
-      };
-      const [fused, parts] = await Promise.all(whole(norm, x));
-      expect(fused).toEqual(parts);
-      const [bare, bareParts] = await Promise.all(whole({ weight: norm.weight }));
-      expect(bare).toEqual(bareParts);
-      for (const size of [1, 13, 40]) {
-        using stream = new FsmnMemoryStream(weight, { ...orders, norm, dtype });
-        const pieces: number[] = [];
-        const push = async (from: number, to: number, last: boolean) => {
-          const piece = x.slice(from, to);
-          using y = stream.push(piece, piece, { last });
-          pieces.push(...(await y.toFloat32Array()));
+  test.each(normCases)(
+    "[%i, %i] with %o and a norm equals layerNorm followed by the memory",
+    async (rows, channels, orders) => {
+      const taps = orders.leftOrder + 1 + (orders.rightOrder ?? 0);
+      const random = (seed: number, shape: number[], dtype: Activations) =>
+        device.tensor(randomArray(shape[0]! * (shape[1] ?? 1), seed), shape, dtype);
+      for (const [dtype, weightDtype, normDtype] of [
+        ["f32", "f32", "f32"],
+        ["f32", "bf16", "bf16"],
+        ["bf16", "f32", "bf16"],
+        ["bf16", "bf16", "f32"],
+      ] as const) {
+        const x = random(1, [rows, channels], dtype);
+        const weight = random(2, [channels, taps], weightDtype);
+        const norm = { weight: random(3, [channels], normDtype), bias: random(4, [channels], normDtype), eps: 1e-3 };
+        const whole = (fused: FusedLayerNorm, residual?: Tensor<typeof dtype>) => {
+          const z = layerNorm(x, fused.weight, fused.bias, { eps: fused.eps });
+          const parts = fsmnMemory(z, weight, { ...orders, residual });
+          return [fsmnMemory(x, weight, { ...orders, norm: fused, residual }), parts].map((y) => y.toFloat32Array());
         };
-        await push(0, 0, false);
-        for (let t = 0; t < rows; t += size) await push(t, Math.min(rows, t + size), false);
-        await push(rows, rows, true);
-        expect(Float32Array.from(pieces)).toEqual(fused);
+        const [fused, parts] = await Promise.all(whole(norm, x));
+        expect(fused).toEqual(parts);
+        const [bare, bareParts] = await Promise.all(whole({ weight: norm.weight }));
+        expect(bare).toEqual(bareParts);
+        for (const size of [1, 13, 40]) {
+          using stream = new FsmnMemoryStream(weight, { ...orders, norm, dtype });
+          const pieces: number[] = [];
+          const push = async (from: number, to: number, last: boolean) => {
+            const piece = x.slice(from, to);
+            using y = stream.push(piece, piece, { last });
+            pieces.push(...(await y.toFloat32Array()));
+          };
+          await push(0, 0, false);
+          for (let t = 0; t < rows; t += size) await push(t, Math.min(rows, t + size), false);
+          await push(rows, rows, true);
+          expect(Float32Array.from(pieces)).toEqual(fused);
+        }
       }
-    }
-  });
+    },
+  );
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const z = device.zeros([6, 8]);
     const w = device.zeros([8, 4]);
     const orders = { leftOrder: 2, rightOrder: 1 };
@@ -156,7 +159,7 @@ describe.each(allDevices)("fsmnMemory on $name", (device) => {
   });
 });
 
-/** FireRedVAD's causal detector: a trained FSMN, whose parts are this library's operations. */
+/** FireRedVAD's causal detector, a trained FSMN, built from this library's operations. */
 class Detector {
   readonly #golden: Golden;
   readonly #device: Device;
@@ -165,7 +168,7 @@ class Detector {
   constructor(golden: Golden, device: Device) {
     this.#golden = golden;
     this.#device = device;
-    // y = p + memory + what came before: the tap of the present row takes the p, the residual the rest.
+    // y = p + memory + previous. Adding 1 to the tap of the current row adds p; the residual adds the previous output.
     for (let b = 0; b < 8; b++) {
       const w = golden.f32(`weight.fsmn.${b}.lookback`).map((v, i) => (i % 20 === 19 ? v + 1 : v));
       this.#memories.push(new FsmnMemoryStream(device.tensor(w, [128, 20]), { leftOrder: 19 }));
@@ -182,7 +185,7 @@ class Detector {
     return linear(x as Tensor<"f32", readonly [number, number]>, weight, { bias, activation });
   }
 
-  /** Probabilities of speech for the next frames. */
+  /** The probabilities of speech in the next frames. */
   push(features: Tensor<"f32">): Tensor<"f32"> {
     return this.#device.scope(() => {
       const x = cmvn(features, this.#weight("cmvn.mean"), this.#weight("cmvn.inv_std"));
@@ -202,7 +205,7 @@ describe.each(devices)("a trained FSMN on $name", (device) => {
   const options = { removeDc: true, lowHz: 20, highHz: 8000 };
   const expected = golden.f32("expected.probabilities");
 
-  test("its features and, from the wave on, its probabilities are those of the published model", async () => {
+  test("features and probabilities match the published model, starting from the wave", async () => {
     using features = fbank(device.tensor(wave, [wave.length]), options);
     const [mean, inverseStd] = ["mean", "inv_std"].map((n) => device.tensor(golden.f32(`weight.cmvn.${n}`), [80]));
     using normalised = cmvn(features, mean!, inverseStd!);
@@ -211,17 +214,17 @@ describe.each(devices)("a trained FSMN on $name", (device) => {
     expect(relativeError(await y.toFloat32Array(), expected)).toBeLessThan(1e-4);
   });
 
-  test("frame by frame, it hears the same", async () => {
+  test("frame by frame, the probabilities are the same", async () => {
     const stream = new FbankStream(device, options);
     const detector = new Detector(golden, device);
-    const heard: number[] = [];
+    const probabilities: number[] = [];
     for (let start = 0; start < wave.length; start += 160) {
       using features = stream.push(wave.subarray(start, start + 160));
       using y = detector.push(features);
-      heard.push(...(await y.toFloat32Array()));
+      probabilities.push(...(await y.toFloat32Array()));
     }
     using whole = new Detector(golden, device).push(fbank(device.tensor(wave, [wave.length]), options));
-    expect(Float32Array.from(heard)).toEqual(await whole.toFloat32Array());
-    expect(relativeError(heard, expected)).toBeLessThan(1e-4);
+    expect(Float32Array.from(probabilities)).toEqual(await whole.toFloat32Array());
+    expect(relativeError(probabilities, expected)).toBeLessThan(1e-4);
   });
 });

@@ -1,5 +1,5 @@
-// What can go wrong with the FSMN memory on the CUDA backend alone: tiles and their edges, rows that are not aligned,
-// what has no room in shared memory.
+// Tests of the FSMN memory that concern only the CUDA backend: tiles and their edges, unaligned rows, sizes that do not
+// fit into shared memory.
 import { describe, expect, test, vi } from "vitest";
 import { type FsmnOrders, fsmnMemory } from "../../lib/ops/audio.js";
 import { FsmnMemoryStream } from "../../lib/ops/audioStream.js";
@@ -9,14 +9,14 @@ import type { Tensor } from "../../lib/tensor/tensor.js";
 import { cuda } from "../support/devices.js";
 import { randomArray } from "../support/numbers.js";
 
-// So few that blocks have many rows.
+// So few multiprocessors that blocks have many rows.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_SM_COUNT = "6";
 });
 
 type Rows = "f32" | "bf16";
 
-describe.skipIf(!cuda)("fsmnMemory with a norm on CUDA alone", () => {
+describe.skipIf(!cuda)("fsmnMemory with a norm on CUDA", () => {
   const device = cuda as Device;
   const random = <D extends Rows>(seed: number, shape: number[], dtype: D) =>
     device.tensor(randomArray(shape[0]! * (shape[1] ?? 1), seed), shape, dtype);
@@ -24,12 +24,12 @@ describe.skipIf(!cuda)("fsmnMemory with a norm on CUDA alone", () => {
   test.each<[string, Rows, number, number, FsmnOrders, number[]]>([
     ["the encoder's", "bf16", 45, 1536, { leftOrder: 10, rightOrder: 1 }, [1, 13, 31]],
     ["the encoder's", "f32", 30, 1536, { leftOrder: 10 }, [13, 17]],
-    ["several steps of a block's threads", "bf16", 9, 4616, { leftOrder: 2 }, [4, 5]],
-    ["elements one by one", "f32", 19, 1537, { leftOrder: 1, rightOrder: 1 }, [1, 18]],
+    ["rows wider than a block's threads", "bf16", 9, 4616, { leftOrder: 2 }, [4, 5]],
+    ["unvectorised rows", "f32", 19, 1537, { leftOrder: 1, rightOrder: 1 }, [1, 18]],
     ["many rows", "bf16", 400, 72, { leftOrder: 3, leftStride: 5, rightOrder: 1 }, [370, 30]],
-    ["rows too far apart for shared memory", "f32", 20, 64, { leftOrder: 1, leftStride: 3000 }, [3, 17]],
-    ["rows too wide for shared memory", "f32", 3, 20000, { leftOrder: 2 }, [1, 2]],
-  ])("%s: %s [%i, %i] with %o: whole and in pieces the bits of the two operations", async (...given) => {
+    ["a reach that does not fit into shared memory", "f32", 20, 64, { leftOrder: 1, leftStride: 3000 }, [3, 17]],
+    ["rows that do not fit into shared memory", "f32", 3, 20000, { leftOrder: 2 }, [1, 2]],
+  ])("%s: %s [%i, %i] with %o has the bits of the two operations, whole and in pieces", async (...given) => {
     const [, dtype, rows, channels, orders, pieces] = given;
     const taps = orders.leftOrder + 1 + (orders.rightOrder ?? 0);
     const x = random(1, [rows, channels], dtype);
@@ -50,7 +50,7 @@ describe.skipIf(!cuda)("fsmnMemory with a norm on CUDA alone", () => {
     expect(Buffer.from(Float32Array.from(parts).buffer).equals(Buffer.from(expected.buffer))).toBe(true);
   });
 
-  test.each<Rows>(["f32", "bf16"])("%s rows that are not aligned", async (dtype) => {
+  test.each<Rows>(["f32", "bf16"])("unaligned %s rows", async (dtype) => {
     const [rows, channels] = [20, 64];
     const weight = random(2, [channels, 5], dtype);
     const norm = { weight: random(3, [channels], dtype) };

@@ -3,6 +3,7 @@ import { lstm } from "../../lib/ops/audio.js";
 import { packWeight } from "../../lib/ops/linear.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -15,7 +16,7 @@ interface Cell {
 
 const sigmoid = (v: number) => 1 / (1 + Math.exp(-v));
 
-/** Steps h and c on through the rows of x, in f64. */
+/** Advances h and c through the rows of x, in f64. */
 function referenceLstm(x: Float32Array, cell: Cell, h: Float64Array, c: Float64Array): Float64Array {
   const hidden = h.length;
   const inputs = cell.wIh.length / (4 * hidden);
@@ -63,7 +64,7 @@ describe.each(allDevices)("lstm on $name", (device) => {
     [4, 16, 100],
     [3, 40, 160],
     [0, 8, 16],
-  ])("%i steps, %i -> %i, is the definition", async (steps, inputs, hidden) => {
+  ])("%i steps, %i -> %i, match the definition", async (steps, inputs, hidden) => {
     const cell = randomCell(inputs, hidden);
     const x = randomArray(steps * inputs, 1).map(bf16);
     const [h0, c0] = [randomArray(hidden, 2), randomArray(hidden, 3)];
@@ -93,7 +94,7 @@ describe.each(allDevices)("lstm on $name", (device) => {
     }
   });
 
-  test.each([[32], [50]])("cut anywhere, it gives the bits of the whole; hidden size %i", async (hidden) => {
+  test.each([[32], [50]])("cut anywhere, it gives the same bits as the whole; hidden size %i", async (hidden) => {
     const [steps, inputs] = [30, 20];
     const parameters = tensors(randomCell(inputs, hidden));
     const x = device.tensor(randomArray(steps * inputs, 1), [steps, inputs]);
@@ -109,7 +110,7 @@ describe.each(allDevices)("lstm on $name", (device) => {
     expect(Float32Array.from(got)).toEqual(await whole.toFloat32Array());
   });
 
-  test("without biases they are zero", async () => {
+  test("missing biases are zero", async () => {
     const cell = randomCell(6, 16);
     const x = randomArray(12, 1);
     const { wIh, wHh } = tensors(cell);
@@ -119,7 +120,7 @@ describe.each(allDevices)("lstm on $name", (device) => {
     expect(relativeError(await y.toFloat32Array(), expected)).toBeLessThan(2e-6);
   });
 
-  test.each(["codec_decoder_24k", "codec_decoder_16k"])("%s: two layers are the published ones", async (name) => {
+  test.each(["codec_decoder_24k", "codec_decoder_16k"])("%s: two layers match the published model", async (name) => {
     const golden = readGolden(name);
     const [, channels, steps] = golden.tensor("expected.latents").shape as [number, number, number];
     const part = (suffix: string) => golden.f32(`weight.decoder.mem_layers.0.${suffix}`);
@@ -146,7 +147,6 @@ describe.each(allDevices)("lstm on $name", (device) => {
   });
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const x = device.zeros([2, 6]);
     const good = () => ({
       wIh: device.zeros([80, 6]),

@@ -1,5 +1,5 @@
-// What can go wrong with lstm on the CUDA backend alone: blocks that wait for each other, weights that shared memory
-// has room for in part, rows that are not aligned.
+// Tests of lstm that concern only the CUDA backend: blocks that wait for each other, weights that only partly fit into
+// shared memory, unaligned rows.
 import { describe, expect, test, vi } from "vitest";
 import { lstm } from "../../lib/ops/audio.js";
 import type { Device } from "../../lib/tensor/device.js";
@@ -8,14 +8,14 @@ import type { Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
-// So few that a block has more units than its shared memory has room for.
+// So few multiprocessors that a block has more units than fit into its shared memory.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_SM_COUNT = "4";
 });
 
 type Values = "f32" | "bf16";
 
-describe.skipIf(!cuda)("lstm on CUDA alone", () => {
+describe.skipIf(!cuda)("lstm on CUDA", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
 
@@ -30,7 +30,7 @@ describe.skipIf(!cuda)("lstm on CUDA alone", () => {
     };
     const [wIh, wHh] = [make([4 * hidden, inputs], 2, 0.5), make([4 * hidden, hidden], 3, 2 / Math.sqrt(hidden))];
     const [bIh, bHh] = [make([4 * hidden], 4, 1), make([4 * hidden], 5, 1)];
-    /** `skip` 1: not aligned in memory. */
+    /** With `skip` 1, tensors are unaligned. */
     return (skip = 0) =>
       ({ wIh: wIh(skip), wHh: wHh(skip), bIh: bIh(skip), bHh: bHh(skip) }) as Omit<
         Parameters<typeof lstm>[1],
@@ -46,7 +46,7 @@ describe.skipIf(!cuda)("lstm on CUDA alone", () => {
     ["bf16", "bf16", 261],
     ["bf16", "f32", 264],
   ])(
-    "%s by %s, %i units: steps together and alone have the same bits, those of the CPU nearly",
+    "%s by %s, %i units: several steps and single ones have the same bits, close to the CPU's",
     async (xs, ws, hidden) => {
       const [steps, inputs] = [4, 8];
       const values = randomArray(steps * inputs, 1);
@@ -70,7 +70,7 @@ describe.skipIf(!cuda)("lstm on CUDA alone", () => {
     },
   );
 
-  test("more steps than wait in memory at once", async () => {
+  test("more steps than one chunk", async () => {
     const [steps, inputs, hidden] = [1030, 1, 12];
     const run = (on: Device) => {
       const x = on.tensor(randomArray(steps, 1), [steps, inputs]);
@@ -79,7 +79,7 @@ describe.skipIf(!cuda)("lstm on CUDA alone", () => {
     expect(relativeError(await run(device), await run(cpu))).toBeLessThan(1e-5);
   });
 
-  test("blocks wait for each other in a graph too, and its replays move the state on", async () => {
+  test("blocks also wait for each other in a graph, whose replays advance the state", async () => {
     const [steps, inputs, hidden] = [3, 8, 40];
     const values = randomArray(2 * steps * inputs, 1);
     const parameters = cell(device, inputs, hidden, "f32")();

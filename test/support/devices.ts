@@ -4,21 +4,21 @@ import { addon } from "../../lib/native/addon.js";
 import { Device } from "../../lib/tensor/device.js";
 import { isas } from "./numbers.js";
 
-/** One device for every instruction set of this machine, to run a test on each. */
+/** One CPU device for every instruction set that this machine supports. */
 export const devices: readonly Device[] = await Promise.all(
   isas(addon().bestIsa).map((isa) => Device.open({ backend: "cpu", threads: 2, isa })),
 );
 
 /**
- * The CUDA backend on the virtual GPU, every check on, every tensor in an allocation of its own size; with
- * `CARACAL_TEST_GPU=1` on this machine's GPU. Undefined, and it is said why, where the virtual one cannot run.
+ * Opens the CUDA backend on the virtual GPU with every check on, or with `CARACAL_TEST_GPU=1` on this machine's GPU.
+ * Every tensor has an allocation of its exact size. If the virtual GPU cannot run, warns why and returns undefined.
  */
 async function openCuda(): Promise<Device | undefined> {
   if (process.env.CARACAL_TEST_GPU === "1") return await Device.open({ backend: "cuda", cacheMemory: false });
   const library = fileURLToPath(new URL("../../build/Release/libcaracal_vgpu.so", import.meta.url));
   const missing = !existsSync(library) ? "the virtual GPU is not built" : "the build had no nvcc to compile kernels";
-  if (!existsSync(library) || addon().kernelFamilies.length === 0) {
-    console.warn(`${missing}: nothing is tested on the CUDA backend`);
+  if (!existsSync(library) || addon().cudaKernels === 0) {
+    console.warn(`${missing}: the CUDA backend is not tested`);
     return undefined;
   }
   process.env.CARACAL_CUDA_LIBRARY = library;
@@ -27,5 +27,5 @@ async function openCuda(): Promise<Device | undefined> {
 }
 export const cuda: Device | undefined = await openCuda();
 
-/** Those and the CUDA backend. */
+/** All CPU devices, and the CUDA backend if it can run. */
 export const allDevices: readonly Device[] = cuda ? [...devices, cuda] : devices;

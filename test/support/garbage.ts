@@ -4,10 +4,10 @@ import type { Device } from "../../lib/tensor/device.js";
 
 setFlagsFromString("--expose-gc");
 
-/** Bytes in use once the queue is done and what earlier tests forgot is collected. */
+/** The bytes in use once the queue is empty and the garbage of earlier tests is collected. */
 export async function settledMemory(device: Device): Promise<number> {
   (runInNewContext("gc") as () => void)();
-  await new Promise((resolve) => setTimeout(resolve, 20)); // finalizers, and events that were on their way
-  await device.synchronize(); // a job lets go of its tensors just after it has answered
+  await new Promise((resolve) => setTimeout(resolve, 20)); // for finalizers and pending events
+  await device.synchronize(); // a job releases its tensors just after it has answered
   return device.memory.inUse;
 }

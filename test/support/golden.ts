@@ -1,11 +1,16 @@
-// Reads test/golden/*.safetensors for the tests. Independent of the library's own reader, so that neither can hide
-// the other's mistake.
+// Reads test/golden/*.safetensors for the tests, independently of the library's own reader, so that neither can hide
+// a mistake of the other.
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+/** `goldenPath("longcat_flash")`, `goldenPath("preprocess.json")` */
+export const goldenPath = (name: string): string =>
+  fileURLToPath(new URL(`../golden/${name}${name.includes(".") ? "" : ".safetensors"}`, import.meta.url));
 
 export interface GoldenTensor {
   readonly dtype: "F32" | "BF16" | "I32" | "U8";
   readonly shape: number[];
-  /** f32 and bf16 as `Float32Array`, i32 as `Int32Array`, u8 as `Uint8Array`. */
+  /** A `Float32Array` for f32 and bf16, an `Int32Array` for i32, a `Uint8Array` for u8. */
   readonly values: Float32Array | Int32Array | Uint8Array;
 }
 
@@ -13,7 +18,7 @@ export interface Golden {
   readonly names: readonly string[];
   readonly config: Readonly<Record<string, unknown>>;
   readonly metadata: Readonly<Record<string, string>>;
-  /** Throws when there is no such tensor. */
+  /** Throws if there is no such tensor. */
   tensor(name: string): GoldenTensor;
   f32(name: string): Float32Array;
   i32(name: string): Int32Array;
@@ -23,7 +28,7 @@ type Entry = { dtype: GoldenTensor["dtype"]; shape: number[]; data_offsets: [num
 
 /** `readGolden("longcat_flash")` */
 export function readGolden(name: string): Golden {
-  const file = readFileSync(new URL(`../golden/${name}.safetensors`, import.meta.url));
+  const file = readFileSync(goldenPath(name));
   const headerBytes = Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.toString("utf8", 8, 8 + headerBytes)) as Record<string, Entry>;
   const metadata = (header.__metadata__ ?? {}) as unknown as Record<string, string>;

@@ -1,4 +1,4 @@
-// Seeded inputs and error measures that every test shares.
+// Seeded inputs and error measures that all tests share.
 
 /** A seeded generator of uniform numbers in [-1, 1) (mulberry32). */
 export function uniform(seed: number): () => number {
@@ -37,7 +37,7 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   return norm === 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
 }
 
-/** Every instruction set this machine can run, so that each is tested wherever it exists. */
+/** The instruction sets up to the best one of a machine. */
 export const isas = (best: string): ("scalar" | "avx2" | "avx512")[] => {
   const all = ["scalar", "avx2", "avx512"] as const;
   return all.slice(0, all.indexOf(best as (typeof all)[number]) + 1);

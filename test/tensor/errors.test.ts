@@ -1,8 +1,7 @@
 import { describe, expect, test } from "vitest";
 import * as ops from "../../lib/ops/index.js";
 import { allDevices } from "../support/devices.js";
-
-const code = (expected: string) => expect.objectContaining({ code: expected });
+import { code } from "../support/errors.js";
 
 describe.each(allDevices)("errors of tensors on $name", (device) => {
   const table = device.tensor([1, 2, 3, 4], [2, 2]);

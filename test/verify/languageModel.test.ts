@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { verifyFile } from "../../lib/verify/verify.js";
-import { goldenPath } from "../model/goldenWeights.js";
 import { allDevices } from "../support/devices.js";
+import { goldenPath } from "../support/golden.js";
 
-describe.each(allDevices)("published answers on $name", (device) => {
+describe.each(allDevices)("results of the published language model on $name", (device) => {
   const modules = [
     ["longcat_flash", 8],
     ["omni_embedding", 1],

@@ -1,10 +1,11 @@
 #pragma once
-// o = softmax(scale * q kᵀ) v, head by head, inside each of the sequences packed in the rows; softmax and sums in f32.
+// o = softmax(scale * q kᵀ) v for each head of each packed sequence; softmax and sums in f32.
 //   q, k, v    [T, H, D] f32 | bf16, D a multiple of 8
-//   cuSeqlens  [B + 1] i32: sequence b is rows [cuSeqlens[b], cuSeqlens[b + 1]); it starts with 0 and ends with T
-//   causal     query i of a sequence sees its keys 0 .. i only
+//   cuSeqlens  [B + 1] i32: sequence b is rows [cuSeqlens[b], cuSeqlens[b + 1]); the first is 0 and the last is T
+//   causal     query i of a sequence attends to its keys 0 .. i only
 //   output     [T, H * D] of q's dtype
-#include "ops/attention/sequences.h"
+#include "ops/attention/cu_seqlens.h"
+#include "ops/attention/head_dim.h"
 
 namespace caracal {
 
@@ -27,7 +28,7 @@ struct Attention {
       c.dtype(*t, name, {q.dtype});
     }
     check_head_dim(c, q.shape[2]);
-    check_sequences_tensor(c, cu_seqlens);
+    check_cu_seqlens_tensor(c, cu_seqlens);
     return {{q.dtype, {q.shape[0], q.shape[1] * q.shape[2]}}};
   }
 };

@@ -1,39 +1,42 @@
 #pragma once
-// Attention in exact f32, for f32 operands and for head sizes that the tensor cores' kernel (tensor.cuh) has no instance
-// of. A block has 32 queries, a warp eight of them; keys come in tiles of 32, one to a lane, and both come through
-// shared memory 64 elements of depth at a time, so that there is no limit to it. With a running maximum and sum ("online
-// softmax", Milakov & Gimelshein 2018) a lane sums columns lane, lane + 32, ... of its warp's outputs.
+// FlashAttention in exact f32, for f32 operands and for head dimensions that flash_tensor.cuh has no instance of. A
+// block has 32 queries, eight to a warp. Keys come in tiles of 32, one to a lane; queries and keys pass through shared
+// memory 64 elements at a time, so that qk_dim has no limit. With a running maximum and sum ("online softmax", Milakov
+// & Gimelshein 2018), a lane sums columns lane, lane + 32, ... of its warp's outputs.
 //
-// A row's bits depend on its query and its keys alone: keys that a row does not see enter its sums as exact zeros.
+// A row's bits depend only on its query and its keys: masked keys enter its sums as exact zeros.
+#include "cuda/device/index.cuh"
 #include "cuda/device/reduce.cuh"
 #include "cuda/gemm/epilogue.cuh"
 #include "ops/attention/flash.kernels.h"
 
 namespace caracal {
 
-struct SimtFlash {
-  static constexpr int kThreads = 128, kWarps = kThreads / kWarp;
-  static constexpr int kRows = 32, kRowsEach = kRows / kWarps, kKeys = 32, kDepth = 64;
-  static constexpr int kStride = kDepth + 4;  // 16 bytes of eight rows fall into all banks
+struct SimtFlash : SimtFlashTile {
+  static constexpr int kWarps = kThreads / kWarp, kWarpRows = kRows / kWarps, kKeys = 32, kDepth = 64;
+  static constexpr int kStride = kDepth + 4;  // 16 bytes of eight rows are in distinct banks
+  static_assert(kKeys == kWarp, "a lane scores one key of a tile");
+  static_assert(kRows % kWarps == 0 && kDepth % 4 == 0 && kStride % 4 == 0, "elements are moved four at a time");
 };
 
-// Columns of values: 32 times Columns of them.
 template <int Columns>
 struct SimtFlashMemory {
   alignas(16) float q[SimtFlash::kRows * SimtFlash::kStride], k[SimtFlash::kKeys * SimtFlash::kStride];
   float v[SimtFlash::kKeys * Columns * kWarp];
-  float weights[SimtFlash::kWarps][SimtFlash::kRowsEach * SimtFlash::kKeys];
+  float weights[SimtFlash::kWarps][SimtFlash::kWarpRows * SimtFlash::kKeys];
 };
+static_assert(sizeof(SimtFlashMemory<SimtFlashTile::kMaxColumns>) <= 48 << 10,
+              "static shared memory is 48 KiB at most");
 
-// What a warp knows of its rows.
+// The state of a warp's rows; a lane has Columns columns of their outputs.
 template <int Columns>
-struct SimtFlashSums {
-  float max[SimtFlash::kRowsEach], sum[SimtFlash::kRowsEach];
-  float o[SimtFlash::kRowsEach][Columns];
+struct SimtFlashState {
+  float max[SimtFlash::kWarpRows], sum[SimtFlash::kWarpRows];
+  float o[SimtFlash::kWarpRows][Columns];
 
   __device__ void clear() {
 #pragma unroll
-    for (int r = 0; r < SimtFlash::kRowsEach; r++) {
+    for (int r = 0; r < SimtFlash::kWarpRows; r++) {
       max[r] = -INFINITY;
       sum[r] = 0;
 #pragma unroll
@@ -42,13 +45,13 @@ struct SimtFlashSums {
   }
 };
 
-// A tile of rows of `width` elements from element `from` on; those that are not there are zeros. row(i) gives the i-th,
-// null for none.
+// Loads Rows rows of elements [from, from + Width); elements beyond `width` become zeros. row(i) is the address of
+// row i, null for a row of zeros.
 template <int Rows, int Width, int Stride, class Row>
-__device__ inline void fetch_rows(float* to, Row row, bool is_bf16, int from, int width, bool aligned) {
+__device__ inline void load_rows(float* to, Row row, bool is_bf16, int from, int width, bool aligned) {
   constexpr int kPerRow = Width / 4;
 #pragma unroll 2
-  for (int i = static_cast<int>(threadIdx.x); i < Rows * kPerRow; i += SimtFlash::kThreads) {
+  for (int i = thread_index(); i < Rows * kPerRow; i += SimtFlash::kThreads) {
     const int r = i / kPerRow, c = i % kPerRow * 4;
     const void* data = row(r);
     float v[4] = {};
@@ -70,17 +73,17 @@ __device__ inline void fetch_rows(float* to, Row row, bool is_bf16, int from, in
   }
 }
 
-// scores[r] += q_r . k_lane over the depth that is in shared memory.
+// scores[r] += q_r . k_lane over the elements in shared memory.
 template <class Memory>
-__device__ inline void add_scores(const Memory& m, int depth, float (&scores)[SimtFlash::kRowsEach]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-  const float* q = m.q + warp * SimtFlash::kRowsEach * SimtFlash::kStride;
+__device__ inline void add_scores(const Memory& m, int depth, float (&scores)[SimtFlash::kWarpRows]) {
+  const int lane = lane_index();
+  const float* q = m.q + warp_index() * SimtFlash::kWarpRows * SimtFlash::kStride;
 #pragma unroll 2
   for (int d = 0; d < depth; d += 4) {
     float k[4];
     load<4>(m.k + lane * SimtFlash::kStride + d, k);
 #pragma unroll
-    for (int r = 0; r < SimtFlash::kRowsEach; r++) {
+    for (int r = 0; r < SimtFlash::kWarpRows; r++) {
       float x[4];
       load<4>(q + r * SimtFlash::kStride + d, x);
 #pragma unroll
@@ -89,30 +92,31 @@ __device__ inline void add_scores(const Memory& m, int depth, float (&scores)[Si
   }
 }
 
-// Scores, in powers of two and -inf where a row does not see the lane's key, become weights; sums come to the new maxima.
+// Turns scores, -inf where the lane's key is masked, into weights and rescales the state to the new maxima.
 template <int Columns>
-__device__ inline void weigh(const float (&scores)[SimtFlash::kRowsEach], float* weights,
-                             SimtFlashSums<Columns>& sums) {
+__device__ inline void update_softmax(const float (&scores)[SimtFlash::kWarpRows], float* weights,
+                                      SimtFlashState<Columns>& state) {
 #pragma unroll
-  for (int r = 0; r < SimtFlash::kRowsEach; r++) {
-    float most = scores[r];
+  for (int r = 0; r < SimtFlash::kWarpRows; r++) {
+    float largest = scores[r];
 #pragma unroll
-    for (int step = kWarp / 2; step > 0; step /= 2) most = fmaxf(most, __shfl_xor_sync(kAllLanes, most, step));
-    most = fmaxf(most, sums.max[r]);
-    const float base = most == -INFINITY ? 0.0f : most;  // no key seen yet
-    const float factor = exp2f(sums.max[r] - base), weight = exp2f(scores[r] - base);
-    sums.max[r] = most;
-    sums.sum[r] = fmaf(sums.sum[r], factor, warp_sum(weight));
+    for (int step = kWarp / 2; step > 0; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, step));
+    largest = fmaxf(largest, state.max[r]);
+    const float base = largest == -INFINITY ? 0.0f : largest;  // all keys so far are masked
+    const float factor = exp2f(state.max[r] - base), weight = exp2f(scores[r] - base);
+    state.max[r] = largest;
+    state.sum[r] = fmaf(state.sum[r], factor, warp_sum(weight));
 #pragma unroll
-    for (int c = 0; c < Columns; c++) sums.o[r][c] *= factor;
-    weights[r * SimtFlash::kKeys + static_cast<int>(threadIdx.x) % kWarp] = weight;
+    for (int c = 0; c < Columns; c++) state.o[r][c] *= factor;
+    weights[r * SimtFlash::kKeys + lane_index()] = weight;
   }
   __syncwarp();
 }
 
+// o += weights . v
 template <int Columns>
-__device__ inline void add_values(const float* v, const float* weights, SimtFlashSums<Columns>& sums) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+__device__ inline void add_values(const float* v, const float* weights, SimtFlashState<Columns>& state) {
+  const int lane = lane_index();
 #pragma unroll 2
   for (int k = 0; k < SimtFlash::kKeys; k += 4) {
     float value[4][Columns];
@@ -121,56 +125,56 @@ __device__ inline void add_values(const float* v, const float* weights, SimtFlas
 #pragma unroll
       for (int c = 0; c < Columns; c++) value[j][c] = v[((k + j) * Columns + c) * kWarp + lane];
 #pragma unroll
-    for (int r = 0; r < SimtFlash::kRowsEach; r++) {
+    for (int r = 0; r < SimtFlash::kWarpRows; r++) {
       float w[4];
       load<4>(weights + r * SimtFlash::kKeys + k, w);
 #pragma unroll
       for (int j = 0; j < 4; j++)
 #pragma unroll
-        for (int c = 0; c < Columns; c++) sums.o[r][c] = fmaf(w[j], value[j][c], sums.o[r][c]);
+        for (int c = 0; c < Columns; c++) state.o[r][c] = fmaf(w[j], value[j][c], state.o[r][c]);
     }
   }
 }
 
-// Where the operands of one block are: rows by number, null for none.
+// The operands of one block: q(r), k(i) and v(i) are addresses of rows, null for rows of zeros.
 template <class Q, class K, class V>
 struct SimtFlashOperands {
   Q q;
   K k;
   V v;
   bool q_bf16, k_bf16, v_bf16, aligned;
-  int depth, value;
-  int column;  // the first of the values'
+  int qk_dim, v_dim;
+  int column;  // the block's first column of the values
   float scale;
 };
 
-// Takes in keys [0, keys). Row r sees those before `visible` + r * `step`.
+// Adds keys [0, keys). Row r attends to keys before visible + r * step.
 template <int Columns, class Operands>
 __device__ inline void attend(SimtFlashMemory<Columns>& m, const Operands& x, int keys, int visible, int step,
-                              SimtFlashSums<Columns>& sums) {
+                              SimtFlashState<Columns>& state) {
   constexpr int kRows = SimtFlash::kRows, kKeys = SimtFlash::kKeys, kDepth = SimtFlash::kDepth;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int lane = lane_index(), warp = warp_index();
   for (int key = 0; key < keys; key += kKeys) {
     auto k_row = [&](int i) { return key + i < keys ? x.k(key + i) : nullptr; };
     auto v_row = [&](int i) { return key + i < keys ? x.v(key + i) : nullptr; };
-    float scores[SimtFlash::kRowsEach] = {};
-    for (int d = 0; d < x.depth; d += kDepth) {
-      __syncthreads();  // whoever reads what was fetched before
-      if (key == 0 || x.depth > kDepth)
-        fetch_rows<kRows, kDepth, SimtFlash::kStride>(m.q, x.q, x.q_bf16, d, x.depth, x.aligned);
-      fetch_rows<kKeys, kDepth, SimtFlash::kStride>(m.k, k_row, x.k_bf16, d, x.depth, x.aligned);
+    float scores[SimtFlash::kWarpRows] = {};
+    for (int d = 0; d < x.qk_dim; d += kDepth) {
+      __syncthreads();  // wait until all warps have used the previous elements
+      if (key == 0 || x.qk_dim > kDepth)
+        load_rows<kRows, kDepth, SimtFlash::kStride>(m.q, x.q, x.q_bf16, d, x.qk_dim, x.aligned);
+      load_rows<kKeys, kDepth, SimtFlash::kStride>(m.k, k_row, x.k_bf16, d, x.qk_dim, x.aligned);
       if (d == 0)
-        fetch_rows<kKeys, Columns * kWarp, Columns * kWarp>(m.v, v_row, x.v_bf16, x.column, x.value, x.aligned);
+        load_rows<kKeys, Columns * kWarp, Columns * kWarp>(m.v, v_row, x.v_bf16, x.column, x.v_dim, x.aligned);
       __syncthreads();
-      add_scores(m, min(kDepth, x.depth - d), scores);
+      add_scores(m, min(kDepth, x.qk_dim - d), scores);
     }
 #pragma unroll
-    for (int r = 0; r < SimtFlash::kRowsEach; r++) {
-      const int seen = min(keys, visible + (warp * SimtFlash::kRowsEach + r) * step);
-      scores[r] = key + lane < seen ? scores[r] * x.scale : -INFINITY;
+    for (int r = 0; r < SimtFlash::kWarpRows; r++) {
+      const int row_keys = min(keys, visible + (warp * SimtFlash::kWarpRows + r) * step);
+      scores[r] = key + lane < row_keys ? scores[r] * x.scale : -INFINITY;
     }
-    weigh(scores, m.weights[warp], sums);
-    add_values(m.v, m.weights[warp], sums);
+    update_softmax(scores, m.weights[warp], state);
+    add_values(m.v, m.weights[warp], state);
   }
 }
 

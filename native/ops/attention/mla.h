@@ -1,18 +1,19 @@
 #pragma once
-// What the operations of multi-head latent attention share. Its cache holds, per token, the compressed vector c (R
-// values, normalised and scaled) and the rotated key k_r (P values) that all heads share; W_kvb [H * (N + V), R] makes
-// of c every head's key without position [N] and value [V]. A row of the cache is addressed by block and offset; the
-// block table says which blocks hold a sequence, in order. Entries past the blocks a sequence needs are never read.
-#include "ops/attention/sequences.h"
+// Shared by the operations of multi-head latent attention (DeepSeek-V2, section 2.1). For each token the cache holds
+// the compressed vector c (R values, normalised and scaled) and the rotated key k_r (P values) that all heads share.
+// W_kvb [H * (N + V), R] expands c to each head's key without position [N] and value [V]. The cache is paged: row r is
+// at offset r % blockSize of block r / blockSize, and the block table lists the blocks of each sequence in order. Its
+// entries past the blocks that a sequence needs are never read.
+#include "ops/attention/head_dim.h"
 #include "ops/linear/linear.h"
 
 namespace caracal {
 
 struct MlaSizes {
   int64_t heads, nope, rope, value, latent;
-  int64_t depth() const { return nope + rope; }          // of a query or key
-  int64_t width() const { return latent + rope; }        // of a cache row
-  int64_t head_columns() const { return nope + value; }  // of W_kvb
+  int64_t qk_dim() const { return nope + rope; }         // elements of a query or key
+  int64_t cache_width() const { return latent + rope; }  // elements of a cache row
+  int64_t head_rows() const { return nope + value; }     // rows of W_kvb for one head
 };
 
 template <class Op>
@@ -28,7 +29,7 @@ inline void check_cache(const Checker& c, const Tensor& cache, int64_t width) {
     c.bad(code::kShapeMismatch, "cache", "must have fewer than 2^31 rows, got " + cache.shape.str());
 }
 
-// q, W_kvb, cache, blockTable and seqLens of one operation.
+// Checks q, wKvB, cache, blockTable and seqLens.
 template <class Op>
 void check_mla(const Checker& c, const Op& op) {
   c.range(op.heads, "heads", 1, 65536);
@@ -37,12 +38,12 @@ void check_mla(const Checker& c, const Op& op) {
   c.range(op.v_dim, "vDim", 1, 65536);
   c.rank(op.w_kv_b, "wKvB", 2);
   const MlaSizes d = mla_sizes(op);
-  check_weight(c, op.w_kv_b, "wKvB", {d.heads * d.head_columns(), -1});
-  if (d.depth() % 4 != 0 || d.width() % 4 != 0)
+  check_weight(c, op.w_kv_b, "wKvB", {d.heads * d.head_rows(), -1});
+  if (d.qk_dim() % 4 != 0 || d.cache_width() % 4 != 0)
     c.bad(code::kShapeMismatch, "ropeDim", "plus nopeDim, and plus the latent width, must be multiples of 4");
-  c.shape(op.q, "q", {-1, d.heads, d.depth()});
+  c.shape(op.q, "q", {-1, d.heads, d.qk_dim()});
   c.activations(op.q, "q");
-  check_cache(c, op.cache, d.width());
+  check_cache(c, op.cache, d.cache_width());
   c.rank(op.block_table, "blockTable", 2);
   c.dtype(op.block_table, "blockTable", {DType::i32});
   c.shape(op.seq_lens, "seqLens", {op.block_table.shape[0]});
@@ -50,7 +51,7 @@ void check_mla(const Checker& c, const Op& op) {
   if (op.scale) c.positive(*op.scale, "scale");
 }
 
-// Sequence s has more tokens than its row of the block table can hold, or fewer than none.
+// seqLens[s] is negative, or larger than `capacity`: the block table's width times the block size.
 inline Error length_error(const char* op, int64_t s, int64_t length, int64_t capacity) {
   return {code::kIndexOutOfRange, std::string(op) + ": seqLens[" + std::to_string(s) + "] must be in [0, " +
                                       std::to_string(capacity) + "], which the block table can hold, got " +
@@ -61,12 +62,8 @@ inline Error block_error(const char* op, int64_t s, int64_t i, int64_t block, in
                                       "] must be one of the cache's " + std::to_string(blocks) + " blocks, got " +
                                       std::to_string(block)};
 }
-inline Error queries_error(const char* op, int64_t s, int64_t length, int64_t queries) {
-  return {code::kIndexOutOfRange, std::string(op) + ": seqLens[" + std::to_string(s) + "] counts the " +
-                                      std::to_string(queries) + " new tokens too, got " + std::to_string(length)};
-}
 
-// Sequences of a paged cache, checked before the cache is touched.
+// The sequences of a paged cache. The constructor checks lengths and blocks, before any row of the cache is read.
 class PagedSequences {
  public:
   PagedSequences(const char* op, const Tensor& cache, const Tensor& block_table, const Tensor& seq_lens)

@@ -26,7 +26,7 @@ void write_latent(const T* a, const W* weight, int64_t n, float eps, float scale
 template <class T, class W, class C>
 void write_rows(const MlaCacheWrite& op, Cpu& cpu) {
   const int64_t latent = op.norm_weight.shape[0], width = op.kv.shape[1], rotated = width - latent;
-  const int64_t room = whole_groups(rotated / 2);
+  const int64_t room = round_up(rotated / 2, 16);
   Cpu::Temporary<double> frequencies(cpu, static_cast<size_t>(rotated / 2));
   rotary_frequencies(op.theta, rotated, frequencies.data());
   Cpu::Temporary<float> angles(cpu, static_cast<size_t>(2 * room * cpu.workers()));

@@ -1,10 +1,10 @@
 #pragma once
 // Writes new tokens to the cache of multi-head latent attention (mla.h): cache row slots[t] becomes
-//   [ scale * normWeight ⊙ a / sqrt(mean(a²) + eps)  |  k_r turned to positions[t] ]    with kv[t] = [ a | k_r ]
-// and is rounded to the cache's dtype once. k_r turns in interleaved pairs, as rope.h.
+//   [ scale * normWeight ⊙ a / sqrt(mean(a²) + eps)  |  k_r rotated to positions[t] ]    with kv[t] = [ a | k_r ]
+// and is rounded to the cache's dtype once. k_r is rotated in interleaved pairs, as in rope.h.
 //   kv          [T, R + P] f32 | bf16, the output of kv_a_proj; P even
 //   normWeight  [R] f32 | bf16
-//   positions, slots  [T] i32; slot = block * blockSize + offset, all different
+//   positions, slots  [T] i32; slot = block * blockSize + offset, all distinct
 //   cache       [blocks, blockSize, R + P] f32 | bf16, written in place
 #include "ops/attention/mla.h"
 

@@ -1,9 +1,9 @@
 #pragma once
+#include "cuda/fault.h"
+#include "cuda/kernel.h"
 #include "ops/attention/rotation.kernels.h"
 
 namespace caracal {
-
-struct Fault;
 
 struct MlaCacheWriteParameters {
   const void* kv;      // [T, latent + rotated]
@@ -15,8 +15,12 @@ struct MlaCacheWriteParameters {
   long long rows;
   int latent, rotated;
   float eps, scale;
-  bool aligned, kept;  // kept: a row has room in shared memory
-  RotaryTable table;
+  bool aligned;    // vectors of the cache's dtype can be moved
+  bool in_shared;  // a latent fits in dynamic shared memory
+  RotaryFrequencies frequencies;
 };
+
+// mla_cache_write_<kv>_<w>_<cache>
+inline constexpr Kernel<MlaCacheWriteParameters> kMlaCacheWrite{"mla_cache_write"};
 
 }  // namespace caracal

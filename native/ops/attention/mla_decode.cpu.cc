@@ -1,18 +1,18 @@
 #include "ops/attention/mla_decode.h"
 
 #include "cpu/weights.h"
-#include "ops/attention/flash.cpu.h"
+#include "ops/attention/flash_tile.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {
 
-constexpr int64_t kSplitKeys = 512;  // of one sequence, per item: fixed, so that bits do not depend on the threads
-constexpr int64_t kStepKeys = 64;    // unpacked at a time; with their values they stay in L2
-constexpr int64_t kValueStride = kStepKeys * 16 + 16;  // off the powers of two, which would share few sets of L1
+constexpr int64_t kSplitKeys = 512;  // keys of one sequence per work item; fixed, so that threads do not affect bits
+constexpr int64_t kStepKeys = 64;    // keys unpacked at a time: keys and values of a step stay in L2
+constexpr int64_t kValueStride = kStepKeys * 16 + 16;  // a power of two would map panels to few sets of L1
 
 // --- q̃ = Wkᵀ q_n ---------------------------------------------------------------------------------------------------
 
-// The panels that hold rows [first, first + count) of W_kvb; `skip` rows of others come before them.
+// The panels that contain rows [first, first + count) of W_kvb, preceded by `skip` other rows.
 struct PanelRange {
   int64_t panel, panels, skip;
 
@@ -20,7 +20,7 @@ struct PanelRange {
       : panel(first / (16 * unit) * unit), panels(divide_up(first + count, 16) - panel), skip(first - panel * 16) {}
 };
 
-// out[s][i] = Σ_n W[n, i] q[s][n] for S sequences; q [S][panels][16] is zero where rows are not the head's.
+// out[s][i] = Σ_n W[n, i] q[s][n] for S sequences; q [S][panels][16] is zero at rows of other heads.
 template <int S, class W>
 void absorb(const Panels& w, const PanelRange& range, const float* q, float* out, int64_t stride) {
   const W* first = static_cast<const W*>(w.data) + range.panel * w.k * 16;
@@ -39,24 +39,24 @@ void absorb(const Panels& w, const PanelRange& range, const float* q, float* out
   }
 }
 
-constexpr int kAbsorbed = 4;  // sequences that share one pass over the weights
+constexpr int kAbsorbed = 4;  // sequences per pass over the weights
 
 template <class T, class W>
 void absorb_queries(Cpu& cpu, const MlaDecode& op, const Panels& w, float* absorbed) {
   const MlaSizes d = mla_sizes(op);
   const int64_t batch = op.q.shape[0], groups = divide_up(batch, kAbsorbed);
-  const float scale = static_cast<float>(kLog2E * op.scale.value_or(1 / ::sqrt(static_cast<double>(d.depth()))));
-  const int64_t room = kAbsorbed * (up_to_16(d.nope) + 16);
-  Cpu::Temporary<float> lanes(cpu, static_cast<size_t>(room * cpu.workers()));
+  const float scale = score_scale(op.scale, d.qk_dim());
+  const int64_t lane_floats = kAbsorbed * (round_up(d.nope, 16) + 16);
+  Cpu::Temporary<float> lanes(cpu, static_cast<size_t>(lane_floats * cpu.workers()));
   cpu.parallel_for(d.heads * groups, [&](int64_t item, int worker) {
     const int64_t head = item / groups, first = item % groups * kAbsorbed;
-    const int64_t count = smaller(kAbsorbed, batch - first), stride = d.heads * d.width();
-    const PanelRange range(head * d.head_columns(), d.nope);
-    float* q = lanes.data() + room * worker;
-    memset(q, 0, static_cast<size_t>(room) * sizeof(float));
-    float* out = absorbed + first * stride + head * d.width();
+    const int64_t count = smaller(kAbsorbed, batch - first), stride = d.heads * d.cache_width();
+    const PanelRange range(head * d.head_rows(), d.nope);
+    float* q = lanes.data() + lane_floats * worker;
+    memset(q, 0, static_cast<size_t>(lane_floats) * sizeof(float));
+    float* out = absorbed + first * stride + head * d.cache_width();
     for (int64_t s = 0; s < count; s++) {
-      const T* in = op.q.data<T>() + ((first + s) * d.heads + head) * d.depth();
+      const T* in = op.q.data<T>() + ((first + s) * d.heads + head) * d.qk_dim();
       widen_scaled(in, d.nope, scale, q + s * range.panels * 16 + range.skip);
       widen_scaled(in + d.nope, d.rope, scale, out + s * stride + d.latent);
     }
@@ -67,8 +67,8 @@ void absorb_queries(Cpu& cpu, const MlaDecode& op, const Panels& w, float* absor
 
 // --- attention over the cache ---------------------------------------------------------------------------------------
 
-// How the work is cut: every sequence into splits of keys, the heads into groups. Groups leave the bits alone, so they
-// may depend on the threads.
+// The division of work: each sequence into splits of keys, the heads into groups. Groups do not affect bits, so their
+// size may depend on the number of threads.
 struct Plan {
   int64_t batch;
   int64_t group_heads, groups;
@@ -79,9 +79,9 @@ struct Plan {
     first_split[0] = 0;
     for (int64_t s = 0; s < batch; s++) first_split[s + 1] = first_split[s] + divide_up(paged.length(s), kSplitKeys);
     const int64_t wanted = divide_up(2 * cpu.workers(), larger(splits(), 1));
-    const int64_t least = divide_up(heads, kQueryRows), most = larger(heads / (2 * kTileRows), least);
-    const int64_t even = divide_up(heads, smaller(larger(wanted, least), most));
-    group_heads = smaller(divide_up(even, kTileRows) * kTileRows, kQueryRows);
+    const int64_t min_groups = divide_up(heads, kQueryRows), max_groups = larger(heads / (2 * kTileRows), min_groups);
+    const int64_t even = divide_up(heads, smaller(larger(wanted, min_groups), max_groups));
+    group_heads = smaller(round_up(even, kTileRows), kQueryRows);
     groups = divide_up(heads, group_heads);
   }
   int64_t splits() const { return first_split[static_cast<size_t>(batch)]; }
@@ -93,23 +93,25 @@ struct Plan {
   }
 };
 
-// A worker's unpacked step.
+// One step's keys and values in a worker's buffer.
 struct Step {
   float* rows;    // [16][width]
   float* keys;    // [kStepKeys / 16][width][16]
   float* values;  // [latent / 16][kValueStride]
 
   static int64_t floats(const MlaSizes& d) {
-    return (16 + kStepKeys) * up_to_16(d.width()) + up_to_16(d.latent) / 16 * kValueStride;
+    return (16 + kStepKeys) * round_up(d.cache_width(), 16) + divide_up(d.latent, 16) * kValueStride;
   }
-  Step(const MlaSizes& d, float* at)
-      : rows(at), keys(at + 16 * up_to_16(d.width())), values(keys + kStepKeys * up_to_16(d.width())) {}
+  Step(const MlaSizes& d, float* buffer)
+      : rows(buffer),
+        keys(buffer + 16 * round_up(d.cache_width(), 16)),
+        values(keys + kStepKeys * round_up(d.cache_width(), 16)) {}
 };
 
 template <class C>
 void unpack(const PagedSequences& paged, const C* cache, const MlaSizes& d, int64_t s, int64_t key, int64_t count,
             const Step& to) {
-  const int64_t width = d.width();
+  const int64_t width = d.cache_width();
   for (int64_t group = 0; group < count; group += 16) {
     for (int64_t j = 0; j < 16; j++) {
       float* row = to.rows + j * width;
@@ -124,19 +126,19 @@ void unpack(const PagedSequences& paged, const C* cache, const MlaSizes& d, int6
   }
 }
 
-// states [splits][groups]: each head's sums over the keys of one split.
+// states [splits][groups]: the softmax state of each head over the keys of one split.
 template <class C>
 void attend_splits(Cpu& cpu, const MlaDecode& op, const PagedSequences& paged, const Plan& plan, const float* absorbed,
                    float* states) {
   const MlaSizes d = mla_sizes(op);
-  const int64_t panels = up_to_16(d.latent) / 16, step_floats = Step::floats(d);
+  const int64_t panels = divide_up(d.latent, 16), step_floats = Step::floats(d);
   Cpu::Temporary<FlashScratch> scratch(cpu, static_cast<size_t>(cpu.workers()));
   Cpu::Temporary<float> steps(cpu, static_cast<size_t>(step_floats * cpu.workers()));
   cpu.parallel_for(plan.splits() * plan.groups, [&](int64_t item, int worker) {
     const int64_t split = item / plan.groups, s = plan.sequence_of(split);
     const int64_t head = item % plan.groups * plan.group_heads;
-    const float* q = absorbed + (s * d.heads + head) * d.width();
-    const QueryTile tile = query_tile(smaller(plan.group_heads, d.heads - head), d.width(), panels, q,
+    const float* q = absorbed + (s * d.heads + head) * d.cache_width();
+    const QueryTile tile = query_tile(smaller(plan.group_heads, d.heads - head), d.cache_width(), panels, q,
                                       states + item * query_state_floats(panels));
     const Step step(d, steps.data() + step_floats * worker);
     const int64_t first = (split - plan.first_split[s]) * kSplitKeys;
@@ -157,10 +159,10 @@ void attend_splits(Cpu& cpu, const MlaDecode& op, const PagedSequences& paged, c
   });
 }
 
-// Joins the splits of every sequence and head: latent [B][H][up_to_16(R)] = Σ p c, and the log of the sum of
+// Merges the splits of every sequence and head: latent [B][H][R rounded up to 16] = Σ p c, and the log of the sum of
 // exponentials.
 void merge_splits(Cpu& cpu, const MlaSizes& d, const Plan& plan, const float* states, float* latent, float* lse) {
-  const int64_t panels = up_to_16(d.latent) / 16, state_floats = query_state_floats(panels);
+  const int64_t panels = divide_up(d.latent, 16), state_floats = query_state_floats(panels);
   cpu.parallel_for(plan.batch * d.heads, [&](int64_t item, int) {
     const int64_t s = item / d.heads, head = item % d.heads, row = head % plan.group_heads;
     auto state = [&](int64_t split) {
@@ -203,9 +205,9 @@ struct StoreValues {
 template <class T>
 void make_values(Cpu& cpu, const MlaSizes& d, const Panels& w, int64_t batch, const float* latent, T* out) {
   const int64_t unit = w.dtype == DType::f8e4m3 ? kScaleBlock / 16 : 1;
-  const int64_t stride = up_to_16(d.latent);
+  const int64_t stride = round_up(d.latent, 16);
   run_gemms(cpu, d.heads, [&](int64_t head) {
-    const PanelRange range(head * d.head_columns() + d.nope, d.value, unit);
+    const PanelRange range(head * d.head_rows() + d.nope, d.value, unit);
     Panels part = w;
     part.n = smaller(range.panels * 16, w.n - range.panel * 16);
     part.data = static_cast<const std::byte*>(w.data) + panels_bytes(range.panel * 16, w.k, w.dtype);
@@ -222,10 +224,10 @@ void run_as(const MlaDecode& op, const PagedSequences& paged, std::span<Tensor> 
   const WeightPanels weight(cpu, op.w_kv_b);
   const Panels& w = weight;
   const Plan plan(cpu, paged, batch, d.heads);
-  Cpu::Temporary<float> absorbed(cpu, static_cast<size_t>(batch * d.heads * d.width()));
-  Cpu::Temporary<float> latent(cpu, static_cast<size_t>(batch * d.heads * up_to_16(d.latent)));
+  Cpu::Temporary<float> absorbed(cpu, static_cast<size_t>(batch * d.heads * d.cache_width()));
+  Cpu::Temporary<float> latent(cpu, static_cast<size_t>(batch * d.heads * round_up(d.latent, 16)));
   Cpu::Temporary<float> states(
-      cpu, static_cast<size_t>(plan.splits() * plan.groups * query_state_floats(up_to_16(d.latent) / 16)));
+      cpu, static_cast<size_t>(plan.splits() * plan.groups * query_state_floats(divide_up(d.latent, 16))));
   if (w.dtype == DType::f8e4m3)
     absorb_queries<T, f8e4m3>(cpu, op, w, absorbed.data());
   else if (w.dtype == DType::bf16)

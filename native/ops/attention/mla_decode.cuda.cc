@@ -1,89 +1,101 @@
 #include "ops/attention/mla_decode.h"
 
-#include "cuda/gemm/tiles.h"
+#include "ops/attention/flash.cuda.h"
 #include "ops/attention/mla.cuda.h"
+#include "ops/attention/mla_decode.cuda.h"
 
 namespace caracal::cuda {
 
 namespace {
 
-unsigned tiles(int64_t n, int64_t tile) { return static_cast<unsigned>((n + tile - 1) / tile); }
+unsigned blocks(int64_t n, int64_t tile) { return unsigned(divide_up(n, tile)); }
 
-// Which of the four kernels run on tensor cores, and so what stands between them.
-struct DecodePlan {
-  int64_t sequences, splits;
-  bool tensor_splits, tensor_values;
+void absorb(Cuda& cuda, const MlaAbsorbParameters& p, DType w) {
+  using Tile = MlaAbsorbTile;
+  cuda.launch(
+      entry_of(kMlaAbsorb, w),
+      {{blocks(p.latent, Tile::kColumns), unsigned(p.w.heads), blocks(p.sequences, Tile::kSequences)}, Tile::kThreads},
+      p);
+}
 
-  DecodePlan(const MlaDecode& op, const MlaWeight& w)
-      : sequences(op.q.shape[0]), splits(decode_splits(key_capacity(op))) {
-    const MlaSizes d = mla_sizes(op);
-    tensor_splits = op.q.dtype == DType::bf16 && op.cache.dtype == DType::bf16 && d.latent == 512 && d.rope == 64 &&
-                    vectors(0, {address(op.cache)});
-    // A tile's columns must be of one block of scales.
-    const bool blocks = op.w_kv_b.dtype == DType::bf16 || (d.nope % kScaleBlock == 0 && d.value % kScaleBlock == 0);
-    tensor_values = tensor_splits && op.w_kv_b.dtype != DType::f32 && blocks && w.aligned;
-  }
-};
-
-void attend_splits(Cuda& cuda, const MlaDecode& op, const DecodePlan& plan, const MlaSplitParameters& p) {
-  const MlaSizes d = mla_sizes(op);
-  auto launch = [&](const std::string& name, unsigned heads, unsigned threads, size_t shared) {
-    cuda.launch({"attention", name}, {unsigned(plan.splits), heads, unsigned(plan.sequences)}, threads, shared, p);
-  };
-  if (plan.tensor_splits) {
-    const int heads =
-        decode_heads(d.heads, plan.splits * plan.sequences * tiles(d.heads, 64), cuda.gpu.sms, cuda.gpu.shared_bytes);
-    launch("mla_split_tensor_" + std::to_string(heads), tiles(d.heads, heads), 256, decode_shared_bytes(heads));
+void attend_splits(Cuda& cuda, const MlaSplitParameters& p, int64_t sequences, bool tensor) {
+  auto grid = [&](int64_t y) { return Grid{unsigned(p.splits), unsigned(y), unsigned(sequences)}; };
+  if (tensor) {
+    const int heads = mla_split_heads(p.heads, p.splits * sequences, cuda.gpu.sms, cuda.gpu.shared_bytes);
+    cuda.launch(entry_of(kMlaSplitTensor, heads),
+                {grid(divide_up(p.heads, heads)), MlaSplitTile::kThreads, mla_split_shared_bytes(heads)}, p);
   } else {
-    const FlashTiling t = simt_flash_tiling("mla_split_simt", d.latent);
-    launch(t.name, tiles(d.heads, t.rows) * t.parts, t.threads, t.shared_bytes);
+    const SimtFlashColumns columns = simt_flash_columns(p.cache.latent);
+    cuda.launch(entry_of(kMlaSplitSimt, columns.per_lane),
+                {grid(divide_up(p.heads, SimtFlashTile::kRows) * columns.parts), SimtFlashTile::kThreads}, p);
   }
 }
 
-void make_values(Cuda& cuda, const MlaDecode& op, const DecodePlan& plan, const MlaValuesParameters& p) {
-  const MlaSizes d = mla_sizes(op);
-  const DType w = op.w_kv_b.dtype;
-  if (!plan.tensor_values) {
-    cuda.launch({"attention", kernel_name("mla_values_simt", w)},
-                {tiles(d.value, 32), unsigned(d.heads), tiles(plan.sequences, 16)}, 128, 0, p);
-    return;
-  }
-  const GemmTile& tile = kTensorTiles[0][plan.sequences > 16];
-  cuda.launch({"attention", kernel_name((std::string("mla_values_") + tile.name).c_str(), w)},
-              {tiles(d.value, tile.columns), unsigned(d.heads), tiles(plan.sequences, tile.rows)}, tile.threads,
-              tensor_shared_bytes(tile, 1, w), p);
+void multiply_values(Cuda& cuda, const MlaValuesParameters& p, DType w, bool tensor) {
+  const GemmTile tile = mla_values_tile(p.sequences, tensor, w);
+  cuda.launch(tensor ? entry_of(kMlaValuesTensor, tile.name, w) : entry_of(kMlaValuesSimt, w),
+              {{blocks(p.w.value, tile.columns), unsigned(p.w.heads), blocks(p.sequences, tile.rows)},
+               tile.threads,
+               tile.shared_bytes},
+              p);
 }
 
 }  // namespace
 
 void run(const MlaDecode& op, std::span<Tensor> out, Cuda& cuda) {
   const MlaSizes d = mla_sizes(op);
-  const int64_t blocks = op.cache.shape[0], block_size = op.cache.shape[1], table_width = op.block_table.shape[1];
+  const int64_t cache_blocks = op.cache.shape[0], block_size = op.cache.shape[1], table_width = op.block_table.shape[1];
   Fault* fault =
-      cuda.fault([=](const Fault& f) { return explain_paged<MlaDecode>(f, blocks, block_size, table_width); });
-  const MlaWeight w = mla_weight(op);
-  const DecodePlan plan(op, w);
-  const size_t rows = static_cast<size_t>(plan.sequences * d.heads), states = rows * static_cast<size_t>(plan.splits);
-  Cuda::Temporary<std::byte> q(cuda, rows * d.width() * (plan.tensor_splits ? 2 : 4));
-  Cuda::Temporary<float> sums(cuda, states * d.latent), scales(cuda, states * 2);
-  Cuda::Temporary<std::byte> latent(cuda, rows * d.latent * (plan.tensor_values ? 2 : 4));
-  const int b = static_cast<int>(plan.sequences), heads = static_cast<int>(d.heads),
-            columns = static_cast<int>(d.latent);
-  const int splits = static_cast<int>(plan.splits);
-  cuda.launch(
-      {"attention", kernel_name("mla_absorb", op.w_kv_b.dtype)}, {tiles(d.latent, 128), unsigned(heads), tiles(b, 8)},
-      128, 0,
-      MlaAbsorbParameters{address(op.q), q.data(), w, b, columns, op.q.dtype == DType::bf16, plan.tensor_splits});
-  attend_splits(cuda, op, plan,
-                {paged_cache(op, fault), q.data(), sums.data(), scales.data(), heads, splits,
-                 score_scale(op.scale, d.depth()), vectors(d.latent, {address(op.cache)}, 4)});
-  cuda.launch(
-      {"attention", "mla_merge"}, {unsigned(heads), unsigned(b)}, 128, 0,
-      MlaMergeParameters{op.seq_lens.data<int>(), sums.data(), scales.data(), latent.data(), out[1].data<float>(),
-                         heads, splits, columns, key_capacity(op), plan.tensor_values, d.latent % 4 == 0});
-  make_values(cuda, op, plan,
-              {latent.data(), address(out[0]), w, b, columns, out[0].dtype == DType::bf16,
-               vectors(d.value, {address(out[0])})});
+      cuda.fault([=](const Fault& f) { return explain_paged<MlaDecode>(f, cache_blocks, block_size, table_width); });
+  const MlaWeight weight = mla_weight(op);
+  const DType w = op.w_kv_b.dtype;
+  const int64_t sequences = op.q.shape[0], splits = mla_splits(key_capacity(op));
+  const bool tensor_splits = mla_split_on_tensor_cores(d, op.q.dtype, op.cache.dtype, vectors(0, {address(op.cache)}));
+  const bool tensor_values = mla_values_on_tensor_cores(d, tensor_splits, w, weight.aligned);
+  const size_t rows = size_t(sequences * d.heads), states = rows * size_t(splits);
+  Cuda::Temporary<std::byte> q(cuda, rows * size_t(d.cache_width()) * (tensor_splits ? 2 : 4));
+  Cuda::Temporary<float> sums(cuda, states * size_t(d.latent)), stats(cuda, states * 2);
+  Cuda::Temporary<std::byte> latent(cuda, rows * size_t(d.latent) * (tensor_values ? 2 : 4));
+  absorb(cuda,
+         {.q = address(op.q),
+          .out = q.data(),
+          .w = weight,
+          .sequences = int(sequences),
+          .latent = int(d.latent),
+          .q_bf16 = op.q.dtype == DType::bf16,
+          .out_bf16 = tensor_splits},
+         w);
+  attend_splits(cuda,
+                {.cache = paged_cache(op, fault),
+                 .q = q.data(),
+                 .sums = sums.data(),
+                 .stats = stats.data(),
+                 .heads = int(d.heads),
+                 .splits = int(splits),
+                 .scale = score_scale(op.scale, d.qk_dim()),
+                 .aligned = vectors(d.latent, {address(op.cache)}, 4)},
+                sequences, tensor_splits);
+  cuda.launch(entry_of(kMlaMerge), {{unsigned(d.heads), unsigned(sequences)}, 128},
+              MlaMergeParameters{.lengths = op.seq_lens.data<int>(),
+                                 .sums = sums.data(),
+                                 .stats = stats.data(),
+                                 .out = latent.data(),
+                                 .lse = out[1].data<float>(),
+                                 .heads = int(d.heads),
+                                 .splits = int(splits),
+                                 .latent = int(d.latent),
+                                 .max_keys = key_capacity(op),
+                                 .out_bf16 = tensor_values,
+                                 .aligned = d.latent % 4 == 0});
+  multiply_values(cuda,
+                  {.x = latent.data(),
+                   .out = address(out[0]),
+                   .w = weight,
+                   .sequences = int(sequences),
+                   .latent = int(d.latent),
+                   .out_bf16 = out[0].dtype == DType::bf16,
+                   .out_aligned = vectors(d.value, {address(out[0])})},
+                  w, tensor_values);
 }
 
 }  // namespace caracal::cuda

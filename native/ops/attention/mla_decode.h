@@ -1,11 +1,12 @@
 #pragma once
-// Multi-head latent attention of one new token per sequence (mla.h), in its absorbed form: with W_kvb,h = [Wk_h; Wv_h],
+// Multi-head latent attention for one new token per sequence (mla.h), in the absorbed form. With W_kvb,h = [Wk_h; Wv_h]
+// it computes
 //   q̃_h = Wk_hᵀ q_n,h      score_j = scale * (q̃_h · c_j + q_r,h · k_r,j)      o_h = Wv_h Σ_j softmax_j(score) c_j
-// which reads the cache as it is. Every sequence sees all its keys, that of the new token included.
+// which reads the cache without expanding it. The query attends to all keys of its sequence, the new token's included.
 //   q           [B, H, N + P] f32 | bf16, rotated
 //   wKvB        [H * (N + V), R] f32 | bf16 | f8e4m3, packed or plain
 //   cache       [blocks, blockSize, R + P] f32 | bf16
-//   blockTable  [B, M] i32      seqLens [B] i32
+//   blockTable  [B, M] i32      seqLens [B] i32, keys of each sequence
 //   outputs     o [B, H * V] of q's dtype, zero for an empty sequence
 //               lse f32 [B, H], ln Σ_j exp(score_j), -inf for an empty sequence
 #include "ops/attention/mla.h"

@@ -1,7 +1,7 @@
 #include "ops/attention/mla_prefill.h"
 
-#include "cuda/gemm/tiles.h"
 #include "ops/attention/mla.cuda.h"
+#include "ops/attention/mla_prefill.cuda.h"
 
 namespace caracal::cuda {
 
@@ -9,33 +9,23 @@ namespace {
 
 Error explain(const Fault& f, int64_t rows, int64_t blocks, int64_t block_size, int64_t table_width) {
   constexpr const char* kName = MlaPrefill::kName;
-  if (f.argument == kQueries) return queries_error(kName, f.position, static_cast<int32_t>(f.value), f.value >> 32);
-  if (f.argument == kLength || f.argument == kBlock)
+  if (f.argument == kBadQueryCount) return queries_error(kName, f.position, int32_t(f.value), f.value >> 32);
+  if (f.argument == kBadLength || f.argument == kBadBlock)
     return explain_paged<MlaPrefill>(f, blocks, block_size, table_width);
-  return explain_starts(kName, f, rows);
+  return explain_cu_seqlens(kName, f, rows);
 }
 
-// Keys and values are bf16, and everything is made on tensor cores, where operands are bf16 (weights may be f8e4m3) and
-// the heads have a kernel; else all is f32.
-bool on_tensor_cores(const MlaPrefill& op, const MlaWeight& w) {
-  const MlaSizes d = mla_sizes(op);
-  return op.q.dtype == DType::bf16 && op.cache.dtype == DType::bf16 && op.w_kv_b.dtype != DType::f32 && w.aligned &&
-         d.nope % 8 == 0 && d.rope % 8 == 0 && vectors(0, {address(op.q)}) &&
-         tensor_flash_tiling(d.depth(), d.value).has_value();
-}
-
-void make_keys(Cuda& cuda, const MlaKeysParameters& p, const MlaPrefill& op, bool tensor) {
-  const MlaSizes d = mla_sizes(op);
-  const GemmTile& large = kTensorTiles[0][2];
-  const int64_t tile = tensor ? large.rows : 64, columns = d.heads * d.head_columns();
-  const Grid grid{static_cast<unsigned>((columns + tile - 1) / tile), static_cast<unsigned>((p.room + tile - 1) / tile),
-                  static_cast<unsigned>(op.block_table.shape[0])};
+void expand_keys(Cuda& cuda, const MlaKeysParameters& p, const MlaPrefill& op, bool tensor) {
+  const int64_t sequences = op.block_table.shape[0], columns = int64_t(p.w.heads) * p.w.head_rows();
+  if (sequences == 0) return;
   const DType w = op.w_kv_b.dtype;
-  if (tensor)
-    cuda.launch({"attention", kernel_name("mla_keys_tensor", w)}, grid, large.threads, tensor_shared_bytes(large, 1, w),
-                p);
-  else
-    cuda.launch({"attention", kernel_name("mla_keys_simt", op.cache.dtype, w)}, grid, 256, 0, p);
+  const GemmTile tile = mla_keys_tile(tensor, w);
+  cuda.launch(
+      tensor ? entry_of(kMlaKeysTensor, w) : entry_of(kMlaKeysSimt, op.cache.dtype, w),
+      {{unsigned(divide_up(columns, tile.columns)), unsigned(divide_up(p.room, tile.rows)), unsigned(sequences)},
+       tile.threads,
+       tile.shared_bytes},
+      p);
 }
 
 }  // namespace
@@ -46,30 +36,33 @@ void run(const MlaPrefill& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t blocks = op.cache.shape[0], block_size = op.cache.shape[1], table_width = op.block_table.shape[1];
   Fault* fault = cuda.fault([=](const Fault& f) { return explain(f, rows, blocks, block_size, table_width); });
   const MlaWeight w = mla_weight(op);
-  const bool tensor = on_tensor_cores(op, w);
-  const int64_t key_elements = d.heads * d.depth(), value_elements = d.heads * d.value, bytes = tensor ? 2 : 4;
-  const int64_t room = key_room(capacity, sequences, (key_elements + value_elements) * bytes, cuda.gpu.memory);
-  Cuda::Temporary<std::byte> k(cuda, static_cast<size_t>(sequences * room * key_elements * bytes));
-  Cuda::Temporary<std::byte> v(cuda, static_cast<size_t>(sequences * room * value_elements * bytes));
-  const size_t kept = room >= capacity ? 0 : static_cast<size_t>(rows * d.heads);
-  Cuda::Temporary<float> sums(cuda, kept * d.value), scales(cuda, kept * 2 * flash_parts(d.value));
-  MlaKeysParameters make{paged_cache(op, fault), w, k.data(), v.data(), 0, static_cast<int>(room)};
-  FlashParameters p{.q = {address(op.q), key_elements, d.depth(), op.q.dtype == DType::bf16},
-                    .k = {k.data(), key_elements, d.depth(), tensor},
+  const bool aligned = w.aligned && vectors(0, {address(op.q)});
+  const bool tensor = mla_prefill_on_tensor_cores(d, op.q.dtype, op.cache.dtype, op.w_kv_b.dtype, aligned);
+  const int64_t key_elements = d.heads * d.qk_dim(), value_elements = d.heads * d.value, bytes = tensor ? 2 : 4;
+  const int64_t room = mla_key_room(capacity, sequences, (key_elements + value_elements) * bytes, cuda.gpu.memory);
+  Cuda::Temporary<std::byte> k(cuda, size_t(sequences * room * key_elements * bytes));
+  Cuda::Temporary<std::byte> v(cuda, size_t(sequences * room * value_elements * bytes));
+  const int64_t saved_rows = room >= capacity ? 0 : rows * d.heads;  // one chunk saves no state
+  Cuda::Temporary<float> sums(cuda, size_t(saved_rows * d.value));
+  Cuda::Temporary<float> stats(cuda, size_t(saved_rows * 2 * simt_flash_columns(d.value).parts));
+  MlaKeysParameters keys{
+      .cache = paged_cache(op, fault), .w = w, .k = k.data(), .v = v.data(), .first = 0, .room = int(room)};
+  FlashParameters p{.q = {address(op.q), key_elements, d.qk_dim(), op.q.dtype == DType::bf16},
+                    .k = {k.data(), key_elements, d.qk_dim(), tensor},
                     .v = {v.data(), value_elements, d.value, tensor},
                     .packed = packed_rows(op.cu_seqlens, rows, fault),
-                    .chunk = {op.seq_lens.data<int>(), capacity, 0, static_cast<int>(room), sums.data(), scales.data()},
+                    .chunk = {op.seq_lens.data<int>(), capacity, 0, int(room), sums.data(), stats.data()},
                     .out = address(out[0]),
                     .heads = int(d.heads),
-                    .depth = int(d.depth()),
-                    .value = int(d.value),
-                    .scale = score_scale(op.scale, d.depth()),
+                    .qk_dim = int(d.qk_dim()),
+                    .v_dim = int(d.value),
+                    .scale = score_scale(op.scale, d.qk_dim()),
                     .causal = true,
                     .out_bf16 = out[0].dtype == DType::bf16,
                     .aligned = false};
   for (int64_t first = 0; first == 0 || first < capacity; first += room) {
-    make.first = p.chunk.first = first;
-    if (sequences > 0) make_keys(cuda, make, op, tensor);
+    keys.first = p.chunk.first = first;
+    expand_keys(cuda, keys, op, tensor);
     launch_flash(cuda, p);
   }
 }

@@ -1,15 +1,15 @@
 #pragma once
-// Multi-head latent attention of many new tokens (mla.h), in its naive form: with [k_n | v]_h = W_kvb,h c_j,
+// Multi-head latent attention for many new tokens (mla.h), in the naive form: with [k_n | v]_h = W_kvb,h c_j,
 //   o_i,h = Σ_j softmax_j(scale * (q_n · k_n,j + q_r · k_r,j)) v_j
-// Query i of a sequence with n queries and s keys, which include those of the queries themselves, sees keys
-// 0 .. s - n + i. Keys and values are made from the cache one block of 256 keys at a time; the sums, T * H * V f32,
-// stand in memory for the length of the operation. A row's bits do not depend on how the tokens before it were cut into
-// calls.
+// In a sequence with n queries and s keys (the queries' own keys included), query i attends to keys 0 .. s - n + i.
+// Keys and values are expanded from the cache in chunks; unfinished sums, T * H * V f32, stay in memory between chunks.
+// A row's bits do not depend on how the tokens before it were divided into calls.
 //   q           [T, H, N + P] f32 | bf16, rotated
 //   wKvB        [H * (N + V), R] f32 | bf16 | f8e4m3, packed or plain
 //   cache       [blocks, blockSize, R + P] f32 | bf16
-//   blockTable  [B, M] i32      cuSeqlens [B + 1] i32, rows of q      seqLens [B] i32, keys
+//   blockTable  [B, M] i32      cuSeqlens [B + 1] i32, over the rows of q      seqLens [B] i32, keys of each sequence
 //   output      [T, H * V] of q's dtype
+#include "ops/attention/cu_seqlens.h"
 #include "ops/attention/mla.h"
 
 namespace caracal {
@@ -35,10 +35,15 @@ struct MlaPrefill {
     Checker c{kName};
     c.rank(q, "q", 3);
     check_mla(c, *this);
-    check_sequences_tensor(c, cu_seqlens);
+    check_cu_seqlens_tensor(c, cu_seqlens);
     c.shape(cu_seqlens, "cuSeqlens", {block_table.shape[0] + 1});
     return {{q.dtype, {q.shape[0], heads * v_dim}}};
   }
 };
+
+inline Error queries_error(const char* op, int64_t s, int64_t length, int64_t queries) {
+  return {code::kIndexOutOfRange, std::string(op) + ": seqLens[" + std::to_string(s) + "] counts the " +
+                                      std::to_string(queries) + " new tokens too, got " + std::to_string(length)};
+}
 
 }  // namespace caracal

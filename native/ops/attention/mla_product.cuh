@@ -1,19 +1,20 @@
 #pragma once
-// Products of rows that stand anywhere with rows of W_kvb, in exact f32 (gemm/simt.cuh).
+// Products of scattered rows with rows of W_kvb in exact f32 (gemm/simt.cuh).
+#include "cuda/device/index.cuh"
 #include "cuda/gemm/simt.cuh"
 #include "ops/attention/mla.kernels.h"
 
 namespace caracal {
 
-// x(i) is the i-th row, null for none; w(i) the number of the i-th row of W_kvb, negative for none. store(r, c, sum)
-// takes what rows r and c make.
+// One tile. x(i) is the address of row i, null for a row of zeros; w(i) is the number of a row of W_kvb, negative for a
+// row of zeros. store(r, c, sum) takes the product of rows x(r) and w(c).
 template <class Tile, class X, class W, class XRow, class WRow, class Store>
 __device__ inline void simt_rows_product(const MlaWeight& weight, int depth, XRow x, WRow w, Store store) {
   __shared__ SimtTiles<1, Tile> tiles;
   __shared__ const X* rows[Tile::kTileM];
-  for (int i = static_cast<int>(threadIdx.x); i < Tile::kTileM; i += Tile::kThreads) rows[i] = x(i);
+  for (int i = thread_index(); i < Tile::kTileM; i += Tile::kThreads) rows[i] = x(i);
   __syncthreads();
-  const int scale_columns = (depth + kScaleBlock - 1) / kScaleBlock;
+  const int scale_columns = divide_up(depth, kScaleBlock);
   auto x_at = [&](int r, long long k) { return rows[r] && k < depth ? rows[r] + k : nullptr; };
   auto w_at = [&](int r, long long k) {
     const long long n = w(r);

@@ -1,6 +1,7 @@
 #pragma once
-// Rows of a paged cache.
-#include "ops/attention/flash.kernels.h"
+// Access to the rows of a paged cache. Lengths and blocks are checked at each access; the CPU checks them beforehand
+// (PagedSequences).
+#include "ops/attention/faults.kernels.h"
 #include "ops/attention/mla.kernels.h"
 
 namespace caracal {
@@ -9,20 +10,20 @@ __device__ inline long long capacity(const PagedCache& c) {
   return static_cast<long long>(c.table_width) * c.block_size;
 }
 
-// How many tokens sequence s has; none, and it is said, where that cannot be.
+// The number of tokens of sequence s; 0, with a fault, if the block table cannot hold that many.
 __device__ inline int length_of(const PagedCache& c, int s) {
   const int length = c.lengths[s];
   if (length >= 0 && length <= capacity(c)) return length;
-  raise(c.fault, kLength, s, length);
+  raise(c.fault, kBadLength, s, length);
   return 0;
 }
 
-// Token i of sequence s; null, and it is said, where the table names no block of the cache.
+// The cache row of token i of sequence s; null, with a fault, if its block is not in the cache.
 __device__ inline const void* cache_row(const PagedCache& c, int s, long long i) {
   const long long entry = static_cast<long long>(s) * c.table_width + i / c.block_size;
   const int block = c.table[entry];
   if (block < 0 || block >= c.blocks) {
-    raise(c.fault, kBlock, entry, block);
+    raise(c.fault, kBadBlock, entry, block);
     return nullptr;
   }
   const long long slot = static_cast<long long>(block) * c.block_size + i % c.block_size;

@@ -8,7 +8,7 @@ namespace caracal::CARACAL_ISA {
 
 void run(const Rope& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t tokens = op.x.shape[0], heads = op.x.shape[1], dim = op.x.shape[2];
-  const int64_t pairs = op.rotated() / 2, kept = dim - op.rotated(), room = whole_groups(pairs);
+  const int64_t pairs = op.rotated() / 2, copied = dim - op.rotated(), room = round_up(pairs, 16);
   Cpu::Temporary<double> frequencies(cpu, static_cast<size_t>(pairs));
   rotary_frequencies(op.theta, op.rotated(), frequencies.data());
   Cpu::Temporary<float> angles(cpu, static_cast<size_t>(2 * room * cpu.workers()));
@@ -22,8 +22,8 @@ void run(const Rope& op, std::span<Tensor> out, Cpu& cpu) {
       float* sine = cosine + room;
       rotation(positions[t], frequencies.data(), pairs, cosine, sine);
       for (int64_t i = t * heads * dim; i < (t + 1) * heads * dim; i += dim) {
-        memcpy(y + i, x + i, static_cast<size_t>(kept) * sizeof(T));
-        rotate_pairs(x + i + kept, pairs, cosine, sine, y + i + kept);
+        memcpy(y + i, x + i, static_cast<size_t>(copied) * sizeof(T));
+        rotate_pairs(x + i + copied, pairs, cosine, sine, y + i + copied);
       }
     });
   });

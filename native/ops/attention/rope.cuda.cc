@@ -3,25 +3,21 @@
 #include <numeric>
 
 #include "cuda/implement.h"
-#include "ops/attention/rotation.kernels.h"
+#include "ops/attention/rope.cuda.h"
+#include "ops/attention/rope.kernels.h"
+#include "ops/attention/rotation.cuda.h"
 
 namespace caracal::cuda {
 
-// Heads that a block takes: all of them would leave most of the GPU without work when tokens are few.
-inline int64_t rope_heads(int64_t heads, int64_t items) {
-  constexpr int64_t kItems = 1024, kMostBlocks = 65535;
-  return std::max(std::clamp<int64_t>(kItems / items, 1, heads), (heads + kMostBlocks - 1) / kMostBlocks);
-}
-
 void run(const Rope& op, std::span<Tensor> out, Cuda& cuda) {
-  const int64_t tokens = op.x.shape[0], heads = op.x.shape[1], dim = op.x.shape[2], kept = dim - op.rotated();
+  const int64_t tokens = op.x.shape[0], heads = op.x.shape[1], dim = op.x.shape[2], copied = dim - op.rotated();
   if (out[0].shape.elements() == 0) return;
-  // A vector is kept as a whole or turned as a whole.
-  const int64_t vector = vector_elements(op.x.dtype, std::gcd(dim, kept), {address(op.x), address(out[0])});
-  const int64_t each = rope_heads(heads, dim / vector);
-  cuda.launch({"attention", kernel_name("rope", op.x.dtype)}, {unsigned(tokens), unsigned((heads + each - 1) / each)},
-              256, 0, address(op.x), address(op.positions), address(out[0]), int(heads), int(each), int(dim), int(kept),
-              rotary_table(op.theta, op.rotated()), vector > 1);
+  // A vector is either copied or rotated as a whole.
+  const int64_t vector = vector_elements(op.x.dtype, std::gcd(dim, copied), {address(op.x), address(out[0])});
+  const int64_t block_heads = rope_heads(heads, dim / vector);
+  cuda.launch(entry_of(kRope, op.x.dtype), {{unsigned(tokens), unsigned(divide_up(heads, block_heads))}, 256},
+              address(op.x), op.positions.data<int>(), address(out[0]), int(heads), int(block_heads), int(dim),
+              int(copied), rotary_frequencies(op.theta, op.rotated()), vector > 1);
 }
 
 }  // namespace caracal::cuda

@@ -1,7 +1,7 @@
 #pragma once
 // Rotary position embedding over interleaved pairs. The last ropeDim elements of every head are pairs
-// (x[2i], x[2i + 1]), i = 0 .. ropeDim/2 - 1, each turned by positions[t] * theta^(-2 i / ropeDim); the elements before
-// them are copied. Angles are taken in f64, so that position 131071 turns as exactly as position 1.
+// (x[2i], x[2i + 1]), i = 0 .. ropeDim/2 - 1, each rotated by positions[t] * theta^(-2 i / ropeDim); the elements
+// before them are copied. Angles are f64, so that position 131071 is rotated as accurately as position 1.
 //   x  [T, H, D] f32 | bf16      positions [T] i32, any value      output like x
 #include "core/check.h"
 

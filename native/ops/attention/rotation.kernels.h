@@ -1,23 +1,15 @@
 #pragma once
-// A kernel's parameter: theta^(-2 i / dim), made on the host, whose pow is exact to the last bit or nearly. Kernels make
-// those for which there is no room.
-#include <cmath>
 #include <cstdint>
 
 namespace caracal {
 
-struct RotaryTable {
-  static constexpr int64_t kRoom = 128;
+// A kernel's parameter: the rotary frequencies of vectors of `dim` elements. The host computes the first of them, since
+// its pow is more accurate; kernels compute those beyond kStored.
+struct RotaryFrequencies {
+  static constexpr int64_t kStored = 128;
   double theta;
   long long dim;
-  double frequency[kRoom];
+  double frequency[kStored];
 };
-
-inline RotaryTable rotary_table(double theta, int64_t dim) {
-  RotaryTable table{theta, dim, {}};
-  for (int64_t i = 0; i < RotaryTable::kRoom && 2 * i < dim; i++)
-    table.frequency[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(dim));
-  return table;
-}
 
 }  // namespace caracal

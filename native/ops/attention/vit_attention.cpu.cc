@@ -1,12 +1,12 @@
 #include "ops/attention/vit_attention.h"
 
-#include "ops/attention/packed_attention.cpu.h"
+#include "ops/attention/flash.cpu.h"
 #include "ops/attention/rotation.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// Rotates every head of one row: elements i and i + dim / 2 turn by angle i.
+// Rotates every head of one row: elements i and i + dim / 2 by angle i.
 template <class T>
 void rotate_halves(const T* in, int64_t heads, int64_t dim, const float* cosine, const float* sine, float* out) {
   const int64_t half = dim / 2;
@@ -23,28 +23,29 @@ void normalise(float* x, const W* weight, int64_t n, float eps, float scale) {
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) sum = fma(load16(x + i), load16(x + i), sum);
   if (i < n) {
-    const F32x16 rest = load_partial(x + i, static_cast<int>(n - i));
-    sum = fma(rest, rest, sum);
+    const F32x16 tail = load_partial(x + i, static_cast<int>(n - i));
+    sum = fma(tail, tail, sum);
   }
   const float factor = scale / __builtin_sqrtf(hsum(sum) / static_cast<float>(n) + eps);
   for (i = 0; i < n; i++) x[i] = x[i] * factor * to_float(weight[i]);
 }
 
-// Rotates and normalises one row's q or k.
+// Rotates and normalises the q or the k of one row.
 class Prologue {
  public:
   Prologue(Cpu& cpu, const VitAttention& op)
       : op_(op),
         width_(op.qkv.shape[1] / 3),
         dim_(width_ / op.heads),
-        room_(whole_groups(dim_ / 4)),
+        room_(round_up(dim_ / 4, 16)),
         frequencies_(cpu, static_cast<size_t>(dim_ / 4)),
         angles_(cpu, static_cast<size_t>(4 * room_ * cpu.workers())) {
     rotary_frequencies(op.theta, dim_ / 2, frequencies_.data());
   }
 
-  // cos and sin of one patch; both halves of A are whole groups apart until they are joined.
-  void turn_to(int64_t row, int worker) const {
+  // Computes the cosines and sines of one patch. rotation() writes whole groups of 16, so the column's part of A is
+  // moved next to the row's part afterwards.
+  void set_patch(int64_t row, int worker) const {
     float* cosine = angles_.data() + 4 * room_ * worker;
     float* sine = cosine + 2 * room_;
     const int32_t* position = op_.positions.data<int32_t>() + 2 * row;
@@ -73,28 +74,29 @@ class Prologue {
 template <class T>
 void run_as(const VitAttention& op, T* out, Cpu& cpu) {
   const int64_t tokens = op.qkv.shape[0], width = op.qkv.shape[1] / 3, dim = width / op.heads;
-  const float scale = static_cast<float>(kLog2E / ::sqrt(static_cast<double>(dim)));
+  const float scale = score_scale({}, dim);
   const PackedSequences sequences(cpu, op.cu_seqlens);
-  const PackedKeys packed(cpu, sequences, op.heads, dim);
+  const KeyValuePanels panels(cpu, sequences, op.heads, dim);
   const Prologue prologue(cpu, op);
   Cpu::Temporary<float> queries(cpu, static_cast<size_t>(tokens * width));
   Cpu::Temporary<float> key_rows(cpu, static_cast<size_t>(16 * width * cpu.workers()));
   cpu.parallel_for(sequences.groups(), [&](int64_t group, int worker) {
     float* keys = key_rows.data() + 16 * width * worker;
-    const int64_t s = sequences.of_group(group), first = 16 * (group - sequences.groups_before(s));
-    const int64_t left = sequences.rows(s) - first;
-    for (int64_t j = 0; j < 16 && j < left; j++) {
-      const int64_t row = sequences.begin(s) + first + j;
+    const int64_t s = sequences.sequence_of_group(group), first = 16 * (group - sequences.first_group_of(s));
+    const int64_t remaining = sequences.rows(s) - first;
+    for (int64_t j = 0; j < 16 && j < remaining; j++) {
+      const int64_t row = sequences.first_row(s) + first + j;
       const T* in = op.qkv.data<T>() + row * 3 * width;
-      prologue.turn_to(row, worker);
+      prologue.set_patch(row, worker);
       prologue(in, op.q_norm, scale, worker, queries.data() + row * width);
       prologue(in + width, op.k_norm, 1, worker, keys + j * width);
-      packed.pack_values_of(s, first + j, in + 2 * width);
+      panels.pack_value_row(s, first + j, in + 2 * width);
     }
-    if (left < 16) memset(keys + left * width, 0, static_cast<size_t>((16 - left) * width) * sizeof(float));
-    packed.pack_keys_of(group, keys);
+    if (remaining < 16)
+      memset(keys + remaining * width, 0, static_cast<size_t>((16 - remaining) * width) * sizeof(float));
+    panels.pack_key_group(group, keys);
   });
-  attend_packed(cpu, sequences, packed, false, out, [&](int64_t first, int64_t rows, int64_t head, float* q) {
+  flash_attention(cpu, sequences, panels, false, out, [&](int64_t first, int64_t rows, int64_t head, float* q) {
     for (int64_t r = 0; r < rows; r++)
       memcpy(q + r * dim, queries.data() + (first + r) * width + head * dim, static_cast<size_t>(dim) * sizeof(float));
   });
@@ -103,7 +105,7 @@ void run_as(const VitAttention& op, T* out, Cpu& cpu) {
 }  // namespace
 
 void run(const VitAttention& op, std::span<Tensor> out, Cpu& cpu) {
-  check_sequences(VitAttention::kName, op.cu_seqlens, op.qkv.shape[0]);
+  check_cu_seqlens(VitAttention::kName, op.cu_seqlens, op.qkv.shape[0]);
   by_activation_type(op.qkv.dtype, [&](auto type) { run_as(op, out[0].data<typename decltype(type)::type>(), cpu); });
 }
 

@@ -1,7 +1,8 @@
-// What comes before the attention of the vision encoder: q and k are rotated and normalised over all heads jointly. That
-// is a kernel of its own, since a block that attends has one head, and the norm is the row's: it reads q and k once and
-// writes them once (1280 bf16 each: 10 KiB a token), where every block that attends would rotate all keys anew. The
-// attention itself is flash.cu's, 4 S^2 1280 FLOP for S patches, with heads of 80.
+// Rotates q and k of the vision encoder and normalises them over all heads jointly, before the attention of flash.cu
+// (4 S^2 1280 FLOP for S patches, with heads of 80). This is a kernel of its own because a block of the attention has
+// one head while the norm covers the row, and because every such block would otherwise rotate all keys again. It reads
+// q and k once and writes them once: 1280 bf16 each, 10 KiB per token.
+#include "cuda/device/index.cuh"
 #include "cuda/device/reduce.cuh"
 #include "cuda/gemm/epilogue.cuh"
 #include "ops/attention/rotation.cuh"
@@ -9,23 +10,26 @@
 
 namespace caracal {
 
-// The angles of one patch, i < dim / 2: its row's frequencies, then its column's.
-struct PatchTurns {
-  static constexpr int kRoom = 256;  // more are made where they are needed
-  const RotaryTable& table;
+// The dim / 2 rotations of one patch: those of its row, then those of its column.
+struct PatchRotations {
+  static constexpr int kStored = 256;  // rotations beyond are computed at each use
+  const RotaryFrequencies& frequencies;
   const int* position;
-  int quarter;
-  Turns<kRoom>& made;
+  int quarter;  // of dim
+  Rotations<kStored>& stored;
 
-  __device__ Turn make(int i) const { return turn_by(position[i >= quarter], rotary_frequency(table, i % quarter)); }
-  __device__ void make_all() const {
-    for (int i = static_cast<int>(threadIdx.x); i < min(2 * quarter, kRoom); i += static_cast<int>(blockDim.x)) {
-      const Turn t = make(i);
-      made.cosine[i] = t.cosine;
-      made.sine[i] = t.sine;
+  __device__ Rotation compute(int i) const {
+    return rotation_at(position[i >= quarter], rotary_frequency(frequencies, i % quarter));
+  }
+  __device__ void compute_stored() const {
+    for (int i = thread_index(); i < min(2 * quarter, kStored); i += thread_count()) {
+      const Rotation r = compute(i);
+      stored.cosine[i] = r.cosine;
+      stored.sine[i] = r.sine;
     }
   }
-  // Of eight, lanes whose neighbours are in other banks begin with the second four.
+  // Loads v[0, V) from table + i. With V = 8, every other group of four lanes loads its second four first, to avoid
+  // bank conflicts.
   template <int V>
   static __device__ void look_up(const float* table, int i, float (&v)[V]) {
     if constexpr (V < 8) {
@@ -43,17 +47,17 @@ struct PatchTurns {
     }
   }
   template <int V>
-  __device__ void of(int i, float (&cosine)[V], float (&sine)[V]) const {
-    if (i + V <= kRoom) {
-      look_up(made.cosine, i, cosine);
-      look_up(made.sine, i, sine);
+  __device__ void get(int i, float (&cosine)[V], float (&sine)[V]) const {
+    if (i + V <= kStored) {
+      look_up(stored.cosine, i, cosine);
+      look_up(stored.sine, i, sine);
       return;
     }
 #pragma unroll
     for (int j = 0; j < V; j++) {
-      const Turn t = make(i + j);
-      cosine[j] = t.cosine;
-      sine[j] = t.sine;
+      const Rotation r = compute(i + j);
+      cosine[j] = r.cosine;
+      sine[j] = r.sine;
     }
   }
 };
@@ -62,48 +66,48 @@ struct PatchTurns {
 template <class T, class Out, int V>
 __device__ inline void vit_prologue(const VitPrologueParameters& p) {
   extern __shared__ int4 shared[];
-  __shared__ Turns<PatchTurns::kRoom> made;
+  __shared__ Rotations<PatchRotations::kStored> stored;
   T* const row = reinterpret_cast<T*>(shared);
-  const int which = static_cast<int>(blockIdx.y), half = p.dim / 2;
+  const int which = block_y(), half = p.dim / 2;
   const T* x = static_cast<const T*>(p.qkv) + (blockIdx.x * 3ll + which) * p.width;
   Out* out = static_cast<Out*>(p.out[which]) + blockIdx.x * static_cast<long long>(p.width);
-  const PatchTurns turns{p.table, p.positions + 2ll * blockIdx.x, p.dim / 4, made};
-  turns.make_all();
-  const int from = static_cast<int>(threadIdx.x) * V, step = static_cast<int>(blockDim.x) * V;
-  float sum = 0;  // rotation does not change it
+  const PatchRotations rotations{p.frequencies, p.positions + 2ll * blockIdx.x, p.dim / 4, stored};
+  rotations.compute_stored();
+  const int from = thread_index() * V, step = thread_count() * V;
+  float sum = 0;  // of squares, which rotation preserves
   for (int i = from; i < p.width; i += step) {
     float v[V];
     load<V>(x + i, v);
 #pragma unroll
     for (int j = 0; j < V; j++) sum = fmaf(v[j], v[j], sum);
-    if (p.kept) store<V>(row + i, v);
+    if (p.in_shared) store<V>(row + i, v);
   }
   const float factor = 1.0f / sqrtf(block_sum(sum) / static_cast<float>(p.width) + p.eps);
   __syncthreads();
-  const T* again = p.kept ? row : x;
+  const T* source = p.in_shared ? row : x;
   for (int i = from; i < p.width; i += step) {
     const int in_head = i % p.dim;
     const bool first = in_head < half;
     float v[V], other[V], weight[V], cosine[V], sine[V];
-    load<V>(again + i, v);
-    load<V>(again + (first ? i + half : i - half), other);
+    load<V>(source + i, v);
+    load<V>(source + (first ? i + half : i - half), other);
     load_as<V>(p.weight_bf16[which], p.weight[which], i, weight);
-    turns.of(first ? in_head : in_head - half, cosine, sine);
+    rotations.get(first ? in_head : in_head - half, cosine, sine);
 #pragma unroll
     for (int j = 0; j < V; j++) {
-      const float2 pair = turned(first ? v[j] : other[j], first ? other[j] : v[j], {cosine[j], sine[j]});
+      const float2 pair = rotated(first ? v[j] : other[j], first ? other[j] : v[j], {cosine[j], sine[j]});
       v[j] = (first ? pair.x : pair.y) * factor * weight[j];
     }
     store<V>(out + i, v);
   }
 }
 
-#define CARACAL_VIT_PROLOGUE(T, Out)                                                                     \
-  extern "C" __global__ void vit_prologue_##T##_##Out(const __grid_constant__ VitPrologueParameters p) { \
-    if (p.aligned)                                                                                       \
-      vit_prologue<T, Out, kVector<Out>>(p);                                                             \
-    else                                                                                                 \
-      vit_prologue<T, Out, 1>(p);                                                                        \
+#define CARACAL_VIT_PROLOGUE(T, Out)                                                                          \
+  CARACAL_KERNEL(kVitPrologue, vit_prologue_##T##_##Out, , const __grid_constant__ VitPrologueParameters p) { \
+    if (p.aligned)                                                                                            \
+      vit_prologue<T, Out, kVector<Out>>(p);                                                                  \
+    else                                                                                                      \
+      vit_prologue<T, Out, 1>(p);                                                                             \
   }
 CARACAL_VIT_PROLOGUE(f32, f32)
 CARACAL_VIT_PROLOGUE(bf16, f32)

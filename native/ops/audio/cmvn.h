@@ -1,5 +1,5 @@
 #pragma once
-// y = (x - mean) ⊙ inverseStd: cepstral mean and variance normalisation.
+// Cepstral mean and variance normalisation, y = (x - mean) ⊙ inverseStd.
 //   x [T, C] f32 | bf16      mean, inverseStd [C] f32      output [T, C] of x's dtype
 #include "core/check.h"
 

@@ -1,18 +1,12 @@
-// Memory-bound: the codes, one row of the semantic table, and of both other tables one row per book are read, one row is
-// written. At the model's sizes (1280 + 512 + 512 columns of f32, 3 books) 17 KiB in and 9 KiB out per frame.
+// Memory-bound: a frame reads its codes, one row of the semantic table and one row per book of both other tables, and
+// writes one row. At the model's sizes (1280 + 512 + 512 columns of f32, 3 books) that is 17 KiB in and 9 KiB out.
 #include "cuda/device/element.cuh"
-#include "cuda/fault.h"
+#include "cuda/device/index.cuh"
+#include "ops/audio/codec_embedding.kernels.h"
 
 namespace caracal {
 
-template <class T>
-struct CodecTables {
-  const T *semantic, *a, *b;
-  int vocabulary, entries, books;
-  int semantic_columns, a_columns, b_columns;
-};
-
-// V columns of the sum of the books' rows; a row that is not there is zeros.
+// Adds V columns of one row per book. A negative row counts as zeros.
 template <int V, class T, class Id>
 __device__ inline void sum_books(const T* table, int columns, int entries, int books, int column, Id id,
                                  float (&sum)[V]) {
@@ -26,7 +20,7 @@ __device__ inline void sum_books(const T* table, int columns, int entries, int b
   }
 }
 
-// A block per frame.
+// One block per frame.
 template <class T, int V>
 __device__ inline void codec_embedding(const int* semantic, const int* acoustic, const CodecTables<T>& t, T* y,
                                        Fault* fault) {
@@ -36,12 +30,12 @@ __device__ inline void codec_embedding(const int* semantic, const int* acoustic,
   const long long limit = static_cast<long long>(t.entries) * t.entries;
   auto valid = [&](int q) { return codes[q] >= 0 && codes[q] < limit; };
   if (threadIdx.x == 0) {
-    if (code < 0 || code >= t.vocabulary) raise(fault, 0, frame, code);
+    if (code < 0 || code >= t.vocabulary) raise(fault, kSemanticFault, frame, code);
     for (int q = 0; q < t.books; q++)
-      if (!valid(q)) raise(fault, 1, frame * t.books + q, codes[q]);
+      if (!valid(q)) raise(fault, kAcousticFault, frame * t.books + q, codes[q]);
   }
   const int columns = t.semantic_columns + t.a_columns + t.b_columns;
-  for (int i = static_cast<int>(threadIdx.x) * V; i < columns; i += static_cast<int>(blockDim.x) * V) {
+  for (int i = thread_index() * V; i < columns; i += thread_count() * V) {
     float v[V] = {};
     const int a = i - t.semantic_columns, b = a - t.a_columns;
     if (a < 0) {
@@ -58,13 +52,13 @@ __device__ inline void codec_embedding(const int* semantic, const int* acoustic,
   }
 }
 
-#define CARACAL_CODEC_EMBEDDING(T)                                                                                 \
-  extern "C" __global__ void codec_embedding_##T(const int* semantic, const int* acoustic, CodecTables<T> t, T* y, \
-                                                 bool aligned, Fault* fault) {                                     \
-    if (aligned)                                                                                                   \
-      codec_embedding<T, kVector<T>>(semantic, acoustic, t, y, fault);                                             \
-    else                                                                                                           \
-      codec_embedding<T, 1>(semantic, acoustic, t, y, fault);                                                      \
+#define CARACAL_CODEC_EMBEDDING(T)                                                                                   \
+  CARACAL_KERNEL(kCodecEmbedding, codec_embedding_##T, , const int* semantic, const int* acoustic, CodecTables<T> t, \
+                 T* y, bool aligned, Fault* fault) {                                                                 \
+    if (aligned)                                                                                                     \
+      codec_embedding<T, kVector<T>>(semantic, acoustic, t, y, fault);                                               \
+    else                                                                                                             \
+      codec_embedding<T, 1>(semantic, acoustic, t, y, fault);                                                        \
   }
 CARACAL_CODEC_EMBEDDING(f32)
 CARACAL_CODEC_EMBEDDING(bf16)

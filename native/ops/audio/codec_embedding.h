@@ -1,9 +1,9 @@
 #pragma once
-// Speech-codec frames from their codes: y[t] = [semanticTable[s] | Σ_q tableA[q, ia] | Σ_q tableB[q, ib]] with
-// s = semantic[t], ia = acoustic[t, q] / n, ib = acoustic[t, q] mod n. Sums in f32, in order of q.
+// Embeds the codes of speech-codec frames: y[t] = [semanticTable[s] | Σ_q tableA[q, ia] | Σ_q tableB[q, ib]] with
+// s = semantic[t], ia = acoustic[t, q] / n, ib = acoustic[t, q] mod n. Sums are in f32, in order of q.
 //   semantic i32 [T]    acoustic i32 [T, Q]    semanticTable [V, S], tableA [Q, n, A], tableB [Q, n, B] f32 | bf16
 //   output [T, S+A+B] of the tables' dtype
-// An id outside its table is INDEX_OUT_OF_RANGE when the output is read.
+// A code outside its table makes reading the output fail with INDEX_OUT_OF_RANGE.
 #include "core/check.h"
 
 namespace caracal {

@@ -2,17 +2,17 @@
 
 #include <algorithm>
 
-#include "ops/audio/conv_weights.cpu.h"
 #include "ops/audio/depthwise.cpu.h"
-#include "ops/audio/snake_lanes.cpu.h"
+#include "ops/audio/pack_conv.cpu.h"
+#include "ops/audio/snake.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// As `activate` (cpu/gemm_epilogue.h): not inlined, and by reference.
+// Out of line and by reference, for the same reasons as `activate` in cpu/gemm_epilogue.h.
 [[gnu::noinline]] void apply_snake(const F32x16& alpha, F32x16& x) { x = snake(x, alpha, snake_inverse(alpha)); }
 
-// out[t, o] = residual[t, o] + act(sum + bias[o]), of a group's columns, which begin at `first`.
+// out[t, o] = residual[t, o] + act(sum + bias[o]) for one group, whose columns begin at `first`.
 template <class T>
 struct ConvEpilogue {
   T* out;
@@ -44,14 +44,15 @@ ConvEpilogue<T> epilogue_of(const Conv1d& op, Tensor& out, int64_t first = 0) {
           .activation = op.activation};
 }
 
-// Deep stacks of convolutions grow the rounding of long sums; sums per tap, and of at most this many, stay small.
-constexpr int64_t kLongestChain = 256;
+// In deep stacks of convolutions the rounding of long sums grows, so each tap is summed in chains of at most this
+// length.
+constexpr int64_t kMaxChain = 256;
 
 // One product per group, whose rows are read through the taps (an implicit im2col).
 template <class T>
 void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
   const int64_t channels = op.w.shape[1], taps = op.w.shape[2], n = op.w.shape[0] / op.groups;
-  const ConvPanels panels(cpu, op.w, packed_conv_bytes(op.w.shape, op.groups, op.w.dtype),
+  const PackedConv panels(cpu, op.w, packed_conv_bytes(op.w.shape, op.groups, op.w.dtype),
                           [&](std::byte* to) { pack_conv1d(cpu, op.w, op.groups, to); });
   const TimeRows<T> x = time_rows<T>(op.x, op.state);
   const int64_t origin = op.origin(), stride = op.stride, dilation = op.dilation;
@@ -62,7 +63,7 @@ void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
     };
     const Panels w = panels.matrix(op.w.dtype, n, channels * taps, group);
     return make_gemm(out.shape[0], segmented_rows<T>(channels, tap_row), w, epilogue_of<T>(op, out, group * n),
-                     std::min(channels, kLongestChain));
+                     std::min(channels, kMaxChain));
   });
 }
 

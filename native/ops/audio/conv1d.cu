@@ -1,36 +1,25 @@
-// A product whose rows are read through the taps (an implicit im2col): x[t · stride + tap · dilation + origin] from the
-// tensor, from the state that stands before it, or zeros. 2 T Cout k Cin/groups FLOP; bytes at least 4 or 2 k Cin Cout
-// of the weight, x and the residual once and the output once; the taps' reads of x beyond the first come from the L2.
-// Snake in the epilogue saves the output's way to memory and back, some 25 FLOP per element.
-// At the model's sizes (f32; k Cin by Cout: 16128 x 1536 at 1 row per frame, then 7 C by C with C = 768, 384, 192, 96 at
-// 8, 48, 288 and 1440 rows, 672 x 1 at 1440) the first ones are memory-bound while few frames come at once: there blocks
-// share the depth as well, and leave sums of its chains that a second kernel adds in order (4 bytes per 64 products each
-// way, for up to twice as many tiles as multiprocessors; the same bits).
+// A product whose rows are read through the taps (an implicit im2col): x[t · stride + tap · dilation + origin] comes
+// from the tensor, from the state before it, or is zero. 2 T Cout k Cin/groups FLOP; the weight's 4 or 2 k Cin Cout
+// bytes, x, the residual and the output move at least once each. Repeated reads of x through the taps come from L2.
+// Snake in the epilogue costs about 25 FLOP per element and saves the output a round trip to memory.
+//
+// At the model's sizes (f32; k Cin by Cout: 16128 x 1536 at 1 row per frame, then 7 C by C with C = 768, 384, 192, 96
+// at 8, 48, 288 and 1440 rows, 672 x 1 at 1440) the first products are memory-bound for few frames. There, blocks also
+// split the depth and leave the sums of its chains to a second kernel, which adds them in order, so the bits are the
+// same. That writes and reads 4 bytes per 64 products, for up to twice as many tiles as multiprocessors.
+#include "core/math.h"
+#include "cuda/device/index.cuh"
 #include "cuda/gemm/tiles.cuh"
 #include "ops/audio/conv1d.kernels.h"
 #include "ops/audio/depthwise.cuh"
 
 namespace caracal {
 
-// --- rows -----------------------------------------------------------------------------------------------------------
-
-template <class T>
-struct ConvRows {
-  TimeRows<T> x;
-  ConvGeometry g;
-
-  // Element k of row t, null where it is zero.
-  __device__ const T* at(long long t, long long k, int group) const {
-    const int tap = static_cast<int>(static_cast<uint32_t>(k) / static_cast<uint32_t>(g.channels));
-    const T* row = x.at(g.origin + t * g.stride + tap * g.dilation);
-    return row ? row + static_cast<long long>(group) * g.channels + (k - tap * g.channels) : nullptr;
-  }
-};
-
-// As TensorLoadX, of rows that are read through taps.
+// Like TensorLoadX, for rows that are read through the taps.
 template <class Tile>
 class ConvTileLoad {
   static constexpr int kElements = 8, kPerRow = kTileK / kElements, kChunks = Tile::kTileM * kPerRow;
+  static_assert(kChunks % Tile::kThreads == 0, "all threads load the same number of chunks");
 
  public:
   static constexpr int kBytes = Tile::kTileM * kTileK * static_cast<int>(sizeof(bf16));
@@ -41,8 +30,7 @@ class ConvTileLoad {
   __device__ void start(uint8_t* tile, long long k, long long depth, bool aligned) const {
 #pragma unroll
     for (int i = 0; i < kChunks / Tile::kThreads; i++) {
-      const int chunk = static_cast<int>(threadIdx.x) + i * Tile::kThreads, r = chunk / kPerRow,
-                in_row = chunk % kPerRow;
+      const int chunk = thread_index() + i * Tile::kThreads, r = chunk / kPerRow, in_row = chunk % kPerRow;
       const long long at = k + in_row * kElements;
       uint8_t* to = tile + swizzled<Swizzle::rows128>(r, in_row);
       if (aligned) {
@@ -84,16 +72,16 @@ __device__ inline void finish(const ConvEpilogue& e, long long n, long long row,
   finish_with(activation, e.linear, n, row, column, sums[0]);
 }
 
-// One group's columns among all.
+// The epilogue of one group, whose columns begin at `first` of all `columns`.
 struct GroupEpilogue {
-  const ConvEpilogue& all;
+  const ConvEpilogue& conv;
   long long columns, first;
   bool bf16, aligned;
 };
 
 template <int V>
 __device__ inline void finish(const GroupEpilogue& e, long long, long long row, long long column, float (&sums)[1][V]) {
-  finish<V>(e.all, e.columns, row, e.first + column, sums);
+  finish<V>(e.conv, e.columns, row, e.first + column, sums);
 }
 
 // The sums of one chain, [M, N].
@@ -103,11 +91,11 @@ struct ChainSums {
 
 template <int V>
 __device__ inline void finish(const ChainSums& e, long long n, long long row, long long column, float (&sums)[1][V]) {
-  static_assert(V == 1);
+  static_assert(V == 1, "the exact product stores single elements");
   e.sums[row * n + column] = sums[0][0];
 }
 
-// Which tile of which group a block makes.
+// The tile that a block computes, and its group.
 struct GroupTile {
   int group;
   TilePosition at;
@@ -119,14 +107,17 @@ struct GroupTile {
 
 template <class Tile>
 __device__ inline GroupTile group_tile(const GemmOperands& p) {
-  const long long tiles = (p.m + Tile::kTileM - 1) / Tile::kTileM * ((p.n + Tile::kTileN - 1) / Tile::kTileN);
+  const long long tiles = divide_up(p.m, Tile::kTileM) * divide_up(p.n, Tile::kTileN);
   return {static_cast<int>(blockIdx.x / tiles),
           tile_position<Tile::kTileM, Tile::kTileN>(p.m, p.n, blockIdx.x % tiles)};
 }
 
 // --- exact f32 ------------------------------------------------------------------------------------------------------
 
-// done(chain, sums) takes the sums of each chain in [from, to).
+static_assert(kConvChain % kSimtTileK == 0, "a chain ends between two steps of the main loop");
+static_assert(kConvShare % kConvChain == 0, "a block of conv1d_share computes whole chains");
+
+// Calls done(index, sums) for each chain in [from, to).
 template <class Tile, class X, class W, class Done>
 __device__ inline void conv1d_chains(SimtTiles<1, Tile>& tiles, const ConvRows<X>& x, const GemmOperands& p,
                                      const GroupTile& tile, long long from, long long to, Done done) {
@@ -164,7 +155,7 @@ __device__ inline void conv1d_simt(const ConvRows<X>& x, const GemmOperands& p, 
   simt_store<1, Tile>(p, tile.epilogue(epilogue, x.g, p.n), tile.at, sums);
 }
 
-// blockIdx.y is the share of the depth; of one group. Leaves the chains' sums, [chains, M, N].
+// Writes the sums of its chains to chains [chains, M, N]. blockIdx.y is the share of the depth; there is one group.
 template <class Tile, class X, class W>
 __device__ inline void conv1d_share(const ConvRows<X>& x, const GemmOperands& p, float* chains) {
   __shared__ SimtTiles<1, Tile> tiles;
@@ -176,33 +167,29 @@ __device__ inline void conv1d_share(const ConvRows<X>& x, const GemmOperands& p,
                             });
 }
 
-using ConvSmall = SimtSmall<1>;
-using ConvLarge = SimtTile<128, 64, 8, 4>;  // its sums stand twice in registers
-
-#define CARACAL_CONV1D(X, W)                                                                                     \
-  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads, 1)                                           \
-      conv1d_simt_small_##X##_##W(const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, \
-                                  const __grid_constant__ ConvEpilogue e) {                                      \
-    conv1d_simt<ConvSmall, X, W>(x, p, e);                                                                       \
-  }                                                                                                              \
-  extern "C" __global__ void __launch_bounds__(ConvLarge::kThreads)                                              \
-      conv1d_simt_large_##X##_##W(const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, \
-                                  const __grid_constant__ ConvEpilogue e) {                                      \
-    conv1d_simt<ConvLarge, X, W>(x, p, e);                                                                       \
-  }                                                                                                              \
-  extern "C" __global__ void __launch_bounds__(ConvSmall::kThreads) conv1d_share_##X##_##W(                      \
-      const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, float* chains) {            \
-    conv1d_share<ConvSmall, X, W>(x, p, chains);                                                                 \
+#define CARACAL_CONV1D(X, W, Shape, tile, attributes)                                                     \
+  static_assert(std::string_view(Shape.name) == #tile, "the host launches this tile under another name"); \
+  CARACAL_KERNEL(kConv1d, conv1d_##tile##_##X##_##W, attributes, const __grid_constant__ ConvRows<X> x,   \
+                 const __grid_constant__ GemmOperands p, const __grid_constant__ ConvEpilogue e) {        \
+    conv1d_simt<SimtTile<Shape>, X, W>(x, p, e);                                                          \
   }
-CARACAL_CONV1D(f32, f32)
-CARACAL_CONV1D(f32, bf16)
-CARACAL_CONV1D(bf16, f32)
+#define CARACAL_CONV1D_ENTRIES(X, W)                                                                             \
+  CARACAL_CONV1D(X, W, kConvSmall, simt_small, __launch_bounds__(kConvSmall.threads(), 1))                       \
+  CARACAL_CONV1D(X, W, kConvLarge, simt_large, __launch_bounds__(kConvLarge.threads()))                          \
+  CARACAL_KERNEL(kConv1dShare, conv1d_share_##X##_##W, __launch_bounds__(kConvSmall.threads()),                  \
+                 const __grid_constant__ ConvRows<X> x, const __grid_constant__ GemmOperands p, float* chains) { \
+    conv1d_share<SimtTile<kConvSmall>, X, W>(x, p, chains);                                                      \
+  }
+CARACAL_CONV1D_ENTRIES(f32, f32)
+CARACAL_CONV1D_ENTRIES(f32, bf16)
+CARACAL_CONV1D_ENTRIES(bf16, f32)
+#undef CARACAL_CONV1D_ENTRIES
 #undef CARACAL_CONV1D
 
-// Adds what conv1d_share left.
+// Adds the sums of conv1d_share.
 template <int V>
-__device__ inline void conv1d_add(const float* chains, int count, long long m, long long n, const ConvEpilogue& e) {
-  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+__device__ inline void add_chains(const float* chains, int count, long long m, long long n, const ConvEpilogue& e) {
+  const long long i = grid_thread_index() * V;
   if (i >= m * n) return;
   float sums[1][V] = {};
   for (int c = 0; c < count; c++) {
@@ -214,14 +201,14 @@ __device__ inline void conv1d_add(const float* chains, int count, long long m, l
   finish<V>(e, n, i / n, i % n, sums);
 }
 
-extern "C" __global__ void conv1d_add(const float* chains, int count, long long m, long long n,
-                                      const __grid_constant__ ConvEpilogue e) {
+CARACAL_KERNEL(kConv1dAdd, conv1d_add, , const float* chains, int count, long long m, long long n,
+               const __grid_constant__ ConvEpilogue e) {
   if (!e.linear.aligned)
-    conv1d_add<1>(chains, count, m, n, e);
+    add_chains<1>(chains, count, m, n, e);
   else if (e.linear.bf16)
-    conv1d_add<8>(chains, count, m, n, e);
+    add_chains<8>(chains, count, m, n, e);
   else
-    conv1d_add<4>(chains, count, m, n, e);
+    add_chains<4>(chains, count, m, n, e);
 }
 
 // --- tensor cores ---------------------------------------------------------------------------------------------------
@@ -230,7 +217,7 @@ template <class Tile>
 __device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands& p, const ConvEpilogue& epilogue) {
   extern __shared__ __align__(128) uint8_t ring[];
   const GroupTile tile = group_tile<Tile>(p);
-  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warp = warp_index();
   const int warp_m = warp / Tile::kWarpsN * Tile::kWarpM, warp_n = warp % Tile::kWarpsN * Tile::kWarpN;
   auto w_row = [&](int r) -> const bf16* {
     const long long column = tile.at.column + r;
@@ -244,11 +231,12 @@ __device__ inline void conv1d_tensor(const ConvRows<bf16>& x, const GemmOperands
                         sums);
 }
 
-#define CARACAL_CONV1D(Tile, tile)                                                                                \
-  extern "C" __global__ void __launch_bounds__(Tile::kThreads, 1)                                                 \
-      conv1d_##tile##_bf16_bf16(const __grid_constant__ ConvRows<bf16> x, const __grid_constant__ GemmOperands p, \
-                                const __grid_constant__ ConvEpilogue e) {                                         \
-    conv1d_tensor<Tile>(x, p, e);                                                                                 \
+#define CARACAL_CONV1D(Tile, tile)                                                                 \
+  static_assert(Tile::kName == #tile, "the host launches this tile under another name");           \
+  CARACAL_KERNEL(kConv1d, conv1d_##tile##_bf16_bf16, __launch_bounds__(Tile::kThreads, 1),         \
+                 const __grid_constant__ ConvRows<bf16> x, const __grid_constant__ GemmOperands p, \
+                 const __grid_constant__ ConvEpilogue e) {                                         \
+    conv1d_tensor<Tile>(x, p, e);                                                                  \
   }
 CARACAL_CONV1D(TensorSmall<1>, tensor_small)
 CARACAL_CONV1D(TensorMedium<1>, tensor_medium)
@@ -258,22 +246,14 @@ CARACAL_CONV1D(TensorLarge<1>, tensor_large)
 
 // --- depthwise ------------------------------------------------------------------------------------------------------
 
-struct ConvTaps {
-  long long origin, dilation;
-  int taps;
-
-  __device__ int count() const { return taps; }
-  __device__ long long offset(int k) const { return origin + k * dilation; }
-};
-
-#define CARACAL_CONV1D(T, W)                                                                  \
-  extern "C" __global__ __launch_bounds__(kDepthwiseThreads) void conv1d_depthwise_##T##_##W( \
-      TimeRows<T> x, const W* weight, ConvTaps taps, int stride, DepthwiseBlock block,        \
-      const __grid_constant__ ConvEpilogue e) {                                               \
-    depthwise(x, weight, taps, stride, block, [&](long long t, int c, float sum) {            \
-      float sums[1][1] = {{sum}};                                                             \
-      finish<1>(e, x.channels, t, c, sums);                                                   \
-    });                                                                                       \
+#define CARACAL_CONV1D(T, W)                                                                                        \
+  CARACAL_KERNEL(kConv1dDepthwise, conv1d_depthwise_##T##_##W, __launch_bounds__(kDepthwiseThreads), TimeRows<T> x, \
+                 const W* weight, ConvTaps taps, int stride, DepthwiseBlock block,                                  \
+                 const __grid_constant__ ConvEpilogue e) {                                                          \
+    depthwise(x, weight, taps, stride, block, [&](long long t, int c, float sum) {                                  \
+      float sums[1][1] = {{sum}};                                                                                   \
+      finish<1>(e, x.channels, t, c, sums);                                                                         \
+    });                                                                                                             \
   }
 CARACAL_CONV1D(f32, f32)
 CARACAL_CONV1D(f32, bf16)

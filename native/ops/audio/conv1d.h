@@ -1,14 +1,15 @@
 #pragma once
-// y[t, o] = residual[t, o] + act(bias[o] + Σ_tap Σ_c w[o, c, tap] · x[t·stride + tap·dilation - padLeft, c]); x is zero
-// outside the sequence; c runs over the inputs of o's group. Sums in f32 in one order: taps, then channels. act is
-// `activation`, or with `snake`, the alpha of ops/audio/snake.h, Snake; in f32, before y is rounded.
+// y[t, o] = residual[t, o] + act(bias[o] + Σ_tap Σ_c w[o, c, tap] · x[t·stride + tap·dilation - padLeft, c]). x is zero
+// outside the sequence, and c runs over the inputs of o's group. Sums are in f32 in a fixed order: taps, then channels.
+// act is `activation`, or Snake with alpha = `snake` (ops/audio/snake.h); it applies in f32, before y is rounded.
 //   x [T, Cin] f32 | bf16     w [Cout, Cin/groups, k] f32 | bf16, plain or packed by packConv1d
 //   bias, snake [Cout] f32 | bf16    residual, output [T', Cout] of x's dtype
 //   T' = floor((T + padLeft + padRight - (k-1)·dilation - 1) / stride) + 1, or 0
-// Streaming: `state` [(k-1)·dilation, Cin] of x's dtype stands in place of the left padding. The first output row's
-// last tap is row `first` of x (causal and stride 1: always 0), so that a stream may be cut anywhere. padRight zero
-// rows follow x: the end of a stream that looks ahead.
+// Streaming: `state` [(k-1)·dilation, Cin] of x's dtype replaces the left padding. The first output row's last tap
+// reads row `first` of x (always 0 if causal with stride 1), so a stream may be cut anywhere. padRight zero rows follow
+// x: they end a stream with look-ahead.
 #include "core/activation.h"
+#include "core/packed_weight.h"
 #include "ops/audio/streaming.h"
 
 namespace caracal {
@@ -34,7 +35,7 @@ struct Conv1d {
                                              field("activation", &Conv1d::activation)};
 
   int64_t span() const { return (w.shape[2] - 1) * dilation; }
-  // Row of x that output row t's first tap reads.
+  // Row of x that the first tap of output row 0 reads.
   int64_t origin() const { return state ? first - span() : -pad_left; }
   int64_t rows_out() const {
     const int64_t room = x.shape[0] + pad_right + (state ? -first : pad_left - span());
@@ -50,20 +51,20 @@ struct Conv1d {
 };
 
 inline size_t packed_conv_bytes(const Shape& w, int64_t groups, DType dtype) {
-  const int64_t n = (w[0] / groups + 15) / 16 * 16;
-  return static_cast<size_t>(groups * n * w[1] * w[2]) * dtype_bytes(dtype);
+  return packed_bytes(groups, w[0] / groups, w[1] * w[2], dtype);
 }
 
 inline void Conv1d::check_options(const Checker& c) const {
-  constexpr int64_t most = 1 << 20;
-  c.range(dilation, "dilation", 1, most);
-  c.range(groups, "groups", 1, most);
-  c.range(stride, "stride", 1, most);
-  check_weight(c);  // before the padding, which follows from the taps
-  c.range(pad_left, "padLeft", 0, most);
-  c.range(pad_right, "padRight", 0, most);
-  c.range(first, "first", 0, most);
-  if (state && pad_left != 0) c.bad(code::kInvalidArgument, "padLeft", "must be 0: the state stands in its place");
+  constexpr int64_t max = 1 << 20;
+  c.range(dilation, "dilation", 1, max);
+  c.range(groups, "groups", 1, max);
+  c.range(stride, "stride", 1, max);
+  check_weight(c);  // before the padding, which depends on the taps
+  c.range(pad_left, "padLeft", 0, max);
+  c.range(pad_right, "padRight", 0, max);
+  c.range(first, "first", 0, max);
+  if (state && pad_left != 0)
+    c.bad(code::kInvalidArgument, "padLeft", "must be 0 with a state, which replaces the padding");
   if (!state && first != 0) c.bad(code::kInvalidArgument, "first", "must be 0 without a state");
 }
 
@@ -78,7 +79,7 @@ inline void Conv1d::check_weight(const Checker& c) const {
   c.shape(w, "w", {-1, x.shape[1] / groups, -1});
   if (w.layout == Layout::rows) return;
   if (depthwise() && groups > 1)
-    c.bad(code::kInvalidArgument, "w", "is packed, but a depthwise convolution takes its weight plain");
+    c.bad(code::kInvalidArgument, "w", "is packed, but a depthwise convolution needs a plain weight");
   if (w.storage->bytes != packed_conv_bytes(w.shape, groups, w.dtype))
     c.bad(code::kInvalidArgument, "w", "was not packed by packConv1d with groups " + std::to_string(groups));
 }
@@ -94,7 +95,7 @@ inline Outputs Conv1d::check() const {
   c.shape(snake, "snake", {w.shape[0]});
   c.dtype(snake, "snake", {DType::f32, DType::bf16});
   if (snake && activation != Activation::none)
-    c.bad(code::kInvalidArgument, "snake", "is an activation itself: leave `activation` out");
+    c.bad(code::kInvalidArgument, "snake", "is an activation itself: omit `activation`");
   c.shape(residual, "residual", shape);
   c.dtype(residual, "residual", {x.dtype});
   if (state) check_state(c, *state, "state", x.dtype, {span(), x.shape[1]}, {&x, &w});

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 
-#include "ops/audio/conv_weights.cpu.h"
+#include "ops/audio/pack_conv.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// With kernel = stride nothing overlaps: the product's [T, stride·Cout] is the output [T·stride, Cout].
 template <class T>
 void run_tiled(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cpu& cpu) {
   const int64_t outputs = op.w.shape[1];
@@ -25,7 +24,7 @@ void run_tiled(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cpu& cpu
 }
 
 // Adds the products' rows where they overlap. Positions count output rows from the first row of x, before padding is
-// cut off; `carry` holds the unfinished sums from position begin·stride on.
+// cut off. `carry` holds the unfinished sums from position begin·stride on.
 struct OverlapAdd {
   int64_t outputs, taps, stride;
   const float* products;  // [end - begin, taps · outputs]
@@ -56,7 +55,7 @@ struct OverlapAdd {
   }
 };
 
-constexpr int64_t kProductFloats = 1 << 20;  // of one block of rows
+constexpr int64_t kProductFloats = 1 << 20;  // products of one block of input rows
 
 template <class T>
 void run_overlapping(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cpu& cpu) {
@@ -71,19 +70,20 @@ void run_overlapping(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cp
   else
     std::fill_n(carry.data(), carry_floats, 0.f);
 
-  const LinearEpilogue<T> finish{.out = out.data<T>(), .stride = outputs, .bias = column_vector(op.bias)};
+  const LinearEpilogue<T> epilogue{.out = out.data<T>(), .stride = outputs, .bias = column_vector(op.bias)};
   auto write = [&](const OverlapAdd& sums, int64_t from, int64_t to) {
     from = std::max(from, cut);
     to = std::min(to, cut + out.shape[0]);
     for_rows(cpu, std::max<int64_t>(to - from, 0), outputs * (taps / stride + 1), [&](int64_t i) {
-      sums.row(from + i, [&](int64_t channel, int lanes, F32x16 sum) { finish(sum, from + i - cut, channel, lanes); });
+      sums.row(from + i,
+               [&](int64_t channel, int lanes, F32x16 sum) { epilogue(sum, from + i - cut, channel, lanes); });
     });
   };
   for (int64_t begin = 0; begin < rows; begin += block) {
     const int64_t end = std::min(rows, begin + block);
-    const LinearEpilogue<float> keep{.out = products.data(), .stride = w.n};
+    const LinearEpilogue<float> product_epilogue{.out = products.data(), .stride = w.n};
     const Rows<T> x{op.x.data<T>() + begin * op.x.shape[1], op.x.shape[1]};
-    run_gemm(cpu, make_gemm(end - begin, x, w, keep));
+    run_gemm(cpu, make_gemm(end - begin, x, w, product_epilogue));
     const OverlapAdd sums{outputs, taps, stride, products.data(), begin, end, carry.data(), overlap};
     write(sums, begin * stride, end * stride);
     for (int64_t r = 0; r < overlap; r++)
@@ -91,21 +91,20 @@ void run_overlapping(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cp
                [&](int64_t channel, int lanes, F32x16 sum) { store(next.data() + r * outputs + channel, sum, lanes); });
     std::copy_n(next.data(), carry_floats, carry.data());
   }
-  const OverlapAdd rest{outputs, taps, stride, nullptr, rows, rows, carry.data(), overlap};
-  write(rest, rows * stride, cut + out.shape[0]);
+  const OverlapAdd tail{outputs, taps, stride, nullptr, rows, rows, carry.data(), overlap};
+  write(tail, rows * stride, cut + out.shape[0]);
   if (op.state) std::copy_n(carry.data(), carry_floats, op.state->data<float>());
 }
 
 }  // namespace
 
 void run(const ConvTranspose1d& op, std::span<Tensor> out, Cpu& cpu) {
-  const ConvPanels panels(cpu, op.w, ConvTranspose1d::packed_conv_transpose_bytes(op.w),
+  const PackedConv panels(cpu, op.w, ConvTranspose1d::packed_conv_transpose_bytes(op.w),
                           [&](std::byte* to) { pack_conv_transpose1d(cpu, op.w, to); });
   const Panels w = panels.matrix(op.w.dtype, op.w.shape[1] * op.w.shape[2], op.w.shape[0], 0);
-  const bool tiled = op.w.shape[2] == op.stride && op.padding == 0 && op.output_padding == 0;
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    if (tiled)
+    if (op.tiled())
       run_tiled<T>(op, w, out[0], cpu);
     else
       run_overlapping<T>(op, w, out[0], cpu);

@@ -1,27 +1,29 @@
 #include "ops/audio/conv_transpose1d.h"
 
 #include "cuda/gemm/launch.h"
+#include "ops/audio/conv_transpose1d.cuda.h"
+#include "ops/audio/conv_transpose1d.kernels.h"
 #include "ops/audio/pack_conv.cuda.h"
 #include "ops/linear/linear.kernels.h"
 
 namespace caracal::cuda {
 namespace {
 
-// As the kernel's.
-struct OverlapAdd {
-  const float* products;
-  long long begin, end;
-  const float* carry;
-  long long carry_rows;
-  long long taps, stride;
-  int outputs;
-};
+LinearEpilogue bias_epilogue(void* out, DType dtype, const ColumnVector& bias, bool aligned) {
+  return {.out = out,
+          .residual = nullptr,
+          .bias = bias,
+          .gain = {},
+          .activation = Activation::none,
+          .bf16 = dtype == DType::bf16,
+          .aligned = aligned};
+}
 
-// `rows` rows of x from `first` on, by the packed weight [k · Cout, Cin].
+// Multiplies `rows` rows of x, from `first` on, by the packed weight [k · Cout, Cin].
 void multiply(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, int64_t first, int64_t rows,
               const LinearEpilogue& epilogue) {
   const int64_t channels = op.x.shape[1];
-  const std::byte* x = op.x.data<std::byte>() + static_cast<size_t>(first * channels) * dtype_bytes(op.x.dtype);
+  const std::byte* x = op.x.data<std::byte>() + size_t(first * channels) * dtype_bytes(op.x.dtype);
   const GemmOperands p{.x = x,
                        .w = {w},
                        .scales = {},
@@ -32,75 +34,46 @@ void multiply(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, int64_t
   launch_gemm(cuda, kLinear, p, op.x.dtype, op.w.dtype, 1, epilogue);
 }
 
-// With kernel = stride nothing overlaps: the product's [T, stride · Cout] is the output [T · stride, Cout].
 void run_tiled(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, const Tensor& out) {
   const long long outputs = op.w.shape[1], n = outputs * op.w.shape[2];
-  Cuda::Temporary<float> bias(cuda, op.bias ? static_cast<size_t>(n) : 0);
+  Cuda::Temporary<float> bias(cuda, op.bias ? size_t(n) : 0);
   if (op.bias) {
     const ElementBlocks blocks = element_blocks(n, 1);
-    cuda.launch({"audio", kernel_name("repeat_bias", op.bias->dtype)}, blocks.grid, blocks.threads, 0, address(op.bias),
-                bias.data(), n, int(outputs));
+    cuda.launch(entry_of(kRepeatBias, op.bias->dtype), {blocks.grid, blocks.threads}, address(op.bias), bias.data(), n,
+                int(outputs));
   }
   multiply(cuda, op, w, 0, op.x.shape[0],
-           {.out = address(out),
-            .residual = nullptr,
-            .bias = {bias.data(), false},
-            .gain = {},
-            .activation = Activation::none,
-            .bf16 = out.dtype == DType::bf16,
-            .aligned = vectors(n, {address(out)})});
-}
-
-// The rows of x whose products are made at once, and those before them whose products reach among theirs.
-struct OverlapBlocks {
-  int64_t rows, reach;
-};
-OverlapBlocks overlap_blocks(int64_t rows, int64_t n, int64_t taps, int64_t stride) {
-  constexpr int64_t kProducts = 1 << 22;  // 16 MB: what the L2 keeps from one kernel to the next
-  return {std::clamp<int64_t>(kProducts / std::max<int64_t>(n, 1), 1, std::max<int64_t>(rows, 1)), (taps - 1) / stride};
+           bias_epilogue(address(out), out.dtype, {bias.data(), false}, vectors(n, {address(out)})));
 }
 
 void run_overlapping(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, const Tensor& out) {
   const int64_t outputs = op.w.shape[1], taps = op.w.shape[2], stride = op.stride, n = taps * outputs;
   const int64_t rows = op.x.shape[0], overlap = op.overlap_rows(), cut = op.state ? 0 : op.padding;
-  const auto [step, reach] = overlap_blocks(rows, n, taps, stride);
-  Cuda::Temporary<float> products(cuda, static_cast<size_t>(std::min(step + reach, rows) * n));
-  Cuda::Temporary<float> next(cuda, op.state ? static_cast<size_t>(overlap * outputs) : 0);
+  const auto [block, reach] = overlap_blocks(rows, n, taps, stride);
+  Cuda::Temporary<float> products(cuda, size_t(std::min(block + reach, rows) * n));
+  Cuda::Temporary<float> next(cuda, op.state ? size_t(overlap * outputs) : 0);
   const float* carry = op.state ? op.state->data<float>() : nullptr;
   OverlapAdd sums{products.data(), 0, 0, carry, overlap, taps, stride, int(outputs)};
-  const LinearEpilogue finish{.out = address(out),
-                              .residual = nullptr,
-                              .bias = column_vector(op.bias),
-                              .gain = {},
-                              .activation = Activation::none,
-                              .bf16 = out.dtype == DType::bf16,
-                              .aligned = vectors(outputs, {address(out), address(op.bias), carry})};
-  auto emit = [&](int64_t from, int64_t to) {  // positions
+  const LinearEpilogue epilogue = bias_epilogue(address(out), out.dtype, column_vector(op.bias),
+                                                vectors(outputs, {address(out), address(op.bias), carry}));
+  const LinearEpilogue product_epilogue = bias_epilogue(products.data(), DType::f32, {}, vectors(n, {products.data()}));
+  auto add_overlapping = [&](int64_t from, int64_t to) {  // positions
     from = std::max(from, cut);
     const long long count = std::max<int64_t>(std::min(to, cut + out.shape[0]) - from, 0);
-    const ElementBlocks blocks = element_blocks(count * outputs, !finish.aligned ? 1 : finish.bf16 ? 8 : 4);
-    cuda.launch({"audio", "overlap_add"}, blocks.grid, blocks.threads, 0, sums, static_cast<long long>(from),
-                static_cast<long long>(from - cut), count, finish);
+    const ElementBlocks blocks = element_blocks(count * outputs, !epilogue.aligned ? 1 : epilogue.bf16 ? 8 : 4);
+    cuda.launch(entry_of(kOverlapAdd), {blocks.grid, blocks.threads}, sums, from, from - cut, count, epilogue);
   };
-  for (int64_t begin = 0; begin < rows; begin += step) {
+  for (int64_t begin = 0; begin < rows; begin += block) {
     sums.begin = std::max<int64_t>(begin - reach, 0);
-    sums.end = std::min(begin + step, rows);
-    multiply(cuda, op, w, sums.begin, sums.end - sums.begin,
-             {.out = products.data(),
-              .residual = nullptr,
-              .bias = {},
-              .gain = {},
-              .activation = Activation::none,
-              .bf16 = false,
-              .aligned = vectors(n, {products.data()})});
-    emit(begin * stride, sums.end * stride);
+    sums.end = std::min(begin + block, rows);
+    multiply(cuda, op, w, sums.begin, sums.end - sums.begin, product_epilogue);
+    add_overlapping(begin * stride, sums.end * stride);
   }
-  emit(rows * stride, cut + out.shape[0]);
+  add_overlapping(rows * stride, cut + out.shape[0]);
   if (!op.state) return;
   const bool aligned = vectors(outputs, {carry}, 4);
   const ElementBlocks blocks = element_blocks(overlap * outputs, aligned ? 4 : 1);
-  cuda.launch({"audio", "overlap_carry"}, blocks.grid, blocks.threads, 0, sums, static_cast<long long>(rows * stride),
-              next.data(), aligned);
+  cuda.launch(entry_of(kOverlapCarry), {blocks.grid, blocks.threads}, sums, rows * stride, next.data(), aligned);
   cuda.copy(op.state->data<float>(), next.data(), op.state->bytes());
 }
 
@@ -108,7 +81,7 @@ void run_overlapping(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, 
 
 void run(const ConvTranspose1d& op, std::span<Tensor> out, Cuda& cuda) {
   const PackedConv w(cuda, op.w, pack_conv_transpose1d);
-  if (op.w.shape[2] == op.stride && op.padding == 0 && op.output_padding == 0)
+  if (op.tiled())
     run_tiled(cuda, op, w.data(), out[0]);
   else
     run_overlapping(cuda, op, w.data(), out[0]);

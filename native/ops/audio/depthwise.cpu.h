@@ -1,12 +1,13 @@
 #pragma once
-// acc[t, c] = Σ_k weight[c, k] · x[t · stride + offset[k], c], the taps in order of k: FSMN memories and depthwise
-// convolutions. One work item is a tile of time and channels; its input is first copied, widened, into a small buffer
-// where the zero rows and the state's rows are in place. (Channel counts are often powers of two, so that reading the
-// taps from the tensor itself would fight over a few cache sets.)
+// acc[t, c] = Σ_k weight[c, k] · x[t · stride + offset[k], c] with the taps in order of k, for FSMN memories and
+// depthwise convolutions. A work item is a tile of time and channels. Its input is first widened into a small buffer,
+// with the zero rows and the state's rows in place. (Channel counts are often powers of two, so reading the taps from
+// the tensor itself would make them compete for a few cache sets.)
 #include <algorithm>
 
+#include "core/math.h"
 #include "cpu/gemm_epilogue.h"
-#include "ops/audio/time_rows.cpu.h"
+#include "ops/audio/streaming.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 
@@ -17,12 +18,12 @@ struct Taps {
   int64_t span() const { return offsets.back() - offsets.front() + 1; }
 };
 
-inline constexpr int64_t kTileFrames = 128;
-inline constexpr int64_t kStripGroups = 4;          // groups of 16 channels side by side: whole runs of cache lines
-inline constexpr int64_t kItemTaps = 1 << 18;       // least products in an item: waking a thread takes microseconds
-inline constexpr int kFramesTogether = 8 / kParts;  // share a tap's weights; eight registers hide the latency of fma
+inline constexpr int64_t kTileRows = 128;
+inline constexpr int64_t kStripGroups = 4;        // adjacent groups of 16 channels: whole runs of cache lines
+inline constexpr int64_t kItemTaps = 1 << 18;     // minimum products per item: waking a thread takes microseconds
+inline constexpr int kRowsTogether = 8 / kParts;  // rows that share a tap's weights; eight registers hide fma latency
 
-// Weights of one group of channels as [K][16].
+// Copies the taps of one group of channels to [K][16].
 template <class W>
 void transpose_taps(const W* weight, int64_t taps, int lanes, float* out) {
   if (lanes < 16) std::fill_n(out, taps * 16, 0.f);
@@ -30,7 +31,7 @@ void transpose_taps(const W* weight, int64_t taps, int lanes, float* out) {
     for (int64_t k = 0; k < taps; k++) out[k * 16 + lane] = to_float(weight[lane * taps + k]);
 }
 
-// Rows [first, first + rows) of the channels [channel, channel + 16·groups), as [groups][rows][16].
+// Copies rows [first, first + rows) of the channels [channel, channel + 16·groups) to [groups][rows][16].
 template <class T>
 void gather_rows(const TimeRows<T>& x, int64_t first, int64_t rows, int64_t channel, int64_t groups, float* out) {
   const int tail = static_cast<int>(std::min<int64_t>(16, x.channels - channel - (groups - 1) * 16));
@@ -43,7 +44,7 @@ void gather_rows(const TimeRows<T>& x, int64_t first, int64_t rows, int64_t chan
   }
 }
 
-// Makes GCC keep a loaded value in a register; it would rather load it again for every fma that uses it.
+// Makes GCC keep a loaded value in a register: it would reload it for every fma that uses it.
 CARACAL_INLINE F32x16 held(F32x16 v) {
 #if defined(__AVX512F__)
   asm("" : "+v"(v.v[0]));
@@ -53,17 +54,17 @@ CARACAL_INLINE F32x16 held(F32x16 v) {
   return v;
 }
 
-// R output rows of one group of channels, whose input rows are `step` floats apart; x is where the first row's first
-// tap reads.
+// Computes R output rows of one group of channels. Their input rows are `step` floats apart; x points to the input of
+// the first row's first tap.
 template <int R, class Epilogue>
 CARACAL_INLINE void filter_rows(const float* x, int64_t step, const float* weight, const Taps& taps, int64_t row,
                                 int64_t channel, int lanes, const Epilogue& epilogue) {
-  F32x16 acc[R];  // every loop over it is unrolled, or GCC 12 keeps it in memory
+  F32x16 acc[R];  // all loops over it are unrolled: otherwise GCC 12 keeps it in memory
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) acc[r] = zero();
   const int64_t *offset = taps.offsets.data(), count = taps.count();
   int64_t k = 0;
-  for (; k + 1 < count && offset[k + 1] - offset[k] == taps.stride; k += 2) {  // a row that serves two taps
+  for (; k + 1 < count && offset[k + 1] - offset[k] == taps.stride; k += 2) {  // each input row serves two taps
     const F32x16 w = load16(weight + k * 16), next = load16(weight + k * 16 + 16);
     const float* p = x + (offset[k] - offset[0]) * 16;
     acc[0] = fma(w, load16(p), acc[0]);
@@ -85,11 +86,11 @@ CARACAL_INLINE void filter_rows(const float* x, int64_t step, const float* weigh
   for (int r = 0; r < R; r++) epilogue(acc[r], row + r, channel, lanes);
 }
 
-// Output rows [begin, begin + rows) of one group from its buffered rows.
+// Computes output rows [begin, begin + rows) of one group from its buffered rows.
 template <class Epilogue>
 void filter_group(const float* x, const float* weight, const Taps& taps, int64_t begin, int64_t rows, int64_t channel,
                   int lanes, const Epilogue& epilogue) {
-  constexpr int R = kFramesTogether;
+  constexpr int R = kRowsTogether;
   const int64_t step = taps.stride * 16;
   int64_t r = 0;
   if (lanes == 16 && taps.stride == 1)
@@ -97,20 +98,21 @@ void filter_group(const float* x, const float* weight, const Taps& taps, int64_t
   for (; r < rows; r++) filter_rows<1>(x + r * step, step, weight, taps, begin + r, channel, lanes, epilogue);
 }
 
-// Calls epilogue(acc, row, channel, lanes) for every output row and group of 16 channels (the last may have fewer).
+// Calls epilogue(acc, row, channel, lanes) for every output row and group of 16 channels; the last group may be
+// smaller.
 template <class T, class W, class Epilogue>
 void depthwise(Cpu& cpu, const TimeRows<T>& x, const W* weight, const Taps& taps, int64_t out_rows,
                const Epilogue& epilogue) {
   const int64_t count = taps.count(), strip_channels = kStripGroups * 16;
-  const int64_t tile_rows = std::min(out_rows, kTileFrames), tiles = (out_rows + kTileFrames - 1) / kTileFrames;
-  const int64_t strips = (x.channels + strip_channels - 1) / strip_channels;
+  const int64_t tile_rows = std::min(out_rows, kTileRows), tiles = divide_up(out_rows, kTileRows);
+  const int64_t strips = divide_up(int64_t{x.channels}, strip_channels);
   const int64_t strip_taps = std::max<int64_t>(tile_rows * (count + 4) * strip_channels, 1);
-  const int64_t block = std::max<int64_t>(1, kItemTaps / strip_taps), blocks = (strips + block - 1) / block;
-  const int64_t most_rows = (tile_rows - 1) * taps.stride + taps.span();
+  const int64_t block = std::max<int64_t>(1, kItemTaps / strip_taps), blocks = divide_up(strips, block);
+  const int64_t max_buffered = (tile_rows - 1) * taps.stride + taps.span();
 
   auto run_strip = [&](int64_t begin, int64_t rows, int64_t channel, float* weights) {
     const int64_t buffered = (rows - 1) * taps.stride + taps.span();
-    const int64_t groups = std::min(kStripGroups, (x.channels - channel + 15) / 16);
+    const int64_t groups = std::min(kStripGroups, divide_up(x.channels - channel, 16));
     float* buffer = weights + count * 16;
     gather_rows(x, begin * taps.stride + taps.offsets[0], buffered, channel, groups, buffer);
     for (int64_t g = 0; g < groups; g++, channel += 16) {
@@ -120,10 +122,10 @@ void depthwise(Cpu& cpu, const TimeRows<T>& x, const W* weight, const Taps& taps
     }
   };
   cpu.parallel_for(tiles * blocks, [&](int64_t item, int worker) {
-    float* scratch = cpu.scratch(worker, static_cast<size_t>(count + kStripGroups * most_rows) * 16);
-    const int64_t begin = item / blocks * kTileFrames, first = item % blocks * block;
+    float* scratch = cpu.scratch(worker, static_cast<size_t>(count + kStripGroups * max_buffered) * 16);
+    const int64_t begin = item / blocks * kTileRows, first = item % blocks * block;
     for (int64_t strip = first; strip < std::min(strips, first + block); strip++)
-      run_strip(begin, std::min(kTileFrames, out_rows - begin), strip * strip_channels, scratch);
+      run_strip(begin, std::min(kTileRows, out_rows - begin), strip * strip_channels, scratch);
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/math.h"
 #include "cpu/implement.h"
 #include "cpu/math.h"
 #include "ops/audio/fbank_tables.h"
@@ -9,7 +10,7 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
-constexpr int kLanes = 16;  // one frame per lane: the transform needs no shuffles, and every frame's bits are its own
+constexpr int kLanes = 16;  // one frame per lane: no shuffles, and a frame's bits do not depend on the others
 
 void load_frames(const Fbank& op, int64_t first, int64_t frames, float* samples) {
   for (int lane = 0; lane < kLanes; lane++) {
@@ -34,8 +35,8 @@ void condition(const Fbank& op, const FbankTables& tables, float* samples) {
   for (int64_t i = op.frame_length; i < op.fft_size; i++) store16(samples + i * kLanes, zero());
 }
 
-// In-place decimation in time over n complex values that stand in bit-reversed order; n is half the real length, so
-// the twiddle of a stage of `size` is every (2n / size)-th of the tables'.
+// In-place decimation in time of n complex values in bit-reversed order. n is half the real length, so a stage of
+// `size` uses every (2n / size)-th twiddle of the tables.
 void fft(const FbankTables& tables, int64_t n, float* re, float* im) {
   for (int64_t size = 2; size <= n; size *= 2) {
     const int64_t half = size / 2, step = 2 * n / size;
@@ -56,7 +57,7 @@ void fft(const FbankTables& tables, int64_t n, float* re, float* im) {
   }
 }
 
-// |X[k]|² of the real sequence whose even and odd samples were the complex input: X = E + e^(-2·pi·i·k/N)·O.
+// |X[k]|² of the real sequence whose even and odd samples were the complex input, X = E + e^(-2·pi·i·k/N)·O.
 void power(const FbankTables& tables, int64_t n, const float* re, const float* im, float* out) {
   for (int64_t k = 0; k < n; k++) {
     const int64_t mirror = (n - k) % n;
@@ -72,7 +73,7 @@ void power(const FbankTables& tables, int64_t n, const float* re, const float* i
 
 void log_mel(const FbankTables& tables, const float* power, int64_t frames, int64_t bins, float* out) {
   for (int64_t b = 0; b < bins; b++) {
-    const FbankTables::Filter& f = tables.filters[b];
+    const FbankFilter& f = tables.filters[b];
     F32x16 energy = zero();
     for (int32_t k = 0; k < f.bins; k++)
       energy = fma(load16(power + (f.first_bin + k) * kLanes), set1(tables.weights[f.first_weight + k]), energy);
@@ -88,15 +89,15 @@ void run(const Fbank& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t frames = out[0].shape[0], half = op.fft_size / 2;
   const std::shared_ptr<const FbankTables> shared = fbank_tables(op);
   const FbankTables& tables = *shared;
-  cpu.parallel_for((frames + kLanes - 1) / kLanes, [&](int64_t item, int worker) {
+  cpu.parallel_for(divide_up(frames, kLanes), [&](int64_t item, int worker) {
     float* samples = cpu.scratch(worker, static_cast<size_t>(op.fft_size) * 2 * kLanes);
     float *re = samples + op.fft_size * kLanes, *im = re + half * kLanes;
     load_frames(op, item * kLanes, frames, samples);
     condition(op, tables, samples);
     for (int64_t i = 0; i < half; i++) {
-      const int64_t from = tables.bit_reversed[i];
-      store16(re + i * kLanes, load16(samples + 2 * from * kLanes));
-      store16(im + i * kLanes, load16(samples + (2 * from + 1) * kLanes));
+      const int64_t source = tables.bit_reversed[i];
+      store16(re + i * kLanes, load16(samples + 2 * source * kLanes));
+      store16(im + i * kLanes, load16(samples + (2 * source + 1) * kLanes));
     }
     fft(tables, half, re, im);
     power(tables, half, re, im, samples);

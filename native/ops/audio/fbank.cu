@@ -1,7 +1,8 @@
-// A block per frame, or for several in turn. 4 N log2 N FLOP for the transform of N = fftSize / 2 complex values, which
-// stay in shared memory from the samples to the energies; bytes: every sample once (overlapping frames meet in the L2),
-// every energy once, the tables once per block. At the model's sizes (400 samples to 80 energies) nothing limits but the
-// launch.
+// A block transforms frames in turn. 4 N log2 N FLOP for the transform of N = fftSize / 2 complex values, which stay in
+// shared memory from the samples to the energies. Each sample is read once (overlapping frames meet in L2), each energy
+// is written once, and the tables are read once per block. At the model's sizes (400 samples to 80 energies) the launch
+// dominates.
+#include "cuda/device/index.cuh"
 #include "cuda/device/reduce.cuh"
 #include "ops/audio/fbank.kernels.h"
 
@@ -10,30 +11,25 @@ namespace caracal {
 struct FbankTablesView {
   const float *window, *cosine, *sine, *weights;
   const FbankFilter* filters;
-  int odd;  // where the values of odd k begin
 
   __device__ FbankTablesView(const FbankShape& s, const float* words)
       : window(words),
         cosine(words + s.cosine),
         sine(words + s.sine),
         weights(words + s.weights),
-        filters(reinterpret_cast<const FbankFilter*>(words + s.filters)),
-        odd(s.half / 2 + kFbankShift) {}
-
-  // Where the value of k is.
-  __device__ int place(int k) const { return k / 2 + k % 2 * odd; }
+        filters(reinterpret_cast<const FbankFilter*>(words + s.filters)) {}
 };
 
-// Samples of a frame, conditioned and windowed: even ones are real parts, odd ones imaginary.
+// Conditions and windows the samples of a frame. Even samples become real parts, odd ones imaginary parts.
 __device__ inline void fbank_samples(const FbankShape& s, const FbankTablesView& tables, const float* wave, float* re,
                                      float* im) {
-  const int threads = static_cast<int>(blockDim.x);
+  const int threads = thread_count();
   float mean = 0;
   if (s.remove_dc) {
     for (int i = threadIdx.x; i < s.frame_length; i += threads) mean += wave[i];
     mean = block_sum(mean) * s.inverse_length;
   }
-  const int padded = (2 * s.half + kWarp - 1) / kWarp * kWarp;  // whole warps: their lanes pass samples on
+  const int padded = round_up(2 * s.half, kWarp);  // whole warps, whose lanes exchange samples
   for (int i = threadIdx.x; i < padded; i += threads) {
     const float x = i < s.frame_length ? wave[i] - mean : 0;
     float before = __shfl_up_sync(kAllLanes, x, 1);
@@ -43,15 +39,16 @@ __device__ inline void fbank_samples(const FbankShape& s, const FbankTablesView&
   }
 }
 
-// Complex values in shared memory. What a pass of `stride` writes, lanes write 2 * stride apart: every other run of 32 is
-// permuted, so that no two of them meet in a bank.
+// Complex values in shared memory.
 struct FbankValues {
   float *re, *im;
 };
+// The place of value i after a pass with `stride`, whose lanes write 2 * stride apart: every other run of 32 values is
+// permuted, so that lanes write to different banks.
 __device__ inline int fbank_place(int i, int stride) { return i ^ (stride < kWarp ? (i / kWarp % 2) * stride : 0); }
 
-// The discrete Fourier transform in log2 N passes over two buffers (Stockham): N / 2 butterflies each, whose values need
-// no reordering. It ends in `from` or `to`, whichever is returned, in natural order.
+// The discrete Fourier transform in log2 N passes between two buffers (Stockham), each with N / 2 butterflies and no
+// reordering. Returns the buffer that holds the result, in natural order.
 __device__ inline FbankValues fbank_transform(const FbankTablesView& tables, int n, FbankValues from, FbankValues to) {
   for (int stride = 1; stride < n; stride *= 2) {
     for (int i = threadIdx.x; i < n / 2; i += blockDim.x) {
@@ -73,10 +70,10 @@ __device__ inline FbankValues fbank_transform(const FbankTablesView& tables, int
   return from;
 }
 
-// |X[k]|² of the real sequence whose even and odd samples were transformed as one: X = E + e^(-2·pi·i·k/2N)·O.
+// |X[k]|² of the real sequence whose even and odd samples were transformed together: X = E + e^(-2·pi·i·k/2N)·O.
 __device__ inline void fbank_power(const FbankTablesView& tables, int n, FbankValues z, float* power) {
   for (int k = threadIdx.x; k < n; k += blockDim.x) {
-    const int mirror = k == 0 ? 0 : n - k, at = tables.place(k);
+    const int mirror = k == 0 ? 0 : n - k, at = fbank_twiddle(k, n);
     const float zr = z.re[k], zi = z.im[k], mr = z.re[mirror], mi = z.im[mirror];
     const float c = tables.cosine[at], s = tables.sine[at];
     const float even_r = (zr + mr) * 0.5f, even_i = (zi - mi) * 0.5f;
@@ -86,15 +83,16 @@ __device__ inline void fbank_power(const FbankTablesView& tables, int n, FbankVa
   }
 }
 
-// Eight lanes sum a filter. A warp's four sums at a time stay with the lanes that store them: 32 energies at once.
+// Eight lanes sum a filter, so a warp computes four at once. Each lane keeps one of 32 energies, which are then stored
+// together.
 __device__ inline void fbank_energies(const FbankShape& s, const FbankTablesView& tables, const float* power,
                                       float* out) {
-  constexpr int kLanes = 8, kAtOnce = kWarp / kLanes;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, group = lane / kLanes, in_group = lane % kLanes;
+  constexpr int kLanes = 8, kGroups = kWarp / kLanes;
+  const int lane = lane_index(), group = lane / kLanes, in_group = lane % kLanes;
   for (int first = threadIdx.x / kWarp * kWarp; first < s.mel_bins; first += blockDim.x) {
-    float mine = 0;
+    float own_energy = 0;
     for (int round = 0; round < kLanes; round++) {
-      const int bin = first + round * kAtOnce + group;
+      const int bin = first + round * kGroups + group;
       float energy = 0;
       if (bin < s.mel_bins) {
         const FbankFilter f = tables.filters[bin];
@@ -103,18 +101,20 @@ __device__ inline void fbank_energies(const FbankShape& s, const FbankTablesView
       }
 #pragma unroll
       for (int step = kLanes / 2; step > 0; step /= 2) energy += __shfl_xor_sync(kAllLanes, energy, step);
-      if (in_group == round) mine = energy;
+      if (in_group == round) own_energy = energy;
     }
-    const int bin = first + in_group * kAtOnce + group;
-    if (bin < s.mel_bins) out[bin] = logf(mine < 0x1p-23f ? 0x1p-23f : mine);  // NaN stays
+    const int bin = first + in_group * kGroups + group;
+    if (bin < s.mel_bins) out[bin] = logf(own_energy < 0x1p-23f ? 0x1p-23f : own_energy);  // keeps NaN
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    fbank(const float* wave, const float* words, float* out, const __grid_constant__ FbankShape s) {
+CARACAL_KERNEL(kFbank, fbank, __launch_bounds__(kFbankMaxThreads), const float* wave, const float* words, float* out,
+               const __grid_constant__ FbankShape s) {
+  static_assert(kFbankShift == kWarp / 2, "even and odd lanes read different halves of the banks");
   extern __shared__ __align__(16) float values[];
-  const FbankValues a{values, values + s.run - kFbankShift}, b{values + 2 * s.run, a.im + 2 * s.run};
-  float* const staged = values + 4 * s.run;
+  const int array = fbank_array_words(s.half);
+  const FbankValues a{values, values + array - kFbankShift}, b{values + 2 * array, a.im + 2 * array};
+  float* const staged = values + fbank_value_words(s.half);
   if (s.staged)
     for (int i = threadIdx.x; i < s.words; i += blockDim.x) staged[i] = words[i];
   __syncthreads();
@@ -127,7 +127,7 @@ extern "C" __global__ void __launch_bounds__(256)
     fbank_power(tables, s.half, z, power);
     __syncthreads();
     fbank_energies(s, tables, power, out + frame * s.mel_bins);
-    __syncthreads();  // before the next frame's samples
+    __syncthreads();  // wait until all threads have read this frame's power
   }
 }
 

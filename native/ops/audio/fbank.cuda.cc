@@ -3,36 +3,33 @@
 #include <cstring>
 
 #include "cuda/implement.h"
-#include "ops/audio/fbank.kernels.h"
+#include "ops/audio/fbank.cuda.h"
 #include "ops/audio/fbank_tables.h"
 
 namespace caracal::cuda {
 namespace {
 
-static_assert(sizeof(FbankFilter) == sizeof(FbankTables::Filter));
-
-// The tables as one run of words, and where each begins.
+// The tables as one run of words. Sets where each begins in `shape`.
 std::vector<float> table_words(const FbankTables& tables, FbankShape& shape) {
   std::vector<float> words;
   auto append = [&](const void* from, size_t count) {
-    const auto at = static_cast<int>(words.size());
+    const int begin = int(words.size());
     words.resize(words.size() + count);
-    if (count > 0) memcpy(words.data() + at, from, count * sizeof(float));
-    return at;
+    if (count > 0) memcpy(words.data() + begin, from, count * sizeof(float));
+    return begin;
   };
-  auto append_apart = [&](const std::vector<float>& values) {
-    const std::vector<float> run(static_cast<size_t>(shape.run));
-    const int at = append(run.data(), run.size());
-    for (int k = 0; k < shape.half; k++)
-      words[static_cast<size_t>(at + k / 2 + k % 2 * (shape.half / 2 + kFbankShift))] = values[static_cast<size_t>(k)];
-    return at;
+  auto append_twiddles = [&](const std::vector<float>& values) {
+    std::vector<float> array(size_t(fbank_array_words(shape.half)));
+    for (int k = 0; k < shape.half; k++) array[size_t(fbank_twiddle(k, shape.half))] = values[size_t(k)];
+    return append(array.data(), array.size());
   };
   append(tables.window.data(), tables.window.size());
-  shape.cosine = append_apart(tables.cosine);
-  shape.sine = append_apart(tables.sine);
+  shape.cosine = append_twiddles(tables.cosine);
+  shape.sine = append_twiddles(tables.sine);
+  static_assert(sizeof(FbankFilter) % sizeof(float) == 0, "filters are stored as whole words");
   shape.filters = append(tables.filters.data(), tables.filters.size() * sizeof(FbankFilter) / sizeof(float));
   shape.weights = append(tables.weights.data(), tables.weights.size());
-  shape.words = static_cast<int>(words.size());
+  shape.words = int(words.size());
   return words;
 }
 
@@ -42,10 +39,9 @@ FbankShape shape_of(const Fbank& op, int64_t frames) {
   shape.frame_shift = op.frame_shift;
   shape.frame_length = int(op.frame_length);
   shape.half = int(op.fft_size / 2);
-  shape.run = shape.half + 2 * kFbankShift;
   shape.mel_bins = int(op.mel_bins);
-  shape.preemphasis = static_cast<float>(op.preemphasis);
-  shape.inverse_length = 1.0f / static_cast<float>(op.frame_length);
+  shape.preemphasis = float(op.preemphasis);
+  shape.inverse_length = 1.0f / float(op.frame_length);
   shape.remove_dc = op.remove_dc;
   return shape;
 }
@@ -57,19 +53,17 @@ void run(const Fbank& op, std::span<Tensor> out, Cuda& cuda) {
   if (frames == 0) return;
   FbankShape shape = shape_of(op, frames);
   const std::vector<float> words = table_words(*fbank_tables(op), shape);
-  const size_t values = 4 * static_cast<size_t>(shape.run) * sizeof(float);
-  if (values > cuda.gpu.shared_bytes)
-    throw Error(code::kUnsupported, "fbank: a GPU's shared memory has no room for a transform of " +
-                                        std::to_string(op.fft_size) + "; use a CPU device");
-  const size_t tables = words.size() * sizeof(float);
-  shape.staged = values + tables <= cuda.gpu.shared_bytes;
+  const size_t table_bytes = words.size() * sizeof(float);
+  const std::optional<FbankPlan> plan =
+      fbank_plan(frames, shape.half, table_bytes, cuda.gpu.sms, cuda.gpu.shared_bytes);
+  if (!plan)
+    throw Error(code::kUnsupported, "fbank: a transform of " + std::to_string(op.fft_size) +
+                                        " samples does not fit into a GPU's shared memory; use a CPU device");
+  shape.staged = plan->staged;
   Cuda::Temporary<float> on_gpu(cuda, words.size());
-  cuda.copy_constant(on_gpu.data(), words.data(), tables);
-  constexpr int64_t kBlocksPerSm = 8;
-  const auto threads = static_cast<unsigned>(std::clamp(shape.half / 2, 32, 256));
-  cuda.launch({"audio", "fbank"}, {unsigned(std::min<int64_t>(frames, kBlocksPerSm * cuda.gpu.sms))}, threads,
-              values + (shape.staged ? tables : 0), op.wave.data<const float>(),
-              static_cast<const float*>(on_gpu.data()), out[0].data<float>(), shape);
+  cuda.copy_constant(on_gpu.data(), words.data(), table_bytes);
+  cuda.launch(entry_of(kFbank), {{plan->blocks}, plan->threads, plan->shared_bytes}, op.wave.data<float>(),
+              on_gpu.data(), out[0].data<float>(), shape);
 }
 
 }  // namespace caracal::cuda

@@ -1,8 +1,8 @@
 #pragma once
-// Log mel filterbank energies, as Kaldi computes them. Each frame alone: optional removal of its mean, pre-emphasis
-// x[i] - preemphasis·x[i-1] with x[-1] = x[0], window, zero padding to fftSize, power spectrum, triangular filters
-// that are linear in mel = 1127·ln(1 + f/700) between lowHz and highHz (0 or less: from the Nyquist frequency down),
-// log(max(E, 2^-23)).
+// Log mel filterbank energies, as in Kaldi. Each frame is processed by itself: optional removal of its mean,
+// pre-emphasis x[i] - preemphasis·x[i-1] with x[-1] = x[0], window, zero padding to fftSize, power spectrum, triangular
+// filters that are linear in mel = 1127·ln(1 + f/700) between lowHz and highHz (an offset from the Nyquist frequency if
+// 0 or less), and log(max(E, 2^-23)).
 //   wave f32 [N] in 16-bit integer range      output f32 [frames, melBins], frames = (N - frameLength) / frameShift + 1
 // Windows are symmetric; povey is hann^0.85.
 #include "core/check.h"

@@ -43,7 +43,7 @@ FbankTables::FbankTables(const Fbank& config) {
   const double low = mel(config.low_hz), step = (mel(config.top_hz()) - low) / (config.mel_bins + 1);
   for (int64_t b = 0; b < config.mel_bins; b++) {
     const double left = low + b * step, centre = left + step, right = centre + step;
-    Filter filter{0, 0, static_cast<int32_t>(weights.size())};
+    FbankFilter filter{0, 0, static_cast<int32_t>(weights.size())};
     for (int64_t k = 0; k < half; k++) {  // the Nyquist bin has no weight
       const double m = mel(config.sample_rate * k / config.fft_size);
       const double weight = std::min((m - left) / (centre - left), (right - m) / (right - centre));

@@ -11,10 +11,10 @@ void run(const FoldWeightNorm& op, std::span<Tensor> out, Cpu& cpu) {
   for_rows(cpu, rows, n, [&](int64_t row) {
     const float* v = op.v.data<float>() + row * n;
     float* w = out[0].data<float>() + row * n;
-    double squares = 0;  // a norm is over up to 10^4 values and multiplies all of them
+    double squares = 0;  // in f64: a norm sums up to 10^4 squares, and its error reaches every weight of the row
     for (int64_t i = 0; i < n; i++) squares += double(v[i]) * v[i];
     const double scale = op.g.data<float>()[row] / __builtin_sqrt(squares);
-    for (int64_t i = 0; i < n; i++) w[i] = static_cast<float>(v[i] * scale);
+    for (int64_t i = 0; i < n; i++) w[i] = float(v[i] * scale);
   });
   give_back_pages(op.v);
 }

@@ -1,9 +1,11 @@
-// A block per row; the norm in f64, since it multiplies up to 10^4 values. Done once, at load.
+// One block per row. Norms are in f64: each sums up to 10^4 squares, and its error reaches every weight of the row.
+// Runs once, at load.
 #include "cuda/device/reduce.cuh"
+#include "ops/audio/fold_weight_norm.kernels.h"
 
 namespace caracal {
 
-extern "C" __global__ void fold_weight_norm(const float* v, const float* g, float* out, long long n) {
+CARACAL_KERNEL(kFoldWeightNorm, fold_weight_norm, , const float* v, const float* g, float* out, long long n) {
   __shared__ double parts[kMostWarps];
   v += blockIdx.x * n;
   out += blockIdx.x * n;

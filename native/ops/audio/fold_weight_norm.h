@@ -1,8 +1,8 @@
 #pragma once
-// The weight that a weight-normed layer applies: W = g · v / ‖v‖, the norm over all dimensions but the first, as the
-// old-style weight_norm of PyTorch stores it (`weight_v`, `weight_g`). Done once, at load.
+// The weight that a weight-normed layer applies: W = g · v / ‖v‖, the norm over all dimensions but the first. v and g
+// are the `weight_v` and `weight_g` of PyTorch's old-style weight_norm. Runs once, at load.
 //   v  f32 [N, ...]      g  f32 [N, 1, ...] or [N]      output  f32 of v's shape
-// A row of zeros has no direction and gives NaN, as published.
+// A row of zeros gives NaN, as in PyTorch.
 #include "core/check.h"
 
 namespace caracal {

@@ -1,5 +1,7 @@
-// z is read once but for the rows that the taps of two blocks reach, the residual is read once and y is written once.
-// Memory-bound: 2 K FLOP per element (K = 11) against 6 bytes of bf16. With a layer norm z is never in memory: see below.
+// z is read once except for the rows that the taps of two blocks reach; the residual is read once and y is written
+// once. Memory-bound: 2 K FLOP per element (K = 11) against 6 bytes of bf16. With a layer norm, z never reaches global
+// memory: see below.
+#include "cuda/device/index.cuh"
 #include "cuda/device/reduce.cuh"
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/ptx/async.cuh"
@@ -9,15 +11,7 @@
 
 namespace caracal {
 
-struct FsmnTaps : FsmnOrders {
-  __device__ explicit FsmnTaps(const FsmnOrders& orders) : FsmnOrders(orders) {}
-  __device__ int count() const { return left_order + 1 + right_order; }
-  __device__ int offset(int k) const {
-    return (k <= left_order ? (k - left_order) * left_stride : (k - left_order) * right_stride) - delay;
-  }
-};
-
-// Row t of the output is for the time t - delay.
+// Output row t belongs to time t - delay.
 template <class T>
 __device__ inline void fsmn_store(T* y, const TimeRows<T>& residual, int delay, long long t, int channels, int c,
                                   float sum) {
@@ -26,9 +20,8 @@ __device__ inline void fsmn_store(T* y, const TimeRows<T>& residual, int delay, 
 }
 
 #define CARACAL_FSMN_MEMORY(T, W)                                                                                  \
-  extern "C" __global__ __launch_bounds__(kDepthwiseThreads) void fsmn_memory_##T##_##W(                           \
-      TimeRows<T> z, const W* weight, TimeRows<T> residual, T* y, FsmnOrders orders, DepthwiseBlock block) {       \
-    const FsmnTaps taps(orders);                                                                                   \
+  CARACAL_KERNEL(kFsmnMemory, fsmn_memory_##T##_##W, __launch_bounds__(kDepthwiseThreads), TimeRows<T> z,          \
+                 const W* weight, TimeRows<T> residual, T* y, FsmnTaps taps, DepthwiseBlock block) {               \
     depthwise(z, weight, taps, 1, block,                                                                           \
               [&](long long t, int c, float sum) { fsmn_store(y, residual, taps.delay, t, z.channels, c, sum); }); \
   }
@@ -40,26 +33,78 @@ CARACAL_FSMN_MEMORY(bf16, bf16)
 
 // --- with a layer norm ----------------------------------------------------------------------------------------------
 //
-// A block makes a few rows of some columns. The rows of x that its taps reach stand in shared memory, whole, for their
-// means and variances: a warp has each of them. The block's columns are then normalised where they stand; those are z.
-// x, the state and the taps come from memory once, the output and the state go there once, 2 or 4 bytes each. What
-// blocks read again, x (rows + span) / rows times for each block across, comes from the L2. 2 K + 12 FLOP per element.
+// A block computes a few rows of some columns. Shared memory holds the whole rows of x that its taps reach, since their
+// means and variances need every column; each row belongs to one warp. The block's columns are then normalised in place
+// and become z. x, the state and the taps are read from memory once, and the output and the state are written once, 2
+// or 4 bytes each. Rows that several blocks read, (rows + span) / rows times for each block across, come from L2. 2 K +
+// 12 FLOP per element.
 
 constexpr int kFsmnWarps = kFsmnThreads / kWarp;
-constexpr int kFsmnRows = 4;  // that a thread sums at once
+constexpr int kFsmnRows = 4;  // rows that a thread sums together
+static_assert(kFsmnThreads % kWarp == 0, "a warp normalises a whole row");
 
+// A block's part of the output and the rows of z that its taps reach, [first_input, first_input + inputs).
+struct FsmnRegion {
+  int channels, first_column, columns;
+  long long first_row;
+  int rows;
+  long long first_input;
+  int inputs;
+
+  __device__ FsmnRegion(int channels, const FsmnTaps& taps, const FsmnBlock& block)
+      : channels(channels),
+        first_column(block_y() * block.columns),
+        columns(min(block.columns, channels - first_column)),
+        first_row(static_cast<long long>(blockIdx.x) * block.rows),
+        rows(static_cast<int>(min(static_cast<long long>(block.rows), block.total - first_row))),
+        first_input(first_row + taps.offset(0)),
+        inputs(rows + taps.offset(taps.count() - 1) - taps.offset(0)) {}
+};
+
+// Only rows of x: the state's rows are normalised already, and zeros stay zeros.
+template <class T>
+__device__ inline bool needs_norm(const TimeRows<T>& x, long long t) {
+  return t >= 0 && t < x.rows;
+}
+
+// Starts copying the rows of x into shared memory; copies the region's columns of the state.
 template <class T, int V>
-__device__ inline void fsmn_normalise(T* row, int n, int first, int columns, const FsmnNorm& norm) {
-  constexpr int kMostWarps = 8;  // of row_blocks (cuda/implement.h)
+__device__ inline void fsmn_start_loading(const FsmnRegion& region, const TimeRows<T>& x, T* z) {
+  const int n = region.channels;
+  for (int r = warp_index(); r < region.inputs; r += kFsmnWarps) {
+    const long long t = region.first_input + r;
+    const T* row = x.at(t);
+    T* const to = z + r * n;
+    if (!needs_norm(x, t)) {
+      for (int c = region.first_column + lane_index(); c < region.first_column + region.columns; c += kWarp)
+        to[c] = row ? row[c] : from_float<T>(0.0f);
+    } else {
+      for (int i = lane_index() * V; i < n; i += kWarp * V) {
+        if constexpr (V > 1)
+          ptx::cp_async_16(to + i, row + i, 16);
+        else
+          to[i] = row[i];
+      }
+    }
+  }
+  ptx::cp_async_commit();
+}
+
+// Normalises the region's columns of one row in place, by the warp that copied it.
+template <class T, int V>
+__device__ inline void fsmn_normalise(const FsmnRegion& region, T* row, const FsmnNorm& norm) {
+  constexpr int kMaxWarps = 8;  // of row_blocks in cuda/implement.h
+  const int n = region.channels;
   auto at = [&](int i, float (&v)[V]) { load<V>(row + i, v); };
   const float mean =
-      block_sum_in_warp<kMostWarps>(norm.threads, [&](int t) { return part_of_sum<V>(at, n, t, norm.threads); }) /
+      block_sum_in_warp<kMaxWarps>(norm.threads, [&](int t) { return part_of_sum<V>(at, n, t, norm.threads); }) /
       static_cast<float>(n);
-  const float squares = block_sum_in_warp<kMostWarps>(
+  const float squares = block_sum_in_warp<kMaxWarps>(
       norm.threads, [&](int t) { return part_of_squares<V>(at, mean, n, t, norm.threads); });
   const float scale = layer_norm_scale(squares, n, norm.eps);
-  for (int i = static_cast<int>(threadIdx.x) % kWarp * V; i < n; i += kWarp * V) {
-    if (i < first || i >= first + columns) continue;  // not from `first` on: a lane has what it has copied
+  // The loop starts at column 0, since a lane may only touch elements that it copied itself.
+  for (int i = lane_index() * V; i < n; i += kWarp * V) {
+    if (i < region.first_column || i >= region.first_column + region.columns) continue;
     float v[V], w[V], b[V] = {};
     at(i, v);
     load_as<V>(norm.weight.bf16, norm.weight.data, i, w);
@@ -70,52 +115,18 @@ __device__ inline void fsmn_normalise(T* row, int n, int first, int columns, con
   }
 }
 
-// `next`, if any, takes the last rows of [state; z]: the state itself where one block has all rows of its columns.
-template <class T, class W, int V>
-__device__ inline void fsmn_memory_norm(const TimeRows<T>& x, const FsmnNorm& norm, const W* weight,
-                                        const TimeRows<T>& residual, T* y, T* next, const FsmnTaps& taps,
-                                        const FsmnBlock& block) {
-  extern __shared__ __align__(16) float shared[];
-  const int n = x.channels, warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
-  const TapWeights weights(taps.count());
-  float* const w = shared;
-  T* const z = reinterpret_cast<T*>(shared + block.columns * weights.pitch);
-  const int first = static_cast<int>(blockIdx.y) * block.columns, columns = min(block.columns, n - first);
-  const long long begin = static_cast<long long>(blockIdx.x) * block.rows;
-  const int here = static_cast<int>(min(static_cast<long long>(block.rows), block.total - begin));
-  const long long from = begin + taps.offset(0);
-  const int rows = here + taps.offset(weights.count - 1) - taps.offset(0);
-  auto to_be_normalised = [&](long long t) { return t >= 0 && t < x.rows; };
-
-  for (int r = warp; r < rows; r += kFsmnWarps) {
-    const T* row = x.at(from + r);
-    T* const to = z + r * n;
-    if (!to_be_normalised(from + r)) {
-      for (int c = first + lane; c < first + columns; c += kWarp) to[c] = row ? row[c] : from_float<T>(0.0f);
-    } else {
-      for (int i = lane * V; i < n; i += kWarp * V) {
-        if constexpr (V > 1)
-          ptx::cp_async_16(to + i, row + i, 16);
-        else
-          to[i] = row[i];
-      }
-    }
-  }
-  ptx::cp_async_commit();
-  weights.stage(w, weight, first, columns);
-  ptx::cp_async_wait<0>();
-  for (int r = warp; r < rows; r += kFsmnWarps)
-    if (to_be_normalised(from + r)) fsmn_normalise<T, V>(z + r * n, n, first, columns, norm);
-  __syncthreads();
-
-  const int groups = (here + kFsmnRows - 1) / kFsmnRows;
-  for (int item = threadIdx.x; item < groups * block.columns; item += kFsmnThreads) {
-    const int c = item % block.columns, r = item / block.columns * kFsmnRows;
-    if (c >= columns) continue;
+// `w` holds the taps of the block's columns in shared memory.
+template <class T>
+__device__ inline void fsmn_sum(const FsmnRegion& region, const T* z, const float* w, const TapWeights& weights,
+                                const FsmnTaps& taps, int block_columns, const TimeRows<T>& residual, T* y) {
+  const int n = region.channels, groups = divide_up(region.rows, kFsmnRows);
+  for (int item = thread_index(); item < groups * block_columns; item += kFsmnThreads) {
+    const int c = item % block_columns, r = item / block_columns * kFsmnRows;
+    if (c >= region.columns) continue;
     float sums[kFsmnRows] = {};
     const T* at[kFsmnRows];
 #pragma unroll
-    for (int j = 0; j < kFsmnRows; j++) at[j] = z + min(r + j, here - 1) * n + first + c;
+    for (int j = 0; j < kFsmnRows; j++) at[j] = z + min(r + j, region.rows - 1) * n + region.first_column + c;
     for (int k = 0; k < weights.count; k++) {
       const float tap = w[c * weights.pitch + k];
       const int step = (k < taps.left_order ? taps.left_stride : taps.right_stride) * n;
@@ -127,24 +138,52 @@ __device__ inline void fsmn_memory_norm(const TimeRows<T>& x, const FsmnNorm& no
     }
 #pragma unroll
     for (int j = 0; j < kFsmnRows; j++)
-      if (r + j < here) fsmn_store(y, residual, taps.delay, begin + r + j, n, first + c, sums[j]);
+      if (r + j < region.rows)
+        fsmn_store(y, residual, taps.delay, region.first_row + r + j, n, region.first_column + c, sums[j]);
   }
-
-  if (!next) return;
-  const long long kept = x.rows - x.state_rows;  // the time of `next`'s first row
-  const long long low = blockIdx.x > 0 ? max(kept, begin) : kept, high = min(x.rows, begin + here);
-  for (long long t = low + warp; t < high; t += kFsmnWarps)
-    for (int c = first + lane; c < first + columns; c += kWarp) next[(t - kept) * n + c] = z[(t - from) * n + c];
 }
 
-#define CARACAL_FSMN_MEMORY(T, W)                                                                            \
-  extern "C" __global__ __launch_bounds__(kFsmnThreads, 1) void fsmn_memory_norm_##T##_##W(                  \
-      TimeRows<T> x, FsmnNorm norm, const W* weight, TimeRows<T> residual, T* y, T* next, FsmnOrders orders, \
-      FsmnBlock block, bool aligned) {                                                                       \
-    if (aligned)                                                                                             \
-      fsmn_memory_norm<T, W, kVector<T>>(x, norm, weight, residual, y, next, FsmnTaps(orders), block);       \
-    else                                                                                                     \
-      fsmn_memory_norm<T, W, 1>(x, norm, weight, residual, y, next, FsmnTaps(orders), block);                \
+// Writes the region's part of the next state, the last rows of [state; z].
+template <class T>
+__device__ inline void fsmn_advance(const FsmnRegion& region, const TimeRows<T>& x, const T* z, T* next) {
+  const int n = region.channels;
+  const long long next_begin = x.rows - x.state_rows;
+  const long long begin = blockIdx.x > 0 ? max(next_begin, region.first_row) : next_begin;
+  const long long end = min(x.rows, region.first_row + region.rows);
+  for (long long t = begin + warp_index(); t < end; t += kFsmnWarps)
+    for (int c = region.first_column + lane_index(); c < region.first_column + region.columns; c += kWarp)
+      next[(t - next_begin) * n + c] = z[(t - region.first_input) * n + c];
+}
+
+// `next` is null without a state. It is the state itself where one block computes all rows of its columns.
+template <class T, class W, int V>
+__device__ inline void fsmn_memory_norm(const TimeRows<T>& x, const FsmnNorm& norm, const W* weight,
+                                        const TimeRows<T>& residual, T* y, T* next, const FsmnTaps& taps,
+                                        const FsmnBlock& block) {
+  extern __shared__ __align__(16) float shared[];
+  const FsmnRegion region(x.channels, taps, block);
+  const TapWeights weights(taps.count());
+  float* const w = shared;
+  T* const z = reinterpret_cast<T*>(shared + block.columns * weights.pitch);
+
+  fsmn_start_loading<T, V>(region, x, z);
+  weights.stage(w, weight, region.first_column, region.columns);
+  ptx::cp_async_wait<0>();
+  for (int r = warp_index(); r < region.inputs; r += kFsmnWarps)
+    if (needs_norm(x, region.first_input + r)) fsmn_normalise<T, V>(region, z + r * region.channels, norm);
+  __syncthreads();
+  fsmn_sum(region, z, w, weights, taps, block.columns, residual, y);
+  if (next) fsmn_advance(region, x, z, next);
+}
+
+#define CARACAL_FSMN_MEMORY(T, W)                                                                                     \
+  CARACAL_KERNEL(kFsmnMemoryNorm, fsmn_memory_norm_##T##_##W, __launch_bounds__(kFsmnThreads, 1), TimeRows<T> x,      \
+                 FsmnNorm norm, const W* weight, TimeRows<T> residual, T* y, T* next, FsmnTaps taps, FsmnBlock block, \
+                 bool aligned) {                                                                                      \
+    if (aligned)                                                                                                      \
+      fsmn_memory_norm<T, W, kVector<T>>(x, norm, weight, residual, y, next, taps, block);                            \
+    else                                                                                                              \
+      fsmn_memory_norm<T, W, 1>(x, norm, weight, residual, y, next, taps, block);                                     \
   }
 CARACAL_FSMN_MEMORY(f32, f32)
 CARACAL_FSMN_MEMORY(f32, bf16)

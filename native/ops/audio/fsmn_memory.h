@@ -1,14 +1,14 @@
 #pragma once
 // FSMN memory: y[t, c] = residual[t, c] + Σ_k weight[c, k] · z[t + offset(k), c] with the taps
-// -leftOrder·leftStride, …, -leftStride, 0, rightStride, …, rightOrder·rightStride; z is zero outside the sequence. It
-// is x, or with `norm` layerNorm(x), rounded to x's dtype: the bits are those of the two operations. (On a GPU that z
-// goes through memory where the rows that a block needs have no room in its shared memory.)
+// -leftOrder·leftStride, …, -leftStride, 0, rightStride, …, rightOrder·rightStride. z is x, or with `norm` layerNorm(x)
+// rounded to x's dtype, bit-identical to running the two operations; it is zero outside the sequence. (On a GPU, z goes
+// through global memory if the rows that a block needs do not fit into shared memory.)
 //   x, residual  [T, C] f32 | bf16        weight [C, leftOrder+1+rightOrder] or [C, 1, …] f32 | bf16
-//   norm.weight, norm.bias  [C] f32 | bf16, both alike
-//   output       [T, C] of x's dtype; products and sums in f32
+//   norm.weight, norm.bias  [C] f32 | bf16, of one dtype
+//   output       [T, C] of x's dtype; products and sums are in f32
 // Streaming: with D = rightOrder·rightStride, `state` [leftOrder·leftStride + D, C] holds the last rows of z, `pending`
 // [D, C] the residual rows that wait for their look-ahead. Output row i then belongs to the time D rows before x's row
-// i: the first D rows of a stream mean nothing. `last` ends the stream and gives D rows more.
+// i, so the first D rows of a stream are meaningless. `last` ends the stream and returns D more rows.
 #include "ops/audio/streaming.h"
 #include "ops/norm/layer_norm.h"
 
@@ -37,9 +37,9 @@ struct FsmnMemory {
 
   int64_t delay() const { return right_order * right_stride; }
   int64_t taps() const { return left_order + 1 + right_order; }
-  // Rows from the first tap to the last.
+  // Distance in rows between the first tap and the last.
   int64_t span() const { return left_order * left_stride + delay(); }
-  // What makes z of x; only where there is a norm.
+  // The operation that computes z from x. Requires norm_weight.
   LayerNorm norm() const { return {x, *norm_weight, norm_bias, eps}; }
 
   Outputs check() const {
@@ -67,7 +67,7 @@ struct FsmnMemory {
   void check_norm(const Checker& c) const {
     if (norm_weight) c.activations(*norm_weight, "norm.weight");
     c.shape(norm_weight, "norm.weight", {x.shape[1]});
-    if (norm_bias && !norm_weight) c.bad(code::kInvalidArgument, "norm.bias", "goes with norm.weight");
+    if (norm_bias && !norm_weight) c.bad(code::kInvalidArgument, "norm.bias", "needs norm.weight");
     c.shape(norm_bias, "norm.bias", {x.shape[1]});
     if (norm_bias) c.dtype(*norm_bias, "norm.bias", {norm_weight->dtype});
     c.positive(eps, "norm.eps");
@@ -81,9 +81,8 @@ struct FsmnMemory {
                   {&x, &weight, given(norm_weight), given(norm_bias), given(residual)});
     const bool delayed = state && residual && delay() > 0;
     if (delayed && !pending)
-      c.bad(code::kInvalidArgument, "pending", "is needed: a stream that looks ahead keeps residual rows waiting");
-    if (pending && !delayed)
-      c.bad(code::kInvalidArgument, "pending", "goes with state, residual and rightOrder above 0");
+      c.bad(code::kInvalidArgument, "pending", "is required: a stream with look-ahead must buffer residual rows");
+    if (pending && !delayed) c.bad(code::kInvalidArgument, "pending", "needs state, residual and rightOrder above 0");
     if (pending)
       check_state(c, *pending, "pending", x.dtype, {delay(), channels},
                   {&x, &weight, given(norm_weight), given(norm_bias), &*residual, &*state});

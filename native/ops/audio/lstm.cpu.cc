@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kGroupsPerItem = 4;
 
-// The recurrent weight as four matrices [H, H], one per gate, each a whole number of panels.
+// The recurrent weight as four matrices [H, H], one per gate, each in whole panels.
 class GatePanels {
  public:
   GatePanels(Cpu& cpu, const Tensor& w)
@@ -25,7 +25,7 @@ class GatePanels {
                   made_.data() + gate * gate_bytes_);
   }
 
-  // h·wᵀ of the units [16·group, 16·group + 16), [4 gates][16].
+  // Computes h·wᵀ for the units [16·group, 16·group + 16) into sums [4 gates][16].
   void product(int64_t group, const float* h, float* sums) const {
     if (dtype_ == DType::bf16)
       product<bf16>(group, h, sums);
@@ -61,7 +61,7 @@ class GatePanels {
   const std::byte* data_;
 };
 
-// x·wIhᵀ + bIh + bHh for every step.
+// gates = x·wIhᵀ + bIh + bHh for every step.
 template <class T>
 void input_half(const Lstm& op, Cpu& cpu, float* gates) {
   const int64_t n = op.w_ih.shape[0];
@@ -104,7 +104,7 @@ void run_typed(const Lstm& op, Tensor& out, Cpu& cpu) {
       store(next + unit, value, lanes);
       store(y + unit, value, lanes);
     };
-    // Every other step runs backwards: the weights that the last step left in the caches come first.
+    // Every other step runs backwards, so that it starts with the weights that the last step left in the caches.
     cpu.parallel_for(divide_up(groups, kGroupsPerItem), [&](int64_t item, int) {
       for (int64_t i = item * kGroupsPerItem; i < std::min(groups, (item + 1) * kGroupsPerItem); i++)
         group_step(t % 2 == 0 ? i : groups - 1 - i);

@@ -1,10 +1,11 @@
-// The input half, x · wIh^T + bIh of all steps, is one product of linear's. The recurrent half is one launch: every block
-// has some hidden units, whose rows of wHh (four gates each) it keeps in shared memory as far as there is room, and after
+// linear's kernels compute the input half, x · wIh^T + bIh for all steps. The recurrent half is one launch: every block
+// owns a few hidden units and caches as many of their rows of wHh (four gates each) in shared memory as fit, and after
 // each step all blocks wait for each other. 8 H^2 FLOP per step.
 //
-// At the model's size (H = 2304) wHh is 85 MB of f32 or 42 MB of bf16. Of that the shared memory of 108 multiprocessors
-// with 163 KiB holds 18 MB: so a chunk reads those once, and the rest once per step, from the L2 if it has room for it.
-// A step alone reads everything once: 4 or 2 bytes per product, memory-bound whatever is done.
+// At the model's size (H = 2304), wHh is 85 MB of f32 or 42 MB of bf16. The shared memory of 108 multiprocessors with
+// 163 KiB each holds 18 MB of it, so a launch reads those rows once and the others once per step, from L2 if they fit
+// there. A single step reads everything once: it is memory-bound at 4 or 2 bytes per product.
+#include "cuda/device/index.cuh"
 #include "cuda/device/reduce.cuh"
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/ptx/sync.cuh"
@@ -12,18 +13,19 @@
 
 namespace caracal {
 
-// Four neighbouring elements per lane, 128 per warp and turn.
-constexpr int kLstmLane = 4, kLstmTurn = kLstmLane * kWarp;
+constexpr int kLstmLane = 4;                  // neighbouring elements that a lane multiplies at once
+constexpr int kLstmWarp = kLstmLane * kWarp;  // of a warp
+static_assert(kLstmMaxThreads % kWarp == 0, "a warp computes the gates of a unit");
 
-// h · w^T for the four gates of a unit, whose rows are `stride` elements apart; every lane gets its part. A lane has the
-// same products in the same order wherever the rows are.
+// h · w^T for the four gates of a unit, whose rows are `stride` elements apart; every lane gets a part of each sum. Its
+// products and their order do not depend on where the rows are.
 template <class W>
 __device__ inline void gate_products(const float* h, const W* w, long long stride, int hidden, bool aligned,
                                      float (&sums)[4]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp * kLstmLane;
+  const int lane = lane_index() * kLstmLane;
   if (aligned) {
 #pragma unroll 2
-    for (int k = lane; k < hidden; k += kLstmTurn) {
+    for (int k = lane; k < hidden; k += kLstmWarp) {
       float hv[kLstmLane], wv[4][kLstmLane];
       load<kLstmLane>(h + k, hv);
 #pragma unroll
@@ -34,7 +36,7 @@ __device__ inline void gate_products(const float* h, const W* w, long long strid
         for (int j = 0; j < kLstmLane; j++) sums[gate] = fmaf(wv[gate][j], hv[j], sums[gate]);
     }
   } else {
-    for (int k = lane; k < hidden; k += kLstmTurn)
+    for (int k = lane; k < hidden; k += kLstmWarp)
       for (int gate = 0; gate < 4; gate++)
         for (int j = k; j < min(k + kLstmLane, hidden); j++)
           sums[gate] = fmaf(to_float(w[gate * stride + j]), h[j], sums[gate]);
@@ -43,39 +45,39 @@ __device__ inline void gate_products(const float* h, const W* w, long long strid
 
 __device__ inline float sigmoid(float v) { return activate(Activation::sigmoid, v); }
 
-// All blocks have come here `turn` times.
-__device__ inline void wait_for_all_blocks(unsigned* arrived, unsigned turn) {
+// Returns once all blocks have called it `times` times.
+__device__ inline void wait_for_all_blocks(unsigned* arrived, unsigned times) {
   __syncthreads();
   if (threadIdx.x == 0) {
     ptx::add_release_gpu(arrived, 1);
-    while (ptx::load_acquire_gpu(arrived) < turn * gridDim.x) {
+    while (ptx::load_acquire_gpu(arrived) < times * gridDim.x) {
     }
   }
   __syncthreads();
 }
 
-// One block's units, and what it has in shared memory.
+// A block's units and its shared memory.
 template <class W>
 struct LstmBlock {
   int first, units;
-  float* h;     // [hidden] before the step
-  float* sums;  // [4][units of a block], of the recurrent half
-  W* kept;      // [kept units][4][hidden]
+  float* h;     // [hidden], before the step
+  float* sums;  // [4][units per block], of the recurrent half
+  W* cached;    // [cached units][4][hidden]
 
   __device__ LstmBlock(const LstmSteps& p, float* shared)
-      : first(static_cast<int>(blockIdx.x) * p.units),
+      : first(block_x() * p.units),
         units(min(p.units, p.hidden - first)),
         h(shared),
-        sums(h + (p.hidden + 3) / 4 * 4),
-        kept(reinterpret_cast<W*>(sums + 4 * p.units)) {}
+        sums(h + lstm_h_floats(p.hidden)),
+        cached(reinterpret_cast<W*>(sums + lstm_sum_floats(p.units))) {}
 
-  __device__ void keep(const LstmSteps& p) const {
-    const int rows = 4 * min(p.kept, units), vector = p.aligned ? 16 / static_cast<int>(sizeof(W)) : 1;
+  __device__ void load_cache(const LstmSteps& p) const {
+    const int rows = 4 * min(p.cached_units, units), vector = p.aligned ? 16 / static_cast<int>(sizeof(W)) : 1;
     for (int row = 0; row < rows; row++) {
       const W* from =
           static_cast<const W*>(p.w) + (static_cast<long long>(row % 4) * p.hidden + first + row / 4) * p.hidden;
-      W* to = kept + static_cast<long long>(row) * p.hidden;
-      for (int i = static_cast<int>(threadIdx.x) * vector; i < p.hidden; i += static_cast<int>(blockDim.x) * vector) {
+      W* to = cached + static_cast<long long>(row) * p.hidden;
+      for (int i = thread_index() * vector; i < p.hidden; i += thread_count() * vector) {
         if (p.aligned)
           *reinterpret_cast<uint4*>(to + i) = *reinterpret_cast<const uint4*>(from + i);
         else
@@ -84,15 +86,15 @@ struct LstmBlock {
     }
   }
 
-  // `sums` from `now`, which other blocks wrote.
-  __device__ void multiply(const LstmSteps& p, const float* now) const {
-    for (int i = threadIdx.x; i < p.hidden; i += blockDim.x) h[i] = __ldcg(now + i);
+  // Computes `sums` from h_now, which other blocks wrote.
+  __device__ void multiply(const LstmSteps& p, const float* h_now) const {
+    for (int i = threadIdx.x; i < p.hidden; i += blockDim.x) h[i] = __ldcg(h_now + i);
     __syncthreads();
-    const int warps = static_cast<int>(blockDim.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
-    for (int unit = static_cast<int>(threadIdx.x) / kWarp; unit < units; unit += warps) {
+    const int warps = warp_count(), lane = lane_index();
+    for (int unit = warp_index(); unit < units; unit += warps) {
       float v[4] = {};
-      if (unit < p.kept) {
-        gate_products(h, kept + static_cast<long long>(unit) * 4 * p.hidden, p.hidden, p.hidden, p.aligned, v);
+      if (unit < p.cached_units) {
+        gate_products(h, cached + static_cast<long long>(unit) * 4 * p.hidden, p.hidden, p.hidden, p.aligned, v);
       } else {
         const long long stride = static_cast<long long>(p.hidden) * p.hidden;
         gate_products(h, static_cast<const W*>(p.w) + static_cast<long long>(first + unit) * p.hidden, stride, p.hidden,
@@ -108,7 +110,7 @@ struct LstmBlock {
   }
 };
 
-// c and h of a unit, a thread each.
+// Computes c and h of one unit. A block has at least as many threads as units.
 template <class T>
 __device__ inline void lstm_cell(const LstmSteps& p, int step, int unit, const float* sums, float* h_next) {
   float gate[4];
@@ -125,24 +127,24 @@ __device__ inline void lstm_cell(const LstmSteps& p, int step, int unit, const f
   static_cast<T*>(p.y)[static_cast<long long>(step) * p.hidden + unit] = from_float<T>(value);
 }
 
-// With more than one step all blocks must be there at once.
+// With more than one step, all blocks must run at once.
 template <class T, class W>
 __device__ inline void lstm(const LstmSteps& p) {
   extern __shared__ __align__(16) float shared[];
   const LstmBlock<W> block(p, shared);
-  block.keep(p);
+  block.load_cache(p);
   for (int step = 0; step < p.steps; step++) {
     block.multiply(p, p.h[step % 2]);
-    const int unit = static_cast<int>(threadIdx.x);
+    const int unit = thread_index();
     if (unit < block.units)
       lstm_cell<T>(p, step, block.first + unit, block.sums + unit, step + 1 < p.steps ? p.h[(step + 1) % 2] : p.h_end);
     if (step + 1 < p.steps) wait_for_all_blocks(p.arrived, step + 1);
   }
 }
 
-#define CARACAL_LSTM(T, W)                                                                                             \
-  extern "C" __global__ void __launch_bounds__(kLstmMostThreads) lstm_##T##_##W(const __grid_constant__ LstmSteps p) { \
-    lstm<T, W>(p);                                                                                                     \
+#define CARACAL_LSTM(T, W)                                                                                         \
+  CARACAL_KERNEL(kLstm, lstm_##T##_##W, __launch_bounds__(kLstmMaxThreads), const __grid_constant__ LstmSteps p) { \
+    lstm<T, W>(p);                                                                                                 \
   }
 CARACAL_LSTM(f32, f32)
 CARACAL_LSTM(f32, bf16)

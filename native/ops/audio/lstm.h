@@ -1,9 +1,9 @@
 #pragma once
-// One layer of long short-term memory over a sequence, gates in the order i, f, g, o:
+// One LSTM layer over a sequence, with the gates in the order i, f, g, o:
 //   [i f g o] = x[t]·wIhᵀ + bIh + bHh + h·wHhᵀ;  c = σ(f)·c + σ(i)·tanh(g);  h = σ(o)·tanh(c);  y[t] = h
 //   x [T, I] f32 | bf16     wIh [4H, I], wHh [4H, H] f32 | bf16, plain or packed (a packed wHh: H a multiple of 16)
-//   bIh, bHh [4H] f32 | bf16     h, c [H] f32, moved on in place     output [T, H] of x's dtype
-// All but the output is f32; any division of the sequence into calls gives the same bits.
+//   bIh, bHh [4H] f32 | bf16     h, c [H] f32, updated in place     output [T, H] of x's dtype
+// Everything but the output is computed in f32. Any division of the sequence into calls gives the same bits.
 #include "ops/audio/streaming.h"
 
 namespace caracal {
@@ -32,8 +32,8 @@ struct Lstm {
     k.dtype(w_ih, "wIh", {DType::f32, DType::bf16});
     if (w_hh.layout == Layout::panels && hidden % 16 != 0)
       k.bad(code::kInvalidArgument, "wHh",
-            "is packed, which needs a hidden size that is a multiple of 16, got " + std::to_string(hidden) +
-                ": pass it plain");
+            "is packed, which requires a hidden size that is a multiple of 16, got " + std::to_string(hidden) +
+                ": pass it unpacked");
     k.shape(b_ih, "bIh", {4 * hidden});
     k.dtype(b_ih, "bIh", {DType::f32, DType::bf16});
     k.shape(b_hh, "bHh", {4 * hidden});

@@ -1,24 +1,37 @@
 #pragma once
-// What the host tells the recurrent half's kernel; read by both.
+#include "core/math.h"
 #include "cuda/gemm/gemm.kernels.h"
 
 namespace caracal {
 
-inline constexpr int kLstmMostThreads = 512;
-
+// The recurrent half of the steps of one launch.
 struct LstmSteps {
   const float* input;  // [steps, 4, hidden], x · wIh^T + bIh
   const void* w;       // wHh [4, hidden, hidden]
   ColumnVector b_hh;
   float* h[2];        // before even and odd steps
-  float* h_end;       // after the last
-  float* c;           // [hidden], moved on
+  float* h_end;       // after the last step
+  float* c;           // [hidden], updated in place
   void* y;            // [steps, hidden]
-  unsigned* arrived;  // counts the blocks that have finished steps, from 0; not used by a step alone
+  unsigned* arrived;  // counts arrivals of blocks at the end of a step, from 0; unused for a single step
   int hidden, steps;
-  int units;     // of a block
-  int kept;      // of those, how many have their rows of w in shared memory
-  bool aligned;  // rows of w begin at multiples of 16 bytes and have a multiple of 8 elements
+  int units;         // per block
+  int cached_units;  // of those, the ones whose rows of w the block caches in shared memory
+  bool aligned;      // rows of w start at multiples of 16 bytes and have a multiple of 8 elements
 };
+
+// With several steps, all blocks must run at once.
+inline constexpr Kernel<LstmSteps> kLstm{"lstm"};  // lstm_<x>_<w>
+inline constexpr int kLstmMaxThreads = 512;
+
+// A block's shared memory: h, padded to 16 bytes, the sums [4][units], and the cached rows of w.
+template <class N>
+CARACAL_HOST_DEVICE constexpr N lstm_h_floats(N hidden) {
+  return round_up(hidden, 4);
+}
+template <class N>
+CARACAL_HOST_DEVICE constexpr N lstm_sum_floats(N units) {
+  return 4 * units;
+}
 
 }  // namespace caracal

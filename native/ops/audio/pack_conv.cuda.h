@@ -1,18 +1,19 @@
 #pragma once
-// A packed convolution weight on the GPU is the rows of its product, one after the other, without padding; the storage
-// has the CPU's size, whose panels pad them to 16. A plain weight is packed for the length of a call.
+// A packed convolution weight on the GPU is the rows of its product, one after the other, without padding. (Its storage
+// is as large as on the CPU, where panels pad the rows to 16.) A plain weight is packed for the duration of a call.
+#include "core/math.h"
 #include "cuda/implement.h"
+#include "ops/audio/pack_conv.kernels.h"
 
 namespace caracal::cuda {
 
-// Of every matrix [channels, columns] of w, column o · taps + tap becomes row tap · (columns / taps) + o.
+// Column o · taps + tap of each matrix [channels, columns] of w becomes row tap · (columns / taps) + o.
 inline void pack_conv(Cuda& cuda, const Tensor& w, int64_t matrices, int64_t channels, int64_t columns, void* to) {
-  constexpr int64_t kTile = 64;  // channels and columns of a block, at most
   if (w.shape.elements() == 0) return;
-  const int64_t width = std::min(columns, kTile);
-  const int64_t blocks = matrices * ((channels + kTile - 1) / kTile) * ((columns + width - 1) / width);
-  cuda.launch({"audio", kernel_name("pack_conv", w.dtype)}, {unsigned(blocks)}, 256, 0, address(w), to,
-              static_cast<long long>(channels), static_cast<long long>(columns), int(w.shape[2]), int(width));
+  const int64_t width = std::min<int64_t>(columns, kPackTile);
+  const int64_t blocks = matrices * divide_up(channels, kPackTile) * divide_up(columns, width);
+  cuda.launch(entry_of(kPackConv, w.dtype), {{unsigned(blocks)}, kPackThreads}, address(w), to, channels, columns,
+              int(w.shape[2]), int(width));
 }
 
 // w [Cout, Cin/groups, k] as [Cout, k · Cin/groups]

@@ -1,6 +1,6 @@
 #include "ops/audio/pack_conv1d.h"
 
-#include "ops/audio/conv_weights.cpu.h"
+#include "ops/audio/pack_conv.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 

@@ -1,6 +1,6 @@
 #pragma once
-// A convolution weight w [Cout, Cin/groups, k] (f32 | bf16) as the panels of one product per group, [Cout/groups,
-// k·Cin/groups] with element (o, tap·Cin/groups + c) = w[o, c, tap]. The shape stays that of w.
+// Packs a convolution weight w [Cout, Cin/groups, k] (f32 | bf16) into the panels of one product per group,
+// [Cout/groups, k·Cin/groups], with element (o, tap·Cin/groups + c) = w[o, c, tap]. The output has w's shape.
 #include "ops/audio/conv1d.h"
 
 namespace caracal {
@@ -21,7 +21,7 @@ struct PackConv1d {
       c.bad(code::kInvalidArgument, "groups",
             "must divide the " + std::to_string(w.shape[0]) + " output channels, got " + std::to_string(groups));
     if (groups > 1 && groups == w.shape[0] && w.shape[1] == 1)
-      c.bad(code::kInvalidArgument, "w", "is depthwise: conv1d takes such a weight plain, without packing");
+      c.bad(code::kInvalidArgument, "w", "is depthwise: pass it to conv1d unpacked");
     return {{w.dtype, w.shape, Layout::panels, packed_conv_bytes(w.shape, groups, w.dtype)}};
   }
 };

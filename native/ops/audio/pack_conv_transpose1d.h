@@ -1,6 +1,6 @@
 #pragma once
-// A transposed-convolution weight w [Cin, Cout, k] (f32 | bf16) as the panels of one product [k·Cout, Cin] with element
-// (tap·Cout + o, c) = w[c, o, tap]. The shape stays that of w.
+// Packs a transposed-convolution weight w [Cin, Cout, k] (f32 | bf16) into the panels of one product [k·Cout, Cin],
+// with element (tap·Cout + o, c) = w[c, o, tap]. The output has w's shape.
 #include "ops/audio/conv_transpose1d.h"
 
 namespace caracal {

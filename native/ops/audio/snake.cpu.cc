@@ -1,7 +1,7 @@
 #include "ops/audio/snake.h"
 
 #include "cpu/implement.h"
-#include "ops/audio/snake_lanes.cpu.h"
+#include "ops/audio/snake.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 

@@ -1,5 +1,5 @@
 #pragma once
-// y = x + sin²(alpha·x) / (alpha + 1e-9), per channel.
+// The Snake activation, y = x + sin²(alpha·x) / (alpha + 1e-9), with one alpha per channel.
 //   x [..., C] f32 | bf16      alpha [C] f32 | bf16      output: x's shape and dtype
 #include "core/check.h"
 

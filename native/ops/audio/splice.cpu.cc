@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/audio/time_rows.cpu.h"
+#include "ops/audio/streaming.cpu.h"
 
 namespace caracal::CARACAL_ISA {
 

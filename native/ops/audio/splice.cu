@@ -1,15 +1,16 @@
-// Memory-bound: every element of the output is written once, 4.7 KiB a row of 15 frames of 80 f32; a frame of x is read by
-// the width / stride rows that hold it, all but the first time from the L2.
+// Memory-bound: each output element is written once, 4.7 KiB for a row of 15 frames of 80 f32. Every frame of x is read
+// by the width / stride rows that contain it, from L2 after the first time.
 #include "cuda/device/element.cuh"
-#include "ops/audio/time_rows.cuh"
+#include "cuda/device/index.cuh"
+#include "ops/audio/splice.kernels.h"
 
 namespace caracal {
 
-// Row t of the output has the frames from first + t · stride on, `width` of them, each within [oldest, newest].
+// Output row t holds the `width` frames from first + t · stride on, each clamped to [oldest, newest].
 template <class T, int V>
 __device__ inline void splice(TimeRows<T> x, T* y, long long n, long long first, int width, int stride,
                               long long oldest, long long newest) {
-  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  const long long i = grid_thread_index() * V;
   if (i >= n) return;
   const long long row = i / (static_cast<long long>(width) * x.channels);
   const int column = static_cast<int>(i - row * width * x.channels);
@@ -20,8 +21,8 @@ __device__ inline void splice(TimeRows<T> x, T* y, long long n, long long first,
 }
 
 #define CARACAL_SPLICE(T)                                                                                         \
-  extern "C" __global__ void splice_##T(TimeRows<T> x, T* y, long long n, long long first, int width, int stride, \
-                                        long long oldest, long long newest, bool aligned) {                       \
+  CARACAL_KERNEL(kSplice, splice_##T, , TimeRows<T> x, T* y, long long n, long long first, int width, int stride, \
+                 long long oldest, long long newest, bool aligned) {                                              \
     if (aligned)                                                                                                  \
       splice<T, kVector<T>>(x, y, n, first, width, stride, oldest, newest);                                       \
     else                                                                                                          \

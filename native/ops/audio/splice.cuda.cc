@@ -1,6 +1,7 @@
 #include "ops/audio/splice.h"
 
-#include "ops/audio/time_rows.cuda.h"
+#include "ops/audio/splice.kernels.h"
+#include "ops/audio/streaming.cuda.h"
 
 namespace caracal::cuda {
 
@@ -10,8 +11,8 @@ void run(const Splice& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t vector =
       vector_elements(op.x.dtype, op.x.shape[1], {address(op.x), address(op.state), address(out[0])});
   const ElementBlocks blocks = element_blocks(n, vector);
-  cuda.launch({"audio", kernel_name("splice", op.x.dtype)}, blocks.grid, blocks.threads, 0, time_rows(op.x, op.state),
-              address(out[0]), n, first, int(op.left + 1 + op.right), int(op.stride), oldest, newest, blocks.aligned);
+  cuda.launch(entry_of(kSplice, op.x.dtype), {blocks.grid, blocks.threads}, time_rows(op.x, op.state), address(out[0]),
+              n, first, int(op.left + 1 + op.right), int(op.stride), oldest, newest, blocks.aligned);
   if (op.state) advance(cuda, *op.state, op.x);
 }
 

@@ -1,10 +1,11 @@
 #pragma once
-// Stacks frames with their neighbours: y[t] = [x[s·t - left] | … | x[s·t + right]], s = stride; indices beyond the ends
-// mean the first or the last frame.
+// Stacks frames with their neighbours: y[t] = [x[s·t - left] | … | x[s·t + right]] with s = stride. Indices beyond the
+// ends are clamped to the first or the last frame.
 //   x [T, C] f32 | bf16      output [ceil(T / stride), C·(left+1+right)] of x's dtype
-// Streaming: `state` [left + right, C] holds the last frames; `known` of them are frames of the stream. Output row t is
-// centred on frame `first` + stride·t of x (negative: a frame of the state), and there are `rows` of them; the frames
-// that a row needs beyond x's end are x's last, so only the end of a stream may ask for them.
+// Streaming: `state` [left + right, C] holds the last frames, `known` of which belong to the stream. There are `rows`
+// output rows; row t is centred on frame `first` + stride·t of x (a frame of the state if negative). Frames beyond x's
+// end repeat x's last one, so only the last call of a stream may request them.
+#include "core/math.h"
 #include "ops/audio/streaming.h"
 
 namespace caracal {
@@ -21,7 +22,7 @@ struct Splice {
                  field("stride", &Splice::stride), field("first", &Splice::first),
                  field("rows", &Splice::rows),     field("known", &Splice::known)};
 
-  int64_t out_rows() const { return state ? rows : (x.shape[0] + stride - 1) / stride; }
+  int64_t out_rows() const { return state ? rows : divide_up(x.shape[0], stride); }
 
   Outputs check() const {
     Checker c{kName};

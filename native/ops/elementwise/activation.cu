@@ -1,6 +1,7 @@
 // Memory-bound: every element is read once and written once, 2 x 12 KiB a row of 6144 bf16.
 #include "cuda/device/activation.cuh"
 #include "cuda/device/element.cuh"
+#include "ops/elementwise/activation.kernels.h"
 
 namespace caracal {
 
@@ -15,12 +16,12 @@ __device__ inline void activation(const T* x, T* y, long long n, Activation kind
   store<V>(y + i, v);
 }
 
-#define CARACAL_ACTIVATION(T)                                                                               \
-  extern "C" __global__ void activation_##T(const T* x, T* y, long long n, Activation kind, bool aligned) { \
-    if (aligned)                                                                                            \
-      activation<T, kVector<T>>(x, y, n, kind);                                                             \
-    else                                                                                                    \
-      activation<T, 1>(x, y, n, kind);                                                                      \
+#define CARACAL_ACTIVATION(T)                                                                                   \
+  CARACAL_KERNEL(kActivation, activation_##T, , const T* x, T* y, long long n, Activation kind, bool aligned) { \
+    if (aligned)                                                                                                \
+      activation<T, kVector<T>>(x, y, n, kind);                                                                 \
+    else                                                                                                        \
+      activation<T, 1>(x, y, n, kind);                                                                          \
   }
 CARACAL_ACTIVATION(f32)
 CARACAL_ACTIVATION(bf16)

@@ -1,27 +1,26 @@
 // Memory-bound: every element of a (and of b, unless it is one row) is read once, and one is written: 3 x 12 KiB a row of
 // 6144 bf16.
 #include "cuda/device/element.cuh"
+#include "ops/elementwise/binary.kernels.h"
 
 namespace caracal {
 
-enum class Arithmetic { add, mul };  // as BinaryKind
-
 // b has `period` elements, which repeat.
 template <class A, class B, int V>
-__device__ inline void binary(const A* a, const B* b, A* y, long long n, long long period, Arithmetic kind) {
+__device__ inline void binary(const A* a, const B* b, A* y, long long n, long long period, BinaryKind kind) {
   const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
   if (i >= n) return;
   float v[V], w[V];
   load<V>(a + i, v);
   load<V>(b + (period < n ? i % period : i), w);
 #pragma unroll
-  for (int j = 0; j < V; j++) v[j] = kind == Arithmetic::add ? v[j] + w[j] : v[j] * w[j];
+  for (int j = 0; j < V; j++) v[j] = kind == BinaryKind::add ? v[j] + w[j] : v[j] * w[j];
   store<V>(y + i, v);
 }
 
 #define CARACAL_BINARY(A, B)                                                                               \
-  extern "C" __global__ void binary_##A##_##B(const A* a, const B* b, A* y, long long n, long long period, \
-                                              Arithmetic kind, bool aligned) {                             \
+  CARACAL_KERNEL(kBinary, binary_##A##_##B, , const A* a, const B* b, A* y, long long n, long long period, \
+                 BinaryKind kind, bool aligned) {                                                          \
     if (aligned)                                                                                           \
       binary<A, B, kVector<A>>(a, b, y, n, period, kind);                                                  \
     else                                                                                                   \

@@ -1,6 +1,7 @@
 #include "ops/elementwise/binary.h"
 
 #include "cuda/implement.h"
+#include "ops/elementwise/binary.kernels.h"
 
 namespace caracal::cuda {
 
@@ -9,9 +10,8 @@ void run(const Binary& op, std::span<Tensor> out, Cuda& cuda) {
   // n is a multiple of b's period
   const int64_t vector = vector_elements(op.a.dtype, period, {address(op.a), address(op.b), address(out[0])});
   const ElementBlocks blocks = element_blocks(n, vector);
-  cuda.launch({"norm", kernel_name("binary", op.a.dtype, op.b.dtype)}, blocks.grid, blocks.threads, 0, address(op.a),
-              address(op.b), address(out[0]), static_cast<long long>(n), static_cast<long long>(period), int(op.kind),
-              blocks.aligned);
+  cuda.launch(entry_of(kBinary, op.a.dtype, op.b.dtype), {blocks.grid, blocks.threads}, address(op.a), address(op.b),
+              address(out[0]), n, period, op.kind, blocks.aligned);
 }
 
 }  // namespace caracal::cuda

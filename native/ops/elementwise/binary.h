@@ -3,10 +3,10 @@
 //   a  [..., C] f32 | bf16      b  of a's shape, or [C], f32 | bf16
 //   y  a's shape and dtype
 #include "core/check.h"
+#include "ops/elementwise/binary_kind.h"
 
 namespace caracal {
 
-enum class BinaryKind : uint8_t { add, mul };
 template <>
 struct EnumNames<BinaryKind> {
   static constexpr const char* names[] = {"add", "mul"};

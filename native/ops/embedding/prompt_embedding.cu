@@ -2,15 +2,14 @@
 // C = 6144 in bf16 and Q = 4, 12 KiB for each of up to 5 rows and for the output. Where media rows may stand, a block
 // first numbers their pads: T ids are read, T numbers written.
 #include "cuda/device/reduce.cuh"
-#include "cuda/fault.h"
 #include "ops/embedding/prompt_embedding.kernels.h"
 #include "ops/rows/lanes.cuh"
 
 namespace caracal {
 
 // at[t] = which media row stands at position t: audio rows come first, then vision rows; -1 for none. One block.
-extern "C" __global__ void __launch_bounds__(1024)
-    prompt_media(const int* text, long long n, const __grid_constant__ PromptMediaRows media, int* at, Fault* fault) {
+CARACAL_KERNEL(kPromptMedia, prompt_media, __launch_bounds__(1024), const int* text, long long n,
+               const __grid_constant__ PromptMediaRows media, int* at, Fault* fault) {
   __shared__ int in_warp[kMediaKinds][kMostWarps];
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warps = static_cast<int>(blockDim.x) / kWarp;
@@ -109,9 +108,9 @@ __device__ inline void prompt_embedding(const int* text, const int* codec, const
 }
 
 #define CARACAL_PROMPT_EMBEDDING(W, Y)                                                                                \
-  extern "C" __global__ void prompt_embedding_##W##_##Y(                                                              \
-      const int* text, const int* codec, const __grid_constant__ PromptTables tables, const int* at,                  \
-      const __grid_constant__ PromptMediaRows media, Y* y, int columns, Fault* fault, bool aligned) {                 \
+  CARACAL_KERNEL(kPromptEmbedding, prompt_embedding_##W##_##Y, , const int* text, const int* codec,                   \
+                 const __grid_constant__ PromptTables tables, const int* at,                                          \
+                 const __grid_constant__ PromptMediaRows media, Y* y, int columns, Fault* fault, bool aligned) {      \
     if (aligned)                                                                                                      \
       prompt_embedding<W, Y, 16 / (sizeof(W) > sizeof(Y) ? sizeof(W) : sizeof(Y))>(text, codec, tables, at, media, y, \
                                                                                    columns, fault);                   \

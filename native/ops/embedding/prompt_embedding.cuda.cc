@@ -61,14 +61,13 @@ void run(const PromptEmbedding& op, std::span<Tensor> out, Cuda& cuda) {
   const Cuda::Temporary<int> at(cuda, has_media ? positions : 0);
   // Run for no positions too: there may be media rows that then have no place.
   if (has_media)
-    cuda.launch({"embedding", "prompt_media"}, {}, 1024, 0, address(op.text_ids), static_cast<long long>(positions),
-                media, at.data(), fault);
+    cuda.launch(entry_of(kPromptMedia), {{}, 1024}, op.text_ids.data<int>(), positions, media, at.data(), fault);
   const DType wider = op.text_table.dtype == DType::f32 ? DType::f32 : out[0].dtype;
   const ElementBlocks row = element_blocks(columns, elements_per_lane(wider, tables, media, address(out[0]), columns));
   const Grid grid{unsigned(positions), std::min(row.grid.x, 65535u)};
-  cuda.launch({"embedding", kernel_name("prompt_embedding", op.text_table.dtype, out[0].dtype)}, grid, row.threads, 0,
-              address(op.text_ids), address(op.codec_ids), tables, at.data(), media, address(out[0]), int(columns),
-              fault, row.aligned);
+  cuda.launch(entry_of(kPromptEmbedding, op.text_table.dtype, out[0].dtype), {grid, row.threads},
+              op.text_ids.data<int>(), op.codec_ids.data<int>(), tables, at.data(), media, address(out[0]),
+              int(columns), fault, row.aligned);
 }
 
 }  // namespace caracal::cuda

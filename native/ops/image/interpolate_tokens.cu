@@ -3,6 +3,7 @@
 #include "cuda/device/element.cuh"
 #include "cuda/device/rounded.cuh"
 #include "ops/image/between.h"
+#include "ops/image/interpolate_tokens.kernels.h"
 
 namespace caracal {
 
@@ -27,21 +28,21 @@ __device__ inline void interpolate_tokens(const T* x, T* y, int columns, const B
   }
 }
 
-#define CARACAL_INTERPOLATE_TOKENS(T)                                                                                 \
-  extern "C" __global__ void interpolate_tokens_##T(const T* x, T* y, int columns, long long height, long long width, \
-                                                    long long to_height, long long to_width, bool aligned) {          \
-    __shared__ Between down, across;                                                                                  \
-    const long long row = blockIdx.x;                                                                                 \
-    if (threadIdx.x == 0) {                                                                                           \
-      down = between(row / to_width, height, to_height);                                                              \
-      across = between(row % to_width, width, to_width);                                                              \
-    }                                                                                                                 \
-    __syncthreads();                                                                                                  \
-    y += row * columns;                                                                                               \
-    if (aligned)                                                                                                      \
-      interpolate_tokens<T, kVector<T>>(x, y, columns, down, across, width);                                          \
-    else                                                                                                              \
-      interpolate_tokens<T, 1>(x, y, columns, down, across, width);                                                   \
+#define CARACAL_INTERPOLATE_TOKENS(T)                                                                           \
+  CARACAL_KERNEL(kInterpolateTokens, interpolate_tokens_##T, , const T* x, T* y, int columns, long long height, \
+                 long long width, long long to_height, long long to_width, bool aligned) {                      \
+    __shared__ Between down, across;                                                                            \
+    const long long row = blockIdx.x;                                                                           \
+    if (threadIdx.x == 0) {                                                                                     \
+      down = between(row / to_width, height, to_height);                                                        \
+      across = between(row % to_width, width, to_width);                                                        \
+    }                                                                                                           \
+    __syncthreads();                                                                                            \
+    y += row * columns;                                                                                         \
+    if (aligned)                                                                                                \
+      interpolate_tokens<T, kVector<T>>(x, y, columns, down, across, width);                                    \
+    else                                                                                                        \
+      interpolate_tokens<T, 1>(x, y, columns, down, across, width);                                             \
   }
 CARACAL_INTERPOLATE_TOKENS(f32)
 CARACAL_INTERPOLATE_TOKENS(bf16)

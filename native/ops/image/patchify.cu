@@ -67,7 +67,7 @@ __device__ inline void part_pixels(const PatchTiles& p, const uint8_t* pixels, i
 
 // V: elements that are stored at once.
 template <int V>
-__device__ inline void patchify(const uint8_t* frames, float* y, const PatchTiles& p) {
+__device__ inline void cut_patches(const uint8_t* frames, float* y, const PatchTiles& p) {
   extern __shared__ int4 shared[];
   constexpr int kWarps = PatchTiles::kThreads / kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -108,12 +108,12 @@ __device__ inline void patchify(const uint8_t* frames, float* y, const PatchTile
   }
 }
 
-extern "C" __global__ void __launch_bounds__(PatchTiles::kThreads, 3)
-    patchify(const uint8_t* frames, float* y, const __grid_constant__ PatchTiles tiles, bool aligned) {
+CARACAL_KERNEL(kPatchify, patchify, __launch_bounds__(PatchTiles::kThreads, 3), const uint8_t* frames, float* y,
+               const __grid_constant__ PatchTiles tiles, bool aligned) {
   if (aligned)
-    patchify<4>(frames, y, tiles);
+    cut_patches<4>(frames, y, tiles);
   else
-    patchify<1>(frames, y, tiles);
+    cut_patches<1>(frames, y, tiles);
 }
 
 }  // namespace caracal

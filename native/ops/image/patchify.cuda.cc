@@ -37,9 +37,12 @@ void run(const Patchify& op, std::span<Tensor> out, Cuda& cuda) {
   const PatchTiles tiles = patch_tiles(op);
   const int64_t blocks = op.height() / tiles.rows * tiles.groups;
   const bool aligned = vectors(tiles.rows * op.patch, {address(out[0])}, 4) && vectors(op.patch * op.patch, {}, 4);
-  cuda.launch({"image", "patchify"}, {static_cast<unsigned>(blocks), static_cast<unsigned>(op.temporal / tiles.frames)},
-              PatchTiles::kThreads, PatchTiles::kThreads / 32 * PatchTiles::kWarpBytes + tiles.group * tiles.pitch,
-              address(op.frames), address(out[0]), tiles, aligned);
+  const size_t shared_bytes = PatchTiles::kThreads / 32 * PatchTiles::kWarpBytes + tiles.group * tiles.pitch;
+  cuda.launch(entry_of(kPatchify),
+              {{static_cast<unsigned>(blocks), static_cast<unsigned>(op.temporal / tiles.frames)},
+               PatchTiles::kThreads,
+               shared_bytes},
+              op.frames.data<uint8_t>(), out[0].data<float>(), tiles, aligned);
 }
 
 }  // namespace caracal::cuda

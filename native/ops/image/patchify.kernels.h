@@ -1,10 +1,13 @@
 #pragma once
+#include <cstdint>
+
+#include "cuda/kernel.h"
 #include "ops/image/pixel.h"
 
 namespace caracal {
 
 // What a launch of patchify is told. A block takes `rows` rows of pixels of up to `group` patches that lie side by side,
-// of `frames` frames: of more than one only where it takes all rows of a patch. Read by the kernel and by the host.
+// of `frames` frames: of more than one only where it takes all rows of a patch.
 struct PatchTiles {
   static constexpr int kThreads = 256;
   static constexpr int kStretch = 128;                  // pixels of a row that a warp takes at once
@@ -17,5 +20,8 @@ struct PatchTiles {
   int group, groups, rows, frames;
   int pitch;  // bytes of a patch in shared memory
 };
+
+// frames, y, tiles, whether four elements at a time can be stored
+inline constexpr Kernel<const uint8_t*, float*, PatchTiles, bool> kPatchify{"patchify"};
 
 }  // namespace caracal

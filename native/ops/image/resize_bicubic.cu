@@ -8,7 +8,7 @@
 
 namespace caracal {
 
-extern "C" __global__ void resize_taps(const ResizeTables t, long long in) {
+CARACAL_KERNEL(kResizeTaps, resize_taps, , const ResizeTables t, long long in) {
   const long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x;
   if (i >= t.out) return;
   const Taps<Rounded<double>> taps(i, in, t.out);
@@ -22,7 +22,7 @@ extern "C" __global__ void resize_taps(const ResizeTables t, long long in) {
 // Rows of pixels, each by itself. Weights stay in shared memory while rows pass through it; where an output has too many
 // for that, all is read where it is.
 template <bool kStaged>
-__device__ inline void resize_across(const uint8_t* x, uint8_t* y, const ResizeTables& t, const AcrossTiles& tiles) {
+__device__ inline void resize_rows(const uint8_t* x, uint8_t* y, const ResizeTables& t, const AcrossTiles& tiles) {
   extern __shared__ int4 shared[];
   const int threads = static_cast<int>(blockDim.x), me = static_cast<int>(threadIdx.x), channels = tiles.channels;
   const int start = static_cast<int>(blockIdx.x) % tiles.tiles * tiles.outputs;
@@ -63,20 +63,19 @@ __device__ inline void resize_across(const uint8_t* x, uint8_t* y, const ResizeT
   }
 }
 
-extern "C" __global__ void resize_across(const uint8_t* x, uint8_t* y, const __grid_constant__ ResizeTables t,
-                                         const __grid_constant__ AcrossTiles tiles) {
-  resize_across<true>(x, y, t, tiles);
+CARACAL_KERNEL(kResizeAcross, resize_across, , const uint8_t* x, uint8_t* y, const __grid_constant__ ResizeTables t,
+               const __grid_constant__ AcrossTiles tiles) {
+  resize_rows<true>(x, y, t, tiles);
 }
-extern "C" __global__ void resize_across_far(const uint8_t* x, uint8_t* y, const __grid_constant__ ResizeTables t,
-                                             const __grid_constant__ AcrossTiles tiles) {
-  resize_across<false>(x, y, t, tiles);
+CARACAL_KERNEL(kResizeAcross, resize_across_far, , const uint8_t* x, uint8_t* y, const __grid_constant__ ResizeTables t,
+               const __grid_constant__ AcrossTiles tiles) {
+  resize_rows<false>(x, y, t, tiles);
 }
-
-constexpr int kDownRows = 4;  // that a thread makes at once, of what it reads once
 
 // Each output row the weighted sum of whole input rows of `bytes`. A block makes one of `strips` of kDownRows rows.
 template <int V>
-__device__ inline void resize_down(const uint8_t* x, uint8_t* y, const ResizeTables& t, long long bytes, int strips) {
+__device__ inline void resize_columns(const uint8_t* x, uint8_t* y, const ResizeTables& t, long long bytes,
+                                      int strips) {
   const long long column = (blockIdx.x % strips * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
   if (column >= bytes) return;
   const int start = static_cast<int>(blockIdx.x / strips) * kDownRows, outputs = min(kDownRows, t.out - start);
@@ -110,10 +109,10 @@ __device__ inline void resize_down(const uint8_t* x, uint8_t* y, const ResizeTab
   }
 }
 
-#define CARACAL_RESIZE_DOWN(V)                                                                                      \
-  extern "C" __global__ void resize_down_b##V(const uint8_t* x, uint8_t* y, const __grid_constant__ ResizeTables t, \
-                                              long long bytes, int strips) {                                        \
-    resize_down<V>(x, y, t, bytes, strips);                                                                         \
+#define CARACAL_RESIZE_DOWN(V)                                                          \
+  CARACAL_KERNEL(kResizeDown, resize_down_b##V, , const uint8_t* x, uint8_t* y,         \
+                 const __grid_constant__ ResizeTables t, long long bytes, int strips) { \
+    resize_columns<V>(x, y, t, bytes, strips);                                          \
   }
 CARACAL_RESIZE_DOWN(16)
 CARACAL_RESIZE_DOWN(4)

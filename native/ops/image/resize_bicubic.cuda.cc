@@ -17,7 +17,7 @@ struct Tables {
       : memory(cuda, static_cast<size_t>((2 + most_taps(in, out)) * out)),
         tables{memory.data(), memory.data() + out, memory.data() + 2 * out, static_cast<int>(out),
                static_cast<int>(most_taps(in, out))} {
-    cuda.launch({"image", "resize_taps"}, {blocks(out, 64)}, 64, 0, tables, static_cast<long long>(in));
+    cuda.launch(entry_of(kResizeTaps), {{blocks(out, 64)}, 64}, tables, in);
   }
   const Cuda::Temporary<int> memory;
   const ResizeTables tables;
@@ -47,23 +47,23 @@ AcrossPlan across_plan(int64_t rows, int64_t columns, int64_t channels, const Re
           staged ? size_t{kWarps} * row_room + table_bytes(outputs) : 0};
 }
 
-void resize_across(Cuda& cuda, const void* from, void* to, int64_t rows, int64_t columns, int64_t channels,
+void resize_across(Cuda& cuda, const uint8_t* from, uint8_t* to, int64_t rows, int64_t columns, int64_t channels,
                    int64_t width) {
   const Tables made(cuda, columns, width);
   const auto [tiles, shared_bytes] = across_plan(rows, columns, channels, made.tables);
-  cuda.launch({"image", shared_bytes > 0 ? "resize_across" : "resize_across_far"},
-              {blocks(rows, tiles.rows_per_block) * tiles.tiles}, kThreads, shared_bytes, from, to, made.tables, tiles);
+  cuda.launch(shared_bytes > 0 ? entry_of(kResizeAcross) : entry_of(kResizeAcross, "far"),
+              {{blocks(rows, tiles.rows_per_block) * tiles.tiles}, kThreads, shared_bytes}, from, to, made.tables,
+              tiles);
 }
 
-void resize_down(Cuda& cuda, const void* from, void* to, int64_t rows, int64_t bytes, int64_t height) {
-  constexpr int64_t kDownRows = 4;
+void resize_down(Cuda& cuda, const uint8_t* from, uint8_t* to, int64_t rows, int64_t bytes, int64_t height) {
   constexpr unsigned kDownThreads = 128;
   const Tables made(cuda, rows, height);
   const uintptr_t all = reinterpret_cast<uintptr_t>(from) | reinterpret_cast<uintptr_t>(to) | bytes;
   const int64_t unit = all % 16 == 0 ? 16 : all % 4 == 0 ? 4 : 1;
   const unsigned strips = blocks(bytes, unit * kDownThreads);
-  cuda.launch({"image", "resize_down_b" + std::to_string(unit)}, {strips * blocks(height, kDownRows)}, kDownThreads, 0,
-              from, to, made.tables, static_cast<long long>(bytes), strips);
+  cuda.launch(entry_of(kResizeDown, "b" + std::to_string(unit)), {{strips * blocks(height, kDownRows)}, kDownThreads},
+              from, to, made.tables, bytes, int(strips));
 }
 
 }  // namespace
@@ -73,11 +73,13 @@ void run(const ResizeBicubic& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t bytes = op.width * channels;
   // As on the CPU: a pass that changes nothing is left out.
   const bool narrow = op.width != columns, flatten = op.height != rows;
-  const Cuda::Temporary<std::byte> between(cuda, narrow && flatten ? rows * bytes : 0);
-  void* const horizontal = flatten ? between.data() : address(out[0]);
-  if (narrow) resize_across(cuda, address(op.image), horizontal, rows, columns, channels, op.width);
-  if (flatten) resize_down(cuda, narrow ? horizontal : address(op.image), address(out[0]), rows, bytes, op.height);
-  if (!narrow && !flatten) cuda.copy(address(out[0]), address(op.image), out[0].bytes());
+  const uint8_t* const image = op.image.data<uint8_t>();
+  uint8_t* const result = out[0].data<uint8_t>();
+  const Cuda::Temporary<uint8_t> between(cuda, narrow && flatten ? rows * bytes : 0);
+  uint8_t* const horizontal = flatten ? between.data() : result;
+  if (narrow) resize_across(cuda, image, horizontal, rows, columns, channels, op.width);
+  if (flatten) resize_down(cuda, narrow ? horizontal : image, result, rows, bytes, op.height);
+  if (!narrow && !flatten) cuda.copy(result, image, out[0].bytes());
 }
 
 }  // namespace caracal::cuda

@@ -2,42 +2,44 @@
 // number that it cannot be, so that it has to be computed.
 #include "cuda/device/element.cuh"
 #include "cuda/ptx/matrix.cuh"
+#include "ops/machine/peaks.kernels.h"
 
 namespace caracal {
 
-// 8 multiply-adds a step and thread, in chains that do not wait for each other.
-extern "C" __global__ void __launch_bounds__(256, 4) peak_fma(int steps, float* never) {
-  float sum[8];
+// kPeakChains multiply-adds a step and thread.
+CARACAL_KERNEL(kPeakFma, peak_fma, __launch_bounds__(kPeakThreads, 4), int steps, float* never) {
+  float sum[kPeakChains];
 #pragma unroll
-  for (int c = 0; c < 8; c++) sum[c] = threadIdx.x + c;
+  for (int c = 0; c < kPeakChains; c++) sum[c] = threadIdx.x + c;
 #pragma unroll 4
   for (int i = 0; i < steps; i++)
 #pragma unroll
-    for (int c = 0; c < 8; c++) sum[c] = fmaf(sum[c], 0.999f, 1e-3f);
+    for (int c = 0; c < kPeakChains; c++) sum[c] = fmaf(sum[c], 0.999f, 1e-3f);
   float total = 0;
 #pragma unroll
-  for (int c = 0; c < 8; c++) total += sum[c];
+  for (int c = 0; c < kPeakChains; c++) total += sum[c];
   if (total == -1) *never = total;
 }
 
-// 8 products of 16 x 16 x 8 a step and warp.
-extern "C" __global__ void __launch_bounds__(256, 2) peak_matrix(int steps, float* never) {
+// kPeakChains products of 16 x 16 x 8 a step and warp.
+CARACAL_KERNEL(kPeakMatrix, peak_matrix, __launch_bounds__(kPeakThreads, 2), int steps, float* never) {
   // 1 and numbers near it, in bf16.
   const uint32_t lane = threadIdx.x % 32;
   const uint32_t a[4] = {0x3f803f80 + lane, 0x3f803f81 + lane, 0x3f803f82 + lane, 0x3f803f83 + lane};
-  float sum[8][4] = {};
+  float sum[kPeakChains][4] = {};
 #pragma unroll 2
   for (int i = 0; i < steps; i++)
 #pragma unroll
-    for (int c = 0; c < 8; c++) ptx::mma_m16n8k16(sum[c], a, 0x3f803f80 + c, 0x3f803f80 + lane);
+    for (int c = 0; c < kPeakChains; c++) ptx::mma_m16n8k16(sum[c], a, 0x3f803f80 + c, 0x3f803f80 + lane);
   float total = 0;
 #pragma unroll
-  for (int c = 0; c < 8; c++) total += sum[c][0] + sum[c][1] + sum[c][2] + sum[c][3];
+  for (int c = 0; c < kPeakChains; c++) total += sum[c][0] + sum[c][1] + sum[c][2] + sum[c][3];
   if (total == -1) *never = total;
 }
 
 // Every vector of 16 bytes once; a thread has 4 on their way.
-extern "C" __global__ void __launch_bounds__(256, 4) peak_read(const float4* from, long long vectors, float* never) {
+CARACAL_KERNEL(kPeakRead, peak_read, __launch_bounds__(kPeakThreads, 4), const float4* from, long long vectors,
+               float* never) {
   const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
   float total = 0;
   long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x;
@@ -52,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) peak_read(const float4* fro
   if (total == -1) *never = total;
 }
 
-extern "C" __global__ void peak_results(float fma, float matrix, float read, float* out) {
+CARACAL_KERNEL(kPeakResults, peak_results, , float fma, float matrix, float read, float* out) {
   out[0] = fma, out[1] = matrix, out[2] = read;
 }
 

@@ -1,12 +1,10 @@
 #include "ops/machine/peaks.h"
 
 #include "cuda/implement.h"
+#include "ops/machine/peaks.kernels.h"
 
 namespace caracal::cuda {
 namespace {
-
-constexpr unsigned kThreads = 256;
-constexpr double kChains = 8;  // of peaks.cu
 
 // Milliseconds of the fastest of a few launches.
 template <class Launch>
@@ -28,20 +26,17 @@ double rate(Cuda& cuda, Launch&& launch) {
 }  // namespace
 
 void run(const MachinePeaks& op, std::span<Tensor> out, Cuda& cuda) {
-  const Grid blocks{static_cast<unsigned>(cuda.gpu.sms) * 8};
-  const double threads = double(blocks.x) * kThreads;
+  const Launch launch{{static_cast<unsigned>(cuda.gpu.sms) * 8}, kPeakThreads};
+  const double threads = double(launch.grid.x) * kPeakThreads;
   Cuda::Temporary<float> never(cuda, 1);
-  const double fma =
-      rate(cuda, [&](int steps) { cuda.launch({"machine", "peak_fma"}, blocks, kThreads, 0, steps, never.data()); });
-  const double matrix =
-      rate(cuda, [&](int steps) { cuda.launch({"machine", "peak_matrix"}, blocks, kThreads, 0, steps, never.data()); });
+  const double fma = rate(cuda, [&](int steps) { cuda.launch(entry_of(kPeakFma), launch, steps, never.data()); });
+  const double matrix = rate(cuda, [&](int steps) { cuda.launch(entry_of(kPeakMatrix), launch, steps, never.data()); });
   const long long vectors = op.buffer.shape.elements() / 4;
-  const double reading = best_of(cuda, [&] {
-    cuda.launch({"machine", "peak_read"}, blocks, kThreads, 0, address(op.buffer), vectors, never.data());
-  });
+  const double reading =
+      best_of(cuda, [&] { cuda.launch(entry_of(kPeakRead), launch, address(op.buffer), vectors, never.data()); });
   auto giga = [](double per_ms) { return static_cast<float>(per_ms / 1e6); };
-  cuda.launch({"machine", "peak_results"}, {}, 1, 0, giga(2 * kChains * threads * fma),
-              giga(2 * kChains * (threads / 32) * (16 * 16 * 8) * matrix),
+  cuda.launch(entry_of(kPeakResults), {{}, 1}, giga(2.0 * kPeakChains * threads * fma),
+              giga(2.0 * kPeakChains * (threads / 32) * (16 * 16 * 8) * matrix),
               giga(16.0 * static_cast<double>(vectors) / reading), out[0].data<float>());
 }
 

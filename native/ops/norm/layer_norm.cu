@@ -3,6 +3,7 @@
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
 #include "ops/norm/layer_norm.cuh"
+#include "ops/norm/layer_norm.kernels.h"
 
 namespace caracal {
 
@@ -37,13 +38,13 @@ __device__ inline void layer_norm(const T* x, const W* weight, const W* bias, T*
   }
 }
 
-#define CARACAL_LAYER_NORM(T, W)                                                                                      \
-  extern "C" __global__ void layer_norm_##T##_##W(const T* x, const W* weight, const W* bias, T* y, int n, float eps, \
-                                                  bool aligned, bool kept) {                                          \
-    if (aligned)                                                                                                      \
-      layer_norm<T, W, kVector<T>>(x, weight, bias, y, n, eps, kept);                                                 \
-    else                                                                                                              \
-      layer_norm<T, W, 1>(x, weight, bias, y, n, eps, kept);                                                          \
+#define CARACAL_LAYER_NORM(T, W)                                                                              \
+  CARACAL_KERNEL(kLayerNorm, layer_norm_##T##_##W, , const T* x, const W* weight, const W* bias, T* y, int n, \
+                 float eps, bool aligned, bool kept) {                                                        \
+    if (aligned)                                                                                              \
+      layer_norm<T, W, kVector<T>>(x, weight, bias, y, n, eps, kept);                                         \
+    else                                                                                                      \
+      layer_norm<T, W, 1>(x, weight, bias, y, n, eps, kept);                                                  \
   }
 CARACAL_LAYER_NORM(f32, f32)
 CARACAL_LAYER_NORM(f32, bf16)

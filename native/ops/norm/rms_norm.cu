@@ -2,6 +2,7 @@
 // elements of x (and of the residual) are read once, y (and h) are written once; the weight comes from the L2.
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
+#include "ops/norm/rms_norm.kernels.h"
 
 namespace caracal {
 
@@ -42,13 +43,13 @@ __device__ inline void rms_norm(const T* x, const T* residual, const W* weight, 
   }
 }
 
-#define CARACAL_RMS_NORM(T, W)                                                                                     \
-  extern "C" __global__ void rms_norm_##T##_##W(const T* x, const T* residual, const W* weight, T* y, T* h, int n, \
-                                                float eps, bool aligned, bool kept) {                              \
-    if (aligned)                                                                                                   \
-      rms_norm<T, W, kVector<T>>(x, residual, weight, y, h, n, eps, kept);                                         \
-    else                                                                                                           \
-      rms_norm<T, W, 1>(x, residual, weight, y, h, n, eps, kept);                                                  \
+#define CARACAL_RMS_NORM(T, W)                                                                                      \
+  CARACAL_KERNEL(kRmsNorm, rms_norm_##T##_##W, , const T* x, const T* residual, const W* weight, T* y, T* h, int n, \
+                 float eps, bool aligned, bool kept) {                                                              \
+    if (aligned)                                                                                                    \
+      rms_norm<T, W, kVector<T>>(x, residual, weight, y, h, n, eps, kept);                                          \
+    else                                                                                                            \
+      rms_norm<T, W, 1>(x, residual, weight, y, h, n, eps, kept);                                                   \
   }
 CARACAL_RMS_NORM(f32, f32)
 CARACAL_RMS_NORM(f32, bf16)

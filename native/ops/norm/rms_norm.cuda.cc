@@ -1,6 +1,7 @@
 #include "ops/norm/rms_norm.h"
 
 #include "cuda/implement.h"
+#include "ops/norm/rms_norm.kernels.h"
 
 namespace caracal::cuda {
 
@@ -9,9 +10,9 @@ void run(const RmsNorm& op, std::span<Tensor> out, Cuda& cuda) {
   void* h = op.residual ? address(out[1]) : nullptr;
   const RowBlocks blocks =
       row_blocks(op.x.dtype, n, {address(op.x), address(op.residual), address(op.weight), address(out[0]), h});
-  cuda.launch({"norm", kernel_name("rms_norm", op.x.dtype, op.weight.dtype)}, {unsigned(op.x.shape.rows())},
-              blocks.threads, blocks.shared_bytes, address(op.x), address(op.residual), address(op.weight),
-              address(out[0]), h, int(n), float(op.eps), blocks.aligned, blocks.shared_bytes > 0);
+  cuda.launch(entry_of(kRmsNorm, op.x.dtype, op.weight.dtype),
+              {{unsigned(op.x.shape.rows())}, blocks.threads, blocks.shared_bytes}, address(op.x), address(op.residual),
+              address(op.weight), address(out[0]), h, int(n), float(op.eps), blocks.aligned, blocks.shared_bytes > 0);
 }
 
 }  // namespace caracal::cuda

@@ -2,6 +2,7 @@
 #include <cuda_fp16.h>
 
 #include "cuda/device/f8e4m3.cuh"
+#include "ops/rows/cast.kernels.h"
 
 namespace caracal {
 
@@ -61,12 +62,12 @@ __device__ inline void cast(const From* x, To* y, long long n) {
   *reinterpret_cast<Vector<To, V>*>(y + i) = out;
 }
 
-#define CARACAL_CAST(From, To)                                                                     \
-  extern "C" __global__ void cast_##From##_##To(const From* x, To* y, long long n, bool aligned) { \
-    if (aligned)                                                                                   \
-      cast<From, To, 16 / (sizeof(From) > sizeof(To) ? sizeof(From) : sizeof(To))>(x, y, n);       \
-    else                                                                                           \
-      cast<From, To, 1>(x, y, n);                                                                  \
+#define CARACAL_CAST(From, To)                                                                   \
+  CARACAL_KERNEL(kCast, cast_##From##_##To, , const From* x, To* y, long long n, bool aligned) { \
+    if (aligned)                                                                                 \
+      cast<From, To, 16 / (sizeof(From) > sizeof(To) ? sizeof(From) : sizeof(To))>(x, y, n);     \
+    else                                                                                         \
+      cast<From, To, 1>(x, y, n);                                                                \
   }
 #define CARACAL_CASTS(From) \
   CARACAL_CAST(From, f32)   \

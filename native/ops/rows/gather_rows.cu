@@ -1,5 +1,5 @@
 // Memory-bound: an id and a row are read, a row is written. Rows of 6144 bf16 are 12 KiB each way, 16 bytes per lane.
-#include "cuda/fault.h"
+#include "ops/rows/gather_rows.kernels.h"
 #include "ops/rows/lanes.cuh"
 
 namespace caracal {
@@ -30,10 +30,10 @@ __device__ inline void gather_rows(const X* x, const int* rows, Y* y, long long 
   for (long long i = lane.first; i < items; i += lane.step) move_item<X, Y, V>(x + i * V, y + i * V, there);
 }
 
-#define CARACAL_GATHER_UNITS(U)                                                                               \
-  extern "C" __global__ void gather_rows_##U(const U* x, const int* rows, U* y, long long n, long long items, \
-                                             long long table, int shift, bool allow_negative, Fault* fault) { \
-    gather_rows<U, U, 1>(x, rows, y, n, items, table, shift, allow_negative, fault);                          \
+#define CARACAL_GATHER_UNITS(U)                                                                                   \
+  CARACAL_KERNEL(kGatherRows, gather_rows_##U, , const U* x, const int* rows, U* y, long long n, long long items, \
+                 long long table, int shift, bool allow_negative, Fault* fault) {                                 \
+    gather_rows<U, U, 1>(x, rows, y, n, items, table, shift, allow_negative, fault);                              \
   }
 CARACAL_GATHER_UNITS(b16)
 CARACAL_GATHER_UNITS(b4)
@@ -41,14 +41,13 @@ CARACAL_GATHER_UNITS(b2)
 CARACAL_GATHER_UNITS(b1)
 #undef CARACAL_GATHER_UNITS
 
-#define CARACAL_GATHER_CONVERT(X, Y)                                                                                \
-  extern "C" __global__ void gather_rows_##X##_##Y(const X* x, const int* rows, Y* y, long long n, long long items, \
-                                                   long long table, int shift, bool allow_negative, Fault* fault,   \
-                                                   bool aligned) {                                                  \
-    if (aligned)                                                                                                    \
-      gather_rows<X, Y, 4>(x, rows, y, n, items, table, shift, allow_negative, fault);                              \
-    else                                                                                                            \
-      gather_rows<X, Y, 1>(x, rows, y, n, items, table, shift, allow_negative, fault);                              \
+#define CARACAL_GATHER_CONVERT(X, Y)                                                                             \
+  CARACAL_KERNEL(kGatherConvertedRows, gather_rows_##X##_##Y, , const X* x, const int* rows, Y* y, long long n,  \
+                 long long items, long long table, int shift, bool allow_negative, Fault* fault, bool aligned) { \
+    if (aligned)                                                                                                 \
+      gather_rows<X, Y, 4>(x, rows, y, n, items, table, shift, allow_negative, fault);                           \
+    else                                                                                                         \
+      gather_rows<X, Y, 1>(x, rows, y, n, items, table, shift, allow_negative, fault);                           \
   }
 CARACAL_GATHER_CONVERT(f32, bf16)
 CARACAL_GATHER_CONVERT(bf16, f32)

@@ -12,10 +12,10 @@ __device__ inline void mask_rows(const U* x, U* y, long long units, long long ke
   y[at] = i < kept ? x[at] : U{};
 }
 
-#define CARACAL_MASK_ROWS(U)                                                              \
-  extern "C" __global__ void mask_rows_##U(const U* x, U* y, long long units,             \
-                                           const __grid_constant__ MaskLengths lengths) { \
-    mask_rows(x, y, units, lengths.kept[blockIdx.y]);                                     \
+#define CARACAL_MASK_ROWS(U)                                                    \
+  CARACAL_KERNEL(kMaskRows, mask_rows_##U, , const U* x, U* y, long long units, \
+                 const __grid_constant__ MaskLengths lengths) {                 \
+    mask_rows(x, y, units, lengths.kept[blockIdx.y]);                           \
   }
 CARACAL_MASK_ROWS(b16)
 CARACAL_MASK_ROWS(b4)

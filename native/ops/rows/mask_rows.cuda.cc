@@ -14,9 +14,9 @@ void run(const MaskRows& op, std::span<Tensor> out, Cuda& cuda) {
     const int64_t n = std::min<int64_t>(MaskLengths::kMost, op.sequences() - first);
     MaskLengths lengths{};
     for (int64_t s = 0; s < n; s++) lengths.kept[s] = op.lengths[first + s] * static_cast<int64_t>(row / unit);
-    cuda.launch({"embedding", unit_kernel("mask_rows", unit)}, {unsigned(blocks), unsigned(n)}, kThreads, 0,
-                op.x.data<std::byte>() + first * sequence, out[0].data<std::byte>() + first * sequence,
-                static_cast<long long>(units), lengths);
+    cuda.launch(entry_of(kMaskRows, unit_name(unit)), {{unsigned(blocks), unsigned(n)}, kThreads},
+                op.x.data<std::byte>() + first * sequence, out[0].data<std::byte>() + first * sequence, int64_t(units),
+                lengths);
   }
 }
 

@@ -1,5 +1,6 @@
 // Memory-bound: every element is read once and written once; a launch for each piece, which reads its columns only.
 #include "ops/rows/lanes.cuh"
+#include "ops/rows/split_columns.kernels.h"
 
 namespace caracal {
 
@@ -10,10 +11,10 @@ __device__ inline void copy_columns(const U* x, U* y, long long rows, long long 
   for (long long i = lane.first; i < units; i += lane.step) y[lane.row * units + i] = x[lane.row * pitch + i];
 }
 
-#define CARACAL_COPY_COLUMNS(U)                                                                                   \
-  extern "C" __global__ void copy_columns_##U(const U* x, U* y, long long rows, long long units, long long pitch, \
-                                              int shift) {                                                        \
-    copy_columns(x, y, rows, units, pitch, shift);                                                                \
+#define CARACAL_COPY_COLUMNS(U)                                                                                        \
+  CARACAL_KERNEL(kCopyColumns, copy_columns_##U, , const U* x, U* y, long long rows, long long units, long long pitch, \
+                 int shift) {                                                                                          \
+    copy_columns(x, y, rows, units, pitch, shift);                                                                     \
   }
 CARACAL_COPY_COLUMNS(b16)
 CARACAL_COPY_COLUMNS(b4)

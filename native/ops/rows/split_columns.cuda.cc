@@ -1,5 +1,6 @@
 #include "ops/rows/split_columns.h"
 
+#include "ops/rows/split_columns.kernels.h"
 #include "ops/rows/units.cuda.h"
 
 namespace caracal::cuda {
@@ -11,9 +12,8 @@ void run(const SplitColumns& op, std::span<Tensor> out, Cuda& cuda) {
   for (Tensor& y : out) {
     const size_t bytes = y.shape[-1] * element, unit = unit_bytes({bytes, pitch}, {x, address(y)});
     const RowLanes lanes = row_lanes(rows, bytes / unit);
-    cuda.launch({"embedding", unit_kernel("copy_columns", unit)}, lanes.grid, lanes.threads, 0, x, address(y),
-                static_cast<long long>(rows), static_cast<long long>(bytes / unit),
-                static_cast<long long>(pitch / unit), lanes.shift);
+    cuda.launch(entry_of(kCopyColumns, unit_name(unit)), {lanes.grid, lanes.threads}, x, address(y), rows,
+                int64_t(bytes / unit), int64_t(pitch / unit), lanes.shift);
     x += bytes;
   }
 }

@@ -12,9 +12,7 @@ inline size_t unit_bytes(std::initializer_list<size_t> lengths, std::initializer
   return all % 16 == 0 ? 16 : all % 4 == 0 ? 4 : all % 2 == 0 ? 2 : 1;
 }
 
-inline std::string unit_kernel(const char* name, size_t unit) {
-  return std::string(name) + "_b" + std::to_string(unit);
-}
+inline std::string unit_name(size_t unit) { return "b" + std::to_string(unit); }  // as lanes.cuh calls them
 
 // As many lanes of a block for each row as its items can use: many short rows to a block, or one long one.
 struct RowLanes {

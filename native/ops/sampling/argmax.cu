@@ -1,40 +1,10 @@
-// Memory-bound: every allowed logit is read once: 262 KB for a row of 131072 in bf16. A warp to each part of a row
-// leaves the part's best candidate, 8 bytes; another to each row finds the best of those.
+// A warp to each row finds the best of its parts' candidates (candidates.cu).
+#include "ops/sampling/argmax.kernels.h"
 #include "ops/sampling/candidates.cuh"
 
 namespace caracal {
 
-// best[row][part]; 0, which no candidate is, where a part has no allowed id.
-template <int V, class T>
-__device__ inline void best_candidates(const T* logits, long long rows, long long columns, const AllowedIds& allowed,
-                                       u64* best) {
-  const long long part = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) / kWarp;
-  if (part >= rows * allowed.parts) return;
-  const int which = static_cast<int>(part % allowed.parts), lane = static_cast<int>(threadIdx.x) % kWarp;
-  u64 top = 0;
-  for_candidates<V>(logits + part / allowed.parts * columns, allowed, allowed.part_begin(which),
-                    allowed.part_end(which), lane, kWarp, [&](float logit, long long id) {
-                      const u64 c = candidate_of(logit, id);
-                      top = c > top ? c : top;
-                    });
-  top = warp_max(top);
-  if (lane == 0) best[part] = top;
-}
-
-#define CARACAL_BEST_CANDIDATES(T)                                                                      \
-  extern "C" __global__ void best_candidates_##T(const T* logits, long long rows, long long columns,    \
-                                                 const __grid_constant__ AllowedIds allowed, u64* best, \
-                                                 bool aligned) {                                        \
-    if (aligned)                                                                                        \
-      best_candidates<kVector<T>>(logits, rows, columns, allowed, best);                                \
-    else                                                                                                \
-      best_candidates<1>(logits, rows, columns, allowed, best);                                         \
-  }
-CARACAL_BEST_CANDIDATES(f32)
-CARACAL_BEST_CANDIDATES(bf16)
-#undef CARACAL_BEST_CANDIDATES
-
-extern "C" __global__ void argmax(const u64* best, long long rows, int parts, int* ids) {
+CARACAL_KERNEL(kArgmax, argmax, , const u64* best, long long rows, int parts, int* ids) {
   const long long row = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) / kWarp;
   if (row >= rows) return;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -45,10 +15,6 @@ extern "C" __global__ void argmax(const u64* best, long long rows, int parts, in
   }
   top = warp_max(top);
   if (lane == 0) ids[row] = id_of(top);
-}
-
-extern "C" __global__ void put_id_bounds(int* to, int n, const __grid_constant__ IdBounds bounds) {
-  for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x)) to[i] = bounds.at[i];
 }
 
 }  // namespace caracal

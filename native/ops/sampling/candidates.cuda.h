@@ -2,7 +2,7 @@
 // How rows of logits are shared out among warps, and what kernels are told of it.
 #include "cuda/implement.h"
 #include "ops/sampling/allowed.h"
-#include "ops/sampling/allowed.kernels.h"
+#include "ops/sampling/candidates.kernels.h"
 
 namespace caracal::cuda {
 
@@ -24,9 +24,9 @@ struct BestCandidates {
     const int64_t rows = logits.shape[0], parts = rows * ids.parts;
     if (allowed.size() > 2) put_bounds(cuda, allowed);
     constexpr unsigned kThreads = 256;
-    cuda.launch({"sampling", kernel_name("best_candidates", logits.dtype)},
-                {static_cast<unsigned>((parts * 32 + kThreads - 1) / kThreads)}, kThreads, 0, address(logits),
-                static_cast<long long>(rows), static_cast<long long>(logits.shape[1]), ids, best.data(), aligned);
+    cuda.launch(entry_of(kBestCandidates, logits.dtype),
+                {{static_cast<unsigned>((parts * 32 + kThreads - 1) / kThreads)}, kThreads}, address(logits), rows,
+                logits.shape[1], ids, best.data(), aligned);
   }
 
   Cuda::Temporary<int> bounds;
@@ -52,7 +52,7 @@ struct BestCandidates {
       const size_t n = std::min<size_t>(IdBounds::kMost, allowed.size() - at);
       IdBounds some{};
       std::copy_n(allowed.begin() + at, n, some.at);
-      cuda.launch({"sampling", "put_id_bounds"}, {}, 256, 0, bounds.data() + at, static_cast<int>(n), some);
+      cuda.launch(entry_of(kPutIdBounds), {{}, 256}, bounds.data() + at, static_cast<int>(n), some);
     }
   }
 };

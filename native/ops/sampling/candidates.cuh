@@ -4,7 +4,7 @@
 
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
-#include "ops/sampling/allowed.kernels.h"
+#include "ops/sampling/candidates.kernels.h"
 
 namespace caracal {
 

@@ -2,12 +2,10 @@
 // the first of equals penalises the logit. W² comparisons with ids that are broadcast from shared memory: for 30 ids, as
 // for a few thousand, next to nothing.
 #include "cuda/device/element.cuh"
-#include "cuda/fault.h"
 #include "ops/sampling/penalty.h"
+#include "ops/sampling/repetition_penalty.kernels.h"
 
 namespace caracal {
-
-constexpr int kPenaltyThreads = 256;
 
 template <class T>
 __device__ inline void repetition_penalty(const int* history, long long window, T* y, long long columns, double penalty,
@@ -35,10 +33,10 @@ __device__ inline void repetition_penalty(const int* history, long long window, 
   *logit = from_float<T>(penalised(to_float(*logit), penalty, count));
 }
 
-#define CARACAL_REPETITION_PENALTY(T)                                                                \
-  extern "C" __global__ void __launch_bounds__(kPenaltyThreads) repetition_penalty_##T(              \
-      const int* history, long long window, T* y, long long columns, double penalty, Fault* fault) { \
-    repetition_penalty<T>(history, window, y, columns, penalty, fault);                              \
+#define CARACAL_REPETITION_PENALTY(T)                                                                                \
+  CARACAL_KERNEL(kRepetitionPenalty, repetition_penalty_##T, __launch_bounds__(kPenaltyThreads), const int* history, \
+                 long long window, T* y, long long columns, double penalty, Fault* fault) {                          \
+    repetition_penalty<T>(history, window, y, columns, penalty, fault);                                              \
   }
 CARACAL_REPETITION_PENALTY(f32)
 CARACAL_REPETITION_PENALTY(bf16)

@@ -10,7 +10,6 @@
 
 namespace caracal {
 
-constexpr int kSampleThreads = 512;
 constexpr int kListed = kSampleThreads;  // candidates that are compared each with each
 constexpr int kLikely = 128;             // so many parts' best are listed where topP alone cuts
 
@@ -200,12 +199,12 @@ __device__ inline void sample_row(const T* logits, const u64* best, const Allowe
   }
 }
 
-#define CARACAL_SAMPLE(T)                                                                                         \
-  extern "C" __global__ void __launch_bounds__(kSampleThreads, 1)                                                 \
-      sample_##T(const T* logits, long long columns, const u64* best, const __grid_constant__ AllowedIds allowed, \
-                 const __grid_constant__ SampleRows rows, int* ids, bool aligned) {                               \
-    const long long row = blockIdx.x;                                                                             \
-    sample_row(logits + row * columns, best + row * allowed.parts, allowed, rows.row[row], ids + row, aligned);   \
+#define CARACAL_SAMPLE(T)                                                                                              \
+  CARACAL_KERNEL(kSample, sample_##T, __launch_bounds__(kSampleThreads, 1), const T* logits, long long columns,        \
+                 const u64* best, const __grid_constant__ AllowedIds allowed, const __grid_constant__ SampleRows rows, \
+                 int* ids, bool aligned) {                                                                             \
+    const long long row = blockIdx.x;                                                                                  \
+    sample_row(logits + row * columns, best + row * allowed.parts, allowed, rows.row[row], ids + row, aligned);        \
   }
 CARACAL_SAMPLE(f32)
 CARACAL_SAMPLE(bf16)

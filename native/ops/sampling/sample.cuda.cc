@@ -25,15 +25,14 @@ void run(const Sample& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t rows = op.logits.shape[0], columns = op.logits.shape[1];
   const int64_t candidates = count(ranges_of(op.allowed, columns));
   const BestCandidates found(cuda, op.logits, op.allowed);
-  constexpr unsigned kThreads = 512;
   for (int64_t first = 0; first < rows; first += SampleRows::kMost) {
     const int64_t n = std::min<int64_t>(SampleRows::kMost, rows - first);
     SampleRows some{};
     for (int64_t i = 0; i < n; i++) some.row[i] = options_of(op, first + i, candidates);
-    cuda.launch({"sampling", kernel_name("sample", op.logits.dtype)}, {static_cast<unsigned>(n)}, kThreads, 0,
-                op.logits.data<std::byte>() + first * columns * dtype_bytes(op.logits.dtype),
-                static_cast<long long>(columns), found.best.data() + first * found.ids.parts, found.ids, some,
-                out[0].data<int32_t>() + first, found.aligned);
+    cuda.launch(entry_of(kSample, op.logits.dtype), {{static_cast<unsigned>(n)}, kSampleThreads},
+                op.logits.data<std::byte>() + first * columns * dtype_bytes(op.logits.dtype), columns,
+                found.best.data() + first * found.ids.parts, found.ids, some, out[0].data<int>() + first,
+                found.aligned);
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// Vector clocks. An agent is a warp, or a warp's asynchronous copies; what an agent has done up to a time is known to
-// another when that one's clock says so. (Flanagan and Freund, "FastTrack", PLDI 2009, with warps for threads.)
+// Vector clocks. An agent is a warp, or the asynchronous copies of a warp. A clock holds, for each agent, the time up
+// to which that agent's actions happened before. (Flanagan and Freund, "FastTrack", PLDI 2009, with warps in place of
+// threads.)
 #include <algorithm>
 #include <cstdint>
 #include <unordered_map>
@@ -8,61 +9,61 @@
 
 namespace vgpu {
 
-// Counts agents through the whole grid: those of a cluster follow one another.
+// Numbers agents through the whole grid; the agents of a cluster are contiguous.
 using Agent = uint32_t;
 
 class VectorClock {
  public:
   VectorClock() = default;
-  // Of an agent of the cluster whose agents are [first, first + count).
-  VectorClock(Agent first, uint32_t count) : first_(first), near_(count, 0) {}
+  // The clock of an agent whose cluster has the agents [first, first + count).
+  VectorClock(Agent first, uint32_t count) : first_(first), own_(count, 0) {}
 
-  uint32_t of(Agent agent) const { return agent - first_ < near_.size() ? near_[agent - first_] : of_far(agent); }
-  // The same, but nothing is known of agents of other clusters.
-  uint32_t of_near(Agent agent) const { return agent - first_ < near_.size() ? near_[agent - first_] : 0; }
+  uint32_t of(Agent agent) const { return agent - first_ < own_.size() ? own_[agent - first_] : of_other(agent); }
+  // As `of`, but ignores agents of other clusters.
+  uint32_t of_own(Agent agent) const { return agent - first_ < own_.size() ? own_[agent - first_] : 0; }
   void set(Agent agent, uint32_t time) {
-    if (agent - first_ < near_.size())
-      near_[agent - first_] = time;
+    if (agent - first_ < own_.size())
+      own_[agent - first_] = time;
     else
-      far_[agent] = time;
+      other_[agent] = time;
   }
-  // What is known of every agent of which anything is.
+  // Calls fn(agent, time) for every agent with a time above 0.
   template <class F>
   void each(F&& fn) const {
-    for (size_t i = 0; i < near_.size(); i++)
-      if (near_[i] > 0) fn(first_ + static_cast<Agent>(i), near_[i]);
-    for (const auto& [agent, time] : far_) fn(agent, time);
+    for (size_t i = 0; i < own_.size(); i++)
+      if (own_[i] > 0) fn(first_ + static_cast<Agent>(i), own_[i]);
+    for (const auto& [agent, time] : other_) fn(agent, time);
   }
-  // Knows all that the other knows.
+  // Takes the maximum of both clocks for every agent.
   void join(const VectorClock& other) {
-    if (other.first_ == first_ && near_.size() == other.near_.size()) {
-      for (size_t i = 0; i < near_.size(); i++) near_[i] = std::max(near_[i], other.near_[i]);
+    if (other.first_ == first_ && own_.size() == other.own_.size()) {
+      for (size_t i = 0; i < own_.size(); i++) own_[i] = std::max(own_[i], other.own_[i]);
     } else {
-      if (near_.empty() && far_.empty()) {
+      if (own_.empty() && other_.empty()) {
         *this = other;
         return;
       }
       other.each([this](Agent agent, uint32_t time) { raise(agent, time); });
       return;
     }
-    for (const auto& [agent, time] : other.far_) raise(agent, time);
+    for (const auto& [agent, time] : other.other_) raise(agent, time);
   }
   void raise(Agent agent, uint32_t time) {
     if (of(agent) < time) set(agent, time);
   }
 
  private:
-  uint32_t of_far(Agent agent) const {
-    const auto found = far_.find(agent);
-    return found == far_.end() ? 0 : found->second;
+  uint32_t of_other(Agent agent) const {
+    const auto found = other_.find(agent);
+    return found == other_.end() ? 0 : found->second;
   }
 
   Agent first_ = 0;
-  std::vector<uint32_t> near_;               // of the own cluster
-  std::unordered_map<Agent, uint32_t> far_;  // of others, of which little is known
+  std::vector<uint32_t> own_;                  // agents of the same cluster
+  std::unordered_map<Agent, uint32_t> other_;  // agents of other clusters; usually few
 };
 
-// What a warp carries: its own clock and that of the asynchronous copies it has issued.
+// The clocks of a warp and of the asynchronous copies that it has issued.
 struct WarpClocks {
   VectorClock warp, copies;
   bool ready = false;

@@ -11,10 +11,10 @@ const char* space_text(Space space) { return space == Space::shared ? "shared" :
 
 constexpr uint16_t kWholeCell = 0xffff;
 
-// An event's instruction: the number of its routine, and its index there.
+// Event::instruction is the routine's number above these bits and the index of its op below.
 constexpr uint32_t kRoutineShift = 20;
 
-// Whether it is an access as registers make them, aligned.
+// True for the aligned power-of-two accesses that registers make.
 bool inside_cell(uint64_t offset, unsigned bytes) {
   return (bytes & (bytes - 1)) == 0 && bytes <= 16 && (offset & (bytes - 1)) == 0;
 }
@@ -70,7 +70,7 @@ void Monitor::release(Warp& w, uint64_t object, By by) {
     const std::lock_guard lock(mutex_);
     objects_[object].join(clock);
   }
-  clock.set(agent, clock.of(agent) + 1);  // what comes later is not handed over
+  clock.set(agent, clock.of(agent) + 1);  // later actions are not part of this release
 }
 
 void Monitor::acquire(Warp& w, uint64_t object) {
@@ -89,8 +89,8 @@ void Monitor::forget(uint64_t object) {
 void Monitor::fence_proxies(Warp& w) {
   if (!checks_.racecheck) return;
   VectorClock& clock = clock_of(w).warp;
-  const VectorClock known = clock;
-  known.each([&](Agent agent, uint32_t time) { clock.raise(as_proxy_sees(agent), time); });
+  const VectorClock snapshot = clock;
+  snapshot.each([&](Agent agent, uint32_t time) { clock.raise(as_proxy_sees(agent), time); });
 }
 
 void Monitor::issued(Warp& w) {
@@ -153,7 +153,8 @@ void Monitor::report_unwritten(Warp& w, Space space, uint64_t offset, unsigned b
                      "initcheck",
                      std::string(space_text(space)) + " read of " + std::to_string(bytes) + " bytes at offset " +
                          std::to_string(offset) + " of " +
-                         (space == Space::shared ? "shared memory" : "the allocation") + ", which nobody has written",
+                         (space == Space::shared ? "shared memory" : "the allocation") +
+                         ", which has never been written",
                      {}}};
 }
 
@@ -169,7 +170,7 @@ void Monitor::check_races(Warp& w, Space space, Shadow& shadow, const uint64_t (
       uint32_t bits = kWholeCell;
       if (begin > in) bits &= bits << (begin - in);
       if (end < in + 16) bits &= bits >> (in + 16 - end);
-      // Neighbouring lanes most often share a cell.
+      // Neighbouring lanes usually share a cell.
       if (in != cell && now.bytes) {
         check_race<kWrites>(w, space, shadow, cell, now);
         now.bytes = 0;
@@ -190,7 +191,7 @@ void Monitor::check_race(Warp& w, Space space, Shadow& shadow, uint64_t offset, 
     cell.writes.clear();
     cell.reads.clear();
   }
-  // Most often the warp has been here since it last synchronised.
+  // Usually the warp has accessed the cell since it last synchronised.
   const Event* last = kWrites ? cell.writes.last() : cell.reads.last();
   if (last && last->agent == now.agent && last->time == now.time && last->by == now.by && last->atomic == now.atomic &&
       (now.bytes & ~last->bytes) == 0 && (!kWrites || cell.reads.count() == 0))
@@ -198,8 +199,9 @@ void Monitor::check_race(Warp& w, Space space, Shadow& shadow, uint64_t offset, 
 
   const VectorClock& clock = now.by == By::warp ? w.clocks.warp : w.clocks.copies;
   auto ordered = [&](const Event& before) {
-    if (before.agent == now.agent && before.by == now.by) return true;  // the lanes of a warp are not told apart
-    // The asynchronous proxy needs a fence after ordinary accesses.
+    // racecheck does not distinguish the lanes of a warp
+    if (before.agent == now.agent && before.by == now.by) return true;
+    // After ordinary accesses the asynchronous proxy needs a fence.
     const bool fenced = now.by != By::async_proxy || before.by == By::async_proxy ||
                         clock.of(as_proxy_sees(before.agent)) >= before.time;
     if (fenced && clock.of(before.agent) >= before.time) return true;
@@ -209,9 +211,9 @@ void Monitor::check_race(Warp& w, Space space, Shadow& shadow, uint64_t offset, 
     if (!ordered(before)) report(w, space, kWrites ? "two writes" : "a write and a read", offset, before, now);
   });
   if (!kWrites) {
-    // What this read comes after, whoever comes after this read comes after as well.
+    // Reads ordered before this one are covered by it: an access ordered after this read is ordered after them too.
     cell.reads.add(shadow.pool, now, [&](const Event& e) {
-      return e.by == now.by && (e.atomic || !now.atomic) && (e.agent == now.agent || clock.of_near(e.agent) >= e.time);
+      return e.by == now.by && (e.atomic || !now.atomic) && (e.agent == now.agent || clock.of_own(e.agent) >= e.time);
     });
     return;
   }
@@ -239,22 +241,22 @@ void Monitor::report(Warp& w, Space space, const char* hazard, uint64_t offset, 
   const uint32_t per_block = kAgents * warps_per_block_;
   const uint32_t block = before.agent / per_block, warp = before.agent % per_block / kAgents;
   w.fault_lane = now.lane;
-  std::string place = routine.texts[op] + ", PTX line " + std::to_string(routine.lines[op]);
-  if (const int32_t p = routine.places[op]; p >= 0) {
-    const SourcePlace& source = launch_.program.module.places[static_cast<size_t>(p)];
+  std::string location = routine.texts[op] + ", PTX line " + std::to_string(routine.lines[op]);
+  if (const int32_t p = routine.locations[op]; p >= 0) {
+    const SourceLocation& source = launch_.program.module.locations[static_cast<size_t>(p)];
     if (source.file < launch_.program.module.files.size())
-      place += " (" + launch_.program.module.files[source.file] + ":" + std::to_string(source.line) + ")";
+      location += " (" + launch_.program.module.files[source.file] + ":" + std::to_string(source.line) + ")";
   }
   throw DeviceFault{{FaultKind::illegal_instruction,
                      "racecheck",
                      std::string(hazard) + " of " + space_text(space) + " memory at offset " +
                          std::to_string(offset + static_cast<uint64_t>(__builtin_ctz(before.bytes & now.bytes))) +
-                         " that nothing orders: before, block " + std::to_string(block) + " warp " +
+                         " are not ordered: the first is by block " + std::to_string(block) + " warp " +
                          std::to_string(warp) + " lane " + std::to_string(before.lane) +
                          (before.by == By::warp   ? ""
-                          : before.by == By::copy ? " by a copy it issued"
-                                                  : " by the asynchronous proxy") +
-                         " at " + place,
+                          : before.by == By::copy ? " (a copy that it issued)"
+                                                  : " (asynchronous proxy)") +
+                         " at " + location,
                      {}}};
 }
 

@@ -1,10 +1,10 @@
 #pragma once
-// initcheck and racecheck: watches every access and every act of synchronisation of a launch.
+// initcheck and racecheck: watches all memory accesses and all synchronisation of a launch.
 //
-// racecheck keeps a vector clock per agent. Two accesses to a byte, one of them a write, must be ordered: by program
-// order, by a barrier, by an atomic or ordered access to one location, or by waiting for an asynchronous copy. It errs
-// on one side: what it reports is unordered in this execution; sub-word mixing and fences it may take for more than
-// they are.
+// racecheck keeps a vector clock per agent. Two accesses to a byte, at least one of them a write, must be ordered: by
+// program order, by a barrier, by atomic or ordered accesses to one location, or by waiting for an asynchronous copy.
+// It reports no false races: whatever it reports was unordered in this execution. It may miss races, because it credits
+// fences and sub-word accesses with more ordering than they give.
 #include <mutex>
 #include <unordered_map>
 
@@ -19,31 +19,32 @@ class Monitor {
  public:
   Monitor(Launch& launch, Checks checks, uint32_t launch_number);
 
-  // An access of the lanes in mask, all in one allocation (`shadow` is its, `offset` where each lane's begins) or in
-  // one block's shared memory. @throws DeviceFault
+  // Checks an access by the lanes in mask to one allocation or to one block's shared memory. `shadow` belongs to that
+  // memory, and `offset` is each lane's position in it. @throws DeviceFault
   void access(Warp& w, Space space, Shadow& shadow, const uint64_t (&offset)[kLanes], unsigned bytes, Access access,
               uint32_t mask, By by = By::warp);
 
-  // What the warp has done so far is handed to whoever acquires from the same object; and the other way round.
+  // A warp that acquires an object afterwards is ordered after everything this warp has done so far.
   void release(Warp& w, uint64_t object, By by = By::warp);
   void acquire(Warp& w, uint64_t object);
   void forget(uint64_t object);
-  // fence.proxy.async: all that the warp knows of is visible to the asynchronous proxy.
+  // fence.proxy.async: everything ordered before this point becomes visible to the asynchronous proxy.
   void fence_proxies(Warp& w);
-  // Copies that the warp issued begin after what it did; and the warp knows what they did, up to `time`.
+  // Copies begin after what the issuing warp did before. A warp that waits for them is ordered after the copies up to
+  // `time`.
   void issued(Warp& w);
   uint32_t copies_time(Warp& w);
   void waited_for_copies(Warp& w, uint32_t time) { waited_for_copies(w, w, time); }
   void waited_for_copies(Warp& w, const Warp& issuer, uint32_t time);
 
-  // Names for synchronisation objects that are not addresses.
+  // The names of synchronisation objects: locations in memory and barriers.
   static uint64_t location(const Shadow& shadow, uint64_t offset) {
     return reinterpret_cast<uint64_t>(&shadow) << 20 ^ offset;
   }
   static uint64_t barrier_object(const Block& block, uint32_t barrier, uint64_t phase);
 
  private:
-  // A warp has three agents: itself, its copies, and (never acting) itself as the asynchronous proxy sees it.
+  // A warp has three agents: itself, its copies, and itself as seen by the asynchronous proxy; the last one never acts.
   static constexpr uint32_t kAgents = 3;
   static Agent as_proxy_sees(Agent agent) { return agent / kAgents * kAgents + 2; }
   Agent agent_of(const Warp& w, By by) const;
@@ -63,7 +64,7 @@ class Monitor {
   const uint32_t number_;
   uint32_t warps_per_block_, agents_per_cluster_;
   std::unordered_map<uint64_t, VectorClock> objects_;
-  std::mutex mutex_;  // of objects_
+  std::mutex mutex_;  // protects objects_
 };
 
 }  // namespace vgpu

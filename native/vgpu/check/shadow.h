@@ -1,5 +1,5 @@
 #pragma once
-// What the checks know about memory: of every byte whether somebody wrote it, and of every 16 bytes who accessed them.
+// Shadow memory for the checks: which bytes have been written, and which agents accessed each 16 bytes.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -16,83 +16,83 @@
 
 namespace vgpu {
 
-// By whom an access is: the warp itself, a copy that it has issued (cp.async), or one of the asynchronous proxy (bulk
-// copies, wgmma), which sees what ordinary accesses have written only after a fence.proxy.async.
+// The origin of an access: the warp itself, a copy that it issued (cp.async), or the asynchronous proxy (bulk copies,
+// wgmma), which sees the results of ordinary accesses only after a fence.proxy.async.
 enum class By : uint8_t { warp, copy, async_proxy };
 
 struct Event {
   Agent agent;
   uint32_t time;
-  uint32_t instruction;  // see Monitor
-  uint16_t bytes;        // which of the sixteen
+  uint32_t instruction;  // see kRoutineShift in monitor.cc
+  uint16_t bytes;        // mask of the cell's 16 bytes
   uint8_t lane;
   By by : 4;
   bool atomic : 4;
 };
 
-// The writes, or the reads, of a cell. A few stand in the cell itself; the Shadow's pool holds the rest. Beyond a
-// number that only data which everybody reads comes to, further ones are not recorded.
+// The reads or the writes of a cell. The first few are stored in the cell, the others in the Shadow's pool. Events
+// beyond kMaxEvents are dropped; only data that every warp reads has that many.
 using EventPool = std::vector<std::vector<Event>>;
 
-template <uint32_t kFew>
+template <uint32_t kInline>
 class Events {
  public:
   uint32_t count() const { return count_; }
-  const Event* last() const { return count_ - 1u < kFew ? &few_[count_ - 1] : nullptr; }
+  const Event* last() const { return count_ - 1u < kInline ? &inline_[count_ - 1] : nullptr; }
   void clear() { count_ = 0; }
   template <class F>
   void each(const EventPool& pool, F&& fn) const {
-    for (uint32_t i = 0; i < std::min<uint32_t>(count_, kFew); i++) fn(few_[i]);
-    for (uint32_t i = kFew; i < count_; i++) fn(pool[more_][i - kFew]);
+    for (uint32_t i = 0; i < std::min<uint32_t>(count_, kInline); i++) fn(inline_[i]);
+    for (uint32_t i = kInline; i < count_; i++) fn(pool[overflow_][i - kInline]);
   }
-  // Adds an event. Where there is little room those go of whose bytes nothing is left without its own: covered(event)
-  // says whether they may.
+  // Adds an event. When the inline slots are full, it first removes the new event's bytes from the events for which
+  // covered(event) is true.
   template <class F>
   void add(EventPool& pool, const Event& now, F&& covered) {
-    if (count_ >= kFew) remove(pool, now.bytes, covered);
-    if (count_ >= kFew) {
-      if (count_ == kMost) return;
-      make_room(pool, count_ - kFew);
+    if (count_ >= kInline) remove(pool, now.bytes, covered);
+    if (count_ >= kInline) {
+      if (count_ == kMaxEvents) return;
+      make_room(pool, count_ - kInline);
     }
     at(pool, count_++) = now;
   }
-  // Takes the bytes out of the events of which which(event) is true.
+  // Removes the bytes from the events for which which(event) is true, and the events that then have none.
   template <class F>
   void remove(EventPool& pool, uint16_t bytes, F&& which) {
-    uint32_t kept = 0;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < count_; i++) {
       Event e = at(pool, i);
       if (which(e)) e.bytes &= static_cast<uint16_t>(~bytes);
-      if (e.bytes) at(pool, kept++) = e;
+      if (e.bytes) at(pool, count++) = e;
     }
-    count_ = kept & 0xff;
+    count_ = count & 0xff;
   }
 
  private:
-  static constexpr uint32_t kMost = 64;
-  Event& at(EventPool& pool, uint32_t i) { return i < kFew ? few_[i] : pool[more_][i - kFew]; }
+  static constexpr uint32_t kMaxEvents = 64;
+  Event& at(EventPool& pool, uint32_t i) { return i < kInline ? inline_[i] : pool[overflow_][i - kInline]; }
   void make_room(EventPool& pool, uint32_t i) {
-    if (more_ == 0) {
-      if (pool.empty()) pool.emplace_back();  // number 0 is none
+    if (overflow_ == 0) {
+      if (pool.empty()) pool.emplace_back();  // number 0 means no overflow
       pool.emplace_back();
-      more_ = (static_cast<uint32_t>(pool.size()) - 1) & 0xffffff;
+      overflow_ = (static_cast<uint32_t>(pool.size()) - 1) & 0xffffff;
     }
-    if (pool[more_].size() <= i) pool[more_].resize(i + 1);
+    if (pool[overflow_].size() <= i) pool[overflow_].resize(i + 1);
   }
 
-  uint32_t more_ : 24;
+  uint32_t overflow_ : 24;
   uint32_t count_ : 8;
-  Event few_[kFew];
+  Event inline_[kInline];
 };
 
-struct alignas(64) Cell {  // two lines of the cache; most often the first is enough
-  uint32_t launch;         // events of earlier launches are over
+struct alignas(64) Cell {  // two cache lines, of which accesses usually need only the first
+  uint32_t launch;         // events of earlier launches are stale
   Events<1> writes;
   Events<6> reads;
 };
 static_assert(sizeof(Cell) == 128);
 
-// All zero at first: nothing written, no events. Pages that nobody touches cost nothing.
+// Zero-initialised: nothing is written and there are no events. Untouched pages cost no memory.
 class Shadow {
  public:
   explicit Shadow(uint64_t bytes)
@@ -106,7 +106,7 @@ class Shadow {
   }
   Shadow(const Shadow&) = delete;
 
-  // Whether all of 1, 2, 4, 8 or 16 bytes, aligned, have been written.
+  // True if all of the 1, 2, 4, 8 or 16 aligned bytes have been written.
   bool written(uint64_t offset, unsigned bytes) const {
     const auto bits = static_cast<uint16_t>((1u << bytes) - 1);
     if (bytes <= 8) return (written_[offset / 8] >> offset % 8 & bits) == bits;
@@ -123,7 +123,7 @@ class Shadow {
       const uint64_t in = at % 8, n = std::min<uint64_t>(8 - in, offset + bytes - at);
       const auto bits = static_cast<uint8_t>(((1u << n) - 1) << in);
       uint8_t& byte = written_[at / 8];
-      // Several host threads may come here; whole bytes need no care.
+      // Several host threads may set bits of the same byte; storing a whole byte is safe.
       if (bits == 0xff)
         byte = 0xff;
       else if ((byte & bits) != bits)
@@ -133,7 +133,7 @@ class Shadow {
   }
   Cell& cell(uint64_t offset) { return cells_[offset / 16]; }
 
-  std::mutex mutex;  // of cells, where several host threads come
+  std::mutex mutex;  // protects the cells when several host threads share them
   EventPool pool;
 
  private:

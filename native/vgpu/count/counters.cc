@@ -10,7 +10,8 @@
 namespace vgpu {
 namespace {
 
-// The distinct values of `at` over the lanes in mask, in order; returns how many.
+// Writes the distinct values of at[lane] >> shift over the lanes in mask to `out` in ascending order, and returns their
+// number.
 int distinct(const uint64_t (&at)[kLanes], uint32_t mask, unsigned shift, uint64_t (&out)[kLanes]) {
   int n = 0;
   bool sorted = true;
@@ -59,9 +60,9 @@ void SectorSet::insert(uint64_t sector) {
 }
 
 void SectorSet::add(const SectorSet& other) {
-  for (const auto& [number, theirs] : other.pages_) {
-    Page& ours = page(number);
-    for (size_t i = 0; i < ours.size(); i++) ours[i] |= (*theirs)[i];
+  for (const auto& [number, other_page] : other.pages_) {
+    Page& own_page = page(number);
+    for (size_t i = 0; i < own_page.size(); i++) own_page[i] |= (*other_page)[i];
   }
 }
 
@@ -76,8 +77,8 @@ void Counters::add(const Counters& other) {
   loaded.add(other.loaded);
   stored.add(other.stored);
   for (const auto& [routine, counts] : other.counts_) {
-    OpCounts* own = of(*routine);
-    for (size_t i = 0; i < counts.size(); i++) own[i].add(counts[i]);
+    OpCounts* sums = of(*routine);
+    for (size_t i = 0; i < counts.size(); i++) sums[i].add(counts[i]);
   }
 }
 
@@ -94,20 +95,21 @@ void count_global(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes
 }
 
 void count_shared(OpCounts& counts, const uint64_t (&at)[kLanes], unsigned bytes, uint32_t mask) {
-  const int together = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
+  const int group = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
   const int words = bytes <= 4 ? 1 : static_cast<int>(bytes / 4);
   counts.shared_requests++;
   counts.shared_bytes += static_cast<uint64_t>(__builtin_popcount(mask)) * bytes;
-  for (int first = 0; first < kLanes; first += together) {
-    const uint32_t part = together == 32 ? mask : mask & ((1u << together) - 1) << first;
+  for (int first = 0; first < kLanes; first += group) {
+    const uint32_t part = group == 32 ? mask : mask & ((1u << group) - 1) << first;
     if (part == 0) continue;
     uint64_t values[kLanes];
     const int n = distinct(at, part, bytes <= 4 ? 2 : shift_of(bytes), values);
-    int in_bank[32] = {}, most = 0;
+    int in_bank[32] = {}, wavefronts = 0;
     for (int i = 0; i < n; i++)
       for (int word = 0; word < words; word++)
-        most = std::max(most, ++in_bank[(values[i] * static_cast<uint64_t>(words) + static_cast<uint64_t>(word)) % 32]);
-    counts.shared_wavefronts += static_cast<uint64_t>(most);
+        wavefronts = std::max(wavefronts,
+                              ++in_bank[(values[i] * static_cast<uint64_t>(words) + static_cast<uint64_t>(word)) % 32]);
+    counts.shared_wavefronts += static_cast<uint64_t>(wavefronts);
     counts.shared_ideal += static_cast<uint64_t>((n * words + 31) / 32);
   }
 }
@@ -119,8 +121,8 @@ namespace {
 constexpr const char* kClassNames[] = {"integer", "floating", "half", "convert", "move",  "load",   "store",
                                        "atomic",  "control",  "warp", "barrier", "async", "tensor", "other"};
 
-// Multiply-adds of one mma, wmma or wgmma, by the shape in its name: .m16n8k16. Of a wgmma each of four warps does its
-// share.
+// The multiply-adds of an mma, wmma or wgmma, taken from the shape in its name (.m16n8k16). Each of four warps does a
+// quarter of a wgmma.
 uint64_t multiply_adds(const std::string& text) {
   for (size_t at = text.find(".m"); at != text.npos; at = text.find(".m", at + 1)) {
     unsigned m, n, k;
@@ -130,7 +132,7 @@ uint64_t multiply_adds(const std::string& text) {
   return 0;
 }
 
-// Of several instructions: the counts, and what their kinds add to that.
+// The sum over several instructions: their counts and figures derived from their classes.
 struct Sum {
   OpCounts counts;
   uint64_t classes[std::size(kClassNames)] = {};
@@ -144,7 +146,7 @@ struct Sum {
     if (kind == OpClass::barrier && text.starts_with("bar")) barriers += c.executed;
     if (kind != OpClass::tensor) return;
     const uint64_t each = vgpu::multiply_adds(text);
-    if (each) tensor += c.executed;  // no fence, commit or wait
+    if (each) tensor += c.executed;  // zero for fences, commits and waits
     multiply_adds += each * c.executed;
   }
 };
@@ -158,7 +160,7 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
-// `"name":value` of what is not zero, after others.
+// Appends `"name":value` unless the value is zero.
 void append_field(std::string& out, const char* name, uint64_t value) {
   if (value) out += std::string(out.empty() ? "" : ",") + "\"" + name + "\":" + std::to_string(value);
 }
@@ -204,7 +206,7 @@ std::string to_json(const Program& program, const Routine& kernel, const LaunchS
   Sum total;
   std::map<std::pair<std::string, uint32_t>, Sum> by_line;
   std::string ops;
-  // In the order of the program, so that two runs give the same text.
+  // Follows the order of the program, so that two runs produce the same text.
   for (const auto& routine : program.routines) {
     const auto found = counters.all().find(routine.get());
     if (found == counters.all().end()) continue;
@@ -212,10 +214,10 @@ std::string to_json(const Program& program, const Routine& kernel, const LaunchS
       const OpCounts& c = found->second[i];
       if (c.executed == 0) continue;
       total.add(c, routine->classes[i], routine->texts[i]);
-      if (const int32_t p = routine->places[i]; p >= 0) {
-        const SourcePlace& place = program.module.places[static_cast<size_t>(p)];
-        if (place.file < program.module.files.size())
-          by_line[{program.module.files[place.file], place.line}].add(c, routine->classes[i], routine->texts[i]);
+      if (const int32_t p = routine->locations[i]; p >= 0) {
+        const SourceLocation& location = program.module.locations[static_cast<size_t>(p)];
+        if (location.file < program.module.files.size())
+          by_line[{program.module.files[location.file], location.line}].add(c, routine->classes[i], routine->texts[i]);
       }
       ops += (ops.empty() ? "" : ",") + std::string("{\"ptxLine\":") + std::to_string(routine->lines[i]) +
              ",\"instruction\":" + quoted(routine->texts[i]) + "," + fields_of(c) + "}";
@@ -226,9 +228,9 @@ std::string to_json(const Program& program, const Routine& kernel, const LaunchS
   append_field(totals, "globalStoreSectorsTouched", counters.stored.size());
   totals.append(totals.empty() ? "" : ",").append(fields_of(total));
   std::string lines;
-  for (const auto& [place, sum] : by_line)
-    lines += (lines.empty() ? "" : ",") + std::string("{\"file\":") + quoted(place.first) +
-             ",\"line\":" + std::to_string(place.second) + "," + fields_of(sum) + "}";
+  for (const auto& [location, sum] : by_line)
+    lines += (lines.empty() ? "" : ",") + std::string("{\"file\":") + quoted(location.first) +
+             ",\"line\":" + std::to_string(location.second) + "," + fields_of(sum) + "}";
   return "{\"kernel\":" + quoted(kernel.name) + ",\"grid\":" + triple(shape.grid) +
          ",\"block\":" + triple(shape.block) + ",\"cluster\":" + triple(shape.cluster) +
          ",\"staticShared\":" + std::to_string(kernel.shared_bytes) +

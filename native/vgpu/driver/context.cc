@@ -1,4 +1,4 @@
-// Contexts: the primary ones, others, and each thread's stack of them.
+// Contexts: primary contexts, other contexts, and each thread's context stack.
 #include <algorithm>
 
 #include "driver/state.h"
@@ -11,7 +11,7 @@ namespace vgpu::driver {
 std::shared_ptr<Context> make_context(Driver& d, Device& device, unsigned flags) {
   require((flags & ~(CU_CTX_SCHED_MASK | CU_CTX_MAP_HOST | CU_CTX_LMEM_RESIZE_TO_MAX)) == 0);
   const unsigned sched = flags & CU_CTX_SCHED_MASK;
-  require((sched & (sched - 1)) == 0);  // at most one
+  require((sched & (sched - 1)) == 0);  // at most one scheduling flag
   auto context = d.create<Context>();
   context->device = &device;
   context->flags = flags;
@@ -25,14 +25,14 @@ void destroy_context(Driver& d, Lock& lock, const std::shared_ptr<Context>& cont
   d.wait_all(lock, *context);
   d.flush_printed();
   context->destroyed = true;
-  for (Context* peer : context->peers) context->device->memory.stop_looking(peer->device->memory);
+  for (Context* peer : context->peers) context->device->memory.unlink(peer->device->memory);
   for (auto& [handle, object] : d.objects)
     if (auto* other = dynamic_cast<Context*>(object.get()); other && other->peers.erase(context.get()) > 0)
-      other->device->memory.stop_looking(context->device->memory);
+      other->device->memory.unlink(context->device->memory);
   context->peers.clear();
-  // What belongs to it is gone with it, so that its handles are unknown from now on.
-  std::vector<std::shared_ptr<Object>> gone;
-  auto mine = [&](const Object* object) {
+  // The context's objects are destroyed with it; their handles become invalid.
+  std::vector<std::shared_ptr<Object>> destroyed;
+  auto belongs = [&](const Object* object) {
     if (auto* m = dynamic_cast<const LoadedModule*>(object)) return m->context == context;
     if (auto* f = dynamic_cast<const KernelFunction*>(object)) {
       const auto m = f->module.lock();
@@ -45,13 +45,13 @@ void destroy_context(Driver& d, Lock& lock, const std::shared_ptr<Context>& cont
   };
   for (auto& [handle, object] : d.objects) {
     if (auto* library = dynamic_cast<Library*>(object.get())) library->modules.erase(context->handle);
-    if (mine(object.get())) gone.push_back(object);
+    if (belongs(object.get())) destroyed.push_back(object);
   }
-  for (const auto& object : gone) d.forget(*object);
-  for (const auto& object : gone)
+  for (const auto& object : destroyed) d.forget(*object);
+  for (const auto& object : destroyed)
     if (auto* stream = dynamic_cast<Stream*>(object.get()); stream && stream->capture)
       leave_capture(d, stream->capture);
-  gone.clear();
+  destroyed.clear();
   context->legacy = nullptr;
   context->per_thread.clear();
   std::vector<uint64_t> addresses;
@@ -265,7 +265,7 @@ CUresult cuCtxEnablePeerAccess(CUcontext peer_handle, unsigned int flags) {
     const auto peer = c.driver.get<Context>(peer_handle, CUDA_ERROR_INVALID_CONTEXT);
     require(peer->device != c.context->device, CUDA_ERROR_PEER_ACCESS_UNSUPPORTED);
     require(c.context->peers.insert(peer.get()).second, CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED);
-    c.context->device->memory.look_beyond(peer->device->memory);
+    c.context->device->memory.link(peer->device->memory);
   });
 }
 CUresult cuCtxDisablePeerAccess(CUcontext peer_handle) {
@@ -273,7 +273,7 @@ CUresult cuCtxDisablePeerAccess(CUcontext peer_handle) {
     const auto peer = c.driver.get<Context>(peer_handle, CUDA_ERROR_INVALID_CONTEXT);
     require(c.context->peers.erase(peer.get()) > 0, CUDA_ERROR_PEER_ACCESS_NOT_ENABLED);
     c.driver.wait_all(c.lock, *c.context);
-    c.context->device->memory.stop_looking(peer->device->memory);
+    c.context->device->memory.unlink(peer->device->memory);
   });
 }
 

@@ -1,4 +1,4 @@
-// Copies and fills. "API synchronization behavior" (CUDA Driver API) says which of them the host waits for.
+// Copies and fills. "API synchronization behavior" (CUDA Driver API) defines which of them block the host.
 #include <algorithm>
 #include <cstring>
 
@@ -10,14 +10,14 @@ using namespace vgpu::driver;
 namespace vgpu::driver {
 namespace {
 
-constexpr uint64_t kMost = uint64_t{1} << 46;
+constexpr uint64_t kMaxBytes = uint64_t{1} << 46;
 
-// Rows must lie within one allocation each time; the last byte of all is checked too.
+// Each row must lie within one allocation. The first and the last row are checked.
 void check(Driver& d, const CopyWork::Side& s, size_t width, size_t height, size_t depth) {
   if (s.host) return;
   auto inside = [&](size_t row, size_t image) {
     require(d.resolve(s.address + row * s.pitch + image * s.slice, width) != nullptr, CUDA_ERROR_INVALID_VALUE,
-            "a copy that is not within an allocation");
+            "the copy is not within an allocation");
   };
   inside(0, 0);
   inside(height - 1, 0);
@@ -27,18 +27,19 @@ void check(Driver& d, const CopyWork::Side& s, size_t width, size_t height, size
 CopyWork::Side side(Driver& d, CUmemorytype type, const void* host, CUdeviceptr device, size_t pitch, size_t rows,
                     size_t x, size_t y, size_t z, const CUDA_MEMCPY3D& p) {
   CopyWork::Side s;
-  require(type == CU_MEMORYTYPE_HOST || type == CU_MEMORYTYPE_DEVICE || type == CU_MEMORYTYPE_UNIFIED);  // no arrays
+  // arrays are not supported
+  require(type == CU_MEMORYTYPE_HOST || type == CU_MEMORYTYPE_DEVICE || type == CU_MEMORYTYPE_UNIFIED);
   const uint64_t base = type == CU_MEMORYTYPE_HOST ? reinterpret_cast<uint64_t>(host) : device;
   require(base != 0);
   s.pitch = pitch ? pitch : p.WidthInBytes + x;
   const size_t lines = rows ? rows : p.Height + y;
-  require(x < kMost && y < kMost && z < kMost && s.pitch < kMost && lines < kMost &&
-          s.pitch <= kMost / std::max<size_t>(lines, 1));
+  require(x < kMaxBytes && y < kMaxBytes && z < kMaxBytes && s.pitch < kMaxBytes && lines < kMaxBytes &&
+          s.pitch <= kMaxBytes / std::max<size_t>(lines, 1));
   s.slice = s.pitch * lines;
   require(p.WidthInBytes + x <= s.pitch && (p.Depth <= 1 || p.Height + y <= lines));
-  require(z < kMost / std::max<size_t>(s.slice, 1));
+  require(z < kMaxBytes / std::max<size_t>(s.slice, 1));
   s.address = base + x + y * s.pitch + z * s.slice;
-  // Host memory that devices know is no different from theirs.
+  // Host memory that devices can access is treated like device memory.
   s.host = type == CU_MEMORYTYPE_HOST && !d.resolve(s.address, p.WidthInBytes);
   return s;
 }
@@ -48,7 +49,7 @@ CopyWork::Side side(Driver& d, CUmemorytype type, const void* host, CUdeviceptr 
 CopyWork copy_work(ApiCall& c, const CUDA_MEMCPY3D& p) {
   CopyWork w;
   w.width = p.WidthInBytes, w.height = p.Height, w.depth = p.Depth;
-  require(p.srcLOD == 0 && p.dstLOD == 0 && w.width < kMost && w.height < kMost && w.depth < kMost);
+  require(p.srcLOD == 0 && p.dstLOD == 0 && w.width < kMaxBytes && w.height < kMaxBytes && w.depth < kMaxBytes);
   if (w.width == 0 || w.height == 0 || w.depth == 0) return {{}, {}, 0, 0, 0, nullptr};
   w.from = side(c.driver, p.srcMemoryType, p.srcHost, p.srcDevice, p.srcPitch, p.srcHeight, p.srcXInBytes, p.srcY,
                 p.srcZ, p);
@@ -61,11 +62,11 @@ CopyWork copy_work(ApiCall& c, const CUDA_MEMCPY3D& p) {
 
 FillWork fill_work(ApiCall& c, uint64_t to, size_t pitch, uint32_t value, unsigned element, size_t width,
                    size_t height) {
-  require(to % element == 0 && width < kMost / element && height < kMost);
+  require(to % element == 0 && width < kMaxBytes / element && height < kMaxBytes);
   if (width == 0 || height == 0) return {to, pitch, value, element, 0, 0};
-  require(height == 1 || (pitch >= width * element && pitch < kMost / height));
+  require(height == 1 || (pitch >= width * element && pitch < kMaxBytes / height));
   require(c.driver.resolve(to, width * element) && c.driver.resolve(to + (height - 1) * pitch, width * element),
-          CUDA_ERROR_INVALID_VALUE, "a memset that is not within an allocation");
+          CUDA_ERROR_INVALID_VALUE, "the memset is not within an allocation");
   return {to, pitch, value, element, width, height};
 }
 
@@ -75,8 +76,8 @@ namespace {
 
 enum class Waits : uint8_t { no, yes };
 
-// What the host waits for: always a copy to pageable memory; and, when the call is not an …Async one, all but copies
-// between devices. Pageable memory that is read is read before the call returns.
+// The host always waits for a copy to pageable memory and, unless the call is an …Async one, for all copies but those
+// between devices. Pageable sources are read before the call returns.
 void copy(ApiCall& c, CUstream handle, const CUDA_MEMCPY3D& p, Waits waits) {
   if (waits == Waits::yes) c.unsafe_in_capture();
   const auto stream = stream_of(c, handle);
@@ -98,7 +99,7 @@ void copy(ApiCall& c, CUstream handle, const CUDA_MEMCPY3D& p, Waits waits) {
   };
   const bool wait = w.to.host || (waits == Waits::yes && (in_host(w.from) || in_host(w.to)));
   const auto context = stream->context.lock();
-  const auto job = give(c, stream, std::move(w));
+  const auto job = enqueue(c, stream, std::move(w));
   if (wait && job) c.wait(job, *context);
 }
 
@@ -132,7 +133,7 @@ CUDA_MEMCPY3D without_contexts(ApiCall& c, const CUDA_MEMCPY3D_PEER& p) {
   c.driver.get<Context>(p.srcContext, CUDA_ERROR_INVALID_CONTEXT);
   c.driver.get<Context>(p.dstContext, CUDA_ERROR_INVALID_CONTEXT);
   CUDA_MEMCPY3D q;
-  static_assert(sizeof p == sizeof q);  // the contexts stand where the reserved fields do
+  static_assert(sizeof p == sizeof q);  // the contexts take the place of the reserved fields
   std::memcpy(&q, &p, sizeof q);
   return q;
 }
@@ -148,8 +149,8 @@ CUresult fill(CUdeviceptr to, size_t pitch, uint32_t value, unsigned element, si
     const auto stream = stream_of(c, handle);
     const auto w = fill_work(c, to, pitch, value, element, width, height);
     if (w.width == 0) return;
-    const auto job = give(c, stream, w);
-    // The host waits only if the memory is its own.
+    const auto job = enqueue(c, stream, w);
+    // The host waits only for memory of its own.
     const auto h = c.driver.holding(to);
     if (!async && h != c.driver.holdings.end() && h->second.kind != Holding::Kind::device &&
         h->second.kind != Holding::Kind::pooled && h->second.kind != Holding::Kind::module)

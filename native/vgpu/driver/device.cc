@@ -8,6 +8,72 @@
 using namespace vgpu;
 using namespace vgpu::driver;
 
+namespace {
+
+// Features that every virtual GPU has.
+bool always_supported(CUdevice_attribute attribute) {
+  switch (static_cast<int>(attribute)) {
+    case CU_DEVICE_ATTRIBUTE_GPU_OVERLAP:
+    case CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY:
+    case CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS:
+    case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING:
+    case CU_DEVICE_ATTRIBUTE_STREAM_PRIORITIES_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_GLOBAL_L1_CACHE_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_LOCAL_L1_CACHE_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY:
+    case CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS:
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_PREEMPTION_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM:
+    case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH:
+    case CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED:
+    case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED: return true;
+    default: return false;
+  }
+}
+
+// The value is 0 for features that do not exist here.
+uint64_t attribute_value(CUdevice_attribute attribute, const Limits& l, CUdevice dev) {
+  switch (static_cast<int>(attribute)) {
+    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X:
+    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y: return 1024;
+    case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z: return 64;
+    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X:
+    case CU_DEVICE_ATTRIBUTE_MAX_PITCH: return 0x7fffffff;
+    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y:
+    case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z: return 65535;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK: return l.shared_per_block;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: return l.shared_per_block_optin;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: return l.shared_per_sm;
+    case CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK: return 1024;
+    case CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY: return 65536;
+    case CU_DEVICE_ATTRIBUTE_WARP_SIZE: return 32;
+    case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK:
+    case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR: return l.registers_per_sm;
+    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: return l.sm_count;
+    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR: return l.threads_per_sm;
+    case CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR: return l.blocks_per_sm;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: return l.compute / 10;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: return l.compute % 10;
+    // There is no clock, bus or cache, but programs divide by these values, so they are not 0.
+    case CU_DEVICE_ATTRIBUTE_CLOCK_RATE:
+    case CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE: return 1000000;
+    case CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH: return 4096;
+    case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE: return 40 << 20;
+    case CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO: return l.compute == 86 || l.compute == 89 ? 64 : 2;
+    case CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT: return 512;
+    case CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT: return 3;
+    case CU_DEVICE_ATTRIBUTE_MEM_SYNC_DOMAIN_COUNT: return l.compute >= 90 ? 4 : 1;
+    case CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID: return static_cast<uint64_t>(dev);
+    case CU_DEVICE_ATTRIBUTE_MULTI_GPU_BOARD_GROUP_ID: return static_cast<uint64_t>(dev);
+    case CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH:
+    case CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED: return l.compute >= 90;
+    default: return always_supported(attribute);
+  }
+}
+
+}  // namespace
+
 CUresult cuInit(unsigned int flags) {
   return enter(Needs::nothing, [&](ApiCall& c) {
     require(flags == 0);
@@ -17,12 +83,13 @@ CUresult cuInit(unsigned int flags) {
     require(read_settings(d.settings));
     require(d.settings.devices > 0, CUDA_ERROR_NO_DEVICE);
     for (uint32_t i = 0; i < d.settings.devices; i++) {
-      // Far from the windows of generic addressing and from each other, so that an address tells the device.
+      // Base addresses are far from the generic address windows and from each other, so an address identifies its
+      // device.
       d.devices.push_back(
           std::make_unique<Device>(static_cast<int>(i), uint64_t{16 + 2 * i} << 40, d.settings.limits.memory));
       Device& device = *d.devices.back();
       device.memory.checked = d.settings.run.checks.initcheck || d.settings.run.checks.racecheck;
-      device.memory.look_beyond(d.host);
+      device.memory.link(d.host);
       device.default_pool = device.pool = d.create<Pool>();
       device.pool->device = static_cast<int>(i);
     }
@@ -35,7 +102,7 @@ CUresult cuInit(unsigned int flags) {
 CUresult cuDriverGetVersion(int* version) {
   return enter(Needs::nothing, [&](ApiCall& c) {
     require(version != nullptr);
-    // Allowed before cuInit, when nothing has read the environment yet.
+    // The call is allowed before cuInit, which is what reads the environment.
     Settings s;
     if (!c.driver.initialised) require(read_settings(s));
     *version = (c.driver.initialised ? c.driver.settings : s).driver_version;
@@ -86,61 +153,8 @@ CUresult cuDeviceGetAttribute(int* out, CUdevice_attribute attribute, CUdevice d
   return with_driver([&](ApiCall& c) {
     require(out != nullptr);
     c.driver.device(dev);
-    const Limits& l = c.driver.settings.limits;
-    auto answer = [&](uint64_t value) { *out = static_cast<int>(value); };
-    switch (static_cast<int>(attribute)) {
-      case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
-      case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X:
-      case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y: return answer(1024);
-      case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z: return answer(64);
-      case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X:
-      case CU_DEVICE_ATTRIBUTE_MAX_PITCH: return answer(0x7fffffff);
-      case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y:
-      case CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z: return answer(65535);
-      case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK: return answer(l.shared_per_block);
-      case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: return answer(l.shared_per_block_optin);
-      case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: return answer(l.shared_per_sm);
-      case CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK: return answer(1024);
-      case CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY: return answer(65536);
-      case CU_DEVICE_ATTRIBUTE_WARP_SIZE: return answer(32);
-      case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK:
-      case CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR: return answer(l.registers_per_sm);
-      case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: return answer(l.sm_count);
-      case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR: return answer(l.threads_per_sm);
-      case CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR: return answer(l.blocks_per_sm);
-      case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: return answer(l.compute / 10);
-      case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: return answer(l.compute % 10);
-      // There is no clock, bus or cache; what programs divide by must not be zero.
-      case CU_DEVICE_ATTRIBUTE_CLOCK_RATE:
-      case CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE: return answer(1000000);
-      case CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH: return answer(4096);
-      case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE: return answer(40 << 20);
-      case CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO:
-        return answer(l.compute == 86 || l.compute == 89 ? 64 : 2);
-      case CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT: return answer(512);
-      case CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT: return answer(3);
-      case CU_DEVICE_ATTRIBUTE_MEM_SYNC_DOMAIN_COUNT: return answer(l.compute >= 90 ? 4 : 1);
-      case CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID: return answer(static_cast<uint64_t>(dev));
-      case CU_DEVICE_ATTRIBUTE_MULTI_GPU_BOARD_GROUP_ID: return answer(static_cast<uint64_t>(dev));
-      case CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH:
-      case CU_DEVICE_ATTRIBUTE_TENSOR_MAP_ACCESS_SUPPORTED: return answer(l.compute >= 90);
-      case CU_DEVICE_ATTRIBUTE_GPU_OVERLAP:
-      case CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY:
-      case CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS:
-      case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING:
-      case CU_DEVICE_ATTRIBUTE_STREAM_PRIORITIES_SUPPORTED:
-      case CU_DEVICE_ATTRIBUTE_GLOBAL_L1_CACHE_SUPPORTED:
-      case CU_DEVICE_ATTRIBUTE_LOCAL_L1_CACHE_SUPPORTED:
-      case CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY:
-      case CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS:
-      case CU_DEVICE_ATTRIBUTE_COMPUTE_PREEMPTION_SUPPORTED:
-      case CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM:
-      case CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH:
-      case CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED:
-      case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED: return answer(1);
-      default: require(attribute > 0 && attribute <= CU_DEVICE_ATTRIBUTE_ONLY_PARTIAL_HOST_NATIVE_ATOMIC_SUPPORTED);
-    }
-    answer(0);  // what there is not
+    require(attribute > 0 && attribute <= CU_DEVICE_ATTRIBUTE_ONLY_PARTIAL_HOST_NATIVE_ATOMIC_SUPPORTED);
+    *out = static_cast<int>(attribute_value(attribute, c.driver.settings.limits, dev));
   });
 }
 

@@ -1,4 +1,4 @@
-// The driver's state, the executor that carries out work, and how an entry point is entered.
+// The driver's state, the executor that carries out work, and the common part of all entry points.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -31,7 +31,7 @@ void copy(const Driver& d, const CopyWork& w) {
     const uint64_t address = side.address + row * side.pitch + image * side.slice;
     if (side.host) return reinterpret_cast<std::byte*>(address);
     std::byte* p = d.resolve(address, w.width);
-    if (!p) fail(CUDA_ERROR_ILLEGAL_ADDRESS, "a copy of " + std::to_string(w.width) + " bytes: memory that is gone");
+    if (!p) fail(CUDA_ERROR_ILLEGAL_ADDRESS, "a copy of " + std::to_string(w.width) + " bytes uses freed memory");
     return p;
   };
   const std::byte* staged = w.staged ? w.staged->data() : nullptr;
@@ -84,7 +84,7 @@ std::map<uint64_t, Holding>::iterator Driver::holding(uint64_t address) {
 
 const Allocation* Driver::allocate(Device& device, uint64_t bytes) {
   require(++allocations != settings.failing_allocation, CUDA_ERROR_OUT_OF_MEMORY,
-          "an allocation that CARACAL_VGPU_FAULT makes fail");
+          "allocation failure injected by CARACAL_VGPU_FAULT");
   const Allocation* a = device.memory.allocate(bytes, 512);
   require(a != nullptr, CUDA_ERROR_OUT_OF_MEMORY);
   return a;
@@ -155,7 +155,7 @@ void Driver::execute() {
 }
 
 void Driver::perform(Lock& lock, Job& job) {
-  auto outside = [&](auto&& action) {  // without the lock
+  auto outside = [&](auto&& action) {  // runs without the lock
     lock.unlock();
     in_callback = true;
     action();
@@ -165,14 +165,14 @@ void Driver::perform(Lock& lock, Job& job) {
   if (auto* w = std::get_if<KernelWork>(&job.work)) {
     Device& device = *job.context->device;
     if (++kernels == settings.failing_launch)
-      fail(CUDA_ERROR_LAUNCH_FAILED, w->function->routine->name + ": a launch that CARACAL_VGPU_FAULT makes fail");
+      fail(CUDA_ERROR_LAUNCH_FAILED, w->function->routine->name + ": launch failure injected by CARACAL_VGPU_FAULT");
     if (launched.insert(w->function->routine->name).second) append(settings.kernels, w->function->routine->name);
     Options options = settings.run;
-    options.print = [this, most = job.context->limits[CU_LIMIT_PRINTF_FIFO_SIZE]](std::string_view text) {
+    options.print = [this, capacity = job.context->limits[CU_LIMIT_PRINTF_FIFO_SIZE]](std::string_view text) {
       const std::lock_guard guard(print_mutex_);
       printed += text;
-      // As on a device the oldest output is lost, though here as late as it may be.
-      if (printed.size() > 2 * most) printed.erase(0, printed.size() - most);
+      // As on a device the oldest output is lost, though here as late as possible.
+      if (printed.size() > 2 * capacity) printed.erase(0, printed.size() - capacity);
     };
     Launch launch(*w->module->program, *w->function->routine, w->shape, w->parameters, device.memory, settings.limits,
                   options);
@@ -193,7 +193,7 @@ void Driver::perform(Lock& lock, Job& job) {
     for (size_t row = 0; row < fill->height; row++) {
       const uint64_t address = fill->to + row * fill->pitch, bytes = fill->width * fill->element;
       std::byte* to = resolve(address, bytes);
-      if (!to) fail(CUDA_ERROR_ILLEGAL_ADDRESS, "a memset of memory that is gone");
+      if (!to) fail(CUDA_ERROR_ILLEGAL_ADDRESS, "a memset of freed memory");
       for (size_t i = 0; i < fill->width; i++) std::memcpy(to + i * fill->element, &fill->value, fill->element);
       note_written(*this, address, bytes);
     }
@@ -201,8 +201,8 @@ void Driver::perform(Lock& lock, Job& job) {
     outside([w = *call] { w.function(w.data); });
   } else if (auto* back = std::get_if<CallbackWork>(&job.work)) {
     outside([w = *back, status = job.context->error] { w.function(w.stream, status, w.data); });
-  } else if (auto* gone = std::get_if<FreeWork>(&job.work)) {
-    release(gone->address);
+  } else if (auto* free_work = std::get_if<FreeWork>(&job.work)) {
+    release(free_work->address);
   }
 }
 
@@ -248,7 +248,7 @@ void Driver::set_counters(std::string json) {
   append(settings.count, counters);
 }
 
-// printf shows where the host waits for the device, as on silicon.
+// As on hardware, the output of printf appears when the host waits for the device.
 void Driver::flush_printed() {
   const std::lock_guard guard(print_mutex_);
   if (keep_printed || printed.empty()) return;
@@ -305,7 +305,7 @@ CUresult enter_call(Needs needs, void (*body)(ApiCall&, void*), void* closure) {
     ApiCall call{d, lock, nullptr};
     if (needs != Needs::nothing) {
       if (!d.initialised) return CUDA_ERROR_NOT_INITIALIZED;
-      // What a device that has fallen off the bus answers.
+      // A device that has fallen off the bus answers every call like this.
       if (++d.calls >= d.settings.lost_at_call && d.settings.lost_at_call) return CUDA_ERROR_UNKNOWN;
     }
     if (!stack.empty()) call.context = stack.back();
@@ -319,7 +319,7 @@ CUresult enter_call(Needs needs, void (*body)(ApiCall&, void*), void* closure) {
   } catch (const Failure& f) {
     if (!f.message.empty()) d.set_report(f.message);
     return f.code;
-  } catch (const std::exception&) {  // of the standard library: the host's memory
+  } catch (const std::exception&) {  // thrown by the standard library when the host is out of memory
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
 }

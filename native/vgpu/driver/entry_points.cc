@@ -1,4 +1,4 @@
-// Entry points by name, and the extensions.
+// The table of entry points for cuGetProcAddress, and the extensions of caracal_vgpu.h.
 #include <cstring>
 
 #include "caracal_vgpu.h"
@@ -14,7 +14,7 @@ struct EntryPoint {
   void* address;
 };
 
-// Of several of one name the later ones are those of later versions.
+// Entries with the same name are ordered by version.
 const EntryPoint kEntryPoints[] = {
 #define ENTRY(name, since, function) {#name, since, reinterpret_cast<void*>(&function)}
     // clang-format off
@@ -218,18 +218,18 @@ const EntryPoint kEntryPoints[] = {
 #undef ENTRY
 };
 
-// The functions here take the legacy default stream for null: the per-thread forms are not offered apart.
+// All functions take null for the legacy default stream; there are no per-thread variants.
 CUdriverProcAddressQueryResult look_up(const char* symbol, int version, void** out) {
   *out = nullptr;
-  bool known = false;
+  bool exists = false;
   for (const EntryPoint& e : kEntryPoints) {
     if (std::strcmp(e.name, symbol) != 0) continue;
-    known = true;
+    exists = true;
     if (e.since <= version) *out = e.address;
   }
-  return *out    ? CU_GET_PROC_ADDRESS_SUCCESS
-         : known ? CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT
-                 : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+  return *out     ? CU_GET_PROC_ADDRESS_SUCCESS
+         : exists ? CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT
+                  : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
 }
 
 }  // namespace
@@ -245,7 +245,7 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** out, int version, cuuint
   if (status) *status = found;
   return CUDA_SUCCESS;
 }
-// The first version said in its result what the second one says in its status.
+// The first version returned as its result what the second version reports as its status.
 CUresult cuGetProcAddress(const char* symbol, void** out, int version, cuuint64_t flags) {
   CUdriverProcAddressQueryResult status = CU_GET_PROC_ADDRESS_SUCCESS;
   if (const CUresult r = cuGetProcAddress_v2(symbol, out, version, flags, &status)) return r;

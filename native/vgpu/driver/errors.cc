@@ -85,6 +85,6 @@ CUresult look_up(CUresult error, const char** out, const char* Text::* field) {
 
 }  // namespace
 
-// These may be asked at any time, from a callback too.
+// These may be called at any time, even from a callback.
 CUresult cuGetErrorName(CUresult error, const char** out) { return look_up(error, out, &Text::name); }
 CUresult cuGetErrorString(CUresult error, const char** out) { return look_up(error, out, &Text::text); }

@@ -32,7 +32,7 @@ CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned
     const auto event = c.driver.get<StreamEvent>(handle);
     const auto stream = stream_of(c, stream_handle);
     require(event->context.lock() == stream->context.lock(), CUDA_ERROR_INVALID_HANDLE);
-    require(!(flags && stream->capture), CUDA_ERROR_NOT_SUPPORTED);  // event record nodes
+    require(!(flags && stream->capture), CUDA_ERROR_NOT_SUPPORTED);  // event record nodes are not supported
     if (stream->capture) {
       require(!stream->capture->invalid, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
       event->capture = stream->capture;
@@ -40,7 +40,7 @@ CUresult cuEventRecordWithFlags(CUevent handle, CUstream stream_handle, unsigned
       event->job = nullptr;
       return;
     }
-    event->job = give(c, stream, Nothing{});
+    event->job = enqueue(c, stream, Nothing{});
     event->capture = nullptr;
     event->tips.clear();
   });
@@ -69,8 +69,8 @@ CUresult cuEventDestroy_v2(CUevent handle) {
   return with_context([&](ApiCall& c) { c.driver.forget(*c.driver.get<StreamEvent>(handle)); });
 }
 
-// There is no time here. What is answered counts the warp instructions carried out between the two, as if each took a
-// nanosecond: it grows as a time would, and means nothing.
+// There is no time here. The result counts the warp instructions executed between the two events, at a nanosecond each:
+// it increases like a time but means nothing.
 CUresult cuEventElapsedTime_v2(float* out, CUevent from_handle, CUevent to_handle) {
   return with_context([&](ApiCall& c) {
     require(out != nullptr);

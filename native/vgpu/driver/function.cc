@@ -1,4 +1,4 @@
-// Attributes of kernels, and how many fit on an SM.
+// Kernel attributes and occupancy.
 #include <algorithm>
 
 #include "driver/state.h"
@@ -8,8 +8,8 @@ using namespace vgpu::driver;
 
 namespace vgpu::driver {
 
-// CUDA Occupancy Calculator: warps are granted registers in units of 256, four warps at a time; shared memory comes in
-// units of 128 bytes, of which the system keeps 1024 per block.
+// CUDA Occupancy Calculator: registers are allocated per warp in units of 256, for four warps at a time; shared memory
+// is allocated in units of 128 bytes, with 1024 bytes per block reserved for the system.
 uint32_t blocks_per_sm(const Limits& l, const KernelFunction& f, uint32_t threads, uint64_t dynamic_shared) {
   if (threads == 0 || threads > f.max_threads || dynamic_shared > f.max_dynamic_shared) return 0;
   const uint32_t warps = (threads + 31) / 32;
@@ -71,11 +71,12 @@ void set_attribute(const Driver& d, KernelFunction& f, CUfunction_attribute attr
       require(value >= CU_CLUSTER_SCHEDULING_POLICY_DEFAULT && value <= CU_CLUSTER_SCHEDULING_POLICY_LOAD_BALANCING);
       f.cluster_policy = value;
       return;
-    default: fail(CUDA_ERROR_INVALID_VALUE);  // read only, or required at compile time
+    default: fail(CUDA_ERROR_INVALID_VALUE);  // read-only, or set at compile time
   }
 }
 
-// Of a kernel on a device: in that device's primary context if the current one is another's.
+// The function of a kernel on a device. If the current context is on another device, the device's primary context is
+// used.
 std::shared_ptr<KernelFunction> on_device(ApiCall& c, CUkernel kernel, CUdevice dev) {
   Device& device = c.driver.device(dev);
   const auto context = c.context && c.context->device == &device ? c.context : device.primary;
@@ -158,14 +159,15 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* out, CUfunction handle
   return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(out, handle, threads, shared, 0);
 }
 CUresult cuOccupancyMaxPotentialBlockSize(int* grid, int* block, CUfunction handle, CUoccupancyB2DSize shared_of,
-                                          size_t shared, int most) {
+                                          size_t shared, int thread_limit) {
   return with_context([&](ApiCall& c) {
-    require(grid && block && most >= 0);
+    require(grid && block && thread_limit >= 0);
     const auto f = function_of(c, handle, c.context);
     const Limits& l = c.driver.settings.limits;
     uint32_t best = 0;
     *grid = *block = 0;
-    const uint32_t largest = most ? std::min(static_cast<uint32_t>(most), f->max_threads) : f->max_threads;
+    const uint32_t largest =
+        thread_limit ? std::min(static_cast<uint32_t>(thread_limit), f->max_threads) : f->max_threads;
     for (uint32_t threads = (largest + 31) / 32 * 32; threads > 0; threads -= 32) {
       const uint32_t n = std::min(threads, largest);
       const uint32_t blocks = blocks_per_sm(l, *f, n, shared_of ? shared_of(static_cast<int>(n)) : shared);
@@ -210,10 +212,11 @@ CUresult cuOccupancyMaxActiveClusters(int* out, CUfunction handle, const CUlaunc
     const uint64_t threads = uint64_t{config->blockDimX} * config->blockDimY * config->blockDimZ;
     require(threads > 0 && threads <= 1024);
     const Limits& l = c.driver.settings.limits;
-    // A cluster stays within a GPC, taken to be of 16 SMs as on GH100's full GPCs.
-    const uint32_t here = blocks_per_sm(l, *f, static_cast<uint32_t>(threads), config->sharedMemBytes);
-    *out = blocks > cluster_limit(*f)
-               ? 0
-               : static_cast<int>(here * std::min(16u, l.sm_count) / blocks * (l.sm_count / std::min(16u, l.sm_count)));
+    // A cluster stays within a GPC, which is assumed to have 16 SMs, like a full GPC of GH100.
+    const uint32_t per_sm = blocks_per_sm(l, *f, static_cast<uint32_t>(threads), config->sharedMemBytes);
+    *out =
+        blocks > cluster_limit(*f)
+            ? 0
+            : static_cast<int>(per_sm * std::min(16u, l.sm_count) / blocks * (l.sm_count / std::min(16u, l.sm_count)));
   });
 }

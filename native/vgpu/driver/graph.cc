@@ -1,4 +1,4 @@
-// Graphs: made by capture or node by node, instantiated, launched as jobs that depend on each other as the nodes do.
+// Graphs: created by capture or node by node, instantiated, and launched as jobs with the nodes' dependencies.
 #include <algorithm>
 
 #include "driver/state.h"
@@ -42,7 +42,7 @@ Nodes nodes_of(ApiCall& c, const Graph& graph, const CUgraphNode* list, size_t n
   return out;
 }
 
-// make(c) gives the work of the new node.
+// Adds a node; make(c) returns its work.
 template <class F>
 CUresult add(CUgraphNode* out, CUgraph handle, const CUgraphNode* after, size_t n, F&& make) {
   return with_context([&](ApiCall& c) {
@@ -68,19 +68,19 @@ KernelWork kernel(ApiCall& c, const CUDA_KERNEL_NODE_PARAMS* p) {
   return kernel_work(c, f, shape, p->kernelParams, p->extra);
 }
 
-// The nodes, each behind those it depends on; fewer where there is a cycle.
+// The nodes in topological order. Nodes on a cycle are missing.
 Nodes in_order(const Graph& graph) {
   Nodes order;
   std::set<Node*> done;
-  for (bool on = true; on;) {
-    on = false;
+  for (bool progress = true; progress;) {
+    progress = false;
     for (const auto& node : graph.nodes) {
       if (done.contains(node.get())) continue;
       if (!std::all_of(node->after.begin(), node->after.end(), [&](const auto& n) { return done.contains(n.get()); }))
         continue;
       order.push_back(node);
       done.insert(node.get());
-      on = true;
+      progress = true;
     }
   }
   return order;
@@ -100,7 +100,7 @@ std::vector<GraphExec::Step> steps_of(const Graph& graph) {
   return steps;
 }
 
-// Fills a list that the caller has made, or says how long it must be.
+// Fills the caller's array, or returns the required length if there is none.
 template <class H, class F>
 void list(H* out, size_t* count, size_t n, F&& item) {
   require(count != nullptr);
@@ -112,7 +112,7 @@ void list(H* out, size_t* count, size_t n, F&& item) {
   *count = std::min(*count, n);
 }
 
-// Why a step cannot take the work of another node.
+// The reason why a step cannot take over the work of another node.
 CUgraphExecUpdateResult obstacle(const Work& was, const Work& now) {
   if (was.index() != now.index()) return CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
   if (const auto* a = std::get_if<KernelWork>(&was)) {
@@ -210,7 +210,7 @@ CUresult cuGraphAddDependencies_v2(CUgraph graph, const CUgraphNode* from, const
                                    const CUgraphEdgeData* edges, size_t n) {
   for (size_t i = 0; edges && i < n; i++)
     if (edges[i].from_port || edges[i].to_port || edges[i].type)
-      return CUDA_ERROR_NOT_SUPPORTED;  // programmatic launches
+      return CUDA_ERROR_NOT_SUPPORTED;  // programmatic launches are not supported
   return cuGraphAddDependencies(graph, from, to, n);
 }
 
@@ -237,8 +237,8 @@ CUresult cuGraphGetEdges(CUgraph handle, CUgraphNode* from, CUgraphNode* to, siz
     for (const auto& node : graph->nodes)
       for (const auto& before : node->after)
         edges.push_back({handle_of<CUgraphNode>(*before), handle_of<CUgraphNode>(*node)});
-    size_t again = *count;
-    list(from, &again, edges.size(), [&](size_t i) { return edges[i].first; });
+    size_t from_count = *count;
+    list(from, &from_count, edges.size(), [&](size_t i) { return edges[i].first; });
     list(to, count, edges.size(), [&](size_t i) { return edges[i].second; });
   });
 }
@@ -301,7 +301,7 @@ CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode handle, const CUDA_KERNEL_NOD
 CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph handle, unsigned long long flags) {
   return with_context([&](ApiCall& c) {
     require(out != nullptr);
-    // Memory nodes, device launches and priorities: of no effect, or not offered.
+    // The supported flags have no effect here. Device launches and uploads are not supported.
     require((flags & ~static_cast<unsigned long long>(CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH |
                                                       CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY)) == 0,
             CUDA_ERROR_NOT_SUPPORTED);
@@ -328,8 +328,8 @@ CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle) {
       invalidate(*stream->capture);
       fail(CUDA_ERROR_NOT_SUPPORTED, "child graph nodes");
     }
-    // Behind what the stream has, and behind the launch of the same graph before this one.
-    const auto front = give(c, stream, Nothing{}, {exec->last});
+    // Runs after the preceding work of the stream and after the graph's previous launch.
+    const auto front = enqueue(c, stream, Nothing{}, {exec->last});
     std::vector<std::shared_ptr<Job>> jobs;
     for (const auto& step : exec->steps) {
       auto job = std::make_shared<Job>();
@@ -340,7 +340,7 @@ CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle) {
       jobs.push_back(job);
       c.driver.submit(job);
     }
-    exec->last = give(c, stream, Nothing{}, jobs);
+    exec->last = enqueue(c, stream, Nothing{}, jobs);
   });
 }
 

@@ -22,16 +22,16 @@ std::vector<std::byte> parameter_block(const Routine& routine, void** parameters
       else if (*extra == CU_LAUNCH_PARAM_BUFFER_SIZE)
         bytes = static_cast<const size_t*>(extra[1]);
       else
-        fail(CUDA_ERROR_INVALID_VALUE, "extra holds an unknown name");
+        fail(CUDA_ERROR_INVALID_VALUE, "extra has an unknown key");
     }
-    // A buffer may lack the padding at its end, and nothing else.
+    // A buffer may omit the padding at its end, but nothing else.
     const uint32_t end =
         routine.parameters.empty() ? 0 : routine.parameters.back().offset + routine.parameters.back().size;
     require(bytes && (buffer || *bytes == 0) && *bytes >= end && *bytes <= std::max<size_t>(4096 * 8, end),
-            CUDA_ERROR_INVALID_VALUE, "the buffer of parameters is not as large as the kernel's parameters");
+            CUDA_ERROR_INVALID_VALUE, "the size of the parameter buffer does not match the kernel's parameters");
     if (end) std::memcpy(block.data(), buffer, end);
   } else if (!routine.parameters.empty()) {
-    require(parameters != nullptr, CUDA_ERROR_INVALID_VALUE, "no parameters");
+    require(parameters != nullptr, CUDA_ERROR_INVALID_VALUE, "kernelParams is null");
     for (size_t i = 0; i < routine.parameters.size(); i++) {
       require(parameters[i] != nullptr, CUDA_ERROR_INVALID_VALUE, "a parameter is null");
       std::memcpy(block.data() + routine.parameters[i].offset, parameters[i], routine.parameters[i].size);
@@ -48,16 +48,15 @@ void check_shape(const Limits& l, const KernelFunction& f, const LaunchShape& s)
   auto triple = [](const uint32_t (&v)[3]) {
     return "(" + std::to_string(v[0]) + ", " + std::to_string(v[1]) + ", " + std::to_string(v[2]) + ")";
   };
-  static constexpr uint32_t most_grid[3] = {0x7fffffff, 65535, 65535}, most_block[3] = {1024, 1024, 64};
+  static constexpr uint32_t max_grid[3] = {0x7fffffff, 65535, 65535}, max_block[3] = {1024, 1024, 64};
   for (int i = 0; i < 3; i++) {
-    if (s.grid[i] == 0 || s.grid[i] > most_grid[i]) refuse(CUDA_ERROR_INVALID_VALUE, "a grid of " + triple(s.grid));
-    if (s.block[i] == 0 || s.block[i] > most_block[i])
-      refuse(CUDA_ERROR_INVALID_VALUE, "a block of " + triple(s.block));
+    if (s.grid[i] == 0 || s.grid[i] > max_grid[i]) refuse(CUDA_ERROR_INVALID_VALUE, "a grid of " + triple(s.grid));
+    if (s.block[i] == 0 || s.block[i] > max_block[i]) refuse(CUDA_ERROR_INVALID_VALUE, "a block of " + triple(s.block));
   }
   if (s.threads() > 1024) refuse(CUDA_ERROR_INVALID_VALUE, "a block of " + std::to_string(s.threads()) + " threads");
   if (b.required_threads[0] && std::memcmp(b.required_threads, s.block, sizeof s.block) != 0)
     refuse(CUDA_ERROR_INVALID_VALUE,
-           "a block of " + triple(s.block) + " where .reqntid is " + triple(b.required_threads));
+           "a block of " + triple(s.block) + ", but .reqntid is " + triple(b.required_threads));
   if (s.threads() > f.max_threads)
     refuse(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES,
            "a block of " + std::to_string(s.threads()) + " threads; at most " + std::to_string(f.max_threads) + " fit");
@@ -66,7 +65,7 @@ void check_shape(const Limits& l, const KernelFunction& f, const LaunchShape& s)
                                          std::to_string(f.max_dynamic_shared) +
                                          " unless CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES is raised");
   if (s.dynamic_shared + f.routine->shared_bytes > l.shared_per_block_optin)
-    refuse(CUDA_ERROR_INVALID_VALUE, "more shared memory than a block can have");
+    refuse(CUDA_ERROR_INVALID_VALUE, "more shared memory than a block may have");
   if (s.cluster_blocks() > 1) {
     if (l.compute < 90) refuse(CUDA_ERROR_NOT_SUPPORTED, "clusters need compute capability 9.0");
     if (s.cluster_blocks() > (f.non_portable_clusters ? 16 : 8))
@@ -79,7 +78,7 @@ void check_shape(const Limits& l, const KernelFunction& f, const LaunchShape& s)
   if (resident == 0) refuse(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "a block does not fit on an SM");
   if (s.cooperative && s.blocks() > resident)
     refuse(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
-           std::to_string(s.blocks()) + " blocks, of which " + std::to_string(resident) + " fit on the device");
+           std::to_string(s.blocks()) + " blocks, but only " + std::to_string(resident) + " fit on the device");
 }
 
 }  // namespace
@@ -114,7 +113,7 @@ void launch(ApiCall& c, const CUlaunchConfig& config, CUfunction handle, void** 
   const auto context = stream->context.lock();
   const auto f = function_of(c, handle, context);
   require(f->module.lock()->context == context, CUDA_ERROR_INVALID_HANDLE,
-          "the kernel and the stream are of different contexts");
+          "the kernel and the stream belong to different contexts");
   LaunchShape shape{{config.gridDimX, config.gridDimY, config.gridDimZ},
                     {config.blockDimX, config.blockDimY, config.blockDimZ},
                     {1, 1, 1},
@@ -126,7 +125,7 @@ void launch(ApiCall& c, const CUlaunchConfig& config, CUfunction handle, void** 
     const auto& value = config.attrs[i].value;
     switch (static_cast<int>(config.attrs[i].id)) {
       case CU_LAUNCH_ATTRIBUTE_IGNORE: break;
-      // Hints to caches and schedulers, which there are not.
+      // Hints for caches and schedulers, which do not exist here.
       case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW:
       case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
       case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
@@ -143,11 +142,11 @@ void launch(ApiCall& c, const CUlaunchConfig& config, CUfunction handle, void** 
         shape.cluster[0] = value.clusterDim.x, shape.cluster[1] = value.clusterDim.y,
         shape.cluster[2] = value.clusterDim.z;
         break;
-      // Lets the kernel begin before the one ahead of it ends; that it does not is one of the orders allowed.
+      // The kernel may begin before its predecessor ends. Not doing so is one of the allowed orders.
       case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
         require(compute >= 90, CUDA_ERROR_NOT_SUPPORTED);
         break;
-      // Events that may be recorded as early as a trigger in the kernel, and are at its end.
+      // These events may be recorded as early as a trigger in the kernel; here they are recorded at its end.
       case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
         require(compute >= 90, CUDA_ERROR_NOT_SUPPORTED);
         events.push_back(value.programmaticEvent.event);
@@ -157,7 +156,7 @@ void launch(ApiCall& c, const CUlaunchConfig& config, CUfunction handle, void** 
     }
   }
   for (const CUevent event : events) c.driver.get<StreamEvent>(event);
-  const auto job = give(c, stream, kernel_work(c, f, shape, parameters, extra));
+  const auto job = enqueue(c, stream, kernel_work(c, f, shape, parameters, extra));
   for (const CUevent event : events) record(c, event, stream, job);
 }
 
@@ -190,6 +189,6 @@ CUresult cuLaunchCooperativeKernel(CUfunction f, unsigned int gx, unsigned int g
 CUresult cuLaunchHostFunc(CUstream handle, CUhostFn function, void* data) {
   return with_context([&](ApiCall& c) {
     require(function != nullptr);
-    give(c, stream_of(c, handle), HostWork{function, data});
+    enqueue(c, stream_of(c, handle), HostWork{function, data});
   });
 }

@@ -1,4 +1,4 @@
-// Memory management: device, host, managed and stream-ordered memory, and what is known of a pointer.
+// Memory management: device, host, managed and stream-ordered memory, and pointer attributes.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -21,7 +21,7 @@ CUdeviceptr hold(ApiCall& c, size_t bytes, Kind kind = Kind::device, std::shared
   return a->address;
 }
 
-// Host memory that devices know under the same address.
+// Allocates host memory that devices access at the same address.
 void* hold_host(ApiCall& c, size_t bytes, Kind kind, unsigned flags) {
   require(bytes > 0);
   require(++c.driver.allocations != c.driver.settings.failing_allocation, CUDA_ERROR_OUT_OF_MEMORY);
@@ -41,17 +41,17 @@ void free_host(ApiCall& c, void* p, Kind kind, CUresult unknown) {
   c.driver.release(reinterpret_cast<uint64_t>(p));
 }
 
-// False for an attribute that there is not.
+// Returns false for attributes that do not exist.
 bool attribute_of(ApiCall& c, void* out, CUpointer_attribute attribute, CUdeviceptr address) {
   const auto found = c.driver.holding(address);
-  const bool known = found != c.driver.holdings.end();
-  const Holding* h = known ? &found->second : nullptr;
-  const bool in_host = known && (h->kind == Kind::host || h->kind == Kind::registered || h->kind == Kind::managed);
+  const bool valid = found != c.driver.holdings.end();
+  const Holding* h = valid ? &found->second : nullptr;
+  const bool in_host = valid && (h->kind == Kind::host || h->kind == Kind::registered || h->kind == Kind::managed);
   auto put = [&](auto value) { std::memcpy(out, &value, sizeof value); };
-  if (!known && attribute != CU_POINTER_ATTRIBUTE_MAPPED) return false;
+  if (!valid && attribute != CU_POINTER_ATTRIBUTE_MAPPED) return false;
   switch (static_cast<int>(attribute)) {
     case CU_POINTER_ATTRIBUTE_CONTEXT: put(h->context ? h->context->handle : uint64_t{0}); break;
-    // Managed memory is called device memory.
+    // Managed memory counts as device memory.
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
       put(in_host && h->kind != Kind::managed ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE);
       break;
@@ -66,7 +66,7 @@ bool attribute_of(ApiCall& c, void* out, CUpointer_attribute attribute, CUdevice
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: put(h->device->ordinal); break;
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR: put(found->first); break;
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE: put(h->size); break;
-    case CU_POINTER_ATTRIBUTE_MAPPED: put(static_cast<int>(known)); break;
+    case CU_POINTER_ATTRIBUTE_MAPPED: put(static_cast<int>(valid)); break;
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE: put(h->pool ? h->pool->handle : uint64_t{0}); break;
     default: fail(CUDA_ERROR_NOT_SUPPORTED);
   }
@@ -137,7 +137,8 @@ CUresult cuMemFree_v2(CUdeviceptr address) {
     require(found != c.driver.holdings.end());
     const Kind kind = found->second.kind;
     require(kind == Kind::device || kind == Kind::managed || kind == Kind::pooled);
-    // As on silicon it waits for what may still use the memory; of this program's order nothing is learnt from that.
+    // As on hardware, freeing waits for all work that may still use the memory. The program must not rely on that
+    // order.
     c.driver.wait_all(c.lock, *found->second.context);
     c.driver.release(address);
   });
@@ -159,7 +160,7 @@ CUresult cuMemHostAlloc(void** out, size_t bytes, unsigned int flags) {
     *out = hold_host(c, bytes, Kind::host, flags);
   });
 }
-// With unified addressing all of it is portable and mapped.
+// With unified addressing all host memory is portable and mapped.
 CUresult cuMemAllocHost_v2(void** out, size_t bytes) {
   return cuMemHostAlloc(out, bytes, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
 }
@@ -229,7 +230,7 @@ CUresult cuPointerGetAttributes(unsigned int n, CUpointer_attribute* attributes,
     require(n > 0 && attributes && out);
     for (unsigned i = 0; i < n; i++) {
       require(out[i] != nullptr);
-      // Unlike the singular form, what is not known is answered with zero.
+      // Unlike cuPointerGetAttribute, this function sets attributes that do not apply to zero.
       if (!attribute_of(c, out[i], attributes[i], address)) std::memset(out[i], 0, bytes_of(attributes[i]));
     }
   });
@@ -262,7 +263,7 @@ CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
     const auto found = c.driver.holdings.find(address);
     require(found != c.driver.holdings.end() &&
             (found->second.kind == Kind::pooled || found->second.kind == Kind::device));
-    give(c, stream, FreeWork{address});
+    enqueue(c, stream, FreeWork{address});
   });
 }
 
@@ -284,7 +285,7 @@ CUresult cuMemPoolDestroy(CUmemoryPool handle) {
     Device& device = c.driver.device(pool->device);
     require(pool != device.default_pool);
     if (device.pool == pool) device.pool = device.default_pool;
-    c.driver.forget(*pool);  // allocations keep it
+    c.driver.forget(*pool);  // allocations keep the pool alive
   });
 }
 CUresult cuMemPoolTrimTo(CUmemoryPool handle, size_t) {

@@ -1,5 +1,5 @@
-// Modules and libraries: PTX text only. What ships beside it for silicon, cubins and fat binaries, is refused in the
-// way a device refuses a binary of another architecture, so that a loader goes on to the PTX.
+// Modules and libraries. Only PTX text is accepted. Cubins and fat binaries are refused with the error for a binary of
+// another architecture, so that a loader falls back to the PTX.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -12,7 +12,7 @@ using namespace vgpu::driver;
 
 namespace {
 
-// The newest PTX that a driver reads (PTX ISA, "Release Notes").
+// The newest PTX version that a driver supports (PTX ISA, "Release Notes").
 uint32_t newest_ptx(int driver_version) {
   const uint32_t major = static_cast<uint32_t>(driver_version) / 1000,
                  minor = static_cast<uint32_t>(driver_version) % 1000 / 10;
@@ -31,7 +31,7 @@ struct ModuleMemory : GlobalAllocator {
     const Allocation* a = memory.allocate(v.size, v.alignment, std::string(v.name), v.space == Space::constant);
     require(a != nullptr, CUDA_ERROR_OUT_OF_MEMORY);
     memory.written(a->address, a->size);
-    // The module keeps the context, not the other way round: its memory goes with it.
+    // The module keeps the context alive, not vice versa, since its memory is freed with it.
     d.holdings[a->address] = {Holding::Kind::module, v.size, nullptr, context->device, 0, nullptr, ++d.ids};
     made.push_back(a->address);
     return a->address;
@@ -46,7 +46,7 @@ struct ModuleMemory : GlobalAllocator {
   std::vector<uint64_t> made;
 };
 
-// For the names in a library.
+// Used to look up names in a library.
 struct NoMemory : GlobalAllocator {
   uint64_t allocate(const Variable&) override { return uint64_t{1} << 32; }
   void write(uint64_t, const void*, size_t) override {}
@@ -73,7 +73,7 @@ std::unique_ptr<Program> parse(ApiCall& c, std::string text, GlobalAllocator& me
   if (version > newest_ptx(c.driver.settings.driver_version))
     fail(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "PTX " + std::to_string(program->module.version_major) + "." +
                                                  std::to_string(program->module.version_minor) +
-                                                 " is newer than the driver");
+                                                 " is not supported by the driver");
   return program;
 }
 
@@ -98,7 +98,8 @@ std::string read_file(const char* name) {
   return text;
 }
 
-// The log buffers, which hold what they can of the message. Other options are for a compiler that there is not.
+// The log buffers, which receive as much of the message as fits. The other options concern a compiler that does not
+// exist here.
 struct Log {
   char *error = nullptr, *info = nullptr;
   size_t error_bytes = 0, info_bytes = 0;
@@ -197,15 +198,16 @@ std::shared_ptr<KernelFunction> module_function(Driver& d, const std::shared_ptr
   f->max_dynamic_shared = l.shared_per_block - std::min(l.shared_per_block, routine->shared_bytes);
   const auto& b = routine->bounds;
   const uint32_t required = b.required_threads[0] * b.required_threads[1] * b.required_threads[2];
-  const uint32_t most = required ? required : b.max_threads[0] * b.max_threads[1] * b.max_threads[2];
-  // ptxas keeps to the bounds that a kernel declares; where it does not, this is an upper bound of what ptxas takes.
+  const uint32_t thread_bound = required ? required : b.max_threads[0] * b.max_threads[1] * b.max_threads[2];
+  // ptxas keeps to the bounds that a kernel declares. Without bounds this is an upper bound on what ptxas uses.
   f->registers = std::clamp(routine->registers, 16u, 255u);
   if (b.max_registers) f->registers = std::min(f->registers, b.max_registers);
-  // As ptxas has it: of what `most` threads, in whole quarters of an SM, leave for each, a multiple of 8.
-  const uint32_t granted = (most + 127) / 128 * 128;
-  if (most) f->registers = std::min(f->registers, std::max(16u, l.registers_per_sm / granted / 8 * 8));
-  f->max_threads =
-      most ? std::min(most, 1024u) : std::min(1024u, l.registers_per_sm / ((f->registers + 7) / 8 * 8) / 32 * 32);
+  // ptxas divides an SM's registers among the maximum number of threads, rounded up to 128, and rounds down to a
+  // multiple of 8.
+  const uint32_t granted = (thread_bound + 127) / 128 * 128;
+  if (thread_bound) f->registers = std::min(f->registers, std::max(16u, l.registers_per_sm / granted / 8 * 8));
+  f->max_threads = thread_bound ? std::min(thread_bound, 1024u)
+                                : std::min(1024u, l.registers_per_sm / ((f->registers + 7) / 8 * 8) / 32 * 32);
   module->functions.emplace(name, f);
   return f;
 }
@@ -245,7 +247,7 @@ CUresult cuModuleUnload(CUmodule handle) {
     const auto module = c.driver.get<LoadedModule>(handle);
     c.unsafe_in_capture();
     for (const auto& [name, f] : module->functions) c.driver.forget(*f);
-    c.driver.forget(*module);  // work under way still has it
+    c.driver.forget(*module);  // pending work keeps the module alive
   });
 }
 

@@ -11,9 +11,9 @@
 namespace vgpu::driver {
 namespace {
 
-bool number(std::string_view text, uint64_t least, uint64_t most, uint64_t& out) {
+bool number(std::string_view text, uint64_t min, uint64_t max, uint64_t& out) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc{} && end == text.data() + text.size() && out >= least && out <= most;
+  return error == std::errc{} && end == text.data() + text.size() && out >= min && out <= max;
 }
 
 bool bytes(std::string_view text, uint64_t& out) {
@@ -42,7 +42,7 @@ bool compute(std::string_view text, Limits& l) {
   return true;
 }
 
-// The value whose place in the list is that of the text.
+// Sets `out` to the enumerator at the position of the text in the list.
 template <class T>
 bool pick(std::string_view text, std::initializer_list<std::string_view> names, T& out) {
   const auto found = std::find(names.begin(), names.end(), text);
@@ -109,7 +109,9 @@ bool read_settings(Settings& s) {
   read(
       "DEVICES", [&](auto v) { return number(v, 0, 16, n) && (s.devices = static_cast<uint32_t>(n), true); },
       "0 to 16");
-  read("MEMORY", [&](auto v) { return bytes(v, s.limits.memory); }, "bytes, as 1048576, 512M or 16G, at most 4096G");
+  read(
+      "MEMORY", [&](auto v) { return bytes(v, s.limits.memory); },
+      "bytes, such as 1048576, 512M or 16G, at most 4096G");
   read(
       "SM_COUNT", [&](auto v) { return number(v, 1, 1024, n) && (s.limits.sm_count = static_cast<uint32_t>(n), true); },
       "1 to 1024");

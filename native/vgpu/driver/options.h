@@ -1,5 +1,6 @@
 #pragma once
-// What the environment asks for. Read once, by cuInit; a value that is not understood is an error, never a default.
+// The settings from the environment, read once by cuInit. A malformed value is an error and never replaced by a
+// default.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,18 +12,18 @@ namespace vgpu::driver {
 struct Settings {
   uint32_t devices = 1;  // CARACAL_VGPU_DEVICES=0 … 16
   Limits limits;         // _COMPUTE=8.0, 8.6, 8.9 or 9.0; _MEMORY=bytes, or with K, M, G; _SM_COUNT
-  // _THREADS of the host; _SEED, 0 for everything in order; _BUDGET of warp instructions; _CHECK=initcheck,racecheck;
+  // _THREADS: host threads; _SEED: 0 runs everything in order; _BUDGET: warp instructions; _CHECK=initcheck,racecheck;
   // _ASYNC=late, early or random; _ACCUMULATION=chain, exact or truncating; _APPROXIMATE=0 or 1
   Options run;
-  std::string count;           // _COUNT: a file that the counters of every launch are appended to
-  std::string kernels;         // _KERNELS: a file that every kernel's name is appended to when it is first launched
-  bool late = false;           // _ORDER=submission, or late: nothing runs before the host waits for it
-  std::string report;          // _REPORT=stderr or a file that reports are appended to
+  std::string count;           // _COUNT: a file to which the counters of every launch are appended
+  std::string kernels;         // _KERNELS: a file to which every kernel's name is appended at its first launch
+  bool late = false;           // _ORDER=submission or late; late: nothing runs before the host waits for it
+  std::string report;          // _REPORT=stderr or a file to which reports are appended
   int driver_version = 13000;  // _FAULT=driver:11080
   uint64_t failing_allocation = 0, failing_launch = 0, lost_at_call = 0;  // _FAULT=alloc:3,launch:2,lost:5
 };
 
-// False, with a message on stderr, when something is malformed.
+// Returns false, with a message on stderr, if a value is malformed.
 bool read_settings(Settings& out);
 
 }  // namespace vgpu::driver

@@ -1,6 +1,6 @@
 #pragma once
-// What the driver keeps: devices, contexts and the objects that handles stand for. All of it is guarded by one mutex,
-// which every entry point holds while it runs; only the executor lets go of it, to carry out work.
+// The state of the driver: devices, contexts and the objects behind handles. One mutex guards all of it. Every entry
+// point holds it while it runs; only the executor releases it, to carry out work.
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -21,7 +21,7 @@
 
 namespace vgpu::driver {
 
-// What an entry point answers; thrown.
+// The result of a failed entry point; thrown.
 struct Failure {
   CUresult code;
   std::string message;
@@ -31,7 +31,7 @@ inline void require(bool condition, CUresult code = CUDA_ERROR_INVALID_VALUE, co
   if (!condition) fail(code, message);
 }
 
-// A handle is a number that is never used twice and points to nothing, so that every wrong one is noticed.
+// A handle is a number that is never reused and is not an address, so every invalid handle is detected.
 struct Object {
   virtual ~Object() = default;
   uint64_t handle = 0;
@@ -56,7 +56,7 @@ struct Device {
   std::shared_ptr<Context> primary;
   unsigned primary_uses = 0, primary_flags = 0;
   std::shared_ptr<Pool> default_pool, pool;
-  uint64_t clock = 0;  // warp instructions carried out so far
+  uint64_t clock = 0;  // warp instructions executed so far
 };
 
 struct Context : Object {
@@ -68,7 +68,7 @@ struct Context : Object {
   size_t limits[7] = {1024, 1 << 20, 8 << 20, 2, 2048, 64, 0};
   std::shared_ptr<Stream> legacy;
   std::map<std::thread::id, std::shared_ptr<Stream>> per_thread;
-  std::vector<std::weak_ptr<Stream>> blocking;  // streams that the legacy default stream waits for and holds up
+  std::vector<std::weak_ptr<Stream>> blocking;  // streams that synchronise with the legacy default stream
   std::set<Context*> peers;
 };
 
@@ -87,11 +87,11 @@ struct KernelFunction : Object {
   CUfunc_cache cache = CU_FUNC_CACHE_PREFER_NONE;
 };
 
-// A module that every context gets its own copy of, when one is first asked for.
+// A module of which each context gets its own copy on first use.
 struct Library : Object {
   std::string ptx;
-  std::unique_ptr<Program> program;                           // for names; its variables have no memory
-  std::map<uint64_t, std::shared_ptr<LoadedModule>> modules;  // by context
+  std::unique_ptr<Program> program;                           // only for names: its variables have no memory
+  std::map<uint64_t, std::shared_ptr<LoadedModule>> modules;  // by handle of the context
   std::map<std::string, std::shared_ptr<struct Kernel>, std::less<>> kernels;
 };
 struct Kernel : Object {
@@ -103,19 +103,19 @@ struct Kernel : Object {
 
 struct Nothing {};
 struct KernelWork {
-  std::shared_ptr<LoadedModule> module;  // keeps the program
+  std::shared_ptr<LoadedModule> module;  // keeps the program alive
   std::shared_ptr<KernelFunction> function;
   LaunchShape shape;
   std::vector<std::byte> parameters;
 };
 struct CopyWork {
   struct Side {
-    bool host = false;  // pageable memory; else an address that devices know
+    bool host = false;  // pageable memory; otherwise a device-accessible address
     uint64_t address = 0;
-    size_t pitch = 0, slice = 0;  // bytes from row to row and from one 2D image to the next
+    size_t pitch = 0, slice = 0;  // bytes between rows and between 2D images
   } from, to;
   size_t width = 0, height = 1, depth = 1;
-  std::shared_ptr<std::vector<std::byte>> staged;  // what was in pageable memory when the copy was asked for
+  std::shared_ptr<std::vector<std::byte>> staged;  // contents of pageable memory at the time of the call
 };
 struct FillWork {
   uint64_t to;
@@ -138,13 +138,13 @@ struct FreeWork {
 };
 using Work = std::variant<Nothing, KernelWork, CopyWork, FillWork, HostWork, CallbackWork, FreeWork>;
 
-// Work on its way: runs when all that it comes after is done.
+// Queued work. It runs when all jobs in `after` are done.
 struct Job {
   std::shared_ptr<Context> context;
   Work work;
   std::vector<std::shared_ptr<Job>> after;
   bool wanted = false, done = false;
-  uint64_t clock = 0;  // of the device when it was done
+  uint64_t clock = 0;  // the device's clock when the job finished
 };
 
 struct Capture {
@@ -164,7 +164,7 @@ struct Stream : Object {
   uint64_t id = 0;
   std::shared_ptr<Job> last;
   std::shared_ptr<Capture> capture;
-  std::vector<std::shared_ptr<Node>> tips;  // what the next captured node comes after
+  std::vector<std::shared_ptr<Node>> tips;  // dependencies of the next captured node
 };
 
 struct StreamEvent : Object {
@@ -179,7 +179,7 @@ struct Node : Object {
   std::weak_ptr<struct Graph> graph;
   Work work;
   std::vector<std::shared_ptr<Node>> after;
-  mutable std::vector<void*> pointers;  // handed out by cuGraphKernelNodeGetParams
+  mutable std::vector<void*> pointers;  // returned by cuGraphKernelNodeGetParams
 };
 struct Graph : Object, std::enable_shared_from_this<Graph> {
   std::vector<std::shared_ptr<Node>> nodes;
@@ -188,7 +188,7 @@ struct Graph : Object, std::enable_shared_from_this<Graph> {
 struct GraphExec : Object {
   std::shared_ptr<Context> context;
   struct Step {
-    uint64_t node;  // its handle
+    uint64_t node;  // handle of the node
     Work work;
     std::vector<size_t> after;
   };
@@ -198,7 +198,7 @@ struct GraphExec : Object {
 
 // --- the driver ------------------------------------------------------------------------------------------------------
 
-// Memory that an API call handed out or took.
+// Memory that an API call allocated or registered.
 struct Holding {
   enum class Kind : uint8_t { device, host, registered, managed, pooled, module } kind;
   uint64_t size;
@@ -218,12 +218,12 @@ class Driver {
   bool initialised = false;
   Settings settings;
   std::vector<std::unique_ptr<Device>> devices;
-  Memory host{0, 0};  // memory of the host that devices know under its own address
+  Memory host{0, 0};  // host memory that devices access at its own address
   std::map<uint64_t, Holding> holdings;
   std::unordered_map<uint64_t, std::shared_ptr<Object>> objects;
   std::set<std::shared_ptr<Capture>> captures;
   uint64_t calls = 0, allocations = 0, kernels = 0, ids = 0;
-  std::set<std::string> launched;  // names of kernels
+  std::set<std::string> launched;  // names of kernels launched so far
   std::string report, printed, counters;
   bool keep_printed = false;
 
@@ -251,9 +251,9 @@ class Driver {
     return *devices[static_cast<size_t>(ordinal)];
   }
 
-  // Where the host has `bytes` at an address that devices know; null if there is no such memory.
+  // The host address of `bytes` of device-accessible memory; null if there is no such memory.
   std::byte* resolve(uint64_t address, uint64_t bytes) const;
-  // The holding that covers an address; holdings.end() if none does.
+  // The holding that contains an address; holdings.end() if there is none.
   std::map<uint64_t, Holding>::iterator holding(uint64_t address);
   const Allocation* allocate(Device& device, uint64_t bytes);
   void release(uint64_t address);
@@ -267,7 +267,7 @@ class Driver {
   void flush_printed();
   std::string take_printed();
   void shut_down();
-  // Drops all state, as if the process began anew. Handles stay unused.
+  // Drops all state, as if the process had just started. Handles are still not reused.
   void reset(Lock& lock);
 
  private:
@@ -284,26 +284,26 @@ class Driver {
   std::mt19937_64 random_;
 };
 
-// The one there is. Never destroyed: threads may still be in it when the process ends.
+// The only instance. It is never destroyed, since threads may still use it when the process ends.
 Driver& driver();
 
 // --- entry points ----------------------------------------------------------------------------------------------------
 
-// What an entry point works with.
+// The context of an entry point's body.
 struct ApiCall {
   Driver& driver;
   Lock& lock;
-  std::shared_ptr<Context> context;  // the calling thread's current one
+  std::shared_ptr<Context> context;  // current context of the calling thread
 
-  // Waits, and fails if the context has.
+  // Waits for the job and fails if the context has failed.
   void wait(const std::shared_ptr<Job>& job, const Context& in);
-  // Fails under a capture that such a call could break (cuThreadExchangeStreamCaptureMode).
+  // Fails during a capture that such a call might invalidate (cuThreadExchangeStreamCaptureMode).
   void unsafe_in_capture();
 };
 
 enum class Needs : uint8_t { nothing, driver, context };
 
-// Runs the body of an entry point under the lock, and answers what it throws.
+// Runs the body of an entry point under the lock and returns the code of what it throws.
 CUresult enter_call(Needs needs, void (*body)(ApiCall&, void*), void* closure);
 template <class F>
 CUresult enter(Needs needs, F&& body) {
@@ -324,22 +324,22 @@ H handle_of(const Object& object) {
   return reinterpret_cast<H>(object.handle);
 }
 
-std::vector<std::shared_ptr<Context>>& context_stack();  // of the calling thread
+std::vector<std::shared_ptr<Context>>& context_stack();  // the calling thread's stack
 std::shared_ptr<Context> make_context(Driver& d, Device& device, unsigned flags);
 void destroy_context(Driver& d, Lock& lock, const std::shared_ptr<Context>& context);
 
-// The stream a handle means: null and the special ones too.
+// The stream of a handle, including null and the special handles.
 std::shared_ptr<Stream> stream_of(ApiCall& call, CUstream stream);
-// Work for a stream: queued, or captured. The job, if it was queued.
-std::shared_ptr<Job> give(ApiCall& call, const std::shared_ptr<Stream>& stream, Work work,
-                          std::vector<std::shared_ptr<Job>> after = {});
-// The jobs that work given to a stream now would come after.
+// Adds work to a stream: queues or captures it. Returns the job if it was queued.
+std::shared_ptr<Job> enqueue(ApiCall& call, const std::shared_ptr<Stream>& stream, Work work,
+                             std::vector<std::shared_ptr<Job>> after = {});
+// The jobs that new work on a stream would depend on.
 std::vector<std::shared_ptr<Job>> predecessors(const Context& context, const Stream& stream);
 void invalidate(Capture& capture);
 void leave_capture(Driver& d, const std::shared_ptr<Capture>& capture);
 
 std::shared_ptr<LoadedModule> load_module(ApiCall& call, const void* image);
-// Of a CUfunction, or of a CUkernel in this context.
+// The function of a CUfunction, or of a CUkernel in this context.
 std::shared_ptr<KernelFunction> function_of(ApiCall& call, const void* handle, const std::shared_ptr<Context>& context);
 std::shared_ptr<KernelFunction> module_function(Driver& d, const std::shared_ptr<LoadedModule>& module,
                                                 std::string_view name);
@@ -349,7 +349,7 @@ CopyWork copy_work(ApiCall& call, const CUDA_MEMCPY3D& p);
 FillWork fill_work(ApiCall& call, uint64_t to, size_t pitch, uint32_t value, unsigned element, size_t width,
                    size_t height);
 
-// How many blocks of a function an SM holds.
+// The number of blocks of a function that fit on an SM.
 uint32_t blocks_per_sm(const Limits& limits, const KernelFunction& f, uint32_t threads, uint64_t dynamic_shared);
 
 }  // namespace vgpu::driver

@@ -22,14 +22,14 @@ std::shared_ptr<Stream> stream_of(ApiCall& c, CUstream handle) {
   }
   require(c.context != nullptr, CUDA_ERROR_INVALID_CONTEXT);
   if (handle != CU_STREAM_PER_THREAD) return c.context->legacy;
-  auto& mine = c.context->per_thread[std::this_thread::get_id()];
-  if (!mine) {
-    mine = std::make_shared<Stream>();
-    mine->context = c.context;
-    mine->id = ++c.driver.ids;
-    c.context->blocking.push_back(mine);
+  auto& stream = c.context->per_thread[std::this_thread::get_id()];
+  if (!stream) {
+    stream = std::make_shared<Stream>();
+    stream->context = c.context;
+    stream->id = ++c.driver.ids;
+    c.context->blocking.push_back(stream);
   }
-  return mine;
+  return stream;
 }
 
 std::vector<std::shared_ptr<Job>> predecessors(const Context& context, const Stream& stream) {
@@ -54,17 +54,17 @@ void leave_capture(Driver& d, const std::shared_ptr<Capture>& capture) {
   d.captures.erase(capture);
 }
 
-// As cuThreadExchangeStreamCaptureMode describes: of captures of this thread those that are not relaxed, of captures
-// of others the global ones.
+// Implements the rules of cuThreadExchangeStreamCaptureMode: the call conflicts with this thread's captures that are
+// not relaxed and with other threads' global ones.
 void ApiCall::unsafe_in_capture() {
   if (thread_mode == CU_STREAM_CAPTURE_MODE_RELAXED) return;
   bool found = false;
   for (const auto& capture : driver.captures) {
-    const bool mine = capture->thread == std::this_thread::get_id();
-    const bool bars =
-        mine ? capture->mode != CU_STREAM_CAPTURE_MODE_RELAXED
-             : capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL && thread_mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
-    if (!bars) continue;
+    const bool same_thread = capture->thread == std::this_thread::get_id();
+    const bool conflicts =
+        same_thread ? capture->mode != CU_STREAM_CAPTURE_MODE_RELAXED
+                    : capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL && thread_mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+    if (!conflicts) continue;
     invalidate(*capture);
     found = true;
   }
@@ -73,7 +73,7 @@ void ApiCall::unsafe_in_capture() {
 
 namespace {
 
-// The legacy default stream would have to wait for what only is being captured.
+// The legacy default stream would have to wait for work that is only being captured.
 void check_implicit(const Context& context, const Stream& stream) {
   if (&stream != context.legacy.get()) return;
   bool found = false;
@@ -87,8 +87,8 @@ void check_implicit(const Context& context, const Stream& stream) {
 
 }  // namespace
 
-std::shared_ptr<Job> give(ApiCall& c, const std::shared_ptr<Stream>& stream, Work work,
-                          std::vector<std::shared_ptr<Job>> after) {
+std::shared_ptr<Job> enqueue(ApiCall& c, const std::shared_ptr<Stream>& stream, Work work,
+                             std::vector<std::shared_ptr<Job>> after) {
   const auto context = stream->context.lock();
   check_implicit(*context, *stream);
   if (stream->capture) {
@@ -116,7 +116,7 @@ std::shared_ptr<Job> give(ApiCall& c, const std::shared_ptr<Stream>& stream, Wor
 
 namespace {
 
-// For what a capturing stream cannot answer.
+// For operations that a capturing stream does not support.
 std::shared_ptr<Stream> uncaptured(ApiCall& c, CUstream handle) {
   auto stream = stream_of(c, handle);
   if (stream->capture) {
@@ -128,7 +128,7 @@ std::shared_ptr<Stream> uncaptured(ApiCall& c, CUstream handle) {
   return stream;
 }
 
-// What the host waits for when it waits for a stream.
+// The jobs that the host waits for when it waits for a stream.
 std::vector<std::shared_ptr<Job>> work_of(const Stream& stream) {
   const auto context = stream.context.lock();
   if (&stream == context->legacy.get()) return predecessors(*context, stream);
@@ -194,13 +194,13 @@ CUresult cuStreamDestroy_v2(CUstream handle) {
             CUDA_ERROR_INVALID_HANDLE);
     const auto stream = c.driver.get<Stream>(handle);
     if (stream->capture) invalidate(*stream->capture);
-    // Its work goes on, and the legacy default stream still waits for it.
+    // The stream's work continues, and the legacy default stream still waits for it.
     if (const auto context = stream->context.lock(); context && !stream->flags && stream->last && !stream->last->done) {
-      auto rest = std::make_shared<Job>();
-      rest->context = context;
-      rest->after = {stream->last, context->legacy->last};
-      context->legacy->last = rest;
-      c.driver.submit(rest);
+      auto join = std::make_shared<Job>();
+      join->context = context;
+      join->after = {stream->last, context->legacy->last};
+      context->legacy->last = join;
+      c.driver.submit(join);
     }
     c.driver.forget(*stream);
   });
@@ -255,14 +255,14 @@ CUresult cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned int f
       invalidate(*stream->capture);
       fail(CUDA_ERROR_STREAM_CAPTURE_ISOLATION);
     }
-    if (event->job && !event->job->done) give(c, stream, Nothing{}, {event->job});
+    if (event->job && !event->job->done) enqueue(c, stream, Nothing{}, {event->job});
   });
 }
 
 CUresult cuStreamAddCallback(CUstream handle, CUstreamCallback callback, void* data, unsigned int flags) {
   return with_context([&](ApiCall& c) {
     require(callback && flags == 0);
-    give(c, stream_of(c, handle), CallbackWork{callback, handle, data});
+    enqueue(c, stream_of(c, handle), CallbackWork{callback, handle, data});
   });
 }
 

@@ -1,4 +1,4 @@
-// cuTensorMapEncodeTiled: every requirement that its documentation states is checked.
+// cuTensorMapEncodeTiled. It checks every requirement in its documentation.
 #include <cstring>
 
 #include "driver/state.h"
@@ -32,11 +32,11 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuui
     must(swizzle >= 0 && swizzle <= CU_TENSOR_MAP_SWIZZLE_128B_ATOM_64B, "swizzle");
     must(promotion >= 0 && promotion <= CU_TENSOR_MAP_L2_PROMOTION_L2_256B, "l2Promotion");
     must(fill >= 0 && fill <= CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA, "oobFill");
-    // The packed types of 4 and 6 bits came with compute capability 10.0.
+    // The packed types of 4 and 6 bits require compute capability 10.0.
     require(type < CU_TENSOR_MAP_DATA_TYPE_16U4_ALIGN8B && swizzle <= CU_TENSOR_MAP_SWIZZLE_128B,
             CUDA_ERROR_NOT_SUPPORTED);
     must(rank >= 1 && rank <= 5, "tensorRank must be 1 to 5");
-    must(interleave == CU_TENSOR_MAP_INTERLEAVE_NONE || rank >= 3, "tensorRank must be at least 3 when interleaved");
+    must(interleave == CU_TENSOR_MAP_INTERLEAVE_NONE || rank >= 3, "tensorRank must be at least 3 if interleaved");
     must(dims && box && element_strides && (strides || rank == 1), "an array is null");
     const bool by32 = interleave == CU_TENSOR_MAP_INTERLEAVE_32B;
     must(address && reinterpret_cast<uintptr_t>(address) % (by32 ? 32 : 16) == 0,
@@ -54,8 +54,8 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuui
     if (interleave == CU_TENSOR_MAP_INTERLEAVE_NONE) {
       const uint32_t inner = box[0] * bytes;
       must(inner % 16 == 0, "boxDim[0] must cover a multiple of 16 bytes");
-      static constexpr uint32_t most[] = {UINT32_MAX, 32, 64, 128};
-      must(inner <= most[swizzle], "boxDim[0] covers more bytes than the swizzle");
+      static constexpr uint32_t max_bytes[] = {UINT32_MAX, 32, 64, 128};
+      must(inner <= max_bytes[swizzle], "boxDim[0] covers more bytes than the swizzle");
     }
     must(!by32 || swizzle == CU_TENSOR_MAP_SWIZZLE_32B, "INTERLEAVE_32B needs SWIZZLE_32B");
     must(fill == CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE || is_float(type), "a NaN fill needs a floating-point type");

@@ -17,7 +17,7 @@ namespace {
 constexpr uint8_t kSize4 = 0, kSize8 = 1, kSize16 = 2, kSizeMask = 3;
 constexpr uint8_t kIgnoreSource = 4, kNegated = 8, kDestination32 = 16;
 
-// imm: both offsets; a: destination, b: source, c: src-size, or the predicate that has the source ignored.
+// imm: both offsets; a: destination; b: source; c: src-size, or the predicate of ignore-src.
 void run_copy(Warp& w, const Op& op) {
   const uint32_t bytes = 4u << (op.flags & kSizeMask);
   const auto to_offset = static_cast<int32_t>(op.imm), from_offset = static_cast<int32_t>(op.imm >> 32);
@@ -37,29 +37,29 @@ void run_copy(Warp& w, const Op& op) {
   uint32_t whole = 0;
   for (int l = 0; l < kLanes; l++) {
     if (!(w.mask >> l & 1)) continue;
-    uint32_t given = bytes;
+    uint32_t source_bytes = bytes;
     if (op.flags & kIgnoreSource)
-      given = ignored >> l & 1 ? 0 : bytes;
+      source_bytes = ignored >> l & 1 ? 0 : bytes;
     else if (op.c != kNone)
-      given = w.lanes<const uint32_t>(op.c)[l];
-    if (given > bytes || from[l] % bytes != 0) {
+      source_bytes = w.lanes<const uint32_t>(op.c)[l];
+    if (source_bytes > bytes || from[l] % bytes != 0) {
       w.fault_lane = l;
-      if (given > bytes)
+      if (source_bytes > bytes)
         throw DeviceFault{
             {FaultKind::illegal_instruction,
              "memcheck",
-             "cp.async of " + std::to_string(bytes) + " bytes with a src-size of " + std::to_string(given),
+             "cp.async of " + std::to_string(bytes) + " bytes with a src-size of " + std::to_string(source_bytes),
              {}}};
       throw DeviceFault{{FaultKind::misaligned_address,
                          "memcheck",
                          "the source of cp.async is not a multiple of " + std::to_string(bytes),
                          {}}};
     }
-    copy.from_bytes[l] = static_cast<uint8_t>(given);
-    whole |= static_cast<uint32_t>(given == bytes) << l;
+    copy.from_bytes[l] = static_cast<uint8_t>(source_bytes);
+    whole |= static_cast<uint32_t>(source_bytes == bytes) << l;
   }
   if (Monitor* m = w.block.launch.monitor.get()) m->issued(w);
-  // What cannot be read is reported at the copy, not at the wait.
+  // Read faults are reported at the copy, not at the wait.
   std::byte* source[kLanes] = {};
   if (whole) resolve(w, Space::global, from, bytes, Access::read, whole, source, By::copy);
   for (int l = 0; l < kLanes; l++)
@@ -89,11 +89,11 @@ void copy(Decoding& i) {
   bool to32 = false, from32 = false;
   i.address(i.operand(0), Space::shared, op.a, to, to32);
   i.address(i.operand(1), Space::global, op.b, from, from32);
-  if (to != static_cast<int32_t>(to) || from != static_cast<int32_t>(from)) i.fail("an offset of more than 32 bits");
+  if (to != static_cast<int32_t>(to) || from != static_cast<int32_t>(from)) i.fail("an offset does not fit in 32 bits");
   op.imm = static_cast<int64_t>(static_cast<uint64_t>(from) << 32 | static_cast<uint32_t>(to));
   if (to32) op.flags |= kDestination32;
   const size_t third = i.operands() - (hinted ? 1 : 0);
-  if (hinted) op.e = i.read(third, Type::b64);  // of no effect
+  if (hinted) op.e = i.read(third, Type::b64);  // no effect
   if (third == 4) {
     if (i.is_predicate(i.operand(3))) {
       bool negated = false;
@@ -122,7 +122,7 @@ void objects_of(Warp& w, const Op& op, std::byte* (&host)[kLanes], Access access
       if (w.mask >> l & 1 && (address[l] & ~(kWindowBytes - 1)) != kSharedWindow) {
         w.fault_lane = l;
         throw DeviceFault{
-            {FaultKind::invalid_address_space, "memcheck", "an mbarrier object outside shared memory", {}}};
+            {FaultKind::invalid_address_space, "memcheck", "an mbarrier object is outside shared memory", {}}};
       }
   resolve(w, space_of(op), address, 8, access, w.mask, host);
 }
@@ -136,7 +136,7 @@ void run_arrive_after_copies(Warp& w, const Op& op) {
   w.copies.arrive_after(w, w.mask, object);
 }
 
-// The address of an mbarrier object, after {.shared{::cta}}.
+// Binds the address of an mbarrier object, after {.shared{::cta}}.
 void bind_object(Decoding& i, size_t operand, bool generic) {
   i.address(operand, generic ? Space::generic : Space::shared);
   if (generic) i.op().flags |= kGeneric;
@@ -175,8 +175,8 @@ void cp(Decoding& i) {
 
 // --- mbarrier --------------------------------------------------------------------------------------------------------
 
-constexpr uint8_t kExpectTransfer = 4;  // the count is one of bytes
-constexpr unsigned kHowShift = 4;       // of mbarrier::kDrop, kIncomplete
+constexpr uint8_t kExpectTransfer = 4;  // the count is in bytes
+constexpr unsigned kHowShift = 4;       // for mbarrier::kDrop, kIncomplete
 
 // b: the count, if any.
 void run_init(Warp& w, const Op& op) {
@@ -206,7 +206,7 @@ void run_arrive(Warp& w, const Op& op) {
   }
 }
 
-// imm is the address's offset; the sign of the bytes is a flag.
+// imm holds the address's offset, and this flag the sign of the byte count.
 constexpr uint8_t kCompletes = 8;
 void run_transfer(Warp& w, const Op& op) {
   std::byte* object[kLanes];
@@ -220,7 +220,7 @@ void run_transfer(Warp& w, const Op& op) {
 
 constexpr uint8_t kParity = 8;
 
-// test_wait and try_wait, which may give up at once. b: the state, or the parity of the phase.
+// test_wait, and try_wait, which may give up at once. b: the state, or the parity of the phase.
 void run_test(Warp& w, const Op& op) {
   std::byte* object[kLanes];
   objects_of(w, op, object);
@@ -255,7 +255,7 @@ void arrive(Decoding& i, uint8_t how) {
   take_semantics(i, {"release", "relaxed"});
   const int where = i.take_any({"shared", "shared::cta", "shared::cluster"});
   i.type({Type::b64});
-  // Of another block of the cluster there is no state.
+  // An mbarrier object in another block returns no state.
   const bool stateless = i.operands() > 0 && i.operand(0).kind == Operand::Kind::address;
   const size_t at = stateless ? 0 : 1;
   const bool counted = transfers || how & mbarrier::kIncomplete;
@@ -264,7 +264,7 @@ void arrive(Decoding& i, uint8_t how) {
   if (i.operands() == at + 2) i.op().b = i.read(at + 1, Type::u32);
   if (i.operands() == at + 2 && !(how & mbarrier::kIncomplete)) i.needs(90);
   if (!stateless && i.operand(0).kind != Operand::Kind::sink) {
-    if (where == 2) i.fail("an object of another block gives no state");
+    if (where == 2) i.fail("an mbarrier object in another block returns no state");
     i.op().d = i.write(0, Type::b64);
   }
   i.op().flags |= static_cast<uint8_t>((transfers ? kExpectTransfer : 0) | how << kHowShift);

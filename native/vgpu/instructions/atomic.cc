@@ -1,150 +1,25 @@
-// PTX ISA, "Parallel Synchronization and Communication Instructions": atom, red, membar, fence.
-// Orders and scopes say nothing about values here: every operation is sequentially consistent for the whole system.
-#include <immintrin.h>
-
-#include <atomic>
-#include <bit>
-#include <cmath>
-
-#include "check/monitor.h"
+// PTX ISA, "Parallel Synchronization and Communication Instructions": atom, red. Orders and scopes do not affect values
+// here: every operation is sequentially consistent for the whole system.
+#include "instructions/atomic_operations.h"
 #include "instructions/bulk_copy.h"
 #include "instructions/lanes.h"
 #include "instructions/list.h"
 #include "machine/address.h"
 #include "machine/block.h"
-#include "machine/reduction.h"
 
 namespace vgpu {
 namespace {
 
-// --- what is done to the old value -----------------------------------------------------------------------------------
-
-struct Add {
-  template <class T>
-  static T apply(T old, T b) {
-    return static_cast<T>(old + b);
-  }
-};
-// atom.add.f32 flushes subnormals in global memory and keeps them in shared memory.
-struct AddFlushed {
-  static float flushed(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
-  static float apply(float old, float b) { return flushed(flushed(old) + flushed(b)); }
-};
-struct Inc {
-  static uint32_t apply(uint32_t old, uint32_t b) { return old >= b ? 0 : old + 1; }
-};
-struct Dec {
-  static uint32_t apply(uint32_t old, uint32_t b) { return old == 0 || old > b ? b : old - 1; }
-};
-struct Min {
-  template <class T>
-  static T apply(T old, T b) {
-    return b < old ? b : old;
-  }
-};
-struct Max {
-  template <class T>
-  static T apply(T old, T b) {
-    return b > old ? b : old;
-  }
-};
-struct And {
-  template <class T>
-  static T apply(T old, T b) {
-    return old & b;
-  }
-};
-struct Or {
-  template <class T>
-  static T apply(T old, T b) {
-    return old | b;
-  }
-};
-struct Xor {
-  template <class T>
-  static T apply(T old, T b) {
-    return old ^ b;
-  }
-};
-struct Exch {
-  template <class T>
-  static T apply(T, T b) {
-    return b;
-  }
-};
-
-// Half precision: single precision is wide enough for its sum to be rounded twice without harm (24 >= 2 * 11 + 2 bits).
-struct Half {
-  static float widen(uint16_t x) { return _cvtsh_ss(x); }
-  static uint16_t narrow(float x) { return x != x ? 0x7fff : _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
-};
-struct Bfloat {
-  static float widen(uint16_t x) { return std::bit_cast<float>(static_cast<uint32_t>(x) << 16); }
-  static uint16_t narrow(float x) {
-    const auto bits = std::bit_cast<uint32_t>(x);
-    return x != x ? 0x7fff : static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-  }
-};
-enum class HalfOperation { add, min, max };
-// One value in 16 bits, or two in 32.
-template <class H, HalfOperation O>
-struct OnHalves {
-  static uint16_t one(uint16_t x, uint16_t y) {
-    const float a = H::widen(x), b = H::widen(y);
-    if (O == HalfOperation::add) return H::narrow(a + b);
-    if (a != a && b != b) return 0x7fff;
-    // Of a NaN and a number the number; -0 is less than +0.
-    const bool less = a < b || b != b || (a == b && std::signbit(a));
-    return O == HalfOperation::min ? (less && a == a ? x : y)
-                                   : (a > b || b != b || (a == b && !std::signbit(a)) ? x : y);
-  }
-  static uint16_t apply(uint16_t old, uint16_t b) { return one(old, b); }
-  static uint32_t apply(uint32_t old, uint32_t b) {
-    return one(static_cast<uint16_t>(old), static_cast<uint16_t>(b)) |
-           static_cast<uint32_t>(one(static_cast<uint16_t>(old >> 16), static_cast<uint16_t>(b >> 16))) << 16;
-  }
-};
-
-// --- where -----------------------------------------------------------------------------------------------------------
-
-template <class T>
-struct BitsOf {
-  using type = T;
-};
-template <>
-struct BitsOf<float> {
-  using type = uint32_t;
-};
-template <>
-struct BitsOf<double> {
-  using type = uint64_t;
-};
+using namespace atomic;
 
 constexpr uint8_t kSpaceMask = 0x0f, kReturns = 0x10;
-
-// Blocks run on several threads of the host, all of a cluster's on one: what is not shared memory needs its atomics.
-template <class T, class F>
-T update(std::byte* at, T b, bool alone) {
-  using Bits = typename BitsOf<T>::type;
-  auto* word = reinterpret_cast<Bits*>(at);
-  if (alone) {
-    const T old = std::bit_cast<T>(*word);
-    *word = std::bit_cast<Bits>(F::apply(old, b));
-    return old;
-  }
-  Bits seen = __atomic_load_n(word, __ATOMIC_RELAXED);
-  while (!__atomic_compare_exchange_n(word, &seen, std::bit_cast<Bits>(F::apply(std::bit_cast<T>(seen), b)), false,
-                                      __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
-  }
-  return std::bit_cast<T>(seen);
-}
 
 bool is_shared(Space space, uint64_t address) {
   return space == Space::shared || (space == Space::generic && (address & ~(kWindowBytes - 1)) == kSharedWindow);
 }
 
-void places_of(Warp& w, const Op& op, Space space, unsigned bytes, uint64_t (&address)[kLanes],
-               std::byte* (&host)[kLanes]) {
+void resolve_atomics(Warp& w, const Op& op, Space space, unsigned bytes, uint64_t (&address)[kLanes],
+                     std::byte* (&host)[kLanes]) {
   addresses_of(w, op, address);
   if (space == Space::generic)
     for (int l = 0; l < kLanes; l++) {
@@ -158,83 +33,46 @@ void places_of(Warp& w, const Op& op, Space space, unsigned bytes, uint64_t (&ad
   resolve(w, space, address, bytes, Access::atomic, w.mask, host);
 }
 
-// list: the operands, then (of atom) the results, as many as the vector is long. Lanes go one after the other, which
-// is one of the orders they may have. An element of a vector is atomic by itself.
+// list: the operands, then for atom the results, one of each per vector element. Lanes run one after the other, which
+// is one of the allowed orders. Each element of a vector is atomic by itself.
 template <class T, class F>
 void run_atomic(Warp& w, const Op& op) {
   const auto space = static_cast<Space>(op.flags & kSpaceMask);
   const unsigned n = op.flags & kReturns ? op.count / 2u : op.count;
   uint64_t address[kLanes];
   std::byte* host[kLanes];
-  places_of(w, op, space, static_cast<unsigned>(sizeof(T)) * n, address, host);
+  resolve_atomics(w, op, space, static_cast<unsigned>(sizeof(T)) * n, address, host);
   const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
   for (int l = 0; l < kLanes; l++) {
     if (!(w.mask >> l & 1)) continue;
-    const bool alone = is_shared(space, address[l]);
+    const bool exclusive = is_shared(space, address[l]);
     T b[8];
     for (unsigned i = 0; i < n; i++) b[i] = w.lanes<const T>(slots[i])[l];
     for (unsigned i = 0; i < n; i++) {
       std::byte* at = host[l] + i * sizeof(T);
       T old;
       if constexpr (std::is_same_v<F, AddFlushed>)
-        old = alone ? update<float, Add>(at, b[i], true) : update<float, AddFlushed>(at, b[i], false);
+        old = exclusive ? update<float, Add>(at, b[i], true) : update<float, AddFlushed>(at, b[i], false);
       else
-        old = update<T, F>(at, b[i], alone);
+        old = update<T, F>(at, b[i], exclusive);
       if (op.flags & kReturns) w.lanes<T>(slots[n + i])[l] = old;
     }
   }
 }
 
-// b: compared, c: put there; d: the old value.
+// b: comparand; c: new value; d: old value.
 template <class T>
 void run_cas(Warp& w, const Op& op) {
   const auto space = static_cast<Space>(op.flags & kSpaceMask);
   uint64_t address[kLanes];
   std::byte* host[kLanes];
-  places_of(w, op, space, sizeof(T), address, host);
+  resolve_atomics(w, op, space, sizeof(T), address, host);
   const T *b = w.lanes<const T>(op.b), *c = w.lanes<const T>(op.c);
   for (int l = 0; l < kLanes; l++) {
     if (!(w.mask >> l & 1)) continue;
     T seen = b[l];
     __atomic_compare_exchange_n(reinterpret_cast<T*>(host[l]), &seen, c[l], false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     w.lanes<T>(op.d)[l] = seen;
-  }
-}
-
-// --- by asynchronous instructions ------------------------------------------------------------------------------------
-
-template <class T, class F>
-void combine(std::byte* at, const std::byte* value, bool alone) {
-  T b;
-  std::memcpy(&b, value, sizeof b);
-  update<T, F>(at, b, alone);
-}
-
-template <class F>
-Combine combine_bits(Type t) {
-  return bytes_of(t) == 4 ? combine<uint32_t, F> : bytes_of(t) == 8 ? combine<uint64_t, F> : nullptr;
-}
-
-template <class F, HalfOperation O>
-Combine combine_ordered(Type t) {
-  switch (t) {
-    case Type::u32: return combine<uint32_t, F>;
-    case Type::s32: return combine<int32_t, F>;
-    case Type::u64: return combine<uint64_t, F>;
-    case Type::s64: return combine<int64_t, F>;
-    case Type::f16: return combine<uint16_t, OnHalves<Half, O>>;
-    case Type::bf16: return combine<uint16_t, OnHalves<Bfloat, O>>;
-    default: return nullptr;
-  }
-}
-
-Combine combine_sum(Type t) {
-  switch (t) {
-    case Type::f16: return combine<uint16_t, OnHalves<Half, HalfOperation::add>>;
-    case Type::bf16: return combine<uint16_t, OnHalves<Bfloat, HalfOperation::add>>;
-    case Type::f32: return combine<float, AddFlushed>;
-    case Type::f64: return combine<double, Add>;
-    default: return combine_bits<Add>(t);
   }
 }
 
@@ -261,13 +99,13 @@ Handler on_halves(Type t) {
                             : run_atomic<uint32_t, OnHalves<Bfloat, O>>;
 }
 
-enum Operation { add, min, max, inc, dec, both, either, differ, exch, cas };
+enum Operation { add, min, max, inc, dec, bit_and, bit_or, bit_xor, exch, cas };
 
-// The type of an operation, its vector and its handler.
+// Decodes the type and the vector length of an operation and returns its handler.
 Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t, bool global) {
   auto take_vector = [&](bool halves) {
     if (i.peek() == "v2" || i.peek() == "v4" || (halves && i.peek() == "v8")) {
-      if (!global) i.fail("vectors are for global memory");
+      if (!global) i.fail("vectors are only for global memory");
       i.needs(90);
       n = 2u << i.take_any({"v2", "v4", "v8"});
     }
@@ -277,8 +115,8 @@ Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t,
     take_vector(true);
     t = i.type({Type::f16, Type::f16x2, Type::bf16, Type::bf16x2});
     if (t == Type::bf16 || t == Type::bf16x2) i.needs(90);
-    if (operation != add && n == 1) i.fail("min and max of halves are for vectors");
-    if (n * bytes_of(t) > 16) i.fail("a vector of more than 16 bytes");
+    if (operation != add && n == 1) i.fail("min and max of halves are only for vectors");
+    if (n * bytes_of(t) > 16) i.fail("the vector has more than 16 bytes");
     return operation == add   ? on_halves<HalfOperation::add>(t)
            : operation == min ? on_halves<HalfOperation::min>(t)
                               : on_halves<HalfOperation::max>(t);
@@ -296,9 +134,9 @@ Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t,
     case max: t = i.type({Type::u32, Type::s32, Type::u64, Type::s64}); return on_ordered<Max>(t);
     case inc: t = i.type({Type::u32}); return run_atomic<uint32_t, Inc>;
     case dec: t = i.type({Type::u32}); return run_atomic<uint32_t, Dec>;
-    case both: t = i.type({Type::b32, Type::b64}); return on_bits<And>(t);
-    case either: t = i.type({Type::b32, Type::b64}); return on_bits<Or>(t);
-    case differ: t = i.type({Type::b32, Type::b64}); return on_bits<Xor>(t);
+    case bit_and: t = i.type({Type::b32, Type::b64}); return on_bits<And>(t);
+    case bit_or: t = i.type({Type::b32, Type::b64}); return on_bits<Or>(t);
+    case bit_xor: t = i.type({Type::b32, Type::b64}); return on_bits<Xor>(t);
     case exch: t = i.type({Type::b32, Type::b64}); return on_bits<Exch>(t);
     case cas:
       t = i.type({Type::b16, Type::b32, Type::b64});
@@ -308,8 +146,8 @@ Handler decode_operation(Decoding& i, Operation operation, unsigned& n, Type& t,
 }
 
 void decode_atomic(Decoding& i, bool returns) {
-  // nvcc also writes them behind the operation: atom.add.acquire.cta.u32; nvc++ the space first, as ptxas allows:
-  // red.add.global.relaxed.gpu.f64.
+  // nvcc also writes these after the operation (atom.add.acquire.cta.u32), and nvc++ writes the space first, which
+  // ptxas allows (red.add.global.relaxed.gpu.f64).
   Space space = Space::generic;
   auto take_space = [&] {
     const int where = i.take_any({"global", "shared", "shared::cta", "shared::cluster"});
@@ -338,9 +176,9 @@ void decode_atomic(Decoding& i, bool returns) {
   Op& op = i.op();
   i.address(memory, space);
   op.flags |= static_cast<uint8_t>(static_cast<uint8_t>(space) | (returns ? kReturns : 0));
-  if (hinted) op.c = i.read(operands - 1, Type::b64);  // of no effect
+  if (hinted) op.c = i.read(operands - 1, Type::b64);  // no effect
   if (operation == cas) {
-    if (hinted) i.fail("a cache policy is not for cas");
+    if (hinted) i.fail("cas takes no cache policy");
     op.b = i.read(memory + 1, t);
     op.c = i.read(memory + 2, t);
     op.d = i.write(0, t);
@@ -364,87 +202,10 @@ void red(Decoding& i) {
   decode_atomic(i, false);
 }
 
-// --- fences ----------------------------------------------------------------------------------------------------------
-
-constexpr uint8_t kProxies = 1;
-
-void run_fence(Warp& w, const Op& op) {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (op.flags & kProxies)
-    if (Monitor* m = w.block.launch.monitor.get()) m->fence_proxies(w);
-}
-
-void membar(Decoding& i) {
-  if (i.take("proxy"))
-    i.one_of({"alias"});  // ptxas has no .async here, which the ISA lists too
-  else
-    i.one_of({"cta", "gl", "sys"});
-  i.expect(0);
-  i.run(run_fence, OpClass::barrier);
-}
-
-// A release is of what the block has in its shared memory, an acquire of what others of the cluster have.
-void take_restricted(Decoding& i) {
-  i.needs(90);
-  const bool acquires = i.one_of({"acquire", "release"}) == 0;
-  i.one_of({acquires ? "sync_restrict::shared::cluster" : "sync_restrict::shared::cta"});
-  i.one_of({"cluster"});
-}
-
-// Orders changes of a tensor map and its use, of which a copy takes a snapshot here when it is issued.
-void fence_tensor_map(Decoding& i) {
-  i.needs(90);
-  const bool acquires = i.one_of({"acquire", "release"}) == 0;
-  i.one_of({"cta", "cluster", "gpu", "sys"});
-  i.expect(acquires ? 2 : 0);
-  if (acquires) {
-    i.address(0, Space::generic);
-    i.immediate(1, 128, 128);
-  }
-  i.run(run_fence, OpClass::barrier);
-}
-
-void fence(Decoding& i) {
-  if (i.take("proxy")) {
-    const int proxy = i.one_of({"alias", "async", "async::generic", "tensormap::generic"});
-    if (proxy == 3) return fence_tensor_map(i);
-    if (proxy == 1) i.take_any({"global", "shared::cta", "shared::cluster"});
-    if (proxy == 2) take_restricted(i);
-    if (proxy != 0) {
-      i.needs(90);
-      i.op().flags = kProxies;
-    }
-  } else if (i.instruction().head.find(".sync_restrict") != std::string::npos) {
-    take_restricted(i);
-  } else if (i.take("mbarrier_init")) {
-    i.one_of({"release"});
-    i.one_of({"cluster"});
-  } else {
-    i.take_any({"sc", "acq_rel", "acquire", "release"});
-    i.one_of({"cta", "cluster", "gpu", "sys"});
-  }
-  i.expect(0);
-  i.run(run_fence, OpClass::barrier);
-}
-
 }  // namespace
 
-Combine combine_of(Reduction operation, Type t) {
-  switch (operation) {
-    case Reduction::add: return combine_sum(t);
-    case Reduction::min: return combine_ordered<Min, HalfOperation::min>(t);
-    case Reduction::max: return combine_ordered<Max, HalfOperation::max>(t);
-    case Reduction::inc: return t == Type::u32 ? combine<uint32_t, Inc> : nullptr;
-    case Reduction::dec: return t == Type::u32 ? combine<uint32_t, Dec> : nullptr;
-    case Reduction::both: return combine_bits<And>(t);
-    case Reduction::either: return combine_bits<Or>(t);
-    case Reduction::differ: return combine_bits<Xor>(t);
-    default: return nullptr;
-  }
-}
-
 std::span<const Opcode> atomic_opcodes() {
-  static const Opcode table[] = {{"atom", atom}, {"fence", fence}, {"membar", membar}, {"red", red}};
+  static const Opcode table[] = {{"atom", atom}, {"red", red}};
   return table;
 }
 

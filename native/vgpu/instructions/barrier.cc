@@ -10,13 +10,13 @@ namespace vgpu {
 namespace {
 
 constexpr uint8_t kAligned = 1, kArrive = 2, kAll = 4;
-constexpr uint8_t kPopc = 8, kAnd = 16, kOr = 32, kReduction = kPopc | kAnd | kOr, kNegated = 64;  // of bar.red
+constexpr uint8_t kPopc = 8, kAnd = 16, kOr = 32, kReduction = kPopc | kAnd | kOr, kNegated = 64;  // for bar.red
 
 [[noreturn]] void misuse(std::string message) {
   throw DeviceFault{{FaultKind::illegal_instruction, "synccheck", std::move(message), {}}};
 }
 
-// The value of a lane in mask; that of all, since .aligned operands are uniform.
+// The operand's value, which must be the same in all lanes in mask.
 uint32_t uniform(Warp& w, uint32_t slot, const char* what) {
   const uint32_t* v = w.lanes<const uint32_t>(slot);
   const uint32_t first = v[__builtin_ctz(w.mask)];
@@ -25,16 +25,16 @@ uint32_t uniform(Warp& w, uint32_t slot, const char* what) {
   return first;
 }
 
-// Of .aligned: every live lane of the warp must come to the same barrier at once.
-bool together(Warp& w, const Op& op) {
+// For .aligned all live lanes of the warp must reach the barrier together.
+bool converge_if_aligned(Warp& w, const Op& op) {
   if (!(op.flags & kAligned)) return true;
-  if (w.active != w.mask) misuse("an .aligned barrier under a guard that is not the same for all lanes of the warp");
+  if (w.active != w.mask) misuse("an .aligned barrier has a guard that differs between the lanes of the warp");
   return w.converged(w.live());
 }
 
 uint32_t whole_warps(uint32_t threads) { return (threads + kLanes - 1) / kLanes * kLanes; }
 
-// The lanes of w.mask come to the barrier.
+// The lanes of w.mask arrive at the barrier.
 void arrive(Warp& w, const Op& op, uint32_t id) {
   Block& block = w.block;
   NamedBarrier& barrier = block.barriers[id];
@@ -43,7 +43,7 @@ void arrive(Warp& w, const Op& op, uint32_t id) {
   if (!(op.flags & kAll)) {
     expected = uniform(w, op.b, "the number of threads");
     if (expected == 0 || expected % kLanes != 0 || expected > 1024)
-      misuse("a barrier of " + std::to_string(expected) + " threads: a multiple of 32 is needed");
+      misuse("a barrier of " + std::to_string(expected) + " threads: expected a multiple of 32");
   }
   const uint8_t reduction = op.flags & kReduction;
   if (barrier.expected == 0) {
@@ -53,10 +53,10 @@ void arrive(Warp& w, const Op& op, uint32_t id) {
   if (barrier.expected != expected)
     misuse(name + " is used with " + std::to_string(barrier.expected) + " and with " + std::to_string(expected) +
            " threads");
-  if (barrier.reduction != reduction) misuse(name + " is used by bar.red and in another way in one phase");
+  if (barrier.reduction != reduction) misuse(name + " is used by bar.red and otherwise in the same phase");
   barrier.all |= (op.flags & kAll) != 0;
-  if (barrier.here[w.index] & w.mask) misuse(name + ": lanes come again before it is complete");
-  barrier.here[w.index] |= w.mask;
+  if (barrier.arrived[w.index] & w.mask) misuse(name + ": lanes arrive again before it is complete");
+  barrier.arrived[w.index] |= w.mask;
   if (reduction) {
     const uint32_t votes = (w.predicate(op.c) ^ (op.flags & kNegated ? kAllLanes : 0)) & w.mask;
     barrier.count += static_cast<uint32_t>(__builtin_popcount(votes));
@@ -68,20 +68,20 @@ void arrive(Warp& w, const Op& op, uint32_t id) {
 
 bool complete(const Block& block, const NamedBarrier& barrier) {
   uint32_t arrived = 0;
-  bool all_come = true;
+  bool all_arrived = true;
   for (const auto& warp : block.warps) {
-    const bool come = (warp->live() & ~barrier.here[warp->index]) == 0;
-    all_come = all_come && come;
-    arrived += come && barrier.here[warp->index] ? kLanes : 0;
+    const bool warp_arrived = (warp->live() & ~barrier.arrived[warp->index]) == 0;
+    all_arrived = all_arrived && warp_arrived;
+    arrived += warp_arrived && barrier.arrived[warp->index] ? kLanes : 0;
   }
-  return arrived >= barrier.expected || (barrier.all && all_come);
+  return arrived >= barrier.expected || (barrier.all && all_arrived);
 }
 
 void begin_next_phase(Block& block, uint32_t id) {
   NamedBarrier& barrier = block.barriers[id];
   for (const auto& warp : block.warps)
-    if (barrier.here[warp->index] && warp->live() & ~barrier.here[warp->index])
-      misuse("more threads come to barrier " + std::to_string(id) + " than it expects");
+    if (barrier.arrived[warp->index] && warp->live() & ~barrier.arrived[warp->index])
+      misuse("more threads arrive at barrier " + std::to_string(id) + " than it expects");
   if (barrier.waiting)
     barrier.outcomes.push_back({barrier.phase, barrier.count, barrier.voters, barrier.waiting});
   else if (Monitor* m = block.launch.monitor.get())
@@ -89,10 +89,10 @@ void begin_next_phase(Block& block, uint32_t id) {
   barrier.phase++;
   barrier.expected = barrier.count = barrier.voters = barrier.waiting = 0;
   barrier.all = false;
-  barrier.here.fill(0);
+  barrier.arrived.fill(0);
 }
 
-// The current split, which waited, leaves.
+// Called when the current split, which waited, continues.
 NamedBarrier::Outcome take_outcome(Warp& w, uint32_t id, uint64_t phase) {
   auto& outcomes = w.block.barriers[id].outcomes;
   const auto found = std::find_if(outcomes.begin(), outcomes.end(), [&](const auto& o) { return o.phase == phase; });
@@ -106,14 +106,14 @@ NamedBarrier::Outcome take_outcome(Warp& w, uint32_t id, uint64_t phase) {
   return outcome;
 }
 
-// a: barrier, b: threads (all of the block with kAll); of bar.red, c: the predicate.
+// a: barrier; b: number of threads (without kAll); c: the predicate of bar.red.
 void run_barrier(Warp& w, const Op& op) {
   Split& split = w.split();
   const uint32_t id = uniform(w, op.a, "the barrier");
-  if (id >= 16) misuse("barrier " + std::to_string(id) + ": there are 16");
+  if (id >= 16) misuse("barrier " + std::to_string(id) + " does not exist: there are 16");
   NamedBarrier& barrier = w.block.barriers[id];
   if (!split.arrived) {
-    if (!together(w, op)) return;
+    if (!converge_if_aligned(w, op)) return;
     arrive(w, op, id);
     split.ticket = barrier.phase;
     split.arrived = true;
@@ -152,7 +152,7 @@ void decode_reduction(Decoding& i, bool aligned) {
 }
 
 void run_warp_barrier(Warp& w, const Op& op) {
-  for_groups(w, op, Brings::nothing, [](const Group&) {});
+  for_groups(w, op, Contribution::none, [](const Group&) {});
 }
 
 // --- barrier.cluster -------------------------------------------------------------------------------------------------
@@ -162,31 +162,31 @@ uint64_t cluster_object(const Warp& w, uint64_t phase) {
 }
 
 void run_cluster_arrive(Warp& w, const Op& op) {
-  if (!together(w, op)) return;
-  if (w.cluster_arrived & w.mask) misuse("barrier.cluster.arrive twice without a wait");
-  w.cluster_arrived |= w.mask;
-  w.cluster_here |= w.mask;
+  if (!converge_if_aligned(w, op)) return;
+  if (w.cluster_unwaited & w.mask) misuse("barrier.cluster.arrive twice without a wait");
+  w.cluster_unwaited |= w.mask;
+  w.cluster_arrivals |= w.mask;
   if (Monitor* m = w.block.launch.monitor.get()) m->release(w, cluster_object(w, w.block.cluster.barrier_phase));
 }
 
-// Threads that have exited are not waited for.
+// Exited threads are not waited for.
 void complete_cluster_phase(Cluster& cluster) {
   for (const auto& block : cluster.blocks)
     for (const auto& warp : block->warps)
-      if (warp->live() & ~warp->cluster_here) return;
+      if (warp->live() & ~warp->cluster_arrivals) return;
   cluster.barrier_phase++;
   for (const auto& block : cluster.blocks)
-    for (const auto& warp : block->warps) warp->cluster_here = 0;
+    for (const auto& warp : block->warps) warp->cluster_arrivals = 0;
 }
 
 void run_cluster_wait(Warp& w, const Op& op) {
-  if (!together(w, op)) return;
-  if (w.mask & ~w.cluster_arrived) misuse("barrier.cluster.wait without an arrive before it");
+  if (!converge_if_aligned(w, op)) return;
+  if (w.mask & ~w.cluster_unwaited) misuse("barrier.cluster.wait without a preceding arrive");
   Cluster& cluster = w.block.cluster;
-  if (w.cluster_here & w.mask) complete_cluster_phase(cluster);
-  if (w.cluster_here & w.mask) return w.wait();
-  w.cluster_arrived &= ~w.mask;
-  // No phase can have passed since but the one that these lanes were part of.
+  if (w.cluster_arrivals & w.mask) complete_cluster_phase(cluster);
+  if (w.cluster_arrivals & w.mask) return w.wait();
+  w.cluster_unwaited &= ~w.mask;
+  // Only the phase in which these lanes took part can have completed since they arrived.
   if (Monitor* m = w.block.launch.monitor.get()) m->acquire(w, cluster_object(w, cluster.barrier_phase - 1));
 }
 

@@ -1,4 +1,4 @@
-// PTX ISA, "Integer Arithmetic Instructions": those on bits and bit fields.
+// PTX ISA, "Integer Arithmetic Instructions" on bits and bit fields.
 #include <bit>
 #include <type_traits>
 
@@ -29,7 +29,7 @@ struct Brev {
   }
   static uint32_t apply(uint32_t a) { return static_cast<uint32_t>(apply(uint64_t{a}) >> 32); }
 };
-// The highest bit that differs from the sign.
+// The highest bit that differs from the sign bit.
 template <bool ShiftAmount>
 struct Bfind {
   template <class T>
@@ -40,7 +40,7 @@ struct Bfind {
     return static_cast<uint32_t>(ShiftAmount ? leading : static_cast<int>(8 * sizeof(T)) - 1 - leading);
   }
 };
-// A base above 31 is undefined: nothing is found there.
+// A base above 31 is undefined; the search then finds nothing.
 struct Fns {
   static uint32_t apply(uint32_t mask, uint32_t base, int32_t offset) {
     if (base > 31) return UINT32_MAX;
@@ -51,7 +51,7 @@ struct Fns {
     return UINT32_MAX;
   }
 };
-// Position and length count modulo 256.
+// Position and length are taken modulo 256.
 template <class T>
 struct Bfe {
   static T apply(T a, uint32_t position, uint32_t length) {
@@ -60,7 +60,7 @@ struct Bfe {
     position &= 0xff;
     length &= 0xff;
     if (length == 0) return 0;
-    // Bits beyond the highest are copies of the sign, or zeros.
+    // Bits above the highest are copies of the sign, or zeros.
     const T moved = position < width ? static_cast<T>(a >> position) : std::is_signed_v<T> && a < 0 ? T(-1) : T{0};
     if (length >= width || (std::is_signed_v<T> && position + length >= width)) return moved;
     const U low = static_cast<U>(moved) << (width - length);
@@ -98,7 +98,7 @@ struct Szext {
     return static_cast<T>(static_cast<T>(static_cast<uint32_t>(a) << (32 - n)) >> (32 - n));
   }
 };
-// Dot products of bytes with bytes, or with 16-bit parts. A and B: the C++ types of the elements.
+// Dot products of bytes with bytes, or with 16-bit elements. A and B are the C++ types of the elements.
 template <class A, class B>
 struct Dp4a {
   static uint32_t apply(uint32_t a, uint32_t b, uint32_t c) {
@@ -196,7 +196,7 @@ Handler dot(int form) {
   return form == 1 ? ternary<W, W, W, W, Dp2a<Wide, B, 0>> : ternary<W, W, W, W, Dp2a<Wide, B, 16>>;
 }
 
-// form 0: dp4a, 1 and 2: dp2a.lo and .hi
+// form: 0 for dp4a, 1 for dp2a.lo, 2 for dp2a.hi
 void decode_dot(Decoding& i, int form) {
   const Type a = i.type({Type::u32, Type::s32}), b = i.type({Type::u32, Type::s32});
   const Type c = a == Type::u32 && b == Type::u32 ? Type::u32 : Type::s32;

@@ -9,16 +9,15 @@
 namespace vgpu {
 namespace {
 
-// What a copy's decoder tells its handler, besides the registers in Op::list: destination, source, then, as far as the
-// form has them, size, mbarrier, the block mask of a multicast, and the coordinates. An address is a base and an
-// offset.
+// The decoded form of a copy, kept in op.imm. Op::list holds destination and source, and as far as the form has them,
+// size, mbarrier, block mask of a multicast and coordinates. An address takes two entries, base and offset.
 struct Form {
   uint8_t to_shared : 1, tensor : 1, reads_shared : 1, multicast : 1;
-  uint8_t narrow;  // bases in registers of 32 bits: a bit for each register of the list
+  uint8_t narrow;  // a bit per entry of the list: the base is in a 32-bit register
   uint8_t rank;
   Reduction reduction;
-  Type type;       // of a reduction's elements, where no tensor map says it; of what is stored
-  uint8_t values;  // of st.async and red.async
+  Type type;       // of a reduction's elements if no tensor map gives it; of stored values
+  uint8_t values;  // number of values of st.async and red.async
 };
 static_assert(sizeof(Form) <= 8);
 
@@ -27,20 +26,21 @@ static_assert(sizeof(Form) <= 8);
   throw DeviceFault{{kind, "memcheck", "bulk copy: " + std::move(message), {}}};
 }
 
-struct SharedPlace {
+struct SharedLocation {
   Block* block;
   uint64_t offset;
 };
 
-SharedPlace shared_place(Warp& w, int lane, uint64_t address) {
+SharedLocation shared_location(Warp& w, int lane, uint64_t address) {
   if ((address & ~(kWindowBytes - 1)) == kSharedWindow) address -= kSharedWindow;
   if (address >> kRankShift == 0) return {&w.block, address};
   const uint64_t rank = (address >> kRankShift) - 1;
-  if (rank >= w.block.cluster.blocks.size()) fault(w, lane, "no block of the cluster has that shared memory");
+  if (rank >= w.block.cluster.blocks.size())
+    fault(w, lane, "the address is in the shared memory of no block of the cluster");
   return {w.block.cluster.blocks[rank].get(), address & ((uint64_t{1} << kRankShift) - 1)};
 }
 
-// What a lane finds in Op::list, one after the other.
+// Reads a lane's operands from Op::list one after the other.
 class Arguments {
  public:
   Arguments(Warp& w, const Op& op, const Form& form, int lane)
@@ -79,20 +79,22 @@ void set_reduction(Warp& w, BulkCopy& c, const Form& form) {
   const Type type = c.tensor ? element_type(c.map) : form.type;
   c.combine = combine_of(form.reduction, type);
   c.element = bytes_of(type);
-  if (!c.combine) fault(w, c.lane, "the elements of the tensor have no such reduction", FaultKind::illegal_instruction);
+  if (!c.combine)
+    fault(w, c.lane, "the reduction is not defined for the elements of the tensor", FaultKind::illegal_instruction);
 }
 
-constexpr const char* kElsewhere = "the mbarrier object is in another block than the destination";
+constexpr const char* kElsewhere = "the mbarrier object is not in the block of the destination";
 
-uint64_t own_place(Warp& w, int lane, uint64_t address) {
-  const SharedPlace place = shared_place(w, lane, address);
-  if (place.block != &w.block) fault(w, lane, "the source is in the shared memory of another block");
-  return place.offset;
+uint64_t own_offset(Warp& w, int lane, uint64_t address) {
+  const SharedLocation location = shared_location(w, lane, address);
+  if (location.block != &w.block) fault(w, lane, "the source is in the shared memory of another block");
+  return location.offset;
 }
 
 std::vector<Block*> targets_of(Warp& w, int lane, uint16_t mask) {
   const auto& blocks = w.block.cluster.blocks;
-  if (mask == 0 || mask >> blocks.size() != 0) fault(w, lane, "a multicast to blocks that the cluster has not");
+  if (mask == 0 || mask >> blocks.size() != 0)
+    fault(w, lane, "the block mask of a multicast is 0 or has blocks that are not in the cluster");
   std::vector<Block*> targets;
   for (size_t rank = 0; rank < blocks.size(); rank++)
     if (mask >> rank & 1) targets.push_back(blocks[rank].get());
@@ -111,22 +113,22 @@ void run_bulk(Warp& w, const Op& op) {
     c.tensor = form.tensor;
     c.reads_shared = form.reads_shared;
     const uint64_t shared_address = arguments.address(), other = arguments.address();
-    const SharedPlace place = shared_place(w, l, shared_address);
-    if (!form.to_shared) own_place(w, l, shared_address);
-    c.shared = place.offset;
-    c.targets = {place.block};
+    const SharedLocation location = shared_location(w, l, shared_address);
+    if (!form.to_shared) own_offset(w, l, shared_address);
+    c.shared = location.offset;
+    c.targets = {location.block};
     if (form.tensor)
       std::memcpy(&c.map, resolve_one(w, Space::generic, other, sizeof c.map, Access::read, l), sizeof c.map);
     else if (form.reads_shared)
-      c.from_shared = own_place(w, l, other);
+      c.from_shared = own_offset(w, l, other);
     else
       c.global = other;
     set_reduction(w, c, form);
     if (!form.tensor) c.bytes = arguments.value();
     if (form.to_shared) {
-      const SharedPlace barrier = shared_place(w, l, arguments.address());
+      const SharedLocation barrier = shared_location(w, l, arguments.address());
       c.mbarrier = barrier.offset;
-      if (!form.multicast && barrier.block != place.block) fault(w, l, kElsewhere);
+      if (!form.multicast && barrier.block != location.block) fault(w, l, kElsewhere);
     }
     if (form.multicast) c.targets = targets_of(w, l, arguments.value<uint16_t>());
     for (int d = 0; d < form.rank; d++) c.at[d] = arguments.value<int32_t>();
@@ -187,7 +189,7 @@ void bulk_copy(Decoding& i, Form form, bool reduces) {
   form.multicast = to_shared && !form.reads_shared && i.take("multicast::cluster");
   const bool hinted = i.take("L2::cache_hint");
   if (reduces) {
-    if (to_shared && !form.reads_shared) i.fail("reduces from shared memory");
+    if (to_shared && !form.reads_shared) i.fail("a reduction must read shared memory");
     take_reduction(i, form);
   }
   // [dst], [src], size {, [mbar]} {, mask} {, policy}
@@ -210,7 +212,7 @@ void tensor_copy(Decoding& i, Form form, bool reduces) {
   if (!to_shared) i.one_of({"global"});
   form.to_shared = to_shared;
   i.one_of({to_shared ? "global" : "shared::cta"});
-  if (reduces && to_shared) i.fail("reduces to global memory");
+  if (reduces && to_shared) i.fail("a reduction must write global memory");
   if (reduces) form.reduction = take_operation(i);
   i.take("tile");
   i.one_of({to_shared ? "mbarrier::complete_tx::bytes" : "bulk_group"});
@@ -241,12 +243,12 @@ void run_store(Warp& w, const Op& op) {
     BulkCopy c{};
     c.lane = __builtin_ctz(left);
     c.to_shared = c.reads_registers = true;
-    const SharedPlace place = shared_place(w, c.lane, arguments.address());
-    const SharedPlace barrier = shared_place(w, c.lane, arguments.address());
-    c.shared = place.offset;
+    const SharedLocation location = shared_location(w, c.lane, arguments.address());
+    const SharedLocation barrier = shared_location(w, c.lane, arguments.address());
+    c.shared = location.offset;
     c.mbarrier = barrier.offset;
-    c.targets = {place.block};
-    if (barrier.block != place.block) fault(w, c.lane, kElsewhere);
+    c.targets = {location.block};
+    if (barrier.block != location.block) fault(w, c.lane, kElsewhere);
     c.bytes = form.values * bytes;
     c.data.resize(c.bytes);
     for (unsigned v = 0; v < form.values; v++) {
@@ -293,7 +295,7 @@ void decode_bulk_copy(Decoding& i) {
     i.op().imm = i.immediate(0, 0, INT32_MAX);
     return i.run(run_wait, OpClass::async);
   }
-  if (i.take("prefetch")) {  // says nothing about values
+  if (i.take("prefetch")) {  // does not affect values
     if (i.take("tensor")) {
       const int rank = 1 + i.one_of({"1d", "2d", "3d", "4d", "5d"});
       i.one_of({"L2"});

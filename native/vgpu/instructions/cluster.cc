@@ -1,5 +1,5 @@
-// PTX ISA: what blocks of a cluster have together (mapa, getctarank, barrier.cluster is with the barriers), and the
-// instructions that steer a kernel's resources: setmaxnreg, griddepcontrol.
+// PTX ISA: mapa and getctarank for the blocks of a cluster (barrier.cluster is in barrier.cc), and instructions that
+// control a kernel's resources: setmaxnreg, griddepcontrol.
 #include "instructions/convergence.h"
 #include "instructions/list.h"
 #include "machine/address.h"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint8_t kWide = 1, kWindowed = 2;
 
-// a: an address of shared memory, b: a rank. The address of the same place in that block.
+// a: an address in shared memory; b: a rank. The result is the corresponding address in that block.
 void run_mapa(Warp& w, const Op& op) {
   const uint32_t* rank = w.lanes<const uint32_t>(op.b);
   const auto blocks = static_cast<uint32_t>(w.block.cluster.blocks.size());
@@ -74,7 +74,7 @@ void getctarank(Decoding& i) {
 void run_collective(Warp& w, const Op&) { whole_warp(w); }
 void run_nothing(Warp&, const Op&) {}
 
-// Registers are not rationed here; that the whole warp executes it is what can be checked.
+// Registers are not limited here; the only check is that the whole warp executes the instruction.
 void setmaxnreg(Decoding& i) {
   i.needs(90, true);
   i.one_of({"inc", "dec"});
@@ -86,7 +86,7 @@ void setmaxnreg(Decoding& i) {
   i.run(run_collective, OpClass::other);
 }
 
-// Kernels run one after the other: what a kernel depends on is over before it begins.
+// Kernels run one after the other, so dependencies are complete before a kernel begins.
 void griddepcontrol(Decoding& i) {
   i.needs(90);
   i.one_of({"launch_dependents", "wait"});

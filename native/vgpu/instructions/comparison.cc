@@ -11,7 +11,7 @@ namespace {
 
 enum Comparison { eq, ne, lt, le, gt, ge, equ, neu, ltu, leu, gtu, geu, num, nan_ };
 
-// Those that end in u hold where either is NaN: they are the complements of ordered ones.
+// Comparisons ending in u hold if either operand is NaN: they are the complements of ordered ones.
 template <Comparison C, class T>
 bool compare(T a, T b) {
   switch (C) {
@@ -42,9 +42,9 @@ uint32_t compare_lanes(const T* a, const T* b) {
   });
 }
 
-constexpr uint8_t kNegated = 1;                 // the predicate operand
-constexpr uint8_t kAnd = 2, kOr = 4, kXor = 8;  // how it is combined
-constexpr uint8_t kFtz = 16;                    // of halves
+constexpr uint8_t kNegated = 1;                 // for the predicate operand
+constexpr uint8_t kAnd = 2, kOr = 4, kXor = 8;  // for its combination with the result
+constexpr uint8_t kFtz = 16;                    // for halves
 
 uint32_t combined(Warp& w, const Op& op, uint32_t r) {
   if (op.c == kNone) return r;
@@ -52,7 +52,7 @@ uint32_t combined(Warp& w, const Op& op, uint32_t r) {
   return op.flags & kAnd ? r & c : op.flags & kOr ? r | c : r ^ c;
 }
 
-// d|e = comparison, and its complement, each combined with predicate c.
+// Each of d and e is combined with predicate c: d from the comparison, e from its complement.
 template <class T, Comparison C, bool Ftz>
 void setp(Warp& w, const Op& op) {
   const uint32_t r = compare_lanes<T, C, Ftz>(w.lanes<const T>(op.a), w.lanes<const T>(op.b));
@@ -61,7 +61,7 @@ void setp(Warp& w, const Op& op) {
   if (op.e != kNone) w.set_predicate(op.e, second);
 }
 
-// What set writes where the comparison holds is op.imm; elsewhere it is 0.
+// set writes op.imm where the comparison holds, else 0.
 template <class D>
 void write_flags(Warp& w, const Op& op, uint32_t r) {
   const auto yes = static_cast<D>(op.imm);
@@ -79,7 +79,7 @@ void set16(Warp& w, const Op& op) {
                         combined(w, op, compare_lanes<T, C, Ftz>(w.lanes<const T>(op.a), w.lanes<const T>(op.b))));
 }
 
-// form 0: setp, 1: set to 32 bits, 2: set to 16 bits
+// form: 0 for setp, 1 for set to 32 bits, 2 for set to 16 bits
 template <class T, bool Ftz, Comparison C>
 Handler handler_of(int form) {
   return form == 0 ? setp<T, C, Ftz> : form == 1 ? set32<T, C, Ftz> : set16<T, C, Ftz>;
@@ -141,7 +141,7 @@ uint32_t compare_floats(const float* a, const float* b, int c) {
   }
 }
 
-// The part-th of `parts` halves of an operand.
+// Half number `part` of the `parts` halves of an operand.
 template <class H>
 void load_half(Warp& w, const Op& op, uint32_t slot, int part, int parts, float (&out)[kLanes]) {
   uint16_t h[kLanes];
@@ -152,7 +152,7 @@ void load_half(Warp& w, const Op& op, uint32_t slot, int part, int parts, float 
   H::widen(h, out, kLanes);
 }
 
-// Of a pair: p|q, or the halves of d. op.imm holds the comparison above what set writes.
+// The results for a pair are p|q or the halves of d. op.imm holds the comparison above what set writes.
 template <class H, bool Pair>
 void compare_halves(Warp& w, const Op& op, uint32_t (&r)[2]) {
   for (int part = 0; part < 1 + Pair; part++) {
@@ -195,7 +195,7 @@ int take_comparison(Decoding& i) {
   return i.one_of({"eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan", "lo",
                    "ls", "hi", "hs"});
 }
-// lo, ls, hi, hs are lt … of unsigned integers.
+// lo, ls, hi, hs are lt … for unsigned integers.
 int checked(Decoding& i, int c, Type t, bool ftz) {
   const bool unsigned_only = c >= 14, bits = t == Type::b16 || t == Type::b32 || t == Type::b64;
   if ((unsigned_only && (is_floating(t) || is_signed(t))) || (c >= 6 && c < 14 && !is_floating(t)) || (bits && c > 1))
@@ -227,7 +227,7 @@ void decode_setp(Decoding& i) {
   Op& op = i.op();
   const Operand& d = i.operand(0);
   const bool two = d.kind == Operand::Kind::pair;
-  if (is_half(t) && two != is_pair(t)) i.fail(two ? "one result" : "two results, p|q");
+  if (is_half(t) && two != is_pair(t)) i.fail(two ? "has only one result" : "has two results, p|q");
   op.d = i.write_predicate(two ? d.parts[0] : d);
   if (two) op.e = i.write_predicate(d.parts[1]);
   if (!is_half(t)) return i.run(handler_of(t, c, 0, ftz), is_floating(t) ? OpClass::floating : OpClass::integer);
@@ -240,7 +240,7 @@ void decode_setp(Decoding& i) {
         OpClass::half);
 }
 
-// The type of the result comes first. Of a pair it is two halves: 1.0, or all bits.
+// The type of the result comes first. For a pair it is two halves (1.0), or all bits.
 void decode_set(Decoding& i) {
   int c = take_comparison(i);
   const int combine = i.take_any({"and", "or", "xor"});
@@ -254,8 +254,7 @@ void decode_set(Decoding& i) {
                     : is_half(t) ? d == t || (is_integer(d) && bytes_of(d) <= 4)
                                  : !is_pair(d) && d != Type::u16 && d != Type::s16;
   if (ftz && d == Type::bf16) i.fail(".ftz is not defined for .bf16");
-  if (!fits)
-    i.fail("no result of type ." + std::string(name_of(d)) + " for operands of type ." + std::string(name_of(t)));
+  if (!fits) i.fail("no result type ." + std::string(name_of(d)) + " for operands of type ." + std::string(name_of(t)));
   bind_comparison(i, t, combine);
   Op& op = i.op();
   op.d = i.write(0, d);
@@ -301,7 +300,7 @@ void decode_selp(Decoding& i) {
   i.run(bytes_of(t) == 2 ? selp<uint16_t> : bytes_of(t) == 4 ? selp<uint32_t> : selp<uint64_t>, OpClass::integer);
 }
 
-// c >= 0 ? a : b; -0 is, NaN is not. A subnormal flushed is zero, and that is.
+// c >= 0 ? a : b. The condition is true for -0 and for a flushed subnormal, and false for NaN.
 template <class T, class C, bool Ftz>
 struct Slct {
   static T apply(T a, T b, C c) {

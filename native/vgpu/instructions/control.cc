@@ -28,7 +28,7 @@ void run_brx(Warp& w, const Op& op) {
       throw DeviceFault{
           {FaultKind::illegal_instruction,
            "memcheck",
-           "brx.idx with index " + std::to_string(index[l]) + " of a table of " + std::to_string(targets.size()),
+           "brx.idx with index " + std::to_string(index[l]) + " in a table of " + std::to_string(targets.size()),
            {}}};
     }
     to[l] = targets[index[l]];
@@ -82,7 +82,7 @@ void run_call(Warp& w, const Op& op) {
   w.call(*w.block.launch.program.routines[call.routine], call);
 }
 
-// The lanes of each target call together.
+// Lanes with the same target call together.
 void run_call_indirect(Warp& w, const Op& op) {
   const Call& call = w.split().frame->routine->calls[static_cast<size_t>(op.imm)];
   const auto& routines = w.block.launch.program.routines;
@@ -95,7 +95,7 @@ void run_call_indirect(Warp& w, const Op& op) {
     if (target == 0 || target > routines.size() || routines[target - 1]->entry || routines[target - 1]->ops.empty())
       throw DeviceFault{{FaultKind::illegal_instruction,
                          "memcheck",
-                         "a call through a pointer that is no function of the module",
+                         "a call through a pointer that is not a function of the module",
                          {}}};
     w.call(*routines[target - 1], call);
   }
@@ -138,18 +138,18 @@ void call(Decoding& i) {
   if (arguments.size() != parameters->size() || results.size() != returned->size())
     i.fail("the call and the declaration of " + std::string(callee.name) + " differ in the number of parameters");
   uint64_t offset = 0;
-  auto copies = [&](const std::vector<Operand>& own, const std::vector<Variable>& declared, bool back) {
+  auto copies = [&](const std::vector<Operand>& operands, const std::vector<Variable>& declared, bool back) {
     std::vector<Call::Copy> list;
-    const auto places = lay_out(declared, offset);
-    for (size_t n = 0; n < own.size(); n++) {
-      Decoding::ParamPlace place{};
-      if (!i.param_place(own[n], place) || place.kernel)
-        i.fail("argument " + std::string(own[n].name) + " is no .param variable");
-      if (place.size != places[n].size)
-        i.fail("argument " + std::string(own[n].name) + " has another size than the parameter");
-      const auto here = static_cast<uint32_t>(place.offset);
-      list.push_back(back ? Call::Copy{places[n].offset, here, place.size}
-                          : Call::Copy{here, places[n].offset, place.size});
+    const auto layout = lay_out(declared, offset);
+    for (size_t n = 0; n < operands.size(); n++) {
+      Decoding::ParamLocation location{};
+      if (!i.param_location(operands[n], location) || location.kernel)
+        i.fail("argument " + std::string(operands[n].name) + " is not a .param variable");
+      if (location.size != layout[n].size)
+        i.fail("argument " + std::string(operands[n].name) + " differs in size from the parameter");
+      const auto at = static_cast<uint32_t>(location.offset);
+      list.push_back(back ? Call::Copy{layout[n].offset, at, location.size}
+                          : Call::Copy{at, layout[n].offset, location.size});
     }
     return list;
   };

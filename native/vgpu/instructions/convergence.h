@@ -1,5 +1,5 @@
 #pragma once
-// Instructions that lanes execute together: who has to come, and who has come.
+// Instructions that lanes execute together: which lanes must arrive, and which have arrived.
 #include <string>
 #include <vector>
 
@@ -8,18 +8,18 @@
 
 namespace vgpu {
 
-[[noreturn]] inline void fault_of_synchronization(Warp& w, int lane, std::string message) {
+[[noreturn]] inline void synccheck_fault(Warp& w, int lane, std::string message) {
   if (lane >= 0) w.fault_lane = lane;
   throw DeviceFault{{FaultKind::illegal_instruction, "synccheck", std::move(message), {}}};
 }
 
-// What the lanes of a membermask bring to an instruction and take from it. They need not be at the same one: the ISA
-// asks for "the same qualifiers and the same membermask value", so the arms of a branch may each have their own.
-// Values are of 32 lanes, of which those in `lanes` count.
+// The operands and results of an instruction for the lanes of a membermask. The lanes need not be at the same
+// instruction: the ISA asks for "the same qualifiers and the same membermask value", so each arm of a branch may have
+// its own. Pointers are to values of 32 lanes, of which those in `lanes` count.
 struct Group {
   uint32_t lanes;
   const void* a;
-  uint32_t votes;  // `a` where it is a predicate
+  uint32_t votes;  // `a`, if it is a predicate
   const uint32_t *b, *c;
   uint32_t *d, *p;  // null if there is no such result
 
@@ -28,20 +28,20 @@ struct Group {
   }
 };
 
-// Flag of an op whose predicate operand is !p.
+// Op flag: the predicate operand is !p.
 constexpr uint8_t kNegatedVote = 1;
-enum class Brings : uint8_t { nothing, votes, words, long_words };  // op.a
+enum class Contribution : uint8_t { none, votes, words, long_words };  // what each lane contributes in op.a
 
-// A group of which some lanes are elsewhere: copies of what they bring, and where to take the results.
+// A group of which some lanes are at another instruction: copies of their operands, and where to put their results.
 class ScatteredGroup {
  public:
-  // Null unless all `missing` lanes are at an instruction like this one with the membermask `named`, which the lanes
-  // `here` name. @throws DeviceFault if one of them waits for one of `here` in another way: neither would ever go on.
-  static bool complete(Warp& w, const Op& op, uint32_t named, uint32_t here, uint32_t missing);
+  // True if all `missing` lanes are at an instruction like this one with the same membermask as the `present` lanes.
+  // @throws DeviceFault if a missing lane waits for a present one in a different way, which would be a deadlock.
+  static bool complete(Warp& w, const Op& op, uint32_t membermask, uint32_t present, uint32_t missing);
 
-  ScatteredGroup(Warp& w, const Op& op, Brings brings, uint32_t here, uint32_t missing);
+  ScatteredGroup(Warp& w, const Op& op, Contribution contribution, uint32_t present, uint32_t missing);
   const Group& group() const { return group_; }
-  // Hands out the results and lets the lanes go on that are not in the current split.
+  // Writes the results and advances the lanes that are not in the current split.
   void finish(Warp& w);
 
  private:
@@ -49,7 +49,7 @@ class ScatteredGroup {
     size_t split;
     Group group;
   };
-  void add(Warp& w, size_t split, const Op& op, Brings brings, uint32_t lanes);
+  void add(Warp& w, size_t split, const Op& op, Contribution contribution, uint32_t lanes);
 
   std::vector<Part> parts_;
   uint64_t a_[kLanes] = {};
@@ -57,34 +57,34 @@ class ScatteredGroup {
   Group group_{};
 };
 
-// The operands of an instruction with a membermask: a, b, c, d as decoded, the membermask in e, and a predicate that is
-// written in the list.
-Group group_in(const Frame& frame, const Op& op, Brings brings, uint32_t lanes);
+// The operands of an instruction with a membermask: a, b, c, d as decoded, the membermask in e, and a predicate result
+// in the list.
+Group group_in(const Frame& frame, const Op& op, Contribution contribution, uint32_t lanes);
 
-// Calls body(group) for every group of lanes that name the same membermask and have all come. The other lanes wait for
-// theirs. Lanes that have exited are not waited for (PTX ISA: "all non-exited threads corresponding to membermask"),
-// nor are those that a short warp has not got.
+// Calls body(group) for each group of lanes that name the same membermask and have all arrived. The other lanes wait.
+// Exited lanes are not waited for (PTX ISA: "all non-exited threads corresponding to membermask"), nor are lanes that a
+// short warp lacks.
 template <class F>
-void for_groups(Warp& w, const Op& op, Brings brings, F&& body) {
+void for_groups(Warp& w, const Op& op, Contribution contribution, F&& body) {
   const uint32_t* members = w.lanes<const uint32_t>(op.e);
-  const uint32_t here = w.mask, live = w.live();
+  const uint32_t present = w.mask, live = w.live();
   uint32_t done = 0;
-  for (uint32_t left = here; left;) {
-    const uint32_t named = members[__builtin_ctz(left)];
+  for (uint32_t left = present; left;) {
+    const uint32_t membermask = members[__builtin_ctz(left)];
     uint32_t same = 0;
-    for (int l = 0; l < kLanes; l++) same |= static_cast<uint32_t>(members[l] == named) << l;
-    same &= here;
+    for (int l = 0; l < kLanes; l++) same |= static_cast<uint32_t>(members[l] == membermask) << l;
+    same &= present;
     left &= ~same;
-    if (const uint32_t alien = same & ~named)
-      fault_of_synchronization(w, __builtin_ctz(alien),
-                               "lane " + std::to_string(__builtin_ctz(alien)) + " is not in its own membermask");
-    const uint32_t group = named & live;
-    if (const uint32_t others = group & here & ~same)
-      fault_of_synchronization(w, __builtin_ctz(others), "lanes of one membermask name different ones");
+    if (const uint32_t outsiders = same & ~membermask)
+      synccheck_fault(w, __builtin_ctz(outsiders),
+                      "lane " + std::to_string(__builtin_ctz(outsiders)) + " is not in its own membermask");
+    const uint32_t group = membermask & live;
+    if (const uint32_t others = group & present & ~same)
+      synccheck_fault(w, __builtin_ctz(others), "lanes of a membermask name different membermasks");
     if (group == same) {
-      body(group_in(*w.split().frame, op, brings, group));
-    } else if (ScatteredGroup::complete(w, op, named, same, group & ~same)) {
-      ScatteredGroup scattered(w, op, brings, same, group & ~same);
+      body(group_in(*w.split().frame, op, contribution, group));
+    } else if (ScatteredGroup::complete(w, op, membermask, same, group & ~same)) {
+      ScatteredGroup scattered(w, op, contribution, same, group & ~same);
       body(scattered.group());
       scattered.finish(w);
     } else {
@@ -92,18 +92,18 @@ void for_groups(Warp& w, const Op& op, Brings brings, F&& body) {
     }
     done |= same;
   }
-  if (done == here) return;
+  if (done == present) return;
   if (done) w.pass(w.current(), done);
   w.wait();
 }
 
-// .aligned: true when the warp is here, whole. Such an instruction is undefined for a warp of fewer than 32 threads.
+// For .aligned: true if the whole warp is at the instruction. It is undefined for a warp of fewer than 32 threads.
 inline bool whole_warp(Warp& w) {
   if (w.mask == kAllLanes) return true;
   if (w.live() != kAllLanes)
-    fault_of_synchronization(w, -1, "the instruction needs all 32 lanes of a warp, and some have exited or never were");
+    synccheck_fault(w, -1, "the instruction needs all 32 lanes of a warp, but some have exited or do not exist");
   if (w.active != w.mask)
-    fault_of_synchronization(w, -1, "the instruction needs all 32 lanes of a warp, and its guard keeps some out");
+    synccheck_fault(w, -1, "the instruction needs all 32 lanes of a warp, but its guard masks some off");
   return w.converged(kAllLanes);
 }
 

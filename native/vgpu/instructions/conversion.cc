@@ -9,7 +9,7 @@
 namespace vgpu {
 namespace {
 
-// What one value goes through; it stands in op.imm. Widths are those of the registers.
+// The steps of a conversion, kept in op.imm. Widths are those of the registers.
 struct Conversion {
   Type to, from;
   uint8_t to_bytes, from_bytes;
@@ -31,7 +31,7 @@ uint64_t sign_extended(uint64_t x, unsigned bits) {
   return static_cast<uint64_t>(static_cast<int64_t>(x << (64 - bits)) >> (64 - bits));
 }
 
-// The largest magnitude of an integer type, of a sign.
+// The largest magnitude of an integer type for a sign.
 uint64_t limit(Type t, bool negative) {
   if (!is_signed(t)) return negative ? 0 : low_bits(~uint64_t{0}, bits_of(t));
   return (uint64_t{1} << (bits_of(t) - 1)) - !negative;
@@ -50,7 +50,7 @@ Number number_of(uint64_t bits, Type t, bool ftz) {
   return n;
 }
 
-// To an integral value, of which `exponent` is 0 unless it is too large for any integer type.
+// Rounds to an integral value. Its `exponent` is 0 unless it is too large for any integer type.
 Number integral(Number n, Rounding r) {
   if (n.exponent < 0 && n.magnitude) n.magnitude = rounded(n.magnitude, -n.exponent, n.negative, r);
   if (n.exponent < 0) n.exponent = 0;
@@ -62,16 +62,17 @@ uint64_t to_integer(Number n, const Conversion& c) {
     const bool zero = c.from != Type::f64 && bits_of(c.to) != 64;
     return zero ? 0 : uint64_t{1} << (bits_of(c.to) - 1);
   }
-  const uint64_t most = limit(c.to, n.negative);
+  const uint64_t max_magnitude = limit(c.to, n.negative);
   bool over = n.kind == Number::Kind::infinite;
   if (!is_integer(c.from)) {
     n = integral(n, c.rounding);
-    if (!over && n.magnitude) over = n.exponent > std::countl_zero(n.magnitude) || n.magnitude << n.exponent > most;
+    if (!over && n.magnitude)
+      over = n.exponent > std::countl_zero(n.magnitude) || n.magnitude << n.exponent > max_magnitude;
     if (!over && n.exponent > 0) n.magnitude = n.magnitude ? n.magnitude << n.exponent : 0;
   } else if (c.sat) {
-    over = n.magnitude > most;
+    over = n.magnitude > max_magnitude;
   }
-  const uint64_t magnitude = over ? most : n.magnitude;
+  const uint64_t magnitude = over ? max_magnitude : n.magnitude;
   return n.negative ? 0 - magnitude : magnitude;
 }
 
@@ -125,13 +126,13 @@ void convert(Warp& w, const Op& op) {
   uint64_t r[kLanes];
   for (int l = 0; l < kLanes; l++) {
     const uint64_t x = converted(low_bits(load(a, l, c.from_bytes), bits_of(c.from)), c);
-    // A wider register takes a signed integer sign-extended, all else with zeros.
+    // In a wider register a signed integer is sign-extended; everything else is zero-extended.
     r[l] = is_signed(c.to) ? sign_extended(x, bits_of(c.to)) : low_bits(x, bits_of(c.to));
   }
   write_lanes(w, op.d, r, c.to_bytes);
 }
 
-// Two values side by side: operand a in the upper half, and b in the lower; or the halves of a.
+// Converts operand a to the upper half and b to the lower, or the halves of a.
 void convert_pair(Warp& w, const Op& op) {
   const Conversion c = conversion_of(op);
   const auto* a = w.lanes<const std::byte>(op.a);
@@ -146,7 +147,8 @@ void convert_pair(Warp& w, const Op& op) {
   write_lanes(w, op.d, r, c.to_bytes);
 }
 
-// --- the most frequent ones, in a few instructions of the host -------------------------------------------------------
+// --- fast paths for the most frequent conversions
+// ---------------------------------------------------------------------
 
 template <class D>
 struct To {
@@ -178,12 +180,12 @@ void floats_to_pair(Warp& w, const Op& op) {
   H::narrow(w.lanes<const float>(op.b), low, kLanes);
   assign(w.lanes<uint32_t>(op.d), w.mask, [&](int l) { return static_cast<uint32_t>(high[l]) << 16 | low[l]; });
 }
-// Towards zero, the magnitude limited before the host's own conversion, which is undefined beyond.
+// Truncates. The magnitude is limited first, because the host's conversion is undefined beyond the range.
 struct Truncate {
   static int32_t apply(float x) {
-    const float most = 0x1.fffffep30f;
-    const int32_t r = static_cast<int32_t>(x == x ? std::fmin(std::fmax(x, -0x1p31f), most) : 0.0f);
-    return x > most ? INT32_MAX : r;
+    const float largest = 0x1.fffffep30f;
+    const int32_t r = static_cast<int32_t>(x == x ? std::fmin(std::fmax(x, -0x1p31f), largest) : 0.0f);
+    return x > largest ? INT32_MAX : r;
   }
 };
 
@@ -225,7 +227,7 @@ Handler fast(const Conversion& c) {
 const std::initializer_list<Type> kConvertible{Type::u8,  Type::u16, Type::u32, Type::u64,  Type::s8,  Type::s16,
                                                Type::s32, Type::s64, Type::f16, Type::bf16, Type::f32, Type::f64};
 
-// Whether a value of `from` may lie outside the range of `to`.
+// True if a value of `from` may be outside the range of `to`.
 bool may_saturate(Type to, Type from) {
   return limit(from, true) > limit(to, true) || limit(from, false) > limit(to, false);
 }
@@ -238,22 +240,22 @@ void basic(Decoding& i, Conversion c, int integer_rounding, int float_rounding) 
   c.to = i.type(kConvertible);
   c.from = i.type(kConvertible);
   i.expect(2);
-  // cvt.f32.bf16 alone was there before; its inverse is with those that narrow() may have too.
+  // cvt.f32.bf16 is older than the other conversions of bf16; its inverse has the options of narrow().
   const bool widens = c.to == Type::f32 && !c.ftz && !c.sat, narrows = c.from == Type::f32 && integer_rounding < 0;
   if ((c.from == Type::bf16 && !widens) || (c.to == Type::bf16 && !narrows)) i.needs(90);
   const bool from_integer = is_integer(c.from), to_integer = is_integer(c.to);
-  // What rounding means: integers are rounded to where a float becomes one, floats where one loses precision.
+  // Conversions from float to integer round to an integer; floating-point conversions round where they lose precision.
   const bool precise = !from_integer && !to_integer && (c.to == c.from || bytes_of(c.to) > bytes_of(c.from));
   const bool needs_float = from_integer ? !to_integer : !to_integer && !precise;
   const bool needs_integer = !from_integer && to_integer;
   const bool may_integer = needs_integer || (!from_integer && c.to == c.from);
   if (needs_float != (float_rounding >= 0))
-    i.fail(needs_float ? "a rounding is needed: .rn, .rz, .rm or .rp" : "there is nothing to round");
-  if (integer_rounding >= 0 && !may_integer) i.fail("no rounding to integers here");
-  if (needs_integer && integer_rounding < 0) i.fail("a rounding is needed: .rni, .rzi, .rmi or .rpi");
-  if (c.ftz && c.to != Type::f32 && c.from != Type::f32) i.fail(".ftz is of .f32");
+    i.fail(needs_float ? "needs a rounding: .rn, .rz, .rm or .rp" : "is exact and takes no rounding");
+  if (integer_rounding >= 0 && !may_integer) i.fail("takes no rounding to integers");
+  if (needs_integer && integer_rounding < 0) i.fail("needs a rounding: .rni, .rzi, .rmi or .rpi");
+  if (c.ftz && c.to != Type::f32 && c.from != Type::f32) i.fail(".ftz is only for .f32");
   if (c.sat && (c.to == Type::bf16 || c.from == Type::bf16)) i.fail(".sat is not defined for .bf16");
-  if (c.sat && from_integer && to_integer && !may_saturate(c.to, c.from)) i.fail("there is nothing to saturate");
+  if (c.sat && from_integer && to_integer && !may_saturate(c.to, c.from)) i.fail("cannot saturate");
   c.integral = integer_rounding >= 0;
   c.rounding = static_cast<Rounding>(std::max({integer_rounding, float_rounding, 0}));
   Op& op = i.op();
@@ -263,7 +265,7 @@ void basic(Decoding& i, Conversion c, int integer_rounding, int float_rounding) 
   op.d = i.write_wide(i.operand(0), c.to, bytes);
   c.to_bytes = static_cast<uint8_t>(bytes);
   if ((c.to == Type::bf16 && c.to_bytes != 2) || (c.from == Type::bf16 && c.from_bytes != 2))
-    i.fail("a register for .bf16 has 16 bits");
+    i.fail("a register for .bf16 must have 16 bits");
   keep(op, c);
   const Handler quick = fast(c);
   i.run(quick ? quick : convert, counted);
@@ -279,7 +281,7 @@ Type element(Type pair) {
   }
 }
 
-// .f16, .bf16, .tf32, pairs and 8-bit floats: those with .relu and .satfinite.
+// .f16, .bf16, .tf32, pairs and 8-bit floats, which may have .relu and .satfinite.
 void narrow(Decoding& i, Conversion c, Rounding rounding, bool relu, bool finite) {
   c.rounding = rounding;
   c.relu = relu;
@@ -292,10 +294,10 @@ void narrow(Decoding& i, Conversion c, Rounding rounding, bool relu, bool finite
   if ((from_byte && d != Type::f16x2) || (a == Type::f16x2 && !to_byte)) i.fail("no conversion between these types");
   if (to_byte || from_byte) i.needs(89);
   if (d == Type::tf32 && rounding != Rounding::away) i.needs(90);
-  if (from_byte && finite) i.fail(".satfinite is of narrower types");
-  if (to_byte && !finite) i.fail(".satfinite is needed");
-  if ((to_byte || from_byte) && rounding != Rounding::nearest) i.fail("only .rn");
-  if (rounding == Rounding::away && (d != Type::tf32 || relu)) i.fail(".rna is of .tf32, without .relu");
+  if (from_byte && finite) i.fail(".satfinite is only for narrower types");
+  if (to_byte && !finite) i.fail("needs .satfinite");
+  if ((to_byte || from_byte) && rounding != Rounding::nearest) i.fail("allows only .rn");
+  if (rounding == Rounding::away && (d != Type::tf32 || relu)) i.fail(".rna is only for .tf32 without .relu");
   const bool pair = d != Type::f16 && d != Type::bf16 && d != Type::tf32, two = pair && a == Type::f32;
   i.expect(two ? 3 : 2);
   Op& op = i.op();
@@ -313,13 +315,13 @@ void narrow(Decoding& i, Conversion c, Rounding rounding, bool relu, bool finite
   i.run(pair ? convert_pair : quick ? quick : convert, counted);
 }
 
-// Saturated to op.flags bits, behind which follow the lowest of c. imm: whether they are signed.
+// Saturates to op.flags bits; the lowest bits of c follow above them. imm: whether the result is signed.
 void pack(Warp& w, const Op& op) {
   const int32_t *a = w.lanes<const int32_t>(op.a), *b = w.lanes<const int32_t>(op.b);
   const auto* c = op.c == kNone ? nullptr : w.lanes<const uint32_t>(op.c);
   const unsigned bits = op.flags;
-  const int32_t most = (1 << (op.imm ? bits - 1 : bits)) - 1, least = op.imm ? -most - 1 : 0;
-  auto part = [=](int32_t x) { return static_cast<uint32_t>(std::clamp(x, least, most)) & ((1u << bits) - 1); };
+  const int32_t high = (1 << (op.imm ? bits - 1 : bits)) - 1, low = op.imm ? -high - 1 : 0;
+  auto part = [=](int32_t x) { return static_cast<uint32_t>(std::clamp(x, low, high)) & ((1u << bits) - 1); };
   assign(w.lanes<uint32_t>(op.d), w.mask,
          [=](int l) { return part(a[l]) << bits | part(b[l]) | (c ? c[l] << 2 * bits : 0); });
 }
@@ -343,7 +345,7 @@ void cvt(Decoding& i) {
   if (i.take("pack")) return decode_pack(i);
   const int integer_rounding = i.take_any({"rni", "rzi", "rmi", "rpi"});
   const int float_rounding = integer_rounding >= 0 ? -1 : i.take_any({"rn", "rz", "rm", "rp", "rna"});
-  // The two come in either order.
+  // .relu and .satfinite may come in either order.
   bool relu = i.take("relu");
   const bool finite = i.take("satfinite");
   relu = relu || i.take("relu");
@@ -351,8 +353,8 @@ void cvt(Decoding& i) {
   const std::string_view head = i.instruction().head;
   const bool pairs = head.find("x2") != head.npos;
   if (relu || finite || pairs || float_rounding == 4 || named == Type::tf32) {
-    if (float_rounding < 0) i.fail("a rounding is needed");
-    if (float_rounding == 2 || float_rounding == 3) i.fail("only .rn and .rz");
+    if (float_rounding < 0) i.fail("needs a rounding");
+    if (float_rounding == 2 || float_rounding == 3) i.fail("allows only .rn and .rz");
     return narrow(i, {}, static_cast<Rounding>(float_rounding), relu, finite);
   }
   basic(i, {}, integer_rounding, float_rounding);

@@ -9,7 +9,7 @@
 namespace vgpu {
 namespace {
 
-// An operation of single precision with .ftz and .sat.
+// A single-precision operation with .ftz and .sat.
 template <class F, bool Ftz, bool Sat>
 struct Single {
   template <class... A>
@@ -71,7 +71,7 @@ struct Neg {
   }
 };
 
-// abs and neg change the sign of a NaN too: they leave it unspecified which.
+// abs and neg change the sign of a NaN too; the ISA leaves its sign unspecified.
 template <class F>
 struct Flushing {
   static float apply(float a) { return F::apply(flushed(a)); }
@@ -96,7 +96,7 @@ Handler handler(Rounding r) {
   return r == Rounding::nearest ? h : directed<h>;
 }
 
-// Of f32 or f64, with N operands.
+// An operation on f32 or f64 with N operands.
 template <int N, class F>
 void arithmetic(Decoding& i, Rounding rounding, bool allow_sat) {
   const bool ftz = i.take("ftz"), sat = allow_sat && i.take("sat");
@@ -120,7 +120,7 @@ void basic(Decoding& i) {
   arithmetic<2, F>(i, rounding < 0 ? Rounding::nearest : static_cast<Rounding>(rounding), true);
 }
 
-// fma, and mad, which is the same since sm_20.
+// fma, and mad, which is the same on sm_20 and later.
 void fma(Decoding& i) { arithmetic<3, Fma>(i, required_rounding(i), true); }
 
 template <class F>
@@ -171,15 +171,15 @@ template <class T>
 void testp(Warp& w, const Op& op) {
   const T* a = w.lanes<const T>(op.a);
   auto where = [&](auto&& test) { return lanes_where<sizeof(T)>([&](int l) { return test(std::fabs(a[l])); }); };
-  constexpr T infinity = std::numeric_limits<T>::infinity(), least = std::numeric_limits<T>::min();
+  constexpr T infinity = std::numeric_limits<T>::infinity(), min_normal = std::numeric_limits<T>::min();
   uint32_t r = 0;
   switch (op.flags) {
     case finite: r = where([](T x) { return x < infinity; }); break;
     case infinite: r = where([](T x) { return x == infinity; }); break;
     case number: r = where([](T x) { return x == x; }); break;
     case notanumber: r = where([](T x) { return x != x; }); break;
-    case normal: r = where([](T x) { return x >= least && x < infinity; }); break;
-    case subnormal: r = where([](T x) { return x > 0 && x < least; }); break;
+    case normal: r = where([](T x) { return x >= min_normal && x < infinity; }); break;
+    case subnormal: r = where([](T x) { return x > 0 && x < min_normal; }); break;
   }
   w.set_predicate(op.d, r);
 }
@@ -194,7 +194,7 @@ void decode_testp(Decoding& i) {
 
 // --- approximate -----------------------------------------------------------------------------------------------------
 
-// Of one operand. In double precision, so that the one rounding to single decides.
+// An approximate function of one operand, computed in double precision, so that only the rounding to single matters.
 template <class F, bool Ftz>
 void approximate(Warp& w, const Op& op) {
   const float* a = w.lanes<const float>(op.a);
@@ -243,7 +243,7 @@ struct Tanh {
   static const Bound& bound(float) { return bounds::tanh; }
 };
 
-// .approx{.ftz}.f32, behind .approx
+// .approx{.ftz}.f32, after .approx
 template <class F>
 void decode_approximate(Decoding& i) {
   const bool ftz = i.take("ftz");
@@ -263,7 +263,8 @@ void tanh(Decoding& i) {
   i.run(approximate<Tanh, false>, OpClass::floating);
 }
 
-// div.approx is a * (1 / b), whose reciprocal underflows to zero for the largest b. Its error is bounded up to 2^126.
+// div.approx is a * (1 / b): the reciprocal of the largest b underflows to zero. The error bound holds for |b| up to
+// 2^126.
 template <bool Full, bool Ftz>
 void divide(Warp& w, const Op& op) {
   const float *a = w.lanes<const float>(op.a), *b = w.lanes<const float>(op.b);
@@ -294,7 +295,7 @@ void div(Decoding& i) {
         OpClass::floating);
 }
 
-// .approx.ftz.f64: of the operand and of the result only the upper words count.
+// .approx.ftz.f64: only the upper words of operand and result are significant.
 template <class F>
 void upper_word(Warp& w, const Op& op) {
   const auto* a = w.lanes<const uint64_t>(op.a);

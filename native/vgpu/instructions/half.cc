@@ -15,10 +15,10 @@ const std::initializer_list<Type> kHalves{Type::f16, Type::f16x2, Type::bf16, Ty
 bool is_pair(Type t) { return t == Type::f16x2 || t == Type::bf16x2; }
 bool is_bfloat(Type t) { return t == Type::bf16 || t == Type::bf16x2; }
 
-// What an asm statement may read or write: arithmetic on it does not leave its RoundingScope.
+// An asm statement might access the memory, so arithmetic on it stays within its RoundingScope.
 inline void expose(const void* memory) { asm volatile("" : : "r"(memory) : "memory"); }
 
-// The halves of an operand as floats. Count: 32, or 64 of pairs.
+// Widens an operand's halves to floats. Count is 32, or 64 for pairs.
 template <class H, int Count>
 void load(Warp& w, uint32_t slot, bool ftz, float (&out)[Count]) {
   uint16_t h[Count];
@@ -49,8 +49,8 @@ struct Fma {
   static float apply(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 };
 
-// The exact result is rounded to odd in single precision: of its two neighbours the one whose last bit is 1, which
-// keeps on which side of every half it lies. Rounding that to nearest is then the only rounding that shows.
+// The exact result is first rounded to odd in single precision: if inexact, to the neighbour whose last bit is 1, which
+// stays on the same side of every midpoint. Rounding that to nearest gives the correctly rounded result.
 template <class H, class F, int Operands, int Count>
 void arithmetic(Warp& w, const Op& op) {
   float a[Count], b[Count], c[Count], low[Count], high[Count];
@@ -106,7 +106,7 @@ void fma(Decoding& i) {
   i.run(arithmetic_of<Fma, 3>(t), OpClass::half);
 }
 
-// abs and neg: of a NaN too the sign changes, and nothing is said of it.
+// abs and neg change the sign of a NaN too; the ISA leaves its sign unspecified.
 template <bool Negate, int Count>
 void sign(Warp& w, const Op& op) {
   uint16_t h[Count];
@@ -197,7 +197,7 @@ void decode_approximate(Decoding& i, bool ftz, Type t) {
         OpClass::half);
 }
 
-// ex2.approx.f16, ex2.approx.ftz.bf16: the one never flushes, the other always.
+// ex2.approx.f16 never flushes subnormals, ex2.approx.ftz.bf16 always does.
 void ex2(Decoding& i) {
   i.one_of({"approx"});
   const bool ftz = i.take("ftz");

@@ -18,7 +18,7 @@ using Wide = std::conditional_t<sizeof(T) == 2, std::conditional_t<std::is_signe
 const std::initializer_list<Type> kIntegers{Type::u16, Type::u32, Type::u64, Type::s16, Type::s32, Type::s64};
 const std::initializer_list<Type> kSigned{Type::s16, Type::s32, Type::s64};
 
-// Wraps around; unsigned arithmetic of at least int's width has no undefined behaviour.
+// Wrapping arithmetic. Unsigned types at least as wide as int have no undefined behaviour.
 template <class T, class F>
 T wrapped(T a, T b, F&& f) {
   using U = std::conditional_t<sizeof(T) < 4, uint32_t, Unsigned<T>>;
@@ -84,7 +84,7 @@ struct MadWide {
 struct MadHiSat {
   static int32_t apply(int32_t a, int32_t b, int32_t c) { return AddSat::apply(MulHi::apply(a, b), c); }
 };
-// Division by zero gives an unspecified value: all bits set, as the hardware's sequence does.
+// Division by zero gives an unspecified value: all bits set, as on hardware.
 struct Div {
   template <class T>
   static T apply(T a, T b) {
@@ -126,7 +126,7 @@ struct ThenRelu {
     return Relu::apply(F::apply(a, b));
   }
 };
-// .u16x2, .s16x2: each half of a register by itself.
+// .u16x2, .s16x2: operates on each half of a register.
 template <class F, class T>
 struct Pair {
   static uint32_t apply(uint32_t a, uint32_t b) {
@@ -141,7 +141,7 @@ struct Sad {
     return Add::apply(c, a < b ? Sub::apply(b, a) : Sub::apply(a, b));
   }
 };
-// The low 24 bits of the operands; of the 48 of the product the upper or lower 32.
+// Multiplies the low 24 bits of the operands and takes the upper or lower 32 of the product's 48 bits.
 template <class T, bool High>
 struct Mul24 {
   static int64_t low24(T a) {
@@ -174,7 +174,7 @@ Handler binary_of(Type t) {
   });
 }
 
-// d = a + b + carry, or a - (b + carry); for mad what is added to c is a part of a * b.
+// d = a + b + carry, or a - (b + carry). mad adds the low or high part of a * b to c.
 enum class Product : uint8_t { none, low, high };
 
 template <class T, bool Subtract, Product P>

@@ -1,6 +1,6 @@
 #pragma once
-// How an instruction's arithmetic is applied to 32 lanes. A functor says what happens to one; it must be defined for
-// every value, since lanes that are masked off are computed too and thrown away.
+// Applies an instruction's arithmetic to 32 lanes. A functor computes one lane. It must be defined for every value,
+// since masked-off lanes are computed too and then discarded.
 #include <immintrin.h>
 
 #include "machine/warp.h"
@@ -8,24 +8,24 @@
 
 namespace vgpu {
 
-// All bits of the lanes in `mask`, of those that the part-th 32 bytes hold where a lane takes `Bytes`.
+// A register of all-ones elements for the lanes in `mask`: the part-th 32 bytes of a value that takes `Bytes` per lane.
 template <size_t Bytes>
 inline __m256i lane_bits(uint32_t mask, int part) {
-  const auto here = static_cast<int>(mask >> (32 / Bytes * static_cast<size_t>(part)));
+  const auto bits = static_cast<int>(mask >> (32 / Bytes * static_cast<size_t>(part)));
   if constexpr (Bytes == 2) {
     const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
-    return _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(static_cast<short>(here)), bit), bit);
+    return _mm256_cmpeq_epi16(_mm256_and_si256(_mm256_set1_epi16(static_cast<short>(bits)), bit), bit);
   } else if constexpr (Bytes == 4) {
     const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(here), bit), bit);
+    return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits), bit), bit);
   } else {
     static_assert(Bytes == 8);
     const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
-    return _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(here), bit), bit);
+    return _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(bits), bit), bit);
   }
 }
 
-// d = value in the lanes of mask; the others stay.
+// Stores value to d for the lanes in mask.
 template <class D>
 inline void commit(D* d, const D (&value)[kLanes], uint32_t mask) {
   if (mask == kAllLanes) {
@@ -43,8 +43,8 @@ inline void commit(D* d, const D (&value)[kLanes], uint32_t mask) {
   }
 }
 
-// d = value(lane) in the lanes of mask. The operands are other registers or d itself, so that with all lanes at work
-// nothing has to be kept aside.
+// Computes d = value(lane) for the lanes in mask. Operands are other registers or d itself, so with all lanes active no
+// temporary is needed.
 template <class D, class F>
 inline void assign(D* d, uint32_t mask, F&& value) {
   if (mask == kAllLanes) {
@@ -78,7 +78,7 @@ void ternary(Warp& w, const Op& op) {
   assign(w.lanes<D>(op.d), w.mask, [=](int l) -> D { return F::apply(a[l], b[l], c[l]); });
 }
 
-// The bit of every lane whose value is not zero.
+// A mask of the lanes whose value is not zero.
 template <class T>
 inline uint32_t lane_mask(const T (&flags)[kLanes]) {
   uint32_t mask = 0;
@@ -86,7 +86,7 @@ inline uint32_t lane_mask(const T (&flags)[kLanes]) {
   return mask;
 }
 
-// The bit of every lane for which test(lane) holds. Bytes: the width of what it looks at.
+// A mask of the lanes for which test(lane) holds. `Bytes` is the width of the values tested.
 template <size_t Bytes, class F>
 inline uint32_t lanes_where(F&& test) {
   using Flag = std::conditional_t<Bytes == 8, int64_t, std::conditional_t<Bytes == 4, int32_t, int16_t>>;
@@ -107,8 +107,7 @@ inline uint32_t lanes_where(F&& test) {
   return mask;
 }
 
-// Calls fn with a value of the C++ type of a PTX type: on_type<Uints…>(t, [&](auto zero) { using T = decltype(zero); …
-// }).
+// Calls fn with a value-initialised object of the C++ type of an integer PTX type.
 template <class F>
 Handler on_integer(Type t, F&& fn) {
   switch (t) {
@@ -128,7 +127,7 @@ Handler on_integer(Type t, F&& fn) {
   }
 }
 
-// d, a, b and so on of one type, in the order in which PTX writes them.
+// Bind d, a, b and so on in the order in which PTX writes them.
 inline void bind_unary(Decoding& i, Type d, Type a) {
   i.expect(2);
   i.op().a = i.read(1, a);

@@ -22,14 +22,15 @@ Domain domain_of(std::string_view head) {
 
 Decoder find_decoder(std::string_view head) {
   struct Entry {
-    Decoder of[4] = {};  // by Domain
+    Decoder of[4] = {};  // indexed by Domain
   };
   static const auto table = [] {
     std::unordered_map<std::string_view, Entry> all;
-    for (const auto chapter : {async_copy_opcodes(), atomic_opcodes(), cluster_opcodes(), matrix_opcodes(),
-                               warp_opcodes(), wgmma_opcodes(), wmma_opcodes(), barrier_opcodes(), bit_opcodes(),
-                               comparison_opcodes(), control_opcodes(), conversion_opcodes(), floating_opcodes(),
-                               half_opcodes(), integer_opcodes(), logic_opcodes(), memory_opcodes(), move_opcodes()})
+    for (const auto chapter :
+         {async_copy_opcodes(), atomic_opcodes(), barrier_opcodes(), bit_opcodes(), cluster_opcodes(),
+          comparison_opcodes(), control_opcodes(), conversion_opcodes(), fence_opcodes(), floating_opcodes(),
+          half_opcodes(), integer_opcodes(), logic_opcodes(), matrix_opcodes(), memory_opcodes(), move_opcodes(),
+          warp_opcodes(), wgmma_opcodes(), wmma_opcodes()})
       for (const Opcode& o : chapter) all[o.name].of[static_cast<size_t>(o.domain)] = o.decode;
     return all;
   }();

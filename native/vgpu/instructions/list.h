@@ -1,5 +1,5 @@
 #pragma once
-// Every file of this folder is a chapter of the PTX ISA and offers its opcodes as a table.
+// The tables of opcodes, one per chapter of the PTX ISA. A chapter is a file of this folder.
 #include <span>
 
 #include "program/decoding.h"
@@ -14,6 +14,7 @@ std::span<const Opcode> cluster_opcodes();
 std::span<const Opcode> comparison_opcodes();
 std::span<const Opcode> control_opcodes();
 std::span<const Opcode> conversion_opcodes();
+std::span<const Opcode> fence_opcodes();
 std::span<const Opcode> floating_opcodes();
 std::span<const Opcode> half_opcodes();
 std::span<const Opcode> integer_opcodes();

@@ -30,7 +30,7 @@ struct Not {
   }
 };
 
-// Of predicates: a bit per lane.
+// Predicates have a bit per lane.
 template <class F>
 void binary_predicate(Warp& w, const Op& op) {
   const uint32_t a = w.predicate(op.a) ^ (op.flags & 1 ? kAllLanes : 0),
@@ -74,7 +74,7 @@ void decode_not(Decoding& i) {
         OpClass::integer);
 }
 
-// Shifts by more than the width count as by the width.
+// Shift amounts above the width are clamped to the width.
 template <class T>
 struct ShiftLeft {
   static T apply(T a, uint32_t n) { return n >= 8 * sizeof(T) ? T{0} : static_cast<T>(static_cast<uint64_t>(a) << n); }
@@ -82,9 +82,9 @@ struct ShiftLeft {
 template <class T>
 struct ShiftRight {
   static T apply(T a, uint32_t n) {
-    const uint32_t most = 8 * sizeof(T) - 1;
-    if constexpr (std::is_signed_v<T>) return static_cast<T>(a >> (n > most ? most : n));
-    return n > most ? T{0} : static_cast<T>(a >> n);
+    const uint32_t max_shift = 8 * sizeof(T) - 1;
+    if constexpr (std::is_signed_v<T>) return static_cast<T>(a >> (n > max_shift ? max_shift : n));
+    return n > max_shift ? T{0} : static_cast<T>(a >> n);
   }
 };
 
@@ -122,7 +122,7 @@ void cnot(Decoding& i) {
         OpClass::integer);
 }
 
-// Bit 4a + 2b + c of the table is the result for these bits of the operands.
+// Bit 4a + 2b + c of the table is the result for the operand bits a, b and c.
 void lop3(Warp& w, const Op& op) {
   const uint32_t *a = w.lanes<const uint32_t>(op.a), *b = w.lanes<const uint32_t>(op.b),
                  *c = w.lanes<const uint32_t>(op.c);
@@ -152,7 +152,7 @@ void decode_lop3(Decoding& i) {
     bool negated = false;
     i.append(i.read_predicate(i.operand(5), negated));
     op.flags = static_cast<uint8_t>(negated | (combine == 0 ? 2 : 0));
-    if (d.kind != Operand::Kind::pair) i.fail("two results, d|p");
+    if (d.kind != Operand::Kind::pair) i.fail("has two results, d|p");
     op.d = i.write(d.parts[0], Type::b32);
     op.e = i.write_predicate(d.parts[1]);
   } else {
@@ -161,7 +161,7 @@ void decode_lop3(Decoding& i) {
   i.run(lop3, OpClass::integer);
 }
 
-// Of the 64 bits b:a.
+// Shifts the 64 bits b:a.
 template <bool Left, bool Clamp>
 struct Shf {
   static uint32_t apply(uint32_t a, uint32_t b, uint32_t c) {

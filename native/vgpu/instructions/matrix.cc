@@ -1,8 +1,8 @@
 // PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions": ldmatrix, stmatrix, movmatrix, mma.
 //
-// With g = lane / 4 and t = lane % 4, register r of A has row g + 8 (r % 2) and, of that row's bytes, the 4 (f64: 8)
-// from 4t + 16 (r / 2) on; register r of B has column g and the bytes from 4t + 16 r on; registers 2h and 2h + 1 of C
-// and D have row g + 8h, columns 2t and 2t + 1. So the four lanes of a g hold 16 consecutive bytes of a row.
+// Layout of the fragments, with g = lane / 4 and t = lane % 4: register r of A holds the 4 bytes (f64: 8) at 4t + 16 (r
+// / 2) of row g + 8 (r % 2); register r of B holds the bytes at 4t + 16 r of column g; registers 2h and 2h + 1 of C and
+// D hold columns 2t and 2t + 1 of row g + 8h. The four lanes with the same g thus hold 16 consecutive bytes of a row.
 #include <cmath>
 
 #include "instructions/convergence.h"
@@ -20,7 +20,7 @@ const uint32_t* list_of(Warp& w, const Op& op) { return w.split().frame->routine
 
 // --- ldmatrix, stmatrix, movmatrix -----------------------------------------------------------------------------------
 
-// 8 x 8 values of 16 bits, a row after the other.
+// Transposes 8 x 8 row-major values of 16 bits.
 void transpose_halves(const std::byte* from, std::byte* to) {
   uint16_t a[8][8], b[8][8];
   std::memcpy(a, from, sizeof a);
@@ -31,7 +31,8 @@ void transpose_halves(const std::byte* from, std::byte* to) {
 
 constexpr uint8_t kTransposed = 1, kGeneric = 2;
 
-// Where the rows are: lane 8m + i has the address of row i of matrix m. The other lanes' addresses are not used.
+// Resolves the row addresses: lane 8m + i holds the address of row i of matrix m. The other lanes' addresses are
+// unused.
 void rows_of(Warp& w, const Op& op, Access access, std::byte* (&host)[kLanes]) {
   const uint32_t used = op.count == 4 ? kAllLanes : (1u << 8 * op.count) - 1;
   uint64_t address[kLanes];
@@ -40,7 +41,7 @@ void rows_of(Warp& w, const Op& op, Access access, std::byte* (&host)[kLanes]) {
     for (int l = 0; l < kLanes; l++)
       if (used >> l & 1 && (address[l] & ~(kWindowBytes - 1)) != kSharedWindow) {
         w.fault_lane = l;
-        throw DeviceFault{{FaultKind::invalid_address_space, "memcheck", "a row address outside shared memory", {}}};
+        throw DeviceFault{{FaultKind::invalid_address_space, "memcheck", "a row address is outside shared memory", {}}};
       }
   resolve(w, op.flags & kGeneric ? Space::generic : Space::shared, address, 16, access, used, host);
 }
@@ -74,20 +75,20 @@ void run_movmatrix(Warp& w, const Op& op) {
   if (whole_warp(w)) transpose_halves(w.lanes<const std::byte>(op.a), w.lanes<std::byte>(op.d));
 }
 
-// One register, or several in braces.
+// Binds one register, or several in braces.
 template <class F>
 void each_register(Decoding& i, size_t operand, size_t count, F&& bind) {
   const Operand& o = i.operand(operand);
   if (o.kind != Operand::Kind::list && count == 1) return bind(o);
   if (o.kind != Operand::Kind::list || o.parts.size() != count)
-    i.fail("operand " + std::to_string(operand + 1) + " has " + std::to_string(count) + " registers");
+    i.fail("operand " + std::to_string(operand + 1) + " must have " + std::to_string(count) + " registers");
   for (const Operand& part : o.parts) bind(part);
 }
 
 void move_matrices(Decoding& i, bool loads) {
   i.one_of({"sync"});
   i.one_of({"aligned"});
-  // CUTLASS writes .x4.trans.m8n8, and ptxas takes it.
+  // CUTLASS writes .x4.trans.m8n8, which ptxas accepts.
   const bool shape_first = i.take("m8n8");
   const size_t count = size_t{1} << i.one_of({"x1", "x2", "x4"});
   if (i.take("trans")) i.op().flags |= kTransposed;
@@ -119,11 +120,11 @@ void movmatrix(Decoding& i) {
 }
 
 // --- mma -------------------------------------------------------------------------------------------------------------
-// list: registers of A, B, C, D.
+// list: the registers of A, B, C, D.
 
-constexpr uint8_t kHalf = 1, kSatfinite = 2;  // of C and D
+constexpr uint8_t kHalf = 1, kSatfinite = 2;  // for C and D
 
-// Columns 0-7 of row 8h + g are at out[8 * (8h + g)].
+// Columns 0 to 7 of row 8h + g are at out[8 * (8h + g)].
 void load_c(Warp& w, const uint32_t* c, bool half, float* out) {
   for (int h = 0; h < 2; h++)
     for (int g = 0; g < 8; g++, out += 8) {
@@ -151,7 +152,7 @@ void store_d(Warp& w, const uint32_t* d, bool half, const float* in) {
     }
 }
 
-// RowBytes: of a row of A and a column of B, 16 or 32.
+// RowBytes: bytes of a row of A and of a column of B, 16 or 32.
 template <Format A, Format B, int RowBytes>
 void run_mma(Warp& w, const Op& op) {
   if (!whole_warp(w)) return;
@@ -169,7 +170,7 @@ void run_mma(Warp& w, const Op& op) {
   store_d(w, rd, op.flags & kHalf, d);
 }
 
-// Rows: 8 or 16. Bits: 4 or 8 of an element.
+// Rows: 8 or 16. Bits: 4 or 8 per element.
 template <bool SignedA, bool SignedB, int Bits, int Rows, int RowBytes>
 void run_mma_integer(Warp& w, const Op& op) {
   if (!whole_warp(w)) return;
@@ -193,7 +194,7 @@ void run_mma_integer(Warp& w, const Op& op) {
   for (int g = 0; g < 8; g++)
     for (int i = 0; i < k / 2; i++) std::memcpy(b + 8 * i + g, columns[g] + 2 * i, 4);
   tensor::multiply_pairs(sum, pairs, b, Rows, k / 2);
-  int32_t d[2 * parts][kLanes];  // registers of D may be those of C in another order
+  int32_t d[2 * parts][kLanes];  // the registers of D may be those of C in another order
   for (int r = 0; r < 2 * parts; r++) {
     const int32_t* c = w.lanes<const int32_t>(rc[r]);
     for (int l = 0; l < kLanes; l++)
@@ -202,7 +203,7 @@ void run_mma_integer(Warp& w, const Op& op) {
   for (int r = 0; r < 2 * parts; r++) std::memcpy(w.lanes<int32_t>(rd[r]), d[r], sizeof d[r]);
 }
 
-// Rows: 8 or 16, K: 4, 8 or 16.
+// Rows: 8 or 16. K: 4, 8 or 16.
 template <int Rows, int K>
 void run_mma_double(Warp& w, const Op& op) {
   if (!whole_warp(w)) return;

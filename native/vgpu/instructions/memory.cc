@@ -1,4 +1,4 @@
-// PTX ISA, "Data Movement and Conversion Instructions": ld, st and what goes with them.
+// PTX ISA, "Data Movement and Conversion Instructions": ld, st.
 #include "instructions/bulk_copy.h"
 #include "instructions/lanes.h"
 #include "instructions/list.h"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint8_t kOrdered = 1;  // volatile, relaxed, acquire or release
 
-// A value of type T in memory, in a register of type R: sign- or zero-extended, or cut off.
+// Moves a value of type T in memory from or to a register of type R: sign- or zero-extended, or truncated.
 template <class T, class R, Space S>
 void load(Warp& w, const Op& op) {
   uint64_t address[kLanes];
@@ -50,7 +50,7 @@ void store(Warp& w, const Op& op) {
   }
 }
 
-// A kernel's parameter is the same for all lanes.
+// A kernel parameter has the same value for all lanes.
 template <class T, class R>
 void load_parameter(Warp& w, const Op& op) {
   const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
@@ -65,7 +65,7 @@ void load_parameter(Warp& w, const Op& op) {
   }
 }
 
-// Arguments and results of calls stand in the frame's part of local memory.
+// Arguments and results of calls are in the frame's part of local memory.
 template <class T, class R, bool Store>
 void argument(Warp& w, const Op& op) {
   const Frame& frame = *w.split().frame;
@@ -129,7 +129,7 @@ Handler handler_of(Type t, Kind kind, Space space, unsigned register_bytes) {
   }
 }
 
-// Memory is sequentially consistent between instructions here: orders matter to racecheck alone.
+// Memory is sequentially consistent between instructions here, so only racecheck uses orderings.
 bool take_ordering(Decoding& i, bool loads) {
   if (i.take("weak")) return false;
   if (i.take("volatile")) return true;
@@ -152,7 +152,7 @@ Space take_space(Decoding& i) {
   }
 }
 
-// Whether a cache policy follows as an operand.
+// Returns whether a cache policy follows as an operand.
 bool take_cache_hints(Decoding& i, bool loads) {
   if (loads)
     i.take_any({"ca", "cg", "cs", "lu", "cv"});
@@ -170,34 +170,34 @@ void transfer(Decoding& i, bool loads) {
   const Space space = take_space(i);
   const bool policy = take_cache_hints(i, loads);
   if (!loads && space == Space::constant) i.fail("constant memory cannot be written");
-  if (policy && space != Space::global && space != Space::generic) i.fail("a cache policy is for global memory");
+  if (policy && space != Space::global && space != Space::generic) i.fail("a cache policy is only for global memory");
   const int vector = i.take_any({"v2", "v4", "v8"});
   const Type t = i.type({Type::b8, Type::u8, Type::s8, Type::b16, Type::u16, Type::s16, Type::b32, Type::u32, Type::s32,
                          Type::f32, Type::b64, Type::u64, Type::s64, Type::f64});
   const unsigned n = vector < 0 ? 1 : 2u << vector;
-  if (n * bytes_of(t) > 16) i.fail("a vector of more than 16 bytes");
+  if (n * bytes_of(t) > 16) i.fail("the vector has more than 16 bytes");
   i.expect(policy ? 3 : 2);
-  if (policy) i.op().c = i.read(2, Type::b64);  // of no effect
+  if (policy) i.op().c = i.read(2, Type::b64);  // no effect
   const size_t memory = loads ? 1 : 0;
   const Operand& values = i.operand(1 - memory);
   unsigned bytes = 0;
   auto bind = [&](const Operand& o) {
     unsigned width = 0;
     const uint32_t slot = loads ? i.write_wide(o, t, width) : i.read_wide(o, t, width);
-    if (width > 8) i.fail("registers of 128 bits are not supported here");
+    if (width > 8) i.fail("128-bit registers are not supported here");
     if (o.kind == Operand::Kind::sink || o.kind == Operand::Kind::integer) width = bytes ? bytes : width;
-    if (bytes != 0 && width != bytes) i.fail("registers of different widths");
+    if (bytes != 0 && width != bytes) i.fail("registers have different widths");
     bytes = width;
     return slot;
   };
   Op& op = i.op();
   Kind kind = loads ? Kind::load : Kind::store;
-  Decoding::ParamPlace place;
-  if (space == Space::param && i.param_place(i.operand(memory), place)) {
-    if (place.kernel && !loads) i.fail("a kernel's parameter cannot be written");
-    if (place.offset < 0) i.fail("before the parameter's beginning");
-    kind = place.kernel ? Kind::load_parameter : loads ? Kind::load_argument : Kind::store_argument;
-    op.imm = place.offset;
+  Decoding::ParamLocation location;
+  if (space == Space::param && i.param_location(i.operand(memory), location)) {
+    if (location.kernel && !loads) i.fail("a kernel's parameter cannot be written");
+    if (location.offset < 0) i.fail("the address is before the parameter");
+    kind = location.kernel ? Kind::load_parameter : loads ? Kind::load_argument : Kind::store_argument;
+    op.imm = location.offset;
   } else {
     i.address(memory, space);
   }

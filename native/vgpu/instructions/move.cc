@@ -25,7 +25,7 @@ void move_predicate(Warp& w, const Op& op) {
   w.set_predicate(op.d, w.predicate(op.a) ^ (op.flags & 1 ? kAllLanes : 0));
 }
 
-// {a, b, …} in one register: the first is the lowest.
+// Packs {a, b, …} into one register, the first in the lowest bits.
 template <class Whole, class Part>
 void pack(Warp& w, const Op& op) {
   const uint32_t* slots = w.split().frame->routine->lists.data() + op.list;
@@ -52,7 +52,7 @@ void unpack(Warp& w, const Op& op) {
 }
 
 // --- clocks ----------------------------------------------------------------------------------------------------------
-// Time passes by looking at it: nothing else here takes any, and what waits for a time must see it come.
+// Every read of a clock advances it: nothing else here takes time, and code that waits for a time must see it come.
 
 enum class Clock : uint8_t { low, high, whole };
 template <class T>
@@ -62,7 +62,7 @@ void read_clock(Warp& w, const Op& op) {
   assign(w.lanes<T>(op.d), w.mask, [=](int) { return now; });
 }
 
-// If the operand is one of the special registers that change.
+// Decodes the move if the operand is one of the special registers that change.
 bool decode_clock(Decoding& i, Type t) {
   struct Row {
     std::string_view name;
@@ -80,7 +80,7 @@ bool decode_clock(Decoding& i, Type t) {
   if (from.kind != Operand::Kind::name) return false;
   for (const Row& row : rows) {
     if (row.name != from.name) continue;
-    if (bytes_of(t) != (row.part == Clock::whole ? 8u : 4u)) i.fail(std::string(row.name) + " has another width");
+    if (bytes_of(t) != (row.part == Clock::whole ? 8u : 4u)) i.fail(std::string(row.name) + " has a different width");
     i.op().flags = static_cast<uint8_t>(row.part);
     i.op().imm = row.step;
     i.op().d = i.write(0, t);
@@ -107,10 +107,11 @@ void mov(Decoding& i) {
   if (decode_clock(i, t)) return;
   const unsigned bytes = bytes_of(t);
   auto part_type = [&](size_t parts) {
-    if (t != Type::b32 && t != Type::b64 && t != Type::b128) i.fail("only .b32, .b64 and .b128 are made of parts");
+    if (t != Type::b32 && t != Type::b64 && t != Type::b128)
+      i.fail("only .b32, .b64 and .b128 can be packed and unpacked");
     if (parts == 2) return bytes == 4 ? Type::b16 : bytes == 8 ? Type::b32 : Type::b64;
     if (parts == 4 && bytes == 8) return Type::b16;
-    i.fail("parts that do not make up the whole");
+    i.fail("the parts do not add up to the whole");
   };
   const Operand &to = i.operand(0), &from = i.operand(1);
   if (from.kind == Operand::Kind::list) {
@@ -140,7 +141,7 @@ void mov(Decoding& i) {
 
 // --- prmt ------------------------------------------------------------------------------------------------------------
 
-// Four selectors of a byte of b:a; with the highest bit set, of its sign.
+// Each selector picks a byte of b:a, or with its highest bit set replicates the byte's sign.
 struct Prmt {
   static uint32_t apply(uint32_t a, uint32_t b, uint32_t selectors) {
     const uint64_t both = static_cast<uint64_t>(b) << 32 | a;
@@ -154,7 +155,7 @@ struct Prmt {
     return r;
   }
 };
-// The special modes: the selectors that the two lowest bits of c stand for.
+// The selectors of the special modes, for each value of the two lowest bits of c.
 constexpr uint16_t kModes[6][4] = {
     {0x3210, 0x4321, 0x5432, 0x6543},  // f4e
     {0x5670, 0x6701, 0x7012, 0x0123},  // b4e
@@ -181,7 +182,7 @@ void prmt(Decoding& i) {
 
 // --- addresses -------------------------------------------------------------------------------------------------------
 
-// Generic addresses of a state space are its own plus the window's.
+// A generic address is the address in its state space plus the space's window.
 void to_window(Warp& w, const Op& op) {
   const uint64_t* a = w.lanes<const uint64_t>(op.a);
   uint64_t r[kLanes];
@@ -206,7 +207,7 @@ void cvta(Decoding& i) {
 
 bool in_window(uint64_t address, uint64_t window) { return address >= window && address - window < kWindowBytes; }
 
-// Constants have no window here, but allocations of their own. Parameters count as global too.
+// Constants have no window here but allocations of their own. Parameters count as global too.
 bool lies_in(const Warp& w, uint64_t address, Space space, bool any_block) {
   if (space == Space::shared)
     return in_window(address, kSharedWindow) && (any_block || (address - kSharedWindow) >> kRankShift == 0);
@@ -241,19 +242,19 @@ void decode_isspacep(Decoding& i) {
 
 void nothing(Warp&, const Op&) {}
 
-// A prefetch of what is not there does nothing.
+// Prefetching invalid addresses has no effect.
 void prefetch(Decoding& i) {
   const int space = i.take_any({"global", "local", "const", "param"});
   const bool tensormap = i.take("tensormap");
   if (tensormap) i.needs(90);
   if (!tensormap) {
-    if (space >= 2) i.fail("only .global and .local");
+    if (space >= 2) i.fail("allows only .global and .local");
     if (space == 0)
       i.one_of({"L1", "L2", "L2::evict_last", "L2::evict_normal"});
     else
       i.one_of({"L1", "L2"});
   } else if (space == 0 || space == 1) {
-    i.fail("only .const and .param");
+    i.fail("allows only .const and .param");
   }
   constexpr Space spaces[] = {Space::generic, Space::global, Space::local, Space::constant, Space::param};
   i.expect(1);
@@ -275,7 +276,7 @@ void applypriority(Decoding& i) {
   i.run(nothing, OpClass::other);
 }
 
-// What is discarded holds any value from then on: one that is unlikely to be right.
+// Discarded memory has an undefined value: here a pattern that is unlikely to be correct.
 constexpr unsigned kDiscarded = 128;
 void discard(Warp& w, const Op& op) {
   uint64_t address[kLanes];
@@ -294,7 +295,7 @@ void decode_discard(Decoding& i) {
   i.run(discard, OpClass::other);
 }
 
-// A policy is opaque, and no cache is modelled: the same for all.
+// A policy is opaque and caches are not modelled, so all policies have the same value.
 constexpr uint64_t kPolicy = 0x14f0000000000000;
 void write_policy(Warp& w, const Op& op) {
   assign(w.lanes<uint64_t>(op.d), w.mask, [](int) { return kPolicy; });

@@ -1,6 +1,6 @@
 #pragma once
-// Number formats and their rounding. Where a result must be rounded once and no instruction of the host does it, it is
-// kept exactly as a Number and encoded from there.
+// Number formats and rounding. If a result must be rounded once and the host has no instruction for it, it is computed
+// exactly as a Number and encoded from there.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -15,8 +15,8 @@ namespace vgpu {
 
 enum class Rounding : uint8_t { nearest, zero, down, up, away };  // .rn .rz .rm .rp .rna
 
-// The host rounds in this direction until the end of the scope. The registers of lanes are memory, and neither their
-// loads nor their stores move across the fences: the arithmetic between them stays within the scope.
+// Sets the host's rounding direction until the end of the scope. Lane registers are in memory, whose loads and stores
+// do not move across the asm statements, so the arithmetic in between stays within the scope.
 class RoundingScope {
  public:
   explicit RoundingScope(Rounding r) : before_(_mm_getcsr()) {
@@ -32,21 +32,21 @@ class RoundingScope {
   unsigned before_;
 };
 
-constexpr float kNan32 = std::bit_cast<float>(0x7fffffffu);  // the canonical one
-constexpr uint16_t kNan16 = 0x7fff;                          // of both f16 and bf16
+constexpr float kNan32 = std::bit_cast<float>(0x7fffffffu);  // the canonical NaN
+constexpr uint16_t kNan16 = 0x7fff;                          // of f16 and bf16
 
 // .ftz: subnormal operands and results become zeros of the same sign.
 inline float flushed(float x) { return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x; }
-// .sat: to [0, 1], NaN to +0.
+// .sat: clamps to [0, 1]; NaN becomes +0.
 template <class T>
 T saturated(T x) {
   return x > T{0} ? (x < T{1} ? x : T{1}) : T{0};
 }
-// Results of single precision that are NaN have one encoding. Of double precision nothing is said.
+// Single-precision results that are NaN have one encoding; the ISA leaves double-precision ones open.
 inline float canonical(float x) { return x == x ? x : kNan32; }
 inline double canonical(double x) { return x; }
 
-// min and max: of a number and a NaN the number, or with .NaN the NaN.
+// min and max: of a number and a NaN the result is the number, or with .NaN the NaN.
 template <bool Max, bool Nan, bool XorSign>
 struct Extreme {
   template <class T>
@@ -58,7 +58,7 @@ struct Extreme {
       b = std::fabs(b);
     }
     T r = Max ? (a > b ? a : b) : (a < b ? a : b);
-    // +0 is greater than -0, which compare as equal.
+    // +0 is greater than -0, although they compare equal.
     const U same = Max ? std::bit_cast<U>(a) & std::bit_cast<U>(b) : std::bit_cast<U>(a) | std::bit_cast<U>(b);
     r = a == b ? std::bit_cast<T>(same) : r;
     r = a != a ? (Nan ? a : b) : b != b ? (Nan ? b : a) : r;
@@ -67,13 +67,14 @@ struct Extreme {
   }
 };
 
-// A format by its widths. Without infinity, the highest encoding is the NaN and the next the largest number (e4m3).
+// A format, given by its widths. Without infinity the highest encoding is NaN and the one below is the largest number
+// (e4m3).
 struct Format {
   int exponent_bits, mantissa_bits;
   bool infinity = true;
 
   int bias() const { return (1 << (exponent_bits - 1)) - 1; }
-  int lowest_exponent() const { return 1 - bias() - mantissa_bits; }  // of the last bit of a subnormal
+  int lowest_exponent() const { return 1 - bias() - mantissa_bits; }  // weight of a subnormal's last bit
   uint64_t sign() const { return uint64_t{1} << (exponent_bits + mantissa_bits); }
   uint64_t overflow() const { return infinity ? ((uint64_t{1} << exponent_bits) - 1) << mantissa_bits : sign() - 1; }
 };
@@ -90,7 +91,7 @@ inline Format format_of(Type t) {
   }
 }
 
-// ±magnitude · 2^exponent, exactly.
+// The exact value ±magnitude * 2^exponent.
 struct Number {
   enum class Kind : uint8_t { finite, infinite, nan } kind = Kind::finite;
   bool negative = false;
@@ -113,23 +114,24 @@ inline Number decoded(uint64_t bits, const Format& f) {
   return n;
 }
 
-// magnitude / 2^shift to an integer.
+// Rounds magnitude / 2^shift to an integer.
 inline uint64_t rounded(uint64_t magnitude, int shift, bool negative, Rounding r) {
   const uint64_t whole = shift < 64 ? magnitude >> shift : 0;
-  const uint64_t rest = shift < 64 ? magnitude & ((uint64_t{1} << shift) - 1) : magnitude;
-  const uint64_t half = shift <= 64 ? uint64_t{1} << (shift - 1) : UINT64_MAX;  // UINT64_MAX: rest is always less
+  const uint64_t remainder = shift < 64 ? magnitude & ((uint64_t{1} << shift) - 1) : magnitude;
+  // UINT64_MAX: the remainder is always less
+  const uint64_t half = shift <= 64 ? uint64_t{1} << (shift - 1) : UINT64_MAX;
   bool up = false;
   switch (r) {
-    case Rounding::nearest: up = rest > half || (rest == half && (whole & 1) && shift <= 64); break;
-    case Rounding::away: up = rest >= half && shift <= 64; break;
-    case Rounding::down: up = negative && rest; break;
-    case Rounding::up: up = !negative && rest; break;
+    case Rounding::nearest: up = remainder > half || (remainder == half && (whole & 1) && shift <= 64); break;
+    case Rounding::away: up = remainder >= half && shift <= 64; break;
+    case Rounding::down: up = negative && remainder; break;
+    case Rounding::up: up = !negative && remainder; break;
     case Rounding::zero: break;
   }
   return whole + up;
 }
 
-// The encoding of a finite number; `finite`: what is too large becomes the largest.
+// The encoding of a finite number. `finite`: overflow gives the largest number.
 inline uint64_t encoded(const Number& n, const Format& f, Rounding r, bool finite = false) {
   const uint64_t sign = n.negative ? f.sign() : 0;
   if (n.magnitude == 0) return sign;
@@ -141,14 +143,14 @@ inline uint64_t encoded(const Number& n, const Format& f, Rounding r, bool finit
   }
   const int last = std::max(top - f.mantissa_bits, f.lowest_exponent());
   const int shift = last - n.exponent;
-  const uint64_t kept = shift <= 0 ? n.magnitude << -shift : rounded(n.magnitude, shift, n.negative, r);
-  // A carry out of the mantissa raises the exponent, as it should.
-  uint64_t bits = (static_cast<uint64_t>(last - f.lowest_exponent()) << f.mantissa_bits) + kept;
+  const uint64_t mantissa = shift <= 0 ? n.magnitude << -shift : rounded(n.magnitude, shift, n.negative, r);
+  // A carry out of the mantissa correctly increments the exponent.
+  uint64_t bits = (static_cast<uint64_t>(last - f.lowest_exponent()) << f.mantissa_bits) + mantissa;
   if (bits >= f.overflow() && finite) bits = f.overflow() - 1;
   return sign | bits;
 }
 
-// The nearest number of the format. Not for NaN.
+// The nearest number of the format. x must not be NaN.
 inline uint64_t nearest(double x, const Format& f) {
   const Number n = decoded(std::bit_cast<uint64_t>(x), {11, 52});
   if (n.kind == Number::Kind::infinite) return (n.negative ? f.sign() : 0) | f.overflow();
@@ -156,7 +158,7 @@ inline uint64_t nearest(double x, const Format& f) {
 }
 
 // --- halves ----------------------------------------------------------------------------------------------------------
-// `count` is a multiple of 8. Narrowing is to nearest, and NaN becomes the canonical one.
+// `count` must be a multiple of 8. Narrowing rounds to nearest and makes NaN canonical.
 
 struct Half {
   static constexpr Format format{5, 10};

@@ -35,8 +35,8 @@ std::string text_at(Warp& w, uint64_t address, int lane) {
   }
 }
 
-// One conversion of printf; its value is read from the argument buffer, 4- or 8-byte aligned as the compiler lays it
-// out.
+// Formats one conversion of printf. The value is read from the argument buffer at 4- or 8-byte alignment, as the
+// compiler lays it out.
 std::string converted(Warp& w, std::string spec, uint64_t& at, int lane) {
   auto take = [&](unsigned bytes) {
     at = (at + bytes - 1) / bytes * bytes;
@@ -127,7 +127,7 @@ void device_free(Warp& w, const Op& op) {
       w.fault_lane = lane;
       throw DeviceFault{{FaultKind::illegal_address,
                          "memcheck",
-                         "free of what is no allocation: " + w.block.launch.memory.describe(address),
+                         "free of memory that was not allocated: " + w.block.launch.memory.describe(address),
                          {}}};
     }
   }

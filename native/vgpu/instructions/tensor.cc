@@ -9,7 +9,8 @@
 namespace vgpu::tensor {
 namespace {
 
-// Sign, `exponent` bits of that bias, the rest fraction. e4m3 has no infinity, and NaN is all ones; e5m2 is like f16.
+// The values of a format with a sign, an exponent with the given bias, and fraction bits. e4m3 has no infinity, and its
+// NaN is all ones; e5m2 is like f16.
 std::array<float, 256> values_of(int fraction_bits, int bias, bool infinite) {
   std::array<float, 256> table;
   const int exponents = 1 << (7 - fraction_bits), fractions = 1 << fraction_bits;
@@ -25,7 +26,7 @@ std::array<float, 256> values_of(int fraction_bits, int bias, bool infinite) {
   return table;
 }
 
-// A sum without rounding: 32-bit digits from 2^-320 up, each of which takes many additions before it overflows.
+// An exact sum: 32-bit digits from 2^-320 up, each in 64 bits, so that many additions fit before it overflows.
 class ExactSum {
  public:
   void add(float x, float y) {
@@ -60,13 +61,13 @@ class ExactSum {
     }
     int top = kDigits - 1;
     while (top > 0 && d[top] == 0) top--;
-    // The leading 33 bits or more, and one that says whether anything follows: enough to be rounded once.
+    // The leading 33 bits or more and a sticky bit suffice for one correct rounding.
     const uint64_t high = static_cast<uint64_t>(d[top]) << 32 | static_cast<uint64_t>(top > 0 ? d[top - 1] : 0);
     if (high == 0) return 0.0f;
     const int cut = std::max(0, 24 - std::countl_zero(high));
-    bool rest = (high & ((uint64_t{1} << cut) - 1)) != 0;
-    for (int i = top - 2; i >= 0; i--) rest = rest || d[i] != 0;
-    const double value = std::ldexp(static_cast<double>(high >> cut << 1 | rest), cut - 1 + 32 * (top - 1) - kLowest);
+    bool sticky = (high & ((uint64_t{1} << cut) - 1)) != 0;
+    for (int i = top - 2; i >= 0; i--) sticky = sticky || d[i] != 0;
+    const double value = std::ldexp(static_cast<double>(high >> cut << 1 | sticky), cut - 1 + 32 * (top - 1) - kLowest);
     return static_cast<float>(negative ? -value : value);
   }
 
@@ -82,12 +83,12 @@ float sum_exactly(float c, const float* a, const float* b, int k) {
   return sum.rounded();
 }
 
-// Products and accumulator are cut off below the largest one's leading bit by 23 bits and `extra`, added, and cut off
-// to single precision; `together` products at a time. After Fasi et al., "Numerical behavior of NVIDIA tensor cores"
+// Adds `group` products at a time: products and accumulator are truncated 23 + `extra` bits below the leading bit of
+// the largest, added, and truncated to single precision. After Fasi et al., "Numerical behavior of NVIDIA tensor cores"
 // (2021).
-float sum_truncating(float c, const float* a, const float* b, int k, int together, int extra) {
-  for (int begin = 0; begin < k; begin += together) {
-    const int end = std::min(k, begin + together);
+float sum_truncating(float c, const float* a, const float* b, int k, int group, int extra) {
+  for (int begin = 0; begin < k; begin += group) {
+    const int end = std::min(k, begin + group);
     int largest = -100000, ex, ey;
     auto raise = [&](int exponent) { largest = std::max(largest, exponent); };
     if (c != 0) std::frexp(c, &ex), raise(ex - 1);
@@ -100,8 +101,8 @@ float sum_truncating(float c, const float* a, const float* b, int k, int togethe
     for (int i = begin; i < end; i++) sum += cut(static_cast<double>(a[i]) * b[8 * i]);
     const uint64_t magnitude = static_cast<uint64_t>(sum < 0 ? -sum : sum);
     const int drop = std::max(0, 40 - std::countl_zero(magnitude | 1));
-    const double kept = std::ldexp(static_cast<double>(magnitude >> drop), drop + unit);
-    c = static_cast<float>(sum < 0 ? -kept : kept);
+    const double truncated = std::ldexp(static_cast<double>(magnitude >> drop), drop + unit);
+    c = static_cast<float>(sum < 0 ? -truncated : truncated);
   }
   return c;
 }
@@ -115,7 +116,7 @@ const float* table_of(Format f) {
 
 void multiply_otherwise(float* d, const float* a, const float* b, int m, int k, Accumulation how, int element_bytes,
                         uint32_t compute) {
-  const int together = (compute >= 90 ? 32 : 16) / element_bytes, extra = compute >= 90 ? 2 : 1;
+  const int group = (compute >= 90 ? 32 : 16) / element_bytes, extra = compute >= 90 ? 2 : 1;
   for (int row = 0; row < m; row++)
     for (int n = 0; n < 8; n++) {
       float& out = d[8 * row + n];
@@ -124,7 +125,7 @@ void multiply_otherwise(float* d, const float* a, const float* b, int m, int k, 
       for (int i = 0; i < k; i++) finite += static_cast<double>(ar[i]) * bn[8 * i];
       out = !std::isfinite(finite)       ? static_cast<float>(finite)
             : how == Accumulation::exact ? sum_exactly(out, ar, bn, k)
-                                         : sum_truncating(out, ar, bn, k, together, extra);
+                                         : sum_truncating(out, ar, bn, k, group, extra);
     }
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// What mma and wmma compute: d = a b + c, of matrices in formats that single precision holds.
+// The arithmetic of mma and wmma, d = a b + c, for formats whose values single precision represents.
 #include <immintrin.h>
 
 #include <cstdint>
@@ -12,10 +12,10 @@ enum class Format : uint8_t { f16, bf16, tf32, e4m3, e5m2 };
 
 constexpr int bytes_of(Format f) { return f == Format::tf32 ? 4 : f == Format::e4m3 || f == Format::e5m2 ? 1 : 2; }
 
-// All 256 values of an 8-bit format.
+// The values of all 256 encodings of an 8-bit format.
 const float* table_of(Format f);
 
-// The elements of 16 bytes.
+// Widens the elements of 16 bytes.
 template <Format F>
 inline void widen(const void* from, float* to) {
   const __m128i x = _mm_loadu_si128(static_cast<const __m128i*>(from));
@@ -24,7 +24,7 @@ inline void widen(const void* from, float* to) {
   } else if constexpr (F == Format::bf16) {
     _mm256_storeu_ps(to, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16)));
   } else if constexpr (F == Format::tf32) {
-    // The lower 13 bits are not part of the number.
+    // The lower 13 bits are not part of the value.
     _mm_storeu_ps(to, _mm_castsi128_ps(_mm_and_si128(x, _mm_set1_epi32(~0x1fff))));
   } else {
     const float* table = table_of(F);
@@ -32,10 +32,10 @@ inline void widen(const void* from, float* to) {
   }
 }
 
-// to[j][i] = from[i][j] of 8 rows, `from` with `columns` to a row (a multiple of 4).
+// Transposes 8 rows: to[j][i] = from[i][j], with `columns` per row (a multiple of 4).
 inline void transpose8(const float* from, int columns, float* to) {
   for (int j = 0; j < columns; j += 4) {
-    auto pair = [&](int row) {  // rows i and i + 4 in the two halves
+    auto pair = [&](int row) {  // rows `row` and `row` + 4 in the two halves
       return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + row * columns + j)),
                                   _mm_loadu_ps(from + (row + 4) * columns + j), 1);
     };
@@ -49,7 +49,7 @@ inline void transpose8(const float* from, int columns, float* to) {
   }
 }
 
-// a: m x k, b: k x 8, d: m x 8, which holds c before. m is a multiple of 8.
+// a: m x k, b: k x 8, d: m x 8, initially c. m is a multiple of 8.
 inline void multiply_chain(float* d, const float* a, const float* b, int m, int k) {
   for (int row = 0; row < m; row += 8) {
     __m256 sum[8];
@@ -62,8 +62,7 @@ inline void multiply_chain(float* d, const float* a, const float* b, int m, int 
   }
 }
 
-// The same in the other ways to accumulate; `element_bytes` and the device decide how many products silicon adds at
-// once.
+// The other ways to accumulate. `element_bytes` and the device determine how many products the hardware adds at once.
 void multiply_otherwise(float* d, const float* a, const float* b, int m, int k, Accumulation how, int element_bytes,
                         uint32_t compute);
 
@@ -74,7 +73,7 @@ inline void multiply(float* d, const float* a, const float* b, int m, int k, int
     multiply_otherwise(d, a, b, m, k, launch.options.accumulation, element_bytes, launch.limits.compute);
 }
 
-// The same of integers: 16-bit values in pairs along k, whose products' sums fit 32 bits. `sum`: without c.
+// Integer products: pairs of 16-bit values along k, whose sums of products fit in 32 bits. `sum` does not include c.
 inline void multiply_pairs(int32_t* sum, const int32_t* a, const int32_t* b, int m, int pairs) {
   for (int row = 0; row < m; row++) {
     __m256i s = _mm256_setzero_si256();
@@ -85,7 +84,7 @@ inline void multiply_pairs(int32_t* sum, const int32_t* a, const int32_t* b, int
   }
 }
 
-// .satfinite clamps where it would wrap around.
+// .satfinite clamps instead of wrapping around.
 inline int32_t add_integers(int32_t c, int32_t sum, bool satfinite) {
   const int64_t wide = int64_t{c} + sum;
   if (!satfinite) return static_cast<int32_t>(wide);

@@ -1,5 +1,5 @@
-// PTX ISA, "Data Movement: tensormap.replace" and "tensormap.cp_fenceproxy": kernels that make tensor maps of their own
-// from one that the host has encoded.
+// PTX ISA, "Data Movement: tensormap.replace" and "tensormap.cp_fenceproxy": kernels derive tensor maps from one that
+// the host has encoded.
 #include "machine/tensor_map.h"
 #include "instructions/bulk_copy.h"
 #include "instructions/convergence.h"
@@ -10,7 +10,7 @@ namespace {
 
 enum class Field : uint8_t { global_address, global_stride, rank, global_dim, box_dim, element_stride };
 
-// Op::flags, below Decoding::kBase32: the field, and the dimension it is of.
+// Op::flags below Decoding::kBase32 holds the field and its dimension.
 constexpr unsigned kFieldBits = 4, kMapBytes = 128;
 
 void replace(TensorMap& map, Field field, unsigned dimension, uint64_t value) {
@@ -24,7 +24,7 @@ void replace(TensorMap& map, Field field, unsigned dimension, uint64_t value) {
   }
 }
 
-// What cuTensorMapEncodeTiled asks of the same field.
+// The requirements of cuTensorMapEncodeTiled on the field.
 bool allowed(Field field, uint64_t value) {
   switch (field) {
     case Field::global_address: return value % 16 == 0;
@@ -55,9 +55,9 @@ void run_replace(Warp& w, const Op& op) {
     std::memcpy(&map, at, sizeof map);
     const bool wide = field <= Field::global_stride;
     const uint64_t value = wide ? w.lanes<const uint64_t>(op.b)[l] : w.lanes<const uint32_t>(op.b)[l];
-    if (map.magic != kTensorMapMagic) fault(w, l, FaultKind::illegal_address, "no tensor map is here");
+    if (map.magic != kTensorMapMagic) fault(w, l, FaultKind::illegal_address, "the address does not hold a tensor map");
     if (!allowed(field, value))
-      fault(w, l, FaultKind::illegal_instruction, std::to_string(value) + " is no value of this field");
+      fault(w, l, FaultKind::illegal_instruction, std::to_string(value) + " is not allowed for this field");
     replace(map, field, dimension, value);
     std::memcpy(at, &map, sizeof map);
   }
@@ -66,7 +66,7 @@ void run_replace(Warp& w, const Op& op) {
 // tensormap.replace.tile.field{.ss}.b1024.type [addr] {, ord}, new_val
 void decode_replace(Decoding& i) {
   i.one_of({"tile"});
-  // The other fields hold the codes of a table; they are not supported.
+  // The other fields hold enumerators; they are not supported.
   const auto field = static_cast<Field>(
       i.one_of({"global_address", "global_stride", "rank", "global_dim", "box_dim", "element_stride"}));
   const int space = i.take_any({"global", "shared::cta"});
@@ -85,7 +85,7 @@ void decode_replace(Decoding& i) {
         OpClass::store);
 }
 
-// a: to, b: from, with their offsets in imm; of the whole warp, whose lanes say the same.
+// a: destination; b: source; imm: their offsets. The whole warp executes the copy, with the same operands in all lanes.
 void run_copy(Warp& w, const Op& op) {
   if (!whole_warp(w)) return;
   const uint64_t to = w.lanes<const uint64_t>(op.a)[0] + static_cast<uint64_t>(op.imm);
@@ -111,7 +111,7 @@ void decode_copy(Decoding& i) {
   int64_t offset = 0;
   i.address(i.operand(0), Space::global, op.a, op.imm, narrow);
   i.address(i.operand(1), Space::shared, op.b, offset, narrow);
-  if (offset != 0) i.fail("an offset to the source is not supported");
+  if (offset != 0) i.fail("a source offset is not supported");
   if (narrow) op.flags |= Decoding::kBase32;
   i.run(run_copy, OpClass::store);
 }

@@ -1,5 +1,5 @@
-// PTX ISA, "Parallel Synchronization and Communication Instructions" and "Data Movement": what the lanes of a warp do
-// together. The forms without .sync do not exist from sm_70 on.
+// PTX ISA, "Parallel Synchronization and Communication Instructions" and "Data Movement": warp-level operations. The
+// variants without .sync do not exist on sm_70 and later.
 #include "instructions/convergence.h"
 #include "instructions/list.h"
 
@@ -10,10 +10,10 @@ namespace {
 
 enum class Shuffle { up, down, bfly, idx };
 
-// a: value, b: lane or distance, c: clamp and segment mask.
+// a: value; b: lane or distance; c: clamp and segment mask.
 template <Shuffle S>
 void run_shfl(Warp& w, const Op& op) {
-  for_groups(w, op, Brings::words, [&](const Group& g) {
+  for_groups(w, op, Contribution::words, [&](const Group& g) {
     const auto* a = static_cast<const uint32_t*>(g.a);
     int32_t from[kLanes];
     uint32_t inside[kLanes];
@@ -28,7 +28,7 @@ void run_shfl(Warp& w, const Op& op) {
       inside[l] = S == Shuffle::up ? j >= last : j <= last;
       from[l] = (inside[l] ? j : l) & 31;
     }
-    // What a lane outside the group holds is undefined: all ones are no number.
+    // The value of a lane outside the group is undefined: here all ones, a NaN.
     uint32_t r[kLanes];
     for (int l = 0; l < kLanes; l++) r[l] = a[from[l]];
     if (g.lanes != kAllLanes)
@@ -38,7 +38,7 @@ void run_shfl(Warp& w, const Op& op) {
   });
 }
 
-// d and the predicate of d|p, which may be missing.
+// Binds d, or d|p with the optional predicate.
 void write_pair(Decoding& i, Type t) {
   const Operand& d = i.operand(0);
   const bool pair = d.kind == Operand::Kind::pair;
@@ -63,7 +63,7 @@ void shfl(Decoding& i) {
 
 // --- vote, match, redux ----------------------------------------------------------------------------------------------
 
-// The same result for all.
+// Stores the same result for all lanes.
 template <class T>
 void fill(const Group& g, T value) {
   uint32_t r[kLanes];
@@ -75,7 +75,7 @@ enum class Vote { all, any, uni, ballot };
 
 template <Vote V>
 void run_vote(Warp& w, const Op& op) {
-  for_groups(w, op, Brings::votes, [&](const Group& g) {
+  for_groups(w, op, Contribution::votes, [&](const Group& g) {
     if constexpr (V == Vote::ballot)
       fill(g, g.votes);
     else
@@ -107,7 +107,7 @@ void vote(Decoding& i) {
 
 template <class T, bool All>
 void run_match(Warp& w, const Op& op) {
-  for_groups(w, op, sizeof(T) == 8 ? Brings::long_words : Brings::words, [&](const Group& g) {
+  for_groups(w, op, sizeof(T) == 8 ? Contribution::long_words : Contribution::words, [&](const Group& g) {
     const auto* a = static_cast<const T*>(g.a);
     auto equal_to = [&](T value) {
       uint32_t same = 0;
@@ -143,11 +143,11 @@ void match(Decoding& i) {
         OpClass::warp);
 }
 
-enum class Reduction { add, min, max, both, either, differ };
+enum class Reduction { add, min, max, bit_and, bit_or, bit_xor };
 
 template <class T, Reduction R>
 void run_redux(Warp& w, const Op& op) {
-  for_groups(w, op, Brings::words, [&](const Group& g) {
+  for_groups(w, op, Contribution::words, [&](const Group& g) {
     const auto* a = static_cast<const T*>(g.a);
     T r = a[__builtin_ctz(g.lanes)];
     for (uint32_t left = g.lanes & (g.lanes - 1); left; left &= left - 1) {
@@ -158,9 +158,9 @@ void run_redux(Warp& w, const Op& op) {
         r = v < r ? v : r;
       else if constexpr (R == Reduction::max)
         r = v > r ? v : r;
-      else if constexpr (R == Reduction::both)
+      else if constexpr (R == Reduction::bit_and)
         r &= v;
-      else if constexpr (R == Reduction::either)
+      else if constexpr (R == Reduction::bit_or)
         r |= v;
       else
         r ^= v;
@@ -179,8 +179,8 @@ void redux(Decoding& i) {
   i.op().d = i.write(0, t);
   using R = Reduction;
   static constexpr Handler of_unsigned[] = {run_redux<uint32_t, R::add>,    run_redux<uint32_t, R::min>,
-                                            run_redux<uint32_t, R::max>,    run_redux<uint32_t, R::both>,
-                                            run_redux<uint32_t, R::either>, run_redux<uint32_t, R::differ>};
+                                            run_redux<uint32_t, R::max>,    run_redux<uint32_t, R::bit_and>,
+                                            run_redux<uint32_t, R::bit_or>, run_redux<uint32_t, R::bit_xor>};
   static constexpr Handler of_signed[] = {run_redux<int32_t, R::add>, run_redux<int32_t, R::min>,
                                           run_redux<int32_t, R::max>};
   i.run(t == Type::s32 ? of_signed[which] : of_unsigned[which], OpClass::warp);
@@ -201,9 +201,9 @@ void activemask(Decoding& i) {
   i.run(run_activemask, OpClass::warp);
 }
 
-// Which lane is elected is free, but always the same one of a membermask.
+// The ISA leaves open which lane is elected, but it must always be the same one for a membermask.
 void run_elect(Warp& w, const Op& op) {
-  for_groups(w, op, Brings::nothing, [&](const Group& g) {
+  for_groups(w, op, Contribution::none, [&](const Group& g) {
     const int leader = __builtin_ctz(g.lanes);
     fill(g, leader);
     g.set_predicate(1u << leader);

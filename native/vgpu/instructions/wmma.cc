@@ -1,7 +1,8 @@
 // PTX ISA, "Warp Level Matrix Multiply-Accumulate Instructions": wmma.
 //
-// Which lane has which element of a fragment is unspecified. Here element e is that of slot e, e + elements, … where
-// the slots of a lane follow those of the lane before; A and C are counted by rows, B by columns.
+// The ISA leaves open which lane holds which element of a fragment. Here the slots of all lanes, counted lane after
+// lane, hold the elements in order, repeated if there are more slots than elements. A and C are counted by rows, B by
+// columns.
 #include <algorithm>
 #include <cmath>
 
@@ -24,7 +25,7 @@ int take_shape(Decoding& i) { return i.one_of({"m16n16k16", "m8n32k16", "m32n8k1
 
 enum Matrix : uint8_t { matrix_a, matrix_b, accumulator };
 
-// A fragment: `lines` rows (B: columns) of `length` elements, in `registers` of each lane.
+// A fragment: `lines` rows (B: columns) of `length` elements, in `registers` per lane.
 struct Fragment {
   int lines, length, element_bytes, registers, register_bytes;
   int elements() const { return lines * length; }
@@ -43,12 +44,12 @@ Fragment fragment_of(Matrix which, const Shape& s, Type t) {
   const int lines = which == matrix_b ? s.n : s.m, length = which == accumulator ? s.n : s.k;
   const int bytes = static_cast<int>(bytes_of(t));
   if (t == Type::f64) return {lines, length, 8, lines * length / kLanes, 8};
-  // A and B of f16 have 8 registers whatever the shape; all others have just what holds the elements.
+  // A and B of f16 have 8 registers for every shape; all other fragments have just enough for their elements.
   const int registers = t == Type::f16 && which != accumulator ? 8 : lines * length * bytes / 4 / kLanes;
   return {lines, length, bytes, registers, 4};
 }
 
-constexpr int kMostBytes = 32 * 16 * 4;
+constexpr int kMaxBytes = 32 * 16 * 4;
 
 void gather(Warp& w, const uint32_t* slots, const Fragment& f, std::byte* dense) {
   const int slot_bytes = f.element_bytes, per_register = f.register_bytes / slot_bytes,
@@ -75,17 +76,17 @@ void scatter(Warp& w, const uint32_t* slots, const Fragment& f, const std::byte*
 const uint32_t* list_of(Warp& w, const Op& op) { return w.split().frame->routine->lists.data() + op.list; }
 
 // --- wmma.load, wmma.store -------------------------------------------------------------------------------------------
-// a: address, b: stride, imm: offset and everything else.
+// a: address; b: stride; imm: all else.
 
 struct Transfer {
-  int64_t offset;  // of the address
+  int64_t offset;  // added to the address
   Matrix which;
   int shape;
   Type type;
   Space space;
-  bool columns;  // the layout
+  bool columns;  // column-major layout
 
-  // 32 bits of offset, then the rest, a byte or less each.
+  // 32 bits of offset, then the other fields at a byte or less each.
   int64_t packed() const {
     return static_cast<int64_t>(static_cast<uint32_t>(offset) | static_cast<uint64_t>(which) << 32 |
                                 static_cast<uint64_t>(shape) << 36 | static_cast<uint64_t>(type) << 40 |
@@ -101,8 +102,7 @@ template <class T>
 T uniform(Warp& w, uint32_t slot, const char* what) {
   const T* v = w.lanes<const T>(slot);
   for (int l = 1; l < kLanes; l++)
-    if (v[l] != v[0])
-      fault_of_synchronization(w, l, std::string(what) + " of a wmma instruction differs between the lanes");
+    if (v[l] != v[0]) synccheck_fault(w, l, std::string(what) + " of a wmma instruction differs between the lanes");
   return v[0];
 }
 
@@ -110,7 +110,7 @@ void run_transfer(Warp& w, const Op& op, bool loads) {
   if (!whole_warp(w)) return;
   const Transfer t = Transfer::unpacked(op.imm);
   const Fragment f = fragment_of(t.which, kShapes[t.shape], t.type);
-  // By lines of the fragment or across them.
+  // Copies runs of consecutive elements, which are lines of the fragment or cross them.
   const bool along = t.which == matrix_b ? t.columns : !t.columns;
   const int runs = along ? f.lines : f.length, run = along ? f.length : f.lines;
   uint64_t base = op.flags & Decoding::kBase32 ? uniform<uint32_t>(w, op.a, "the address")
@@ -118,18 +118,19 @@ void run_transfer(Warp& w, const Op& op, bool loads) {
   base += static_cast<uint64_t>(t.offset);
   const uint64_t stride = op.b == kNone ? static_cast<uint64_t>(run) : uniform<uint32_t>(w, op.b, "the stride");
   const auto bytes = static_cast<uint64_t>(f.element_bytes);
-  // The ISA asks every row (column) to be aligned to a lane's fragment; the CUDA C++ guide for a stride of 16 bytes.
+  // The ISA requires every row (column) to be aligned to a lane's fragment; the CUDA C++ guide requires a stride of 16
+  // bytes.
   const auto fragment_bytes = static_cast<uint64_t>(f.bytes_of_lane());
   if (base % std::min<uint64_t>(fragment_bytes, 32) != 0 ||
       stride * bytes % std::min<uint64_t>(fragment_bytes, 16) != 0) {
     w.fault_lane = 0;
     throw DeviceFault{{FaultKind::misaligned_address,
                        "memcheck",
-                       "wmma with an address or a stride of " + std::to_string(stride) +
-                           " elements that does not fit its alignment of " + std::to_string(fragment_bytes) + " bytes",
+                       "wmma: the address or the stride of " + std::to_string(stride) + " elements is not aligned to " +
+                           std::to_string(fragment_bytes) + " bytes",
                        {}}};
   }
-  std::byte dense[kMostBytes];
+  std::byte dense[kMaxBytes];
   if (!loads) gather(w, list_of(w, op), f, dense);
   for (int r = 0; r < runs; r++) {
     std::byte* host = resolve_one(w, t.space, base + static_cast<uint64_t>(r) * stride * bytes,
@@ -148,7 +149,7 @@ void run_transfer(Warp& w, const Op& op, bool loads) {
 void run_load(Warp& w, const Op& op) { run_transfer(w, op, true); }
 void run_store(Warp& w, const Op& op) { run_transfer(w, op, false); }
 
-// As the registers of a fragment are declared.
+// The type with which a fragment's registers are declared.
 Type register_type(Type t) { return t == Type::f32 || t == Type::f64 || t == Type::s32 ? t : Type::b32; }
 
 void bind_fragment(Decoding& i, size_t operand, const Fragment& f, Type t, bool writes) {
@@ -158,7 +159,7 @@ void bind_fragment(Decoding& i, size_t operand, const Fragment& f, Type t, bool 
   };
   if (o.kind != Operand::Kind::list && f.registers == 1) return bind(o);
   if (o.kind != Operand::Kind::list || static_cast<int>(o.parts.size()) != f.registers)
-    i.fail("operand " + std::to_string(operand + 1) + " has " + std::to_string(f.registers) + " registers");
+    i.fail("operand " + std::to_string(operand + 1) + " must have " + std::to_string(f.registers) + " registers");
   for (const Operand& part : o.parts) bind(part);
 }
 
@@ -183,7 +184,7 @@ void transfer(Decoding& i, bool loads) {
   bool base32 = false;
   i.address(i.operand(loads ? 1 : 0), t.space, i.op().a, t.offset, base32);
   if (base32) i.op().flags |= Decoding::kBase32;
-  if (t.offset != static_cast<int32_t>(t.offset)) i.fail("an offset of more than 32 bits");
+  if (t.offset != static_cast<int32_t>(t.offset)) i.fail("an offset does not fit in 32 bits");
   if (i.operands() == 3) i.op().b = i.read(2, Type::b32);
   bind_fragment(i, loads ? 0 : 1, fragment_of(t.which, shape, t.type), t.type, loads);
   i.op().imm = t.packed();
@@ -191,7 +192,7 @@ void transfer(Decoding& i, bool loads) {
 }
 
 // --- wmma.mma --------------------------------------------------------------------------------------------------------
-// imm: shape, types of A (and B), C and D. The layouts of A and B say nothing once they are in registers.
+// imm: shape, types of A (and B), C and D. Once in registers, A and B no longer depend on their layouts.
 
 constexpr uint8_t kSatfinite = 1;
 
@@ -227,7 +228,7 @@ void run_mma(Warp& w, const Op& op) {
   const Fragment fa = fragment_of(matrix_a, s, o.ab), fb = fragment_of(matrix_b, s, o.ab),
                  fc = fragment_of(accumulator, s, o.c), fd = fragment_of(accumulator, s, o.d);
   const uint32_t *ra = list_of(w, op), *rb = ra + fa.registers, *rc = rb + fb.registers, *rd = rc + fc.registers;
-  alignas(32) std::byte a[kMostBytes], b[kMostBytes], c[kMostBytes], d[kMostBytes];
+  alignas(32) std::byte a[kMaxBytes], b[kMaxBytes], c[kMaxBytes], d[kMaxBytes];
   gather(w, ra, fa, a);
   gather(w, rb, fb, b);
   gather(w, rc, fc, c);
@@ -288,7 +289,7 @@ void mma(Decoding& i) {
                               : i.type({Type::bf16, Type::tf32});
     i.type({o.ab});
     o.c = i.type({o.d});
-    if (o.d == Type::f16) i.fail("the result is .f32");
+    if (o.d == Type::f16) i.fail("the result must be .f32");
   } else {
     o.c = i.type({Type::f16, Type::f32});
   }

@@ -40,7 +40,7 @@ std::string access_text(Space space, Access access, uint64_t bytes, uint64_t add
 
 bool only_reads(Access access) { return access == Access::read || access == Access::ordered_read; }
 
-// The cached allocation around an address; null if there is none that covers it all.
+// The cached allocation that contains the whole range; null if there is none.
 Warp::Window* window_around(Warp& w, uint64_t address, uint64_t bytes) {
   Memory& memory = w.block.launch.memory;
   if (const uint64_t generation = memory.generation(); w.windows_generation != generation) {
@@ -56,7 +56,7 @@ Warp::Window* window_around(Warp& w, uint64_t address, uint64_t bytes) {
   return &window;
 }
 
-// Tells the checks of an access, if there are any.
+// Reports an access to the checks, if any are on.
 void watch(Warp& w, Space space, Shadow* shadow, const uint64_t (&offset)[kLanes], uint64_t bytes, Access access,
            uint32_t mask, By by) {
   Monitor* monitor = w.block.launch.monitor.get();
@@ -70,7 +70,7 @@ void watch_one(Warp& w, Space space, Shadow* shadow, uint64_t at, uint64_t bytes
   watch(w, space, shadow, offset, bytes, access, 1u << lane, by);
 }
 
-// Of an access that begins inside an allocation it is the end that is wrong.
+// If the access begins inside an allocation, its end is what is out of bounds.
 [[noreturn]] void fault_global(Warp& w, uint64_t address, uint64_t bytes, Access access, int lane) {
   const Memory& memory = w.block.launch.memory;
   const Allocation* a = memory.find(address);
@@ -84,7 +84,7 @@ std::byte* global(Warp& w, uint64_t address, uint64_t bytes, Access access, int 
   if (!window) fault_global(w, address, bytes, access, lane);
   if (window->constant && !only_reads(access))
     fault(w, lane, FaultKind::illegal_address,
-          access_text(Space::global, access, bytes, address) + ": constant memory");
+          access_text(Space::global, access, bytes, address) + ": constant memory is read-only");
   watch_one(w, Space::global, window->shadow, address - window->begin, bytes, access, lane, by);
   return window->host + (address - window->begin);
 }
@@ -97,7 +97,7 @@ std::byte* shared(Warp& w, uint64_t address, uint64_t bytes, Access access, int 
     offset = address & ((uint64_t{1} << kRankShift) - 1);
     if (rank >= block->cluster.blocks.size())
       fault(w, lane, FaultKind::illegal_address,
-            access_text(Space::shared, access, bytes, address) + ": no block of the cluster has it");
+            access_text(Space::shared, access, bytes, address) + ": the cluster has no such block");
     block = block->cluster.blocks[rank].get();
   }
   if (offset > block->shared_bytes || bytes > block->shared_bytes - offset)
@@ -119,8 +119,8 @@ std::byte* parameter(Warp& w, uint64_t address, uint64_t bytes, Access access, i
   auto& parameters = w.block.launch.parameters;
   if (!only_reads(access) || address > parameters.size() || bytes > parameters.size() - address)
     fault(w, lane, FaultKind::illegal_address,
-          access_text(Space::param, access, bytes, address) + ": the kernel's parameters have " +
-              std::to_string(parameters.size()) + " bytes and cannot be written");
+          access_text(Space::param, access, bytes, address) + ": the kernel has " + std::to_string(parameters.size()) +
+              " bytes of parameters, which are read-only");
   return parameters.data() + address;
 }
 
@@ -128,7 +128,7 @@ std::byte* parameter(Warp& w, uint64_t address, uint64_t bytes, Access access, i
 
 namespace {
 
-// A generic request is counted where its lanes' addresses lie.
+// Counts a request. A generic one is counted under the space of each lane's address.
 void count(Warp& w, OpCounts& counts, Space space, const uint64_t (&address)[kLanes], unsigned bytes, Access access,
            uint32_t mask) {
   uint32_t shared = space == Space::shared ? mask : 0, global = space == Space::global ? mask : 0;
@@ -179,9 +179,9 @@ std::byte* resolve_one(Warp& w, Space space, uint64_t address, uint64_t bytes, A
 
 void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned bytes, Access access, uint32_t mask,
              std::byte* (&host)[kLanes], By by) {
-  uint64_t together = 0;
-  for (int l = 0; l < kLanes; l++) together |= mask >> l & 1 ? address[l] : 0;
-  if (together & (bytes - 1)) {
+  uint64_t combined = 0;
+  for (int l = 0; l < kLanes; l++) combined |= mask >> l & 1 ? address[l] : 0;
+  if (combined & (bytes - 1)) {
     for (int l = 0; l < kLanes; l++)
       if (mask >> l & 1 && address[l] & (bytes - 1))
         fault(w, l, FaultKind::misaligned_address,
@@ -190,7 +190,7 @@ void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned b
   if (OpCounts* counts = w.current_counts()) count(w, *counts, space, address, bytes, access, mask);
   const int first = __builtin_ctz(mask);
   if (space == Space::global || space == Space::generic) {
-    // Most often all lanes are in one allocation.
+    // Usually all lanes access the same allocation.
     const uint64_t low = address[first];
     if (space == Space::global || low >> 40 == 0 || low >> 40 > 3) {
       if (Warp::Window* window = window_around(w, low, bytes); window && (only_reads(access) || !window->constant)) {

@@ -1,6 +1,7 @@
 #pragma once
-// Addresses. Generic ones of shared, local and parameter memory lie in windows of their own; all others are global.
-// Those of a block's shared memory are offsets; of another block of the cluster they carry its rank above bit 24.
+// Device addresses. In the generic space shared, local and parameter memory have a window each; all other addresses are
+// global. A shared address is an offset into the block's shared memory; for another block of the cluster its rank + 1
+// is added above bit 24.
 #include <cstdint>
 
 #include "check/shadow.h"
@@ -21,18 +22,17 @@ inline uint64_t window_of(Space space) {
                                  : 0;
 }
 
-// Ordered ones are those of volatile, relaxed, acquire and release: they may meet without a race.
+// Ordered accesses are volatile, relaxed, acquire and release ones; they do not race with each other.
 enum class Access : uint8_t { read, write, atomic, ordered_read, ordered_write };
 
-// [op.a + op.imm] of every lane, as its state space has it.
+// Computes [op.a + op.imm] for every lane.
 void addresses_of(Warp& w, const Op& op, uint64_t (&out)[kLanes]);
 
-// Where the host has the `bytes` at each address of the lanes in mask; every access is checked.
-// @throws DeviceFault
+// Checks the access and computes the host address for every lane in mask. @throws DeviceFault
 void resolve(Warp& w, Space space, const uint64_t (&address)[kLanes], unsigned bytes, Access access, uint32_t mask,
              std::byte* (&host)[kLanes], By by = By::warp);
 
-// The same for one address and any number of bytes.
+// As resolve, for a single address and any number of bytes.
 std::byte* resolve_one(Warp& w, Space space, uint64_t address, uint64_t bytes, Access access, int lane,
                        By by = By::warp);
 

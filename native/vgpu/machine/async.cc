@@ -89,13 +89,13 @@ void AsyncCopies::complete(Warp& w, Copy& copy, uint32_t lanes) {
       mbarrier::arrive(w, l, copy.to[l], 1, mbarrier::kAsynchronous);
       continue;
     }
-    const uint32_t given = copy.from_bytes[l];
-    if (given) std::memcpy(copy.to[l], copy.from[l], given);
-    std::memset(copy.to[l] + given, 0, copy.bytes - given);
+    const uint32_t source_bytes = copy.from_bytes[l];
+    if (source_bytes) std::memcpy(copy.to[l], copy.from[l], source_bytes);
+    std::memset(copy.to[l] + source_bytes, 0, copy.bytes - source_bytes);
   }
 }
 
-// Random completion: any copy may be over by now, and so may an arrival whose copies are.
+// With random completion any copy may complete now, and so may any arrival whose copies have completed.
 void AsyncCopies::complete_some(Warp& w) {
   if (w.block.launch.options.completion != Completion::random) return;
   uint32_t incomplete = 0;

@@ -1,9 +1,9 @@
 #pragma once
-// Copies that a warp has issued and that are not complete (cp.async), and what is to arrive at mbarriers after them.
+// The cp.async copies that a warp has issued and that are still pending, and the mbarrier arrivals that follow them.
 //
-// When such a copy completes is up to the device, between its issue and the wait that requires it. A program that waits
-// too little may be lucky, so by default copies complete as late as they may, and until then their destination holds
-// 0xff…, which is a NaN in every format.
+// The hardware may complete a copy at any time between its issue and the wait that requires it, so a program with too
+// weak a wait may get away with it. Here copies therefore complete as late as possible by default, and until then their
+// destination holds 0xff…, a NaN in every format.
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -18,11 +18,11 @@ enum class Completion : uint8_t { late, early, random };
 
 class AsyncCopies {
  public:
-  // A copy by each lane of mask: from_bytes[l] bytes of from[l] and then zeros, `bytes` in all, to `to[l]`.
+  // A copy by each lane in mask: from_bytes[l] bytes of from[l], then zeros up to `bytes`, to to[l].
   struct Copy {
     uint32_t mask;
-    uint32_t bytes;  // 0: an arrival at the mbarrier at `to`
-    uint32_t line;   // of the PTX, for reports
+    uint32_t bytes;  // 0: an arrival at the mbarrier `to`
+    uint32_t line;   // PTX line, for reports
     std::byte* to[kLanes];
     const std::byte* from[kLanes];
     uint8_t from_bytes[kLanes];
@@ -30,19 +30,19 @@ class AsyncCopies {
   };
 
   void issue(Warp& w, Copy&& copy);
-  // The copies of the lanes in mask so far become a group of each lane's.
+  // Closes a group of each lane in mask with the copies issued so far.
   void commit(Warp& w, uint32_t mask);
-  // All but the `pending` last groups of each lane in mask are complete when this returns.
+  // Completes all but the last `pending` groups of each lane in mask.
   void wait_group(Warp& w, uint32_t mask, uint32_t pending);
-  // What the lanes have copied so far, committed or not, is.
+  // Completes all copies of the lanes in mask, committed or not.
   void wait_all(Warp& w, uint32_t mask);
-  // An arrival of each lane in mask, when its copies so far are complete.
+  // Each lane in mask arrives at its mbarrier when its copies so far have completed.
   void arrive_after(Warp& w, uint32_t mask, std::byte* const (&barrier)[kLanes]);
 
   bool empty() const { return pending_.empty(); }
-  // Completes everything; false if there was nothing.
+  // Completes everything. Returns false if nothing was pending.
   bool complete_all(Warp& w);
-  // The first copy that is not complete; null if there is none.
+  // The first pending copy; null if there is none.
   const Copy* first_copy() const;
 
  private:
@@ -50,9 +50,9 @@ class AsyncCopies {
   void complete_some(Warp& w);
   void sweep();
 
-  std::vector<Copy> pending_;  // as they were issued
+  std::vector<Copy> pending_;  // in the order of issue
   uint32_t committed_[kLanes] = {};
-  std::vector<uint32_t> times_;  // of the groups, for racecheck
+  std::vector<uint32_t> times_;  // per group, for racecheck
 };
 
 }  // namespace vgpu

@@ -5,18 +5,18 @@
 namespace vgpu {
 namespace {
 
-constexpr uint64_t kPatience = 4096;  // rounds of all warps
-constexpr int64_t kQuantum = 20'000;  // instructions of a warp before the next one's turn
+constexpr uint64_t kCopyRounds = 4096;  // rounds over all warps
+constexpr int64_t kQuantum = 20'000;    // instructions of a warp before the next warp's turn
 
-// Its shared memory is gone: nothing may be on the way there.
+// Fails if copies still target the shared memory of a block that has ended.
 void check_copies(const Block& block) {
   for (const auto& warp : block.warps) {
     warp->bulk.finish(*warp);
     const AsyncCopies::Copy* copy = warp->copies.first_copy();
     if (!copy) continue;
     Report report{FaultKind::illegal_instruction, "memcheck",
-                  "the block ends while copies of cp.async are in flight that nobody has waited for; the first is that "
-                  "of PTX line " +
+                  "the block ends while cp.async copies that were never waited for are in flight; the first is at "
+                  "PTX line " +
                       std::to_string(copy->line),
                   block.launch.kernel.name};
     std::copy(block.id.begin(), block.id.end(), report.block);
@@ -38,7 +38,7 @@ Block::Block(Launch& launch, Cluster& cluster, std::array<uint32_t, 3> id, uint3
   shared.resize(shared_bytes, std::byte{0xff});
   if (launch.monitor) shadow = std::make_unique<Shadow>(shared_bytes);
   if (kernel.reserved_shared > 0) {
-    // Cooperative groups find their barriers there to be 0: where the system keeps them they do not initialise any.
+    // Cooperative groups expect their barriers in reserved memory to be 0; they do not initialise them.
     std::fill_n(shared.begin(), kernel.reserved_shared, std::byte{0});
     if (shadow) shadow->set_written(0, kernel.reserved_shared);
   }
@@ -57,11 +57,11 @@ void Block::thread_of(uint32_t warp, uint32_t lane, uint32_t (&out)[3]) const {
 Cluster::Cluster(Launch& launch, uint64_t index, Counters* counters)
     : launch(launch), index(index), counters(counters), random(launch.options.seed * 0x100000001b3ull + index) {
   const LaunchShape& shape = launch.shape;
-  uint64_t rest = index;
+  uint64_t remaining = index;
   for (size_t i = 0; i < 3; i++) {
     const uint32_t across = shape.grid[i] / shape.cluster[i];
-    id[i] = static_cast<uint32_t>(rest % across);
-    rest /= across;
+    id[i] = static_cast<uint32_t>(remaining % across);
+    remaining /= across;
   }
   for (uint32_t rank = 0; rank < shape.cluster_blocks(); rank++) {
     const uint32_t x = rank % shape.cluster[0], y = rank / shape.cluster[0] % shape.cluster[1],
@@ -89,19 +89,19 @@ ClusterState Cluster::run(int64_t& budget) {
     for (; turns < order_.size() && budget > 0; turns++) {
       Warp* const warp = order_[turns];
       int64_t left = std::min(shuffled() ? int64_t{1} << random.below(10) : kQuantum, budget);
-      const int64_t given = left;
+      const int64_t granted = left;
       try {
         progress = warp->run(left) != WarpState::waiting || progress;
       } catch (DeviceFault& fault) {
         locate(*warp, fault.report);
         throw;
       }
-      budget -= given - left;
+      budget -= granted - left;
     }
-    // Whoever spins takes all that is left of the budget: the next round begins with those behind it.
+    // A spinning warp uses up the rest of the budget, so the next round begins with the warps after it.
     std::rotate(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(turns), order_.end());
-    // Copies are late, but not later than everybody waits, nor for ever if some thread spins.
-    if ((!progress || ++rounds_ % kPatience == 0) && complete_copies()) continue;
+    // Copies complete late, but no later than when all warps wait, and eventually even if some thread spins.
+    if ((!progress || ++rounds_ % kCopyRounds == 0) && complete_copies()) continue;
     if (!progress) return ClusterState::waiting;
   }
 }
@@ -143,9 +143,9 @@ void locate(const Warp& warp, Report& report) {
     const auto index = static_cast<size_t>(op - r->ops.data());
     report.instruction = r->texts[index];
     report.ptx_line = r->lines[index];
-    for (int32_t place = r->places[index]; place >= 0;
-         place = program.module.places[static_cast<size_t>(place)].inlined_at) {
-      const SourcePlace& p = program.module.places[static_cast<size_t>(place)];
+    for (int32_t location = r->locations[index]; location >= 0;
+         location = program.module.locations[static_cast<size_t>(location)].inlined_at) {
+      const SourceLocation& p = program.module.locations[static_cast<size_t>(location)];
       if (p.line > 0 && p.file < program.module.files.size())
         report.source.push_back(program.module.files[p.file] + ":" + std::to_string(p.line));
       if (report.source.size() > 32) break;

@@ -1,5 +1,5 @@
 #pragma once
-// A CTA, and the CTAs of a cluster, which one host thread runs together.
+// A CTA, and a cluster of CTAs, which one host thread runs together.
 #include <array>
 #include <memory>
 #include <vector>
@@ -12,17 +12,18 @@ namespace vgpu {
 
 class Cluster;
 
-// bar, barrier. A warp has arrived when all its lanes that have not exited have come.
+// The state of a bar or barrier. A warp has arrived when all its lanes that have not exited have arrived.
 struct NamedBarrier {
-  uint32_t expected = 0;               // threads, of whole warps; 0: nobody has come yet
-  bool all = false;                    // whoever is left of the block, rather than so many
-  uint8_t reduction = 0;               // the one of bar.red that all use, if any
-  std::array<uint32_t, 32> here = {};  // of each warp, the lanes that have come
-  uint64_t phase = 0;                  // completed so far
-  uint32_t count = 0, voters = 0;      // of bar.red: predicates that are true, and all
-  uint32_t waiting = 0;                // splits that will look at the outcome
+  uint32_t expected = 0;                  // threads, in whole warps; 0: none has arrived yet
+  bool all = false;                       // all threads of the block that have not exited are expected
+  uint8_t reduction = 0;                  // the reduction of bar.red that all participants use, if any
+  std::array<uint32_t, 32> arrived = {};  // per warp, the lanes that have arrived
+  uint64_t phase = 0;                     // number of completed phases
+  uint32_t count = 0, voters = 0;         // bar.red: true predicates, and all predicates
+  uint32_t waiting = 0;                   // splits that will read the outcome
 
-  // What phases came to, as long as somebody has yet to look: one warp may be late and others well into the next.
+  // Outcomes of completed phases that some split has yet to read: one warp may be late while others are well into the
+  // next phase.
   struct Outcome {
     uint64_t phase;
     uint32_t count, voters, waiting;
@@ -39,9 +40,9 @@ class Block {
   const std::array<uint32_t, 3> id;
   const uint32_t rank;  // in the cluster
   uint32_t threads;
-  uint32_t shared_bytes;  // with what the system keeps
+  uint32_t shared_bytes;  // includes the system's reservation
   std::vector<std::byte> shared;
-  std::unique_ptr<Shadow> shadow;  // of `shared`, where it is checked
+  std::unique_ptr<Shadow> shadow;  // shadow of `shared`; null without checks
   std::vector<std::unique_ptr<Warp>> warps;
   NamedBarrier barriers[16];
   WarpgroupLog warpgroups;
@@ -53,31 +54,31 @@ class Cluster {
  public:
   Cluster(Launch& launch, uint64_t index, Counters* counters);
 
-  // Runs its warps in turn for at most `budget` instructions, which is counted down.
+  // Runs the warps in turn for at most `budget` instructions and subtracts those executed.
   ClusterState run(int64_t& budget);
-  // Where every warp waits, for a report.
+  // The position of every warp, for a report.
   std::string whereabouts() const;
 
   Launch& launch;
   const uint64_t index;      // in the grid
-  Counters* const counters;  // of the host thread; null without counting
+  Counters* const counters;  // the host thread's; null without counting
   std::array<uint32_t, 3> id;
   std::vector<std::unique_ptr<Block>> blocks;
 
-  uint64_t barrier_phase = 0;  // of barrier.cluster: completed so far
-  // With a seed, of everything that may happen in one order or another.
+  uint64_t barrier_phase = 0;  // completed phases of barrier.cluster
+  // With a seed, decides everything whose order is not defined.
   Random random;
   bool shuffled() const { return launch.options.seed != 0; }
 
  private:
-  // Completes the copies in flight; false if there were none.
+  // Completes the copies in flight. Returns false if there were none.
   bool complete_copies();
 
   uint64_t rounds_ = 0;
-  std::vector<Warp*> order_;  // in which warps take their turns: the first is the one whose turn it is
+  std::vector<Warp*> order_;  // the order of the warps' turns, beginning with the next
 };
 
-// Where the current instruction of a warp stands.
+// Adds the position of a warp's current instruction to a report.
 void locate(const Warp& warp, Report& report);
 
 }  // namespace vgpu

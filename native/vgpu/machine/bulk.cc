@@ -18,7 +18,7 @@ namespace {
   throw DeviceFault{{kind, "memcheck", "bulk copy: " + std::move(message), {}}};
 }
 
-// Elements that a box has along a dimension.
+// The number of elements of a box along a dimension.
 uint32_t extent(const TensorMap& map, int d) {
   const uint32_t step = d == 0 ? 1 : map.element_stride[d];
   return (map.box[d] + step - 1) / step;
@@ -30,13 +30,14 @@ uint64_t box_bytes(const TensorMap& map) {
   return bytes;
 }
 
-// Where in shared memory a byte of the packed box stands. The pattern belongs to the address, not to the box.
+// The position in shared memory of a byte of the packed box. The swizzle depends on the address, not on the box.
 uint64_t swizzled(TensorSwizzle swizzle, uint64_t address) {
   const uint64_t mask = (uint64_t{1} << static_cast<unsigned>(swizzle)) - 1;
   return address ^ (address >> 7 & mask) << 4;
 }
 
-// Calls fn(offset in the packed box, global address, bytes) for what exists of every row of the box.
+// Calls fn(offset in the packed box, global address, bytes) for the part of each row of the box that lies inside the
+// tensor.
 template <class F>
 void each_row(const BulkCopy& c, F&& fn) {
   const TensorMap& map = c.map;
@@ -59,7 +60,7 @@ void each_row(const BulkCopy& c, F&& fn) {
   }
 }
 
-// Pieces of at most 16 aligned bytes of a block's shared memory, told to the checks.
+// Reports an access to a block's shared memory to the checks, in aligned pieces of at most 16 bytes.
 void watch_shared(Warp& w, Block& block, uint64_t offset, uint64_t bytes, Access access, By by = By::async_proxy) {
   Monitor* m = w.block.launch.monitor.get();
   if (!m) return;
@@ -72,8 +73,8 @@ void watch_shared(Warp& w, Block& block, uint64_t offset, uint64_t bytes, Access
   }
 }
 
-// Looks at both sides when the copy is issued: what cannot be accessed is reported there, and from then on the accesses
-// may happen.
+// Checks both sides when the copy is issued, so that faults are reported there. The accesses may happen at any time
+// from then on.
 void access_both(Warp& w, BulkCopy& c) {
   const Access writes = c.combine ? Access::atomic : Access::write;
   auto add = [&](uint64_t offset, uint64_t address, uint64_t bytes) {
@@ -90,21 +91,20 @@ void access_both(Warp& w, BulkCopy& c) {
   for (Block* block : c.targets) watch_shared(w, *block, c.shared, c.bytes, c.to_shared ? writes : Access::read, by);
 }
 
-// Puts bytes where they belong, or combines them with what is there.
-void put(const BulkCopy& c, std::byte* at, const std::byte* from, uint64_t bytes, bool alone) {
+// Stores bytes at their destination, or combines them with its contents.
+void put(const BulkCopy& c, std::byte* at, const std::byte* from, uint64_t bytes, bool exclusive) {
   if (!c.combine) {
     std::memcpy(at, from, bytes);
     return;
   }
-  for (uint64_t i = 0; i < bytes; i += c.element) c.combine(at + i, from + i, alone);
+  for (uint64_t i = 0; i < bytes; i += c.element) c.combine(at + i, from + i, exclusive);
 }
 
 // @throws DeviceFault
 void check_form(Warp& w, BulkCopy& c) {
   auto misaligned = [&](const std::string& what) { fault(w, c.lane, FaultKind::misaligned_address, what); };
   if (c.tensor) {
-    if (c.map.magic != kTensorMapMagic)
-      fault(w, c.lane, FaultKind::illegal_address, "what is used as a tensor map is none");
+    if (c.map.magic != kTensorMapMagic) fault(w, c.lane, FaultKind::illegal_address, "the operand is not a tensor map");
     if (c.map.interleave != TensorInterleave::none || c.map.swizzle > TensorSwizzle::bytes128)
       fault(w, c.lane, FaultKind::illegal_instruction, "interleaved tensors and this swizzle are not supported");
     c.bytes = box_bytes(c.map);
@@ -113,7 +113,7 @@ void check_form(Warp& w, BulkCopy& c) {
     if (width && extent(c.map, 0) * c.map.element_bits / 8 != width)
       fault(w, c.lane, FaultKind::illegal_instruction,
             "a box whose rows are narrower than the swizzle is not supported");
-    if (c.shared % 128 != 0) misaligned("a box's place in shared memory is not a multiple of 128");
+    if (c.shared % 128 != 0) misaligned("the box's address in shared memory is not a multiple of 128");
   } else if (c.reads_registers) {
     if (c.shared % c.bytes != 0) misaligned("the address is not a multiple of " + std::to_string(c.bytes));
   } else if ((c.bytes | c.shared | c.global | c.from_shared) % 16 != 0) {
@@ -125,10 +125,10 @@ void check_form(Warp& w, BulkCopy& c) {
             std::to_string(c.bytes) + " bytes of shared memory at " + std::to_string(c.shared) + ": the block has " +
                 std::to_string(block->shared_bytes));
     if (c.to_shared && (c.mbarrier % 8 != 0 || c.mbarrier + 8 > block->shared_bytes))
-      fault(w, c.lane, FaultKind::illegal_address, "the mbarrier object lies outside shared memory");
+      fault(w, c.lane, FaultKind::illegal_address, "the mbarrier object is outside shared memory");
   }
   if (c.reads_shared && c.from_shared + c.bytes > w.block.shared_bytes)
-    fault(w, c.lane, FaultKind::illegal_address, "the source lies outside shared memory");
+    fault(w, c.lane, FaultKind::illegal_address, "the source is outside shared memory");
 }
 
 }  // namespace
@@ -181,11 +181,11 @@ void BulkCopies::finish(Warp& w) {
   for (const BulkCopy& c : pending_)
     if (c.to_shared || !c.has_read)
       fault(w, c.lane, FaultKind::illegal_instruction,
-            "the thread exits while a copy that it has not waited for still needs shared memory");
+            "the thread exits while a copy that was never waited for still needs shared memory");
   complete_all(w);
 }
 
-// A store takes its data out of shared memory.
+// A store reads its data from shared memory.
 void BulkCopies::read(BulkCopy& c) {
   if (c.has_read) return;
   c.has_read = true;
@@ -196,7 +196,7 @@ void BulkCopies::read(BulkCopy& c) {
     std::memcpy(c.data.data(), shared + c.shared, c.bytes);
     return;
   }
-  for (uint64_t at = 0; at < c.bytes; at += 16)  // a box's rows are multiples of 16 bytes
+  for (uint64_t at = 0; at < c.bytes; at += 16)  // rows of a box are multiples of 16 bytes
     std::memcpy(c.data.data() + at, shared + swizzled(c.map.swizzle, c.shared + at), 16);
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// What goes wrong on the device, and where.
+// Faults of the device and their reports.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -10,12 +10,12 @@ enum class FaultKind : uint8_t {
   illegal_address,
   misaligned_address,
   invalid_address_space,
-  illegal_instruction,  // also what the checks find that silicon would not stop at
+  illegal_instruction,  // also for faults found by checks that hardware would not detect
   hardware_stack_error,
   assertion,
   trap,
   deadlock,
-  timeout,  // the budget of instructions is spent
+  timeout,  // the instruction budget is spent
 };
 
 struct Report {
@@ -30,7 +30,7 @@ struct Report {
   std::string text() const;
 };
 
-// Thrown by the handler of an instruction; where it stood is added on the way out.
+// Thrown by the handler of an instruction. Its position is added on the way out.
 struct DeviceFault {
   Report report;
 };

@@ -9,7 +9,7 @@ namespace vgpu {
 namespace {
 
 constexpr uint64_t kPage = 4096;
-constexpr uint64_t kGap = 4096;  // between allocations, so that overruns hit nothing
+constexpr uint64_t kGap = 4096;  // between allocations, so that overruns are detected
 
 uint64_t up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
@@ -49,7 +49,7 @@ const Allocation* Memory::share(void* host, uint64_t size) {
   auto a = std::make_unique<Allocation>(Allocation{address, size, static_cast<std::byte*>(host), {}, false});
   if (checked) {
     a->shadow = std::make_unique<Shadow>(size);
-    a->shadow->set_written(0, size);  // by the host, at any time
+    a->shadow->set_written(0, size);  // the host may write at any time
   }
   const Allocation* result = a.get();
   allocations_[address] = std::move(a);
@@ -73,7 +73,7 @@ bool Memory::release(uint64_t address) {
   a.freed = true;
   used_ -= a.size;
   freed_.push_back(address);
-  if (freed_.size() > kMostFreed) {
+  if (freed_.size() > kMaxFreed) {
     allocations_.erase(freed_.front());
     freed_.pop_front();
   }
@@ -93,37 +93,37 @@ void Memory::written(uint64_t address, uint64_t bytes) {
   if (a && a->shadow) a->shadow->set_written(address - a->address, std::min(bytes, a->size - (address - a->address)));
 }
 
-const Allocation* Memory::find_here(uint64_t address) const {
+const Allocation* Memory::find_own(uint64_t address) const {
   std::shared_lock lock(mutex_);
   return find_locked(address);
 }
 
 const Allocation* Memory::find(uint64_t address) const {
-  if (const Allocation* a = find_here(address)) return a;
-  if (beyond_count_.load(std::memory_order_acquire) == 0) return nullptr;
-  for (const auto& b : beyond_)
+  if (const Allocation* a = find_own(address)) return a;
+  if (linked_count_.load(std::memory_order_acquire) == 0) return nullptr;
+  for (const auto& b : linked_)
     if (const Memory* m = b.load(std::memory_order_acquire))
-      if (const Allocation* a = m->find_here(address)) return a;
+      if (const Allocation* a = m->find_own(address)) return a;
   return nullptr;
 }
 
-void Memory::look_beyond(const Memory& other) {
-  for (auto& b : beyond_) {
+void Memory::link(const Memory& other) {
+  for (auto& b : linked_) {
     if (b.load() != nullptr) continue;
     b.store(&other);
-    beyond_count_++;
+    linked_count_++;
     generation_++;
     return;
   }
 }
 
-void Memory::stop_looking(const Memory& other) {
-  for (auto& b : beyond_) {
+void Memory::unlink(const Memory& other) {
+  for (auto& b : linked_) {
     if (b.load() != &other) continue;
-    // The sum of generations must not come to a value that it had before.
+    // The sum of generations must never return to an earlier value.
     generation_ += other.generation_ + 1;
     b.store(nullptr);
-    beyond_count_--;
+    linked_count_--;
     return;
   }
 }
@@ -140,15 +140,15 @@ std::string Memory::describe(uint64_t address) const {
   std::string text = "outside every allocation";
   if (next != allocations_.begin()) {
     const Allocation& before = *std::prev(next)->second;
-    const uint64_t behind = address - before.address - before.size;
-    if (behind < (1 << 20)) return text + ", " + std::to_string(behind) + " bytes behind " + named(before);
+    const uint64_t past = address - before.address - before.size;
+    if (past < (1 << 20)) return text + ", " + std::to_string(past) + " bytes past " + named(before);
   }
   if (next != allocations_.end() && next->second->address - address < (1 << 20))
     return text + ", " + std::to_string(next->second->address - address) + " bytes before " + named(*next->second);
   if (address < 4096)
     text += " (a null pointer)";
   else if (address < base_ || address >> 40 >= 0x55)
-    text += " (no device address: a host pointer?)";
+    text += " (not a device address: a host pointer?)";
   return text;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// The global memory of a device. Addresses are the device's own: no host pointer is one, and none is used twice, so
-// that a host pointer passed by mistake and memory that was freed are always noticed.
+// The global memory of a device. Its addresses differ from all host pointers and are never reused, so a host pointer
+// passed by mistake and an access to freed memory are always detected.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -18,11 +18,11 @@ namespace vgpu {
 struct Allocation {
   uint64_t address, size;
   std::byte* host;
-  std::string name;    // of a module's variable
-  bool owned;          // false: host memory that the device may use at the same address
-  bool freed = false;  // kept for reports; its host memory is gone
+  std::string name;    // the module's variable
+  bool owned;          // false: host memory that the device uses at the same address
+  bool freed = false;  // kept for reports; the host memory has been released
   bool constant = false;
-  std::unique_ptr<Shadow> shadow = nullptr;  // where the memory is checked
+  std::unique_ptr<Shadow> shadow = nullptr;  // null unless the memory is checked
 };
 
 class Memory {
@@ -31,44 +31,44 @@ class Memory {
   ~Memory();
   Memory(const Memory&) = delete;
 
-  // Null when the device's memory is used up. At least 256-byte aligned.
+  // Returns null if the device is out of memory. Allocations are at least 256-byte aligned.
   const Allocation* allocate(uint64_t size, uint64_t alignment, std::string name = {}, bool constant = false);
-  // Memory of the host, usable by the device under its own address.
+  // Makes host memory accessible to the device at its host address.
   const Allocation* share(void* host, uint64_t size);
-  // False if no allocation begins there.
+  // Returns false if no allocation begins at the address.
   bool release(uint64_t address);
 
-  // The allocation that covers an address, freed ones included; else null.
+  // The allocation that contains an address, freed ones included; null if there is none.
   const Allocation* find(uint64_t address) const;
-  // Changes whenever an allocation goes away, here or in memory that is looked at too.
+  // Changes whenever an allocation is removed, here or in linked memory.
   uint64_t generation() const {
     uint64_t sum = generation_.load(std::memory_order_acquire);
-    if (beyond_count_.load(std::memory_order_acquire) == 0) return sum;
-    for (const auto& b : beyond_)
+    if (linked_count_.load(std::memory_order_acquire) == 0) return sum;
+    for (const auto& b : linked_)
       if (const Memory* m = b.load(std::memory_order_acquire)) sum += m->generation_.load(std::memory_order_acquire);
     return sum;
   }
-  // Other memory in which find looks: the host's, that of peers. At most kMostBeyond.
-  void look_beyond(const Memory& other);
-  void stop_looking(const Memory& other);
+  // Other memory that find also searches: the host's and that of peers. At most kMaxLinked.
+  void link(const Memory& other);
+  void unlink(const Memory& other);
 
   uint64_t capacity() const { return capacity_; }
   uint64_t used() const { return used_; }
 
-  // Below `address` and above it, for reports: "…, 16 bytes behind an allocation of 1024 bytes at 0x…".
+  // Describes an address by its neighbours, for reports: "…, 16 bytes past an allocation of 1024 bytes at 0x…".
   std::string describe(uint64_t address) const;
 
-  // Allocations from now on have shadows.
+  // Gives shadows to all later allocations.
   bool checked = false;
-  // The host has written there.
+  // Notes that the host has written the bytes.
   void written(uint64_t address, uint64_t bytes);
 
  private:
-  static constexpr size_t kMostBeyond = 17;
-  static constexpr size_t kMostFreed = 16384;  // that reports still know
+  static constexpr size_t kMaxLinked = 17;
+  static constexpr size_t kMaxFreed = 16384;  // kept for reports
 
   const Allocation* find_locked(uint64_t address) const;
-  const Allocation* find_here(uint64_t address) const;
+  const Allocation* find_own(uint64_t address) const;
 
   mutable std::shared_mutex mutex_;
   std::map<uint64_t, std::unique_ptr<Allocation>> allocations_;  // by address
@@ -76,8 +76,8 @@ class Memory {
   uint64_t used_ = 0;
   std::atomic<uint64_t> generation_{1};
   std::deque<uint64_t> freed_;
-  std::atomic<const Memory*> beyond_[kMostBeyond] = {};
-  std::atomic<uint32_t> beyond_count_{0};
+  std::atomic<const Memory*> linked_[kMaxLinked] = {};
+  std::atomic<uint32_t> linked_count_{0};
 };
 
 }  // namespace vgpu

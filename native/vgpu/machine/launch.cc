@@ -10,11 +10,11 @@
 namespace vgpu {
 namespace {
 
-constexpr int64_t kTurn = 500'000;           // instructions of a cluster before another one's turn
-constexpr int64_t kShortTurn = 2'000;        // where all wait for all again and again
-constexpr uint32_t kLongestRandomTurn = 14;  // a power of two
-constexpr size_t kResidentClusters = 64;     // per host thread, unless all must be
-constexpr int kPatience = 1000;              // rounds in which nobody gets on: nanosleep ends after a few
+constexpr int64_t kTurn = 500'000;        // instructions of a cluster before the next cluster's turn
+constexpr int64_t kShortTurn = 2'000;     // for cooperative launches, whose blocks often wait for each other
+constexpr uint32_t kRandomTurns = 14;     // log2 of the instructions
+constexpr size_t kResidentClusters = 64;  // per host thread, unless all clusters must be resident
+constexpr int kMaxIdleRounds = 1000;      // rounds without progress; nanosleep ends after a few
 
 }  // namespace
 
@@ -49,11 +49,10 @@ void Launch::fail(Report report) {
 std::optional<Report> Launch::run() {
   const uint64_t groups = shape.blocks() / shape.cluster_blocks();
   workers_ = static_cast<int>(std::clamp<uint64_t>(groups, 1, static_cast<uint64_t>(std::max(options.threads, 1))));
-  // One thread has all blocks that must run at once; and racecheck needs to see atomics in the order they have in
-  // memory.
+  // Blocks that must run at the same time share one thread. racecheck needs it to see atomics in memory order.
   if (shape.cooperative || options.checks.racecheck) workers_ = 1;
   std::vector<std::thread> helpers;
-  for (int i = 1, most = workers_; i < most; i++) helpers.emplace_back([this] { work(); });
+  for (int i = 1, count = workers_; i < count; i++) helpers.emplace_back([this] { work(); });
   work();
   for (auto& h : helpers) h.join();
   if (report_) report_->message += whereabouts_;
@@ -68,7 +67,7 @@ void Launch::work() {
   } catch (DeviceFault& fault) {
     fail(std::move(fault.report));
   } catch (const std::exception& e) {
-    fail({FaultKind::hardware_stack_error, "", std::string("the host could not go on: ") + e.what(), kernel.name});
+    fail({FaultKind::hardware_stack_error, "", std::string("the host failed: ") + e.what(), kernel.name});
   }
   const std::lock_guard lock(mutex_);
   if (counters) counters->add(counts);
@@ -77,22 +76,22 @@ void Launch::work() {
   changed_.notify_all();
 }
 
-// Each host thread runs one cluster after the other. One that does not come to its end stays, and another is begun
-// beside it, as on a device, where it may be what the first one waits for.
+// Each host thread runs one cluster after the other. A cluster that does not finish is set aside and another one is
+// started, as on a device, because the first may be waiting for it.
 void Launch::run_clusters(Clusters& live, Counters* counts) {
   while (shape.cooperative && begin_one(live, counts)) {
   }
   for (int idle = 0; !stop.load(std::memory_order_relaxed);) {
     const uint64_t seen = progress();
     if (live.empty() && !begin_one(live, counts)) return;
-    const bool on = run_turns(live);
+    const bool progressed = run_turns(live);
     if (stop.load(std::memory_order_relaxed)) break;
     const bool finished_one = std::erase(live, nullptr) > 0;
-    if (on) note_progress();
-    idle = on ? 0 : idle + 1;
+    if (progressed) note_progress();
+    idle = progressed ? 0 : idle + 1;
     if (!finished_one && live.size() < kResidentClusters && begin_one(live, counts)) continue;
-    if (idle > kPatience && !wait_for_others(seen) && !stop.load())
-      fail({FaultKind::deadlock, "synccheck", "deadlock: every thread waits for another:", kernel.name});
+    if (idle > kMaxIdleRounds && !wait_for_others(seen) && !stop.load())
+      fail({FaultKind::deadlock, "synccheck", "deadlock: every warp is waiting:", kernel.name});
   }
   note_whereabouts(live);
 }
@@ -104,20 +103,20 @@ bool Launch::begin_one(Clusters& live, Counters* counts) {
   return true;
 }
 
-// False if all of them wait.
+// Returns false if all clusters are waiting.
 bool Launch::run_turns(Clusters& live) {
-  bool on = false;
+  bool progressed = false;
   for (auto& cluster : live) {
     const ClusterState state = run_turn(*cluster);
     if (state == ClusterState::done) cluster.reset();
-    on = on || state != ClusterState::waiting;
+    progressed = progressed || state != ClusterState::waiting;
     if (stop.load(std::memory_order_relaxed)) break;
   }
-  return on;
+  return progressed;
 }
 
-// On instructions taken from the budget beforehand, so that all threads together never exceed it. It is spent when none
-// is left and nobody may give some back.
+// Runs a cluster on instructions borrowed from the budget, so that the threads together never exceed it. The budget is
+// spent when none are left and no thread may return any.
 ClusterState Launch::run_turn(Cluster& cluster) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return budget_ > 0 || on_loan_ == 0 || stop.load(); });
@@ -130,7 +129,7 @@ ClusterState Launch::run_turn(Cluster& cluster) {
           kernel.name});
     return ClusterState::running;
   }
-  const int64_t turn = cluster.shuffled()  ? int64_t{1} << cluster.random.below(kLongestRandomTurn)
+  const int64_t turn = cluster.shuffled()  ? int64_t{1} << cluster.random.below(kRandomTurns)
                        : shape.cooperative ? kShortTurn
                                            : kTurn;
   const int64_t loan = std::min(turn, budget_);
@@ -154,7 +153,7 @@ ClusterState Launch::run_turn(Cluster& cluster) {
   }
 }
 
-// Each thread adds its own, when all have stopped because the grid would not end.
+// Each thread adds its own warps, after all have stopped because the grid does not finish.
 void Launch::note_whereabouts(const Clusters& live) {
   const std::lock_guard lock(mutex_);
   if (!report_ || (report_->kind != FaultKind::timeout && report_->kind != FaultKind::deadlock)) return;
@@ -179,7 +178,7 @@ void Launch::note_progress() {
   changed_.notify_all();
 }
 
-// All clusters of this thread wait. False when those of all threads do.
+// Called when all clusters of this thread are waiting. Returns false if those of all threads are.
 bool Launch::wait_for_others(uint64_t seen) {
   std::unique_lock lock(mutex_);
   if (progress_ != seen) return true;

@@ -1,5 +1,5 @@
 #pragma once
-// A grid: what is launched, and how it is carried out.
+// A grid launch and its execution.
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -39,23 +39,23 @@ class Counters;
 class Monitor;
 enum class ClusterState : uint8_t { running, waiting, done };
 
-// How mma and wmma add up what they multiply exactly; the ISA leaves order, width and rounding of the sum open.
+// How mma and wmma accumulate the exact products. The ISA leaves order, width and rounding of the sum open.
 enum class Accumulation : uint8_t {
-  chain,       // one fused multiply-add after the other, in single precision
+  chain,       // a chain of single-precision fused multiply-adds
   exact,       // rounded once
-  truncating,  // terms cut off at the largest one's 24th bit: what is known of silicon
+  truncating,  // terms cut off at the 24th bit of the largest one, as known from hardware
 };
 
 struct Options {
   Checks checks;
   bool count = false;
-  int threads = 1;  // of the host
+  int threads = 1;  // host threads
   Completion completion = Completion::late;
   Accumulation accumulation = Accumulation::chain;
-  uint64_t seed = 0;                             // 0: warps and blocks in order
-  bool approximate = false;                      // .approx instructions err as far as the ISA lets them
-  uint64_t instruction_budget = 20'000'000'000;  // warp instructions of a launch
-  std::function<void(std::string_view)> print;   // output of printf
+  uint64_t seed = 0;                             // 0: warps and blocks run in order
+  bool approximate = false;                      // .approx instructions err by up to what the ISA allows
+  uint64_t instruction_budget = 20'000'000'000;  // warp instructions per launch
+  std::function<void(std::string_view)> print;   // receives the output of printf
 };
 
 struct LaunchShape {
@@ -74,7 +74,7 @@ class Launch {
          Memory& memory, const Limits& limits, const Options& options);
   ~Launch();
 
-  // Runs to the end. What went wrong, if anything did.
+  // Runs the grid to its end. Returns a report if it failed.
   std::optional<Report> run();
 
   const Program& program;
@@ -90,7 +90,7 @@ class Launch {
   std::atomic<uint64_t> spent{0};      // warp instructions
   std::atomic<bool> stop{false};
   void fail(Report report);
-  // Of a cooperative launch, where blocks meet; else 0.
+  // The address at which a cooperative launch synchronises its blocks; otherwise 0.
   uint64_t workspace() const { return shape.cooperative ? reinterpret_cast<uint64_t>(&grid_workspace_) : 0; }
 
  private:
@@ -105,8 +105,8 @@ class Launch {
   void note_progress();
   bool wait_for_others(uint64_t seen);
 
-  // What cooperative groups' grid.sync finds at the address in %envreg1 and 2
-  // (cooperative_groups/details/driver_abi.h); known to memory while the grid runs.
+  // The structure that grid.sync of cooperative groups expects at the address in %envreg1 and %envreg2
+  // (cooperative_groups/details/driver_abi.h). It is part of device memory while the grid runs.
   struct GridWorkspace {
     uint32_t bytes = sizeof(GridWorkspace), barrier = 0;
   } grid_workspace_;
@@ -114,16 +114,16 @@ class Launch {
   std::atomic<uint64_t> next_group_{0};
   std::mutex mutex_;
   std::condition_variable changed_;
-  // Under the mutex. A thread all of whose clusters wait sleeps until another one gets on; when all sleep, each has
-  // looked at all it has since anything last changed, and nothing ever will.
-  uint64_t progress_ = 0;  // how often a thread got on
-  int64_t budget_;         // of instructions, that nobody has taken
-  int64_t on_loan_ = 0;    // and that some threads have taken for a turn
+  // Protected by the mutex. A thread whose clusters all wait goes to sleep until another thread makes progress. When
+  // all threads sleep, each has polled all its clusters since the last change, so nothing can change any more.
+  uint64_t progress_ = 0;  // number of times a thread made progress
+  int64_t budget_;         // instructions that are neither spent nor borrowed
+  int64_t on_loan_ = 0;    // instructions borrowed by running turns
   int workers_ = 0;
   int asleep_ = 0;
   bool deadlock_ = false;
   std::optional<Report> report_;
-  std::string whereabouts_;  // of the warps of all threads, where the report is of a grid that does not end
+  std::string whereabouts_;  // positions of all threads' warps, if the grid does not finish
 };
 
 }  // namespace vgpu

@@ -24,8 +24,8 @@ struct Object {
     uint64_t bits;
     std::memcpy(&bits, at, 8);
     if ((bits & kMarkMask) != kMark)
-      misuse(w, lane, "no object here: it has not been initialised, or it has been overwritten or invalidated");
-    return {static_cast<uint32_t>(bits & kMostArrivals), static_cast<uint32_t>(bits >> 20 & kMostArrivals),
+      misuse(w, lane, "no object at this address: it was never initialised, or was overwritten or invalidated");
+    return {static_cast<uint32_t>(bits & kMaxArrivals), static_cast<uint32_t>(bits >> 20 & kMaxArrivals),
             static_cast<int32_t>(static_cast<int64_t>(bits << 3) >> 43), (bits & kPhase) != 0};
   }
   uint64_t bits() const {
@@ -45,8 +45,8 @@ struct Object {
 }  // namespace
 
 void init(Warp& w, int lane, std::byte* at, uint32_t count) {
-  if (count == 0 || count > kMostArrivals)
-    misuse(w, lane, "a count of " + std::to_string(count) + ": 1 to 2^20 - 1 are possible");
+  if (count == 0 || count > kMaxArrivals)
+    misuse(w, lane, "count " + std::to_string(count) + " is not in the range from 1 to 2^20 - 1");
   Object{count, count, 0, false}.store(at);
 }
 
@@ -60,7 +60,7 @@ uint64_t arrive(Warp& w, int lane, std::byte* at, uint32_t count, uint8_t how) {
   const uint64_t before = o.bits();
   if (count == 0 || count > o.pending)
     misuse(w, lane,
-           std::to_string(count) + " arrivals where " + std::to_string(o.pending) + " of " +
+           std::to_string(count) + " arrivals, but only " + std::to_string(o.pending) + " of " +
                std::to_string(o.expected) + " are pending");
   if (how & kDrop) o.expected -= count;
   o.pending -= count;
@@ -71,7 +71,7 @@ uint64_t arrive(Warp& w, int lane, std::byte* at, uint32_t count, uint8_t how) {
 
 void increase_pending(Warp& w, int lane, std::byte* at) {
   Object o = Object::load(w, lane, at);
-  if (o.pending == kMostArrivals) misuse(w, lane, "more than 2^20 - 1 arrivals are pending");
+  if (o.pending == kMaxArrivals) misuse(w, lane, "more than 2^20 - 1 arrivals are pending");
   o.pending++;
   o.store(at);
 }
@@ -79,7 +79,7 @@ void increase_pending(Warp& w, int lane, std::byte* at) {
 void transfer(Warp& w, int lane, std::byte* at, int64_t bytes) {
   Object o = Object::load(w, lane, at);
   const int64_t sum = o.bytes + bytes;
-  if (sum > kMostBytes || sum < -kMostBytes) misuse(w, lane, "the count of bytes leaves its range of 2^20 - 1");
+  if (sum > kMaxBytes || sum < -kMaxBytes) misuse(w, lane, "the byte count exceeds its range of 2^20 - 1");
   o.bytes = static_cast<int32_t>(sum);
   o.store(at);
 }

@@ -3,7 +3,7 @@
 
 namespace vgpu {
 
-// A small generator (splitmix64): the same seed gives the same run.
+// A small generator (splitmix64). The same seed gives the same run.
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) {}
@@ -13,7 +13,7 @@ class Random {
     z = (z ^ z >> 27) * 0x94d049bb133111ebull;
     return z ^ z >> 31;
   }
-  // In [0, n).
+  // A number in [0, n).
   uint32_t below(uint32_t n) { return static_cast<uint32_t>(next() % n); }
 
  private:

@@ -1,5 +1,5 @@
 #pragma once
-// The reductions of red, for instructions that apply them asynchronously: red.async, cp.reduce.async.bulk.
+// The reductions of red that instructions apply asynchronously: red.async, cp.reduce.async.bulk.
 #include <cstddef>
 #include <cstdint>
 
@@ -7,11 +7,11 @@
 
 namespace vgpu {
 
-enum class Reduction : uint8_t { add, min, max, inc, dec, both, either, differ, none };
+enum class Reduction : uint8_t { add, min, max, inc, dec, bit_and, bit_or, bit_xor, none };
 
-// *at = operation(*at, *value) of one element. `alone`: no other thread of the host comes there.
-using Combine = void (*)(std::byte* at, const std::byte* value, bool alone);
-// Null if the operation is not defined for the type. (instructions/atomic.cc)
+// *at = operation(*at, *value) on one element. `exclusive`: no other host thread accesses it.
+using Combine = void (*)(std::byte* at, const std::byte* value, bool exclusive);
+// Null if the operation is not defined for the type. (instructions/reduction.cc)
 Combine combine_of(Reduction operation, Type type);
 
 }  // namespace vgpu

@@ -1,10 +1,11 @@
 #pragma once
-// What a tensor map holds here. NVIDIA's own 128 bytes are opaque; programs only make them by cuTensorMapEncodeTiled.
+// The contents of a tensor map in this library. NVIDIA's own 128 bytes are opaque; programs obtain them only from
+// cuTensorMapEncodeTiled.
 #include <cstdint>
 
 namespace vgpu {
 
-constexpr uint32_t kTensorMapMagic = 0x70616d74;  // "tmap": whatever else is used as a tensor map is noticed
+constexpr uint32_t kTensorMapMagic = 0x70616d74;  // "tmap"; detects operands that are not tensor maps
 
 enum class TensorInterleave : uint8_t { none, bytes16, bytes32 };
 // In the order of CUtensorMapSwizzle.
@@ -25,12 +26,12 @@ struct TensorMap {
   TensorInterleave interleave;
   TensorSwizzle swizzle;
   uint64_t address;
-  uint32_t last[5];           // index of the last element of each dimension: sizes go up to 2^32
-  uint8_t element_bits;       // of an element in global memory
-  uint8_t fill_nan;           // elements outside are NaN instead of zero
+  uint32_t last[5];           // index of the last element along each dimension: sizes reach 2^32
+  uint8_t element_bits;       // in global memory
+  uint8_t fill_nan;           // elements outside the tensor are NaN instead of zero
   uint16_t box[5];            // elements to traverse along each dimension, 1 to 256
-  uint64_t stride[4];         // bytes, of dimensions 1 to rank - 1
-  uint8_t element_stride[5];  // 1 to 8; that of dimension 0 counts only when interleaved
+  uint64_t stride[4];         // bytes between elements of dimensions 1 to rank - 1
+  uint8_t element_stride[5];  // 1 to 8; dimension 0 uses it only when interleaved
 };
 static_assert(sizeof(TensorMap) <= 128);
 

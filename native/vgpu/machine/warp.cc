@@ -8,19 +8,41 @@
 namespace vgpu {
 namespace {
 
-constexpr int64_t kSlice = 2000;           // instructions after which other splits of the warp get their turn
-constexpr uint64_t kLocalBytes = 1 << 16;  // of a lane; the stack of calls stands there
-constexpr uint32_t kDeepestCall = 512;
+constexpr int64_t kSlice = 2000;           // instructions of a split before the next split's turn
+constexpr uint64_t kLocalBytes = 1 << 16;  // per lane; holds the call stack
+constexpr uint32_t kMaxCallDepth = 512;
 
-uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local_base) {
+uint64_t cluster_value(const Block& block, Special which) {
+  const LaunchShape& shape = block.launch.shape;
+  auto in_cluster = [&](int i) { return block.id[i] % shape.cluster[i]; };
+  switch (which) {
+    case Special::cluster_ctaid_x: return in_cluster(0);
+    case Special::cluster_ctaid_y: return in_cluster(1);
+    case Special::cluster_ctaid_z: return in_cluster(2);
+    case Special::cluster_nctaid_x: return shape.cluster[0];
+    case Special::cluster_nctaid_y: return shape.cluster[1];
+    case Special::cluster_nctaid_z: return shape.cluster[2];
+    case Special::clusterid_x: return block.id[0] / shape.cluster[0];
+    case Special::clusterid_y: return block.id[1] / shape.cluster[1];
+    case Special::clusterid_z: return block.id[2] / shape.cluster[2];
+    case Special::nclusterid_x: return shape.grid[0] / shape.cluster[0];
+    case Special::nclusterid_y: return shape.grid[1] / shape.cluster[1];
+    case Special::nclusterid_z: return shape.grid[2] / shape.cluster[2];
+    case Special::cluster_ctarank: return block.rank;
+    case Special::cluster_nctarank: return shape.cluster_blocks();
+    case Special::is_explicit_cluster: return shape.cluster_blocks() > 1;
+    default: return 0;
+  }
+}
+
+uint64_t special_value(const Warp& warp, const Routine::SpecialSlot& slot, int lane, uint32_t local_base) {
   const Block& block = warp.block;
   const LaunchShape& shape = block.launch.shape;
   const Limits& limits = block.launch.limits;
   const Routine& kernel = block.launch.kernel;
   const uint32_t thread = warp.index * kLanes + static_cast<uint32_t>(lane);
   const uint32_t bit = 1u << lane;
-  auto in_cluster = [&](int i) { return block.id[i] % shape.cluster[i]; };
-  switch (which) {
+  switch (slot.which) {
     case Special::tid_x: return thread % shape.block[0];
     case Special::tid_y: return thread / shape.block[0] % shape.block[1];
     case Special::tid_z: return thread / shape.block[0] / shape.block[1];
@@ -51,21 +73,6 @@ uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local
     case Special::reserved_smem_offset_begin: return 0;
     case Special::reserved_smem_offset_end:
     case Special::reserved_smem_offset_cap: return kernel.reserved_shared;
-    case Special::cluster_ctaid_x: return in_cluster(0);
-    case Special::cluster_ctaid_y: return in_cluster(1);
-    case Special::cluster_ctaid_z: return in_cluster(2);
-    case Special::cluster_nctaid_x: return shape.cluster[0];
-    case Special::cluster_nctaid_y: return shape.cluster[1];
-    case Special::cluster_nctaid_z: return shape.cluster[2];
-    case Special::clusterid_x: return block.id[0] / shape.cluster[0];
-    case Special::clusterid_y: return block.id[1] / shape.cluster[1];
-    case Special::clusterid_z: return block.id[2] / shape.cluster[2];
-    case Special::nclusterid_x: return shape.grid[0] / shape.cluster[0];
-    case Special::nclusterid_y: return shape.grid[1] / shape.cluster[1];
-    case Special::nclusterid_z: return shape.grid[2] / shape.cluster[2];
-    case Special::cluster_ctarank: return block.rank;
-    case Special::cluster_nctarank: return shape.cluster_blocks();
-    case Special::is_explicit_cluster: return shape.cluster_blocks() > 1;
     case Special::envreg: return 0;
     case Special::grid_workspace_low: return block.launch.workspace() & 0xffffffff;
     case Special::grid_workspace_high: return block.launch.workspace() >> 32;
@@ -73,10 +80,10 @@ uint64_t special_value(const Warp& warp, Special which, int lane, uint32_t local
       const uint64_t alignment = kernel.shared_alignment;
       return kernel.reserved_shared + (kernel.shared_bytes + alignment - 1) / alignment * alignment;
     }
+    case Special::shared_variable: return kernel.shared_variables[slot.variable];
     case Special::local_frame: return local_base;
-    case Special::count: break;
+    default: return cluster_value(block, slot.which);
   }
-  return 0;
 }
 
 }  // namespace
@@ -90,8 +97,8 @@ Warp::Warp(Block& block, uint32_t index, uint32_t lanes)
 
 Frame* Warp::push_frame(const Routine& routine, Frame* caller, uint32_t return_to) {
   const uint32_t depth = caller ? caller->depth + 1 : 0;
-  if (depth > kDeepestCall)
-    throw DeviceFault{{FaultKind::hardware_stack_error, "", "calls are nested too deep: endless recursion?", {}}};
+  if (depth > kMaxCallDepth)
+    throw DeviceFault{{FaultKind::hardware_stack_error, "", "calls are nested too deeply: infinite recursion?", {}}};
   std::unique_ptr<Frame> frame;
   for (auto& s : spare_)
     if (s && s->routine == &routine) {
@@ -113,14 +120,15 @@ Frame* Warp::push_frame(const Routine& routine, Frame* caller, uint32_t return_t
   frame->depth = depth;
   frame->call = nullptr;
   frame->counts = block.cluster.counters ? block.cluster.counters->of(routine) : nullptr;
-  // A stack of frames in each lane's local memory; frames of splits that call at once stand one above the other.
+  // Each lane's local memory holds a stack of frames. Frames of splits that call at the same time are stacked too.
   frame->local_base = (local_top_ + 15) / 16 * 16;
   const uint64_t top = frame->arguments() + routine.argument_bytes;
   local_top_ = static_cast<uint32_t>(top);
   if (top > local_bytes_) {
     const uint64_t larger = std::max<uint64_t>({top, 2 * local_bytes_, 256});
     if (larger > kLocalBytes * 8)
-      throw DeviceFault{{FaultKind::hardware_stack_error, "", "more local memory than a thread can have", {}}};
+      throw DeviceFault{
+          {FaultKind::hardware_stack_error, "", "the call stack exceeds the local memory of a thread", {}}};
     std::vector<std::byte> grown(larger * kLanes);
     for (size_t lane = 0; lane < kLanes && local_bytes_ > 0; lane++)
       std::memcpy(grown.data() + lane * larger, local_.data() + lane * local_bytes_, local_bytes_);
@@ -129,14 +137,14 @@ Frame* Warp::push_frame(const Routine& routine, Frame* caller, uint32_t return_t
   }
   for (const auto& s : routine.specials)
     for (int lane = 0; lane < kLanes; lane++) {
-      const uint64_t value = special_value(*this, s.which, lane, frame->local_base) + static_cast<uint64_t>(s.addend);
+      const uint64_t value = special_value(*this, s, lane, frame->local_base) + static_cast<uint64_t>(s.addend);
       std::memcpy(frame->registers + s.offset + static_cast<size_t>(lane) * s.bytes, &value, s.bytes);
     }
   frames_.push_back(std::move(frame));
   return frames_.back().get();
 }
 
-// Lanes have left a frame for good.
+// Removes lanes that have left a frame for good.
 void Warp::drop_lanes(Frame* frame, uint32_t lanes) {
   frame->lanes &= ~lanes;
   if (frame->lanes) return;
@@ -152,7 +160,7 @@ void Warp::drop_lanes(Frame* frame, uint32_t lanes) {
     local_top_ = std::max(local_top_, static_cast<uint32_t>(f->arguments()) + f->routine->argument_bytes);
 }
 
-// --- what handlers ask for -------------------------------------------------------------------------------------------
+// --- for handlers ----------------------------------------------------------------------------------------------------
 
 OpCounts* Warp::current_counts() {
   const Frame& frame = *splits_[current_].frame;
@@ -160,17 +168,17 @@ OpCounts* Warp::current_counts() {
 }
 
 void Warp::jump(uint32_t target) {
-  const uint32_t rest = active & ~mask;
-  if (rest == 0) {
+  const uint32_t remaining = active & ~mask;
+  if (remaining == 0) {
     pc = target;
     event_ = splits_.size() > 1;
     return;
   }
   if (OpCounts* c = current_counts()) c->divergences++;
   Split& s = splits_[current_];
-  s.mask = rest;
+  s.mask = remaining;
   splits_.push_back({s.frame, target, mask});
-  active = rest;
+  active = remaining;
   event_ = true;
 }
 
@@ -180,11 +188,11 @@ void Warp::jump_to_each(const uint32_t (&targets)[kLanes]) {
   splits_[current_].mask = active & ~mask;
   while (left) {
     const uint32_t target = targets[__builtin_ctz(left)];
-    uint32_t together = 0;
+    uint32_t group = 0;
     for (int lane = 0; lane < kLanes; lane++)
-      if (left >> lane & 1 && targets[lane] == target) together |= 1u << lane;
-    splits_.push_back({frame, target, together});
-    left &= ~together;
+      if (left >> lane & 1 && targets[lane] == target) group |= 1u << lane;
+    splits_.push_back({frame, target, group});
+    left &= ~group;
   }
   active &= ~mask;
   event_ = true;
@@ -216,10 +224,10 @@ void Warp::call(const Routine& routine, const Call& call) {
   frame->lanes = mask;
   frame->call = &call;
   copy_arguments(*caller, *frame, call.arguments);
-  const uint32_t rest = active & ~mask;
+  const uint32_t remaining = active & ~mask;
   splits_.push_back({frame, 0, mask});
-  splits_[current_].mask = rest;  // those that a guard left out go on
-  active = rest;
+  splits_[current_].mask = remaining;  // lanes masked off by the guard continue
+  active = remaining;
   event_ = true;
 }
 
@@ -272,7 +280,7 @@ bool Warp::converged(uint32_t needed) {
 
 // --- scheduling ------------------------------------------------------------------------------------------------------
 
-// Splits that meet become one; those without lanes go.
+// Merges splits at the same instruction and removes empty ones.
 void Warp::tidy() {
   std::erase_if(splits_, [](const Split& s) { return s.mask == 0; });
   std::sort(splits_.begin(), splits_.end(), [](const Split& a, const Split& b) {
@@ -282,7 +290,7 @@ void Warp::tidy() {
   });
   for (size_t i = 0; i + 1 < splits_.size();) {
     Split &a = splits_[i], &b = splits_[i + 1];
-    // One that has arrived somewhere waits alone: the others have not.
+    // A split that has arrived stays separate: the other lanes have not arrived yet.
     if (a.frame == b.frame && a.pc == b.pc && !a.arrived && !b.arrived) {
       a.mask |= b.mask;
       a.waiting = false;
@@ -293,8 +301,8 @@ void Warp::tidy() {
   }
 }
 
-// The first split that does not wait, and now and then another, so that lanes which look again and again for what
-// others have yet to do let them do it. splits_.size() if all wait.
+// Returns the first split that is not waiting, and once in a while another one, so that lanes polling for another
+// lane's action let it happen. Returns splits_.size() if all are waiting.
 size_t Warp::choose() {
   if (splits_.size() > 1 && block.cluster.shuffled() && block.cluster.random.below(4) == 0) {
     const size_t other = block.cluster.random.below(static_cast<uint32_t>(splits_.size()));
@@ -334,12 +342,12 @@ bool Warp::run_split(size_t index, int64_t slice, int64_t& budget) {
   active = s.mask;
   pc = s.pc;
   event_ = waits_ = false;
-  // Where another split stands that can be joined: sequential code stops there.
-  uint32_t meet = UINT32_MAX;
+  // Sequential code stops where another split can be joined.
+  uint32_t stop = UINT32_MAX;
   for (const Split& other : splits_)
-    if (other.frame == s.frame && other.pc > pc) meet = std::min(meet, other.pc);
-  const int64_t given = std::min(slice, budget);
-  int64_t left = given;
+    if (other.frame == s.frame && other.pc > pc) stop = std::min(stop, other.pc);
+  const int64_t granted = std::min(slice, budget);
+  int64_t left = granted;
   const Op* op;
   uint32_t m;
   do {
@@ -356,17 +364,17 @@ bool Warp::run_split(size_t index, int64_t slice, int64_t& budget) {
     current_op_ = op;
     op->run(*this, *op);
     if (event_) break;
-  } while (pc != meet && left > 0);
-  budget -= given - left;
-  Split& now = splits_[current_];  // splits_ may have grown
+  } while (pc != stop && left > 0);
+  budget -= granted - left;
+  Split& now = splits_[current_];  // splits_ may have been reallocated
   if (waits_) {
-    if (counts) {  // it counts when it is done
+    if (counts) {  // a waiting instruction is counted when it completes
       counts[op - ops].executed--;
       counts[op - ops].lanes -= static_cast<uint64_t>(__builtin_popcount(m));
     }
     now.pc = static_cast<uint32_t>(op - ops);
     now.waiting = true;
-    return given - left > 1;
+    return granted - left > 1;
   }
   now.pc = pc;
   return true;

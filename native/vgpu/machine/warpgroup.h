@@ -1,5 +1,5 @@
 #pragma once
-// wgmma in flight: what a warp has issued and not waited for, and whether the four warps of a warpgroup do the same.
+// wgmma in flight: what a warp has issued and not waited for, and whether the four warps of a warpgroup agree.
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -11,8 +11,8 @@ namespace vgpu {
 
 class Warp;
 
-// Accumulators that a wgmma writes are not the warp's again before it has waited for the group they belong to. Until
-// then the registers hold 0xff…, and what they will hold is kept here.
+// A warp must not access the accumulators of a wgmma before it has waited for their group. Until then the registers
+// hold 0xff…, and the results are stored here.
 class Accumulators {
  public:
   struct Result {
@@ -21,26 +21,26 @@ class Accumulators {
     uint64_t group;
   };
 
-  // The accumulators in these registers, with their latest values: of the open group from now on.
+  // The accumulators in these registers with their latest values; they join the open group.
   Result& open(const std::vector<uint32_t*>& registers);
   void commit() { open_group_++; }
-  // All but the last `pending` groups are done: their accumulators are in the registers again.
+  // Completes all but the last `pending` groups: writes their accumulators to the registers.
   void wait(uint64_t pending);
   uint64_t open_group() const { return open_group_; }
 
   bool fenced = false;          // wgmma.fence has been executed
-  std::vector<uint32_t> times;  // of the groups, for racecheck
-  uint64_t issued = 0;          // a digest of the wgmma of the open group
+  std::vector<uint32_t> times;  // per group, for racecheck
+  uint64_t issued = 0;          // digest of the open group's wgmma instructions
 
  private:
   std::deque<Result> results_;
   uint64_t open_group_ = 0;
 };
 
-// Compares what the warps of a warpgroup commit, group by group.
+// Compares the groups that the warps of a warpgroup commit.
 class WarpgroupLog {
  public:
-  // False if another warp has committed something else as the same group.
+  // Returns false if another warp has committed a different group under the same number.
   bool agrees(uint32_t warpgroup, uint64_t group, uint64_t digest);
 
  private:

@@ -6,12 +6,12 @@ namespace vgpu {
 
 Decoding::Decoding(RoutineBuilder& routine, const Instruction& in, int32_t scope)
     : routine_(routine), in_(in), scope_(scope) {
-  std::string_view rest = in.head;
+  std::string_view remaining = in.head;
   for (;;) {
-    const size_t dot = rest.find('.');
-    pieces_.push_back(rest.substr(0, dot));
-    if (dot == rest.npos) break;
-    rest.remove_prefix(dot + 1);
+    const size_t dot = remaining.find('.');
+    pieces_.push_back(remaining.substr(0, dot));
+    if (dot == remaining.npos) break;
+    remaining.remove_prefix(dot + 1);
   }
 }
 
@@ -22,7 +22,7 @@ void Decoding::fail(const std::string& message) const {
 bool Decoding::take(std::string_view modifier) {
   if (!more() || pieces_[next_] != modifier) return false;
   next_++;
-  // The scope and the state space, wherever they are named.
+  // These need sm_90 wherever they appear, as a scope or as a state space.
   if (modifier == "cluster" || modifier == "shared::cluster") needs(90);
   return true;
 }
@@ -62,18 +62,18 @@ const Operand& Decoding::operand(size_t i) const {
   return in_.operands[i];
 }
 
-void Decoding::expect(size_t least, size_t most) {
+void Decoding::expect(size_t min, size_t max) {
   if (more()) fail("unexpected modifier ." + std::string(peek()));
-  if (operands() < least || operands() > most)
-    fail("takes " + std::to_string(least) + (most > least ? " to " + std::to_string(most) : "") + " operands, got " +
+  if (operands() < min || operands() > max)
+    fail("takes " + std::to_string(min) + (max > min ? " to " + std::to_string(max) : "") + " operands, got " +
          std::to_string(operands()));
 }
 
-int64_t Decoding::immediate(size_t i, int64_t least, int64_t most) const {
+int64_t Decoding::immediate(size_t i, int64_t min, int64_t max) const {
   const Operand& o = operand(i);
-  if (o.kind != Operand::Kind::integer || o.value < least || o.value > most)
-    fail("operand " + std::to_string(i + 1) + " must be a constant from " + std::to_string(least) + " to " +
-         std::to_string(most));
+  if (o.kind != Operand::Kind::integer || o.value < min || o.value > max)
+    fail("operand " + std::to_string(i + 1) + " must be a constant from " + std::to_string(min) + " to " +
+         std::to_string(max));
   return o.value;
 }
 

@@ -17,9 +17,7 @@ void allocate_globals(ModuleContext& context, GlobalAllocator& memory) {
       g.dynamic_shared = true;
       context.dynamic_alignment = std::max(context.dynamic_alignment, v.alignment);
     } else if (v.space == Space::shared) {
-      const uint32_t at = round_up(context.shared_bytes, v.alignment);
-      g.address = context.reserved_shared + at;
-      context.shared_bytes = static_cast<uint32_t>(at + v.size);
+      g.address = add_shared_variable(context, v);
     } else {
       if (v.external)
         throw PtxError{v.line,
@@ -36,9 +34,13 @@ void allocate_globals(ModuleContext& context, GlobalAllocator& memory) {
     for (const auto& a : v.addresses) {
       uint64_t address;
       if (const auto found = context.globals.find(a.symbol); found != context.globals.end()) {
+        if (found->second.space == Space::shared)
+          throw PtxError{v.line,
+                         "the initial value of " + std::string(v.name) + " is the address of a shared variable"};
         address = found->second.address;
       } else if (const auto f = context.routines.find(a.symbol); f != context.routines.end()) {
         address = f->second + 1;
+        context.address_taken[f->second] = true;
       } else {
         throw PtxError{v.line,
                        "unknown name " + std::string(a.symbol) + " in the initial value of " + std::string(v.name)};
@@ -48,6 +50,44 @@ void allocate_globals(ModuleContext& context, GlobalAllocator& memory) {
     }
     bytes.resize(v.size);
     if (v.size > 0) memory.write(context.globals.at(v.name).address, bytes.data(), bytes.size());
+  }
+}
+
+// Which shared variables a kernel uses, itself or in functions that it may call.
+std::vector<bool> shared_variables_of(const ModuleContext& context, const Routine& kernel) {
+  std::vector<bool> used(context.shared_variables.size()), visited(context.program.routines.size());
+  std::vector<uint32_t> open;
+  auto visit = [&](uint32_t routine) {
+    if (!visited[routine]) open.push_back(routine);
+    visited[routine] = true;
+  };
+  visit(kernel.number);
+  while (!open.empty()) {
+    const Routine& routine = *context.program.routines[open.back()];
+    open.pop_back();
+    for (const auto& s : routine.specials)
+      if (s.which == Special::shared_variable) used[s.variable] = true;
+    for (const Call& call : routine.calls) {
+      if (call.routine != kNone) visit(call.routine);
+      for (uint32_t r = 0; call.routine == kNone && r < visited.size(); r++)
+        if (context.address_taken[r]) visit(r);
+    }
+  }
+  return used;
+}
+
+// Places the shared variables that a kernel uses after its own.
+void place_shared(const ModuleContext& context, Routine& kernel) {
+  const std::vector<bool> used = shared_variables_of(context, kernel);
+  kernel.shared_variables.assign(used.size(), kNone);
+  for (size_t i = 0; i < used.size(); i++) {
+    if (!used[i]) continue;
+    const auto& v = context.shared_variables[i];
+    const uint32_t at = round_up(kernel.shared_bytes, v.alignment);
+    if (uint64_t{at} + v.bytes > 1u << 30)
+      throw PtxError{0, "the shared variables of " + kernel.name + " are too large"};
+    kernel.shared_variables[i] = kernel.reserved_shared + at;
+    kernel.shared_bytes = at + v.bytes;
   }
 }
 
@@ -74,15 +114,14 @@ std::unique_ptr<Program> load_program(std::string ptx, uint32_t device_compute, 
     if ((f->bounds.cluster[0] || f->bounds.explicit_cluster) && module.compute < 90)
       throw PtxError{f->line, "clusters need .target sm_90 or higher, the module's is " + std::string(module.target)};
   }
-  // What the system reserves of shared memory; it is there only for those that ask where.
+  // Shared memory that the system reserves. It is set aside only for modules that ask for its offset.
   if (module.text->find("%reserved_smem_offset_") != std::string::npos) context.reserved_shared = 1024;
+  context.address_taken.resize(module.functions.size());
   allocate_globals(context, memory);
-  // Functions first: their shared variables come before those of the kernels.
-  for (const bool entries : {false, true})
-    for (size_t i = 0; i < module.functions.size(); i++) {
-      const Function& f = *module.functions[i];
-      if (f.entry == entries && f.defined) RoutineBuilder(context, f, *program->routines[i]).build();
-    }
+  for (size_t i = 0; i < module.functions.size(); i++)
+    if (module.functions[i]->defined) RoutineBuilder(context, *module.functions[i], *program->routines[i]).build();
+  for (const auto& routine : program->routines)
+    if (routine->entry) place_shared(context, *routine);
   return program;
 }
 

@@ -5,11 +5,11 @@
 
 namespace vgpu {
 
-// Memory for a module's variables.
+// Provides memory for a module's variables.
 class GlobalAllocator {
  public:
   virtual ~GlobalAllocator() = default;
-  // Returns the address that kernels see.
+  // Returns the device address.
   virtual uint64_t allocate(const Variable& v) = 0;
   virtual void write(uint64_t address, const void* data, size_t bytes) = 0;
 };

@@ -1,4 +1,4 @@
-// The operands of an instruction: names and constants to virtual registers.
+// Binds the operands of an instruction, names and constants, to virtual registers.
 #include <cstring>
 
 #include "program/decoding.h"
@@ -9,7 +9,7 @@ namespace {
 
 bool is_float(Type t) { return t == Type::f32 || t == Type::f64 || t == Type::f16 || t == Type::f16x2; }
 
-// A literal for an operand of 4 or 8 bytes: PTX converts between the two formats.
+// The bits of a literal for an operand of 4 or 8 bytes. PTX converts between the two formats.
 uint64_t float_bits(const Operand& o, unsigned bytes) {
   auto bits = static_cast<uint64_t>(o.value);
   const bool single = o.kind == Operand::Kind::f32;
@@ -32,7 +32,7 @@ uint64_t float_bits(const Operand& o, unsigned bytes) {
 
 uint32_t Decoding::bind(const Operand& o, Type type, unsigned* wide, bool writes) {
   const unsigned bytes = std::max(bytes_of(type), 2u);  // 8-bit values live in 16-bit registers
-  if (o.negated) fail("'!' before what is no predicate");
+  if (o.negated) fail("'!' before an operand that is not a predicate");
   if (wide) *wide = bytes;
   switch (o.kind) {
     case Operand::Kind::sink:
@@ -44,22 +44,24 @@ uint32_t Decoding::bind(const Operand& o, Type type, unsigned* wide, bool writes
     case Operand::Kind::f32:
     case Operand::Kind::f64:
       if (writes) fail("a constant cannot be written");
-      if (bytes < 4) fail("a float constant for a 16-bit operand");
+      if (bytes < 4) fail("a float constant cannot be a 16-bit operand");
       return constant(float_bits(o, bytes), bytes);
     case Operand::Kind::name: break;
-    default: fail("an operand of this form does not belong here");
+    default: fail("an operand of this kind is not allowed here");
   }
   RoutineBuilder::Symbol symbol;
-  const bool own = routine_.find(o.name, scope_, symbol);
-  if (own && symbol.kind == RoutineBuilder::Symbol::Kind::reg) return bind_register(o, type, wide, writes);
+  const bool declared = routine_.find(o.name, scope_, symbol);
+  if (declared && symbol.kind == RoutineBuilder::Symbol::Kind::reg) return bind_register(o, type, wide, writes);
   if (writes) fail("'" + std::string(o.name) + "' is not a register that can be written");
-  return own ? variable_address(o, bytes) : o.name[0] == '%' ? special_register(o, bytes) : module_address(o, bytes);
+  return declared           ? variable_address(o, bytes)
+         : o.name[0] == '%' ? special_register(o, bytes)
+                            : module_address(o, bytes);
 }
 
 uint32_t Decoding::bind_register(const Operand& o, Type type, unsigned* wide, bool writes) {
   RoutineBuilder::Symbol symbol;
   routine_.find(o.name, scope_, symbol);
-  if (symbol.type == Type::pred) fail("predicate " + std::string(o.name) + " where a value is meant");
+  if (symbol.type == Type::pred) fail("predicate " + std::string(o.name) + " where a value is expected");
   const unsigned bytes = std::max(bytes_of(type), 2u);
   const unsigned width = kRegisterBytes[static_cast<int>(class_of(symbol.type))] / kLanes;
   if (wide ? width < bytes : width != bytes)
@@ -69,20 +71,22 @@ uint32_t Decoding::bind_register(const Operand& o, Type type, unsigned* wide, bo
     fail("register " + std::string(o.name) + " is declared ." + std::string(name_of(symbol.type)) +
          ", the instruction's type is ." + std::string(name_of(type)));
   if (wide) *wide = width;
-  if (o.value != 0) fail("an offset to a register");
+  if (o.value != 0) fail("a register cannot have an offset");
   routine_.record(symbol.at, writes);
   return symbol.at;
 }
 
-// Of a variable of the function.
+// The address of one of the function's variables.
 uint32_t Decoding::variable_address(const Operand& o, unsigned bytes) {
   RoutineBuilder::Symbol symbol;
   routine_.find(o.name, scope_, symbol);
-  if (bytes < 4) fail("an address does not fit 16 bits");
+  if (bytes < 4) fail("an address does not fit in 16 bits");
   const int64_t at = symbol.at + o.value;
   if (symbol.kind == RoutineBuilder::Symbol::Kind::local) return routine_.special(Special::local_frame, bytes, at);
+  if (symbol.kind == RoutineBuilder::Symbol::Kind::shared && !routine_.r_.entry)
+    return routine_.special(Special::shared_variable, bytes, o.value, symbol.at);
   if (symbol.kind == RoutineBuilder::Symbol::Kind::param && (!routine_.r_.entry || symbol.count != 0))
-    fail("the address of an argument of a call");
+    fail("the address of a call's argument cannot be taken");
   return constant(static_cast<uint64_t>(at), bytes);
 }
 
@@ -94,21 +98,24 @@ uint32_t Decoding::special_register(const Operand& o, unsigned bytes) {
   return routine_.special(*which, bytes);
 }
 
-// Of a variable or a function of the module.
+// The address of one of the module's variables or functions.
 uint32_t Decoding::module_address(const Operand& o, unsigned bytes) {
   const auto global = routine_.context_.globals.find(o.name);
   if (global == routine_.context_.globals.end()) {
     const auto function = routine_.context_.routines.find(o.name);
     if (function == routine_.context_.routines.end()) fail("unknown name " + std::string(o.name));
     if (bytes != 8) fail("a function's address has 64 bits");
-    return constant(function->second + 1, 8);  // the address of a function: its number
+    routine_.context_.address_taken[function->second] = true;
+    return constant(function->second + 1, 8);  // a function's address is its number plus one
   }
   if (global->second.dynamic_shared) {
-    if (bytes < 4) fail("an address does not fit 16 bits");
+    if (bytes < 4) fail("an address does not fit in 16 bits");
     return routine_.special(Special::dynamic_shared, bytes, o.value);
   }
   if (bytes < 4 || (bytes < 8 && global->second.space != Space::shared))
-    fail("an address of 64 bits for a smaller operand");
+    fail("a 64-bit address does not fit in the operand");
+  if (global->second.space == Space::shared)
+    return routine_.special(Special::shared_variable, bytes, o.value, static_cast<uint32_t>(global->second.address));
   return constant(global->second.address + static_cast<uint64_t>(o.value), bytes);
 }
 
@@ -139,7 +146,7 @@ uint32_t Decoding::write_predicate(const Operand& o) {
 
 uint32_t Decoding::read_predicate(const Operand& o, bool& negated) {
   negated = o.negated;
-  if (o.kind == Operand::Kind::integer) {  // a constant: true unless 0
+  if (o.kind == Operand::Kind::integer) {  // a constant is true unless it is 0
     negated = false;
     return routine_.constant(o.value != 0 ? ~uint64_t{0} : 0, 4);
   }
@@ -174,10 +181,11 @@ void Decoding::address(const Operand& o, Space space, uint32_t& base, int64_t& o
     if (symbol.kind == K::reg) {
       unsigned bytes = 0;
       base = read_wide(name, Type::b32, bytes);
-      if (bytes > 8) fail("an address of 128 bits");
+      if (bytes > 8) fail("an address cannot have 128 bits");
       base32 = bytes == 4;
       if (base32 && (space == Space::global || space == Space::generic))
-        fail("a 32-bit register holds no " + std::string(space == Space::global ? "global" : "generic") + " address");
+        fail("a 32-bit register cannot hold a " + std::string(space == Space::global ? "global" : "generic") +
+             " address");
       return;
     }
     const bool fits = (symbol.kind == K::local && space == Space::local) ||
@@ -192,7 +200,7 @@ void Decoding::address(const Operand& o, Space space, uint32_t& base, int64_t& o
   base = read(name, Type::b64);
 }
 
-bool Decoding::param_place(const Operand& o, ParamPlace& out) const {
+bool Decoding::param_location(const Operand& o, ParamLocation& out) const {
   RoutineBuilder::Symbol symbol;
   if (o.kind != Operand::Kind::address && o.kind != Operand::Kind::name) return false;
   if (!routine_.find(o.name, scope_, symbol) || symbol.kind != RoutineBuilder::Symbol::Kind::param) return false;

@@ -1,5 +1,5 @@
 #pragma once
-// A module made ready to run: every instruction is an Op, every operand a place in the frame of registers.
+// A module in executable form: each instruction is an Op, each operand an offset into the register frame.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -20,7 +20,7 @@ constexpr int kLanes = 32;
 constexpr uint32_t kAllLanes = 0xffffffffu;
 constexpr uint32_t kNone = 0xffffffffu;
 
-// What instructions are counted as.
+// The instruction classes that are counted.
 enum class OpClass : uint8_t {
   integer,
   floating,
@@ -38,19 +38,19 @@ enum class OpClass : uint8_t {
   other
 };
 
-// Registers are byte offsets into the frame: of 32 lanes, or of a mask for a predicate.
+// Register operands are byte offsets into the frame: of 32 lanes, or of one mask for a predicate.
 struct Op {
   Handler run = nullptr;
-  int64_t imm = 0;  // an offset, a target, …: the handler's
+  int64_t imm = 0;  // an offset, a target, …; its meaning depends on the handler
   uint32_t d = kNone, a = kNone, b = kNone, c = kNone, e = kNone;
   uint32_t guard = kNone;
-  uint32_t list = 0;  // this instruction's further registers: Routine::lists[list …]
+  uint32_t list = 0;  // the further registers are Routine::lists[list …]
   uint16_t count = 0;
-  uint8_t flags = 0;  // the handler's
+  uint8_t flags = 0;  // defined by the handler
   bool guard_negated = false;
 };
 
-// Registers that hold the same for a warp's life.
+// Special registers whose value is constant throughout a warp's life.
 enum class Special : uint8_t {
   tid_x,
   tid_y,
@@ -99,41 +99,42 @@ enum class Special : uint8_t {
   envreg,
   grid_workspace_low,
   grid_workspace_high,  // %envreg2, %envreg1: see Launch::workspace
-  dynamic_shared,       // not of PTX: where dynamic shared memory begins
-  local_frame,          // not of PTX: where the frame's local memory begins
+  dynamic_shared,       // not in PTX: the offset of dynamic shared memory
+  shared_variable,      // not in PTX: the offset of a shared variable declared outside kernels
+  local_frame,          // not in PTX: the offset of the frame's local memory
   count,
 };
 
-// Where a parameter stands in the block of parameters.
+// The location of a parameter in the parameter block.
 struct Parameter {
   std::string name;
   uint32_t offset, size;
 };
 
-// How a call hands over: bytes of the argument memory of one frame to that of another.
+// A call and the bytes it copies between the argument memories of the two frames.
 struct Call {
   struct Copy {
     uint32_t from, to, size;
   };
-  uint32_t routine = kNone;  // called; kNone where a register says
+  uint32_t routine = kNone;  // the callee; kNone if a register selects it
   std::vector<Copy> arguments, results;
 };
 
 // A kernel or a function.
 struct Routine {
   std::string name;
-  uint32_t number = 0;  // in Program::routines
+  uint32_t number = 0;  // index in Program::routines
   bool entry = false;
   bool noreturn = false;
   std::vector<Op> ops;
   std::vector<uint32_t> lists;
-  // Per op, for reports and counts.
-  std::vector<uint32_t> lines;  // in the PTX text
-  std::vector<int32_t> places;  // in Program::places
+  // Per op, for reports and counters.
+  std::vector<uint32_t> lines;     // line in the PTX text
+  std::vector<int32_t> locations;  // index into Program::module.locations, or -1
   std::vector<OpClass> classes;
   std::vector<std::string> texts;  // the head as written
 
-  // The frame of registers, and what it holds at the start.
+  // The register frame and its initial contents.
   uint32_t frame_bytes = 0;
   uint32_t constants_begin = 0;
   std::vector<std::byte> constants;
@@ -142,26 +143,29 @@ struct Routine {
     uint32_t offset;  // in the frame
     uint32_t bytes;   // 4 or 8 per lane
     int64_t addend;
+    uint32_t variable = kNone;  // of shared_variable
   };
   std::vector<SpecialSlot> specials;
 
   std::vector<Call> calls;
-  std::vector<std::vector<uint32_t>> branch_tables;  // of brx.idx
+  std::vector<std::vector<uint32_t>> branch_tables;  // the targets of each brx.idx
 
   std::vector<Parameter> parameters, results;
-  uint32_t parameter_bytes = 0;  // of a kernel: the block it is launched with
-  // Of a function and its calls: memory of each lane, where parameters, arguments and results stand.
+  uint32_t parameter_bytes = 0;  // size of a kernel's parameter block
+  // For functions and their calls: per-lane memory for parameters, arguments and results.
   uint32_t argument_bytes = 0;
-  uint32_t local_bytes = 0;       // of each lane
-  uint32_t reserved_shared = 0;   // where static shared memory begins, behind what the system keeps
-  uint32_t shared_bytes = 0;      // static
-  uint32_t shared_alignment = 1;  // of dynamic shared memory
+  uint32_t local_bytes = 0;      // per lane
+  uint32_t reserved_shared = 0;  // offset of static shared memory, above the system's reservation
+  uint32_t shared_bytes = 0;     // static
+  // Kernels: the offset of each shared variable declared outside kernels; kNone if the kernel does not use it.
+  std::vector<uint32_t> shared_variables;
+  uint32_t shared_alignment = 1;  // alignment of dynamic shared memory
   LaunchBounds bounds;
-  uint32_t registers = 0;  // 32-bit registers per thread that the frame takes: an upper bound of what ptxas needs
+  uint32_t registers = 0;  // 32-bit registers per thread in the frame: an upper bound on what ptxas needs
 };
 
 struct Program {
-  Module module;  // its text is what names point into
+  Module module;  // owns the text that names point into
   std::vector<std::unique_ptr<Routine>> routines;
   struct Global {
     std::string name;

@@ -15,7 +15,7 @@ struct Interval {
 };
 
 struct BasicBlock {
-  uint32_t begin, end;  // ops
+  uint32_t begin, end;  // indices of ops
   std::vector<uint32_t> next;
   size_t first_use, last_use;
 };
@@ -68,10 +68,10 @@ std::vector<BasicBlock> cut_blocks(const RegisterFlow& flow) {
   return blocks;
 }
 
-// What is live before a block, from what is live behind it.
+// Turns the set of registers live after a block into the set live before it.
 void go_up(const RegisterFlow& flow, const BasicBlock& block, BitSet& live) {
   for (size_t u = block.last_use; u-- > block.first_use;) {
-    // The uses of one op: its reads come before its writes, so they are undone after them.
+    // An op reads before it writes, so going backwards its writes are undone first.
     const uint32_t op = flow.uses[u].op;
     size_t first = u;
     while (first > block.first_use && flow.uses[first - 1].op == op) first--;
@@ -83,11 +83,11 @@ void go_up(const RegisterFlow& flow, const BasicBlock& block, BitSet& live) {
   }
 }
 
-// From where to where each register is live, two steps to an op: it reads in the first and writes in the second.
+// The interval in which each register is live. An op takes two steps: it reads in the first and writes in the second.
 std::vector<Interval> live_intervals(const RegisterFlow& flow, size_t count) {
   std::vector<Interval> live(count);
   if (flow.ops == 0) return live;
-  // What is live at the beginning of each block, from the last block up, until nothing changes.
+  // Iterate backwards over the blocks until the registers live at the beginning of each no longer change.
   const auto blocks = cut_blocks(flow);
   std::vector<BitSet> at_begin(blocks.size(), BitSet(count));
   auto after = [&](const BasicBlock& block) {
@@ -109,7 +109,7 @@ std::vector<Interval> live_intervals(const RegisterFlow& flow, size_t count) {
     at_begin[b].each([&](size_t reg) { live[reg].cover(2 * blocks[b].begin); });
     after(blocks[b]).each([&](size_t reg) { live[reg].cover(2 * blocks[b].end); });
   }
-  // A result never shares a place with an operand of its own instruction.
+  // A result never shares a slot with an operand of the same instruction.
   for (const auto& use : flow.uses) {
     live[use.reg].cover(2 * use.op);
     live[use.reg].cover(2 * use.op + 1);
@@ -121,7 +121,7 @@ std::vector<Interval> live_intervals(const RegisterFlow& flow, size_t count) {
 
 std::vector<uint32_t> pack_registers(const RegisterFlow& flow, const std::vector<RegisterClass>& classes,
                                      uint32_t begin, uint32_t& end) {
-  std::vector<uint32_t> place(classes.size(), 0);
+  std::vector<uint32_t> slot(classes.size(), 0);
   const std::vector<Interval> live = live_intervals(flow, classes.size());
   std::vector<uint32_t> order;
   for (uint32_t r = 0; r < classes.size(); r++)
@@ -132,7 +132,7 @@ std::vector<uint32_t> pack_registers(const RegisterFlow& flow, const std::vector
   for (int c = 0; c < 5; c++) {
     const uint32_t bytes = kRegisterBytes[c];
     end = (end + bytes - 1) / bytes * bytes;
-    using Busy = std::pair<uint32_t, uint32_t>;  // until when, which
+    using Busy = std::pair<uint32_t, uint32_t>;  // end of the interval, slot
     std::priority_queue<Busy, std::vector<Busy>, std::greater<>> busy;
     std::vector<uint32_t> free;
     for (uint32_t r : order) {
@@ -145,13 +145,13 @@ std::vector<uint32_t> pack_registers(const RegisterFlow& flow, const std::vector
         free.push_back(end);
         end += bytes;
       }
-      place[r] = free.back();
+      slot[r] = free.back();
       free.pop_back();
-      busy.push({live[r].end, place[r]});
+      busy.push({live[r].end, slot[r]});
     }
   }
   end = (end + 63) / 64 * 64;
-  return place;
+  return slot;
 }
 
 }  // namespace vgpu

@@ -1,6 +1,7 @@
 #pragma once
-// Virtual registers to places in the frame: those that never live at the same time share one. NVVM's PTX is nearly in
-// single-assignment form; packed, a frame of it is a quarter as large and stays in the cache.
+// Assigns virtual registers to slots of the frame; registers that are never live at the same time share one. NVVM's PTX
+// is nearly in single-assignment form: packing makes its frames about four times smaller, so that they stay in the
+// cache.
 #include <cstdint>
 #include <vector>
 
@@ -13,19 +14,19 @@ struct RegisterUse {
 
 struct RegisterFlow {
   uint32_t ops;
-  std::vector<RegisterUse> uses;  // in the order of ops; a write under a guard is also a read
+  std::vector<RegisterUse> uses;  // in the order of ops; a guarded write is also a read
   struct Jump {
     uint32_t op, target;
   };
   std::vector<Jump> jumps;
-  std::vector<bool> ends;  // per op: never goes on to the next
+  std::vector<bool> ends;  // per op: control never continues to the next
 };
 
-// The classes of registers, by bytes per lane; a predicate is 4 bytes in all.
+// The classes of registers by bytes per lane. A predicate takes 4 bytes for all lanes.
 enum class RegisterClass : uint8_t { predicate, bytes2, bytes4, bytes8, bytes16 };
 constexpr uint32_t kRegisterBytes[] = {4, 64, 128, 256, 512};
 
-// The place of every register, from `begin` on; `end` receives the end of the last.
+// The offset of each register, starting at `begin`. `end` receives the end of the last one.
 std::vector<uint32_t> pack_registers(const RegisterFlow& flow, const std::vector<RegisterClass>& classes,
                                      uint32_t begin, uint32_t& end);
 

@@ -15,9 +15,14 @@ std::vector<Parameter> lay_out(const std::vector<Variable>& list, uint64_t& offs
   return out;
 }
 
+uint32_t add_shared_variable(ModuleContext& context, const Variable& v) {
+  if (v.size > 1u << 30) throw PtxError{v.line, "variable " + std::string(v.name) + " is too large"};
+  context.shared_variables.push_back({static_cast<uint32_t>(v.size), v.alignment});
+  return static_cast<uint32_t>(context.shared_variables.size()) - 1;
+}
+
 void RoutineBuilder::build() {
   r_.reserved_shared = context_.reserved_shared;
-  r_.shared_bytes = context_.shared_bytes;
   r_.shared_alignment = context_.dynamic_alignment;
   lay_out_parameters();
   declare();
@@ -42,9 +47,11 @@ void RoutineBuilder::declare(size_t scope, std::string_view name, Symbol symbol,
 
 void RoutineBuilder::declare_variable(size_t scope, const Variable& v) {
   const bool shared = v.space == Space::shared, local = v.space == Space::local;
-  uint32_t& total = !shared    ? (local ? r_.local_bytes : r_.argument_bytes)
-                    : r_.entry ? r_.shared_bytes
-                               : context_.shared_bytes;
+  if (shared && !r_.entry) {
+    const uint32_t index = add_shared_variable(context_, v);
+    return declare(scope, v.name, {Symbol::Kind::shared, v.type, index, static_cast<uint32_t>(v.size), 0}, v.line);
+  }
+  uint32_t& total = shared ? r_.shared_bytes : local ? r_.local_bytes : r_.argument_bytes;
   const uint32_t at = round_up(total, v.alignment);
   if (v.size > (1u << 30) - at) throw PtxError{v.line, "variable " + std::string(v.name) + " is too large"};
   total = at + static_cast<uint32_t>(v.size);
@@ -84,7 +91,7 @@ bool RoutineBuilder::find(std::string_view name, int32_t scope, Symbol& out) con
     ten *= 10;
     stem.remove_suffix(1);
   }
-  // %r07 is none of %r<…>.
+  // %r07 does not belong to %r<…>.
   const bool numbered = stem.size() < name.size() && !(name.size() - stem.size() > 1 && name[stem.size()] == '0');
   for (int32_t s = scope; s >= 0; s = f_.scopes[static_cast<size_t>(s)].parent) {
     const Names& names = names_[static_cast<size_t>(s)];
@@ -114,7 +121,7 @@ void RoutineBuilder::decode(uint32_t index) {
   if (!in.guard.empty()) {
     Symbol symbol;
     if (!find(in.guard, f_.scope_of[index], symbol) || symbol.kind != Symbol::Kind::reg || symbol.type != Type::pred)
-      d.fail("the guard @" + std::string(in.guard) + " is no predicate register");
+      d.fail("the guard @" + std::string(in.guard) + " is not a predicate register");
     d.op().guard = symbol.at;
     d.op().guard_negated = in.guard_negated;
     flow_.uses.push_back({index, symbol.at, false});
@@ -123,19 +130,19 @@ void RoutineBuilder::decode(uint32_t index) {
   if (!decoder) d.fail("unknown instruction");
   decoder(d);
   if (d.more()) d.fail("unexpected modifier ." + std::string(d.peek()));
-  add(d, in.line, in.place, ends_ && in.guard.empty());
+  add(d, in.line, in.location, ends_ && in.guard.empty());
 }
 
-void RoutineBuilder::add(const Decoding& d, uint32_t line, int32_t place, bool ends) {
+void RoutineBuilder::add(const Decoding& d, uint32_t line, int32_t location, bool ends) {
   r_.ops.push_back(d.op_);
   r_.lines.push_back(line);
-  r_.places.push_back(place);
+  r_.locations.push_back(location);
   r_.classes.push_back(d.class_);
   r_.texts.emplace_back(d.in_.head);
   flow_.ends.push_back(ends);
 }
 
-// Control that runs off the end of a body returns.
+// Control that runs off the end of the body returns.
 void RoutineBuilder::end_with_return() {
   Decoding d(*this, implicit_return_, 0);
   op_index_ = static_cast<uint32_t>(r_.ops.size());
@@ -148,7 +155,7 @@ void RoutineBuilder::end_with_return() {
 
 void RoutineBuilder::record(uint32_t reg, bool write) {
   if ((reg & kKind) != 0) return;
-  // Under a guard the other lanes keep what was there.
+  // Under a guard the other lanes keep the old value, so the write is also a read.
   const bool guarded = op_index_ < f_.instructions.size() && !f_.instructions[op_index_].guard.empty();
   if (write && guarded) flow_.uses.push_back({op_index_, reg, false});
   flow_.uses.push_back({op_index_, reg, write});
@@ -170,12 +177,12 @@ uint32_t RoutineBuilder::constant(uint64_t bits, unsigned bytes) {
   return kConstant | at->second;
 }
 
-uint32_t RoutineBuilder::special(Special which, unsigned bytes, int64_t addend) {
+uint32_t RoutineBuilder::special(Special which, unsigned bytes, int64_t addend, uint32_t variable) {
   for (uint32_t i = 0; i < r_.specials.size(); i++) {
     const auto& s = r_.specials[i];
-    if (s.which == which && s.bytes == bytes && s.addend == addend) return kSpecial | i;
+    if (s.which == which && s.bytes == bytes && s.addend == addend && s.variable == variable) return kSpecial | i;
   }
-  r_.specials.push_back({which, 0, bytes, addend});
+  r_.specials.push_back({which, 0, bytes, addend, variable});
   return kSpecial | static_cast<uint32_t>(r_.specials.size() - 1);
 }
 
@@ -188,10 +195,10 @@ uint32_t RoutineBuilder::place_specials() {
   return round_up(end, 64);
 }
 
-uint32_t RoutineBuilder::place_constants(uint32_t end, std::vector<uint32_t>& places) {
+uint32_t RoutineBuilder::place_constants(uint32_t end, std::vector<uint32_t>& slots) {
   r_.constants_begin = end;
   for (const auto& [bits, bytes] : constant_list_) {
-    places.push_back(end);
+    slots.push_back(end);
     end += kLanes * bytes;
     for (int lane = 0; lane < kLanes; lane++) {
       const uint64_t words[2] = {bits, 0};
@@ -203,8 +210,8 @@ uint32_t RoutineBuilder::place_constants(uint32_t end, std::vector<uint32_t>& pl
 }
 
 void RoutineBuilder::place_registers() {
-  std::vector<uint32_t> constant_places;
-  const uint32_t begin = place_constants(place_specials(), constant_places);
+  std::vector<uint32_t> constant_slots;
+  const uint32_t begin = place_constants(place_specials(), constant_slots);
   uint32_t end = begin;
   for (const uint32_t op : late_waits_)
     for (const uint32_t reg : late_) {
@@ -214,15 +221,15 @@ void RoutineBuilder::place_registers() {
   if (!late_waits_.empty())
     std::stable_sort(flow_.uses.begin(), flow_.uses.end(),
                      [](const RegisterUse& a, const RegisterUse& b) { return a.op < b.op; });
-  const auto places = pack_registers(flow_, classes_, begin, end);
+  const auto slots = pack_registers(flow_, classes_, begin, end);
   r_.frame_bytes = end;
   r_.registers = (end - begin + 127) / 128;
   auto fix = [&](uint32_t& field) {
     if (field == kNone) return;
     const uint32_t index = field & ~kKind;
     field = (field & kKind) == kSpecial    ? r_.specials[index].offset
-            : (field & kKind) == kConstant ? constant_places[index]
-                                           : places[index];
+            : (field & kKind) == kConstant ? constant_slots[index]
+                                           : slots[index];
   };
   for (Op& op : r_.ops) {
     fix(op.d);

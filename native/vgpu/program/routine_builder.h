@@ -1,5 +1,5 @@
 #pragma once
-// A function of a module on its way to a Routine: its names, its virtual registers and how they flow, its constants.
+// Builds a Routine from a function of a module: names, virtual registers and their flow, constants.
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -23,13 +23,13 @@ inline RegisterClass class_of(Type t) {
   }
 }
 
-// The special register of this name, %clock and its like excepted. (special_registers.cc)
+// The special register of this name. %clock and the like are handled elsewhere. (special_registers.cc)
 std::optional<Special> special_named(std::string_view name);
 
-// The module's names, shared by its routines.
+// The module's names, which all its routines share.
 struct ModuleContext {
   struct Global {
-    uint64_t address = 0;
+    uint64_t address = 0;  // the index of a shared variable
     Space space = Space::global;
     bool dynamic_shared = false;
   };
@@ -37,9 +37,18 @@ struct ModuleContext {
   std::unordered_map<std::string_view, Global> globals;
   std::unordered_map<std::string_view, uint32_t> routines;
   uint32_t reserved_shared = 0;  // see Routine
-  uint32_t shared_bytes = 0;     // of variables of the module and of its functions
   uint32_t dynamic_alignment = 16;
+  // Shared variables of the module and its functions. Their addresses depend on the kernel, since a kernel has only those
+  // that it uses, itself or in functions that it may call.
+  struct SharedVariable {
+    uint32_t bytes, alignment;
+  };
+  std::vector<SharedVariable> shared_variables;
+  std::vector<bool> address_taken;  // per routine: it may be called through a pointer
 };
+
+// Returns the index in ModuleContext::shared_variables.
+uint32_t add_shared_variable(ModuleContext& context, const Variable& v);
 
 class RoutineBuilder {
  public:
@@ -52,9 +61,9 @@ class RoutineBuilder {
   struct Symbol {
     enum class Kind : uint8_t { reg, local, shared, param } kind = Kind::reg;
     Type type = Type::b32;
-    uint32_t at = 0;  // virtual register, or offset
+    uint32_t at = 0;  // virtual register, offset, or index of a shared variable of a function
     uint32_t size = 0;
-    uint32_t count = 0;  // of a numbered range of registers; 0: one
+    uint32_t count = 0;  // registers in a numbered range; 0: a single register
   };
   using Names = std::unordered_map<std::string_view, Symbol>;
 
@@ -64,29 +73,29 @@ class RoutineBuilder {
   void declare();
   void declare(size_t scope, std::string_view name, Symbol symbol, uint32_t line);
   void declare_variable(size_t scope, const Variable& v);
-  // The symbol a name means in a scope; of a numbered register its own.
+  // Finds the symbol of a name in a scope. For a numbered register that is the register itself.
   bool find(std::string_view name, int32_t scope, Symbol& out) const;
 
   // --- instructions -------------------------------------------------------------------------------------------------
 
   void decode(uint32_t index);
   void end_with_return();
-  void add(const Decoding& d, uint32_t line, int32_t place, bool ends);
+  void add(const Decoding& d, uint32_t line, int32_t location, bool ends);
 
   // --- virtual registers --------------------------------------------------------------------------------------------
 
-  // Virtual registers as Op holds them until they get a place: kinds told apart by the upper bits.
+  // Virtual registers as an Op holds them until they are placed; the upper bits tell the kinds apart.
   static constexpr uint32_t kConstant = 0x40000000u, kSpecial = 0x80000000u, kKind = 0xc0000000u;
 
-  // The current instruction reads or writes it.
+  // Notes that the current instruction reads or writes a register.
   void record(uint32_t reg, bool write);
   uint32_t carry(bool write);
   uint32_t constant(uint64_t bits, unsigned bytes);
-  uint32_t special(Special which, unsigned bytes, int64_t addend = 0);
+  uint32_t special(Special which, unsigned bytes, int64_t addend = 0, uint32_t variable = kNone);
 
   void place_registers();
   uint32_t place_specials();
-  uint32_t place_constants(uint32_t end, std::vector<uint32_t>& places);
+  uint32_t place_constants(uint32_t end, std::vector<uint32_t>& slots);
 
   struct PairHash {
     size_t operator()(const std::pair<uint64_t, unsigned>& p) const {
@@ -104,7 +113,7 @@ class RoutineBuilder {
   uint32_t op_index_ = 0;
   bool ends_ = false;
   std::vector<uint32_t> late_, late_waits_;  // see Decoding::writes_late
-  uint32_t carry_ = kNone;                   // CC.CF, once an instruction uses it
+  uint32_t carry_ = kNone;                   // CC.CF, created when an instruction first uses it
   std::unordered_map<std::pair<uint64_t, unsigned>, uint32_t, PairHash> constants_;
   std::vector<std::pair<uint64_t, unsigned>> constant_list_;
   const Instruction implicit_return_{{}, false, "ret", {}, 0, -1};

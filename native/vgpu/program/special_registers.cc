@@ -1,4 +1,4 @@
-// PTX ISA, "Special Registers": those that hold the same for a warp's life. Clocks are in instructions/move.cc.
+// PTX ISA, "Special Registers": those that are constant throughout a warp's life. Clocks are in instructions/move.cc.
 #include <string>
 #include <unordered_map>
 
@@ -37,7 +37,7 @@ std::optional<Special> special_named(std::string_view name) {
       {"%reserved_smem_offset_begin", Special::reserved_smem_offset_begin},
       {"%reserved_smem_offset_end", Special::reserved_smem_offset_end},
       {"%reserved_smem_offset_cap", Special::reserved_smem_offset_cap},
-      // Where cooperative groups keep the scratch memory of tiles wider than a warp; _0 has no known user.
+      // Cooperative groups keep the scratch memory of tiles wider than a warp here. _0 has no known user.
       {"%reserved_smem_offset_1", Special::reserved_smem_offset_begin},
       {"%cluster_ctaid.x", Special::cluster_ctaid_x},
       {"%cluster_ctaid.y", Special::cluster_ctaid_y},
@@ -56,7 +56,7 @@ std::optional<Special> special_named(std::string_view name) {
       {"%envreg1", Special::grid_workspace_high},
       {"%envreg2", Special::grid_workspace_low}};
   if (const auto found = names.find(name); found != names.end()) return found->second;
-  // %envreg0 to %envreg31 are the driver's; those without a meaning here are 0.
+  // %envreg0 to %envreg31 belong to the driver; those with no meaning here are 0.
   static constexpr std::string_view stem = "%envreg";
   if (name.substr(0, stem.size()) != stem) return std::nullopt;
   const std::string_view number = name.substr(stem.size());

@@ -36,7 +36,7 @@ void Lexer::skip_blank() {
       if (at_ == text_.npos) at_ = text_.size();
     } else if (c == '/' && text_.substr(at_, 2) == "/*") {
       const size_t end = text_.find("*/", at_ + 2);
-      if (end == text_.npos) throw PtxError{line_, "a comment that does not end"};
+      if (end == text_.npos) throw PtxError{line_, "unterminated comment"};
       for (size_t i = at_; i < end; i++) line_ += text_[i] == '\n';
       at_ = end + 2;
     } else if (c == '#' && (at_ == 0 || text_[at_ - 1] == '\n')) {
@@ -64,7 +64,7 @@ Token Lexer::number() {
     at_ += 2;
     for (size_t i = 0; i < digits; i++, at_++) {
       const int d = at_ < text_.size() ? digit_of(text_[at_]) : 99;
-      if (d > 15) throw PtxError{line, "a float in hexadecimal needs " + std::to_string(digits) + " digits"};
+      if (d > 15) throw PtxError{line, "a hexadecimal float needs " + std::to_string(digits) + " digits"};
       bits = bits << 4 | static_cast<uint64_t>(d);
     }
     return token(wide ? Token::Kind::f64 : Token::Kind::f32, bits);
@@ -84,7 +84,7 @@ Token Lexer::number() {
   while (at_ < text_.size() && digit_of(text_[at_]) < base) {
     const auto digit = static_cast<uint64_t>(digit_of(text_[at_++]));
     if (value > (UINT64_MAX - digit) / static_cast<uint64_t>(base))
-      throw PtxError{line, "a number that does not fit 64 bits"};
+      throw PtxError{line, "a number does not fit in 64 bits"};
     value = value * static_cast<uint64_t>(base) + digit;
   }
   if (at_ == first) throw PtxError{line, "malformed number: " + std::string(text_.substr(begin, 2))};
@@ -114,17 +114,17 @@ Token Lexer::next() {
   }
   if (is_word_start(c)) {
     while (at_ < text_.size() && is_word(text_[at_])) at_++;
-    // %tid.x: the component belongs to the name
+    // in %tid.x the component belongs to the name
     if (at_ + 1 < text_.size() && text_[at_] == '.' && c == '%' && strchr("xyzw", text_[at_ + 1]) &&
         (at_ + 2 >= text_.size() || !is_word(text_[at_ + 2])))
       at_ += 2;
     const auto text = text_.substr(begin, at_ - begin);
-    if (text == "WARP_SZ") return {Token::Kind::integer, line_, text, 32};  // the one constant PTX predefines
+    if (text == "WARP_SZ") return {Token::Kind::integer, line_, text, 32};  // the only constant that PTX predefines
     return {Token::Kind::word, line_, text};
   }
   if (c == '"') {
     const size_t end = text_.find_first_of("\"\n", at_ + 1);
-    if (end == text_.npos || text_[end] == '\n') throw PtxError{line_, "a string that does not end"};
+    if (end == text_.npos || text_[end] == '\n') throw PtxError{line_, "unterminated string"};
     at_ = end + 1;
     return {Token::Kind::string, line_, text_.substr(begin + 1, end - begin - 1)};
   }

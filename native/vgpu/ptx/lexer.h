@@ -8,18 +8,18 @@ struct Token {
   enum class Kind : uint8_t { end, word, directive, integer, f32, f64, string, mark };
   Kind kind;
   uint32_t line;
-  std::string_view text;  // a directive's with its dot, a string's without quotes
-  uint64_t value = 0;     // of numbers; a mark's character
+  std::string_view text;  // includes a directive's dot, excludes a string's quotes
+  uint64_t value = 0;     // a number, or a mark's character
 };
 
-// Cuts PTX text into tokens. Comments, and lines that begin with '#', are skipped.
+// Splits PTX text into tokens. Comments and lines that begin with '#' are skipped.
 class Lexer {
  public:
   explicit Lexer(std::string_view text) : text_(text) {}
 
   // @throws PtxError
   Token next();
-  // The rest of an instruction's head after its opcode: modifiers run on over dots and '::'.
+  // Extends an opcode to the instruction's head: modifiers continue across dots and '::'.
   std::string_view head(const Token& opcode);
 
  private:

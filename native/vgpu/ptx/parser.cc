@@ -1,314 +1,122 @@
 #include "ptx/parser.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cstdio>
 #include <unordered_map>
 
-#include "ptx/lexer.h"
+#include "ptx/operands.h"
+#include "ptx/token_reader.h"
+#include "ptx/variables.h"
 
 namespace vgpu {
 namespace {
 
 using Kind = Token::Kind;
 
-constexpr uint64_t kMostBytes = uint64_t{1} << 40;  // of a variable
-constexpr size_t kDeepest = 64;                     // nested scopes and operands
-
 class Parser {
  public:
-  Parser(Module& module, std::string_view text) : module_(module), lexer_(text) { advance(); }
+  Parser(Module& module, std::string_view text) : module_(module), tokens_(text) {}
 
   void run() {
-    while (t_.kind != Kind::end) {
-      if (t_.kind != Kind::directive) fail("expected a directive, got '" + std::string(t_.text) + "'");
+    while (tokens_.kind() != Kind::end) {
+      if (tokens_.kind() != Kind::directive) tokens_.fail("expected a directive, got '" + tokens_.text() + "'");
       top_level();
     }
-    if (module_.version_major == 0) fail("no .version");
-    if (module_.target.empty()) fail("no .target");
+    if (module_.version_major == 0) tokens_.fail("no .version");
+    if (module_.target.empty()) tokens_.fail("no .target");
     resolve_inlined();
   }
 
  private:
-  // --- tokens -------------------------------------------------------------------------------------------------------
-
-  [[noreturn]] void fail(std::string message) const { throw PtxError{t_.line, std::move(message)}; }
-  void advance() { t_ = lexer_.next(); }
-  bool is(char mark) const { return t_.kind == Kind::mark && t_.value == static_cast<unsigned char>(mark); }
-  bool is(std::string_view directive) const { return t_.kind == Kind::directive && t_.text == directive; }
-  template <class T>
-  bool take(T what) {
-    if (!is(what)) return false;
-    advance();
-    return true;
-  }
-  void expect(char mark) {
-    if (!take(mark)) fail(std::string("expected '") + mark + "', got '" + std::string(t_.text) + "'");
-  }
-  std::string_view word() {
-    if (t_.kind != Kind::word) fail("expected a name, got '" + std::string(t_.text) + "'");
-    const auto text = t_.text;
-    advance();
-    return text;
-  }
-  int64_t integer() {
-    const bool negative = take('-');
-    if (t_.kind != Kind::integer) fail("expected an integer, got '" + std::string(t_.text) + "'");
-    const auto value = static_cast<int64_t>(negative ? uint64_t{0} - t_.value : t_.value);
-    advance();
-    return value;
-  }
-  uint32_t small(int64_t most = UINT32_MAX) {
-    const int64_t value = integer();
-    if (value < 0 || value > most) fail("number out of range: " + std::to_string(value));
-    return static_cast<uint32_t>(value);
-  }
-  std::string_view string() {
-    if (t_.kind != Kind::string) fail("expected a string, got '" + std::string(t_.text) + "'");
-    const auto text = t_.text;
-    advance();
-    return text;
-  }
-
   // --- module -------------------------------------------------------------------------------------------------------
 
   void top_level() {
-    if (take(".version")) return version();
-    if (take(".target")) return target();
-    if (take(".address_size")) {
-      if (integer() != 64) fail("only .address_size 64 is supported");
+    if (tokens_.take(".version")) return version();
+    if (tokens_.take(".target")) return target();
+    if (tokens_.take(".address_size")) {
+      if (tokens_.integer() != 64) tokens_.fail("only .address_size 64 is supported");
       return;
     }
-    if (take(".file")) return file();
-    if (take(".section")) return section();
-    if (take(".pragma")) return pragma();
+    if (tokens_.take(".file")) return file();
+    if (tokens_.take(".section")) return section();
+    if (tokens_.take(".pragma")) return pragma();
     bool external = false;
-    while (is(".visible") || is(".extern") || is(".weak") || is(".common")) {
-      external = external || is(".extern");
-      advance();
+    while (tokens_.is(".visible") || tokens_.is(".extern") || tokens_.is(".weak") || tokens_.is(".common")) {
+      external = external || tokens_.is(".extern");
+      tokens_.advance();
     }
-    if (is(".entry") || is(".func")) return function();
-    if (is(".global") || is(".const") || is(".shared")) {
-      module_.variables.push_back(variable());
+    if (tokens_.is(".entry") || tokens_.is(".func")) return function();
+    if (tokens_.is(".global") || tokens_.is(".const") || tokens_.is(".shared")) {
+      module_.variables.push_back(parse_variable(tokens_));
       module_.variables.back().external = external;
       return;
     }
-    fail("unknown directive " + std::string(t_.text));
+    tokens_.fail("unknown directive " + tokens_.text());
   }
 
   void version() {
-    const std::string text(t_.text);  // "9.0" reads as a number
+    const std::string text = tokens_.text();  // "9.0" reads as a number
     if (std::sscanf(text.c_str(), "%u.%u", &module_.version_major, &module_.version_minor) != 2)
-      fail("malformed .version");
-    advance();
+      tokens_.fail("malformed .version");
+    tokens_.advance();
   }
 
   void target() {
-    module_.target = word();
-    if (module_.target.substr(0, 3) != "sm_") fail("unknown target " + std::string(module_.target));
+    module_.target = tokens_.word();
+    if (module_.target.substr(0, 3) != "sm_") tokens_.fail("unknown target " + std::string(module_.target));
     for (char c : module_.target.substr(3)) {
       if (c < '0' || c > '9') break;
       module_.compute = std::min(module_.compute * 10 + static_cast<uint32_t>(c - '0'), 100000u);
     }
-    while (take(',')) {
-      const auto option = word();
-      if (option != "debug") fail("unknown target option " + std::string(option));
+    while (tokens_.take(',')) {
+      const auto option = tokens_.word();
+      if (option != "debug") tokens_.fail("unknown target option " + std::string(option));
     }
   }
 
   void file() {
-    const uint32_t index = small(1 << 20);
+    const uint32_t index = tokens_.small(1 << 20);
     if (module_.files.size() <= index) module_.files.resize(index + 1);
-    module_.files[index] = std::string(string());
-    while (take(',')) integer();  // time and size of the file
+    module_.files[index] = std::string(tokens_.string());
+    while (tokens_.take(',')) tokens_.integer();  // time and size of the file
   }
 
   void section() {
-    if (t_.kind != Kind::directive || t_.text.substr(0, 6) != ".debug") fail("unknown section " + std::string(t_.text));
-    advance();
-    expect('{');
-    while (!take('}')) {
-      if (t_.kind == Kind::end) fail("a section that does not end");
-      advance();
+    if (tokens_.kind() != Kind::directive || tokens_.token().text.substr(0, 6) != ".debug")
+      tokens_.fail("unknown section " + tokens_.text());
+    tokens_.advance();
+    tokens_.expect('{');
+    while (!tokens_.take('}')) {
+      if (tokens_.kind() == Kind::end) tokens_.fail("unterminated section");
+      tokens_.advance();
     }
   }
 
   void pragma() {
     do {
-      const auto text = string();
+      const auto text = tokens_.string();
       if (text != "nounroll" && text.substr(0, 15) != "used_bytes_mask" && text != "enable_smem_spilling")
-        fail("unknown .pragma \"" + std::string(text) + "\"");
-    } while (take(','));
-    expect(';');
-  }
-
-  // --- variables ----------------------------------------------------------------------------------------------------
-
-  Type type() {
-    const auto found = t_.kind == Kind::directive ? type_named(t_.text.substr(1)) : std::nullopt;
-    if (!found) fail("expected a type, got '" + std::string(t_.text) + "'");
-    advance();
-    return *found;
-  }
-
-  Space space() {
-    static const std::unordered_map<std::string_view, Space> spaces{
-        {".global", Space::global}, {".const", Space::constant}, {".shared", Space::shared},
-        {".local", Space::local},   {".param", Space::param},    {".reg", Space::generic}};
-    const auto found = t_.kind == Kind::directive ? spaces.find(t_.text) : spaces.end();
-    if (found == spaces.end()) fail("expected a state space, got '" + std::string(t_.text) + "'");
-    advance();
-    return found->second;
-  }
-
-  uint32_t alignment() {
-    const uint32_t bytes = small(1 << 20);
-    if (bytes == 0 || (bytes & (bytes - 1)) != 0) fail("an alignment must be a power of two");
-    return bytes;
-  }
-
-  // .space .align N .type name[n] — what a parameter and a variable have in common.
-  Variable declaration() {
-    Variable v{};
-    v.line = t_.line;
-    v.space = space();
-    uint32_t vector = 1;
-    bool has_type = false;
-    for (;;) {
-      if (take(".align")) {
-        v.alignment = alignment();
-      } else if (take(".v2")) {
-        vector = 2;
-      } else if (take(".v4")) {
-        vector = 4;
-      } else if (take(".ptr")) {  // describes what a pointer parameter points to
-        while (is(".global") || is(".const") || is(".shared") || is(".local") || is(".generic")) advance();
-        if (take(".align")) alignment();
-      } else if (take(".attribute")) {
-        attribute();
-      } else if (t_.kind == Kind::directive && !has_type) {
-        v.type = type();
-        has_type = true;
-      } else {
-        break;
-      }
-    }
-    if (!has_type) fail("a variable without type");
-    if (v.type == Type::pred) fail("a predicate cannot stand in memory");
-    v.name = word();
-    const uint64_t element = bytes_of(v.type) * vector;
-    if (v.alignment == 0) v.alignment = static_cast<uint32_t>(element);
-    v.size = element;
-    while (take('[')) {
-      v.array = true;
-      const uint64_t count = is(']') ? 0 : static_cast<uint64_t>(small());
-      expect(']');
-      if (count > 0 && v.size > kMostBytes / count) fail("a variable that is too large");
-      v.size *= count;
-    }
-    return v;
-  }
-
-  void attribute() {
-    expect('(');
-    do {
-      if (!take(".managed")) fail("unknown attribute " + std::string(t_.text));
-    } while (take(','));
-    expect(')');
-  }
-
-  Variable variable() {
-    Variable v = declaration();
-    if (take('=')) {
-      if (v.size == 0) fail("an initial value for an array without length");
-      initial_value(v);
-    }
-    expect(';');
-    return v;
-  }
-
-  void initial_value(Variable& v) {
-    const unsigned width = bytes_of(v.type);
-    uint64_t at = 0;
-    auto element = [&] {
-      if (at + width > v.size) fail("more initial values than elements");
-      if (v.bytes.size() < at + width) v.bytes.resize(at + width);
-      if (t_.kind == Kind::word) {
-        Variable::Address address{at, word(), 0, false};
-        if (address.symbol == "generic") {
-          address.generic = true;
-          expect('(');
-          address.symbol = word();
-          expect(')');
-        }
-        if (take('+')) address.addend = integer();
-        if (width != 8) fail("an address needs 64 bits");
-        v.addresses.push_back(address);
-      } else {
-        const uint64_t bits = constant(width, v.type);
-        std::memcpy(v.bytes.data() + at, &bits, width < 8 ? width : 8);
-      }
-      at += width;
-    };
-    initial_values(element, 0);
-  }
-
-  // One element, or { … } of them, nested as deep as the array has dimensions.
-  template <class F>
-  void initial_values(F& element, size_t depth) {
-    if (!take('{')) return element();
-    if (depth > kDeepest) fail("initial values nested too deep");
-    if (take('}')) return;
-    do {
-      initial_values(element, depth + 1);
-    } while (take(','));
-    expect('}');
-  }
-
-  uint64_t constant(unsigned width, Type type) {
-    if (t_.kind == Kind::f32 || t_.kind == Kind::f64) {
-      uint64_t bits = t_.value;
-      if (t_.kind == Kind::f64 && type == Type::f32) {
-        double d;
-        std::memcpy(&d, &bits, 8);
-        const auto f = static_cast<float>(d);
-        bits = 0;
-        std::memcpy(&bits, &f, 4);
-      } else if ((t_.kind == Kind::f32) != (width == 4)) {
-        fail("a float constant of another width");
-      }
-      advance();
-      return bits;
-    }
-    return static_cast<uint64_t>(integer());
+        tokens_.fail("unknown .pragma \"" + std::string(text) + "\"");
+    } while (tokens_.take(','));
+    tokens_.expect(';');
   }
 
   // --- functions ----------------------------------------------------------------------------------------------------
 
-  std::vector<Variable> parameters() {
-    std::vector<Variable> list;
-    expect('(');
-    if (take(')')) return list;
-    do {
-      list.push_back(declaration());
-    } while (take(','));
-    expect(')');
-    return list;
-  }
-
   void function() {
     auto f = std::make_unique<Function>();
-    f->line = t_.line;
-    f->entry = is(".entry");
-    advance();
-    if (!f->entry && is('(')) f->results = parameters();
-    f->name = word();
-    if (is('(')) f->parameters = parameters();
-    while (t_.kind == Kind::directive) function_directive(*f);
-    if (!take(';')) {
+    f->line = tokens_.token().line;
+    f->entry = tokens_.is(".entry");
+    tokens_.advance();
+    if (!f->entry && tokens_.is('(')) f->results = parse_parameters(tokens_);
+    f->name = tokens_.word();
+    if (tokens_.is('(')) f->parameters = parse_parameters(tokens_);
+    while (tokens_.kind() == Kind::directive) function_directive(*f);
+    if (!tokens_.take(';')) {
       f->defined = true;
       body(*f);
     }
-    // A declaration may be followed by its definition.
+    // A declaration may precede its definition.
     for (auto& other : module_.functions) {
       if (other->name != f->name) continue;
       if (other->defined && f->defined)
@@ -320,45 +128,45 @@ class Parser {
   }
 
   void triple(uint32_t (&out)[3]) {
-    out[0] = small();
+    out[0] = tokens_.small();
     out[1] = out[2] = 1;
-    for (int i = 1; i < 3 && take(','); i++) out[i] = small();
+    for (int i = 1; i < 3 && tokens_.take(','); i++) out[i] = tokens_.small();
   }
 
   void function_directive(Function& f) {
-    if (take(".maxntid")) return triple(f.bounds.max_threads);
-    if (take(".reqntid")) return triple(f.bounds.required_threads);
-    if (take(".reqnctapercluster")) return triple(f.bounds.cluster);
-    if (take(".explicitcluster")) {
+    if (tokens_.take(".maxntid")) return triple(f.bounds.max_threads);
+    if (tokens_.take(".reqntid")) return triple(f.bounds.required_threads);
+    if (tokens_.take(".reqnctapercluster")) return triple(f.bounds.cluster);
+    if (tokens_.take(".explicitcluster")) {
       f.bounds.explicit_cluster = true;
-    } else if (take(".minnctapersm")) {
-      f.bounds.min_blocks = small();
-    } else if (take(".maxnreg")) {
-      f.bounds.max_registers = small();
-    } else if (take(".maxclusterrank")) {
-      small();
-    } else if (take(".noreturn")) {
+    } else if (tokens_.take(".minnctapersm")) {
+      f.bounds.min_blocks = tokens_.small();
+    } else if (tokens_.take(".maxnreg")) {
+      f.bounds.max_registers = tokens_.small();
+    } else if (tokens_.take(".maxclusterrank")) {
+      tokens_.small();
+    } else if (tokens_.take(".noreturn")) {
       f.noreturn = true;
     } else {
-      fail("unknown directive " + std::string(t_.text));
+      tokens_.fail("unknown directive " + tokens_.text());
     }
   }
 
   void body(Function& f) {
-    expect('{');
+    tokens_.expect('{');
     f.scopes.push_back({-1, {}, {}, {}});
     int32_t scope = 0;
     size_t depth = 1;
-    place_ = -1;
+    location_ = -1;
     while (depth > 0) {
-      if (take('{')) {
-        if (++depth > kDeepest) fail("scopes nested too deep");
+      if (tokens_.take('{')) {
+        if (++depth > kMaxNesting) tokens_.fail("scopes nested too deep");
         f.scopes.push_back({scope, {}, {}, {}});
         scope = static_cast<int32_t>(f.scopes.size()) - 1;
-      } else if (take('}')) {
+      } else if (tokens_.take('}')) {
         depth--;
         scope = f.scopes[static_cast<size_t>(scope)].parent;
-      } else if (t_.kind == Kind::directive) {
+      } else if (tokens_.kind() == Kind::directive) {
         body_directive(f, f.scopes[static_cast<size_t>(scope)]);
       } else {
         statement(f, scope);
@@ -367,11 +175,12 @@ class Parser {
   }
 
   void body_directive(Function& f, Scope& scope) {
-    if (take(".loc")) return location();
-    if (take(".pragma")) return pragma();
-    if (take(".reg")) return registers(scope);
-    if (is(".local") || is(".shared") || is(".param") || is(".global") || is(".const")) {
-      Variable v = variable();
+    if (tokens_.take(".loc")) return location();
+    if (tokens_.take(".pragma")) return pragma();
+    if (tokens_.take(".reg")) return registers(scope);
+    if (tokens_.is(".local") || tokens_.is(".shared") || tokens_.is(".param") || tokens_.is(".global") ||
+        tokens_.is(".const")) {
+      Variable v = parse_variable(tokens_);
       (v.space == Space::global || v.space == Space::constant ? module_.variables : scope.variables)
           .push_back(std::move(v));
       return;
@@ -380,57 +189,55 @@ class Parser {
   }
 
   void registers(Scope& scope) {
-    uint32_t vector = 1;
-    if (take(".v2") || take(".v4")) vector = 0;
-    if (vector == 0) fail("vector registers are not supported");
-    const Type t = type();
+    if (tokens_.is(".v2") || tokens_.is(".v4")) tokens_.fail("vector registers are not supported");
+    const Type t = parse_type(tokens_);
     do {
-      RegisterDeclaration r{t, {}, 0, t_.line};
-      r.name = word();
-      if (take('<')) {
-        r.count = small(1 << 24);
-        expect('>');
+      RegisterDeclaration r{t, {}, 0, tokens_.token().line};
+      r.name = tokens_.word();
+      if (tokens_.take('<')) {
+        r.count = tokens_.small(1 << 24);
+        tokens_.expect('>');
       }
       scope.registers.push_back(r);
-    } while (take(','));
-    expect(';');
+    } while (tokens_.take(','));
+    tokens_.expect(';');
   }
 
   // .loc file line column [, function_name label [+ n], inlined_at file line column]
   void location() {
-    SourcePlace place{small(1 << 20), small(), -1};
-    small();
-    if (take(',')) {
-      if (word() != "function_name") fail("expected function_name");
-      word();
-      if (take('+')) integer();
-      expect(',');
-      if (word() != "inlined_at") fail("expected inlined_at");
-      inlined_.push_back({static_cast<uint32_t>(module_.places.size()), small(1 << 20), small()});
-      small();
+    SourceLocation location{tokens_.small(1 << 20), tokens_.small(), -1};
+    tokens_.small();
+    if (tokens_.take(',')) {
+      if (tokens_.word() != "function_name") tokens_.fail("expected function_name");
+      tokens_.word();
+      if (tokens_.take('+')) tokens_.integer();
+      tokens_.expect(',');
+      if (tokens_.word() != "inlined_at") tokens_.fail("expected inlined_at");
+      inlined_.push_back({static_cast<uint32_t>(module_.locations.size()), tokens_.small(1 << 20), tokens_.small()});
+      tokens_.small();
     }
-    place_ = static_cast<int32_t>(module_.places.size());
-    module_.places.push_back(place);
+    location_ = static_cast<int32_t>(module_.locations.size());
+    module_.locations.push_back(location);
   }
 
-  // `inlined_at` names a place by file and line: the nearest such place before it is the one meant.
+  // `inlined_at` names a location by file and line; the nearest preceding place that matches is meant.
   void resolve_inlined() {
     std::unordered_map<uint64_t, int32_t> latest;
     size_t next = 0;
-    for (size_t i = 0; i < module_.places.size(); i++) {
+    for (size_t i = 0; i < module_.locations.size(); i++) {
       auto key = [](uint64_t file, uint64_t line) { return file << 32 | line; };
-      if (next < inlined_.size() && inlined_[next].place == i) {
+      if (next < inlined_.size() && inlined_[next].location == i) {
         const auto found = latest.find(key(inlined_[next].file, inlined_[next].line));
         if (found != latest.end()) {
-          module_.places[i].inlined_at = found->second;
-        } else {  // a place that no instruction has of its own
-          module_.places.push_back({inlined_[next].file, inlined_[next].line, -1});
-          module_.places[i].inlined_at = static_cast<int32_t>(module_.places.size()) - 1;
+          module_.locations[i].inlined_at = found->second;
+        } else {  // a location that no instruction has
+          module_.locations.push_back({inlined_[next].file, inlined_[next].line, -1});
+          module_.locations[i].inlined_at = static_cast<int32_t>(module_.locations.size()) - 1;
         }
         next++;
       }
-      const auto& place = module_.places[i];
-      latest[key(place.file, place.line)] = static_cast<int32_t>(i);
+      const auto& location = module_.locations[i];
+      latest[key(location.file, location.line)] = static_cast<int32_t>(i);
     }
   }
 
@@ -438,131 +245,55 @@ class Parser {
 
   void statement(Function& f, int32_t scope) {
     Instruction in{};
-    in.line = t_.line;
-    in.place = place_;
-    if (take('@')) {
-      in.guard_negated = take('!');
-      in.guard = word();
+    in.line = tokens_.token().line;
+    in.location = location_;
+    if (tokens_.take('@')) {
+      in.guard_negated = tokens_.take('!');
+      in.guard = tokens_.word();
     }
-    if (t_.kind != Kind::word) fail("expected an instruction, got '" + std::string(t_.text) + "'");
-    const Token opcode = t_;
+    if (tokens_.kind() != Kind::word) tokens_.fail("expected an instruction, got '" + tokens_.text() + "'");
+    const Token opcode = tokens_.token();
     in.line = opcode.line;
-    in.head = lexer_.head(opcode);
-    advance();
-    if (in.guard.empty() && in.head == opcode.text && take(':')) return label(f, scope, opcode.text);
-    if (!is(';')) {
+    in.head = tokens_.head();
+    if (in.guard.empty() && in.head == opcode.text && tokens_.take(':')) return label(f, scope, opcode.text);
+    if (!tokens_.is(';')) {
       do {
-        in.operands.push_back(operand(0));
-      } while (take(','));
+        in.operands.push_back(parse_operand(tokens_));
+      } while (tokens_.take(','));
     }
-    expect(';');
+    tokens_.expect(';');
     f.instructions.push_back(std::move(in));
     f.scope_of.push_back(scope);
   }
 
   void label(Function& f, int32_t scope, std::string_view name) {
-    if (take(".branchtargets") || take(".calltargets")) {
+    if (tokens_.take(".branchtargets") || tokens_.take(".calltargets")) {
       Function::Table table{name, scope, {}};
       do {
-        table.targets.push_back(word());
-      } while (take(','));
-      expect(';');
+        table.targets.push_back(tokens_.word());
+      } while (tokens_.take(','));
+      tokens_.expect(';');
       f.tables.push_back(std::move(table));
-    } else if (take(".callprototype")) {
+    } else if (tokens_.take(".callprototype")) {
       Function::Prototype prototype{name, {}, {}};
-      if (is('(')) prototype.results = parameters();
-      word();
-      if (is('(')) prototype.parameters = parameters();
-      take(".noreturn");
-      expect(';');
+      if (tokens_.is('(')) prototype.results = parse_parameters(tokens_);
+      tokens_.word();
+      if (tokens_.is('(')) prototype.parameters = parse_parameters(tokens_);
+      tokens_.take(".noreturn");
+      tokens_.expect(';');
       f.prototypes.push_back(std::move(prototype));
     } else {
       f.scopes[static_cast<size_t>(scope)].labels.push_back({name, static_cast<uint32_t>(f.instructions.size())});
     }
   }
 
-  Operand operand(size_t depth) {
-    if (depth > kDeepest) fail("operands nested too deep");
-    Operand o = single(depth);
-    if (is('|')) {
-      Operand pair{};
-      pair.kind = Operand::Kind::pair;
-      pair.line = o.line;
-      pair.parts.push_back(std::move(o));
-      advance();
-      pair.parts.push_back(single(depth + 1));
-      return pair;
-    }
-    return o;
-  }
-
-  Operand single(size_t depth) {
-    Operand o{};
-    o.line = t_.line;
-    if (is('{') || is('(')) {
-      o.kind = Operand::Kind::list;
-      const char close = is('{') ? '}' : ')';
-      advance();
-      if (take(close)) return o;
-      do {
-        o.parts.push_back(operand(depth + 1));
-      } while (take(','));
-      expect(close);
-    } else if (take('[')) {
-      address(o, depth);
-    } else if (t_.kind == Kind::f32 || t_.kind == Kind::f64) {
-      o.kind = t_.kind == Kind::f32 ? Operand::Kind::f32 : Operand::Kind::f64;
-      o.value = static_cast<int64_t>(t_.value);
-      advance();
-    } else if (t_.kind == Kind::integer) {
-      o.kind = Operand::Kind::integer;
-      o.value = integer();
-    } else if (take('-')) {
-      if (t_.kind == Kind::f64 || t_.kind == Kind::f32) {
-        o.kind = t_.kind == Kind::f32 ? Operand::Kind::f32 : Operand::Kind::f64;
-        o.value = static_cast<int64_t>(t_.value ^ (t_.kind == Kind::f32 ? uint64_t{1} << 31 : uint64_t{1} << 63));
-        advance();
-      } else {
-        o.kind = Operand::Kind::integer;
-        o.value = static_cast<int64_t>(uint64_t{0} - static_cast<uint64_t>(integer()));
-      }
-    } else {
-      o.negated = take('!');
-      o.name = word();
-      o.kind = o.name == "_" ? Operand::Kind::sink : Operand::Kind::name;
-      offset(o);
-    }
-    return o;
-  }
-
-  void offset(Operand& o) {
-    if (take('+')) {
-      o.value = integer();
-    } else if (is('-')) {
-      o.value = integer();
-    }
-  }
-
-  void address(Operand& o, size_t depth) {
-    o.kind = Operand::Kind::address;
-    if (t_.kind == Kind::word) {
-      o.name = word();
-      offset(o);
-    } else {
-      o.value = integer();
-    }
-    if (take(',')) o.parts.push_back(operand(depth + 1));
-    expect(']');
-  }
-
   struct Inlined {
-    uint32_t place, file, line;
+    uint32_t location, file, line;
   };
 
   Module& module_;
-  Lexer lexer_;
-  Token t_{};
-  int32_t place_ = -1;
+  TokenReader tokens_;
+  int32_t location_ = -1;
   std::vector<Inlined> inlined_;
 };
 

@@ -5,8 +5,8 @@
 
 namespace vgpu {
 
-// Reads a whole module. What is not PTX as documented is an error: nothing is skipped but debug sections.
-// @throws PtxError
+// Parses a whole module. Only debug sections are skipped; anything else outside the documented PTX is an error. @throws
+// PtxError
 Module parse_ptx(std::string text);
 
 }  // namespace vgpu

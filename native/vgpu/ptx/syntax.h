@@ -1,5 +1,5 @@
 #pragma once
-// A PTX module as it is written: functions, variables, instructions with their operands. No meaning yet.
+// The syntax tree of a PTX module: functions, variables, and instructions with their operands, not yet interpreted.
 // Every string_view points into the module's text, which the Module owns.
 #include <cstdint>
 #include <memory>
@@ -11,14 +11,15 @@
 
 namespace vgpu {
 
-// What makes a module unloadable. `line` counts from 1 in the PTX text; 0 where no single line is to blame.
+// The reason why a module cannot be loaded. `line` counts from 1 in the PTX text; it is 0 if no single line is at
+// fault.
 struct PtxError {
   uint32_t line;
   std::string message;
 };
 
-// A place in a source file, by `.loc`. `inlined_at` is the index of the place it was inlined into, or -1.
-struct SourcePlace {
+// A source location given by `.loc`. `inlined_at` is the index of the location it was inlined into, or -1.
+struct SourceLocation {
   uint32_t file, line;
   int32_t inlined_at;
 };
@@ -28,8 +29,8 @@ struct Operand {
     name,     // register, special register, variable, function or label: `name` (+ `value`)
     integer,  // `value`
     f32,      // 0f…: bits in `value`
-    f64,      // 0d… or a decimal fraction: bits in `value`
-    address,  // [name + value], [value]; or with coordinates [name, {parts}]: `parts` then holds them
+    f64,      // 0d… or a decimal float: bits in `value`
+    address,  // [name + value], [value], or [name, {parts}] with coordinates in `parts`
     list,     // {a, b, …} or (a, b, …): `parts`
     pair,     // a|b: `parts`
     sink,     // _
@@ -43,12 +44,12 @@ struct Operand {
 };
 
 struct Instruction {
-  std::string_view guard;  // of @p and @!p; empty without
+  std::string_view guard;  // the register of @p or @!p; empty if there is none
   bool guard_negated = false;
-  std::string_view head;  // opcode and modifiers, as written
+  std::string_view head;  // opcode and modifiers as written
   std::vector<Operand> operands;
   uint32_t line;
-  int32_t place;  // index into Module::places, or -1
+  int32_t location;  // index into Module::locations, or -1
 };
 
 struct Variable {
@@ -56,36 +57,36 @@ struct Variable {
   Type type;
   std::string_view name;
   uint32_t alignment;  // bytes
-  uint64_t size;       // bytes; 0 for an array without length
+  uint64_t size;       // bytes; 0 for an array without a length
   bool external = false;
   bool array = false;
   uint32_t line = 0;
-  struct Address {  // at `offset` stands the address of `symbol` + `addend`
+  struct Address {  // the address of `symbol` + `addend`, stored at `offset`
     uint64_t offset;
     std::string_view symbol;
     int64_t addend;
     bool generic;
   };
-  std::vector<uint8_t> bytes;  // initial value; what it does not cover is zero
+  std::vector<uint8_t> bytes;  // initial value; the remainder is zero
   std::vector<Address> addresses;
 };
 
-// A register, or `count` of them: name0 … name(count - 1).
+// One register, or `count` registers named name0 … name(count - 1).
 struct RegisterDeclaration {
   Type type;
   std::string_view name;
-  uint32_t count;  // 0: a single register, without number
+  uint32_t count;  // 0: a single register without a number
   uint32_t line;
 };
 
-// { … }: names declared inside hide those outside.
+// { … }: names declared inside hide outer names.
 struct Scope {
   int32_t parent;
   std::vector<RegisterDeclaration> registers;
   std::vector<Variable> variables;  // .local, .shared, .param
   struct Label {
     std::string_view name;
-    uint32_t instruction;  // index of the one it stands before
+    uint32_t instruction;  // index of the instruction that follows
   };
   std::vector<Label> labels;
 };
@@ -108,7 +109,7 @@ struct Function {
   std::vector<Scope> scopes;  // the body is scope 0
   std::vector<Instruction> instructions;
   std::vector<int32_t> scope_of;  // per instruction
-  // .branchtargets and .calltargets tables are labels with lists; call prototypes are parameter lists.
+  // Tables of .branchtargets and .calltargets, and call prototypes, are declared as labels.
   struct Table {
     std::string_view name;
     int32_t scope;
@@ -130,8 +131,8 @@ struct Module {
   uint32_t compute = 0;     // 80, 90, …
   std::vector<Variable> variables;
   std::vector<std::unique_ptr<Function>> functions;
-  std::vector<SourcePlace> places;
-  std::vector<std::string> files;  // by .file number
+  std::vector<SourceLocation> locations;
+  std::vector<std::string> files;  // indexed by .file number
 };
 
 }  // namespace vgpu

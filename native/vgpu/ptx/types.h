@@ -1,5 +1,5 @@
 #pragma once
-// The fundamental types of PTX (PTX ISA, "Types") and the packed and alternate formats that only instructions name.
+// The fundamental types of PTX (PTX ISA, "Types") and the packed and alternate formats that only instructions use.
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -38,7 +38,7 @@ enum class Type : uint8_t {
 
 std::optional<Type> type_named(std::string_view name);
 std::string_view name_of(Type type);
-// Of a value in memory and in a register of that type; a predicate has none.
+// The size of a value of the type in memory and in registers. A predicate has none.
 unsigned bytes_of(Type type);
 
 inline bool is_signed(Type t) { return t >= Type::s8 && t <= Type::s64; }

@@ -1,4 +1,4 @@
-// racecheck and initcheck tell bytes apart, which they keep in cells of 16; and who did what, in their reports.
+// racecheck and initcheck distinguish the bytes of their 16-byte cells, and their reports name the right accesses.
 import { beforeAll, describe, expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { kernel, remember, testPtxas } from "../support/ptx.js";
@@ -8,7 +8,7 @@ beforeAll(async () => {
   device = await deviceWith({ CARACAL_VGPU_CHECK: "initcheck,racecheck" });
 });
 
-/** 8 warps on 2048 bytes at %rd8 in `space`; %r1 is the warp, %r2 the lane. */
+/** Runs 8 warps on 2048 bytes at %rd8 in `space`; %r1 is the warp, %r2 the lane. */
 function run(space: string, body: string): void {
   const ptx = kernel(
     `  shr.u32 %r1, %r0, 5;
@@ -22,7 +22,7 @@ ${body}`,
   const module = new device.PtxModule(ptx);
   module.run("k", { grid: 1, block: 256 }, new Uint32Array(1), { uninitialised: 2048 });
 }
-/** %rd9 becomes the address of `bytes` bytes of the thread's own: those of all eight warps stand side by side. */
+/** Sets %rd9 to the address of the thread's own `bytes` bytes; those of all eight warps are next to each other. */
 const own = (bytes: number) => `  mad.lo.u32 %r3, %r2, 8, %r1;
   mul.wide.u32 %rd6, %r3, ${bytes};
   add.s64 %rd9, %rd8, %rd6;
@@ -33,53 +33,53 @@ const store = (space: string, bytes: number, at = "%rd9") => `st.${space}.b${8 *
 const load = (space: string, bytes: number, at = "%rd9") =>
   `ld.${space}.b${8 * bytes} ${register(bytes).replace("0", "9")}, [${at}];\n`;
 
-describe.each(all)("$bytes bytes of $space memory", ({ space, bytes }) => {
-  // Of the lanes of a warp that access a cell a report names the first: of single bytes two have room there.
+describe.each(all)("accesses of $bytes bytes to $space memory", ({ space, bytes }) => {
+  // A report names the first lane of a warp that accesses the cell. With single bytes a cell holds those of two lanes.
   const lane = bytes === 1 ? 2 : 3;
   const begin = `${own(bytes)}  mov.u16 %h0, 5;\n`;
-  test("of each warp's own, between those of others, do not race", () => {
+  test("bytes of different warps next to each other do not race", () => {
     run(space, begin + store(space, bytes) + load(space, bytes));
   });
-  /** Warp 5's lane 3 goes where warp `of`'s does. */
+  /** Lets lane 3 of warp 5 access the bytes of the same lane of warp `of`. */
   const trespass = (of: number) =>
     `  setp.eq.u32 %p1, %r0, ${5 * 32 + 3};\n  add.s64 %rd7, %rd9, ${(of - 5) * bytes};\n`;
-  const place = (of: number) => `${space} memory at offset ${(3 * 8 + of) * bytes} that nothing orders`;
-  test.each([4, 2])("of one warp's, written by a later one as well, are reported: warp %i", (of) => {
+  const race = (of: number) => `${space} memory at offset ${(3 * 8 + of) * bytes} are not ordered`;
+  test.each([4, 2])("a write to the bytes of another warp is reported: warp %i", (of) => {
     const second = `${trespass(of)}  @%p1 ${store(space, bytes, "%rd7")}`;
     expect(() => run(space, begin + store(space, bytes) + second)).toThrow(
       new RegExp(
-        `racecheck: two writes of ${place(of)}: before, block 0 warp ${of} lane ${lane} at st\\.[\\s\\S]*\\(163,0,0\\)`,
+        `racecheck: two writes of ${race(of)}: the first is by block 0 warp ${of} lane ${lane} at st\\.[\\s\\S]*\\(163,0,0\\)`,
       ),
     );
   });
-  test("of one warp's, read by a later one, are reported", () => {
+  test("a read of the bytes of another warp is reported", () => {
     const second = `${trespass(4)}  @%p1 ${load(space, bytes, "%rd7")}`;
     expect(() => run(space, begin + store(space, bytes) + second)).toThrow(
-      new RegExp(`racecheck: a write and a read of ${place(4)}: before, block 0 warp 4 lane ${lane} at st\\.`),
+      new RegExp(`racecheck: a write and a read of ${race(4)}: the first is by block 0 warp 4 lane ${lane} at st\\.`),
     );
   });
-  test("of one warp's, read by it and written by a later one, are reported", () => {
+  test("a write to bytes that another warp has read is reported", () => {
     const first = `${begin}${store(space, bytes)}  bar.sync 0;\n  setp.ne.u32 %p2, %r1, 5;\n  @%p2 ${load(space, bytes)}`;
     expect(() => run(space, `${first}${trespass(4)}  @%p1 ${store(space, bytes, "%rd7")}`)).toThrow(
-      new RegExp(`racecheck: a read and a write of ${place(4)}: before, block 0 warp 4 lane ${lane} at ld\\.`),
+      new RegExp(`racecheck: a read and a write of ${race(4)}: the first is by block 0 warp 4 lane ${lane} at ld\\.`),
     );
   });
-  test("that nobody has written, between those that somebody has, are reported", () => {
-    const most = `${begin}  setp.ne.u32 %p1, %r0, ${5 * 32 + 3};\n  @%p1 ${store(space, bytes)}`;
-    expect(() => run(space, `${most}  @%p1 ${load(space, bytes)}`)).not.toThrow();
-    expect(() => run(space, `${most}  ${load(space, bytes)}`)).toThrow(
+  test("a read of unwritten bytes between written ones is reported", () => {
+    const writes = `${begin}  setp.ne.u32 %p1, %r0, ${5 * 32 + 3};\n  @%p1 ${store(space, bytes)}`;
+    expect(() => run(space, `${writes}  @%p1 ${load(space, bytes)}`)).not.toThrow();
+    expect(() => run(space, `${writes}  ${load(space, bytes)}`)).toThrow(
       new RegExp(
         `initcheck: ${space} read of ${bytes} bytes at offset ${(3 * 8 + 5) * bytes} of[\\s\\S]*\\(163,0,0\\)`,
       ),
     );
   });
-  test("in order behind a barrier are no race", () => {
+  test("accesses ordered by a barrier do not race", () => {
     const second = `  bar.sync 0;\n${trespass(4)}  @%p1 ${store(space, bytes, "%rd7")}  @%p1 ${load(space, bytes, "%rd7")}`;
     run(space, begin + store(space, bytes) + second);
   });
 });
 
-test.each([1, 2, 4, 8])("memory ends behind its last byte: accesses of %i bytes", (bytes) => {
+test.each([1, 2, 4, 8])("memory ends after its last byte: accesses of %i bytes", (bytes) => {
   const access = (space: string, offset: number) => () => {
     const ptx = kernel(
       `  mov.u64 %rd8, ${space === "shared" ? "buffer" : "%rd2"};\n  ${store(space, bytes, `%rd8 + ${offset}`)}`,

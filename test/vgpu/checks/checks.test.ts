@@ -1,4 +1,4 @@
-// Kernels that are wrong must be noticed by the check that is there for it; those that are right must not.
+// Each faulty kernel must be caught by the check meant for its fault, and correct kernels must raise no report.
 import { describe, expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
@@ -13,8 +13,8 @@ async function load(seed = "0") {
 
 const ints = (n: number) => new Int32Array(n);
 
-describe.skipIf(!hasNvcc)("with every check, and in any order of warps", () => {
-  test.each(seeds)("kernels that are right pass: seed %s", async (seed) => {
+describe.skipIf(!hasNvcc)("with all checks, in any order of warps", () => {
+  test.each(seeds)("correct kernels pass: seed %s", async (seed) => {
     const module = await load(seed);
     const out = ints(256);
     module.run("ordered", { block: 256 }, out);
@@ -42,7 +42,7 @@ describe.skipIf(!hasNvcc)("with every check, and in any order of warps", () => {
     [
       "out_of_bounds",
       1,
-      /memcheck: global write of 4 bytes[\s\S]*0 bytes behind an allocation of 1024[\s\S]*thread \(255,0,0\)/,
+      /memcheck: global write of 4 bytes[\s\S]*0 bytes past an allocation of 1024[\s\S]*thread \(255,0,0\)/,
     ],
     ["shared_out_of_bounds", 1, /memcheck: shared write of 4 bytes at 0x0: the block has 0 bytes/],
     ["misaligned", 1, /memcheck: global write of 4 bytes at 0x[0-9a-f]+: not a multiple of 4[\s\S]*thread \(9,0,0\)/],
@@ -56,7 +56,7 @@ describe.skipIf(!hasNvcc)("with every check, and in any order of warps", () => {
     expect(() => module.run(kernel, { grid, block: 256 }, ints(256))).toThrow(report);
   });
 
-  test.each(seeds)("a tail that nobody wrote: seed %s", async (seed) => {
+  test.each(seeds)("a read of an unwritten tail is reported: seed %s", async (seed) => {
     const module = await load(seed);
     const scratch = { uninitialised: 1024 };
     const run = (n: number) =>

@@ -1,11 +1,11 @@
-// The counters on kernels small enough to count by hand.
+// The counters of kernels that are small enough to count by hand.
 import { describe, expect, test } from "vitest";
 import type { Shape } from "../support/device.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
 import { testPtxas } from "../support/ptx.js";
 import { counted, launched, linesBody, only, restart, type Sum, twoLines } from "./counted.js";
 
-// The kernel of support/ptx.ts begins with ld.param twice, mov and mul.wide, and ends with ret.
+// The kernel of support/ptx.ts begins with two ld.param, mov and mul.wide, and ends with ret.
 test("instructions by class", () => {
   const { total } = counted(
     `  add.u32 %r1, %r0, 1;
@@ -53,7 +53,7 @@ on:
   expect(total.divergences).toBeUndefined();
 });
 
-test("launch shape, threads that do not fill a warp, a loop, and instructions whose guard is off", () => {
+test("launch shape, a partial warp, a loop, and instructions whose guard is off", () => {
   const launch = counted(
     `  mov.u32 %r1, 5;
 again:
@@ -67,7 +67,7 @@ again:
   expect(launch).toMatchObject({ kernel: "k", grid: [3, 2, 1], block: [10, 4, 1], cluster: [1, 1, 1] });
   expect(launch).toMatchObject({ dynamicShared: 100 });
   expect(launch.staticShared).toBe(48);
-  // 40 threads are a warp of 32 and one of 8.
+  // 40 threads make a warp of 32 and one of 8.
   expect(only(launch, "sub")).toMatchObject({ executed: 6 * 2 * 5, lanes: 6 * 40 * 5 });
   const moves = launch.instructions.filter((i) => i.instruction.startsWith("mov"));
   expect(moves.map(({ executed, lanes }) => [executed, lanes ?? 0])).toEqual([
@@ -77,7 +77,7 @@ again:
   ]);
 });
 
-test("branches that some lanes take and others do not", () => {
+test("divergent branches", () => {
   const launch = counted(
     `  and.b32 %r1, %r0, 1;
   setp.eq.u32 %p1, %r1, 0;
@@ -93,7 +93,7 @@ small:
 end:`,
     { block: 64 },
   );
-  // Both warps divide at the first, only the second warp at the others.
+  // Both warps diverge at the first branch, only the second warp at the others.
   expect(launch.total.divergences).toBe(4);
   const branches = launch.instructions.filter((i) => i.instruction.startsWith("bra"));
   expect(branches.map((b) => b.divergences)).toEqual([2, 1, 1]);
@@ -102,7 +102,7 @@ end:`,
   expect(only(launch, "xor")).toMatchObject({ executed: 2, lanes: 40 });
 });
 
-// sectors: of 32 bytes that the 32 lanes touch; ideal: that their distinct bytes would fill.
+// sectors: the 32-byte sectors that the 32 lanes touch; ideal: the sectors that their distinct bytes would fill.
 describe("sectors of global memory", () => {
   test.each([
     { text: "ld.global.u32 %r4", stride: 4, offset: 0, bytes: 128, sectors: 4, ideal: 4 },
@@ -119,7 +119,7 @@ describe("sectors of global memory", () => {
     { text: "@%p1 ld.global.u32 %r4", stride: 4, offset: 0, bytes: 40, sectors: 2, ideal: 2 },
     { text: "st.global.u32", stride: 4, offset: 4, bytes: 128, sectors: 5, ideal: 4 },
     { text: "atom.global.add.u32 %r4", stride: 64, offset: 0, bytes: 128, sectors: 32, ideal: 4 },
-  ])("$text, $stride bytes apart, from $offset on", ({ text, stride, offset, bytes, sectors, ideal }) => {
+  ])("$text, $stride bytes apart, starting at $offset", ({ text, stride, offset, bytes, sectors, ideal }) => {
     const address = `[%rd4 + ${offset}]`;
     const rest =
       text.startsWith("ld") || text.startsWith("@")
@@ -144,7 +144,7 @@ describe("sectors of global memory", () => {
     expect(launch.total.globalStoreSectorsTouched).toBe(atomic || text.startsWith("st") ? sectors : undefined);
   });
 
-  test("that are touched again count once as touched, whichever block does it", () => {
+  test("sectors touched repeatedly, even by different blocks, count once as touched", () => {
     const launch = counted(
       `  mul.wide.u32 %rd4, %r0, 4;
   add.s64 %rd3, %rd1, %rd4;
@@ -164,7 +164,8 @@ describe("sectors of global memory", () => {
   });
 });
 
-// A wavefront takes a word from each of the 32 banks; 8 bytes a lane go by half-warps, 16 by quarters.
+// A wavefront takes a word from each of the 32 banks. Accesses of 8 bytes are split into half-warps, of 16 into
+// quarters.
 describe("wavefronts of shared memory", () => {
   const quad = "v4.u32 {%r4, %r5, %r6, %r7}";
   test.each([
@@ -196,7 +197,7 @@ describe("wavefronts of shared memory", () => {
     { pitch: 128, conflicts: 4 * 7 },
     { pitch: 144, conflicts: 0 },
     { pitch: 64, conflicts: 4 * 3 },
-  ])("ldmatrix.x4 of rows $pitch bytes apart", ({ pitch, conflicts }) => {
+  ])("ldmatrix.x4 with rows $pitch bytes apart", ({ pitch, conflicts }) => {
     const { total } = counted(
       `  mov.u32 %r1, buffer;
   mad.lo.u32 %r1, %r0, ${pitch}, %r1;
@@ -208,7 +209,7 @@ describe("wavefronts of shared memory", () => {
     expect(total.bankConflicts ?? 0).toBe(conflicts);
   });
 
-  test("generic addresses count where they lie", () => {
+  test("generic accesses count under the space of each address", () => {
     const { total } = counted(
       `  mov.u64 %rd4, buffer;
   cvta.shared.u64 %rd4, %rd4;
@@ -225,7 +226,7 @@ describe("wavefronts of shared memory", () => {
   });
 });
 
-test("barriers, however long the others have to be waited for", () => {
+test("a barrier counts once, however long a warp waits", () => {
   const { total } = counted(
     `  setp.lt.u32 %p1, %r0, 32;
   @%p1 bra meet;
@@ -244,7 +245,7 @@ meet:
   membar.cta;`,
     { grid: 3, block: 64 },
   );
-  // Executed by a warp with its guard off, an instruction counts, but for no lanes.
+  // A warp whose guard is off executes the instruction for no lanes.
   expect(total).toMatchObject({ barriers: 3 * 2 * 5 });
   expect(total.classes).toMatchObject({ barrier: 3 * 2 * 6, warp: 3 * 2 });
 });
@@ -278,7 +279,7 @@ end:`,
     1024,
   );
   expect(total.asyncBytes).toBe(32 * 16 + 10 * 8 + 160 + 48);
-  // Only what is read counts as loaded: 512 bytes in a row, and nothing of the copy that is all zeros.
+  // Only bytes that are read count as loaded: 512 contiguous bytes, and none for the copy that is all zeros.
   expect(total.globalLoadSectors).toBe(16);
 });
 
@@ -304,7 +305,7 @@ test("multiply-adds of mma, wmma and wgmma", () => {
   expect(total.classes).toMatchObject({ tensor: 4 * 7 });
 });
 
-test("by source line, and the same for any number of threads", async () => {
+test("counts per source line are the same for any number of threads", async () => {
   const shape = { grid: 5, block: 96 };
   const launch = counted(linesBody, shape, 16, twoLines);
   const at = (line: number) => launch.lines.find((l) => l.line === line)!;
@@ -329,9 +330,9 @@ describe.skipIf(!hasNvcc)("a matrix product of 256 x 256 x 256 in tiles of 128 x
   }
   const [blocks, steps, warps] = [4, 8, 8];
   const copied = blocks * steps * 2 * 128 * 32 * 2; // bytes: A and B of every step
-  const loads = blocks * steps * warps * 2 * (4 + 2); // ldmatrix.x4 of A and B for every k of 16
+  const loads = blocks * steps * warps * 2 * (4 + 2); // ldmatrix.x4 for A and B, for every 16 of k
 
-  test("does what it must and no more", () => {
+  test("has the minimal counts", () => {
     expect(product()).toMatchObject({
       tensorInstructions: 256 ** 3 / (16 * 8 * 16),
       tensorMultiplyAdds: 256 ** 3,
@@ -343,7 +344,7 @@ describe.skipIf(!hasNvcc)("a matrix product of 256 x 256 x 256 in tiles of 128 x
       sharedWavefrontsIdeal: copied / 128 + 4 * loads,
     });
   });
-  test("without its swizzle four rows of eight share their banks", () => {
+  test("has bank conflicts between four of eight rows without its swizzle", () => {
     const total = product("-DNO_SWIZZLE");
     expect(total).toMatchObject({ sharedWavefronts: copied / 128 + 4 * 4 * loads, bankConflicts: 3 * 4 * loads });
   });

@@ -1,4 +1,4 @@
-// Kernels whose counters are read from the file that the virtual GPU writes.
+// Runs kernels and reads their counters from the file that the virtual GPU writes.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,13 +36,13 @@ export const folder = mkdtempSync(join(tmpdir(), "vgpu-count-"));
 export const file = join(folder, "counts");
 afterAll(() => rmSync(folder, { recursive: true }));
 let device: Awaited<ReturnType<typeof deviceWith>>;
-/** From now on with these settings and those that counting needs. */
+/** Restarts the virtual GPU with these settings and those needed for counting. */
 export async function restart(settings: Readonly<Record<string, string>> = {}): Promise<void> {
   device = await deviceWith({ CARACAL_VGPU_COUNT: file, CARACAL_VGPU_COMPUTE: "9.0", ...settings });
 }
 beforeAll(() => restart());
 
-/** What is counted of a launch. */
+/** The counters of a launch. */
 export function launched(ptx: string, kernel: string, shape: Shape, ...parameters: Argument[]): Launch {
   rmSync(file, { force: true });
   new device.PtxModule(ptx).run(kernel, shape, ...parameters);
@@ -50,20 +50,20 @@ export function launched(ptx: string, kernel: string, shape: Shape, ...parameter
   expect(lines).toHaveLength(1);
   return JSON.parse(lines[0]!) as Launch;
 }
-/** What is counted of such a kernel of support/ptx.ts; `out` has 64 KB. */
+/** The counters of a kernel of support/ptx.ts with this body; `out` has 64 KB. */
 export function counted(body: string, shape: Shape, shared = 16, edit = (ptx: string) => ptx): Launch {
   const ptx = edit(kernel(body, { target: "sm_90a", shared }));
   remember(ptx, "sm_90a");
   return launched(ptx, "k", shape, new Uint8Array(16384), new Uint8Array(65536));
 }
-/** Of the one instruction that begins so. */
+/** The counts of the only instruction that begins like this. */
 export function only(launch: Launch, instruction: string) {
   const found = launch.instructions.filter((i) => i.instruction.startsWith(instruction));
   expect(found).toHaveLength(1);
   return found[0]!;
 }
 
-/** Gives a kernel the source file and line of its own instructions. */
+/** Adds the source file and line of its own instructions to a kernel. */
 export const twoLines = (ptx: string) => ptx.replace("{\n", "{\n.loc 1 1 0\n").concat('.file 1 "somewhere/sum.cu"\n');
 export const linesBody = `.loc 1 7 0
   ld.global.u32 %r1, [%rd1];

@@ -1,7 +1,7 @@
 // `caracal vgpu report`: the counters as tables.
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { vgpuCommand } from "../../../lib/cli/vgpu.js";
+import { vgpuCommand } from "../../../bench/counters/report.js";
 import { counted, file, folder, linesBody, twoLines } from "./counted.js";
 
 async function report(...args: string[]): Promise<string> {
@@ -17,7 +17,7 @@ async function report(...args: string[]): Promise<string> {
   }
   return text;
 }
-/** A Markdown table's row that begins with `name`, by its header. */
+/** The cells of the row of a Markdown table that begins with `name`, by column header. */
 function row(text: string, name: string, column: string): Record<string, string> {
   const cells = (line: string) => line.split("|").map((cell) => cell.trim());
   const table = text.split("\n\n").find((t) => t.includes(` ${column} `) && t.includes(`| ${name} `))!;
@@ -37,7 +37,7 @@ test("a launch and its lines as tables", async () => {
   expect(row(text, "sum.cu:7", "loaded sectors")).toMatchObject({ instructions: "45", "loaded sectors": "15" });
   expect(row(text, "sum.cu:9", "MACs")).toMatchObject({ store: "15", barrier: "15", bar: "15" });
 });
-test("what is no such file is refused", async () => {
+test("other files are refused", async () => {
   await expect(report(join(folder, "none"))).rejects.toThrow(/cannot be read/);
   await expect(report(new URL(import.meta.url).pathname)).rejects.toThrow(/:1: expected the counters/);
 });

@@ -1,4 +1,5 @@
-// Host programs against the driver API, each test in a process of its own; and the API's declarations against cuda.h.
+// Host programs for the driver API, each test in its own process, and a comparison of the API's declarations with
+// cuda.h.
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +22,7 @@ const flags = [
   `-I${sources}`,
 ];
 
-for (const program of ["basics", "work", "faults"])
+for (const program of ["basics", "modules", "memory", "streams", "faults"])
   describe(program, () => {
     const built = join(folder, program);
     execFileSync("g++", [
@@ -47,7 +48,7 @@ for (const program of ["basics", "work", "faults"])
       });
   });
 
-it("the build compiles every file there is", () => {
+it("the build compiles every source file", () => {
   const { variables } = JSON.parse(readFileSync(join(native, "sources.gypi"), "utf8"));
   const found = readdirSync(sources, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".cc"));
   expect([...variables.vgpu_sources].sort()).toEqual(found.map((name) => `native/vgpu/${name}`).sort());
@@ -78,7 +79,7 @@ describe.skipIf(!headers)(`declarations against cuda.h${headers ? "" : " (skippe
         }
     }
     const file = join(folder, "layouts.cc");
-    // Without the functions: those of C are the same in every namespace.
+    // Omits the functions: C functions are the same in every namespace.
     const types = text.slice(text.indexOf("#include <stddef.h>"), text.indexOf("#endif"));
     writeFileSync(
       file,
@@ -88,7 +89,7 @@ describe.skipIf(!headers)(`declarations against cuda.h${headers ? "" : " (skippe
     execFileSync("g++", ["-std=c++20", "-fsyntax-only", "-w", `-I${headers}`, file]);
   });
 
-  it("every function is declared as there", () => {
+  it("every function has the same declaration", () => {
     const file = join(folder, "functions.cc");
     writeFileSync(file, '#include "cuda/cuda_api.h"\n');
     execFileSync("g++", [

@@ -1,4 +1,4 @@
-// What goes wrong: on the device, by request, by wrong handles.
+// Failures: faults on the device, injected faults, invalid handles.
 #include "host.h"
 
 TEST(a_fault_stays) {
@@ -6,7 +6,7 @@ TEST(a_fault_stays) {
   const CUdeviceptr p = device_words({1, 2});
   OK(launch(function("oob"), 1, 1, 0, nullptr, p, uint64_t{8}));
   GIVES(CUDA_ERROR_ILLEGAL_ADDRESS, cuCtxSynchronize());
-  EXPECT(std::strstr(caracalVgpuReport(), "0 bytes behind an allocation of 8 bytes"));
+  EXPECT(std::strstr(caracalVgpuReport(), "0 bytes past an allocation of 8 bytes"));
   CUdeviceptr q;
   uint32_t word;
   CUmodule m;
@@ -17,7 +17,7 @@ TEST(a_fault_stays) {
   GIVES(CUDA_ERROR_ILLEGAL_ADDRESS, cuModuleLoadData(&m, kPtx));
   GIVES(CUDA_ERROR_ILLEGAL_ADDRESS, cuStreamSynchronize(nullptr));
   OK(cuCtxDestroy_v2(context));
-  begin();  // another context is well
+  begin();  // another context is not affected
   EXPECT(words_at(device_words({5}), 1)[0] == 5);
 }
 
@@ -104,7 +104,7 @@ TEST(reset_begins_anew) {
   EXPECT(major == 9);
 }
 
-// Each handle of the wrong kind, and none: an error, never a crash.
+// Each invalid or mistyped handle gives an error and never a crash.
 TEST(wrong_handles) {
   begin();
   const CUstream stream = new_stream();
@@ -221,7 +221,7 @@ TEST(tensor_maps) {
                                good.interleave, good.swizzle, CU_TENSOR_MAP_L2_PROMOTION_NONE, good.fill));
 }
 
-// PTX cut short, with bytes changed, pieces doubled: an error or a module, in bounded time and memory.
+// Truncated PTX, changed bytes and repeated pieces give an error or a module, in bounded time and memory.
 TEST(mutated_ptx) {
   begin();
   const std::string text = kPtx;
@@ -272,7 +272,7 @@ TEST(mutated_ptx) {
     else if (r == CUDA_ERROR_INVALID_PTX || r == CUDA_ERROR_UNSUPPORTED_PTX_VERSION || r == CUDA_ERROR_OUT_OF_MEMORY)
       refused++;
     else
-      EXPECT(!"an answer that was not expected");
+      EXPECT(!"an unexpected result");
   }
   EXPECT(refused > 1000);
 }

@@ -1,5 +1,6 @@
 #pragma once
-// A host program of tests: each TEST runs in a process of its own, by its name. PTX is written out, so no nvcc is needed.
+// Support for host programs: each TEST runs in its own process, selected by name. PTX is included as text, so nvcc is
+// not needed.
 #include <unistd.h>
 
 #include <cstdint>
@@ -50,7 +51,7 @@ inline const char* error_name(CUresult r) {
     }                                                                                      \
   } while (0)
 
-// add: out[i] += value for i < n. fill: out[global thread] = value. spin: never ends. oob: writes at out + offset.
+// add: out[i] += value for i < n. fill: out[global thread] = value. spin: never ends. oob: writes to out + offset.
 inline const char* const kPtx = R"(
 .version 7.8
 .target sm_80

@@ -1,4 +1,4 @@
-// What sm_90a adds: bulk copies with mbarriers, clusters, wgmma; and mutants, each of which must be noticed.
+// Features of sm_90a: bulk copies with mbarriers, clusters, wgmma; and faulty variants, each of which must be detected.
 import { describe, expect, test } from "vitest";
 import { completions, deviceWith, hopper } from "../support/modes.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
@@ -9,7 +9,7 @@ async function load(mode: Readonly<Record<string, string>> = {}, flags: readonly
 }
 type Module = Awaited<ReturnType<typeof load>>;
 
-/** Quarters, exact in bf16 and in every sum. */
+/** Multiples of 1/4, which are exact in bf16 and in all sums. */
 function tile(seed: number) {
   const wide = Float32Array.from({ length: 64 * 64 }, (_, i) => (((i * 37 + seed * 11) % 31) - 15) / 4);
   return { wide, bf16: Uint16Array.from(new Uint32Array(wide.buffer), (bits) => bits >>> 16) };
@@ -36,7 +36,7 @@ function copy(module: Module) {
 }
 
 describe.skipIf(!hasNvcc)("sm_90a", () => {
-  test.each(completions)("right kernels pass: %o", async (mode) => {
+  test.each(completions)("correct kernels pass: %o", async (mode) => {
     const module = await load(mode);
     const { d, expected } = multiply(module);
     expect(d).toEqual(expected);
@@ -47,7 +47,7 @@ describe.skipIf(!hasNvcc)("sm_90a", () => {
     expect([...out]).toEqual(Array.from(out, (_, i) => 100 + (((i >> 5) ^ 1) % 2) + (i % 32)));
   });
 
-  test.each(completions)("a box of a matrix there and back, zeros beyond its edge: %o", async (mode) => {
+  test.each(completions)("a box of a matrix is copied both ways, with zeros beyond the edge: %o", async (mode) => {
     const module = await load(mode);
     const [columns, rows] = [40, 20];
     for (const [swizzle, x, y] of [
@@ -65,7 +65,7 @@ describe.skipIf(!hasNvcc)("sm_90a", () => {
       module.run("tma_box", { block: 256 }, tensor, out, { u32: x }, { u32: y }, { u32: toX }, { u32: toY });
       for (let r = 0; r < 8; r++)
         for (let c = 0; c < 32; c++) {
-          // 128-byte swizzle: the 16-byte chunks of row r stand in the order of chunk ^ r
+          // 128-byte swizzle: the 16-byte chunks of row r are in the order of chunk ^ r
           const chunk = swizzle === 3 ? (c >> 2) ^ r : c >> 2;
           expect(out[r * 32 + chunk * 4 + (c & 3)]).toBe(at(y + r, x + c));
         }
@@ -77,7 +77,7 @@ describe.skipIf(!hasNvcc)("sm_90a", () => {
     }
   });
 
-  test("a block that ends while a store still needs its shared memory", async () => {
+  test("a block that ends while a store still needs its shared memory is reported", async () => {
     const module = await load({}, ["-DNO_BULK_WAIT"]);
     const tensor = { tensor: new Float32Array(800), sizes: [40, 20], box: [32, 8], swizzle: 0 };
     const zeros = [0, 0, 0, 0].map((u32) => ({ u32 }));
@@ -85,7 +85,7 @@ describe.skipIf(!hasNvcc)("sm_90a", () => {
     expect(run).toThrow(/memcheck: bulk copy: the thread exits/);
   });
 
-  test("swizzled by the wrong rows: wrong numbers", async () => {
+  test("a swizzle by the wrong rows gives wrong results", async () => {
     const { d, expected } = multiply(await load({}, ["-DSWIZZLE_ROW(row)=((row)/2%8)"]));
     expect(d).not.toEqual(expected);
   });
@@ -100,7 +100,7 @@ describe.skipIf(!hasNvcc)("sm_90a", () => {
     expect(() => run(module)).toThrow(report);
   });
 
-  test("accumulators that nobody waited for are not there yet", async () => {
+  test("accumulators are not available without a wait", async () => {
     const { d } = multiply(await load({}, ["-DNO_WAIT"]));
     expect(d.every(Number.isNaN)).toBe(true);
   });

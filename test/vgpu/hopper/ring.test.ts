@@ -1,5 +1,5 @@
-// A ring of stages between a warp that copies and warpgroups that multiply: the right kernel raises nothing in any mode,
-// and each of its mutants is noticed by the check that is there for it.
+// A ring of stages between a warp that copies and warpgroups that multiply. The correct kernel raises no report in any
+// mode, and each faulty variant is caught by the check meant for it.
 import { describe, expect, test } from "vitest";
 import { deviceWith, hopper } from "../support/modes.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
@@ -19,14 +19,14 @@ async function load(mode: Readonly<Record<string, string>> = {}, flags: readonly
 }
 type Module = Awaited<ReturnType<typeof load>>;
 
-/** Small numbers, exact in bf16 and in every sum. */
+/** Small numbers, exact in bf16 and in all sums. */
 function matrix(rows: number, columns: number, seed: number) {
   const next = numbers(seed);
   const wide = Float32Array.from({ length: rows * columns }, () => ((next() % 31) - 15) / 4);
   return { wide, bf16: Uint16Array.from(new Uint32Array(wide.buffer), (bits) => bits >>> 16) };
 }
 
-/** beyond: rows that the tensor map of B has and its memory has not. */
+/** beyond: rows that the tensor map of B has but its memory lacks. */
 function gemm(module: Module, m: number, n: number, k: number, beyond = 0) {
   const [a, b, c] = [matrix(m, k, 1), matrix(n, k, 2), new Float32Array(m * n)];
   const bf16 = { swizzle: 3, type: [9, 2] } as const;
@@ -49,7 +49,7 @@ function gemm(module: Module, m: number, n: number, k: number, beyond = 0) {
 const both = (module: Module) => gemm(module, 200, 72, 600);
 
 describe.skipIf(!hasNvcc)("a ring", () => {
-  test.each(modes)("the right kernel: %o", async (mode) => {
+  test.each(modes)("the correct kernel passes: %o", async (mode) => {
     const module = await load(mode);
     for (const [m, n, k] of [
       [128, 64, 64],
@@ -64,11 +64,11 @@ describe.skipIf(!hasNvcc)("a ring", () => {
   test.each([
     ["the consumers' phase bit", "-DCONSUMER_PARITY(round)=(((round)&1)^1)", /initcheck|racecheck/],
     ["the producer's phase bit", "-DPRODUCER_PARITY(round)=((round)&1)", /deadlock|budget/],
-    ["a byte too many expected", "-DEXPECTED=(stage_bytes+1)", /deadlock|budget/],
-    ["a byte too few expected", "-DEXPECTED=(stage_bytes-1)", /deadlock|budget|racecheck|synccheck/],
-    ["nobody waits for an empty stage", "-DNO_EMPTY_WAIT", /racecheck|synccheck/],
-    ["stages released that wgmma still reads", "-DRELEASED(k)=(k)", noticed],
-    ["no fence between writes and the store", "-DNO_PROXY_FENCE", noticed],
+    ["the barrier expects a byte too many", "-DEXPECTED=(stage_bytes+1)", /deadlock|budget/],
+    ["the barrier expects a byte too few", "-DEXPECTED=(stage_bytes-1)", /deadlock|budget|racecheck|synccheck/],
+    ["the producer does not wait for an empty stage", "-DNO_EMPTY_WAIT", /racecheck|synccheck/],
+    ["a stage is released that wgmma still reads", "-DRELEASED(k)=(k)", noticed],
+    ["no fence between the writes and the store", "-DNO_PROXY_FENCE", noticed],
     ["the block ends before the store has read", "-DNO_STORE_WAIT", /memcheck: bulk copy: the thread exits/],
   ])("%s", async (_, flag, report) => {
     for (const mode of [{ CARACAL_VGPU_ASYNC: "late" }, ...seeds.slice(0, 1)]) {
@@ -77,14 +77,14 @@ describe.skipIf(!hasNvcc)("a ring", () => {
     }
   });
 
-  test("another swizzle than the copies': wrong numbers", async () => {
+  test("a swizzle other than the copies' gives wrong results", async () => {
     const { c, expected } = both(await load({}, ["-DSWIZZLE=2"]));
     expect(c).not.toEqual(expected);
   });
-  test("nobody waits for the last products: they are not there yet", async () => {
+  test("the last products are not available without a wait", async () => {
     expect(both(await load({}, ["-DNO_LAST_WAIT"])).c.some(Number.isNaN)).toBe(true);
   });
-  test("a box beyond the memory", async () => {
+  test("a box beyond the memory is reported", async () => {
     const module = await load();
     expect(() => gemm(module, 128, 72, 64, 8)).toThrow(/memcheck: global read .*outside/);
   });
@@ -96,8 +96,8 @@ describe.skipIf(!hasNvcc)("stores in flight", () => {
     module.run("bulk_stores", { block: 32 }, out, { u32: n });
     expect(out).toEqual(out.map((_, i) => i));
   };
-  test.each(modes)("the right kernel: %o", async (mode) => run(await load(mode), 7));
-  test.each(modes)("a buffer written while it is read: %o", async (mode) => {
+  test.each(modes)("the correct kernel passes: %o", async (mode) => run(await load(mode), 7));
+  test.each(modes)("a buffer overwritten while it is read is reported: %o", async (mode) => {
     const module = await load(mode, ["-DSTORES_IN_FLIGHT=2"]);
     expect(() => run(module, 7)).toThrow(/racecheck: a read and a write of shared memory/);
   });

@@ -1,5 +1,5 @@
-// Bulk copies: boxes of tensors of 1 to 5 dimensions there and back, to one block and to several, and reductions;
-// against the CUDA Driver API's documentation of cuTensorMapEncodeTiled and the PTX ISA, "Tensor-mode" and "Swizzling".
+// Bulk copies: boxes of tensors of 1 to 5 dimensions in both directions, to one block and to several, and reductions.
+// The reference is the documentation of cuTensorMapEncodeTiled and the PTX ISA, "Tensor-mode" and "Swizzling".
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Argument, Tensor } from "../support/device.js";
 import { deviceWith } from "../support/modes.js";
@@ -10,7 +10,9 @@ beforeAll(async () => {
   device = await deviceWith({ CARACAL_VGPU_COMPUTE: "9.0", CARACAL_VGPU_CHECK: "initcheck,racecheck" });
 });
 
-/** kernel k(map, data) with `bytes` of shared memory at %r1 and an mbarrier at %r2 + 8; %r0 is the thread, of 32. */
+/**
+ * Runs a kernel k(map, data) with `bytes` of shared memory at %r1 and an mbarrier at %r2 + 8; %r0 is one of 32 threads.
+ */
 function run(body: string, bytes: number, map: Argument, data: Argument, cluster = 1): void {
   const ptx = `.version 8.5
 .target sm_90
@@ -43,7 +45,7 @@ const expectBytes = (bytes: number) => `  @%p0 mbarrier.arrive.expect_tx.shared:
 const wait = `WAIT:
   mbarrier.try_wait.parity.shared::cta.b64 %p1, [%r2 + 8], 0;
   @!%p1 bra WAIT;`;
-/** Between shared memory and `data`, at %rd2, 4 bytes per thread at a time. */
+/** Copies between shared memory and `data`, at %rd2, with 4 bytes per thread at a time. */
 const move = (bytes: number, out: boolean) => `  shl.b32 %r4, %r0, 2;
 MOVE:
   setp.ge.u32 %p2, %r4, ${bytes};
@@ -65,7 +67,7 @@ interface Box extends Omit<Tensor, "tensor" | "type"> {
   readonly at: readonly number[];
 }
 
-/** For every element of a box: where it stands in shared memory, and in the tensor, or -1 outside. */
+/** The position of every element of a box in shared memory and in the tensor, or -1 outside. */
 function elements({ sizes, box, steps, swizzle, type: [, bytes], at }: Box) {
   const extent = box.map((n, d) => Math.ceil(n / (d === 0 ? 1 : (steps?.[d] ?? 1))));
   const count = extent.reduce((a, b) => a * b);
@@ -180,7 +182,7 @@ ${move(128, true)}`;
     [/multiple of 128/, "[%r1 + 64]", "{0, 0}", "2d"],
     [/bytes of shared memory at/, "[%r1 + 128]", "{0, 0}", "2d"],
     [/has 2 dimensions/, "[%r1]", "{0}", "1d"],
-    // where such rows would stand is not documented
+    // the positions of such rows are not documented
     [/narrower than the swizzle/, "[%r1]", "{0, 0}", "2d", 3],
   ])("%o", (message, to, at, dimensions, swizzle = 0) => {
     const tensor = { tensor: new Float32Array(64), sizes: [8, 8], box: [8, 4], swizzle };
@@ -192,9 +194,9 @@ ${move(128, true)}`;
 
 const tensorless = { tensor: new Float32Array(4), sizes: [4], box: [4], swizzle: 0 };
 
-test.each([true, false])("a multicast: each of two blocks loads a half for both; as a box: %s", (box) => {
+test.each([true, false])("multicast: each of two blocks loads a half for both; as a box: %s", (box) => {
   const half = Float32Array.from({ length: 256 }, (_, i) => i + 1);
-  const data = new Float32Array(768); // what is copied, and then what each block has got
+  const data = new Float32Array(768); // source, overwritten with what each block received
   data.set(half);
   const [to, by] = ["[%r5]", "[%r2 + 8], %h1"];
   run(
@@ -224,7 +226,7 @@ ${move(1024, true)}
   expect([...data]).toEqual([...half, ...half, ...half]);
 });
 
-test("a copy that cannot be is reported of the thread that asks for it", () => {
+test("an invalid copy is reported for the thread that issues it", () => {
   const from = (lane: number, what: string) => `${init}
   setp.eq.u32 %p1, %r0, ${lane};
   @%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes ${what}, [%r2 + 8];`;
@@ -239,7 +241,7 @@ test("a copy that cannot be is reported of the thread that asks for it", () => {
   expect(() => run(box, 256, tensorless, data)).toThrow(/has 1 dimensions[\s\S]*thread \(11,0,0\)/);
 });
 
-test("stretches at offsets to registers", () => {
+test("copies at offsets to registers", () => {
   const data = Uint32Array.from({ length: 64 }, (_, i) => i);
   run(
     `${init}
@@ -252,7 +254,7 @@ ${stored}`,
     tensorless,
     data,
   );
-  // 48 bytes from the 16th of those that came from the 16th
+  // 48 bytes starting at the 16th of those copied from the 16th
   expect([...data]).toEqual(Array.from(data, (_, i) => (i >= 32 && i < 44 ? i - 32 + 8 : i)));
 });
 
@@ -343,7 +345,7 @@ ${stored}`,
       Float32Array.from(a, (x, i) => Math.fround(x) + Math.fround(b[i] as number)),
     );
     check("add.f64", Float64Array.from(a), Float64Array.from(b), Float64Array.from(sum));
-    // bf16: 1 + 1 = 2, 1 + 2^-8 = 1 (a tie, to even), the smaller of -1 and 1; f16: 1 + 1 = 2, the larger of -1 and 1
+    // bf16: 1 + 1 = 2, 1 + 2^-8 = 1 (a tie, to even), min(-1, 1); f16: 1 + 1 = 2, max(-1, 1)
     const eight = (x: number) => new Uint16Array(8).fill(x);
     check(
       "add.noftz.bf16",
@@ -356,7 +358,7 @@ ${stored}`,
     check("max.f16", eight(0xbc00), eight(0x3c00), eight(0x3c00));
   });
 
-  test("of a box, clipped at the edge", () => {
+  test("a box is clipped at the edge", () => {
     const tensor = Int32Array.from({ length: 8 * 6 }, (_, i) => i);
     const expected = tensor.map((x, i) => {
       const [row, column] = [Math.floor(i / 8) - 4, (i % 8) - 4];

@@ -1,5 +1,5 @@
-// wgmma: every type, layout of shared memory, source and sign, against the product of the matrices as the PTX ISA
-// document lays them out ("Strides", "Canonical Layouts", "Matrix Descriptor Format", "Register Fragments").
+// wgmma: every type, shared-memory layout, source and sign, compared with the product of the matrices as laid out in
+// the PTX ISA ("Strides", "Canonical Layouts", "Matrix Descriptor Format", "Register Fragments").
 import { beforeAll, describe, expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { numbers, remember, testPtxas } from "../support/ptx.js";
@@ -9,7 +9,7 @@ beforeAll(async () => {
   device = await deviceWith({ CARACAL_VGPU_COMPUTE: "9.0", CARACAL_VGPU_CHECK: "initcheck,racecheck" });
 });
 
-/** A number that the format holds exactly. */
+/** The encoding of a number that the format represents exactly. */
 function float(x: number, exponentBits: number, fractionBits: number): number {
   if (x === 0) return 0;
   const exponent = Math.floor(Math.log2(Math.abs(x)));
@@ -21,18 +21,18 @@ function float(x: number, exponentBits: number, fractionBits: number): number {
 type Format = {
   readonly bytes: number;
   readonly encode: (x: number) => number;
-  readonly least: number;
-  readonly most: number;
+  readonly min: number;
+  readonly max: number;
 };
-const small = { least: -4, most: 4 };
+const small = { min: -4, max: 4 };
 const formats: Readonly<Record<string, Format>> = {
   f16: { bytes: 2, encode: (x) => float(x, 5, 10), ...small },
   bf16: { bytes: 2, encode: (x) => float(x, 8, 7), ...small },
   tf32: { bytes: 4, encode: (x) => float(x, 8, 23), ...small },
   e4m3: { bytes: 1, encode: (x) => float(x, 4, 3), ...small },
   e5m2: { bytes: 1, encode: (x) => float(x, 5, 2), ...small },
-  s8: { bytes: 1, encode: (x) => x & 255, least: -128, most: 127 },
-  u8: { bytes: 1, encode: (x) => x, least: 0, most: 255 },
+  s8: { bytes: 1, encode: (x) => x & 255, min: -128, max: 127 },
+  u8: { bytes: 1, encode: (x) => x, min: 0, max: 255 },
 };
 const format = (name: string) => formats[name] as Format;
 
@@ -41,7 +41,7 @@ interface Case {
   readonly a?: string;
   readonly b?: string;
   readonly n?: number;
-  /** Bytes that a swizzled row has; 16 is no swizzle. */
+  /** Bytes per swizzled row; 16 means no swizzle. */
   readonly width?: 16 | 32 | 64 | 128;
   readonly aMn?: boolean;
   readonly bMn?: boolean;
@@ -50,20 +50,20 @@ interface Case {
   readonly scaleB?: 1 | -1;
   readonly keep?: boolean;
   readonly satfinite?: boolean;
-  /** Lines of 128 bytes by which the matrices are off the swizzle's repeating pattern. */
+  /** The offset of the matrices from the swizzle's repeating pattern, in lines of 128 bytes. */
   readonly off?: number;
-  /** What the accumulators hold before. */
+  /** The initial value of the accumulators. */
   readonly c?: (i: number) => number;
 }
 
 const kSteps = 2;
 
-/** A matrix in shared memory: where an element is, and the descriptor of what begins with column k. */
+/** A matrix in shared memory: the position of an element, and the descriptor for columns starting at k. */
 function layout(start: number, rows: number, bytes: number, width: number, mn: boolean, off: number) {
   const groups = Math.ceil(rows / 8);
   const units = (rows * bytes) / 16;
   const perRow = width / 16;
-  // Strides that no two of the same value could be mistaken for each other.
+  // The strides differ from each other, so that confusing them is detected.
   const [leading, stride] = mn
     ? width === 16
       ? [128 * units + 128, 128]
@@ -79,7 +79,7 @@ function layout(start: number, rows: number, bytes: number, width: number, mn: b
         (across % 8) * 16 + Math.floor(across / 8) * (mn ? leading : stride) + unit * (mn ? stride : leading) + rest
       );
     const at = (across % 8) * width + Math.floor(across / 8) * stride + (unit % perRow) * 16 + rest;
-    // K-major a descriptor reaches no further than the swizzle is wide: what follows is another tile.
+    // K-major, a descriptor covers only the width of the swizzle; the columns beyond are in another tile.
     return at + Math.floor(unit / perRow) * (mn ? leading : stride * groups);
   };
   const base = start + 128 * off;
@@ -99,7 +99,7 @@ function layout(start: number, rows: number, bytes: number, width: number, mn: b
 
 const list = (name: string, count: number) => Array.from({ length: count }, (_, i) => `%${name}${i}`).join(", ");
 
-/** kernel(image of shared memory, A's registers, accumulators before and after), of 128 threads. */
+/** A kernel(image of shared memory, A's registers, accumulators before and after) for 128 threads. */
 function kernel(c: Required<Case>, bytes: number, descriptors: readonly (readonly [bigint, bigint])[]): string {
   const registers = c.n / (c.d === "f16" ? 4 : 2);
   const type = c.d === "f16" ? "b32" : c.d;
@@ -155,7 +155,7 @@ ${each((i) => `  st.global.b32 [%rd3 + ${4 * i}], %acc${i};`)}
 `;
 }
 
-/** Row and column of D in a thread's register, of which an f16 register has two. */
+/** Row and column of D in a thread's register; an f16 register holds two columns. */
 const place = (thread: number, register: number) => {
   const [warp, lane] = [thread >> 5, thread & 31];
   return [
@@ -174,7 +174,7 @@ function compute(given: Case) {
   const k = (kSteps * 32) / fa.bytes;
   const next = numbers(c.n + c.width);
   const matrix = (rows: number, f: Format) =>
-    Array.from({ length: rows }, () => Array.from({ length: k }, () => f.least + (next() % (f.most - f.least + 1))));
+    Array.from({ length: rows }, () => Array.from({ length: k }, () => f.min + (next() % (f.max - f.min + 1))));
   const [A, B] = [matrix(64, fa), matrix(c.n, fb)];
   const la = layout(0, 64, fa.bytes, c.width, c.aMn, c.off);
   const startB = Math.ceil(la.end / 1024) * 1024;
@@ -188,7 +188,7 @@ function compute(given: Case) {
   if (!c.registers) for (const [i, row] of A.entries()) for (const [j, x] of row.entries()) put(la.at(i, j), fa, x);
   for (const [i, row] of B.entries()) for (const [j, x] of row.entries()) put(lb.at(i, j), fb, x);
 
-  // Register r of A: row g + 8 (r % 2) of the warp's 16, and the 4 bytes t + 4 (r / 2) of the 32 along k.
+  // Register r of A holds row g + 8 (r % 2) of the warp's 16, and bytes from t + 4 (r / 2) of the 32 along k.
   const fragments = new Uint32Array(128 * 4 * kSteps);
   const perWord = 4 / fa.bytes;
   for (let thread = 0; thread < 128; thread++)
@@ -264,7 +264,7 @@ describe("layouts", () => {
     "%s, rows of %i",
     (a, width) => compute({ a, b: a, width, d: a === "u8" ? "s32" : "f32" }),
   );
-  test.each([128, 64, 32] as const)("off the pattern of the %i-byte swizzle", (width) => {
+  test.each([128, 64, 32] as const)("matrices offset from the pattern of the %i-byte swizzle", (width) => {
     for (let off = 1; off < width / 16; off++) compute({ width, off });
   });
 });
@@ -273,7 +273,7 @@ test.each([8, 16, 24, 40, 72, 104, 192, 248, 256])("n %i", (n) => {
   compute({ n });
   compute({ n, d: "f16", a: "f16" });
 });
-test.each([8, 24, 32, 48, 144, 224])("n %i of integers", (n) => compute({ n, d: "s32", a: "s8", b: "u8" }));
+test.each([8, 24, 32, 48, 144, 224])("n %i, integers", (n) => compute({ n, d: "s32", a: "s8", b: "u8" }));
 
 test.each([
   { scaleA: -1 },
@@ -286,7 +286,7 @@ test.each([
   compute({ a: "tf32", ...c });
 });
 
-test.each([2 ** 31 - 5, -(2 ** 31) + 5])("sums that leave 32 bits, from %i", (from) => {
+test.each([2 ** 31 - 5, -(2 ** 31) + 5])("sums that overflow 32 bits, from %i", (from) => {
   for (const satfinite of [false, true]) compute({ d: "s32", a: "s8", satfinite, c: () => from });
 });
 
@@ -299,7 +299,7 @@ test.each([
 });
 
 describe("a warpgroup", () => {
-  /** One product of zeros by the warps for which %r0, their number, says so in %p1. */
+  /** A product of zeros, issued by the warps for which `some` sets %p1 from their number %r0. */
   const product = (some: string, threads: number) => () =>
     new device.PtxModule(`.version 8.5
 .target sm_90a
@@ -338,11 +338,11 @@ END:
 }
 `).run("k", { block: threads });
 
-  test("is four warps", () => {
+  test("has four warps", () => {
     product("ge.u32 %p1, %r0, 0", 128)();
-    expect(product("ge.u32 %p1, %r0, 0", 96)).toThrow(/synccheck: .*has not four warps/);
+    expect(product("ge.u32 %p1, %r0, 0", 96)).toThrow(/synccheck: .*fewer than four warps/);
   });
-  test("does it together", () => {
+  test("acts together", () => {
     expect(product("ge.u32 %p1, %r0, 1", 128)).toThrow(/deadlock/);
   });
 });

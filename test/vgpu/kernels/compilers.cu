@@ -1,11 +1,11 @@
-// What depends on how it is compiled: with or without optimisation, for debugging, for a linker.
+// Kernels that depend on how they are compiled: with or without optimisation, for debugging, for a linker.
 #include <cooperative_groups.h>
 #include <cooperative_groups/reduce.h>
 
 namespace cg = cooperative_groups;
 
-// Sums over tiles wider than a warp, which meet in shared memory that the system reserves; `own` shows that what is the
-// kernel's stands elsewhere.
+// Sums over tiles wider than a warp, which exchange data in shared memory reserved by the system. `own` shows that the
+// kernel's own memory is elsewhere.
 extern "C" __global__ void wide_tiles(const int* in, int* out) {
   __shared__ cg::block_tile_memory<256> scratch;
   __shared__ int own[256];
@@ -27,7 +27,7 @@ __device__ __noinline__ unsigned collatz(unsigned n, Steps& s) {
   return steps;
 }
 
-// Of 4 numbers per thread the greatest number of steps, in units of a warp; and whatever is left in the array.
+// The largest number of steps among 4 numbers per thread, in units of a warp, and the final contents of the array.
 extern "C" __global__ void steps(unsigned* out) {
   Steps s{};
   for (unsigned i = 0; i < 4; i++) collatz(blockIdx.x * blockDim.x + threadIdx.x + i + 9, s);

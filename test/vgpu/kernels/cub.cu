@@ -55,7 +55,7 @@ extern "C" __global__ void warp_scan(const float* in, float* out) {
   out[threadIdx.x] = x;
 }
 
-// Runs of 1 + (run % 4) times the run's number.
+// Run number n has 1 + (n % 4) elements of value n.
 extern "C" __global__ void run_length(int* out, int* total) {
   using Decode = cub::BlockRunLengthDecode<int, kThreads, 1, kItems>;
   __shared__ typename Decode::TempStorage storage;

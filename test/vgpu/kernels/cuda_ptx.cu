@@ -1,4 +1,4 @@
-// The wrappers of <cuda/ptx> for what sm_90 adds: code of others, whose inline PTX is not ours.
+// The wrappers of <cuda/ptx> for features of sm_90: third-party code with its own inline PTX.
 #include <cuda/ptx>
 
 namespace ptx = cuda::ptx;
@@ -29,7 +29,7 @@ __device__ void wait(uint64_t* barrier) {
   }
 }
 
-// st.async and red.async into the other block of a cluster of two. out: 48 words per block.
+// st.async and red.async to the other block of a cluster of two. out: 48 words per block.
 extern "C" __global__ void __cluster_dims__(2, 1, 1) remote_stores(uint32_t* out) {
   __shared__ alignas(16) uint32_t words[40];
   __shared__ uint32_t reduced[8];
@@ -40,21 +40,21 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) remote_stores(uint32_t* out
   __syncthreads();
   if (t == 0) expect(&barrier, 32 * 4 + 16 + 8 + 8 * 4);
   synchronise_cluster();
-  uint64_t* const theirs = in_block(&barrier, rank ^ 1);
-  ptx::st_async(in_block(words + t, rank ^ 1), 1000 * rank + t, theirs);
+  uint64_t* const peer_barrier = in_block(&barrier, rank ^ 1);
+  ptx::st_async(in_block(words + t, rank ^ 1), 1000 * rank + t, peer_barrier);
   if (t == 0) {
     const int four[4] = {1, -2, 3, int(rank)};
-    ptx::st_async(in_block(reinterpret_cast<int*>(words + 32), rank ^ 1), four, theirs);
-    ptx::st_async(in_block(reinterpret_cast<int64_t*>(words + 36), rank ^ 1), int64_t{-5}, theirs);
+    ptx::st_async(in_block(reinterpret_cast<int*>(words + 32), rank ^ 1), four, peer_barrier);
+    ptx::st_async(in_block(reinterpret_cast<int64_t*>(words + 36), rank ^ 1), int64_t{-5}, peer_barrier);
     uint32_t* const r = in_block(reduced, rank ^ 1);
-    ptx::red_async(ptx::op_inc, r, 12u, theirs);
-    ptx::red_async(ptx::op_dec, r + 1, 100u, theirs);
-    ptx::red_async(ptx::op_min, r + 2, 7u, theirs);
-    ptx::red_async(ptx::op_max, reinterpret_cast<int*>(r) + 3, -1, theirs);
-    ptx::red_async(ptx::op_add, r + 4, 30u, theirs);
-    ptx::red_async(ptx::op_and_op, r + 5, 6u, theirs);
-    ptx::red_async(ptx::op_or_op, r + 6, 3u, theirs);
-    ptx::red_async(ptx::op_xor_op, r + 7, 5u, theirs);
+    ptx::red_async(ptx::op_inc, r, 12u, peer_barrier);
+    ptx::red_async(ptx::op_dec, r + 1, 100u, peer_barrier);
+    ptx::red_async(ptx::op_min, r + 2, 7u, peer_barrier);
+    ptx::red_async(ptx::op_max, reinterpret_cast<int*>(r) + 3, -1, peer_barrier);
+    ptx::red_async(ptx::op_add, r + 4, 30u, peer_barrier);
+    ptx::red_async(ptx::op_and_op, r + 5, 6u, peer_barrier);
+    ptx::red_async(ptx::op_or_op, r + 6, 3u, peer_barrier);
+    ptx::red_async(ptx::op_xor_op, r + 7, 5u, peer_barrier);
   }
 #ifndef NO_REMOTE_WAIT
   wait(&barrier);
@@ -67,7 +67,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) remote_stores(uint32_t* out
 
 // Bulk copies and reductions between the blocks of a cluster and to memory: 64 words per block of in and out.
 extern "C" __global__ void __cluster_dims__(2, 1, 1) bulk(const int* in, int* out, int* sums) {
-  __shared__ alignas(128) int mine[64], copied[64], reduced[64];
+  __shared__ alignas(128) int source[64], copied[64], reduced[64];
   __shared__ uint64_t barrier;
   const unsigned rank = ptx::get_sreg_cluster_ctarank(), t = threadIdx.x;
   if (t < 64) reduced[t] = 1;
@@ -76,17 +76,17 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) bulk(const int* in, int* ou
   __syncthreads();
   if (t == 0) {
     expect(&barrier, 256);
-    ptx::cp_async_bulk(ptx::space_cluster, ptx::space_global, mine, in + 64 * rank, 256, &barrier);
+    ptx::cp_async_bulk(ptx::space_cluster, ptx::space_global, source, in + 64 * rank, 256, &barrier);
   }
   wait(&barrier);
   if (t == 0) expect(&barrier, 512);
   synchronise_cluster();
   if (t == 0) {
-    uint64_t* const theirs = in_block(&barrier, rank ^ 1);
-    ptx::cp_async_bulk(ptx::space_cluster, ptx::space_shared, in_block(copied, rank ^ 1), mine, 256, theirs);
-    ptx::cp_reduce_async_bulk(ptx::space_cluster, ptx::space_shared, ptx::op_add, in_block(reduced, rank ^ 1), mine,
-                              256, theirs);
-    ptx::cp_reduce_async_bulk(ptx::space_global, ptx::space_shared, ptx::op_max, sums, mine, 256);
+    uint64_t* const peer_barrier = in_block(&barrier, rank ^ 1);
+    ptx::cp_async_bulk(ptx::space_cluster, ptx::space_shared, in_block(copied, rank ^ 1), source, 256, peer_barrier);
+    ptx::cp_reduce_async_bulk(ptx::space_cluster, ptx::space_shared, ptx::op_add, in_block(reduced, rank ^ 1), source,
+                              256, peer_barrier);
+    ptx::cp_reduce_async_bulk(ptx::space_global, ptx::space_shared, ptx::op_max, sums, source, 256);
     ptx::cp_async_bulk_commit_group();
     ptx::cp_async_bulk_wait_group_read(ptx::n32_t<0>{});
   }
@@ -102,7 +102,7 @@ struct alignas(64) TensorMap {
   unsigned char bytes[128];
 };
 
-// A box of 8 x 4 numbers from (x, y), doubled to the same place, added at (x, y + 4).
+// A box of 8 x 4 numbers from (x, y), doubled in place, and added at (x, y + 4).
 extern "C" __global__ void boxes(const __grid_constant__ TensorMap map, int x, int y) {
   __shared__ alignas(128) float s[32];
   __shared__ uint64_t barrier;
@@ -130,7 +130,7 @@ extern "C" __global__ void boxes(const __grid_constant__ TensorMap map, int x, i
   }
 }
 
-// What the forms of mbarrier answer, and what getctarank and the special registers say. out: 16 words per block.
+// Results of the variants of mbarrier, getctarank and the special registers. out: 16 words per block.
 extern "C" __global__ void __cluster_dims__(2, 1, 1) answers(uint32_t* out) {
   __shared__ uint64_t barrier;
   const unsigned rank = ptx::get_sreg_cluster_ctarank();
@@ -144,7 +144,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) answers(uint32_t* out) {
   ptx::mbarrier_arrive(&barrier);
   out[1] = ptx::mbarrier_test_wait_parity(&barrier, 0);
   synchronise_cluster();
-  // Each block arrives twice for the other one.
+  // Each block arrives twice on behalf of the other one.
   ptx::mbarrier_arrive(ptx::sem_release, ptx::scope_cluster, ptx::space_cluster, in_block(&barrier, rank ^ 1), 2);
   synchronise_cluster();
   out[2] = ptx::mbarrier_test_wait(ptx::sem_acquire, ptx::scope_cluster, &barrier, first);
@@ -166,23 +166,24 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) answers(uint32_t* out) {
   synchronise_cluster();
 }
 
-// A map of the host's for 8 x 4 numbers becomes one for `to`: of 16 numbers by 6, 8 x 2 of which go to its corner (12, 5).
+// Turns the host's map of 8 x 4 numbers into one for `to`, 16 numbers by 6, and stores 8 x 2 numbers at its corner (12,
+// 5).
 extern "C" __global__ void map_of_its_own(const __grid_constant__ TensorMap map, float* to, TensorMap* made) {
-  __shared__ alignas(128) TensorMap mine;
+  __shared__ alignas(128) TensorMap local_map;
   __shared__ alignas(128) float s[16];
   const unsigned t = threadIdx.x;
-  reinterpret_cast<uint32_t*>(&mine)[t] = reinterpret_cast<const uint32_t*>(&map)[t];
+  reinterpret_cast<uint32_t*>(&local_map)[t] = reinterpret_cast<const uint32_t*>(&map)[t];
   if (t < 16) s[t] = 100 + t;
   __syncwarp();
   if (t == 0) {
-    ptx::tensormap_replace_global_address(ptx::space_shared, &mine, to);
-    ptx::tensormap_replace_global_dim(ptx::space_shared, &mine, ptx::n32_t<0>{}, 16);
-    ptx::tensormap_replace_global_dim(ptx::space_shared, &mine, ptx::n32_t<1>{}, 6);
-    ptx::tensormap_replace_global_stride(ptx::space_shared, &mine, ptx::n32_t<0>{}, uint64_t{64});
-    ptx::tensormap_replace_box_dim(ptx::space_shared, &mine, ptx::n32_t<1>{}, 2);
+    ptx::tensormap_replace_global_address(ptx::space_shared, &local_map, to);
+    ptx::tensormap_replace_global_dim(ptx::space_shared, &local_map, ptx::n32_t<0>{}, 16);
+    ptx::tensormap_replace_global_dim(ptx::space_shared, &local_map, ptx::n32_t<1>{}, 6);
+    ptx::tensormap_replace_global_stride(ptx::space_shared, &local_map, ptx::n32_t<0>{}, uint64_t{64});
+    ptx::tensormap_replace_box_dim(ptx::space_shared, &local_map, ptx::n32_t<1>{}, 2);
   }
   __syncwarp();
-  ptx::tensormap_cp_fenceproxy(ptx::sem_release, ptx::scope_gpu, made, &mine, ptx::n32_t<128>{});
+  ptx::tensormap_cp_fenceproxy(ptx::sem_release, ptx::scope_gpu, made, &local_map, ptx::n32_t<128>{});
   ptx::fence_proxy_tensormap_generic(ptx::sem_acquire, ptx::scope_gpu, made, ptx::n32_t<128>{});
   ptx::fence_proxy_async(ptx::space_shared);
   __syncwarp();

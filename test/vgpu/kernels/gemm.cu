@@ -1,17 +1,17 @@
-// c[m][n] = sum over k of a[m][k] b[n][k], bf16 in, f32 out; k and n are multiples of 8. Tiles of 128 x 128 x 32, a ring
-// of three stages filled by cp.async, rows of 64 bytes whose 16-byte chunks are swizzled, ldmatrix, mma.sync.
-// The macros make mutants of it.
+// c[m][n] = sum over k of a[m][k] b[n][k], bf16 in, f32 out; k and n are multiples of 8. Tiles of 128 x 128 x 32, a
+// ring of three stages filled by cp.async, rows of 64 bytes with swizzled 16-byte chunks, ldmatrix, mma.sync. The
+// macros introduce faults.
 #include <cuda_bf16.h>
 #include <cstdint>
 
 #ifndef PENDING
-#define PENDING 1  // groups that may still be on their way when a stage is read
+#define PENDING 1  // groups that may still be in flight when a stage is read
 #endif
 #ifndef MISALIGN
 #define MISALIGN 0
 #endif
 #ifndef SWAPPED
-#define SWAPPED 0  // the registers of B
+#define SWAPPED 0  // swaps the registers of B
 #endif
 
 constexpr int kTile = 128, kDepth = 32, kStages = 3, kThreads = 256;

@@ -1,10 +1,10 @@
-// What threads that are not in one block, or not at one instruction, do together.
+// Cooperation of threads in different blocks, or at different instructions.
 #include <cooperative_groups.h>
 
 namespace cg = cooperative_groups;
 
-// In every round each block leaves the sum of its row of `values`, and every block then adds up what all have left and
-// puts it, with its own number, into the row for the next round.
+// In every round each block stores the sum of its row of `values`. After grid.sync every block adds up all sums and
+// writes the total plus its own number into the row for the next round.
 extern "C" __global__ void rounds(int* values, int* sums, int count) {
   const cg::grid_group grid = cg::this_grid();
   __shared__ int sum;
@@ -23,7 +23,7 @@ extern "C" __global__ void rounds(int* values, int* sums, int count) {
   }
 }
 
-// The same without the second meeting: some block may write its sum while another still reads.
+// The same without the second grid.sync: a block may write its sum while another one still reads.
 extern "C" __global__ void rounds_without_second(int* values, int* sums, int count) {
   const cg::grid_group grid = cg::this_grid();
   for (int round = 0; round < count; round++) {
@@ -35,7 +35,7 @@ extern "C" __global__ void rounds_without_second(int* values, int* sums, int cou
   }
 }
 
-// Arrives, does something else, waits.
+// Arrives, does other work, then waits.
 extern "C" __global__ void split_arrival(int* out) {
   cg::grid_group grid = cg::this_grid();
   out[grid.thread_rank()] = static_cast<int>(grid.thread_rank());
@@ -50,7 +50,7 @@ extern "C" __global__ void split_arrival(int* out) {
 
 extern "C" __global__ void valid(int* out) { *out = cg::this_grid().is_valid(); }
 
-// The arms of a branch meet at a __syncwarp each, and lanes read what those of the other arm have written.
+// Each arm of a branch has its own __syncwarp, and lanes read what the other arm's lanes have written.
 extern "C" __global__ void arms(int* out) {
   __shared__ int box[32];
   const int lane = threadIdx.x;
@@ -65,7 +65,7 @@ extern "C" __global__ void arms(int* out) {
   }
 }
 
-// A call from each arm: the lanes meet in two frames of one function.
+// A call from each arm: the lanes converge in two frames of one function.
 __device__ __noinline__ int exchange(int x, int distance) { return __shfl_xor_sync(0xffffffffu, x, distance); }
 extern "C" __global__ void calls(const int* in, int* out) {
   const int lane = threadIdx.x;

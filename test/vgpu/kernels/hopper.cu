@@ -1,4 +1,5 @@
-// Kernels for sm_90a: a tile of a matrix product by wgmma, and a bulk copy with an mbarrier. The macros make mutants.
+// Kernels for sm_90a: a tile of a matrix product with wgmma, and a bulk copy with an mbarrier. The macros introduce
+// faults.
 #include <cuda_bf16.h>
 #include <cstdint>
 
@@ -8,7 +9,7 @@ __device__ uint32_t shared_address(const void* p) { return static_cast<uint32_t>
 #define SWIZZLE_ROW(row) ((row) % 8)
 #endif
 
-// d[64][64] = a[64][64] b[64][64]^T: rows of 128 bytes whose 16-byte chunks are swizzled by the row.
+// d[64][64] = a[64][64] b[64][64]^T, with rows of 128 bytes whose 16-byte chunks are swizzled by the row.
 extern "C" __global__ void __launch_bounds__(128) wgmma_tile(const __nv_bfloat16* a, const __nv_bfloat16* b, float* d) {
   __shared__ __align__(1024) unsigned char sa[64 * 128], sb[64 * 128];
   for (int i = threadIdx.x; i < 64 * 8; i += 128) {
@@ -61,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(128) wgmma_tile(const __nv_bfloat16
 #define PARITY 0
 #endif
 
-// y = 2 x, 256 numbers that come by one bulk copy.
+// y = 2 x for 256 numbers that arrive in one bulk copy.
 extern "C" __global__ void bulk(const float* x, float* y) {
   __shared__ __align__(128) float s[256];
   __shared__ uint64_t barrier;
@@ -86,17 +87,17 @@ extern "C" __global__ void bulk(const float* x, float* y) {
   y[threadIdx.x] = 2 * s[threadIdx.x];
 }
 
-// Every block of a cluster of two adds what the other one has.
+// Each block of a cluster of two adds the other block's values.
 extern "C" __global__ void __cluster_dims__(2, 1, 1) neighbours(int* out) {
-  __shared__ int mine;
+  __shared__ int value;
   uint32_t rank, remote;
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  if (threadIdx.x == 0) mine = 100 + rank;
+  if (threadIdx.x == 0) value = 100 + rank;
   asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
-  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(&mine)), "r"(rank ^ 1));
-  int theirs;
-  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(theirs) : "r"(remote));
-  out[blockIdx.x * blockDim.x + threadIdx.x] = theirs + threadIdx.x;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(&value)), "r"(rank ^ 1));
+  int peer_value;
+  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(peer_value) : "r"(remote));
+  out[blockIdx.x * blockDim.x + threadIdx.x] = peer_value + threadIdx.x;
   asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 
@@ -104,7 +105,8 @@ struct alignas(64) TensorMap {
   unsigned char bytes[128];
 };
 
-// A box of 32 x 8 numbers of a matrix, as it lies in shared memory, and from there to another place of the matrix.
+// Copies a box of 32 x 8 numbers of a matrix to `out` as it is laid out in shared memory, and to another position of
+// the matrix.
 extern "C" __global__ void tma_box(const __grid_constant__ TensorMap map, float* out, int x, int y, int to_x,
                                    int to_y) {
   __shared__ __align__(1024) float s[256];

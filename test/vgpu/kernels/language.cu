@@ -1,4 +1,4 @@
-// What a program takes for granted: printf, recursion, libdevice.
+// Basic language features: printf, recursion, libdevice.
 #include <cstdio>
 
 __device__ __noinline__ unsigned ackermann(unsigned m, unsigned n) {

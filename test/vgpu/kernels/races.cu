@@ -1,4 +1,4 @@
-// Kernels of 256 threads, right and wrong, for the checks of memory.
+// Correct and faulty kernels of 256 threads for the memory checks.
 
 extern "C" __global__ void ordered(int* out) {
   __shared__ int s[256];
@@ -16,7 +16,7 @@ extern "C" __global__ void write_after_read(int* out) {
   s[threadIdx.x] = threadIdx.x;
   __syncthreads();
   const int v = s[(threadIdx.x + 33) % 256];
-  s[threadIdx.x] = v;  // no barrier before it
+  s[threadIdx.x] = v;  // no barrier before this
   __syncthreads();
   out[threadIdx.x] = s[255 - threadIdx.x];
 }
@@ -24,7 +24,7 @@ extern "C" __global__ void write_after_read(int* out) {
 extern "C" __global__ void read_after_write(int* out) {
   __shared__ int s[256];
   s[threadIdx.x] = threadIdx.x;
-  out[threadIdx.x] = s[(threadIdx.x + 32) % 256];  // no barrier before it
+  out[threadIdx.x] = s[(threadIdx.x + 32) % 256];  // no barrier before this
 }
 
 extern "C" __global__ void uninitialised(int* out) {
@@ -51,7 +51,7 @@ extern "C" __global__ void atomic_and_plain(int* out) {
   if (threadIdx.x == 200) out[5] = 3;
 }
 
-// The last block to come adds up what all have written: ordered by the counter.
+// The last block to arrive adds up all partial sums; the counter orders the accesses.
 extern "C" __global__ void last_block(int* out, int* partial, unsigned* counter) {
   __shared__ bool last;
   if (threadIdx.x == 0) {

@@ -1,5 +1,6 @@
-// A matrix product as kernels for Hopper are written: one warp fills a ring of stages by TMA, two warpgroups multiply by
-// wgmma with one group in flight, and the tile leaves by TMA. And a ring of bulk stores. The macros make mutants.
+// A matrix product in the style of Hopper kernels: one warp fills a ring of stages by TMA, two warpgroups multiply with
+// wgmma with one group in flight, and the tile is stored by TMA. Also a ring of bulk stores. The macros introduce
+// faults.
 #include <cstdint>
 
 #ifndef CONSUMER_PARITY
@@ -11,7 +12,7 @@
 #ifndef EXPECTED
 #define EXPECTED stage_bytes
 #endif
-#ifndef RELEASED  // of the stages read so far, while the last one is still being read
+#ifndef RELEASED  // stages to release, while the last one is still being read
 #define RELEASED(k) ((k) - 1)
 #endif
 #ifndef SWIZZLE
@@ -27,7 +28,7 @@ struct alignas(64) TensorMap {
 
 constexpr int stages = 4, tile_m = 128, tile_n = 64, tile_k = 64;
 constexpr uint32_t a_bytes = tile_m * tile_k * 2, b_bytes = tile_n * tile_k * 2, stage_bytes = a_bytes + b_bytes;
-constexpr uint32_t half_bytes = 64 * 32 * 4;  // of a warpgroup's 64 x 64 numbers: a box of 32 columns
+constexpr uint32_t half_bytes = 64 * 32 * 4;  // half of a warpgroup's 64 x 64 numbers: a box of 32 columns
 
 __device__ uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 __device__ void init(uint32_t object, uint32_t count) {
@@ -122,7 +123,7 @@ __device__ void store(const float (&d)[32], float* out, const TensorMap& map, in
 #endif
 }
 
-// c = a b^T of bf16 in single precision, k a multiple of 64; m and n as the tensor maps have them.
+// c = a b^T, bf16 in, f32 out; k is a multiple of 64, m and n are in the tensor maps.
 extern "C" __global__ void __launch_bounds__(384)
     ring_gemm(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
               const __grid_constant__ TensorMap c, int k_tiles) {
@@ -151,11 +152,11 @@ extern "C" __global__ void __launch_bounds__(384)
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
-// out[i] = i for 128 * n numbers, by one warp through two buffers in turn.
+// out[i] = i for 128 * n numbers, by one warp with two buffers in turn.
 extern "C" __global__ void bulk_stores(float* out, int n) {
   __shared__ __align__(128) float buffer[2][128];
   for (int i = 0; i < n; i++) {
-    // The store before the last one, of this buffer, must have read it.
+    // The previous store from this buffer must have read it.
     if (threadIdx.x == 0) {
       if (i < 5)
         asm volatile("cp.async.bulk.wait_group.read 1;" ::: "memory");

@@ -1,4 +1,4 @@
-// A router: softmax over 128 experts of each token (a warp), the 8 largest, how often each expert was taken.
+// A router: softmax over 128 experts per token (a warp), the 8 largest, and the number of times each expert was picked.
 #include <cstdint>
 
 extern "C" __global__ void router(const float* logits, float* weights, int* ids, unsigned* counts, int tokens) {
@@ -35,7 +35,7 @@ extern "C" __global__ void router(const float* logits, float* weights, int* ids,
     if (local[i]) atomicAdd(&counts[i], local[i]);
 }
 
-// Control flow that diverges in every way: loops of different lengths, a switch that falls through, continue, goto.
+// Every kind of divergent control flow: loops of different lengths, a switch with fallthrough, continue, goto.
 extern "C" __global__ void diverge(const unsigned* in, unsigned* out, int n) {
   const int t = blockIdx.x * blockDim.x + threadIdx.x;
   if (t >= n) return;

@@ -7,7 +7,7 @@
 
 namespace cg = cooperative_groups;
 
-// Sums over tiles of 4, 8, 16 and 32 threads; the scan of the threads whose number is not a multiple of 3.
+// Sums over tiles of 4, 8, 16 and 32 threads, and a scan over the threads whose number is not a multiple of 3.
 extern "C" __global__ void tiles(const int* in, int* out) {
   const auto block = cg::this_thread_block();
   const int x = in[block.thread_rank()];
@@ -24,7 +24,7 @@ extern "C" __global__ void tiles(const int* in, int* out) {
   }
 }
 
-// Each phase's sum is that of what all wrote in the phase before.
+// Each phase sums what all threads wrote in the previous phase.
 extern "C" __global__ void barriers(int* out) {
   using Barrier = cuda::barrier<cuda::thread_scope_block>;
   __shared__ Barrier barrier;
@@ -62,7 +62,7 @@ extern "C" __global__ void pipelined(const int* in, int* out, int stages) {
   out[threadIdx.x] = sum;
 }
 
-// A pipeline of each thread's own.
+// A pipeline per thread.
 extern "C" __global__ void own_pipeline(const int4* in, int4* out) {
   __shared__ int4 buffer[64];
   auto pipe = cuda::make_pipeline();

@@ -1,4 +1,4 @@
-// What the compiler leaves to the driver: printf, assert, malloc and free.
+// Functions that the compiler leaves to the driver: printf, assert, malloc and free.
 #include <cassert>
 #include <cstdio>
 #include <cstdlib>
@@ -17,7 +17,7 @@ extern "C" __global__ void asserts(unsigned thread) {
   if (threadIdx.x % 2 == 0) assert(threadIdx.x != thread);
 }
 
-// Odd threads hold t + 1 numbers each, all at once.
+// Odd threads hold t + 1 numbers each, all at the same time.
 extern "C" __global__ void allocates(unsigned* out) {
   const unsigned t = threadIdx.x;
   unsigned* own = t % 2 ? static_cast<unsigned*>(malloc((t + 1) * sizeof(unsigned))) : nullptr;

@@ -1,4 +1,4 @@
-// mma.h: one warp multiplies A (M x K, rows) and B (K x N, columns), adds C, in every shape and type.
+// mma.h: one warp multiplies A (M x K, row-major) by B (K x N, column-major) and adds C, in every shape and type.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <mma.h>
@@ -35,7 +35,7 @@ SHAPES(u8_s32, unsigned char, int)
 KERNEL(tf32_f32_16_16_8, 16, 16, 8, precision::tf32, float, float)
 KERNEL(f64_f64_8_8_4, 8, 8, 4, double, double, double)
 
-// The other layouts, through shared memory: A by columns, B by rows, D by columns.
+// The other layouts, through shared memory: A column-major, B row-major, D column-major.
 extern "C" __global__ void layouts(const __half* a, const __half* b, float* d) {
   __shared__ __align__(32) __half sa[16 * 24], sb[16 * 24];
   __shared__ __align__(32) float sd[16 * 20];

@@ -1,5 +1,5 @@
-// CARACAL_VGPU_APPROXIMATE=1: approximate instructions err, always within the bounds that the PTX ISA document states
-// and nearly up to them, so that what relies on more than that shows.
+// With CARACAL_VGPU_APPROXIMATE=1 approximate instructions err by nearly as much as the PTX ISA allows and never by
+// more, which exposes code that relies on more accuracy.
 import { beforeAll, describe, expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { numbers } from "../support/ptx.js";
@@ -19,7 +19,7 @@ beforeAll(async () => {
 const number = (x: Real): number =>
   x.kind === "nan" ? Number.NaN : (x.negative ? -1 : 1) * (x.kind === "inf" ? Infinity : Number(x.n) / Number(x.d));
 const numberOf = (bits: number, f: Format) => number(decode(BigInt(bits), f));
-/** A dyadic number in the format. */
+/** The bits of a dyadic number in the format. */
 function bitsOf(x: number, f: Format): number {
   const scale = 2 ** 60;
   return Number(encode({ kind: "number", negative: x < 0, n: BigInt(Math.abs(x) * scale), d: BigInt(scale) }, f));
@@ -29,9 +29,9 @@ interface Instruction {
   readonly text: string;
   readonly format: Format;
   readonly f: (x: number, y: number) => number;
-  /** How far from the exact value the result may be. */
+  /** The largest allowed distance of the result from the exact value. */
   readonly bound: (exact: number, x: number) => number;
-  /** The bits of operands, two for each result. */
+  /** The bits of the operands, two for each result. */
   readonly operands: () => number[];
 }
 
@@ -41,7 +41,7 @@ const ulps = (n: number) => (exact: number) => n * ulp(exact, f32);
 const relative = (e: number) => (exact: number) => e * Math.abs(exact);
 const count = 2048;
 
-/** Values of both signs (or one) between two powers of 2, equally often in each binade. */
+/** Values of both signs (or only positive ones) between two powers of 2, equally many in each binade. */
 function spread(low: number, high: number, f: Format, positive = false): () => number[] {
   const next = numbers(7);
   return () =>
@@ -51,7 +51,7 @@ function spread(low: number, high: number, f: Format, positive = false): () => n
       return positive || next() % 2 ? magnitude : magnitude + 2 ** (f.exponent + f.mantissa);
     });
 }
-/** Values from an interval, equally distributed. */
+/** Values distributed evenly over an interval. */
 function within(low: number, high: number, f: Format): () => number[] {
   const next = numbers(8);
   return () => Array.from({ length: 2 * count }, () => bitsOf(low + (high - low) * (next() / 2 ** 32), f));
@@ -88,7 +88,7 @@ const instructions: Instruction[] = [
   ...single("lg2.approx", Math.log2, relative(2 ** -22), spread(1, 120, f32, true)),
   ...single("lg2.approx", Math.log2, relative(2 ** -22), spread(-120, -1, f32, true)),
   ...single("ex2.approx", (x) => 2 ** x, ulps(2), within(-120, 120, f32)),
-  // Just below 1, above which an ulp is twice as large.
+  // values just below 1, above which an ulp is twice as large
   ...single(
     "ex2.approx",
     (x) => 2 ** x,
@@ -102,7 +102,7 @@ const instructions: Instruction[] = [
   ...half("tanh.approx", Math.tanh, [() => 2 ** -10.987, () => 2 ** -8]),
 ];
 
-/** Results of the instruction, on `d`, for the operands: of pairs two results per thread. */
+/** Results of the instruction on `d` for the operands; a pair instruction gives two results per thread. */
 function results(d: Device, { text, format }: Instruction, operands: readonly number[]): number[] {
   const pair = text.endsWith("x2");
   const [type, bytes] = format === f32 || pair ? (["b32", 4] as const) : (["b16", 2] as const);
@@ -139,7 +139,7 @@ describe.each(instructions.map((i, n) => ({ ...i, name: `${i.text} (${n})` })))(
   const exact = (i: number) =>
     f(numberOf(operands[i]!, format), text.startsWith("div") ? numberOf(operands[count + i]!, format) : 0);
 
-  test("errs, within the bound and nearly up to it", () => {
+  test("errs by nearly the bound, but not by more", () => {
     const plain = results(device.exact, instruction, operands);
     const got = results(device.one, instruction, operands);
     let most = 0;
@@ -147,7 +147,7 @@ describe.each(instructions.map((i, n) => ({ ...i, name: `${i.text} (${n})` })))(
       const want = exact(i);
       const allowed = bound(want, numberOf(operands[i]!, format));
       const error = Math.abs(numberOf(bits, format) - want);
-      // Where the format has no value within the bound, the nearest one must do.
+      // If the format has no value within the bound, the result must be the nearest one.
       if (error > allowed) expect(bits, `of ${numberOf(operands[i]!, format)}`).toBe(plain[i]);
       most = Math.max(most, error / allowed);
     }
@@ -155,7 +155,7 @@ describe.each(instructions.map((i, n) => ({ ...i, name: `${i.text} (${n})` })))(
     expect(got.filter((bits, i) => bits !== plain[i]).length).toBeGreaterThan(count / 100);
   });
 
-  test("the same for the same seed, otherwise for another", () => {
+  test("errs the same way for the same seed only", () => {
     const got = results(device.one, instruction, operands);
     expect(results(device.same, instruction, operands)).toEqual(got);
     expect(results(device.other, instruction, operands)).not.toEqual(got);

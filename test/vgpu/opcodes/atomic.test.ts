@@ -1,4 +1,4 @@
-// Atomic operations on halves and pairs and vectors of them, and on several threads of the host.
+// Atomic operations on halves, pairs and vectors of them, and atomics on several host threads.
 import { expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { type Case, opcodes, rows } from "../support/opcode.js";
@@ -8,7 +8,7 @@ import { add, bf16, decode, edgesOf, encode, type Format, f16, isNan, order } fr
 const low = (x: bigint) => x & 0xffffn;
 type Result = (old: bigint, b: bigint, f: Format) => bigint;
 const sum: Result = (old, b, f) => encode(add(decode(old, f), decode(b, f)), f);
-/** Of a NaN and a number the number; +0 is greater than -0. */
+/** A number wins over a NaN, and +0 is greater than -0. */
 const extreme =
   (sign: number): Result =>
   (old, b, f) => {
@@ -28,7 +28,7 @@ const pairs = (f: Format) =>
 const each = (result: Result, f: Format) => (a: bigint, b: bigint) =>
   result(low(a), low(b), f) | (result(a >> 16n, b >> 16n, f) << 16n);
 
-// Each lane's own operand in memory is what the operation changes.
+// Each lane operates on a location of its own.
 opcodes(
   "atomic operations on halves",
   [f16, bf16].flatMap((f): Case[] => {
@@ -77,7 +77,7 @@ opcodes(
   }),
 );
 
-test("lanes that are not at work may hold addresses of local memory", async () => {
+test("inactive lanes may hold addresses of local memory", async () => {
   const device = await deviceWith({});
   const cells = new Uint32Array(1);
   const body = `  .local .b32 own;
@@ -90,7 +90,7 @@ test("lanes that are not at work may hold addresses of local memory", async () =
   expect(cells[0]).toBe(5);
 });
 
-// Blocks run on several threads of the host: what reads and writes in two steps loses updates.
+// Blocks run on several host threads, so an operation that reads and writes in two steps loses updates.
 test.each([
   ["add.u32", "red.global.add.u32 [%rd1], 1;"],
   ["add.u64", "red.global.add.u64 [%rd1], 1;"],
@@ -99,7 +99,7 @@ test.each([
     "cas.b32",
     "ld.relaxed.gpu.global.u32 %r3, [%rd1];\nretry:\n  mov.u32 %r4, %r3; add.u32 %r5, %r4, 1; atom.global.cas.b32 %r3, [%rd1], %r4, %r5;\n  setp.ne.u32 %p2, %r3, %r4; @%p2 bra retry;",
   ],
-])("%s on two threads of the host", async (name, instructions) => {
+])("%s on two host threads", async (name, instructions) => {
   const device = await deviceWith({ CARACAL_VGPU_THREADS: "2" });
   const [blocks, threads, times] = [16, 32, 3000];
   const cells = new Uint32Array(4);

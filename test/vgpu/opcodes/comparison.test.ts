@@ -10,7 +10,7 @@ const ordered: Record<string, (o: number) => boolean> = {
   gt: (o) => o > 0,
   ge: (o) => o >= 0,
 };
-/** Whether the comparison holds; `o` is undefined when an operand is NaN. */
+/** True if the comparison holds; `o` is undefined when an operand is NaN. */
 function holds(name: string, o: number | undefined): boolean {
   if (name === "num") return o !== undefined;
   if (name === "nan") return o === undefined;
@@ -29,7 +29,7 @@ interface Operands {
   readonly bits: number;
   readonly values: readonly bigint[];
   readonly names: readonly string[];
-  /** The operands in order, of a name that does not say whether unsigned. */
+  /** Compares the operands as the type defines, or as unsigned integers. */
   compare(a: bigint, b: bigint, ftz: boolean): number | undefined;
   readonly ftz: boolean;
 }

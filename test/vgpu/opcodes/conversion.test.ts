@@ -36,7 +36,7 @@ const integers: Integer[] = [8, 16, 32, 64].flatMap((bits) => [
   { name: `u${bits}`, bits, signed: false },
   { name: `s${bits}`, bits, signed: true },
 ]);
-// With .bf16, ptxas takes no 8-bit integer in a 16-bit register.
+// With .bf16, ptxas accepts no 8-bit integer in a 16-bit register.
 const integersFor = (f: Format) => integers.filter((t) => f !== bf16 || t.bits > 8);
 const formats: Record<string, Format> = { f16, bf16, f32, f64 };
 const least = (t: Integer) => (t.signed ? -(1n << BigInt(t.bits - 1)) : 0n);
@@ -44,7 +44,7 @@ const most = (t: Integer) => (1n << BigInt(t.bits - (t.signed ? 1 : 0))) - 1n;
 const clamp = (x: bigint, t: Integer) => (x < least(t) ? least(t) : x > most(t) ? most(t) : x);
 const signedOf = (x: bigint, t: Integer) => (t.signed ? BigInt.asIntN(t.bits, x) : u(t.bits, x));
 
-// Registers may be wider than the type: the source's upper bits do not count, the result is extended into them.
+// Registers may be wider than the type: upper bits of the source are ignored, and the result is extended.
 const wider = (bits: number) => [16, 32, 64].filter((w) => w >= bits);
 const noise = (x: bigint, bits: number, w: number) => u(w, x | (0xa5a5a5a5a5a5a5a5n << BigInt(bits)));
 
@@ -75,7 +75,7 @@ opcodes(
 );
 
 const plain: Record<string, Mode> = { rni: "rn", rzi: "rz", rmi: "rm", rpi: "rp" };
-/** Where rounding to integers of up to 64 bits is decided. */
+/** Values near the rounding boundaries of integers of up to 64 bits. */
 function floatsNear(f: Format): bigint[] {
   const halves = [
     1n,
@@ -151,7 +151,8 @@ opcodes(
   ),
 );
 
-// The bits of an exact value rounded to a narrower format: a last bit, half of it, and a little less and more.
+// Exact values around the rounding boundaries of a narrower format: the last bit, half of it, and slightly less and
+// more.
 function narrowing(from: Format, to: Format): bigint[] {
   const shift = from.mantissa - to.mantissa;
   const extra =
@@ -246,14 +247,14 @@ opcodes("cvt to narrow floats", [
       }),
     ),
   ),
-  // .satfinite with .rn and .rz needs a later architecture, .rna has it.
+  // .satfinite needs a later architecture with .rn and .rz, but not with .rna
   ...["rna", "rna.satfinite", "rn", "rz", "rn.relu", "rz.relu"].map(
     (modifiers): Case => ({
       text: `cvt.${modifiers}.tf32.f32 %d, %a;`,
       results: ["b32"],
       operands: ["b32"],
       rows: rows([narrowing(f32, tf32)], [32], 300),
-      // The lower bits of a tf32 in its register are not said to be zero, but nothing else is written there.
+      // The ISA leaves the lower bits of a tf32 register open; in practice nothing else is written.
       expect: (a) => {
         const want = narrowed(
           a,

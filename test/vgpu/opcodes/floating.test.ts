@@ -34,7 +34,7 @@ const operation: Record<string, (x: Real[], mode: Mode) => Real> = {
   sqrt: ([a]) => sqrt(a!),
 };
 
-/** Operands at the edges, and ordinary ones near each other, so that sums cancel and roundings are decided late. */
+/** Edge cases, and ordinary operands close to each other, so that sums cancel and late bits decide the rounding. */
 function operands(f: Format, count: number): bigint[][] {
   const w = width(f);
   const edge = edgesOf(f);
@@ -49,7 +49,7 @@ function operands(f: Format, count: number): bigint[][] {
   ];
 }
 
-/** NaN results of single precision are the canonical one; of double precision nothing is said. */
+/** NaN results are canonical in single precision; the ISA leaves double-precision ones open. */
 const same = (want: bigint, f: Format) => (f === f64 && isNan(want, f) ? (bits: bigint) => isNan(bits, f) : want);
 
 function arithmetic(name: string, f: Format, mode: Mode | "", modifiers: { ftz?: boolean; sat?: boolean } = {}): Case {
@@ -177,7 +177,8 @@ opcodes("signs and tests", [
   ]),
 ]);
 
-// --- approximate: within the documented error, exact at the documented points ------------------------------------------
+// --- approximate: within the documented error, exact at the documented points
+// ------------------------------------------
 
 const view = new DataView(new ArrayBuffer(8));
 const float = (bits: bigint): number => {
@@ -206,13 +207,13 @@ const relative =
 const sine: Error = (_, x) =>
   Math.abs(x) <= 2 * Math.PI ? 2 ** -20.5 : Math.abs(x) <= 100 * Math.PI ? 2 ** -14.7 : Infinity;
 
-/** Where the exact value is 0, an infinity or NaN, so is the result; elsewhere the error is bounded. */
+/** Accepts the exact value if it is 0, an infinity or NaN; otherwise values within the error bound. */
 function near(exact: number, error: number): (bits: bigint) => boolean {
   return (bits) => {
     const got = float(bits);
     if (Number.isNaN(exact)) return bits === f32.nan;
     if (!Number.isFinite(exact)) return Object.is(got, exact);
-    // A result beyond the range of single precision, or below it, is an infinity or a zero.
+    // Overflow gives an infinity, and underflow a zero.
     if (Math.abs(exact) > 2 ** 128 - 2 ** 103)
       return got === Math.sign(exact) * Infinity || Math.abs(got - exact) <= error;
     if (exact === 0) return Object.is(got, exact);
@@ -274,9 +275,9 @@ function quotient(head: string, ftz: boolean): Case {
     expect: (...row) => {
       const [x, y] = row.map((v) => float(ftz ? flush(v, f32) : v)) as [number, number];
       const large = head === "div.approx" && Math.abs(y) > 2 ** 126 && Number.isFinite(y);
-      // 1 / y underflows: an infinity becomes NaN, all else a zero of the quotient's sign.
+      // 1 / y underflows: an infinite x gives NaN, any other x a zero with the quotient's sign.
       const exact = large ? x * (Math.sign(y) * 0) : x / y;
-      // The bound does not speak of |y| < 2^-126.
+      // The bound does not cover |y| < 2^-126.
       if (head === "div.approx" && Math.abs(y) < 2 ** -126 && y !== 0) return () => true;
       if (ftz && Math.abs(exact) < 2 ** -126)
         return (bits) =>

@@ -31,19 +31,19 @@ const kinds: Kind[] = [
 const reg = (k: Kind): Register => (k.pair ? "b32" : "b16");
 const low = (x: bigint) => x & 0xffffn;
 
-/** Of a pair the second half is another row's, so that the two differ. */
+/** In a pair, the second half comes from another row, so that the halves differ. */
 function operands(k: Kind, count: number): bigint[][] {
   const one = k.f === f16 ? 0x3c00n : 0x3f80n;
   const near = rows(Array(count).fill([one]), Array(count).fill(k.f.mantissa + 3), 250).map((row) =>
     row.map((x) => one - (1n << BigInt(k.f.mantissa)) + x),
   );
-  // Products of these are subnormal.
+  // products of these are subnormal
   const small = near.map((row) => row.map((x) => (one >> 1n) + (x & 0xffn)));
   const single = [...rows(Array(count).fill(edgesOf(k.f)), Array(count).fill(16), 300), ...near, ...small];
   if (!k.pair) return single;
   return single.map((row, r) => row.map((x, i) => x | (single[(7 * r + 3) % single.length]![i]! << 16n)));
 }
-/** f of each half. */
+/** Applies f to each half. */
 function each(k: Kind, row: readonly bigint[], f: (...x: bigint[]) => bigint): bigint {
   const first = f(...row.map(low));
   return k.pair ? first | (f(...row.map((x) => x >> 16n)) << 16n) : first;
@@ -118,7 +118,7 @@ function sign(name: "abs" | "neg", k: Kind, ftz: boolean): Case {
     results: [reg(k)],
     operands: [reg(k)],
     rows: operands(k, 1),
-    // Of NaN it is only said that it stays one.
+    // The ISA only says that NaN stays NaN.
     expect: (a) => (bits) => {
       const halves = k.pair ? [0n, 16n] : [0n];
       return halves.every((at) => {

@@ -61,7 +61,7 @@ opcodes(
       ternary(`sad.${type} %d, %a, %b, %c;`, bits, bits, (a, b, c) => c + abs(v(a) - v(b))),
       binary(`min.${type} %d, %a, %b;`, bits, bits, (a, b) => (v(a) < v(b) ? a : b)),
       binary(`max.${type} %d, %a, %b;`, bits, bits, (a, b) => (v(a) > v(b) ? a : b)),
-      // What division by zero gives is not specified; it must not stop the program.
+      // The result of a division by zero is unspecified, but it must not stop the program.
       ...(["div", "rem"] as const).map(
         (op): Case => ({
           text: `${op}.${type} %d, %a, %b;`,
@@ -127,7 +127,7 @@ opcodes("saturating, packed and 24-bit integers", [
   ),
 ]);
 
-// Two words, of which the lower sets the carry and the upper uses it; a third word shows what comes out on top.
+// Two words: the lower sets the carry and the upper uses it. A third word shows the carry out of the upper one.
 function chains(bits: number, type: string): Case[] {
   const n = BigInt(bits);
   const signed = type.startsWith("s");
@@ -149,7 +149,7 @@ function chains(bits: number, type: string): Case[] {
     chain(`sub.cc.${type} %d, %a, %b; subc.cc.${type} %e, %c, %f; subc.${type} %g, 0, 0;`, (a, b, c, f) =>
       split(both(a, c) - both(b, f)),
     ),
-    // (a + b) sets the carry, which c * f + a takes in and passes on.
+    // (a + b) sets the carry, which c * f + a adds and passes on.
     ...(["lo", "hi"] as const).flatMap((part) => {
       const v = (x: bigint) => value(bits, signed, x);
       const product = (x: bigint, y: bigint) => u(bits, part === "lo" ? x * y : (v(x) * v(y)) >> n);
@@ -182,7 +182,7 @@ const popcount = (x: bigint) => BigInt([...x.toString(2)].filter((c) => c === "1
 const top = (x: bigint) => (x === 0n ? -1n : BigInt(x.toString(2).length - 1));
 const reversed = (x: bigint, bits: number) => BigInt(`0b${[...x.toString(2).padStart(bits, "0")].reverse().join("")}`);
 
-// Positions and lengths: in range, at the edges, and beyond what the low byte holds.
+// Positions and lengths in range, at the edges, and beyond the low byte.
 const places = [0n, 1n, 5n, 8n, 31n, 32n, 33n, 63n, 64n, 100n, 255n, 256n, 260n, 0xffffff07n];
 const fields = (bits: number) => {
   const next = random(7n);

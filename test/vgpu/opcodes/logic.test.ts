@@ -239,7 +239,7 @@ opcodes("mov", [
     rows: rows([edges(64), edges(64)], [64, 64]),
     expect: (a, b) => [a, b],
   },
-  // Clocks only go on.
+  // Clocks only increase.
   ...[
     ["%clock", "u32", "b32"],
     ["%clock64", "u64", "b64"],
@@ -257,7 +257,7 @@ opcodes("mov", [
 ]);
 
 opcodes("addresses and caches", [
-  // No window of another state space begins at an address this low.
+  // No other state space has a window at an address this low.
   ...["shared", "shared::cta", "shared::cluster", "local", "const", "param", "param::entry"].map(
     (space): Case => ({
       text: `isspacep.${space} %d, %a;`,
@@ -282,7 +282,7 @@ opcodes("addresses and caches", [
     expect: (a) => [1n, 0n, a],
   },
   {
-    // The window of parameters is within that of global memory.
+    // The window of parameters is part of global memory.
     text:
       ".reg .b64 %x, %y; mov.b64 %x, in; cvta.param.u64 %x, %x; isspacep.param %d, %x; isspacep.global %e, %x;" +
       " ld.param.b64 %x, [in]; mov.b64 %y, in; cvta.param.u64 %y, %y; ld.b64 %y, [%y]; setp.eq.b64 %g, %x, %y;",
@@ -301,7 +301,7 @@ opcodes("addresses and caches", [
     expect: (a) => a,
   },
   {
-    // What it leaves behind is anything; here all rows are of one warp, which has read its operands.
+    // The memory has an undefined value afterwards. Here all rows are in one warp, which has read its operands already.
     text: ".reg .b64 %x; and.b64 %x, %in, -256; discard.global.L2 [%x], 128; mov.b32 %d, %a;",
     results: ["b32"],
     operands: ["b32"],
@@ -327,7 +327,7 @@ opcodes("addresses and caches", [
   ),
 ]);
 
-test("what was discarded is not what it was", () => {
+test("discarded memory loses its contents", () => {
   // Each lane has 128 bytes; those of odd lanes are discarded.
   const ptx = `.version 8.5
 .target sm_80

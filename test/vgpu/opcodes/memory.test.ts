@@ -1,4 +1,4 @@
-// ld and st: what of a value in memory arrives in a wider register, and the other way, in every state space.
+// ld and st: values in memory in wider registers, and registers stored to narrower memory, in every state space.
 import { expect, test } from "vitest";
 import { type Case, edges, opcodes, type Register, random, rejects, rows } from "../support/opcode.js";
 
@@ -11,20 +11,23 @@ const types = ["b8", "u8", "s8", "b16", "u16", "s16", "b32", "u32", "s32", "f32"
 );
 type Type = (typeof types)[number];
 const named = (type: string) => types.find((t) => t.type === type)!;
-/** The registers a type may have: of its width or wider. */
+/** The allowed register widths of a type: its own width or wider. */
 const registers = ({ bits }: Type) => widths.filter((w) => w >= bits);
 const reg = (bits: number) => `b${bits}` as Register;
 const results = ["%d", "%e", "%g", "%h"];
 
-/** The value of a type at a byte of 16, which are b:a. */
+/** The value of a type at a byte offset in the 16 bytes b:a. */
 const at = (a: bigint, b: bigint, offset: number, { bits }: Type) => u(bits, ((b << 64n) | a) >> BigInt(8 * offset));
-/** What a register of `width` bits receives. */
+/** The contents of a register of `width` bits after a load. */
 const extended = (x: bigint, { bits, signed }: Type, width: number) => u(width, signed ? BigInt.asIntN(bits, x) : x);
 
 const shared =
   ".shared .align 16 .b8 array[1024]; .reg .b32 %x, %y; mov.u32 %x, %tid.x; shl.b32 %x, %x, 4; mov.u32 %y, array; add.u32 %x, %x, %y;";
 const local = ".local .align 16 .b8 own[16];";
-/** Instructions that make an address of 16 bytes for each lane, the address, and the suffix of the space. */
+/**
+ * For each state space, instructions that compute an address of 16 bytes per lane, the address, and the suffix of the
+ * space.
+ */
 const places = [
   { setup: "", address: "%in", space: ".global" },
   { setup: "", address: "%in", space: "" },
@@ -37,7 +40,7 @@ const values = rows([edges(64), edges(64)], [64, 64], 40);
 
 function loads(t: Type, width: number, count: number, place: (typeof places)[number], how = ""): Case {
   const bytes = t.bits / 8;
-  const first = count === 1 ? 16 - bytes : 0; // the last of the 16 bytes: an offset
+  const first = count === 1 ? 16 - bytes : 0; // the last element of the 16 bytes, to test an offset
   const list = results.slice(0, count).join(", ");
   const vector = count === 1 ? "" : `.v${count}`;
   return {
@@ -51,7 +54,7 @@ function loads(t: Type, width: number, count: number, place: (typeof places)[num
   };
 }
 
-/** Over ones everywhere: what is not written stays. */
+/** Stores over a background of ones, so that bytes that are not written show. */
 function stores(t: Type, width: number, count: number, place: (typeof places)[number], how = ""): Case {
   const bits = BigInt(t.bits);
   const first = count === 1 ? 128n - bits : 0n;
@@ -117,7 +120,7 @@ opcodes(
     stores(named("u8"), 32, 1, places[2]!, store),
   ]),
 );
-// Parameters of a kernel: its `lanes` are in a register as well.
+// Kernel parameters: the test's `lanes` parameter is also in a register.
 opcodes(
   "loads of parameters",
   ["u8", "s8", "u16", "s16"].flatMap((type) =>
@@ -139,7 +142,7 @@ opcodes(
 );
 
 test("arguments and results of functions", () => {
-  // The function gets b:a, and gives back parts of it: extended to 64 bits, cut off, and as vectors.
+  // The function receives b:a and returns parts of it: extended to 64 bits, truncated, and as vectors.
   const ptx = `.version 8.5
 .target sm_80
 .address_size 64

@@ -3,7 +3,7 @@
 export interface Format {
   readonly exponent: number;
   readonly mantissa: number;
-  /** False: the highest encoding is the only NaN, and there is no infinity. */
+  /** If false, the highest encoding is the only NaN, and there is no infinity. */
   readonly infinity: boolean;
   readonly nan: bigint;
 }
@@ -47,7 +47,7 @@ export function decode(bits: bigint, f: Format): Real {
   return power >= 0 ? real(negative, whole << BigInt(power)) : real(negative, whole, 1n << BigInt(-power));
 }
 
-/** The quotient as an integer, rounded. */
+/** The quotient rounded to an integer. */
 export function rounded(n: bigint, d: bigint, negative: boolean, mode: Mode): bigint {
   const whole = n / d;
   const rest = n % d;
@@ -65,7 +65,7 @@ export function rounded(n: bigint, d: bigint, negative: boolean, mode: Mode): bi
   return up ? whole + 1n : whole;
 }
 
-/** `finite`: what is too large becomes the largest number. */
+/** With `finite`, overflow gives the largest number. */
 export function encode(x: Real, f: Format, mode: Mode = "rn", finite = false): bigint {
   if (x.kind === "nan") return f.nan;
   const m = BigInt(f.mantissa);
@@ -89,20 +89,20 @@ export function encode(x: Real, f: Format, mode: Mode = "rn", finite = false): b
 }
 
 export const isNan = (bits: bigint, f: Format): boolean => decode(bits, f).kind === "nan";
-/** Subnormals become zeros of their sign. */
+/** Flushes subnormals to zeros of the same sign. */
 export function flush(bits: bigint, f: Format): bigint {
   const sign = bits >> BigInt(width(f) - 1);
   const rest = bits & ((1n << BigInt(width(f) - 1)) - 1n);
   return rest < 1n << BigInt(f.mantissa) ? sign << BigInt(width(f) - 1) : bits;
 }
-/** To [0, 1], NaN to +0. */
+/** Clamps to [0, 1]; NaN becomes +0. */
 export function saturate(bits: bigint, f: Format): bigint {
   const x = decode(bits, f);
   if (x.kind === "nan" || x.negative) return 0n;
   if (x.kind === "inf" || x.n > x.d) return BigInt(bias(f)) << BigInt(f.mantissa);
   return bits;
 }
-/** Negative ones to +0. */
+/** Turns negative numbers into +0. */
 export function relu(bits: bigint, f: Format): bigint {
   const x = decode(bits, f);
   return x.kind !== "nan" && x.negative ? 0n : bits;
@@ -113,7 +113,7 @@ const signed = (x: Real & { kind: "number" }): bigint => (x.negative ? -x.n : x.
 export function negated(x: Real): Real {
   return x.kind === "nan" ? x : { ...x, negative: !x.negative };
 }
-/** The mode decides of the sign of an exact zero. */
+/** The rounding mode determines the sign of an exact zero. */
 export function add(x: Real, y: Real, mode: Mode = "rn"): Real {
   if (x.kind === "nan" || y.kind === "nan") return nan;
   if (x.kind === "inf") return y.kind === "inf" && y.negative !== x.negative ? nan : x;
@@ -139,7 +139,7 @@ export function div(x: Real, y: Real): Real {
   if (y.n === 0n) return x.n === 0n ? nan : inf(negative);
   return real(negative, x.n * y.d, x.d * y.n);
 }
-/** Exact up to far below the last bit of any format, below which only whether there is a rest matters. */
+/** Exact to far below the last bit of any format; below that, only whether there is a remainder matters. */
 export function sqrt(x: Real): Real {
   if (x.kind === "nan" || (x.kind === "number" && x.n === 0n)) return x;
   if (x.negative) return nan;
@@ -156,7 +156,7 @@ export function sqrt(x: Real): Real {
   return real(false, 2n * root + (exact ? 0n : 1n), 1n << (scale + 1n));
 }
 
-/** -1, 0, 1, or nothing if either is NaN. */
+/** -1, 0 or 1; undefined if either is NaN. */
 export function order(x: Real, y: Real): number | undefined {
   if (x.kind === "nan" || y.kind === "nan") return undefined;
   const key = (v: Real): [bigint, bigint] => {
@@ -172,7 +172,7 @@ export function order(x: Real, y: Real): number | undefined {
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
-/** Encodings that matter: zeros, subnormals, powers, ones, the largest, infinities, NaN, both signs. */
+/** Important encodings: zeros, subnormals, powers, ones, the largest, infinities, NaN, with both signs. */
 export function edgesOf(f: Format): bigint[] {
   const m = BigInt(f.mantissa);
   const one = BigInt(bias(f)) << m;

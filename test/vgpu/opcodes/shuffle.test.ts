@@ -1,4 +1,4 @@
-// shfl.sync, vote, match and redux with operands of each lane's own, for whole warps and parts of them.
+// shfl.sync, vote, match and redux with different operands in each lane, for whole and partial warps.
 import { expect, test } from "vitest";
 import { numbers, run, testPtxas } from "../support/ptx.js";
 
@@ -6,7 +6,7 @@ const masks = [0xffffffff, 0xa5c3f10e, 0x00000001, 0x7ffffffe];
 const inside = (mask: number, lane: number) => ((mask >>> lane) & 1) === 1;
 const all = Array.from({ length: 32 }, (_, lane) => lane);
 
-/** Every lane of the mask runs the body with %r10, %r11 and %r12; %r20 and %r21 are what comes of it, at first ~0. */
+/** Every lane in the mask runs the body on %r10, %r11 and %r12; the results are %r20 and %r21, initially ~0. */
 function perLane(body: string, mask: number, operands: readonly (readonly number[])[]): number[][] {
   const input = Uint32Array.from(all.flatMap((lane) => [0, 1, 2, 3].map((i) => operands[i]?.[lane] ?? 0)));
   const out = new Uint32Array(128);
@@ -34,7 +34,7 @@ END:
 }
 const untouched = [0xffffffff, 0xffffffff];
 
-// The pseudo-code of the PTX ISA document: where lane takes its value from, and whether that is in range.
+// The pseudocode of the PTX ISA: the lane from which `lane` takes its value, and whether it is in range.
 const source: Record<string, (lane: number, b: number, segment: number, last: number, first: number) => number> = {
   up: (lane, b) => lane - b,
   down: (lane, b) => lane + b,
@@ -65,7 +65,7 @@ test.each(Object.keys(source))("shfl.sync.%s", (mode) => {
       const j = source[mode]!(lane, b[lane]!, segment, last, lane & segment);
       const good = mode === "up" ? j >= last : j <= last;
       expect(got[lane]![1], `lane ${lane}`).toBe(Number(good));
-      // What a lane outside of the mask holds is undefined.
+      // The value of a lane outside the mask is undefined.
       const from = good ? j : lane;
       if (inside(mask, from)) expect(got[lane]![0], `lane ${lane}`).toBe(a[from]);
     }

@@ -1,4 +1,4 @@
-// wmma.load, mma and store: every shape in every layout, rows further apart than they are long.
+// wmma.load, mma and store: every shape in every layout, with strides longer than the rows.
 import { expect, test } from "vitest";
 import { numbers, run, testPtxas } from "../support/ptx.js";
 import { encode, f16, real } from "./reference.js";
@@ -29,7 +29,7 @@ test.each(cases)("wmma m$m n$n k$k $type: a by $a, b by $b, c by $c", ({ m, n, k
   const matrix = (rows: number, columns: number, low: number, high: number) =>
     Array.from({ length: rows }, () => Array.from({ length: columns }, () => low + (next() % (high - low + 1))));
   const [A, B, C] = [matrix(m, k, least, most), matrix(k, n, least, most), matrix(m, n, -1000, 1000)];
-  // Lines of the layout, each followed by a gap of 16 bytes; a, b and c are 4096 bytes apart.
+  // Each line of the layout is followed by a gap of 16 bytes; a, b and c are 4096 bytes apart.
   const bits = (x: number) => Number(encode(real(x < 0, BigInt(Math.abs(x))), f16));
   const input = new DataView(new ArrayBuffer(3 * 4096));
   const gap = 16 / bytes;

@@ -1,4 +1,4 @@
-// The virtual GPU through its C interface, as a host program would use it.
+// The virtual GPU through its C interface, as a host program uses it.
 import { fileURLToPath } from "node:url";
 import koffi from "koffi";
 
@@ -31,7 +31,7 @@ const api = {
   ),
 };
 
-/** An error of the driver, with the report of the virtual GPU. */
+/** An error of the driver with the report of the virtual GPU. */
 export class VgpuError extends Error {
   constructor(readonly code: number) {
     super(`CUresult ${code}: ${api.report()}`);
@@ -42,12 +42,12 @@ function check(code: number): void {
   if (code !== 0) throw new VgpuError(code);
 }
 
-/** Kernels of tests are small: one that does not end is stopped soon. */
+/** The kernels of tests are small, so a low budget stops endless ones soon. */
 process.env.CARACAL_VGPU_BUDGET ??= "200000000";
 check(api.init(0));
 api.keepPrinted(1);
 
-// A fault stays with the context, as on silicon: every module is loaded anew in the next one.
+// As on hardware, a fault stays with its context. Modules are reloaded into the next context.
 let contexts = 0;
 function newContext(): void {
   const out: [unknown] = [null];
@@ -59,21 +59,21 @@ newContext();
 
 type Bytes = ArrayBufferView<ArrayBuffer>;
 
-/** An array behind a tensor map, which the kernel gets: sizes, box and steps from the fastest dimension on. */
+/** An array with a tensor map that the kernel receives. Sizes, box and steps start with the fastest dimension. */
 export interface Tensor {
   readonly tensor: Bytes;
   readonly sizes: readonly number[];
   readonly box: readonly number[];
-  /** As CUtensorMapSwizzle has them: 0 none, 1 32 bytes, 2 64 bytes, 3 128 bytes. */
+  /** A CUtensorMapSwizzle: 0 none, 1 32 bytes, 2 64 bytes, 3 128 bytes. */
   readonly swizzle: number;
-  /** A CUtensorMapDataType and its bytes; f32 if not given. */
+  /** A CUtensorMapDataType and its size in bytes; f32 by default. */
   readonly type?: readonly [number, number];
-  /** Elements of a box are so far from each other. */
+  /** The distance between elements of a box, in elements. */
   readonly steps?: readonly number[];
   readonly fillNan?: boolean;
 }
 
-/** The 128 bytes of a tensor map, which must lie at a multiple of 64. */
+/** The 128 bytes of a tensor map, encoded at a multiple of 64. */
 function tensorMap(
   { sizes, box, swizzle, type = [7, 4], steps, fillNan = false }: Tensor,
   address: bigint,
@@ -106,8 +106,8 @@ function tensorMap(
 }
 
 /**
- * A parameter of a kernel: an array stands for device memory with its contents, which it receives afterwards;
- * `uninitialised` for as many bytes that nobody has written.
+ * A kernel parameter. An array is copied to device memory and receives its contents afterwards; `uninitialised`
+ * allocates as many bytes without writing them.
  */
 export type Argument =
   | Bytes
@@ -121,19 +121,19 @@ export interface Shape {
   readonly grid?: number | readonly [number, number, number];
   readonly block?: number | readonly [number, number, number];
   readonly shared?: number;
-  /** All blocks run at once and may wait for one another. */
+  /** All blocks run at the same time and may wait for each other. */
   readonly cooperative?: boolean;
 }
 
-/** What kernels have printed since it was asked last. */
+/** The output of kernels since the last call. */
 export const printed = (): string => api.printed();
 
-/** A module of the virtual GPU. */
+/** A module loaded into the virtual GPU. */
 export class PtxModule {
   #handle: unknown;
   #context = contexts;
 
-  /** @throws VgpuError when it does not load */
+  /** @throws VgpuError if it does not load */
   constructor(readonly ptx: string) {
     this.#load();
   }

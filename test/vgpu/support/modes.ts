@@ -1,4 +1,4 @@
-// The virtual GPU under other settings, which it reads from the environment once: each gets a library of its own.
+// The virtual GPU with other settings. The library reads the environment once, so each setting gets its own copy of it.
 import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,20 +14,20 @@ afterAll(() => {
   for (const folder of folders) rmSync(folder, { recursive: true });
 });
 
-/** sm_90a with every check on, for kernels that are small. */
+/** sm_90a with all checks, for small kernels. */
 export const hopper = {
   CARACAL_VGPU_COMPUTE: "9.0",
   CARACAL_VGPU_CHECK: "initcheck,racecheck",
   CARACAL_VGPU_BUDGET: "2000000",
 };
-/** When asynchronous copies may complete. */
+/** The modes of completion of asynchronous copies. */
 export const completions: readonly Readonly<Record<string, string>>[] = [
   { CARACAL_VGPU_ASYNC: "late" },
   { CARACAL_VGPU_ASYNC: "early" },
   ...["1", "2", "3"].map((seed) => ({ CARACAL_VGPU_ASYNC: "random", CARACAL_VGPU_SEED: seed })),
 ];
 
-/** The module support/device.ts with these variables and no others; they stay so until the next call. */
+/** The module support/device.ts with these variables and no others. They stay set until the next call. */
 export async function deviceWith(environment: Readonly<Record<string, string>>): Promise<Device> {
   const folder = mkdtempSync(join(tmpdir(), "vgpu-"));
   folders.push(folder);

@@ -1,11 +1,11 @@
-// PTX from nvcc, kept under build/ by the hash of what it was made from.
+// PTX from nvcc, cached under build/ by a hash of its source, flags and compiler version.
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const found = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
-/** Where it is missing, tests that need it are skipped. */
+/** Tests that need nvcc are skipped if it is missing. */
 export const hasNvcc = found.status === 0;
 if (!hasNvcc) console.warn("nvcc is not on the PATH: the tests of CUDA kernels are skipped");
 

@@ -1,34 +1,34 @@
-// Single instructions on the virtual GPU: every case becomes a kernel that loads its operands, one thread for each row
-// of values, runs the instruction and stores what it wrote. All kernels of a suite are one module.
+// Tests of single instructions. Every case becomes a kernel that loads its operands, one thread per row of values, runs
+// the instruction and stores its results. All kernels of a suite form one module.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
-// The device must offer what the instructions need; it is set up when the library is loaded.
+// The library reads this when it is loaded; the device must support all instructions.
 process.env.CARACAL_VGPU_COMPUTE = "9.0";
 const { PtxModule } = await import("./device.js");
 
 export type Register = "b16" | "b32" | "b64" | "pred";
-/** The bits that are expected, or a test of those that came. */
+/** The expected bits, or a predicate on the actual ones. */
 export type Expected = bigint | ((bits: bigint) => boolean);
 
 export interface Case {
-  /** One or several instructions: results are %d, %e, operands %a, %b, %c, %f in this order. */
+  /** One or several instructions: results are %d and %e, operands %a, %b, %c, %f in this order. */
   readonly text: string;
   readonly results: readonly Register[];
   readonly operands: readonly Register[];
-  /** Bits of the operands. */
+  /** Bits of the operands, one row per thread. */
   readonly rows: readonly (readonly bigint[])[];
   expect(...row: bigint[]): Expected | Expected[];
 }
 
 const resultNames = ["%d", "%e", "%g", "%h"];
 const operandNames = ["%a", "%b", "%c", "%f"];
-/** What results hold before: lanes that do not run the instruction keep it. */
+/** The initial values of results, which lanes that do not run the instruction keep. */
 const untouched: Record<Register, bigint> = { b16: 0xbeefn, b32: 0xdeadbeefn, b64: 0xdeadbeefcafef00dn, pred: 1n };
 
-/** The instructions of a text, with a guard before each. */
+/** Puts a guard before each instruction of a text. */
 function guarded(text: string): string {
   return text
     .split(";")
@@ -80,7 +80,7 @@ const header = ".version 8.8\n.target sm_90\n.address_size 64\n";
 const folder = fileURLToPath(new URL("../../../build/vgpu-opcodes/", import.meta.url));
 const noPtxas = spawnSync("ptxas", ["--version"]).status !== 0;
 
-/** Runs the cases with all lanes and with some, and has ptxas, where there is one, judge the instructions. */
+/** Runs the cases with all lanes and with some, and lets ptxas, if available, check the instructions. */
 export function opcodes(name: string, cases: readonly Case[]): void {
   describe(name, () => {
     const ptx = header + cases.map((c, i) => kernel(`k${i}`, c)).join("");
@@ -97,7 +97,7 @@ export function opcodes(name: string, cases: readonly Case[]): void {
         [0xffffffff, c.rows.length],
         [0xa5c3f10e, c.rows.length - 1],
       ] as const) {
-        // Fresh for each run: arrays come back as the kernel left them.
+        // Fresh for each run: the kernel's arrays are copied back.
         const values = BigUint64Array.from(c.rows.flat());
         const out = new BigUint64Array(c.rows.length * c.results.length);
         loaded().run(
@@ -134,7 +134,7 @@ export function opcodes(name: string, cases: readonly Case[]): void {
   });
 }
 
-/** Instructions that do not exist: they must not load. Registers: %p, %q; %h0 ..; %r0 ..; %d0 .. (64 bits). */
+/** Checks that these invalid instructions do not load. Registers: %p, %q; %h0 ..; %r0 ..; %d0 .. (64 bits). */
 export function rejects(name: string, texts: readonly string[]): void {
   const module = (text: string) =>
     `${header}.visible .entry k() {\n.reg .pred %p, %q;\n.reg .b16 %h<4>;\n.reg .b32 %r<4>;\n.reg .b64 %d<4>;\n${text}\nret;\n}\n`;
@@ -159,7 +159,7 @@ export function random(seed = 1n): () => bigint {
   };
 }
 
-/** Every combination of the values, `more` rows of random choices among them, and as many of random bits. */
+/** Every combination of the values, `more` random rows of them, and as many rows of random bits. */
 export function rows(values: readonly (readonly bigint[])[], bits: readonly number[], more = 150): bigint[][] {
   let all: bigint[][] = [[]];
   const product = values.reduce((n, v) => n * v.length, 1);
@@ -173,7 +173,7 @@ export function rows(values: readonly (readonly bigint[])[], bits: readonly numb
   return all;
 }
 
-/** Integers at the edges of a width. */
+/** Integers at the limits of a width. */
 export function edges(bits: number): bigint[] {
   const top = 1n << BigInt(bits - 1);
   return [0n, 1n, 2n, 7n, top - 1n, top, top + 1n, 2n * top - 2n, 2n * top - 1n, (2n * top - 1n) / 3n];

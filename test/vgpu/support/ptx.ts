@@ -1,4 +1,4 @@
-// PTX kernels written by hand, one warp at a time unless said otherwise.
+// Handwritten PTX kernels, for a single warp unless specified otherwise.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,8 +10,8 @@ const registers = `
   .reg .pred %p<16>; .reg .b16 %h<32>; .reg .b32 %r<96>; .reg .b64 %rd<32>; .reg .f32 %f<64>; .reg .f64 %d<64>;`;
 
 /**
- * A kernel k(in, out): %rd1 and %rd2 are their addresses, %r0 is the thread, %rd0 is 8 times that, so that a body may
- * go to [%rd1 + …] of its own after `add.s64`.
+ * A kernel k(in, out): %rd1 and %rd2 are the addresses, %r0 is the thread and %rd0 is 8 times that, so that after
+ * `add.s64` a body can address [%rd1 + …] per thread.
  */
 export function kernel(body: string, options: { target?: string; shared?: number } = {}): string {
   return `.version 8.5
@@ -31,10 +31,10 @@ ${body}
 }
 
 const written: { ptx: string; target: string }[] = [];
-/** For testPtxas; `run` does it. */
+/** Records a kernel for testPtxas; `run` does this by itself. */
 export const remember = (ptx: string, target: string): void => void written.push({ ptx, target });
 
-/** Runs such a kernel; remembers it for ptxas. */
+/** Runs a kernel with this body and records it for ptxas. */
 export function run(
   body: string,
   shape: Shape,
@@ -49,7 +49,7 @@ export function run(
 
 const hasPtxas = spawnSync("ptxas", ["--version"]).status === 0;
 
-/** A test, to stand last in its file: ptxas accepts every kernel that was run but those meant to be refused. */
+/** A test to put last in a file: ptxas accepts every kernel that was run, except those meant to be refused. */
 export function testPtxas(meant?: RegExp): void {
   const name = `ptxas accepts all of it${hasPtxas ? "" : " (skipped: ptxas is not on the PATH)"}`;
   test.skipIf(!hasPtxas)(
@@ -62,7 +62,7 @@ export function testPtxas(meant?: RegExp): void {
   );
 }
 
-/** What ptxas says about every kernel run so far. */
+/** The errors of ptxas for the kernels run so far. */
 function refusedByPtxas(): string[] {
   const folder = mkdtempSync(join(tmpdir(), "vgpu-ptx-"));
   const refused: string[] = [];
@@ -79,7 +79,7 @@ function refusedByPtxas(): string[] {
   return refused;
 }
 
-/** Numbers that repeat: a linear congruential generator. */
+/** Repeatable numbers: a linear congruential generator. */
 export function numbers(seed: number): () => number {
   let state = BigInt(seed) * 2654435761n + 1n;
   return () => {
@@ -88,6 +88,6 @@ export function numbers(seed: number): () => number {
   };
 }
 
-/** Lane 0 to 31 each through `f`. */
+/** The values of `f` for lanes 0 to 31. */
 export const lanes = (f: (lane: number) => number): Uint32Array<ArrayBuffer> =>
   Uint32Array.from({ length: 32 }, (_, l) => f(l));

@@ -1,4 +1,4 @@
-// How a tensor core adds up is not for the ISA to say: the models that a program must get along with.
+// The ISA leaves open how a tensor core accumulates. These are the models that a program must cope with.
 import { expect, test } from "vitest";
 import { add, bf16, decode, e4m3, e5m2, encode, type Format, f16, f32, mul, tf32 } from "../opcodes/reference.js";
 import { deviceWith } from "../support/modes.js";
@@ -6,17 +6,17 @@ import { kernel, lanes, numbers } from "../support/ptx.js";
 
 type Device = Awaited<ReturnType<typeof deviceWith>>;
 
-// Each element is 2^24 + 15 * 1.5, where single precision holds even numbers only.
+// Each element is 2^24 + 15 * 1.5, where single precision represents only even numbers.
 test.each([
   ["chain", "8.0", 2 ** 24 + 15 * 2], // every 1.5 rounds up to 2
   ["exact", "8.0", 2 ** 24 + 22], // 22.5, rounded once
-  // A unit is 1: of every 1.5 remains 1. Of 7 remains 6 after the first 8 products; 8 more follow.
+  // The unit is 1, so each 1.5 is truncated to 1. The first 8 products add 7, truncated to 6; 8 more follow.
   ["truncating", "8.0", 2 ** 24 + 6 + 8],
-  // A unit is 1/2, and the 16 are added at once: 22.5 cut off.
+  // The unit is 1/2, and all 16 are added at once: 22.5 is truncated.
   ["truncating", "9.0", 2 ** 24 + 22],
 ])("%s on %s", async (model, compute, expected) => {
   const device = await deviceWith({ CARACAL_VGPU_ACCUMULATION: model, CARACAL_VGPU_COMPUTE: compute });
-  // bf16: 4096 * 4096 where k is 0, which lanes 0, 4, … hold in the lower half; else 1.5 * 1.
+  // bf16: 4096 * 4096 at k = 0, which is in the lower half of lanes 0, 4, …; elsewhere 1.5 * 1.
   const [large, half, one] = [0x4580, 0x3fc0, 0x3f80];
   const ptx = kernel(`  and.b32 %r1, %r0, 3;
   setp.eq.u32 %p1, %r1, 0;
@@ -36,9 +36,9 @@ test.each([
   expect(out).toEqual(lanes(() => expected - 2 ** 24));
 });
 
-test("sums that cancel leave what is exact", async () => {
+test("exact sums survive cancellation", async () => {
   const device = await deviceWith({ CARACAL_VGPU_ACCUMULATION: "exact" });
-  // 2^120 - 2^120 + 2^-120: with a chain in this order as well, but not in the other.
+  // 2^120 - 2^120 + 2^-120. A chain gets this right only in this order.
   const ptx = kernel(`  and.b32 %r1, %r0, 3;
   setp.eq.u32 %p1, %r1, 0;
   setp.eq.u32 %p2, %r1, 1;
@@ -58,7 +58,8 @@ test("sums that cancel leave what is exact", async () => {
   expect(out).toEqual(new Float32Array(32).fill(2 ** -120));
 });
 
-// --- random products against the models, in arithmetic of the test's own ----------------------------------------------
+// --- random products compared with independent models
+// -----------------------------------------------------------------
 
 const formats = { f16, bf16, tf32, e4m3, e5m2 };
 type Name = keyof typeof formats;
@@ -107,7 +108,7 @@ function multiply(device: Device, name: Name, a: number[][], b: number[][], c: n
   return Array.from({ length: 16 }, (_, row) => Array.from({ length: 8 }, (_, n) => at(row, n)));
 }
 
-/** Of values of very different sizes, some zeros, and some pairs whose products cancel. */
+/** Values of very different magnitudes, some zeros, and some pairs whose products cancel. */
 function problem(name: Name, seed: number) {
   const next = numbers(seed);
   const f = formats[name];
@@ -129,7 +130,7 @@ function problem(name: Name, seed: number) {
   return { a, b, c: Array.from({ length: 16 }, () => Array.from({ length: 8 }, float)) };
 }
 
-/** Rounded once, whatever the order. */
+/** Rounded once, in any order. */
 function exactly(f: Format, a: number[], b: number[], c: number): number {
   const products = a.map((x, i) => mul(decode(BigInt(x), f), decode(BigInt(b[i]!), f)));
   const sum = products.reduce((x, y) => add(x, y), decode(BigInt(c), f32));
@@ -137,9 +138,9 @@ function exactly(f: Format, a: number[], b: number[], c: number): number {
 }
 
 /**
- * After Fasi et al. (2021): of the accumulator and `together` products, what lies below the largest one's leading bit by
- * more than 23 + `extra` bits is cut off, and so is what the sum has beyond 24 bits. The leading bit is where the
- * exponents of the factors put it, though their product may reach one further.
+ * After Fasi et al. (2021): accumulator and `together` products are truncated 23 + `extra` bits below the largest one's
+ * leading bit, and their sum to 24 bits. The leading bit follows from the exponents of the factors, although their
+ * product may be one bit longer.
  */
 function truncating(f: Format, a: number[], b: number[], c: number, together: number, extra: number): number {
   const exponent = (x: number) => Math.floor(Math.log2(Math.abs(x)));
@@ -188,7 +189,7 @@ test.each(["chain", "exact", "truncating"])("infinities and NaN, %s", async (mod
   a[2]![7] = infinity | 0x8000;
   a[3]![3] = infinity;
   a[3]![7] = infinity | 0x8000;
-  a[4]![5] = infinity; // times 0
+  a[4]![5] = infinity; // multiplied by 0
   c[5]![2] = 0x7f800000;
   const got = multiply(device, "bf16", a, b, c).map((row) => row.map(asFloat));
   const row = (x: number) => Array<number>(8).fill(x);

@@ -8,7 +8,7 @@ const words = (n: number) => {
   return Uint32Array.from({ length: n }, next);
 };
 
-/** %r10: this lane's 16 bytes of shared memory, %rd10: its 16 bytes of the input. The 16 bytes come back. */
+/** %r10: this lane's 16 bytes of shared memory; %rd10: its 16 bytes of the input. Returns the 16 bytes. */
 function copied(body: string, options: { block?: number; tail?: string } = {}) {
   const input = words(32 * 4);
   const out = new Uint32Array(32 * 4);
@@ -53,8 +53,8 @@ test("cp.async with a cache policy", () => {
   expect(out).toEqual(each((l, w) => (w === 0 ? (input[4 * l] as number) : (before[w] as number))));
 });
 
-test("src-size: the rest is zeros, and is not read", () => {
-  // Lane l reads l % 17 bytes, and the last lane has nothing to read behind its own.
+test("src-size: the remaining bytes are zeros and are not read", () => {
+  // Lane l reads l % 17 bytes; the last lane has nothing to read beyond its own.
   const { input, out } = copied(`  rem.u32 %r5, %r0, 17;
   cp.async.cg.shared.global [%r10], [%rd10], 16, %r5;
   cp.async.wait_all;`);
@@ -62,7 +62,7 @@ test("src-size: the rest is zeros, and is not read", () => {
   expect(out).toEqual(new Uint32Array(bytes.buffer));
 });
 
-test("src-size 0 reads nothing, even outside every allocation", () => {
+test("src-size 0 reads nothing, even outside all allocations", () => {
   const { out } = copied(
     "  mov.u64 %rd10, 0;\n  cp.async.cg.shared.global [%r10], [%rd10], 16, 0;\n  cp.async.wait_all;",
   );
@@ -76,8 +76,8 @@ test("ignore-src", () => {
   expect(out).toEqual(each((l, w) => (l < 11 ? 0 : (input[4 * l + w] as number))));
 });
 
-test("groups: a wait completes all but so many of each thread's own, and nothing before it has to", () => {
-  // Word w is the copy of group w; the last is not committed.
+test("groups: a wait completes all but the last groups of each thread, and no copy completes earlier", () => {
+  // Word w is copied by group w; the last group is not committed.
   const four = (commit: string) =>
     [0, 1, 2, 3]
       .map(
@@ -90,7 +90,7 @@ test("groups: a wait completes all but so many of each thread's own, and nothing
     });
     expect(out, `${pending}`).toEqual(each((l, w) => (w < 3 - pending ? (input[4 * l + w] as number) : 0xffffffff)));
   }
-  // Odd lanes commit less often: their groups are longer.
+  // Odd lanes commit less often, so their groups are longer.
   const odd = `  and.b32 %r5, %r0, 1;
   setp.eq.u32 %p1, %r5, 0;
   cp.async.ca.shared.global [%r10], [%rd10], 4;
@@ -117,13 +117,13 @@ test("the source is read when the copy completes", () => {
   expect(out[0]).toBe(2);
 });
 
-test("copies that nobody waits for are reported", () => {
+test("copies that are never waited for are reported", () => {
   expect(() => copied("  cp.async.cg.shared.global [%r10], [%rd10], 16;\n  cp.async.commit_group;")).toThrow(
-    /memcheck: the block ends while copies/,
+    /memcheck: the block ends while cp\.async copies/,
   );
 });
 
-test("and of which block and thread they are", () => {
+test("the report names the block and the thread of the copies", () => {
   const body = `  mov.u32 %r10, buffer;
   mov.u32 %r1, %ctaid.x;
   mov.u32 %r2, %ctaid.y;
@@ -136,7 +136,7 @@ test("and of which block and thread they are", () => {
   expect(() => run(body, { grid: [3, 2, 1], block: 64 }, one, one)).toThrow(/block \(2,1,0\).*thread \(37,0,0\)/);
 });
 
-test("cp.async is checked like every access", () => {
+test("cp.async is checked like any access", () => {
   expect(() => copied("  add.s64 %rd10, %rd10, 4;\n  cp.async.cg.shared.global [%r10], [%rd10], 16;")).toThrow(
     /source of cp.async is not a multiple of 16/,
   );
@@ -154,7 +154,7 @@ test("cp.async is checked like every access", () => {
   );
 });
 
-/** Whether a copy has come when it is issued, and when its group is committed; nobody has waited for it. */
+/** The state of a copy after it is issued, and after its group is committed; there is no wait. */
 async function unwaited(mode: Record<string, string>): Promise<string> {
   const { PtxModule } = await deviceWith(mode);
   const look = (at: number) => `  ld.shared.u32 %r1, [%r10];\n  st.global.u32 [%rd2 + ${at}], %r1;\n`;
@@ -166,21 +166,21 @@ ${look(4)}  cp.async.wait_all;`);
   remember(ptx, "sm_80");
   const out = new Uint32Array(2);
   new PtxModule(ptx).run("k", { block: 1 }, new Uint32Array([77]), out);
-  return Array.from(out, (x) => (x === 77 ? "there" : x === 0xffffffff ? "on its way" : x)).join(", ");
+  return Array.from(out, (x) => (x === 77 ? "complete" : x === 0xffffffff ? "pending" : x)).join(", ");
 }
 
-test("copies complete as early and as late as they are told to", async () => {
-  expect(await unwaited({ CARACAL_VGPU_ASYNC: "early" })).toBe("there, there");
-  expect(await unwaited({ CARACAL_VGPU_ASYNC: "late" })).toBe("on its way, on its way");
+test("copies complete early or late, as configured", async () => {
+  expect(await unwaited({ CARACAL_VGPU_ASYNC: "early" })).toBe("complete, complete");
+  expect(await unwaited({ CARACAL_VGPU_ASYNC: "late" })).toBe("pending, pending");
   const seen = new Set<string>();
   for (let seed = 1; seed <= 24; seed++)
     seen.add(await unwaited({ CARACAL_VGPU_ASYNC: "random", CARACAL_VGPU_SEED: `${seed}` }));
-  expect([...seen].sort()).toEqual(["on its way, on its way", "on its way, there", "there, there"]);
+  expect([...seen].sort()).toEqual(["complete, complete", "pending, complete", "pending, pending"]);
 });
 
 // --- mbarrier ---------------------------------------------------------------------------------------------------------
 
-/** One thread; the words it puts at [%rd2] come back. */
+/** Runs one thread and returns the words that it stores to [%rd2]. */
 function alone(body: string, results = 8): number[] {
   const out = new Uint32Array(results);
   run(`  mov.u32 %r10, buffer;\n${body}`, { block: 1 }, new Uint32Array(4), out, { shared: 64 });
@@ -232,28 +232,30 @@ ${test_("%rd7", 5)}
   mbarrier.inval.shared.b64 [%r10];`,
       6,
     ),
-  ).toEqual([2, 0, 1, 4, 0, 1]); // the second phase expects one arrival less
+  ).toEqual([2, 0, 1, 4, 0, 1]); // the second phase expects one arrival fewer
 });
 
 test("misuse of an mbarrier", () => {
   const init = "  mbarrier.init.shared.b64 [%r10], 1;\n";
-  expect(() => alone("  mbarrier.arrive.shared.b64 %rd5, [%r10];")).toThrow(/synccheck: mbarrier: no object here/);
-  expect(() => alone(`${init}  mbarrier.inval.shared.b64 [%r10];\n  mbarrier.arrive.shared.b64 %rd5, [%r10];`)).toThrow(
-    /no object here/,
+  expect(() => alone("  mbarrier.arrive.shared.b64 %rd5, [%r10];")).toThrow(
+    /synccheck: mbarrier: no object at this address/,
   );
-  expect(() => alone("  mbarrier.init.shared.b64 [%r10], 0;")).toThrow(/a count of 0/);
-  expect(() => alone("  mbarrier.init.shared.b64 [%r10], 1048576;")).toThrow(/a count of 1048576/);
+  expect(() => alone(`${init}  mbarrier.inval.shared.b64 [%r10];\n  mbarrier.arrive.shared.b64 %rd5, [%r10];`)).toThrow(
+    /no object at this address/,
+  );
+  expect(() => alone("  mbarrier.init.shared.b64 [%r10], 0;")).toThrow(/count 0 is/);
+  expect(() => alone("  mbarrier.init.shared.b64 [%r10], 1048576;")).toThrow(/count 1048576 is/);
   expect(() => alone(`${init}  mbarrier.arrive.noComplete.shared.b64 %rd5, [%r10], 1;`)).toThrow(
     /noComplete completes/,
   );
   expect(() => alone(`${init}  mbarrier.arrive.noComplete.shared.b64 %rd5, [%r10], 2;`)).toThrow(
-    /2 arrivals where 1 of 1/,
+    /2 arrivals, but only 1 of 1/,
   );
   expect(() => alone("  add.u32 %r10, %r10, 4;\n  mbarrier.init.shared.b64 [%r10], 1;")).toThrow(/not a multiple of 8/);
 });
 
 test.each([
-  ["", 33], // the copies' arrivals count for nothing
+  ["", 33], // the arrivals of copies do not count
   [".noinc", 64 + 1],
 ])("cp.async.mbarrier.arrive%s", (noinc, count) => {
   // Warp 0 copies and arrives; warp 1 waits for the data without any other synchronisation.
@@ -296,9 +298,9 @@ DONE:`,
   expect(out).toEqual(input);
 });
 
-test("cp.async.mbarrier.arrive at an object of each lane's own", () => {
+test("cp.async.mbarrier.arrive at a different object per lane", () => {
   const out = new Uint32Array(32);
-  const mask = 0x2d60b105; // lanes beside those at work are not
+  const mask = 0x2d60b105; // neighbours of active lanes are inactive
   run(
     `  mov.u32 %r10, buffer;
   mad.lo.u32 %r10, %r0, 8, %r10;
@@ -333,7 +335,7 @@ DONE:
   expect(out).toEqual(lanes((l) => ((mask >>> l) & 1 ? 1077 : 0)));
 });
 
-test("misuse is reported of the thread that commits it", () => {
+test("misuse is reported for the thread at fault", () => {
   const one = (body: string) => () =>
     run(
       `  mov.u32 %r10, buffer;
@@ -347,10 +349,10 @@ ${body}`,
       { shared: 256 },
     );
   expect(one("  selp.u32 %r1, 10, 1, %p1;\n  mbarrier.arrive.noComplete.shared.b64 %rd5, [%r10], %r1;")).toThrow(
-    /10 arrivals where 9 of 9[\s\S]*thread \(13,0,0\)/,
+    /10 arrivals, but only 9 of 9[\s\S]*thread \(13,0,0\)/,
   );
   const uninitialised = "  @%p1 st.shared.v2.u32 [%r10], {0, 0};\n  mbarrier.inval.shared.b64 [%r10];";
-  expect(one(uninitialised)).toThrow(/no object here[\s\S]*thread \(13,0,0\)/);
+  expect(one(uninitialised)).toThrow(/no object at this address[\s\S]*thread \(13,0,0\)/);
 });
 
 test("waiting for a phase that never completes is a deadlock", () => {

@@ -1,4 +1,4 @@
-// atom, red and fences: what each operation does to a value, and that none is lost.
+// atom, red and fences: the effect of each operation on a value, and that no update is lost.
 import { expect, test } from "vitest";
 import { PtxModule } from "../support/device.js";
 import { kernel, run, testPtxas } from "../support/ptx.js";
@@ -10,7 +10,7 @@ const s64 = (x: bigint) => BigInt.asIntN(64, x);
 const less = (a: bigint, b: bigint) => (a < b ? a : b);
 const more = (a: bigint, b: bigint) => (a > b ? a : b);
 
-/** PTX ISA, atom: the new value, of bit patterns. */
+/** PTX ISA, atom: the new value as bits. */
 const integer: Record<string, (old: bigint, b: bigint) => bigint> = {
   "add.u32": (old, b) => u32(old + b),
   "add.s32": (old, b) => u32(old + b),
@@ -51,7 +51,10 @@ const pairs = (wide: boolean) => {
   return list.flatMap((a) => list.map((b) => [a, b] as const));
 };
 
-/** Runs `instruction` with the old value at [%rd4] and b in %rd6 / %r6; the result is %rd7 / %r7. Answers [new, returned]. */
+/**
+ * Runs `instruction` with the old value at [%rd4] and b in %rd6 / %r6; the result is %rd7 / %r7. Returns [new,
+ * returned].
+ */
 function apply(
   instruction: string,
   wide: boolean,
@@ -160,8 +163,8 @@ test("atom.add.f64", () => {
   expect(got).toEqual(numbers.flatMap((a) => numbers.map((b) => [f64(a + b), f64(a)])));
 });
 
-test("atom.add.noftz of halves", () => {
-  // 1.5 + 0.25, 2048 + 1 (a tie, to even), the smallest subnormal twice; infinity - infinity.
+test("atom.add.noftz on halves", () => {
+  // 1.5 + 0.25; 2048 + 1 (a tie, to even); twice the smallest subnormal; infinity - infinity.
   const half = [
     [0x3e00, 0x3400, 0x3f00],
     [0x6800, 0x3c00, 0x6800],
@@ -191,10 +194,10 @@ test("no update is lost between the blocks of a grid", () => {
   st.global.u32 [%rd2], 1;`);
   new PtxModule(ptx).run("k", { grid: 64, block: 128 }, counter, seen);
   expect(Array.from(counter)).toEqual([8192, (64 * 127 * 128) / 2, 8191]);
-  expect(seen.every((x) => x === 1)).toBe(true); // every thread got a number of its own
+  expect(seen.every((x) => x === 1)).toBe(true); // every thread received a different number
 });
 
-test("a lock that the lanes of warps take one after the other", () => {
+test("a lock that lanes of warps acquire one after the other", () => {
   const cells = new Uint32Array(2);
   const body = `  mov.u32 %r9, 0;
 AGAIN:
@@ -210,7 +213,7 @@ AGAIN:
   expect(Array.from(cells)).toEqual([0, 384]);
 });
 
-test("atomic operations are checked like every access", () => {
+test("atomic operations are checked like any access", () => {
   const one = new Uint32Array(1);
   expect(() => run("  atom.global.add.u32 %r1, [%rd1 + 2], 1;", { block: 1 }, one, one)).toThrow(/not a multiple of 4/);
   expect(() => run("  atom.global.add.u32 %r1, [%rd1 + 4], 1;", { block: 1 }, one, one)).toThrow(
@@ -243,7 +246,7 @@ test("fences", () => {
   expect(out[0]).toBe(7);
 });
 
-test("what there is not", () => {
+test("invalid forms are refused", () => {
   for (const wrong of [
     "atom.global.sub.u32 %r1, [%rd1], 1;",
     "atom.global.min.b32 %r1, [%rd1], 1;",

@@ -1,4 +1,4 @@
-// bar, barrier: by the definitions of the PTX ISA ("bar, barrier" and "exit").
+// bar and barrier, as defined in the PTX ISA ("bar, barrier" and "exit").
 import { describe, expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { kernel, run, testPtxas } from "../support/ptx.js";
@@ -13,7 +13,9 @@ const from = `  mul.wide.u32 %rd3, %r0, 4;
   setp.eq.u32 %p12, %r1, 2;
 `;
 const store = "\n  st.global.u32 [%rd2], %r2;";
-/** %r1 is the warp and %p10, %p11, %p12 say whether it is that one, %r3 the lane; %r2 comes back from each thread. */
+/**
+ * %r1 is the warp, %p10, %p11, %p12 say whether it is warp 0, 1, 2, and %r3 is the lane; returns %r2 of each thread.
+ */
 function onBlock(body: string, block: number): Uint32Array {
   const out = new Uint32Array(block);
   run(`${from}${body}${store}`, { block }, new Uint32Array(1), out, { shared: 1024 });
@@ -21,7 +23,7 @@ function onBlock(body: string, block: number): Uint32Array {
 }
 const perWarp = (values: readonly number[]) => Uint32Array.from(values.flatMap((v) => Array<number>(32).fill(v)));
 
-/** Two phases of barrier 1 among 64 threads: of warps 0 and 1, then of 1 and 2, which the first has no part in. */
+/** Two phases of barrier 1 with 64 threads: first warps 0 and 1, then 1 and 2. */
 const phases = (reduce: (result: string, limit: number) => string) => `  @%p12 bra THIRD;
   ${reduce("%r4", 9)}
   add.u32 %r2, %r2, %r4;
@@ -41,20 +43,20 @@ const whether = (mode: string) => (result: string, limit: number) =>
   `setp.lt.u32 %p1, %r3, ${limit === 9 ? 40 : 20};\n  bar.red.${mode}.pred %p2, 1, 64, %p1;\n  selp.u32 ${result}, 1, 0, %p2;`;
 
 describe("bar.red", () => {
-  test("a warp that comes late sees its own phase's result", () => {
+  test("a late warp sees the result of its own phase", () => {
     expect(onBlock(phases(population), 96)).toEqual(perWarp([18, 42_018, 42_000]));
-    // All lanes are below 40, not all below 20.
+    // All lanes are below 40, but not all are below 20.
     expect(onBlock(phases(whether("and")), 96)).toEqual(perWarp([1, 1, 0]));
     expect(onBlock(phases(whether("or")), 96)).toEqual(perWarp([1, 1001, 1000]));
   });
-  test.each(["1", "2", "3"])("in any order of warps, and racecheck has nothing to say: seed %s", async (seed) => {
+  test.each(["1", "2", "3"])("passes racecheck in any order of warps: seed %s", async (seed) => {
     const device = await deviceWith({ CARACAL_VGPU_SEED: seed, CARACAL_VGPU_CHECK: "racecheck" });
     const out = new Uint32Array(96);
     const module = new device.PtxModule(kernel(`${from}${phases(population)}${store}`));
     module.run("k", { block: 96 }, new Uint32Array(1), out);
     expect(out).toEqual(perWarp([18, 42_018, 42_000]));
   });
-  test("threads that have exited have no vote", () => {
+  test("exited threads do not vote", () => {
     const body = `  setp.gt.u32 %p1, %r3, 24;
   @%p1 exit;
   setp.lt.u32 %p2, %r3, 32;
@@ -64,15 +66,15 @@ describe("bar.red", () => {
   add.u32 %r2, %r4, %r5;`;
     expect(onBlock(body, 64)).toEqual(Uint32Array.from({ length: 64 }, (_, t) => (t % 32 > 24 ? 0 : 150)));
   });
-  test("with bar.sync at one barrier is reported", () => {
+  test("mixing with bar.sync at one barrier is reported", () => {
     const body =
       "  setp.eq.u32 %p1, %r3, 0;\n  @%p10 bra A;\n  bar.sync 3;\n  bra DONE;\nA:\n  bar.red.popc.u32 %r2, 3, %p1;\nDONE:";
-    expect(() => onBlock(body, 64)).toThrow(/synccheck: barrier 3 is used by bar\.red and in another way/);
+    expect(() => onBlock(body, 64)).toThrow(/synccheck: barrier 3 is used by bar\.red and otherwise/);
   });
 });
 
 describe("barrier.sync", () => {
-  // Each thread leaves its number, and reads that of the thread 32 further on after the barrier.
+  // Each thread stores its number and after the barrier reads that of the thread 32 further on.
   const exchange = (barriers: string) => `  mov.u32 %r10, buffer;
   shl.b32 %r11, %r0, 2;
   add.u32 %r12, %r10, %r11;
@@ -84,7 +86,7 @@ ${barriers}
   ld.shared.u32 %r2, [%r13];`;
   const exchanged = Uint32Array.from({ length: 64 }, (_, t) => (t + 32) % 64);
 
-  test("lanes of a warp may come from several places", () => {
+  test("lanes of a warp may arrive from different places", () => {
     const arms = `  setp.lt.u32 %p1, %r3, 13;
   @%p1 bra FIRST;
   barrier.sync 4;
@@ -94,11 +96,11 @@ FIRST:
 MET:`;
     expect(onBlock(exchange(arms), 64)).toEqual(exchanged);
   });
-  test("under a guard and its complement", () => {
+  test("lanes may arrive under a guard and its complement", () => {
     const guarded = "  setp.lt.u32 %p1, %r3, 13;\n  @%p1 barrier.sync 4;\n  @!%p1 barrier.sync 4;";
     expect(onBlock(exchange(guarded), 64)).toEqual(exchanged);
   });
-  test("the number of the barrier is that of the lanes that come", () => {
+  test("the barrier is that of the arriving lanes", () => {
     const guarded = `  setp.lt.u32 %p1, %r3, 13;
   selp.b32 %r4, 4, 99, %p1;
   @%p1 barrier.sync %r4;
@@ -107,17 +109,17 @@ MET:`;
     expect(onBlock(exchange(guarded), 64)).toEqual(exchanged);
     expect(() => onBlock("  and.b32 %r4, %r3, 7;\n  bar.sync %r4;", 64)).toThrow(/synccheck: the barrier differs/);
   });
-  test("lanes of a warp at different barriers wait for one another for ever", () => {
+  test("lanes of a warp at different barriers deadlock", () => {
     const body =
       "  setp.lt.u32 %p1, %r3, 13;\n  @%p1 bra FIRST;\n  barrier.sync 4;\n  bra MET;\nFIRST:\n  barrier.sync 5;\nMET:";
     expect(() => onBlock(body, 64)).toThrow(/deadlock[\s\S]*barrier\.sync/);
   });
   test("threads are counted by whole warps", () => {
-    // 16 lanes of each of four warps are 64 threads, but no warp has come.
+    // 16 lanes of each of four warps are 64 threads, but no warp has arrived.
     const body = "  setp.lt.u32 %p1, %r3, 16;\n  @%p1 barrier.sync 4, 64;\n  @!%p1 barrier.sync 5, 64;";
     expect(() => onBlock(body, 128)).toThrow(/deadlock/);
   });
-  test("a warp comes when the last of its threads exits", () => {
+  test("a warp arrives when the last of its other threads exits", () => {
     const body = `  setp.lt.u32 %p1, %r3, 16;
   @%p1 bra WAIT;
   exit;
@@ -129,10 +131,10 @@ WAIT:
 });
 
 describe("bar.sync", () => {
-  test("warps that have exited are not waited for", () => {
+  test("exited warps are not waited for", () => {
     expect(onBlock("  @%p11 exit;\n  bar.sync 0;\n  mov.u32 %r2, 1;", 96)).toEqual(perWarp([1, 0, 1]));
   });
-  test("but are missing where a number of threads is given", () => {
+  test("exited warps do not count toward an explicit number of threads", () => {
     expect(() => onBlock("  @%p11 exit;\n  bar.sync 0, 96;\n  mov.u32 %r2, 1;", 96)).toThrow(/deadlock/);
   });
   test("a short warp counts as a whole one", () => {
@@ -140,11 +142,11 @@ describe("bar.sync", () => {
   });
   test("a second arrival before the barrier is complete is reported", () => {
     const body = "  @!%p10 bra OTHER;\n  bar.arrive 1, 64;\n  bar.sync 1, 64;\nOTHER:";
-    expect(() => onBlock(body, 64)).toThrow(/synccheck: barrier 1: lanes come again before it is complete/);
+    expect(() => onBlock(body, 64)).toThrow(/synccheck: barrier 1: lanes arrive again before it is complete/);
   });
-  test("a guard that lanes of a warp do not share is reported", () => {
+  test("a guard that differs between lanes of a warp is reported", () => {
     const body = "  setp.lt.u32 %p1, %r3, 13;\n  @%p1 bar.sync 0;\n  mov.u32 %r2, 1;";
-    expect(() => onBlock(body, 64)).toThrow(/synccheck: an \.aligned barrier under a guard/);
+    expect(() => onBlock(body, 64)).toThrow(/synccheck: an \.aligned barrier has a guard/);
     expect(onBlock("  @!%p11 bar.sync 1, 64;\n  mov.u32 %r2, 1;", 96)).toEqual(perWarp([1, 1, 1]));
   });
   test("different numbers of threads are reported", () => {
@@ -154,7 +156,7 @@ describe("bar.sync", () => {
 });
 
 describe("barrier.cluster", () => {
-  /** A cluster of two blocks of a warp; %r1 is the block, %r3 the lane, and %r2 comes back from each thread. */
+  /** A cluster of two blocks of one warp; %r1 is the block, %r3 the lane. Returns %r2 of each thread. */
   const cluster = (body: string) =>
     kernel(
       `  mov.u32 %r1, %cluster_ctarank;
@@ -174,8 +176,8 @@ ${body}
     return out;
   };
 
-  test("a thread that has arrived and exited is not counted in another's place", async () => {
-    // Lane 0 of the first block goes; lane 31 of the second comes late, and what it wrote must be there.
+  test("a thread that has arrived and exited does not replace another one", async () => {
+    // Lane 0 of the first block exits; lane 31 of the second arrives late, and its write must be visible.
     const body = `  mov.u32 %r10, buffer;
   setp.eq.u32 %p1, %r4, 0;
   @%p1 bra FIRST;
@@ -203,8 +205,8 @@ DONE:`;
       );
   });
 
-  test.each(["0", "1", "2", "3", "4", "5"])("phase after phase from two arms of a branch: seed %s", async (seed) => {
-    // In every round each block's lane 0 writes, and all lanes add up what the other block's has written.
+  test.each(["0", "1", "2", "3", "4", "5"])("consecutive phases in two arms of a branch: seed %s", async (seed) => {
+    // In every round lane 0 of each block writes a value, and all lanes add up the other block's values.
     const body = `  mov.u32 %r10, buffer;
   xor.b32 %r11, %r1, 1;
   mapa.shared::cluster.u32 %r12, %r10, %r11;

@@ -1,9 +1,9 @@
-// A kernel that does not end is stopped after exactly as many warp instructions as it was given.
+// A kernel that does not end is stopped after exactly the number of warp instructions in its budget.
 import { describe, expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { kernel } from "../support/ptx.js";
 
-// Four instructions come before a kernel's body and ret behind it: of each warp, 4 + 1 + 3 * rounds + 1.
+// Four instructions precede a kernel's body, and ret follows it: each warp executes 4 + 1 + 3 * rounds + 1.
 const rounds = (n: number) =>
   kernel(`  mov.u32 %r1, 0;
 AGAIN:
@@ -13,7 +13,7 @@ AGAIN:
 const instructions = (n: number, warps: number) => warps * (6 + 3 * n);
 const none = new Uint32Array(1);
 
-describe("the budget of instructions", () => {
+describe("the instruction budget", () => {
   test.each([
     [1, 1, {}],
     [1, 3, {}],
@@ -32,7 +32,7 @@ describe("the budget of instructions", () => {
     await expect(runWith(exact - 1)).rejects.toThrow(`the budget of ${exact - 1} warp instructions is spent`);
   });
 
-  test("the report says where every warp is, whichever thread of the host has it", async () => {
+  test("the report lists the position of every warp on any host thread", async () => {
     const device = await deviceWith({ CARACAL_VGPU_BUDGET: "100000", CARACAL_VGPU_THREADS: "2" });
     const ptx = kernel("AGAIN:\n  bar.sync 0;\n  bra AGAIN;");
     const run = () => new device.PtxModule(ptx).run("k", { grid: 2, block: 64 }, none, none);

@@ -1,12 +1,12 @@
-// mapa, getctarank, setmaxnreg: by the definitions of the PTX ISA. What barrier.cluster does is in barrier.test.ts.
+// mapa, getctarank and setmaxnreg, as defined in the PTX ISA. barrier.cluster is tested in barrier.test.ts.
 import { describe, expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { kernel, remember, testPtxas } from "../support/ptx.js";
 
 const blocks = 4;
-const mask = 0x2d60b105; // lanes beside those at work are not
+const mask = 0x2d60b105; // neighbours of active lanes are inactive
 
-/** Clusters of four blocks of a warp: %r1 is the block's rank, %r3 the thread of the grid; its word is at %rd2. */
+/** Clusters of four blocks of one warp: %r1 is the block's rank, %r3 the thread in the grid; its word is at %rd2. */
 async function onClusters(body: string, grid = 2 * blocks): Promise<Uint32Array> {
   const ptx = kernel(
     `  mov.u32 %r1, %cluster_ctarank;
@@ -25,7 +25,7 @@ ${body}`,
   return out;
 }
 
-/** Where the form takes its address from, its type, what loads by it, and registers for two of them. */
+/** For each form: the computation of the address, its type, a load from it, and two registers for addresses. */
 const forms = {
   "shared::cluster.u32": ["mov.u32 %r11, %r10;", ".shared::cluster.u32", "ld.shared::cluster.u32", "%r11", "%r12"],
   "shared::cluster.u64": [
@@ -39,7 +39,7 @@ const forms = {
 } as const;
 
 describe.each(Object.entries(forms))("%s", (_, [address, type, load, own, mapped]) => {
-  /** Lane l asks block 3 l + 1 for word 5 l, of those which every block's threads have left there. */
+  /** Lane l reads word 5 l of block 3 l + 1, after the threads of every block have stored their words. */
   const ask = (map: string) => `  shl.b32 %r4, %r0, 2;
   add.u32 %r5, %r10, %r4;
   st.shared.u32 [%r5], %r3;
@@ -66,13 +66,13 @@ ${map}
   const atWork = (lane: number) => ((mask >>> lane) & 1) === 1;
   const word = (lane: number, block: number) => 32 * block + ((5 * lane) % 32);
 
-  test("mapa: the same place in another block", async () => {
+  test("mapa: the corresponding address in another block", async () => {
     const got = await onClusters(ask(`  @%p1 mapa${type} ${mapped}, ${own}, %r6;\n  ${load} %r9, [${mapped}];`));
     expect(got).toEqual(
       asked((l, cluster, rank) => word(l, cluster * blocks + (atWork(l) ? (3 * l + 1) % blocks : rank))),
     );
   });
-  test("mapa of what is in another block already", async () => {
+  test("mapa of an address in another block", async () => {
     const twice = `  mapa${type} ${mapped}, ${own}, 2;\n  @%p1 mapa${type} ${mapped}, ${mapped}, %r6;`;
     const got = await onClusters(ask(`${twice}\n  ${load} %r9, [${mapped}];`));
     expect(got).toEqual(asked((l, cluster) => word(l, cluster * blocks + (atWork(l) ? (3 * l + 1) % blocks : 2))));
@@ -83,7 +83,7 @@ ${map}
     const self = await onClusters(ask(`  getctarank${type} %r9, ${own};`));
     expect(self).toEqual(asked((_lane, _cluster, r) => r));
   });
-  test("a rank that the cluster has not is reported", async () => {
+  test("a rank outside the cluster is reported", async () => {
     const beyond = `  setp.eq.u32 %p2, %r0, 4;
   selp.b32 %r6, 4, 3, %p2;
   mapa${type} ${mapped}, ${own}, %r6;`;
@@ -100,7 +100,7 @@ test.each([
     [4, 6, 10],
     [1, 3, 2],
   ],
-] as const)("special registers: of a grid of %o in clusters of %o", async (grid, shape) => {
+] as const)("special registers in a grid of %o with clusters of %o", async (grid, shape) => {
   const names = ["ctaid", "nctaid", "clusterid", "nclusterid", "cluster_ctaid", "cluster_nctaid"]
     .flatMap((name) => ["x", "y", "z"].map((d) => `%${name}.${d}`))
     .concat("%cluster_ctarank", "%cluster_nctarank");

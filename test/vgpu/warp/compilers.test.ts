@@ -1,4 +1,4 @@
-// The same kernels as nvcc writes them under other flags: code for debugging, without optimisation, for a linker.
+// The same kernels compiled by nvcc with other flags: for debugging, without optimisation, for a linker.
 import { expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
@@ -17,7 +17,7 @@ const variants: [flags: string[], arch: string][] = [
   [["-std=c++20"], "sm_90"],
 ];
 
-/** Steps of the numbers a thread has, and the last 8 numbers each left in the array. */
+/** The longest Collatz sequence among a thread's numbers, and the sum of the last 8 numbers in the array. */
 function collatz(thread: number): [longest: number, sum: number] {
   const at = new Array<number>(8).fill(0);
   let longest = 0;
@@ -48,12 +48,13 @@ nvcc.each(variants)("%j for %s", async (flags, arch) => {
   );
 });
 
-// With --use_fast_math, of sin.approx at most 2^-20.5 (PTX ISA), by a root of at most 1.75; a few ulp of the rest.
-// Without, at most 2 ulp of a function (CUDA C++ Programming Guide, "Mathematical Functions"), half of one of the rest.
+// With --use_fast_math the error is at most 2^-20.5 for sin.approx (PTX ISA), times a root of at most 1.75, plus a few
+// ulp. Without it, at most 2 ulp per function (CUDA C++ Programming Guide, "Mathematical Functions") and half an ulp
+// per other operation.
 nvcc.each([
-  { flags: [], most: 2 ** -20 },
-  { flags: ["--use_fast_math"], most: 2 ** -19 },
-])("arithmetic with $flags errs by at most $most", async ({ flags, most }) => {
+  { flags: [], bound: 2 ** -20 },
+  { flags: ["--use_fast_math"], bound: 2 ** -19 },
+])("arithmetic with $flags errs by at most $bound", async ({ flags, bound }) => {
   const approximate = { ...checked, CARACAL_VGPU_APPROXIMATE: "1", CARACAL_VGPU_SEED: "3" };
   const module = new (await deviceWith(approximate)).PtxModule(compile("compilers", flags));
   const x = Float32Array.from({ length: 128 }, (_, i) => (i - 64) / 21);
@@ -63,7 +64,7 @@ nvcc.each([
     const v = x[i] as number;
     return Math.abs(got - (1 / (1 + Math.exp(-v)) + Math.sin(v) * Math.sqrt(Math.abs(v))));
   });
-  expect(Math.max(...errors)).toBeLessThan(most);
+  expect(Math.max(...errors)).toBeLessThan(bound);
 });
 
 nvcc("a function of another module is refused by its name", async () => {
@@ -73,7 +74,7 @@ nvcc("a function of another module is refused by its name", async () => {
   );
 });
 
-test("WARP_SZ is a constant wherever one may stand", () => {
+test("WARP_SZ is allowed wherever a constant is", () => {
   const out = new Uint32Array(4);
   run(
     `mov.u32 %r1, WARP_SZ; add.u32 %r2, %r1, -WARP_SZ; add.u32 %r2, %r2, 7;
@@ -88,7 +89,7 @@ test("WARP_SZ is a constant wherever one may stand", () => {
   expect([...out]).toEqual([32, 7, 32, 0]);
 });
 
-test("qualifiers of atomics stand before or behind the operation, in the order of PTX or with the space first", () => {
+test("qualifiers of atomics may precede or follow the operation, in PTX order or with the space first", () => {
   const out = new Uint32Array(2);
   run(
     `atom.relaxed.gpu.global.add.u32 %r1, [%rd2], 1; atom.add.relaxed.gpu.global.u32 %r1, [%rd2], 10;

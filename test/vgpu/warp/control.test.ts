@@ -1,4 +1,4 @@
-// brx.idx, call, trap, brkpt, nanosleep: by the definitions of the PTX ISA ("Control Flow Instructions").
+// brx.idx, call, trap, brkpt and nanosleep, as defined in the PTX ISA ("Control Flow Instructions").
 import { describe, expect, test } from "vitest";
 import { PtxModule } from "../support/device.js";
 import { kernel, lanes, remember, testPtxas } from "../support/ptx.js";
@@ -18,10 +18,10 @@ const functions = ["add", "mul.lo", "sub"]
   .join("");
 const values = [(a: number, b: number) => a + b, Math.imul, (a: number, b: number) => a - b] as const;
 
-const mask = 0x2d60b105; // lanes beside those at work are not
+const mask = 0x2d60b105; // neighbours of active lanes are inactive
 const atWork = (lane: number) => ((mask >>> lane) & 1) === 1;
 
-/** In each thread %p1 says whether it is at work, %r1 is its input and %r2 comes back, which is 7777 before. */
+/** %p1 is true in active threads, %r1 is the thread's input; returns %r2, initially 7777. */
 function onWarp(body: string, input: Uint32Array<ArrayBuffer> = lanes((l) => (l * 7) % 3)): Uint32Array {
   const ptx = kernel(`  mul.wide.u32 %rd3, %r0, 4;
   add.s64 %rd1, %rd1, %rd3;
@@ -54,15 +54,15 @@ B:
 C:
   mov.u32 %r2, 12;
 DONE:`;
-  test("every lane goes where its own index says", () => {
+  test("every lane jumps according to its own index", () => {
     expect(onWarp(jump(""))).toEqual(lanes((l) => 10 + ((l * 7) % 3)));
   });
-  test("and those that a guard leaves out go on", () => {
+  test("lanes masked off by the guard continue", () => {
     expect(onWarp(jump("@%p1 "))).toEqual(lanes((l) => (atWork(l) ? 10 + ((l * 7) % 3) : 1)));
   });
-  test("an index behind the table is reported, of a lane that jumps", () => {
+  test("an index outside the table is reported for lanes that jump", () => {
     const beyond = (lane: number) => lanes((l) => (l === lane ? 3 : 2));
-    expect(() => onWarp(jump("@%p1 "), beyond(8))).toThrow(/index 3 of a table of 3[\s\S]*thread \(8,0,0\)/);
+    expect(() => onWarp(jump("@%p1 "), beyond(8))).toThrow(/index 3 in a table of 3[\s\S]*thread \(8,0,0\)/);
     expect(onWarp(jump("@%p1 "), beyond(9))).toEqual(lanes((l) => (atWork(l) ? 12 : 1)));
   });
 });
@@ -90,32 +90,32 @@ describe("call", () => {
   const results = (which: (lane: number) => number, called = (_: number) => true) =>
     lanes((l) => (called(l) ? values[which(l) as 0 | 1 | 2](l + 40, l) : 7777));
 
-  test.each([0, 1, 2])("of f%i, by name and through a pointer, of all lanes and of some", (n) => {
+  test.each([0, 1, 2])("calls f%i by name and through a pointer, with all lanes and with some", (n) => {
     const pointer = `%rd${5 + n}`;
     expect(onWarp(call("", `f${n}`))).toEqual(results(() => n));
     expect(onWarp(call("", pointer, "by type"))).toEqual(results(() => n));
     expect(onWarp(call("@%p1 ", `f${n}`))).toEqual(results(() => n, atWork));
     expect(onWarp(call("@%p1 ", pointer, "by type"))).toEqual(results(() => n, atWork));
   });
-  test("of each lane's own function", () => {
+  test("each lane may call a different function", () => {
     const own = (l: number) => (l * 7) % 3;
     expect(onWarp(call("", "%rd8", "by type"))).toEqual(results(own));
     expect(onWarp(call("@%p1 ", "%rd8", "by type"))).toEqual(results(own, atWork));
   });
-  test.each(["0", "0x7000000000", "k"])("of what is no function's address, %s, is reported", (address) => {
+  test.each(["0", "0x7000000000", "k"])("a call through %s, not the address of a function, is reported", (address) => {
     const wrong = call("", "%rd8", "by type").replace("{\n", `{\n  mov.u64 %rd8, ${address};\n`);
-    expect(() => onWarp(wrong)).toThrow(/a pointer that is no function/);
+    expect(() => onWarp(wrong)).toThrow(/a pointer that is not a function/);
   });
 });
 
-test.each(["trap", "brkpt"])("%s ends the kernel, unless no lane comes to it", (instruction) => {
+test.each(["trap", "brkpt"])("%s ends the kernel unless no lane reaches it", (instruction) => {
   expect(() => onWarp(`  setp.gt.u32 %p1, %r0, 4;\n  @%p1 ${instruction};`)).toThrow(
     /CUresult 719: .*trap[\s\S]*thread \(5,0,0\)/,
   );
   expect(onWarp(`  setp.gt.u32 %p1, %r0, 31;\n  @%p1 ${instruction};`)).toEqual(lanes(() => 7777));
 });
 
-test("who sleeps until something happens that never will is in a deadlock", () => {
+test("sleeping until an event that never happens is a deadlock", () => {
   const spin =
     "AGAIN:\n  nanosleep.u32 20;\n  ld.volatile.global.u32 %r4, [%rd1];\n  setp.ne.u32 %p2, %r4, 77;\n  @%p2 bra AGAIN;";
   expect(() => onWarp(spin)).toThrow(/deadlock/);

@@ -1,4 +1,4 @@
-// A matrix product as kernels for sm_80 do it, and mutants of it: every one must be noticed.
+// A matrix product in the style of sm_80 kernels, and faulty variants of it, each of which must be detected.
 import { expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
@@ -6,14 +6,15 @@ import { numbers } from "../support/ptx.js";
 
 type Device = Awaited<ReturnType<typeof deviceWith>>;
 
-/** Multiples of 1/8 from -2 to 2: exact in bf16, and so are all sums here in single precision. */
+/** Multiples of 1/8 from -2 to 2, exact in bf16; all sums here are exact in single precision. */
 function matrix(elements: number, seed: number) {
   const next = numbers(seed);
   const wide = Float32Array.from({ length: elements }, () => ((next() % 33) - 16) / 8);
   return { wide, bf16: Uint16Array.from(new Uint32Array(wide.buffer), (bits) => bits >>> 16) };
 }
 
-const [m, n, k] = [200, 136, 200]; // of tiles of 128 x 128 x 32: ragged in every direction, and more steps than stages
+// with tiles of 128 x 128 x 32: ragged in every direction, and more steps than stages
+const [m, n, k] = [200, 136, 200];
 const a = matrix(m * k, 1);
 const b = matrix(n * k, 2);
 const expected = Float32Array.from({ length: m * n }, (_, at) => {
@@ -23,7 +24,7 @@ const expected = Float32Array.from({ length: m * n }, (_, at) => {
   return sum;
 });
 
-/** How many elements are wrong. */
+/** The number of wrong elements. */
 function wrong(device: Device, ptx: string): number {
   const got = new Float32Array(m * n).fill(Number.NaN);
   const grid: [number, number, number] = [Math.ceil(n / 128), Math.ceil(m / 128), 1];
@@ -47,7 +48,7 @@ test.skipIf(!hasNvcc).each(modes)("gemm %o", async (mode) => {
 test.skipIf(!hasNvcc)("a wait for one group too few", async () => {
   const ptx = compile("gemm", ["-DPENDING=2"]);
   expect(wrong(await deviceWith({ CARACAL_VGPU_ASYNC: "late" }), ptx)).toBeGreaterThan(0);
-  // Luck hides it where copies complete at once: that is why they do not.
+  // The fault has no effect if copies complete at once, which is why they complete late by default.
   expect(wrong(await deviceWith({ CARACAL_VGPU_ASYNC: "early" }), ptx)).toBe(0);
 });
 
@@ -61,22 +62,22 @@ test.skipIf(!hasNvcc)("no __syncthreads, under racecheck", async () => {
   expect(() => wrong(device, compile("gemm", ["-DNO_BARRIER"]))).toThrow(/racecheck/);
 });
 
-test.skipIf(!hasNvcc)("the registers of B the other way round", async () => {
+test.skipIf(!hasNvcc)("the registers of B are swapped", async () => {
   expect(wrong(await deviceWith({}), compile("gemm", ["-DSWAPPED=1"]))).toBeGreaterThan(0);
 });
 
-test.skipIf(!hasNvcc)("no swizzle costs time alone: test/vgpu/count notices", async () => {
+test.skipIf(!hasNvcc)("no swizzle affects only performance, as test/vgpu/count shows", async () => {
   expect(wrong(await deviceWith({}), compile("gemm", ["-DNO_SWIZZLE"]))).toBe(0);
 });
 
-test.skipIf(!hasNvcc)("no bound of the rows", async () => {
+test.skipIf(!hasNvcc)("no bounds check of the rows", async () => {
   const device = await deviceWith({});
   expect(() => wrong(device, compile("gemm", ["-DNO_BOUND"]))).toThrow(
-    /memcheck: global read of 16 bytes.*bytes behind an allocation.*gemm\.cu:\d+/s,
+    /memcheck: global read of 16 bytes.*bytes past an allocation.*gemm\.cu:\d+/s,
   );
 });
 
-test.skipIf(!hasNvcc)("ldmatrix at half a row", async () => {
+test.skipIf(!hasNvcc)("ldmatrix at a misaligned row", async () => {
   const device = await deviceWith({});
   expect(() => wrong(device, compile("gemm", ["-DMISALIGN=8"]))).toThrow(
     /memcheck: shared read of 16 bytes.*not a multiple of 16.*gemm\.cu:\d+/s,

@@ -1,4 +1,4 @@
-// Cooperative groups' grid-wide sync, and lanes that meet at different instructions, as nvcc compiles them.
+// grid.sync of cooperative groups, and lanes that converge at different instructions, as compiled by nvcc.
 import { describe, expect, test } from "vitest";
 import { PtxModule } from "../support/device.js";
 import { deviceWith } from "../support/modes.js";
@@ -18,7 +18,7 @@ const modes: Record<string, string>[] = [
 const source = (device: { PtxModule: typeof PtxModule } = { PtxModule }, arch = "sm_80") =>
   new device.PtxModule(compile("grid", [], arch));
 
-/** What `rounds` leaves, by its definition. */
+/** The result of the kernel `rounds`, by definition. */
 function afterRounds(blocks: number, threads: number, count: number): Int32Array {
   let values = Int32Array.from({ length: blocks * threads }, (_, i) => (i * 37) % 101);
   for (let round = 0; round < count; round++) {
@@ -48,7 +48,7 @@ describe.skipIf(!hasNvcc)("grid.sync", () => {
     }
   });
 
-  test.each(["1", "2", "3"])("a missing one is a race: seed %s", async (seed) => {
+  test.each(["1", "2", "3"])("a missing grid.sync is a race: seed %s", async (seed) => {
     const module = source(await deviceWith({ ...checks, CARACAL_VGPU_SEED: seed }));
     const run = () =>
       module.run(
@@ -61,7 +61,7 @@ describe.skipIf(!hasNvcc)("grid.sync", () => {
     expect(run).toThrow(/racecheck: [\s\S]*of global memory[\s\S]*grid\.cu:\d+/);
   });
 
-  test("without a cooperative launch: the toolkit's own trap", () => {
+  test("without a cooperative launch the toolkit traps", () => {
     const out = new Int32Array(1);
     source().run("valid", {}, out);
     expect(out[0]).toBe(0);
@@ -74,15 +74,15 @@ describe.skipIf(!hasNvcc)("grid.sync", () => {
 
   test("more blocks than fit at once are refused", async () => {
     const device = await deviceWith({ CARACAL_VGPU_SM_COUNT: "2" });
-    // 2048 threads to an SM: 2 blocks of 1024 on each of the 2.
+    // 2048 threads per SM: 2 blocks of 1024 on each of 2 SMs.
     const run = (grid: number) =>
       source(device).run("split_arrival", { grid, block: 1024, cooperative: true }, new Int32Array(grid * 1024));
     expect(() => run(4)).not.toThrow();
-    expect(() => run(5)).toThrow(/CUresult 720: [\s\S]*5 blocks, of which 4 fit/);
+    expect(() => run(5)).toThrow(/CUresult 720: [\s\S]*5 blocks, but only 4 fit/);
   });
 });
 
-describe.skipIf(!hasNvcc)("lanes that are not at one instruction", () => {
+describe.skipIf(!hasNvcc)("lanes at different instructions", () => {
   test.each(modes)("__syncwarp in both arms of a branch: %o", async (mode) => {
     const out = new Int32Array(32);
     source(await deviceWith(mode)).run("arms", { block: 32 }, out);

@@ -1,5 +1,4 @@
-// What sm_89 and sm_90 add to the instructions of a warp: fp8 and f64 mma, stmatrix, elect, vectors of atomics,
-// try_wait, counts of bytes.
+// Warp-level features of sm_89 and sm_90: fp8 and f64 mma, stmatrix, elect, atomics on vectors, try_wait, byte counts.
 import { beforeAll, expect, test } from "vitest";
 import type { Argument, Shape } from "../support/device.js";
 import { deviceWith } from "../support/modes.js";
@@ -15,7 +14,7 @@ function run(body: string, shape: Shape, input: Argument, output: Argument, shar
   new device.PtxModule(ptx).run("k", shape, input, output);
 }
 
-/** Every finite value of an 8-bit format, by its definition. */
+/** The value of an 8-bit format, by definition. */
 const value8 = (bits: number, exponentBits: number, fractionBits: number) => {
   const bias = 2 ** (exponentBits - 1) - 1;
   const e = (bits >> fractionBits) & (2 ** exponentBits - 1);
@@ -31,7 +30,7 @@ const fp8 = {
 test.each(["e4m3", "e5m2"].flatMap((a) => ["e4m3", "e5m2"].flatMap((b) => [0, 1, 2, 3].map((j) => ({ a, b, j })))))(
   "mma m16n8k32 $a $b, k % 4 = $j",
   ({ a, b, j }) => {
-    // Every value of A meets 1 or 2 of B, one product per sum, so that all sums are exact.
+    // Every value of A meets one or two of B, with one product per sum, so all sums are exact.
     const [ea, fa, finite] = fp8[a as "e4m3"];
     const one = { e4m3: 0x38, e5m2: 0x3c }[b] as number;
     const A = Array.from({ length: 16 }, (_, row) =>
@@ -40,7 +39,7 @@ test.each(["e4m3", "e5m2"].flatMap((a) => ["e4m3", "e5m2"].flatMap((b) => [0, 1,
         return finite(bits) ? bits : 0;
       }),
     );
-    // Column n of B picks k = 4n + j, and the rest are zeros.
+    // Column n of B selects k = 4n + j; the other elements are zeros.
     const input = new Uint32Array(32 * 6);
     for (let lane = 0; lane < 32; lane++) {
       const [g, t] = [lane >> 2, lane & 3];
@@ -110,7 +109,7 @@ ${[0, 1, 2, 3].map((i) => `  st.global.f64 [%rd2 + ${8 * i}], %d${40 + i};`).joi
 test.each([1, 2, 4].flatMap((count) => [false, true].map((trans) => ({ count, trans }))))(
   "stmatrix x$count, trans $trans",
   ({ count, trans }) => {
-    // Matrices of halves, a row after the other; row i of matrix m comes to place 5 (8m + i) % 32, of 32 bytes each.
+    // Row-major matrices of halves; row i of matrix m is stored at position 5 (8m + i) % 32, 32 bytes each.
     const input = Uint16Array.from({ length: 256 }, (_, i) => i * 509);
     const out = new Uint16Array(512);
     const registers = [10, 11, 12, 13].slice(0, count).map((r) => `%r${r}`);
@@ -129,7 +128,7 @@ ${registers.map((r, m) => `  ld.global.u32 ${r}, [%rd4 + ${128 * m}];`).join("\n
   and.b32 %r4, %r4, 31;
   mad.lo.u32 %r4, %r4, 32, %r3;
   setp.lt.u32 %p1, %r0, ${8 * count};
-  selp.b32 %r4, %r4, 1, %p1; // further addresses are not used
+  selp.b32 %r4, %r4, 1, %p1;  // the remaining addresses are unused
   stmatrix.sync.aligned.m8n8.x${count}${trans ? ".trans" : ""}.shared.b16 [%r4], {${registers.join(", ")}};
   bar.warp.sync -1;
   mul.wide.u32 %rd3, %r0, 32;
@@ -189,7 +188,7 @@ test("atomic operations on vectors", () => {
   );
   expect(Array.from(out)).toEqual([1, 2, 3, 4]);
   expect(Array.from(input)).toEqual([2, 4, 6, 8, 1.5, 1.25, 8, -4]);
-  // bf16: 1 + 2 = 3 and 256 + 1 = 256 (a tie, to even); maximum of 1 and NaN.
+  // bf16: 1 + 2 = 3, 256 + 1 = 256 (a tie, to even), and the maximum of 1 and NaN.
   const halves = new Uint32Array([0x43803f80, 0x7fc03f80]);
   run(
     `  mov.b32 %r1, 0x3f804000;
@@ -231,7 +230,7 @@ ${seen(0, 2)}
 
 test("mbarrier: bytes are counted from -(2^20 - 1) to 2^20 - 1", () => {
   const bytes = (how: string, count: number) => `  mbarrier.${how}.relaxed.cta.shared::cta.b64 [%r10], ${count};\n`;
-  const most = 2 ** 20 - 1;
+  const max = 2 ** 20 - 1;
   const counts = (body: string) => () =>
     run(`  mov.u32 %r10, buffer;\n  mbarrier.init.shared::cta.b64 [%r10], 1;\n${body}`, { block: 1 }, one, one);
   const one = new Uint32Array(1);
@@ -239,15 +238,15 @@ test("mbarrier: bytes are counted from -(2^20 - 1) to 2^20 - 1", () => {
     ["expect_tx", "complete_tx"],
     ["complete_tx", "expect_tx"],
   ] as const) {
-    expect(counts(bytes(up, most))).not.toThrow();
-    expect(counts(bytes(up, most) + bytes(down, 1) + bytes(up, 1))).not.toThrow();
-    expect(counts(bytes(up, most) + bytes(up, 1))).toThrow(/synccheck: mbarrier: the count of bytes leaves its range/);
+    expect(counts(bytes(up, max))).not.toThrow();
+    expect(counts(bytes(up, max) + bytes(down, 1) + bytes(up, 1))).not.toThrow();
+    expect(counts(bytes(up, max) + bytes(up, 1))).toThrow(/synccheck: mbarrier: the byte count exceeds its range/);
   }
 });
 
-test("mbarrier objects of each lane's own", () => {
+test("a different mbarrier object per lane", () => {
   const out = new Uint32Array(32 * 8);
-  const mask = 0x2d60b105; // lanes beside those at work are not
+  const mask = 0x2d60b105; // neighbours of active lanes are inactive
   // Lane l expects l % 3 + 1 arrivals, and then some bytes.
   const seen = (at: number, address: string, state: string) => `  @%p1 mbarrier.test_wait.${address} ${state};
   @%p1 selp.u32 %r1, 1, 0, %p2;
@@ -294,7 +293,7 @@ ${seen(5, "shared.b64 %p2, [%r10],", "%rd9")}
   );
   for (let lane = 0; lane < 32; lane++) {
     const arrivals = (lane % 3) + 1;
-    // Bytes: all but 16 of them are not enough.
+    // All but 16 of the bytes do not suffice.
     const expected =
       (mask >>> lane) & 1 ? [arrivals, Number(arrivals === 1), 1, 0, 0, 1, 0, 0] : [0, 0, 0, 0, 0, 0, 0x11223344, lane];
     expect([...out.slice(8 * lane, 8 * lane + 8)], `lane ${lane}`).toEqual(expected);

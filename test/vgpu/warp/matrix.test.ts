@@ -1,9 +1,9 @@
-// ldmatrix, movmatrix and mma.sync of every shape and type, by the fragment layouts of the PTX ISA.
+// ldmatrix, movmatrix and mma.sync in every shape and type, with the fragment layouts of the PTX ISA.
 import { expect, test } from "vitest";
 import { PtxModule } from "../support/device.js";
 import { kernel, numbers, run, testPtxas } from "../support/ptx.js";
 
-/** A type of matrix elements: bits of a value, and back. */
+/** A type of matrix elements, its values and their bits. */
 interface Format {
   readonly name: string;
   readonly bits: number;
@@ -12,23 +12,23 @@ interface Format {
 }
 
 const f32bits = (x: number) => new Uint32Array(new Float32Array([x]).buffer)[0] as number;
-/** Of a number that the format holds exactly. */
+/** The bits of a number that the format represents exactly. */
 function encodeFloat(x: number, exponentBits: number, fractionBits: number): number {
   if (x === 0) return Object.is(x, -0) ? 1 << (exponentBits + fractionBits) : 0;
   const bias = 2 ** (exponentBits - 1) - 1;
   const exponent = Math.max(Math.floor(Math.log2(Math.abs(x))), 1 - bias);
-  const scaled = (Math.abs(x) / 2 ** exponent) * 2 ** fractionBits; // with the leading one, unless subnormal
+  const scaled = (Math.abs(x) / 2 ** exponent) * 2 ** fractionBits; // includes the leading one unless subnormal
   if (!Number.isInteger(scaled)) throw new Error(`${x} is not exact`);
   const biased = scaled >= 2 ** fractionBits ? exponent + bias : 0;
   return (Number(x < 0) << (exponentBits + fractionBits)) | (biased << fractionBits) | (scaled % 2 ** fractionBits);
 }
 
-// Products and sums of these are exact in single precision, and the sums of f16 accumulators in half precision.
+// Products and sums are exact in single precision, and sums in f16 accumulators in half precision.
 const eighths = Array.from({ length: 17 }, (_, i) => (i - 8) / 8);
 const formats: Record<string, Format> = {
   f16: { name: "f16", bits: 16, encode: (x) => encodeFloat(x, 5, 10), values: eighths },
   bf16: { name: "bf16", bits: 16, encode: (x) => encodeFloat(x, 8, 7), values: eighths },
-  // The lower 13 bits do not count: they are noise here.
+  // The lower 13 bits are ignored; here they are noise.
   tf32: { name: "tf32", bits: 32, encode: (x) => (f32bits(x) | 0x1abc) >>> 0, values: eighths },
   e4m3: {
     name: "e4m3",
@@ -48,7 +48,7 @@ const formats: Record<string, Format> = {
   u4: { name: "u4", bits: 4, encode: (x) => x & 15, values: [0, 1, 7, 8, 15] },
 };
 
-/** Register r of A in the m16n8 shapes: which row, and which run of 32 bits of that row (see the figures of the ISA). */
+/** The row and the 32-bit word of it that register r of A holds in the m16n8 shapes (see the figures of the ISA). */
 const aPlace = (lane: number, r: number, rows: number) => ({
   row: (lane >> 2) + (rows === 16 ? 8 * (r % 2) : 0),
   word: (lane & 3) + 4 * (rows === 16 ? r >> 1 : r),
@@ -71,7 +71,7 @@ function check({ m, k, a, b, c, satfinite, target }: Case): void {
   const next = numbers(m + k + fa.bits);
   const pick = (f: Format) => f.values[next() % f.values.length] as number;
   const A = Array.from({ length: m }, () => Array.from({ length: k }, () => pick(fa)));
-  const B = Array.from({ length: 8 }, () => Array.from({ length: k }, () => pick(fb))); // by columns
+  const B = Array.from({ length: 8 }, () => Array.from({ length: k }, () => pick(fb))); // column-major
   const large = c === "s32" ? (satfinite ? 2 ** 31 - 1000 : 12345) : 3;
   const C = Array.from({ length: m }, (_, i) => Array.from({ length: 8 }, (_, j) => ((i + j) % 2 ? large : -large)));
   const perWord = 32 / fa.bits;
@@ -215,7 +215,7 @@ test("mma m8n8k4 f64", () => {
     }
 });
 
-/** Rows of 16 bytes, at 48 bytes from one another, in a scrambled order. */
+/** Rows of 16 bytes, 48 bytes apart, in a scrambled order. */
 const rowAt = (row: number) => ((row * 5) % 32) * 48;
 
 test.each([1, 2, 4].flatMap((n) => [false, true].map((trans) => ({ n, trans }))))(
@@ -224,7 +224,7 @@ test.each([1, 2, 4].flatMap((n) => [false, true].map((trans) => ({ n, trans })))
     const input = Uint16Array.from({ length: (32 * 48) / 2 }, (_, i) => i * 40503);
     const out = new Uint32Array(32 * n);
     const list = Array.from({ length: n }, (_, i) => `%r${20 + i}`).join(", ");
-    // Lanes whose addresses are not used have one that would fault.
+    // Lanes whose addresses are unused hold addresses that would fault.
     run(
       `  mov.u32 %r1, 0;
 COPY:
@@ -268,7 +268,7 @@ ${Array.from({ length: n }, (_, i) => `  st.global.u32 [%rd2 + ${4 * i}], %r${20
   },
 );
 
-test("ldmatrix refuses a row that is not aligned to 16 bytes", () => {
+test("ldmatrix reports a row that is not aligned to 16 bytes", () => {
   const body =
     "  mov.u32 %r3, buffer;\n  add.u32 %r3, %r3, 8;\n  ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r4}, [%r3];";
   expect(() => run(body, { block: 32 }, new Uint32Array(1), new Uint32Array(1), { shared: 64 })).toThrow(
@@ -276,7 +276,7 @@ test("ldmatrix refuses a row that is not aligned to 16 bytes", () => {
   );
 });
 
-test("a warp of fewer than 32 lanes has no matrix instructions", () => {
+test("matrix instructions need a warp of 32 lanes", () => {
   const body = "  mov.u32 %r3, 0;\n  movmatrix.sync.aligned.m8n8.trans.b16 %r4, %r3;";
   expect(() => run(body, { block: 24 }, new Uint32Array(1), new Uint32Array(1))).toThrow(/synccheck/);
 });
@@ -298,7 +298,7 @@ test("movmatrix transposes", () => {
   expect(out).toEqual(Uint16Array.from({ length: 64 }, (_, i) => input[(i % 8) * 8 + (i >> 3)] as number));
 });
 
-test("what there is not", () => {
+test("invalid forms are refused", () => {
   for (const wrong of [
     "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f16 {%f0, %f1, %f2, %f3}, {%r0, %r1, %r2, %r3}, {%r4, %r5}, {%r6, %r7};",
     "mma.sync.aligned.m16n8k16.row.col.f16.bf16.bf16.f16 {%r8, %r9}, {%r0, %r1, %r2, %r3}, {%r4, %r5}, {%r6, %r7};",

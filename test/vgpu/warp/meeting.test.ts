@@ -1,5 +1,6 @@
-// Instructions with a membermask from different places of the program. PTX ISA: a thread waits "until all non-exited
-// threads corresponding to membermask have executed" it "with the same qualifiers and same membermask value".
+// Instructions with a membermask that lanes reach from different places in the program. PTX ISA: a thread waits "until
+// all non-exited threads corresponding to membermask have executed" it "with the same qualifiers and same membermask
+// value".
 import { describe, expect, test } from "vitest";
 import { deviceWith } from "../support/modes.js";
 import { kernel, lanes, numbers, run, testPtxas } from "../support/ptx.js";
@@ -9,7 +10,7 @@ const from = `  mul.wide.u32 %rd3, %r0, 4;
   add.s64 %rd2, %rd2, %rd3;
   ld.global.u32 %r1, [%rd1];
 `;
-/** Lanes `low` run the first arm, the others the second; what is left in %r2 comes back. */
+/** Lanes below `low` run the first arm, the others the second. Returns %r2. */
 const arms = (low: number, first: string, second: string) => `${from}  setp.lt.u32 %p1, %r0, ${low};
   @%p1 bra FIRST;
   ${second}
@@ -33,7 +34,7 @@ const modes: Record<string, string>[] = [
 ];
 
 describe("in two arms of a branch", () => {
-  test("shfl.sync: every lane brings its own value, lane and segment", () => {
+  test("shfl.sync: value, lane and segment may differ per lane", () => {
     const got = onWarp(
       arms(
         11,
@@ -46,7 +47,7 @@ describe("in two arms of a branch", () => {
     expect(got).toEqual(lanes((l) => (l < 11 ? value(20) + 5 : value((l & 24) + 3))));
   });
 
-  test("vote.sync: a vote of one arm may be the complement of a predicate, of the other not", () => {
+  test("vote.sync: one arm may vote with the complement of a predicate", () => {
     const ballot = (low: string, high: string) =>
       onWarp(
         `  setp.lt.u32 %p3, %r0, 20;\n${arms(
@@ -55,7 +56,7 @@ describe("in two arms of a branch", () => {
           `vote.sync.ballot.b32 %r5, ${high}, -1;\n  mov.u32 %r2, %r5;`,
         )}`,
       );
-    // Lanes 0 to 8 all hold it, of the others those up to 19.
+    // The predicate holds in lanes 0 to 8, and among the others up to lane 19.
     expect(ballot("%p3", "!%p3")).toEqual(lanes(() => 0xfff001ff));
     expect(ballot("!%p3", "%p3")).toEqual(lanes(() => 0x000ffe00));
     const all = (low: string, high: string) =>
@@ -100,7 +101,7 @@ describe("in two arms of a branch", () => {
     expect(out).toEqual(lanes((l) => written[l ^ 31]!));
   });
 
-  test("under a guard and its complement", () => {
+  test("lanes may arrive under a guard and its complement", () => {
     const body = `${from}  setp.lt.u32 %p1, %r0, 20;
   mov.u32 %r2, 7;
   @%p1 vote.sync.ballot.b32 %r2, 1, -1;
@@ -110,8 +111,9 @@ describe("in two arms of a branch", () => {
     expect(onWarp(body)).toEqual(lanes((l) => 0xfffff + Number(l >= 20)));
   });
 
-  test("lanes that a guard keeps out have not come, though they stand there", () => {
-    // The upper half comes first, while the lower half stands at FIRST and has not run it: its even lanes come later.
+  test("lanes masked off by a guard have not arrived, even if they are at the instruction", () => {
+    // The upper half arrives first, while the lower half is at FIRST without having run it; its even lanes arrive
+    // later.
     const got = onWarp(
       `  and.b32 %r6, %r0, 1;
   setp.eq.u32 %p3, %r6, 1;
@@ -124,8 +126,8 @@ ${arms(
     expect(got).toEqual(lanes(() => 0xffffaaaa));
   });
 
-  test("a group that is complete goes on, while another at the same instruction waits", () => {
-    // Lanes 16 to 23 need nobody else; 24 to 31 wait for those of the other arm, who come later.
+  test("a complete group continues while another group at the same instruction waits", () => {
+    // Lanes 16 to 23 need no other lanes; 24 to 31 wait for lanes of the other arm, which arrive later.
     const own = "setp.gt.u32 %p2, %r0, 23;\n  selp.b32 %r3, 0xff00ffff, 0xff0000, %p2;";
     const got = onWarp(
       arms(
@@ -137,10 +139,10 @@ ${arms(
     expect(got).toEqual(lanes((l) => (l < 16 ? 0xff010000 : l < 24 ? 0xff0006 : 0xff010005)));
   });
 
-  test("elect.sync: one leader, the same for all", () => {
+  test("elect.sync: all lanes get the same leader", () => {
     const elect = "elect.sync %r2|%p2, -1;\n  @%p2 add.u32 %r2, %r2, 64;";
     const out = new Uint32Array(32);
-    // Compute capability 9.0 has it; the default of these tests is 8.0.
+    // elect.sync needs compute capability 9.0; the default of these tests is 8.0.
     return deviceWith({ CARACAL_VGPU_COMPUTE: "9.0" }).then((device) => {
       const ptx = kernel(arms(6, elect, elect), { target: "sm_90" });
       new device.PtxModule(ptx).run("k", { block: 32 }, input, out);
@@ -152,8 +154,8 @@ ${arms(
   });
 });
 
-test.each(modes)("in a loop in which lanes take different paths: %o", async (mode) => {
-  // In round i lane l takes the first arm where l + i is a multiple of 3; each round adds up all lanes' (l ^ i).
+test.each(modes)("lanes may take different paths in each round of a loop: %o", async (mode) => {
+  // In round i, lane l takes the first arm if l + i is a multiple of 3; each round adds up (l ^ i) over all lanes.
   const body = `  mov.u32 %r2, 0;
   mov.u32 %r3, 0;
 AGAIN:
@@ -188,7 +190,7 @@ ON:
   expect(out).toEqual(lanes(() => sum));
 });
 
-describe("lanes that wait for one another in different ways are reported", () => {
+describe("lanes that wait for each other in different ways are reported", () => {
   const report = /synccheck: it waits with membermask 0x[0-9a-f]+ for lane \d+, which waits for it/;
   test("different masks", () => {
     expect(() => onWarp(arms(16, "bar.warp.sync -1;", "bar.warp.sync 0xffff8000;"))).toThrow(report);
@@ -206,8 +208,8 @@ describe("lanes that wait for one another in different ways are reported", () =>
       /for lane \d+, which waits for it with membermask 0xffffffff at (vote\.sync|bar\.warp)/,
     );
   });
-  test("but not lanes that only wait for others", () => {
-    // Lane 16 first meets 17 alone; all others are already where all meet.
+  test("lanes that only wait for others are not reported", () => {
+    // Lane 16 first converges with lane 17 alone, while all others already wait for the whole warp.
     const body = `${from}  setp.eq.u32 %p1, %r0, 16;
   setp.eq.or.u32 %p2, %r0, 17, %p1;
   @%p2 bra PAIR;

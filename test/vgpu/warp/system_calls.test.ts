@@ -1,4 +1,4 @@
-// printf, assert, malloc and free in kernels: by the CUDA C++ Programming Guide, and printf as C has it.
+// printf, assert, malloc and free in kernels, as defined in the CUDA C++ Programming Guide and for C's printf.
 import { describe, expect, test } from "vitest";
 import { PtxModule, printed } from "../support/device.js";
 import { compile, hasNvcc } from "../support/nvcc.js";
@@ -10,7 +10,7 @@ function load(): PtxModule {
 }
 
 describe.skipIf(!hasNvcc)("system calls", () => {
-  test("printf: conversions, and how many arguments there were", () => {
+  test("printf: conversions, and the number of arguments", () => {
     const returned = new Int32Array(4);
     printed();
     load().run("formats", { block: 32 }, returned);
@@ -21,18 +21,18 @@ describe.skipIf(!hasNvcc)("system calls", () => {
       "none",
       "",
     ]);
-    // A width counts as well: the guide says arguments.
+    // A width given as an argument counts too, as the guide says.
     expect([returned[0], returned[2], returned[3]]).toEqual([12, 6, 0]);
   });
 
-  test("assert: which, where, and in which thread", () => {
+  test("assert: the report names expression, location and thread", () => {
     expect(() => load().run("asserts", { block: 32 }, { u32: 14 })).toThrow(
       /CUresult 710: .*system_calls\.cu:\d+: .*asserts.*: assertion `threadIdx\.x != thread' failed[\s\S]*thread \(14,0,0\)/,
     );
     expect(() => load().run("asserts", { block: 32 }, { u32: 15 })).not.toThrow();
   });
 
-  test("malloc: memory of each thread's own, aligned; null where there is not so much", () => {
+  test("malloc: aligned memory per thread, or null if there is not enough", () => {
     const out = new Uint32Array(64);
     load().run("allocates", { block: 64 }, out);
     const sum = (t: number) => 100 * t * (t + 1) + (t * (t + 1)) / 2;
@@ -43,10 +43,10 @@ describe.skipIf(!hasNvcc)("system calls", () => {
   });
 
   test.each([
-    ["a write behind it", 0, /memcheck: global write of 1 byte.*malloc in a kernel/],
+    ["a write past its end", 0, /memcheck: global write of 1 byte.*malloc in a kernel/],
     ["a read after free", 1, /memcheck: global read of 1 byte/],
-    ["free twice", 2, /memcheck: free of what is no allocation/],
-    ["free of what malloc has not given", 3, /memcheck: free of what is no allocation/],
+    ["free twice", 2, /memcheck: free of memory that was not allocated/],
+    ["free of a pointer that malloc did not return", 3, /memcheck: free of memory that was not allocated/],
   ])("memory misused: %s", (_, how, report) => {
     const run = () => load().run("misused", { block: 32 }, new Uint32Array(2), { u32: how });
     expect(run).toThrow(report);

@@ -1,4 +1,4 @@
-// What a module's .target does not have must not load: for every architecture ptxas and we accept the same instructions.
+// Instructions that a module's .target lacks must not load: for every architecture we accept the same ones as ptxas.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -67,8 +67,8 @@ const scalar = [
 
 const memory = [
   ...["st.async", "red.async"].map((op) => {
-    const rest = "shared::cluster.mbarrier::complete_tx::bytes";
-    return `${op}${op === "st.async" ? ".weak" : ".relaxed.cluster"}.${rest}${op === "st.async" ? "" : ".add"}.u32 [%r1], %r2, [%r3];`;
+    const suffix = "shared::cluster.mbarrier::complete_tx::bytes";
+    return `${op}${op === "st.async" ? ".weak" : ".relaxed.cluster"}.${suffix}${op === "st.async" ? "" : ".add"}.u32 [%r1], %r2, [%r3];`;
   }),
   "ld.shared::cta.u32 %r1, [%r2];",
   "ld.shared::cluster.u32 %r1, [%r2];",
@@ -216,13 +216,13 @@ const matrices = [
 
 const instructions = [...scalar, ...memory, ...barriers, ...copies, ...matrices];
 const header = (target: string) => `.version 8.6\n.target ${target}\n.address_size 64\n`;
-// All on one line, so that a report's line says which instruction it is.
+// All on one line, so that the line in a report identifies the instruction.
 const kernel = (name: string, instruction: string) =>
   `.visible .entry ${name}() { .reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<32>; .reg .b64 %d<8>; .reg .f32 %f<32>; .reg .f64 %g<16>; ${instruction} ret; }\n`;
 
 const hasPtxas = spawnSync("ptxas", ["--version"]).status === 0;
 
-/** Those of the instructions that ptxas refuses. */
+/** The instructions that ptxas refuses. */
 function refusedByPtxas(target: string): string[] {
   const folder = mkdtempSync(join(tmpdir(), "vgpu-targets-"));
   const file = join(folder, "all.ptx");
@@ -233,9 +233,9 @@ function refusedByPtxas(target: string): string[] {
   return [...new Set(lines)].sort((a, b) => a - b).map((i) => instructions[i]!);
 }
 
-describe.skipIf(!hasPtxas)(`as ptxas does${hasPtxas ? "" : " (skipped: ptxas is not on the PATH)"}`, () => {
+describe.skipIf(!hasPtxas)(`compared with ptxas${hasPtxas ? "" : " (skipped: ptxas is not on the PATH)"}`, () => {
   test.each(["sm_80", "sm_86", "sm_89", "sm_90", "sm_90a"])(
-    "what .target %s does not have is refused",
+    "instructions that .target %s lacks are refused",
     async (target) => {
       const device = await deviceWith({ CARACAL_VGPU_COMPUTE: "9.0" });
       const refused = instructions.filter((text) => {
@@ -265,7 +265,7 @@ test("a kernel's clusters need sm_90", async () => {
   expect(load("sm_89")).toThrow(/PTX line 4: clusters need \.target sm_90 or higher/);
 });
 
-test("the report says what the instruction needs", async () => {
+test("the report names the required target", async () => {
   const device = await deviceWith({ CARACAL_VGPU_COMPUTE: "9.0" });
   const load = (target: string, text: string) => () => new device.PtxModule(header(target) + kernel("k", text));
   const wait = "mbarrier.try_wait.shared.b64 %p1, [%r1], %d1;";

@@ -1,5 +1,5 @@
-// Programs made of the toolkit's own headers, which have run on silicon for years: what they expect of an instruction is
-// what it does.
+// Programs built on the toolkit's own headers, which have run on hardware for years. They verify the semantics that
+// this code expects of each instruction.
 import { expect, test } from "vitest";
 import { PtxModule, printed } from "../support/device.js";
 import { deviceWith } from "../support/modes.js";
@@ -32,7 +32,8 @@ nvcc("cub: block reduce, scan", () => {
 
 nvcc("cub: block radix sort", () => {
   const keys = Uint32Array.from(some(1024, 2, (x) => (x % 3 ? x : x % 100)));
-  const order = Array.from(keys.keys()).sort((a, b) => (keys[a] as number) - (keys[b] as number) || a - b); // it is stable
+  // a stable sort
+  const order = Array.from(keys.keys()).sort((a, b) => (keys[a] as number) - (keys[b] as number) || a - b);
   const values = Int32Array.from(keys.keys());
   const sorted = Uint32Array.from(order, (i) => keys[i] as number);
   load("cub").run("sort", { block: 256 }, keys, values);
@@ -61,7 +62,7 @@ nvcc("cub: histogram, warp scan, run-length decoding", () => {
 
 // --- mma.h ------------------------------------------------------------------------------------------------------------
 
-/** Bits of small numbers that every floating format has. */
+/** The bits of small numbers that every floating-point format represents. */
 const halfBits = (x: number, exponentBits: number, fractionBits: number) => {
   if (x === 0) return 0;
   const e = Math.floor(Math.log2(Math.abs(x)));
@@ -190,7 +191,8 @@ nvcc.each(whenCopiesComplete)("cuda::pipeline %o", async (mode) => {
   expect(reversed).toEqual(vectors.map((_, i) => vectors[i ^ 3] as number));
 });
 
-// --- kernels of ours --------------------------------------------------------------------------------------------------
+// --- kernels of this project
+// ------------------------------------------------------------------------------------------
 
 nvcc("router: softmax, the 8 largest, counts", () => {
   const tokens = 203;
@@ -219,7 +221,7 @@ nvcc("router: softmax, the 8 largest, counts", () => {
   expect(counts).toEqual(expectedCounts);
 });
 
-nvcc("control flow that diverges in every way", () => {
+nvcc("divergent control flow", () => {
   const n = 1000;
   const input = Uint32Array.from(some(n, 14, (x) => x));
   const out = new Uint32Array(n);
@@ -242,7 +244,8 @@ nvcc("control flow that diverges in every way", () => {
   expect(out).toEqual(input.map(one));
 });
 
-// --- the language -----------------------------------------------------------------------------------------------------
+// --- the language
+// -----------------------------------------------------------------------------------------------------
 
 nvcc("recursion of noinline functions", () => {
   const ackermann = (m: number, n: number): number =>
@@ -262,7 +265,7 @@ nvcc("printf", () => {
 
 const range = (from: number, to: number) => some(1024, 15, (x) => from + (x / 2 ** 32) * (to - from));
 const exponents = some(1024, 16, (x) => 2 ** ((x % 240) - 120) * (1 + x / 2 ** 32));
-// The input range, the function, and the error in units in the last place that the CUDA C++ guide allows.
+// The inputs, the function, and the error bound of the CUDA C++ guide in units in the last place.
 const single: [string, number[], (x: number) => number, number][] = [
   ["expf", range(-87, 88), Math.exp, 1],
   ["exp2f", range(-125, 127), (x) => 2 ** x, 2],
@@ -301,9 +304,9 @@ const double: [string, number[], (x: number) => number, number][] = [
   ["expm1", range(-10, 80), Math.expm1, 1],
 ];
 
-/** The distance of a number to the next, where `bits` are the significand's. */
-const unit = (x: number, bits: number, least: number) =>
-  2 ** Math.max(Math.floor(Math.log2(Math.abs(x) || 2 ** least)) - bits + 1, least);
+/** The distance between a number and the next one, for a significand of `bits` bits. */
+const unit = (x: number, bits: number, minExponent: number) =>
+  2 ** Math.max(Math.floor(Math.log2(Math.abs(x) || 2 ** minExponent)) - bits + 1, minExponent);
 
 nvcc.each(single)("libdevice %s", (name, list, f, ulps) => {
   const x = Float32Array.from(list);
@@ -317,11 +320,11 @@ nvcc.each(single)("libdevice %s", (name, list, f, ulps) => {
   }
 });
 
-nvcc.each(double)("libdevice %s of doubles", (name, list, f, ulps) => {
+nvcc.each(double)("libdevice %s on doubles", (name, list, f, ulps) => {
   const x = Float64Array.from(list);
   const y = new Float64Array(x.length);
   load("language").run(`d_${name}`, { grid: x.length / 128, block: 128 }, x, y);
-  // Math's own functions are not correctly rounded either: one more.
+  // The functions of Math are not correctly rounded either, so one more ulp is allowed.
   for (const [i, v] of x.entries())
     expect(Math.abs((y[i] as number) - f(v)), `${name}(${v}) = ${y[i]}`).toBeLessThanOrEqual(
       (ulps + 1) * unit(f(v), 53, -1074),

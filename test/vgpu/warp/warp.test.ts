@@ -1,8 +1,8 @@
-// shfl, vote, match, redux, activemask, bar.warp, bar.red: by the definitions of the PTX ISA.
+// shfl, vote, match, redux, activemask, bar.warp and bar.red, as defined in the PTX ISA.
 import { expect, test } from "vitest";
 import { lanes, numbers, run, testPtxas } from "../support/ptx.js";
 
-/** in: 32 words that become %r1; what `body` leaves in %r2 comes back. */
+/** in: 32 words for %r1; returns the words that `body` leaves in %r2. */
 function onWarp(body: string, input: Uint32Array<ArrayBuffer>, block = 32): Uint32Array<ArrayBuffer> {
   const out = new Uint32Array(32);
   run(
@@ -24,7 +24,7 @@ const values = (seed: number) => {
   return lanes(next);
 };
 
-/** PTX ISA, shfl.sync: the lane read, or -1 where that is out of range and the lane's own value is copied. */
+/** PTX ISA, shfl.sync: the lane to read, or -1 if it is out of range and the lane copies its own value. */
 function source(mode: string, lane: number, b: number, c: number): number {
   const segment = (c >> 8) & 31;
   const clamp = c & 31;
@@ -53,21 +53,21 @@ test.each(["up", "down", "bfly", "idx"])("shfl.sync.%s", (mode) => {
     }
 });
 
-test("shfl.sync with a lane of each lane's own", () => {
+test("shfl.sync with a different source lane per lane", () => {
   const input = values(2);
   expect(onWarp("  shfl.sync.idx.b32 %r2, %r0, %r1, 31, -1;", input)).toEqual(input.map((x) => x & 31));
 });
 
-test("shfl.sync of groups that name different masks", () => {
+test("shfl.sync in groups with different masks", () => {
   const input = values(3);
-  // Each half of the warp names itself, in one instruction.
+  // Each half of the warp names its own mask in a single instruction.
   const body = `  setp.lt.u32 %p1, %r0, 16;
   selp.b32 %r5, 0x0000ffff, 0xffff0000, %p1;
   shfl.sync.bfly.b32 %r2, %r1, 5, 31, %r5;`;
   expect(onWarp(body, input)).toEqual(lanes((l) => input[l ^ 5] as number));
 });
 
-test("lanes that come one after the other to a .sync meet there", () => {
+test("lanes that reach a .sync at different times converge there", () => {
   const input = values(4);
   const body = `  setp.lt.u32 %p1, %r0, 7;
   mov.u32 %r4, 0;
@@ -80,8 +80,8 @@ MEET:
   expect(onWarp(body, input)).toEqual(lanes((l) => changed[Math.min(l + 1, 31)] as number));
 });
 
-test("lanes of a loop that leave it at different times do not disturb one another", () => {
-  // Lane l goes round l % 4 + 1 times; in each round those still there vote.
+test("lanes may leave a loop at different times", () => {
+  // Lane l runs l % 4 + 1 rounds; in each round the remaining lanes vote.
   const body = `  and.b32 %r3, %r0, 3;
   mov.u32 %r2, 0;
 AGAIN:
@@ -102,12 +102,12 @@ test("a lane outside its own membermask is reported", () => {
   );
 });
 
-test("lanes of a membermask that name another one are reported", () => {
+test("different membermasks within a membermask are reported", () => {
   const body = "  setp.eq.u32 %p1, %r0, 3;\n  selp.b32 %r5, 8, -1, %p1;\n  vote.sync.ballot.b32 %r2, 1, %r5;";
-  expect(() => onWarp(body, values(6))).toThrow(/synccheck: lanes of one membermask/);
+  expect(() => onWarp(body, values(6))).toThrow(/synccheck: lanes of a membermask/);
 });
 
-test("a lane of the membermask that never comes is a deadlock, unless it has exited", () => {
+test("a lane of the membermask that never arrives is a deadlock unless it has exited", () => {
   const around = (what: string) => `  setp.eq.u32 %p1, %r0, 9;
   @%p1 bra ELSEWHERE;
   vote.sync.ballot.b32 %r2, 1, -1;
@@ -175,7 +175,7 @@ test("redux.sync", () => {
   }
 });
 
-test("a warp of fewer threads takes part with those it has", () => {
+test("a partial warp participates with the lanes that it has", () => {
   const out = onWarp("  vote.sync.ballot.b32 %r2, 1, -1;", values(11), 20);
   expect(out).toEqual(lanes((l) => (l < 20 ? 0xfffff : 0)));
 });
@@ -212,14 +212,14 @@ ${instruction}
   expect(
     red("  setp.ge.u32 %p1, %r1, 0;\n  barrier.red.and.aligned.pred %p2, 0, %p1;\n  selp.u32 %r2, 1, 0, %p2;"),
   ).toBe(1);
-  // Twice: the second starts from nothing.
+  // Twice, since the second reduction must start from zero.
   expect(red("  bar.red.popc.u32 %r5, 0, %p1;\n  bar.red.popc.u32 %r2, 0, %p1;")).toBe(55);
 });
 
-test("the forms without .sync are unknown", () => {
+test("the forms without .sync are refused", () => {
   for (const old of ["shfl.idx.b32 %r2, %r1, 0, 31;", "vote.ballot.b32 %r2, %p1;", "vote.all.pred %p2, %p1;"])
     expect(() => onWarp(`  ${old}`, values(1))).toThrow(/CUresult 218/);
 });
 
-// Those that are meant to be refused are among them.
+// includes kernels that are meant to be refused
 testPtxas(/shfl\.idx|vote\.ballot|vote\.all\.pred %p2, %p1;/);

@@ -1,0 +1,81 @@
+import type { Activations, WeightDType } from "../../lib/ops/call.js";
+import { linear, packWeight, swiglu } from "../../lib/ops/index.js";
+import type { Device } from "../../lib/tensor/device.js";
+import { dtypeBytes } from "../../lib/tensor/dtype.js";
+import { type Case, counted, defineCase, dense, packed, random, times, turn, unitOf } from "../case.js";
+import { expertHidden, ffnHidden, hidden } from "./longcat.js";
+
+/** One expert's matrix and a small one in every dtype; the dense FFN's products, counted in part. */
+export function linearCases(activations: Activations): Case[] {
+  const dtypes = ["f32", "bf16", "f8e4m3"] as const;
+  return [
+    ...[1, 8, 64, 512].flatMap((m) => dtypes.map((d) => matrixCase(activations, m, hidden, expertHidden, d))),
+    ...[1, 64].flatMap((m) => dtypes.map((d) => matrixCase(activations, m, 256, 256, d))),
+    ffnInPart(activations, "linear", 1, 1),
+    ffnInPart(activations, "linear", 16, 16),
+    ffnInPart(activations, "linear", 4096, 256),
+    ffnInPart(activations, "swiglu", 16, 16),
+    ffnInPart(activations, "swiglu", 4096, 256),
+  ];
+}
+
+function matrixCase(activations: Activations, m: number, k: number, n: number, dtype: WeightDType): Case {
+  return defineCase({
+    op: "linear",
+    size: `M=${m} K=${k} N=${n} ${dtype}`,
+    unit: unitOf(activations, dtype),
+    work: {
+      bytes: n * k * dtypeBytes[dtype] + dtypeBytes[activations] * m * (k + n),
+      flops: 2 * m * n * k,
+    },
+    coldBytes: n * k * dtypeBytes[dtype],
+    prepare: (device, copies) => ({
+      x: random(device, [m, k], activations),
+      weights: times(copies, () => (dtype === "f8e4m3" ? scaled(device, n, k) : packed(device, n, k, dtype))),
+    }),
+    run: ({ x, weights }, i) => linear(x, turn(weights, i)),
+    peer: () => ({
+      node: { op: "MatMul", inputs: ["x", "w"], outputs: ["y"] },
+      constants: { w: dense(k, n) },
+      inputs: { x: dense(m, k) },
+      outputs: { y: [m, n] },
+    }),
+  });
+}
+
+/** A packed f8e4m3 weight with a scale per block of 128 × 128. */
+function scaled(device: Device, n: number, k: number) {
+  using w = random(device, [n, k], "f8e4m3");
+  using scale = random(device, [Math.ceil(n / 128), Math.ceil(k / 128)], "f32");
+  return packWeight(w, { scale });
+}
+
+function ffnCase(activations: Activations, op: "linear" | "swiglu", m: number, n: number): Case {
+  const matrices = op === "swiglu" ? 2 : 1;
+  const weightBytes = 2 * matrices * n * hidden;
+  return defineCase({
+    op,
+    size: `M=${m} K=${hidden} N=${n}`,
+    unit: unitOf(activations),
+    work: {
+      bytes: weightBytes + dtypeBytes[activations] * m * (hidden + n),
+      flops: 2 * matrices * m * n * hidden,
+    },
+    coldBytes: weightBytes,
+    prepare: (device, copies) => ({
+      x: random(device, [m, hidden], activations, 0.5),
+      weights: times(copies, () => times(matrices, () => packed(device, n, hidden, "bf16"))),
+    }),
+    run({ x, weights }, i) {
+      const [gate, up] = turn(weights, i);
+      return op === "linear" ? linear(x, gate!) : swiglu(x, gate!, up!);
+    },
+  });
+}
+
+/** The whole of a dense FFN's product, of which these rows by 1024 columns are counted. */
+const ffnInPart = (activations: Activations, op: "linear" | "swiglu", m: number, countedRows: number): Case =>
+  counted(ffnCase(activations, op, m, ffnHidden), {
+    ...ffnCase(activations, op, countedRows, 1024),
+    size: `M=${countedRows} N=1024`,
+  });

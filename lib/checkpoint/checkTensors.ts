@@ -1,0 +1,47 @@
+import type { TensorEntry } from "./entry.js";
+import type { ExpectedTensor, Layout } from "./layout.js";
+import { plural, quote, throwProblems } from "./problems.js";
+
+/** The number of tensors that a message names for each kind of problem; the others are only counted. */
+const maxNamed = 8;
+
+/** @throws {CaracalError} `CHECKPOINT_INVALID` with everything that {@link tensorProblems} finds */
+export function checkTensors(entries: Iterable<TensorEntry>, layout: Layout, file: string): void {
+  throwProblems(tensorProblems(entries, layout), file);
+}
+
+/** Lists every missing or unexpected tensor and every wrong shape or dtype, one line per kind of problem. */
+export function tensorProblems(entries: Iterable<TensorEntry>, layout: Layout): string[] {
+  const found = new Map([...entries].map((entry) => [entry.name, entry]));
+  const missing = [...layout].filter(([name, tensor]) => !found.has(name) && isRequired(tensor, found));
+  const unexpected = [...found.keys()].filter((name) => !layout.has(name) || isStrayScale(layout.get(name)!, found));
+  const expected = [...found.values()].filter((entry) => layout.has(entry.name));
+  const misshapen = expected.filter(({ name, shape }) => String(shape) !== String(layout.get(name)!.shape));
+  const mistyped = expected.filter(({ name, dtype }) => !layout.get(name)!.dtypes.includes(dtype));
+  return [
+    ...group("missing", missing, ([name, { shape }]) => `${quote(name)} [${shape}]`),
+    ...group("unexpected", unexpected, quote),
+    ...group("misshapen", misshapen, ({ name, shape }) => {
+      return `${quote(name)} [${shape}], expected [${layout.get(name)!.shape}]`;
+    }),
+    ...group("of the wrong dtype", mistyped, ({ name, dtype }) => {
+      return `${quote(name)} ${dtype}, expected ${layout.get(name)!.dtypes.join(" or ")}`;
+    }),
+  ];
+}
+
+function isRequired({ optional, scales }: ExpectedTensor, found: ReadonlyMap<string, TensorEntry>): boolean {
+  return scales === undefined ? !optional : found.get(scales)?.dtype === "f8e4m3";
+}
+
+/** Scales beside a weight that is not FP8 mean that the weight is not what it seems to be. */
+function isStrayScale({ scales }: ExpectedTensor, found: ReadonlyMap<string, TensorEntry>): boolean {
+  return scales !== undefined && found.get(scales)?.dtype !== "f8e4m3";
+}
+
+function group<T>(kind: string, items: readonly T[], describe: (item: T) => string): string[] {
+  if (items.length === 0) return [];
+  const first = items.slice(0, maxNamed).map(describe).join("; ");
+  const more = items.length > maxNamed ? `; and ${items.length - maxNamed} more` : "";
+  return [`${plural(items.length, "tensor")} ${kind}: ${first}${more}`];
+}

@@ -1,0 +1,108 @@
+import { type FileHandle, open, readdir, stat } from "node:fs/promises";
+import { CaracalError } from "../../errors.js";
+import { invalid } from "../problems.js";
+
+/** Options of every function that opens a checkpoint or one of its files. */
+export interface OpenOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The names of {@link OpenOptions}, for `checkOptionNames`. */
+export const openOptionNames = { signal: true } satisfies Record<keyof Required<OpenOptions>, true>;
+
+/** A file opened for bounded reads: a read outside the file is refused before any memory is allocated for it. */
+export class BoundedFile {
+  readonly path: string;
+  readonly size: number;
+  readonly #handle: FileHandle;
+
+  private constructor(path: string, size: number, handle: FileHandle) {
+    this.path = path;
+    this.size = size;
+    this.#handle = handle;
+  }
+
+  /**
+   * Opens `path`, runs `use` and closes the file.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when the file is missing or not a regular file, `IO_ERROR` when it
+   *   cannot be read
+   */
+  static async use<T>(path: string, use: (file: BoundedFile) => Promise<T>): Promise<T> {
+    let handle: FileHandle | undefined;
+    try {
+      // Checked before opening, because opening a FIFO would wait for a writer.
+      if (!(await stat(path)).isFile()) throw invalid(path, "expected a regular file");
+      handle = await open(path, "r");
+      return await use(new BoundedFile(path, (await handle.stat()).size, handle));
+    } catch (error) {
+      throw asReadError(path, error);
+    } finally {
+      await handle?.close();
+    }
+  }
+
+  /** Reads exactly `length` bytes at `offset`. If the file is too short, the error names them as `what`. */
+  async read(offset: number, length: number, what: string): Promise<Buffer> {
+    if (offset < 0 || length < 0 || offset + length > this.size) {
+      const end = offset + length;
+      throw invalid(
+        this.path,
+        `truncated: ${what} ends at byte ${end}, but the file has ${this.size}; download it again`,
+      );
+    }
+    const bytes = Buffer.allocUnsafe(length);
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await this.#handle.read(bytes, done, length - done, offset + done);
+      if (bytesRead === 0) throw invalid(this.path, `became shorter while ${what} was being read`);
+      done += bytesRead;
+    }
+    return bytes;
+  }
+}
+
+/**
+ * A small file as text.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when the file is missing, longer than `maxBytes` or not UTF-8
+ */
+export function readText(path: string, maxBytes: number): Promise<string> {
+  return BoundedFile.use(path, async (file) => {
+    if (file.size > maxBytes) throw invalid(path, `has ${file.size} bytes; expected at most ${maxBytes} of text`);
+    return decodeUtf8(await file.read(0, file.size, "the text"), path);
+  });
+}
+
+/**
+ * The names in a directory.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such directory
+ */
+export async function listDirectory(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    throw asReadError(path, error);
+  }
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+export function decodeUtf8(bytes: Uint8Array, path: string): string {
+  try {
+    return utf8.decode(bytes);
+  } catch (error) {
+    throw invalid(path, "expected UTF-8 text, found other bytes", error);
+  }
+}
+
+function asReadError(path: string, error: unknown): unknown {
+  if (error instanceof CaracalError) return error;
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "ENOENT" || code === "ENOTDIR") return invalid(path, "no such file", error);
+  if (code === "ERR_INVALID_ARG_VALUE") return invalid(path, "not a file name", error);
+  if (code === undefined) return error;
+  return new CaracalError(
+    "IO_ERROR",
+    `${path}: cannot be read (${code})`,
+    { file: path, errno: code },
+    { cause: error },
+  );
+}

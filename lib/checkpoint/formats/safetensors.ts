@@ -1,0 +1,167 @@
+import { stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { throwIfAborted } from "../../errors.js";
+import { type EntryDType, entryBytes, type TensorEntry } from "../entry.js";
+import { invalid, plural, quote } from "../problems.js";
+import { BoundedFile, decodeUtf8, listDirectory, type OpenOptions, readText } from "./file.js";
+import { isRecord, parseJson } from "./json.js";
+
+// Parsed by hand rather than by a library: headers are untrusted, so every bound is checked here, and only offsets are
+// needed, since the data is mapped into memory later.
+
+export interface SafetensorsContents {
+  /** In the order of their bytes, shard by shard. */
+  readonly entries: readonly TensorEntry[];
+  /** The `__metadata__` of the file, or of all shards; the first shard that has a key determines its value. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** A limit, because parsed JSON takes many times the memory of its text. The full model's header would have 7 MB. */
+const maxHeaderBytes = 32 << 20;
+const maxIndexBytes = 32 << 20;
+
+const dtypes = new Map<unknown, EntryDType>([
+  ["F64", "f64"],
+  ["F32", "f32"],
+  ["F16", "f16"],
+  ["BF16", "bf16"],
+  ["F8_E4M3", "f8e4m3"],
+  ["I64", "i64"],
+  ["I32", "i32"],
+  ["I16", "i16"],
+  ["I8", "i8"],
+  ["U8", "u8"],
+  ["BOOL", "bool"],
+]);
+
+/**
+ * Reads the headers, and only the headers, of a `.safetensors` file, of an `*.index.json` and the shards it names, or
+ * of a directory that holds either.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when a header deviates from the format (its length, duplicate names,
+ *   offsets that overlap, leave gaps or pass the end of the file, a size that is not shape × dtype), when a shard is
+ *   missing, or when two shards hold the same tensor; `ABORTED`
+ */
+export async function openSafetensors(path: string, { signal }: OpenOptions = {}): Promise<SafetensorsContents> {
+  const directory = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  const file = directory ? await findInDirectory(path) : path;
+  return file.endsWith(".json") ? openSharded(file, signal) : openFile(file, signal);
+}
+
+async function findInDirectory(directory: string): Promise<string> {
+  const names = await listDirectory(directory);
+  const preferred = "model.safetensors.index.json";
+  if (names.includes(preferred)) return join(directory, preferred);
+  for (const ending of [".safetensors.index.json", ".safetensors"]) {
+    const found = names.filter((name) => name.endsWith(ending));
+    if (found.length === 1) return join(directory, found[0]!);
+    if (found.length > 1)
+      throw invalid(directory, `several files end in ${ending}; expected one, or a ${preferred} that lists them`);
+  }
+  throw invalid(directory, `contains neither ${preferred} nor a .safetensors file`);
+}
+
+async function openSharded(indexFile: string, signal: AbortSignal | undefined): Promise<SafetensorsContents> {
+  const index = parseJson(await readText(indexFile, maxIndexBytes), indexFile);
+  const weightMap = isRecord(index) ? index.weight_map : undefined;
+  if (!isRecord(weightMap)) throw invalid(indexFile, "expected an object with a `weight_map`");
+  const entries = new Map<string, TensorEntry>();
+  const metadata: Record<string, string> = {};
+  for (const shard of shardNames(weightMap, indexFile)) {
+    const contents = await openFile(join(dirname(indexFile), shard), signal);
+    for (const entry of contents.entries) {
+      const other = entries.get(entry.name);
+      if (other) throw invalid(entry.file, `tensor ${quote(entry.name)} is in ${basename(other.file)} as well`);
+      entries.set(entry.name, entry);
+    }
+    Object.assign(metadata, { ...contents.metadata, ...metadata });
+  }
+  for (const [name, shard] of Object.entries(weightMap)) {
+    const file = entries.get(name)?.file;
+    if (file === undefined || basename(file) !== shard) {
+      throw invalid(indexFile, `maps tensor ${quote(name)} to ${quote(String(shard))}, which does not contain it`);
+    }
+  }
+  return { entries: [...entries.values()], metadata };
+}
+
+function shardNames(weightMap: Record<string, unknown>, indexFile: string): string[] {
+  const names = new Set(Object.values(weightMap));
+  for (const name of names) {
+    // Only plain names in the same folder are allowed: an index must not be able to open files elsewhere.
+    if (typeof name !== "string" || !/^[^/\\\0]+\.safetensors$/.test(name)) {
+      throw invalid(indexFile, `names the shard ${quote(String(name))}; expected a .safetensors file beside the index`);
+    }
+  }
+  return [...(names as Set<string>)].sort();
+}
+
+function openFile(path: string, signal: AbortSignal | undefined): Promise<SafetensorsContents> {
+  throwIfAborted(signal, "opening a checkpoint");
+  return BoundedFile.use(path, async (file) => {
+    const length = (await file.read(0, 8, "the header length")).readBigUInt64LE();
+    if (length > maxHeaderBytes || Number(length) > file.size - 8) {
+      throw invalid(
+        path,
+        `announces a header of ${length} bytes, but the file has ${file.size}: it is truncated or not safetensors`,
+      );
+    }
+    const header = parseJson(decodeUtf8(await file.read(8, Number(length), "the header"), path), path);
+    if (!isRecord(header)) throw invalid(path, "expected the header to be a JSON object");
+    const { __metadata__: metadata = {}, ...tensors } = header;
+    if (!isRecord(metadata) || Object.values(metadata).some((value) => typeof value !== "string")) {
+      throw invalid(path, "__metadata__ must map strings to strings");
+    }
+    const dataStart = 8 + Number(length);
+    const entries = Object.entries(tensors).map(([name, info]) => parseEntry(path, name, info, dataStart));
+    return { entries: checkCoverage(entries, file, dataStart), metadata: metadata as Record<string, string> };
+  });
+}
+
+function parseEntry(file: string, name: string, info: unknown, dataStart: number): TensorEntry {
+  const fail = (problem: string) => invalid(file, `tensor ${quote(name)}: ${problem}`);
+  if (!isRecord(info)) throw fail("its header entry is not an object");
+  const dtype = dtypes.get(info.dtype);
+  if (!dtype) throw fail(`unknown dtype ${show(info.dtype)}; expected one of ${[...dtypes.keys()].join(", ")}`);
+  const shape = info.shape;
+  if (!isSizes(shape)) throw fail(`shape ${show(shape)} is not a list of whole numbers >= 0`);
+  const offsets = info.data_offsets;
+  if (!isSizes(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!) {
+    throw fail(`data_offsets ${show(offsets)} is not [begin, end]`);
+  }
+  const byteLength = offsets[1]! - offsets[0]!;
+  const expected = entryBytes(dtype, shape);
+  if (expected !== byteLength) {
+    throw fail(`${dtype} [${shape}] takes ${expected} bytes, but its data_offsets span ${byteLength}`);
+  }
+  return { name, dtype, shape, file, offset: dataStart + offsets[0]!, byteLength };
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
+
+function show(value: unknown): string {
+  return quote(JSON.stringify(value) ?? "undefined");
+}
+
+/** Checks that the tensors tile the rest of the file: no overlap, no gap, nothing after the last. */
+function checkCoverage(entries: TensorEntry[], file: BoundedFile, dataStart: number): TensorEntry[] {
+  entries.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength);
+  let end = dataStart;
+  let previous = "the header";
+  for (const { name, offset, byteLength } of entries) {
+    const fail = (problem: string) => invalid(file.path, `tensor ${quote(name)} ${problem}`);
+    if (offset + byteLength > file.size) {
+      throw fail(`ends at byte ${offset + byteLength}, but the file has ${file.size}; download it again`);
+    }
+    if (offset < end) throw fail(`overlaps ${previous}`);
+    if (offset > end) throw fail(`leaves a gap of ${plural(offset - end, "byte")} after ${previous}`);
+    end = offset + byteLength;
+    previous = `tensor ${quote(name)}`;
+  }
+  if (end !== file.size) throw invalid(file.path, `${plural(file.size - end, "stray byte")} after ${previous}`);
+  return entries;
+}

@@ -1,0 +1,205 @@
+import { basename, isAbsolute, join, relative } from "node:path";
+import { CaracalError, throwIfAborted } from "../errors.js";
+import { tensorProblems } from "./checkTensors.js";
+import { cmvnFromStats } from "./cmvn.js";
+import * as configs from "./config.js";
+import type { TensorEntry } from "./entry.js";
+import { listDirectory } from "./formats/file.js";
+import { isRecord } from "./formats/json.js";
+import { readKaldiMatrix } from "./formats/kaldi.js";
+import { openTensorFile } from "./formats/tensorFile.js";
+import * as layouts from "./layout.js";
+import { plural } from "./problems.js";
+import { recoverAudioConfig, recoverHiddenSize, recoverSpeechConfig, recoverVisionConfig } from "./recover.js";
+
+export type TensorMap = ReadonlyMap<string, TensorEntry>;
+
+/** One file of tensors; for the LLM, all of its shards. */
+export interface CheckpointPart {
+  readonly name: string;
+  readonly path: string;
+  readonly entries: readonly TensorEntry[];
+  /** Tensors of the published file that this library does not use: the multi-token-prediction layer. */
+  readonly unused: readonly TensorEntry[];
+}
+
+/** The tensors of the part called `name`, by their names. */
+export function tensorMap(parts: readonly CheckpointPart[], name: string): TensorMap {
+  const { entries } = parts.find((part) => part.name === name)!;
+  return new Map(entries.map((entry) => [entry.name, entry]));
+}
+
+/** Reads the files of one directory, collecting the parts that it can open and the problems of the others. */
+export class Surveyor {
+  readonly parts: CheckpointPart[] = [];
+  readonly problems: string[] = [];
+  readonly #directory: string;
+  readonly #names: readonly string[];
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(directory: string, names: readonly string[], signal: AbortSignal | undefined) {
+    this.#directory = directory;
+    this.#names = names;
+    this.#signal = signal;
+  }
+
+  path(name: string): string {
+    return join(this.#directory, name);
+  }
+
+  holds(name: string): boolean {
+    return this.#names.includes(name);
+  }
+
+  /** Runs `read`. If it throws `CHECKPOINT_INVALID`, collects the problems and returns `undefined`. */
+  async attempt<T>(read: () => Promise<T>): Promise<T | undefined> {
+    throwIfAborted(this.#signal, "opening a checkpoint");
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof CaracalError) || error.code !== "CHECKPOINT_INVALID") throw error;
+      const file = String(error.details.file);
+      const found = (error.details.problems as string[] | undefined) ?? [error.details.problem];
+      this.problems.push(...found.map((problem) => `${relative(this.#directory, file) || "."}: ${problem}`));
+      return undefined;
+    }
+  }
+
+  config<T>(name: string, parse: (source: unknown, file: string) => T, amend = (source: unknown) => source) {
+    const file = this.path(name);
+    return this.attempt(async () => parse(amend(await configs.readConfig(file)), file));
+  }
+
+  /** Opens a file of tensors; `undefined` if it cannot be read. */
+  async open(name: string, file: string): Promise<CheckpointPart | undefined> {
+    const path = this.path(file);
+    const tensors = await this.attempt(() => openTensorFile(path, { signal: this.#signal }));
+    if (!tensors) return undefined;
+    const isUnused = (entry: TensorEntry) => entry.name.startsWith("model.mtp.");
+    const entries = tensors.entries.filter((entry) => !isUnused(entry));
+    const part = { name, path, entries, unused: tensors.entries.filter(isUnused) };
+    this.parts.push(part);
+    return part;
+  }
+
+  check(part: CheckpointPart | undefined, layout: layouts.Layout | undefined): void {
+    if (!part || !layout) return;
+    const file = relative(this.#directory, part.path) || "model-*.safetensors";
+    this.problems.push(...tensorProblems(part.entries, layout).map((problem) => `${file}: ${problem}`));
+  }
+}
+
+/** Reads `config.json` and the headers of the language model. */
+export async function surveyLlm(s: Surveyor) {
+  let synthetic = false;
+  const config = await s.config("config.json", (source, file) => {
+    synthetic = isRecord(source) && source._note === configs.syntheticNote;
+    return configs.parseLlmConfig(source, file);
+  });
+  s.check(await s.open("language model", ""), config && layouts.llmLayout(config));
+  const copy = "language_model_embedding.pt";
+  if (s.holds(copy)) s.check(await s.open("text embedding copy", copy), config && layouts.textEmbeddingLayout(config));
+  return { config, synthetic };
+}
+
+/**
+ * Reads the configuration and the headers in `vision/`.
+ * @param llm the language model's configuration; without it, the projector's own output width counts
+ */
+export async function surveyVision(s: Surveyor, llm?: configs.LlmConfig): Promise<configs.VisionConfig | undefined> {
+  const encoder = await s.open("vision encoder", "vision/vision_model.pt");
+  const projector = await s.open("vision projector", "vision/vision_projector.pt");
+  const config = await s.config("vision/config.json", configs.parseVisionConfig, (source) =>
+    recoverVisionConfig(source, projector?.entries ?? []),
+  );
+  s.check(encoder, config && layouts.visionEncoderLayout(config));
+  const width = llm?.hidden_size ?? recoverHiddenSize(projector?.entries, "proj.bias");
+  s.check(projector, config && width !== undefined ? layouts.visionProjectorLayout(config, width) : undefined);
+  return config;
+}
+
+/** Reads the configurations, the normalisation and the headers of the audio encoder. `llm` is as for the vision part. */
+export async function surveyAudio(s: Surveyor, llm?: configs.LlmConfig) {
+  const encoder = await s.open("audio encoder", "audio/audio_encoder.pt");
+  const projector = await s.open("audio projector", "audio/audio_projector.pt");
+  const audio = await s.config("audio/config.json", configs.parseAudioConfig, (source) =>
+    recoverAudioConfig(source, encoder?.entries ?? []),
+  );
+  s.check(encoder, audio && layouts.audioEncoderLayout(audio));
+  const width = llm?.hidden_size ?? recoverHiddenSize(projector?.entries, "2.bias");
+  s.check(projector, audio && width !== undefined ? layouts.audioProjectorLayout(audio, width) : undefined);
+  const { features, cmvn } = await surveyAudioFeatures(s);
+  if (features && audio) {
+    const stacked = frameFeatures(features) * (features.splice.left + 1 + features.splice.right);
+    if (audio.input_size !== stacked) {
+      s.problems.push(
+        `audio/preprocessor_config.json: gives ${stacked} features per step, but the encoder takes ${audio.input_size}`,
+      );
+    }
+  }
+  return { audio, features, cmvn };
+}
+
+/** Reads the configuration of audio features and their normalisation. */
+export async function surveyAudioFeatures(s: Surveyor) {
+  const features = await s.config("audio/preprocessor_config.json", configs.parseAudioFeatureConfig);
+  const file = s.path("audio/global_cmvn");
+  const cmvn = await s.attempt(async () => cmvnFromStats(await readKaldiMatrix(file), file));
+  if (features && cmvn && cmvn.mean.length !== frameFeatures(features)) {
+    const normalised = plural(cmvn.mean.length, "feature");
+    s.problems.push(`audio/global_cmvn: normalises ${normalised}, but frames have ${frameFeatures(features)}`);
+  }
+  return { features, cmvn };
+}
+
+/** The number of features of one frame, before frames are stacked. */
+function frameFeatures({ fbank, delta }: configs.AudioFeatureConfig): number {
+  return fbank.num_mel_bins * (delta.delta_order + 1);
+}
+
+/** Reads the configuration and the header of the speech decoder. */
+export async function surveyCodec(s: Surveyor): Promise<configs.CodecConfig | undefined> {
+  const config = await s.config("audio_codec/config.yaml", configs.parseCodecConfig);
+  const file = config && (await s.attempt(() => findCodecFile(s.path("audio_codec"), config.ckpt_path)));
+  if (file) s.check(await s.open("speech decoder", `audio_codec/${file}`), layouts.codecDecoderLayout(config));
+  return config;
+}
+
+/**
+ * The name of the decoder's `.pt` in `audio_codec/`. Published configurations give its path in another tree
+ * (`ckpts/….pt`), so a file of the same base name beside the configuration is accepted, but never one outside the
+ * folder.
+ */
+async function findCodecFile(folder: string, path: string | undefined): Promise<string> {
+  const names = await listDirectory(folder);
+  if (path === undefined) return names.find((name) => name.endsWith(".pt")) ?? "decoder.pt";
+  const isInside = !isAbsolute(path) && !relative(folder, join(folder, path)).startsWith("..");
+  return names.includes(basename(path)) || !isInside ? basename(path) : path;
+}
+
+/** Reads the headers of the speech embeddings and heads, and checks them against the other parts. */
+export async function surveySpeech(
+  s: Surveyor,
+  llm: configs.LlmConfig | undefined,
+  codec: configs.CodecConfig | undefined,
+): Promise<layouts.SpeechConfig> {
+  const embeddings = await s.open("speech embeddings", "audio/audio_embeddings.pt");
+  const heads = await s.open("speech heads", "audio/audio_output_layers.pt");
+  const speech = recoverSpeechConfig(embeddings?.entries ?? [], "audio_embeddings");
+  s.check(embeddings, llm && layouts.speechEmbeddingsLayout(speech, llm.hidden_size));
+  s.check(heads, llm && layouts.speechHeadsLayout(speech, llm.hidden_size));
+  if (embeddings && codec) s.problems.push(...bookProblems("audio/audio_embeddings.pt", speech, codec));
+  return speech;
+}
+
+/** The problems of `file` if its books do not cover all codes of the speech decoder. */
+export function bookProblems(file: string, speech: layouts.SpeechConfig, codec: configs.CodecConfig): string[] {
+  const books = 1 + codec.codec_codebooks;
+  const ids = layouts.reservedSpeechIds + Math.max(codec.semantic_token_nums, codec.codec_codebook_size ** 2);
+  const problems: string[] = [];
+  if (speech.books < books)
+    problems.push(`${file}: ${plural(speech.books, "book")}, but the speech decoder reads ${books}`);
+  if (speech.vocab < ids)
+    problems.push(`${file}: ${speech.vocab} ids per book, but the speech decoder's codes need ${ids}`);
+  return problems;
+}

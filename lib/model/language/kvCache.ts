@@ -1,0 +1,280 @@
+import { CaracalError } from "../../errors.js";
+import type { Activations } from "../../ops/call.js";
+import { checkOptionNames } from "../../options.js";
+import type { Device } from "../../tensor/device.js";
+import type { Tensor } from "../../tensor/tensor.js";
+import type { Ids, Matrix } from "../types.js";
+
+export interface KvCacheOptions {
+  /** Attention modules; each stores one row per token. */
+  readonly modules: number;
+  /** Values per row: the compressed key-value vector, then the rotated key. */
+  readonly width: number;
+  /** Capacity in tokens, over all sequences; rounded up to whole blocks. */
+  readonly tokens: number;
+  /** Tokens per block. Default 64. */
+  readonly blockSize?: number;
+  /** Default f32. */
+  readonly dtype?: Activations;
+}
+const kvCacheOptions = { modules: true, width: true, tokens: true, blockSize: true, dtype: true } satisfies Record<
+  keyof KvCacheOptions,
+  true
+>;
+
+/** New tokens of one sequence. */
+export interface NewRows {
+  readonly sequence: KvSequence;
+  readonly rows: number;
+}
+
+/** The positions of a packed batch's new tokens, in the form that the attention operations take. T rows, B sequences. */
+export interface CacheTensors {
+  /** i32 `[T]`: positions within their sequences. */
+  readonly positions: Ids;
+  /** i32 `[T]`: rows of the cache, block · blockSize + offset. */
+  readonly slots: Ids;
+  /** i32 `[B, blocks of the longest sequence, or more]`. */
+  readonly blockTable: Tensor<"i32", Matrix>;
+  /** i32 `[B + 1]`: where each sequence's new rows begin in the batch. */
+  readonly cuSeqlens: Ids;
+  /** i32 `[B]`: sequence lengths, new rows included. */
+  readonly seqLens: Ids;
+}
+
+/** `CacheTensors` that hold their sequences until disposed. Dispose after queuing the last operation that uses them. */
+export interface CacheRows extends CacheTensors, Disposable {}
+
+/**
+ * Keys and values of past tokens, in blocks that sequences take as they grow and return when they are truncated or
+ * disposed. A block has the same index in the cache of every attention module, so one block table serves all modules.
+ *
+ * Blocks may be returned while queued operations still read them: operations run in order, so the next owner writes
+ * them later.
+ */
+export class KvCache implements Disposable {
+  readonly device: Device;
+  readonly blockSize: number;
+  /** Capacity in tokens, over all sequences. */
+  readonly tokens: number;
+  /** One tensor `[blocks, blockSize, width]` per attention module. */
+  readonly modules: readonly Tensor<Activations>[];
+  readonly #freeBlocks: number[];
+
+  /**
+   * Memory is allocated on first use: `OUT_OF_MEMORY` surfaces when a result that depends on the cache is read.
+   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown, or there is no room for a token
+   */
+  constructor(device: Device, options: KvCacheOptions) {
+    checkOptionNames("KvCache", options, kvCacheOptions);
+    const { modules, width, tokens, blockSize = 64, dtype = "f32" } = options;
+    if (!(Number.isInteger(tokens) && tokens > 0))
+      throw new CaracalError("INVALID_ARGUMENT", `a cache needs room for at least 1 token, got ${tokens}`);
+    const blocks = Math.ceil(tokens / blockSize);
+    this.device = device;
+    this.blockSize = blockSize;
+    this.tokens = blocks * blockSize;
+    this.modules = Array.from({ length: modules }, () => device.zeros([blocks, blockSize, width], dtype));
+    this.#freeBlocks = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
+  }
+
+  /** Tokens in blocks that no sequence has taken. */
+  get freeTokens(): number {
+    return this.#freeBlocks.length * this.blockSize;
+  }
+
+  /** Returns a new, empty sequence. */
+  sequence(): KvSequence {
+    return new KvSequence(this);
+  }
+
+  /** Whether `append` would find room for these rows. */
+  fits(batch: readonly NewRows[]): boolean {
+    return this.#blocksFor(batch) <= this.#freeBlocks.length;
+  }
+
+  /**
+   * Makes room for new rows of every sequence: for all of them, or for none.
+   * @param minWidth minimum width of the block table; unused entries are 0
+   * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED` for a disposed sequence,
+   *   `INVALID_ARGUMENT` for a sequence of another cache
+   */
+  append(batch: readonly NewRows[], minWidth = 1): CacheRows {
+    for (const { sequence } of batch) {
+      if (sequence.cache !== this) throw new CaracalError("INVALID_ARGUMENT", "the sequence belongs to another cache");
+      if (sequence.disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
+    }
+    this.#checkRoom(batch);
+    const grown = batch.map(({ sequence, rows }) => ({ sequence, rows, from: sequence.grow(rows) }));
+    const tensors = this.#describe(grown, minWidth);
+    for (const { sequence } of batch) sequence.hold();
+    return {
+      ...tensors,
+      [Symbol.dispose]: () => {
+        for (const tensor of Object.values(tensors)) tensor.dispose();
+        for (const { sequence } of batch) sequence.release();
+      },
+    };
+  }
+
+  /**
+   * Clears the errors of failed operations, which would otherwise spread to every later use of the cache. The rows that
+   * those operations should have written are undefined: truncate their sequences before them.
+   */
+  recover(): void {
+    for (const module of this.modules) module.clearError();
+  }
+
+  #blocksFor(batch: readonly NewRows[]): number {
+    return batch.reduce((sum, { sequence, rows }) => {
+      return sum + Math.max(0, Math.ceil((sequence.length + rows) / this.blockSize) - sequence.blocks.length);
+    }, 0);
+  }
+
+  #checkRoom(batch: readonly NewRows[]): void {
+    const wantedBlocks = this.#blocksFor(batch);
+    const freeBlocks = this.#freeBlocks.length;
+    if (wantedBlocks <= freeBlocks) return;
+    throw new CaracalError(
+      "OUT_OF_MEMORY",
+      `the KV cache of ${this.tokens} tokens is full: ${wantedBlocks} more blocks of ${this.blockSize} tokens are ` +
+        `needed, ${freeBlocks} are free; end a reply or load the model with a larger kvCacheTokens`,
+      { tokens: this.tokens, wantedBlocks, freeBlocks },
+    );
+  }
+
+  /** @internal Takes the blocks that a sequence needs for more rows. @throws {CaracalError} `OUT_OF_MEMORY` */
+  take(sequence: KvSequence, rows: number): number[] {
+    const batch = [{ sequence, rows }];
+    this.#checkRoom(batch);
+    return Array.from({ length: this.#blocksFor(batch) }, () => this.#freeBlocks.pop()!);
+  }
+
+  #describe(batch: readonly (NewRows & { from: number })[], minWidth: number): CacheTensors {
+    const total = batch.reduce((sum, { rows }) => sum + rows, 0);
+    const width = Math.max(minWidth, ...batch.map(({ sequence }) => sequence.blocks.length));
+    const positions = new Int32Array(total);
+    const slots = new Int32Array(total);
+    const table = new Int32Array(batch.length * width);
+    const starts = new Int32Array(batch.length + 1);
+    batch.forEach(({ sequence, rows, from }, b) => {
+      table.set(sequence.blocks, b * width);
+      const start = starts[b]!;
+      for (let i = 0; i < rows; i++) {
+        const position = from + i;
+        positions[start + i] = position;
+        const block = sequence.blocks[Math.floor(position / this.blockSize)]!;
+        slots[start + i] = block * this.blockSize + (position % this.blockSize);
+      }
+      starts[b + 1] = start + rows;
+    });
+    const lengths = Int32Array.from(batch, ({ sequence }) => sequence.length);
+    return {
+      positions: this.device.tensor(positions, [total], "i32"),
+      slots: this.device.tensor(slots, [total], "i32"),
+      blockTable: this.device.tensor(table, [batch.length, width], "i32"),
+      cuSeqlens: this.device.tensor(starts, [batch.length + 1], "i32"),
+      seqLens: this.device.tensor(lengths, [batch.length], "i32"),
+    };
+  }
+
+  /** @internal Returns blocks to the free list. */
+  give(blocks: readonly number[]): void {
+    this.#freeBlocks.push(...blocks);
+  }
+
+  /** Frees the cache's memory. Safe to call twice. */
+  dispose(): void {
+    for (const module of this.modules) module.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** The tokens of one sequence in a `KvCache`. */
+export class KvSequence implements Disposable {
+  readonly cache: KvCache;
+  #blocks: number[] = [];
+  #length = 0;
+  #holds = 0;
+  #disposed = false;
+
+  /** @internal Use `KvCache.sequence`. */
+  constructor(cache: KvCache) {
+    this.cache = cache;
+  }
+
+  /** Tokens of the sequence in the cache. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The sequence's blocks, in token order. */
+  get blocks(): readonly number[] {
+    return this.#blocks;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /**
+   * Takes blocks for this many more tokens in advance.
+   * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED`
+   */
+  reserve(rows: number): void {
+    if (this.#disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
+    this.#blocks.push(...this.cache.take(this, rows));
+  }
+
+  /** @internal Adds rows, with blocks as needed; returns the position of the first. */
+  grow(rows: number): number {
+    const from = this.#length;
+    this.reserve(rows);
+    this.#length += rows;
+    return from;
+  }
+
+  /** @internal Keeps the blocks from other sequences while a batch that writes them is being queued. */
+  hold(): void {
+    this.#holds++;
+  }
+
+  /** @internal Ends a `hold`. */
+  release(): void {
+    this.#holds--;
+    if (this.#disposed && this.#holds === 0) this.#cut(0);
+  }
+
+  /**
+   * Removes the tokens from position `length` on, as a rollback does.
+   * @throws {CaracalError} `INVALID_ARGUMENT` when the sequence is shorter, or part of a batch that is being queued
+   */
+  truncate(length: number): void {
+    if (!(Number.isInteger(length) && length >= 0 && length <= this.#length)) {
+      throw new CaracalError("INVALID_ARGUMENT", `cannot truncate a sequence of ${this.#length} tokens to ${length}`);
+    }
+    if (this.#holds > 0) {
+      throw new CaracalError("INVALID_ARGUMENT", "the sequence is being extended: await that before truncating it");
+    }
+    this.#cut(length);
+  }
+
+  #cut(length: number): void {
+    this.#length = length;
+    this.cache.give(this.#blocks.splice(Math.ceil(length / this.cache.blockSize)));
+  }
+
+  /** Returns the blocks, at the end of the batch if one is being queued. Safe to call twice. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    if (this.#holds === 0) this.#cut(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

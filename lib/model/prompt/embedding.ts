@@ -1,0 +1,173 @@
+import { openEmbeddings } from "../../checkpoint/parts.js";
+import type { Activations } from "../../ops/call.js";
+import { cast, promptEmbedding, stepEmbedding } from "../../ops/embedding.js";
+import { checkOptionNames } from "../../options.js";
+import type { Device } from "../../tensor/device.js";
+import type { Shape, Tensor } from "../../tensor/tensor.js";
+import { codecPadId, maskedId, type SpeechInput } from "../speech/state.js";
+import type { Rows } from "../types.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { OmniTokenizer, textPadId } from "./tokenizer.js";
+
+/** A prompt of T positions. */
+export interface PromptIds {
+  readonly textIds: ArrayLike<number>;
+  /** T × books ids of past speech. Default: no past speech. */
+  readonly codecIds?: ArrayLike<number> | undefined;
+}
+
+interface EmbeddingTables {
+  /** `[vocabulary, hidden size]` */
+  readonly text: Tensor<Activations>;
+  /** One `[ids, hidden size]` per book. */
+  readonly codec: readonly Tensor<Activations>[];
+}
+
+export interface EmbeddingOptions {
+  /** Codec books. */
+  readonly books: number;
+  /** The text id whose positions the audio projector's rows replace. */
+  readonly audioPadId: number;
+  /** The text id whose positions the vision projector's rows replace. */
+  readonly imagePadId: number;
+  /** The id that contributes nothing, as text and as code. Default 3. */
+  readonly padId?: number | undefined;
+  /** The dtype of the embeddings. Default: that of the text table. */
+  readonly activations?: Activations | undefined;
+}
+const embeddingOptions = {
+  books: true,
+  audioPadId: true,
+  imagePadId: true,
+  padId: true,
+  activations: true,
+} satisfies Record<keyof EmbeddingOptions, true>;
+
+/** Options of `OmniEmbedding.open`, which reads the ids from the directory's tokenizer. */
+export interface OpenEmbeddingOptions extends OpenModuleOptions, Pick<EmbeddingOptions, "activations"> {}
+const openEmbeddingOptions = { ...openModuleOptions, activations: true } satisfies Record<
+  keyof OpenEmbeddingOptions,
+  true
+>;
+
+/**
+ * The language model's input embeddings. In a prompt, text and speech codes add up, except padding; rows of the
+ * projectors replace the embeddings of their pad ids, in order. In a reply, see `SpeechInput`. As in
+ * LongCat-Flash-Omni's published code.
+ */
+export class OmniEmbedding implements Disposable {
+  /** Codec books. */
+  readonly books: number;
+  readonly #source: Weights;
+  readonly #tables: EmbeddingTables;
+  readonly #options: EmbeddingOptions;
+
+  private constructor(source: Weights, tables: EmbeddingTables, options: EmbeddingOptions) {
+    this.books = options.books;
+    this.#source = source;
+    this.#tables = tables;
+    this.#options = options;
+  }
+
+  /**
+   * Loads `audio_embeddings.k.weight`. Disposing the embedding disposes `weights`.
+   * @param text the language model's text table, `[vocabulary, hidden size]`
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `ABORTED`, `INVALID_ARGUMENT`
+   *   when an option is unknown
+   */
+  static async load(weights: Weights, text: Tensor<Activations>, options: EmbeddingOptions): Promise<OmniEmbedding> {
+    checkOptionNames("OmniEmbedding.load", options, embeddingOptions);
+    const codec = Array.from({ length: options.books }, (_, book) => {
+      const table = weights.plain(`audio_embeddings.${book}.weight`);
+      return table.dtype === text.dtype ? table : weights.derive(() => cast(table, text.dtype));
+    });
+    await weights.settle();
+    return new OmniEmbedding(weights, { text, codec }, options);
+  }
+
+  /**
+   * Loads the embeddings alone from a model directory: reads `audio/audio_embeddings.pt`, the tokenizer, and the text
+   * table from `language_model_embedding.pt` or, if that is absent, the language model's shards.
+   * @throws {CaracalError} as `load`, and `IO_ERROR`
+   */
+  static async open(directory: string, options: OpenEmbeddingOptions): Promise<OmniEmbedding> {
+    checkOptionNames("OmniEmbedding.open", options, openEmbeddingOptions);
+    const { signal, activations } = options;
+    const tokenizer = await OmniTokenizer.open(directory, { signal });
+    const { config, embeddings, text } = await openEmbeddings(directory, { signal });
+    return loadModule({ "": [...embeddings.values(), text] }, options, (weights) => {
+      const { books } = config;
+      return OmniEmbedding.load(weights, weights.plain(text.name), { books, activations, ...padIds(tokenizer) });
+    });
+  }
+
+  get device(): Device {
+    return this.#tables.text.device;
+  }
+
+  /**
+   * Embeds a prompt.
+   *
+   * @param audioRows `[audio pads, hidden size]`
+   * @param visionRows `[image pads, hidden size]`
+   * @returns `[T, hidden size]`
+   * @throws {CaracalError} `SHAPE_MISMATCH` for tensors of another width. When the result is read: `SHAPE_MISMATCH` for
+   *   more or fewer rows than pads, `INDEX_OUT_OF_RANGE` for an id outside its table
+   */
+  prompt(ids: PromptIds, audioRows?: Tensor<Activations>, visionRows?: Tensor<Activations>): Rows {
+    const length = ids.textIds.length;
+    const { audioPadId, imagePadId, padId = textPadId, activations: outDtype } = this.#options;
+    return this.device.scope(() =>
+      promptEmbedding({
+        textTable: this.#tables.text,
+        codecTables: this.#tables.codec,
+        textIds: this.#ids(ids.textIds, [length]),
+        codecIds: this.#ids(ids.codecIds ?? new Int32Array(length * this.books).fill(codecPadId), [length, this.books]),
+        audioRows,
+        visionRows,
+        audioPadId,
+        imagePadId,
+        padId,
+        outDtype,
+      }),
+    );
+  }
+
+  /** Embeds the next input of each sequence: `[sequences, hidden size]`. */
+  step(inputs: readonly SpeechInput[]): Rows {
+    const count = inputs.length;
+    return this.device.scope(() =>
+      stepEmbedding({
+        textTable: this.#tables.text,
+        codecTables: this.#tables.codec,
+        textIds: this.#ids(
+          inputs.map(({ textId }) => textId ?? maskedId),
+          [count],
+        ),
+        codecIds: this.#ids(
+          inputs.flatMap(({ codecIds }) => [...codecIds]),
+          [count, this.books],
+        ),
+        outDtype: this.#options.activations,
+      }),
+    );
+  }
+
+  /** Frees the weights it was loaded from; a text table from elsewhere stays. */
+  dispose(): void {
+    this.#source.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #ids<const S extends Shape>(ids: ArrayLike<number>, shape: S): Tensor<"i32", S> {
+    return this.device.tensor(Int32Array.from(ids), shape, "i32");
+  }
+}
+
+/** @internal The ids that mark the positions of media. */
+export function padIds(tokenizer: OmniTokenizer): Pick<EmbeddingOptions, "audioPadId" | "imagePadId"> {
+  return { audioPadId: tokenizer.specialId("<|audio_pad|>"), imagePadId: tokenizer.specialId("<|image_pad|>") };
+}

@@ -1,0 +1,172 @@
+import { CaracalError, throwIfAborted } from "../../errors.js";
+import { concatRows } from "../../ops/embedding.js";
+import type { AudioEncoder } from "../audio/encoder.js";
+import type { AudioFraming } from "../audio/framing.js";
+import type { Llm } from "../language/llm.js";
+import type { Rows } from "../types.js";
+import type { VisionEncoder, VisualUnit } from "../vision/encoder.js";
+import type { VisionUnit } from "../vision/plan.js";
+import { unitFrames } from "../vision/unitFrames.js";
+import { buildPrompt, type PromptAudio, type PromptOptions } from "./build.js";
+import type { OmniEmbedding } from "./embedding.js";
+import { loadMessages, type Message } from "./messages.js";
+import type { PromptProgress } from "./progress.js";
+import type { OmniTokenizer } from "./tokenizer.js";
+
+/** The modules that turn a conversation into embeddings. */
+export interface PromptEncoders {
+  readonly tokenizer: OmniTokenizer;
+  readonly audioEncoder: AudioEncoder;
+  readonly vision: VisionEncoder;
+  readonly embedding: OmniEmbedding;
+  readonly llm: Llm;
+  readonly framing: AudioFraming;
+}
+
+export interface EncodePromptOptions extends Pick<PromptOptions, "speech" | "limits" | "template"> {
+  readonly signal: AbortSignal;
+  readonly progress: PromptProgress;
+}
+
+/** Seconds of audio encoded at a time, so that an abort takes effect soon. */
+const audioPieceSeconds = 8;
+/** Visual units decoded and encoded at a time. */
+const unitsAtATime = 8;
+
+/**
+ * Loads the media of a conversation, encodes them, and embeds the prompt.
+ *
+ * @returns `[T, hidden size]`
+ * @throws {CaracalError} `INVALID_ARGUMENT` for an invalid or too long conversation, `MEDIA_INVALID`, `OUT_OF_MEMORY`
+ *   for a prompt longer than the cache, `UNSUPPORTED` for more visual tokens than a limit when the vision encoder merges
+ *   patches, `ABORTED`, and the errors of loading media
+ */
+export async function encodePrompt(
+  messages: readonly Message[],
+  encoders: PromptEncoders,
+  options: EncodePromptOptions,
+): Promise<Rows> {
+  const { framing, tokenizer, vision, llm } = encoders;
+  const { signal, progress } = options;
+  const start = performance.now();
+  progress.stage("preprocess", 0, messages.length);
+  const loaded = await loadMessages(messages, { sampleRate: framing.sampleRate, signal });
+  const prompt = buildPrompt(loaded, tokenizer, { ...options, vision: vision.limits, audio: framing });
+  progress.add("preprocess", performance.now() - start, 0);
+  progress.stage("preprocess", messages.length, messages.length);
+  checkLength(prompt.textIds.length, llm);
+
+  const rows: Rows[] = [];
+  try {
+    const audio = await encodeAudios(prompt.audios, encoders, options);
+    rows.push(...audio);
+    const visual = await encodeUnits(prompt.vision, encoders, options);
+    rows.push(...visual);
+    throwIfAborted(signal, "encoding the prompt");
+    const join = (parts: Rows[]) => (parts.length > 0 ? concatRows(parts) : undefined);
+    return llm.device.scope(() => encoders.embedding.prompt(prompt, join(audio), join(visual)));
+  } finally {
+    for (const tensor of rows) tensor.dispose();
+  }
+}
+
+/** Checks the prompt's length before expensive work starts. A reply needs at least one more position. */
+function checkLength(tokens: number, llm: Llm): void {
+  const limit = llm.config.max_position_embeddings;
+  if (tokens >= limit)
+    throw new CaracalError(
+      "INVALID_ARGUMENT",
+      `the request has ${tokens} tokens, the model has ${limit} positions; shorten the conversation or its media`,
+      { tokens, limit },
+    );
+  if (tokens < llm.cache.tokens) return;
+  throw new CaracalError(
+    "OUT_OF_MEMORY",
+    `the request has ${tokens} tokens, the KV cache holds ${llm.cache.tokens}; load the model with a larger kvCacheTokens`,
+    { tokens, cache: llm.cache.tokens },
+  );
+}
+
+async function encodeAudios(
+  audios: readonly PromptAudio[],
+  { audioEncoder, framing }: PromptEncoders,
+  { signal, progress }: EncodePromptOptions,
+): Promise<Rows[]> {
+  const total = audios.reduce((sum, { tokens }) => sum + tokens, 0);
+  const rows: Rows[] = [];
+  let done = 0;
+  const collect = (tokens: Rows | undefined) => {
+    if (!tokens) return;
+    rows.push(tokens);
+    done += tokens.shape[0];
+    progress.stage("audio encoder", done, total);
+  };
+  try {
+    for (const { samples } of audios) {
+      const start = performance.now();
+      const doneBefore = done;
+      using stream = audioEncoder.stream();
+      const piece = audioPieceSeconds * framing.sampleRate;
+      for (let at = 0; at < samples.length; at += piece) {
+        throwIfAborted(signal, "encoding audio");
+        collect(stream.push(samples.subarray(at, at + piece)));
+        await audioEncoder.device.synchronize();
+      }
+      collect(stream.flush());
+      await audioEncoder.device.synchronize();
+      const seconds = samples.length / framing.sampleRate;
+      progress.add("audio encoder", performance.now() - start, done - doneBefore, seconds);
+    }
+    return rows;
+  } catch (error) {
+    for (const tensor of rows) tensor.dispose();
+    throw error;
+  }
+}
+
+async function encodeUnits(
+  units: readonly VisionUnit[],
+  { vision }: PromptEncoders,
+  { signal, progress }: EncodePromptOptions,
+): Promise<Rows[]> {
+  const total = units.reduce((sum, { tokens }) => sum + tokens, 0);
+  const rows: Rows[] = [];
+  let done = 0;
+  try {
+    let decodeStart = performance.now();
+    for await (const group of groups(visualUnits(units, signal), unitsAtATime)) {
+      const encodeStart = performance.now();
+      progress.add("preprocess", encodeStart - decodeStart, 0);
+      const encoded = await vision.encodeUnits(group, { signal });
+      rows.push(...encoded.map(({ tokens }) => tokens));
+      decodeStart = performance.now();
+      const tokens = encoded.reduce((sum, unit) => sum + unit.tokens.shape[0], 0);
+      done += tokens;
+      progress.add("vision", decodeStart - encodeStart, tokens);
+      progress.stage("vision", done, total);
+    }
+    return rows;
+  } catch (error) {
+    for (const tensor of rows) tensor.dispose();
+    throw error;
+  }
+}
+
+async function* visualUnits(units: readonly VisionUnit[], signal: AbortSignal): AsyncGenerator<VisualUnit> {
+  let next = 0;
+  for await (const pair of unitFrames(units, { signal })) {
+    const { frames, inputSize: size, tokenGrid } = units[next++]!;
+    yield { frames: frames ? pair : [pair[0]], size, tokenGrid };
+  }
+}
+
+async function* groups<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+  let group: T[] = [];
+  for await (const item of items) {
+    group.push(item);
+    if (group.length < size) continue;
+    yield group;
+    group = [];
+  }
+  if (group.length > 0) yield group;
+}

@@ -1,0 +1,98 @@
+import type { ReplyUsage, Stage } from "./usage.js";
+
+/** An event of a reply. `step` counts the language model's steps completed when the event became possible. */
+export type GenerateEvent =
+  | { readonly type: "stage"; readonly stage: Stage; readonly done: number; readonly total: number }
+  | { readonly type: "text"; readonly text: string; readonly tokens: number; readonly step: number }
+  | {
+      readonly type: "audio";
+      /** In [−1, 1]. */
+      readonly samples: Float32Array;
+      readonly sampleRate: number;
+      readonly step: number;
+    }
+  | {
+      readonly type: "end";
+      /** `stop`: the model ended its reply; `length`: `maxTokens` or the model's positions ended it. */
+      readonly reason: "stop" | "length";
+      readonly text: string;
+      readonly usage: ReplyUsage;
+    };
+
+/** The events of one reply. */
+export type Events = EventBuffer<GenerateEvent>;
+
+/** Buffers events for one consumer that may be slower than the producer. */
+export class EventBuffer<T> {
+  readonly #events: T[] = [];
+  readonly #waiting: { resolve(result: IteratorResult<T>): void; reject(error: unknown): void }[] = [];
+  readonly #onTake: () => void;
+  #end: { readonly error?: unknown } | undefined;
+
+  /** @param onTake called whenever the consumer requests an event */
+  constructor(onTake: () => void = () => {}) {
+    this.#onTake = onTake;
+  }
+
+  /** Events not yet taken. */
+  get length(): number {
+    return this.#events.length;
+  }
+
+  get ended(): boolean {
+    return this.#end !== undefined;
+  }
+
+  push(event: T): void {
+    if (this.#end) return;
+    const waiting = this.#waiting.shift();
+    if (waiting) waiting.resolve({ done: false, value: event });
+    else this.#events.push(event);
+  }
+
+  /** Ends the events. Buffered events can still be taken. */
+  end(): void {
+    this.#finish({});
+  }
+
+  /** Discards the buffered events. */
+  drop(): void {
+    this.#events.length = 0;
+  }
+
+  /** Like `end`, but the consumer receives the error once, after the buffered events. */
+  fail(error: unknown): void {
+    this.#finish({ error });
+  }
+
+  /** Ends at once, discarding the buffered events. */
+  close(): void {
+    this.drop();
+    this.#end = {};
+    for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined });
+  }
+
+  next(): Promise<IteratorResult<T>> {
+    const result = new Promise<IteratorResult<T>>((resolve, reject) => {
+      const event = this.#events.shift();
+      if (event !== undefined) resolve({ done: false, value: event });
+      else if (this.#end) this.#settle({ resolve, reject });
+      else this.#waiting.push({ resolve, reject });
+    });
+    this.#onTake();
+    return result;
+  }
+
+  #finish(end: { error?: unknown }): void {
+    if (this.#end) return;
+    this.#end = end;
+    for (const waiting of this.#waiting.splice(0)) this.#settle(waiting);
+  }
+
+  #settle({ resolve, reject }: { resolve(result: IteratorResult<T>): void; reject(error: unknown): void }): void {
+    const end = this.#end!;
+    this.#end = {};
+    if ("error" in end) reject(end.error);
+    else resolve({ done: true, value: undefined });
+  }
+}

@@ -1,0 +1,216 @@
+import type { KvSequence } from "../language/kvCache.js";
+import type { OmniTokenizer, TokenStream } from "../prompt/tokenizer.js";
+import type { SpeechFrame } from "../speech/decoder.js";
+import { maskedId, type SpeechInput, SpeechState } from "../speech/state.js";
+import type { Rows } from "../types.js";
+import type { Events } from "./events.js";
+import type { Sampling } from "./options.js";
+import { ReplyText } from "./text.js";
+import type { UsageMeter } from "./usage.js";
+
+/** Turns speech frames into samples as they arrive; see `SpeechDecoderStream`. */
+export interface SpeechStream extends Disposable {
+  push(frames: readonly SpeechFrame[]): Promise<Float32Array | undefined>;
+  flush(): Promise<Float32Array | undefined>;
+}
+
+export interface ReplyParts {
+  readonly tokenizer: OmniTokenizer;
+  /** null: the reply is text only. */
+  readonly speech: { readonly stream: SpeechStream; readonly sampleRate: number } | null;
+  readonly sampling: Sampling;
+  readonly maxTokens: number;
+  /** Positions of the language model. */
+  readonly maxPositions: number;
+  /** Codec books. */
+  readonly books: number;
+  readonly usage: UsageMeter;
+}
+
+/** Events buffered for the consumer before the reply pauses. */
+const maxBufferedEvents = 32;
+/** Steps that the repetition penalty of text looks back. */
+export const textWindow = 30;
+
+/**
+ * One reply in progress: the state that the scheduler reads, and the conversion of its tokens to events. It ends by
+ * itself (`take`), by `fail`, or by `cancel`; its sequence, speech decoder and prompt are then freed at once.
+ */
+export class Reply {
+  readonly events: Events;
+  readonly prompt: Rows;
+  readonly sequence: KvSequence;
+  readonly sampling: Sampling;
+  readonly usage: UsageMeter;
+  /** Prompt rows in the cache. */
+  prefilled = 0;
+  readonly #parts: ReplyParts;
+  readonly #settled = new AbortController();
+  readonly #ended = new AbortController();
+  readonly #state: SpeechState | undefined;
+  readonly #tokens: TokenStream;
+  readonly #text = new ReplyText();
+  #next: SpeechInput | null = null;
+  #wholeText = "";
+  #textHistory: number[] = [];
+  /** Resolves when the speech of all frames so far was passed on, in order; the language model does not wait for it. */
+  #speaking: Promise<void> = Promise.resolve();
+
+  /**
+   * @param events receives the reply's events
+   * @param prompt embeddings `[T, hidden size]`; the reply owns them and `sequence`
+   */
+  constructor(events: Events, prompt: Rows, sequence: KvSequence, parts: ReplyParts) {
+    this.events = events;
+    this.prompt = prompt;
+    this.sequence = sequence;
+    this.sampling = parts.sampling;
+    this.usage = parts.usage;
+    this.#parts = parts;
+    const { tokenizer, speech } = parts;
+    this.#tokens = tokenizer.stream();
+    if (speech) this.#state = new SpeechState({ pauseId: tokenizer.specialId("</pause>"), endId: tokenizer.endId });
+  }
+
+  /** Aborted when the language model has no more work for this reply. */
+  get settled(): AbortSignal {
+    return this.#settled.signal;
+  }
+
+  /** Aborted after the last event. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  get paused(): boolean {
+    return this.events.length >= maxBufferedEvents;
+  }
+
+  get speaks(): boolean {
+    return this.#state !== undefined;
+  }
+
+  /** Whether the next step's text id is used. */
+  get writes(): boolean {
+    return this.#state?.phase !== "speech";
+  }
+
+  /** The next input of the language model. */
+  get next(): SpeechInput {
+    return this.#next!;
+  }
+
+  /** The last text ids, oldest first. */
+  get textHistory(): readonly number[] {
+    return this.#state?.textHistory ?? this.#textHistory;
+  }
+
+  codecHistory(book: number): readonly number[] {
+    return this.#state?.codecHistory(book) ?? [];
+  }
+
+  /** Takes the ids sampled after a step of the language model. */
+  take(textId: number, codecIds: readonly number[]): void {
+    const { tokenizer, books, maxTokens, maxPositions } = this.#parts;
+    this.usage.step();
+    let done: boolean;
+    if (this.#state) {
+      const step = this.#state.step(this.writes ? textId : null, codecIds);
+      if (step.textId !== null) this.#write(step.textId);
+      if (step.frame) this.#speak((stream) => stream.push([step.frame!]), 1);
+      this.#next = step.next;
+      done = this.#state.done;
+    } else {
+      this.#write(textId);
+      this.#textHistory = [...this.#textHistory, textId].slice(-textWindow);
+      this.#next = { textId, codecIds: new Array<number>(books).fill(maskedId) };
+      done = textId === tokenizer.endId;
+    }
+    if (done) this.#finish("stop");
+    else if (this.usage.steps >= maxTokens || this.sequence.length >= maxPositions) this.#finish("length");
+  }
+
+  /** Ends with an error, unless it has already ended. */
+  fail(error: unknown): void {
+    this.events.fail(error);
+    this.#free();
+    this.#end();
+  }
+
+  /** Ends without further events, because the consumer has left. */
+  cancel(): void {
+    this.events.close();
+    this.fail(undefined);
+  }
+
+  #write(id: number): void {
+    this.usage.textTokens++;
+    this.#emitText(this.#text.push(this.#tokens.push(id)));
+  }
+
+  #emitText(text: string): void {
+    if (text === "") return;
+    this.#wholeText += text;
+    this.usage.text();
+    this.events.push({ type: "text", text, tokens: this.usage.textTokens, step: this.usage.steps });
+  }
+
+  #speak(work: (stream: SpeechStream) => Promise<Float32Array | undefined>, frames: number): void {
+    const { stream, sampleRate } = this.#parts.speech!;
+    const step = this.usage.steps;
+    const start = performance.now();
+    const pending = work(stream);
+    this.#speaking = Promise.all([this.#speaking, pending])
+      .then(([, samples]) => {
+        this.usage.speech(start, frames, (samples?.length ?? 0) / sampleRate);
+        if (samples) this.events.push({ type: "audio", samples, sampleRate, step });
+      })
+      .catch((error) => this.fail(error));
+  }
+
+  #finish(reason: "stop" | "length"): void {
+    this.#emitText(this.#text.push(this.#tokens.end()));
+    this.#emitText(this.#text.end());
+    if (this.speaks) this.#speak((stream) => stream.flush(), 0);
+    this.#free();
+    void this.#speaking.then(() => {
+      this.events.push({ type: "end", reason, text: this.#wholeText, usage: this.usage.report() });
+      this.events.end();
+      this.#end();
+    });
+  }
+
+  #end(): void {
+    this.#parts.speech?.stream[Symbol.dispose]();
+    this.#ended.abort();
+  }
+
+  #free(): void {
+    this.sequence.dispose();
+    this.prompt.dispose();
+    this.#settled.abort();
+  }
+}
+
+/** The stream of a speech decoder that needs the whole utterance: all samples come at the end. */
+export class WholeUtterance implements SpeechStream {
+  readonly #frames: SpeechFrame[] = [];
+  readonly #decode: (frames: readonly SpeechFrame[]) => Promise<Float32Array>;
+
+  constructor(decode: (frames: readonly SpeechFrame[]) => Promise<Float32Array>) {
+    this.#decode = decode;
+  }
+
+  async push(frames: readonly SpeechFrame[]): Promise<undefined> {
+    this.#frames.push(...frames);
+  }
+
+  async flush(): Promise<Float32Array | undefined> {
+    const frames = this.#frames.splice(0);
+    return frames.length > 0 ? this.#decode(frames) : undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.#frames.length = 0;
+  }
+}

@@ -1,0 +1,263 @@
+import type { CodecConfig } from "../../checkpoint/config.js";
+import type { Checkpoint } from "../../checkpoint/directory.js";
+import { openCodec } from "../../checkpoint/parts.js";
+import { CaracalError } from "../../errors.js";
+import * as ops from "../../ops/index.js";
+import { checkOptionNames } from "../../options.js";
+import { type Device, disposeAll } from "../../tensor/device.js";
+import type { Tensor } from "../../tensor/tensor.js";
+import type { Tap } from "../types.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { type Conv, loadSpeechWeights, type ResidualUnit, type SpeechWeights } from "./weights.js";
+
+/** The codes of one frame: one semantic code, then the acoustic codes. */
+export type SpeechFrame = readonly number[];
+
+export interface SpeechDecodeOptions {
+  /** Sees `latents`, `glstm`, `block<i>.input` and `block<i>.output`. */
+  readonly tap?: Tap | undefined;
+}
+const decodeOptions = { tap: true } satisfies Record<keyof SpeechDecodeOptions, true>;
+
+type LstmState = Pick<ops.LstmParameters, "h" | "c">;
+
+/** The state of a stream. */
+interface DecoderState {
+  readonly lstms: readonly LstmState[];
+  readonly convs: ReadonlyMap<Conv, ops.Conv1dStream>;
+}
+
+/** Runs a convolution on a whole sequence, or on the next rows of a stream. */
+type Convolve = (x: Tensor<"f32">, conv: Conv) => Tensor<"f32">;
+
+/**
+ * The decoder of LongCat-Audio-Codec: frames of codes to a waveform, in f32. The 24 kHz decoder is causal except for a
+ * look-ahead of three frames, and can stream; the 16 kHz decoder decodes whole utterances.
+ */
+export class SpeechDecoder implements Disposable {
+  readonly config: CodecConfig;
+  /** Hz. */
+  readonly sampleRate: number;
+  readonly samplesPerFrame: number;
+  readonly #source: Weights;
+  readonly #weights: SpeechWeights;
+
+  private constructor(source: Weights, weights: SpeechWeights, config: CodecConfig) {
+    this.config = config;
+    this.sampleRate = config.decoder_type === "24k" ? 24000 : 16000;
+    this.samplesPerFrame = config.codec_dec_ratios.reduce((product, ratio) => product * ratio, 1);
+    this.#source = source;
+    this.#weights = weights;
+  }
+
+  /**
+   * Loads the decoder's tensors under their published names. Disposing the decoder disposes `weights`.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `ABORTED`
+   */
+  static async load(weights: Weights, config: CodecConfig): Promise<SpeechDecoder> {
+    return new SpeechDecoder(weights, await loadSpeechWeights(weights, config), config);
+  }
+
+  /**
+   * Loads the decoder alone from a model directory: reads `audio_codec/config.yaml` and the `.pt` file it names, and
+   * needs no other file.
+   * @throws {CaracalError} as `load`, `IO_ERROR`, and `INVALID_ARGUMENT` when an option is unknown
+   */
+  static async open(directory: string, options: OpenModuleOptions): Promise<SpeechDecoder> {
+    checkOptionNames("SpeechDecoder.open", options, openModuleOptions);
+    return SpeechDecoder.fromCheckpoint(await openCodec(directory, { signal: options.signal }), options);
+  }
+
+  /** @internal Loads the decoder from an opened checkpoint. */
+  static fromCheckpoint({ config, tensors }: Checkpoint["codec"], options: OpenModuleOptions): Promise<SpeechDecoder> {
+    return loadModule({ "": tensors.values() }, options, (weights) => SpeechDecoder.load(weights, config));
+  }
+
+  get device(): Device {
+    return this.#source.device;
+  }
+
+  /**
+   * Decodes a whole utterance. Temporaries take some megabytes per frame at the published size; `stream` decodes long
+   * utterances piece by piece.
+   * @returns `samplesPerFrame` samples per frame, in [−1, 1], at `sampleRate`
+   * @throws {CaracalError} `INVALID_ARGUMENT` for a frame of the wrong length or an unknown option,
+   *   `INDEX_OUT_OF_RANGE` for a code outside its book
+   */
+  async decode(frames: readonly SpeechFrame[], options: SpeechDecodeOptions = {}): Promise<Float32Array> {
+    checkOptionNames("SpeechDecoder.decode", options, decodeOptions);
+    const { tap } = options;
+    if (frames.length === 0) return new Float32Array(0);
+    using wave = this.device.scope(() => {
+      const latents = this.#latents(frames);
+      tap?.("latents", latents);
+      const hidden = this.#remember(latents, newLstmStates(this.device, this.#latentSize));
+      tap?.("glstm", hidden);
+      const convolve: Convolve = (x, { weight, ...geometry }) => ops.conv1d(x, weight, geometry);
+      return this.#synthesise(convolve(hidden, this.#weights.first), convolve, tap);
+    });
+    return wave.toFloat32Array();
+  }
+
+  /**
+   * Decodes frames as they arrive.
+   * @throws {CaracalError} `UNSUPPORTED` for a 16 kHz decoder, which needs the whole utterance
+   */
+  stream(): SpeechDecoderStream {
+    if (this.config.decoder_type === "24k") return new SpeechDecoderStream(this);
+    throw new CaracalError(
+      "UNSUPPORTED",
+      `the ${this.config.decoder_type} speech decoder is not causal and cannot stream: decode whole utterances`,
+    );
+  }
+
+  /** Frees the weights. */
+  dispose(): void {
+    this.#source.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  get #latentSize(): number {
+    return this.config.semantic_dim + this.config.codec_dimension;
+  }
+
+  /** @internal */
+  newState(): DecoderState {
+    const { first, blocks, last } = this.#weights;
+    const convs = [first, ...blocks.flatMap(({ units }) => units.map(({ conv }) => conv)), last];
+    return {
+      lstms: newLstmStates(this.device, this.#latentSize),
+      convs: new Map(convs.map((conv) => [conv, streamOf(conv)])),
+    };
+  }
+
+  /** @internal The next samples of a stream, if any; without frames, its last samples. */
+  advance(frames: readonly SpeechFrame[] | undefined, { lstms, convs }: DecoderState): Tensor<"f32"> | undefined {
+    const last = frames === undefined;
+    const convolve: Convolve = (x, conv) => convs.get(conv)!.push(x, { last });
+    return this.device.scope(() => {
+      const hidden = last ? this.device.zeros([0, this.#latentSize]) : this.#remember(this.#latents(frames), lstms);
+      const rows = convolve(hidden, this.#weights.first);
+      return rows.shape[0] === 0 ? undefined : this.#synthesise(rows, convolve);
+    });
+  }
+
+  #latents(frames: readonly SpeechFrame[]): Tensor<"f32"> {
+    const { semanticTable, tableA, tableB } = this.#weights;
+    const books = this.config.codec_codebooks;
+    this.#check(frames);
+    const semantic = Int32Array.from(frames, (frame) => frame[0]!);
+    const acoustic = Int32Array.from(frames.flatMap((frame) => frame.slice(1)));
+    return ops.codecEmbedding({
+      semantic: this.device.tensor(semantic, [frames.length], "i32"),
+      acoustic: this.device.tensor(acoustic, [frames.length, books], "i32"),
+      semanticTable,
+      tableA,
+      tableB,
+    });
+  }
+
+  /** Checks codes before anything is queued, because a fault on the device would corrupt the state of a stream. */
+  #check(frames: readonly SpeechFrame[]): void {
+    const { codec_codebooks, codec_codebook_size, semantic_token_nums } = this.config;
+    for (const frame of frames) {
+      if (frame.length !== 1 + codec_codebooks)
+        throw new CaracalError(
+          "INVALID_ARGUMENT",
+          `a speech frame has 1 semantic and ${codec_codebooks} acoustic codes, got [${frame}]`,
+        );
+      const sizes = frame.map((_, book) => (book === 0 ? semantic_token_nums : codec_codebook_size ** 2));
+      const bad = frame.findIndex((code, book) => !(Number.isInteger(code) && code >= 0 && code < sizes[book]!));
+      if (bad >= 0)
+        throw new CaracalError("INDEX_OUT_OF_RANGE", `code ${frame[bad]} of book ${bad} is outside [0, ${sizes[bad]})`);
+    }
+  }
+
+  /** The two LSTMs, each followed by its LayerNorm. */
+  #remember(latents: Tensor<"f32">, states: readonly LstmState[]): Tensor<"f32"> {
+    return this.#weights.lstms.reduce((x, { norm, ...lstm }, i) => {
+      return ops.layerNorm(ops.lstm(x, { ...lstm, ...states[i]! }), norm.weight, norm.bias);
+    }, latents);
+  }
+
+  /** Rows of the first convolution to samples, `[n · samplesPerFrame]`. */
+  #synthesise(rows: Tensor<"f32">, convolve: Convolve, tap?: Tap): Tensor<"f32"> {
+    const { blocks, snake, last } = this.#weights;
+    let y = rows;
+    blocks.forEach((block, i) => {
+      tap?.(`block${i}.input`, y);
+      const { weight, ...geometry } = block.up;
+      y = ops.convTranspose1d(ops.snake(y, block.snake), weight, geometry);
+      for (const unit of block.units) y = residual(y, unit, convolve);
+      tap?.(`block${i}.output`, y);
+    });
+    const wave = convolve(ops.snake(y, snake), last);
+    return wave.reshape([wave.size]);
+  }
+}
+
+/**
+ * Decodes frames as they arrive: the samples of a frame follow once three more frames have arrived, or at the end.
+ * However the utterance is split, the joined samples equal those of the whole.
+ */
+export class SpeechDecoderStream implements Disposable {
+  readonly #decoder: SpeechDecoder;
+  #state: DecoderState;
+  #started = false;
+
+  /** @internal Use `SpeechDecoder.stream`. */
+  constructor(decoder: SpeechDecoder) {
+    this.#decoder = decoder;
+    this.#state = decoder.newState();
+  }
+
+  /**
+   * @param frames any number of frames
+   * @returns the samples that became final, in [−1, 1]; `undefined` when there are none
+   * @throws {CaracalError} as `SpeechDecoder.decode`; the stream is then unchanged
+   */
+  push(frames: readonly SpeechFrame[]): Promise<Float32Array | undefined> {
+    return frames.length > 0 ? this.#advance(frames) : Promise.resolve(undefined);
+  }
+
+  /** Ends the utterance and returns its remaining samples. Then restarts the stream. */
+  async flush(): Promise<Float32Array | undefined> {
+    if (!this.#started) return undefined;
+    const remaining = this.#advance(undefined);
+    this.dispose();
+    this.#state = this.#decoder.newState();
+    this.#started = false;
+    return remaining;
+  }
+
+  dispose(): void {
+    disposeAll(this.#state.lstms);
+    for (const conv of this.#state.convs.values()) conv.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  async #advance(frames: readonly SpeechFrame[] | undefined): Promise<Float32Array | undefined> {
+    using wave = this.#decoder.advance(frames, this.#state);
+    this.#started = true;
+    return wave?.toFloat32Array();
+  }
+}
+
+function residual(x: Tensor<"f32">, { snake, conv, pointwise }: ResidualUnit, convolve: Convolve): Tensor<"f32"> {
+  const inner = convolve(ops.snake(x, snake), conv);
+  return ops.linear(inner, pointwise.weight, { bias: pointwise.bias, residual: x });
+}
+
+function newLstmStates(device: Device, size: number): LstmState[] {
+  return [0, 1].map(() => ({ h: device.zeros([size]), c: device.zeros([size]) }));
+}
+
+function streamOf({ weight, ...geometry }: Conv): ops.Conv1dStream {
+  return new ops.Conv1dStream(weight, geometry);
+}

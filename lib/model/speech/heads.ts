@@ -1,0 +1,152 @@
+import type { CodecConfig } from "../../checkpoint/config.js";
+import { reservedSpeechIds } from "../../checkpoint/layout.js";
+import { openSpeechHeads, type SpeechHeadsPart } from "../../checkpoint/parts.js";
+import { CaracalError } from "../../errors.js";
+import type { Activations } from "../../ops/call.js";
+import { embedding } from "../../ops/embedding.js";
+import { linear } from "../../ops/linear.js";
+import { add } from "../../ops/norm.js";
+import { type AllowedIds, argmax, repetitionPenalty } from "../../ops/sampling.js";
+import { checkOptionNames } from "../../options.js";
+import type { Device } from "../../tensor/device.js";
+import type { Tensor } from "../../tensor/tensor.js";
+import type { Ids, Logits, Matrix, PackedMatrix, Rows } from "../types.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { semanticEndId } from "./state.js";
+
+export interface AudioHeadsOptions {
+  /** Codec books. Default 4. */
+  readonly books?: number | undefined;
+  /** Divides (or, below 0, multiplies) a logit once per occurrence of its id in the history. Default 1.1. */
+  readonly penalty?: number | undefined;
+  /** Steps of history that the penalty considers. Default 30. */
+  readonly window?: number | undefined;
+  /** The ids that each book may choose. Default: all ids. */
+  readonly allowed?: readonly AllowedIds[] | undefined;
+}
+const audioHeadsOptions = { books: true, penalty: true, window: true, allowed: true } satisfies Record<
+  keyof AudioHeadsOptions,
+  true
+>;
+
+/**
+ * The speech heads: one id per codec book and step, the most likely id. The books of a step are chosen in order: each
+ * reads the hidden state plus the embeddings of the ids chosen before it. As in LongCat-Flash-Omni's published code,
+ * except that ids without a codec code can be excluded.
+ */
+export class AudioHeads implements Disposable {
+  /** Codec books. */
+  readonly books: number;
+  readonly #source: Weights;
+  readonly #heads: readonly PackedMatrix[];
+  readonly #tables: readonly Tensor<Activations>[];
+  readonly #penalty: number;
+  readonly #window: number;
+  readonly #allowed: readonly AllowedIds[] | undefined;
+
+  private constructor(source: Weights, options: AudioHeadsOptions) {
+    const { books = 4, penalty = 1.1, window = 30, allowed } = options;
+    const range = (count: number) => Array.from({ length: count }, (_, k) => k);
+    this.books = books;
+    this.#source = source;
+    this.#heads = range(books).map((k) => source.packed(`audio_output_layers.${k}.weight`));
+    this.#tables = range(books - 1).map((k) => source.plain(`embedding.${k}.weight`));
+    this.#penalty = penalty;
+    this.#window = window;
+    this.#allowed = allowed;
+  }
+
+  /**
+   * Loads `audio_output_layers.k.weight` and `embedding.k.weight`. Disposing the heads disposes `weights`.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `ABORTED`, `INVALID_ARGUMENT`
+   *   when an option is unknown
+   */
+  static async load(weights: Weights, options: AudioHeadsOptions = {}): Promise<AudioHeads> {
+    checkOptionNames("AudioHeads.load", options, audioHeadsOptions);
+    const heads = new AudioHeads(weights, options);
+    await weights.settle();
+    return heads;
+  }
+
+  /**
+   * Loads the heads alone from a model directory, limited to ids that name a code: reads
+   * `audio/audio_output_layers.pt` and `audio_codec/config.yaml`, and needs no other file.
+   * @throws {CaracalError} as `load`, and `IO_ERROR`
+   */
+  static async open(directory: string, options: OpenModuleOptions): Promise<AudioHeads> {
+    checkOptionNames("AudioHeads.open", options, openModuleOptions);
+    return AudioHeads.fromCheckpoint(await openSpeechHeads(directory, { signal: options.signal }), options);
+  }
+
+  /** @internal Loads the heads from an opened checkpoint. */
+  static fromCheckpoint({ config, heads, codec }: SpeechHeadsPart, options: OpenModuleOptions): Promise<AudioHeads> {
+    const { books } = config;
+    const load = (weights: Weights) => AudioHeads.load(weights, { books, allowed: codeIds(books, codec) });
+    return loadModule({ "": heads.values() }, options, load);
+  }
+
+  get device(): Device {
+    return this.#source.device;
+  }
+
+  /**
+   * Queues one step of B sequences.
+   *
+   * @param hidden `[B, hidden size]`, after the final norm
+   * @param histories per book and sequence, the ids chosen so far, oldest first; negative ids do not count
+   * @param tap sees the logits of each book before the penalty, f32 `[B, ids]`
+   * @returns per book, the ids: i32 `[B]`
+   * @throws {CaracalError} `SHAPE_MISMATCH` when there is not one history per book and sequence
+   */
+  step(
+    hidden: Tensor<Activations>,
+    histories: readonly (readonly (readonly number[])[])[],
+    tap?: (book: number, logits: Logits) => void,
+  ): Ids[] {
+    const input = hidden as Rows;
+    const rows = input.shape[0];
+    if (histories.length !== this.books || histories.some((book) => book.length !== rows))
+      throw new CaracalError("SHAPE_MISMATCH", `expected ${this.books} × ${rows} histories, one per book and sequence`);
+    return input.device.scope(() => {
+      let state = input;
+      return this.#heads.map((head, book) => {
+        const logits = linear(state, head, { outDtype: "f32" });
+        tap?.(book, logits);
+        const penalised = repetitionPenalty(logits, this.#history(histories[book]!), this.#penalty);
+        const ids = argmax(penalised, { allowed: this.#allowed?.[book] });
+        const table = this.#tables[book];
+        if (table) state = add(state, embedding(table, ids, { outDtype: hidden.dtype }));
+        return ids;
+      });
+    });
+  }
+
+  /** Frees the weights. */
+  dispose(): void {
+    this.#source.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #history(histories: readonly (readonly number[])[]): Tensor<"i32", Matrix> {
+    const values = new Int32Array(histories.length * this.#window).fill(-1);
+    histories.forEach((ids, row) => {
+      values.set(ids.slice(-this.#window), row * this.#window);
+    });
+    return this.device.tensor(values, [histories.length, this.#window], "i32");
+  }
+}
+
+/** Per book, the ids that name a code of the speech decoder. The semantic book may also end the speech. */
+function codeIds(books: number, codec: CodecConfig): AllowedIds[] {
+  const first = reservedSpeechIds;
+  return Array.from({ length: books }, (_, book): AllowedIds => {
+    if (book > 0) return [[first, first + codec.codec_codebook_size ** 2]];
+    return [
+      [semanticEndId, semanticEndId + 1],
+      [first, first + codec.semantic_token_nums],
+    ];
+  });
+}

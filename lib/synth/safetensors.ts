@@ -1,0 +1,75 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { entryBytes } from "../checkpoint/entry.js";
+import { type RandomTensor, tensorBytes } from "./random.js";
+import { OutputFile, type Progress } from "./writer.js";
+
+const maxShardBytes = 4 * 2 ** 30;
+
+/** Writes tensors to `directory` as at least two shards, `model-*-of-*.safetensors`, and their index. */
+export async function writeShards(
+  directory: string,
+  tensors: readonly RandomTensor[],
+  seed: number,
+  progress: Progress,
+): Promise<void> {
+  const shards = splitIntoShards(tensors);
+  const weightMap: Record<string, string> = {};
+  for (const [i, shard] of shards.entries()) {
+    const number = (n: number) => String(n).padStart(5, "0");
+    const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+    await writeSafetensors(join(directory, file), shard, seed, (bytes) => progress.advance(file, bytes));
+    for (const { name } of shard) weightMap[name] = file;
+  }
+  const index = { metadata: { total_size: totalBytes(tensors) }, weight_map: weightMap };
+  await writeFile(join(directory, "model.safetensors.index.json"), `${JSON.stringify(index, null, 2)}\n`);
+}
+
+export function totalBytes(tensors: readonly RandomTensor[]): number {
+  return tensors.reduce((bytes, { dtype, shape }) => bytes + entryBytes(dtype, shape), 0);
+}
+
+function splitIntoShards(tensors: readonly RandomTensor[]): RandomTensor[][] {
+  const limit = Math.min(maxShardBytes, Math.ceil(totalBytes(tensors) / 2));
+  const shards: RandomTensor[][] = [];
+  let room = 0;
+  for (const tensor of tensors) {
+    const bytes = entryBytes(tensor.dtype, tensor.shape);
+    if (bytes > room) {
+      shards.push([]);
+      room = limit;
+    }
+    shards.at(-1)!.push(tensor);
+    room -= bytes;
+  }
+  return shards;
+}
+
+/** Writes the wider dtype first and pads the header, so that every tensor is aligned to its item size. */
+async function writeSafetensors(
+  path: string,
+  tensors: readonly RandomTensor[],
+  seed: number,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const sorted = [...tensors].sort((a, b) => Number(a.dtype === "bf16") - Number(b.dtype === "bf16"));
+  let end = 0;
+  const entries = sorted.map(({ name, dtype, shape }) => {
+    const begin = end;
+    end += entryBytes(dtype, shape);
+    return [name, { dtype: dtype.toUpperCase(), shape, data_offsets: [begin, end] }];
+  });
+  const text = JSON.stringify({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) });
+  const header = Buffer.from(text.padEnd(Math.ceil((text.length + 8) / 64) * 64 - 8));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  await OutputFile.use(path, async (file) => {
+    await file.write(Buffer.concat([length, header]));
+    for (const tensor of sorted) {
+      for (const bytes of tensorBytes(tensor, seed)) {
+        await file.write(bytes);
+        onBytes(bytes.length);
+      }
+    }
+  });
+}

@@ -1,0 +1,182 @@
+import { randomUUID } from "node:crypto";
+import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { stringify as toYaml } from "yaml";
+import { syntheticNote } from "../checkpoint/config.js";
+import { elementCount } from "../checkpoint/entry.js";
+import { CaracalError } from "../errors.js";
+import { checkOptionNames } from "../options.js";
+import { type Plan, planTensors } from "./plan.js";
+import { type Preset, type PresetName, preset as presetOf } from "./presets.js";
+import { totalBytes, writeShards } from "./safetensors.js";
+import { makeTokenizer, type TokenizerFiles } from "./tokenizer.js";
+import { writeTorchArchive } from "./torch.js";
+import { asWriteError, Progress, type SynthProgress } from "./writer.js";
+
+export type { SynthProgress } from "./writer.js";
+
+export interface SynthOptions {
+  /** The sizes of the modules. Default `tiny`. */
+  readonly preset?: PresetName | undefined;
+  /** A whole number. The same seed gives the same bytes. Default 0. */
+  readonly seed?: number | undefined;
+  /** Allows replacing an existing checkpoint, but never other files. Default false. */
+  readonly force?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: SynthProgress) => void) | undefined;
+}
+
+const optionNames = {
+  preset: true,
+  seed: true,
+  force: true,
+  signal: true,
+  onProgress: true,
+} satisfies Record<keyof Required<SynthOptions>, true>;
+
+export interface SynthResult {
+  readonly directory: string;
+  readonly parameters: number;
+  /** Bytes of tensor data. */
+  readonly bytes: number;
+}
+
+/**
+ * Writes a complete model directory in the published layout, with random weights: it runs like the real model, but its
+ * output means nothing. The directory appears complete or not at all.
+ * @throws {CaracalError} `INVALID_ARGUMENT` when `directory` exists and may not be replaced, or for a bad option;
+ *   `IO_ERROR` when the disk is too small or full; `ABORTED`
+ */
+export async function synthesize(directory: string, options: SynthOptions = {}): Promise<SynthResult> {
+  checkOptionNames("synthesize", options, optionNames);
+  const { preset: name = "tiny", seed = 0, force = false, signal, onProgress } = options;
+  if (!Number.isSafeInteger(seed))
+    throw new CaracalError("INVALID_ARGUMENT", `seed must be a whole number, got ${seed}`);
+  const target = resolve(directory);
+  await checkTarget(target, force);
+  const preset = presetOf(name);
+  const tokenizer = makeTokenizer(Math.min(preset.llm.vocab_size, 1 << 14), preset.llm.max_position_embeddings);
+  const plan = planTensors(preset, tokenizer.size);
+  const tensors = [...plan.llm, ...[...plan.archives.values()].flat()];
+  const bytes = totalBytes(tensors);
+  const partial = `${target}.partial-${randomUUID().slice(0, 8)}`;
+  try {
+    await mkdir(partial, { recursive: true });
+    await checkSpace(partial, bytes);
+    await writeAll(partial, { preset, plan, tokenizer, seed }, new Progress(bytes, onProgress, signal));
+    await replace(target, partial);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    throw asWriteError(target, error);
+  }
+  return { directory: target, parameters: tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0), bytes };
+}
+
+/** Accepts a path that is absent or empty and, with `force`, a checkpoint, but never any other files. */
+async function checkTarget(target: string, force: boolean): Promise<void> {
+  const found = await stat(target).catch(() => undefined);
+  if (!found) return;
+  const names = found.isDirectory() ? await readdir(target) : undefined;
+  if (names?.length === 0) return;
+  const isCheckpoint = names?.includes("config.json") && names.includes("model.safetensors.index.json");
+  if (isCheckpoint && force) return;
+  const advice = isCheckpoint ? "pass force (--force) to replace it" : "it is not a checkpoint; choose another path";
+  throw new CaracalError("INVALID_ARGUMENT", `${target} already exists; ${advice}`, { directory: target });
+}
+
+async function checkSpace(directory: string, needed: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  const free = bavail * bsize;
+  if (free >= needed * 1.01 + (1 << 20)) return;
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  const problem = `needs ${gigabytes(needed)}, but the disk has ${gigabytes(free)} free`;
+  throw new CaracalError("IO_ERROR", `${directory}: ${problem}; choose a smaller preset`, { needed, free });
+}
+
+interface Contents {
+  readonly preset: Preset;
+  readonly plan: Plan;
+  readonly tokenizer: TokenizerFiles;
+  readonly seed: number;
+}
+
+async function writeAll(directory: string, { preset, plan, tokenizer, seed }: Contents, progress: Progress) {
+  const files = { ...configFiles(preset), ...tokenizerFiles(tokenizer) };
+  for (const [file, text] of Object.entries(files)) {
+    await mkdir(dirname(join(directory, file)), { recursive: true });
+    await writeFile(join(directory, file), text);
+  }
+  await writeShards(directory, plan.llm, seed, progress);
+  for (const [file, tensors] of plan.archives) {
+    await writeTorchArchive(join(directory, file), tensors, seed, (bytes) => progress.advance(file, bytes));
+  }
+}
+
+function tokenizerFiles({ model, config }: TokenizerFiles) {
+  return { "tokenizer.json": json(model), "tokenizer_config.json": json(config) };
+}
+
+function configFiles({ llm, vision, audio, codec }: Preset): Record<string, string> {
+  const note = { _note: syntheticNote };
+  const fixed = {
+    architectures: ["LongcatFlashOmniForCausalLM"],
+    torch_dtype: "bfloat16",
+    hidden_act: "silu",
+    attention_method: "MLA",
+    attention_bias: false,
+    router_bias: false,
+    tie_word_embeddings: false,
+    zero_expert_type: "identity",
+  };
+  return {
+    "config.json": json({ ...note, ...fixed, ...llm }),
+    "vision/config.json": json({ ...note, resolution_mode: "native", ...vision }),
+    "audio/config.json": json({ ...note, ...audio, right_stride: 1 }),
+    "audio/preprocessor_config.json": json(featureConfig),
+    "audio/global_cmvn": cmvnStats(featureConfig.fbank.num_mel_bins),
+    "audio_codec/config.yaml": toYaml({ codec_config: codec }),
+  };
+}
+
+const featureConfig = {
+  fbank: {
+    dither: 0,
+    frame_length: 25,
+    frame_shift: 10,
+    preemphasis: 0.97,
+    freq: 16000,
+    low_freq: 40,
+    high_freq: -200,
+    num_mel_bins: 80,
+  },
+  delta: { delta_order: 0, window_size: 2 },
+  cmvn: { global_cmvn: "global_cmvn" },
+  splice: { left: 7, right: 7, stride: 8, random_start: false, seed: 0 },
+};
+
+/** Kaldi statistics of log mel energies like those of speech: mean about 10, falling with frequency, variance 12. */
+function cmvnStats(bins: number): string {
+  const frames = 1e6;
+  const means = Array.from({ length: bins }, (_, i) => 11.5 - (3 * i) / bins);
+  const sums = means.map((mean) => mean * frames);
+  const squares = means.map((mean) => (mean * mean + 12) * frames);
+  return ` [\n  ${[...sums, frames].join(" ")}\n  ${[...squares, 0].join(" ")} ]\n`;
+}
+
+function json(value: object): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+/** Moves `partial` to `target`. A previous directory is removed only after the new one is in place. */
+async function replace(target: string, partial: string): Promise<void> {
+  const old = `${partial}-replaced`;
+  const hadOld = await rename(target, old).then(
+    () => true,
+    () => false,
+  );
+  await rename(partial, target).catch(async (error) => {
+    if (hadOld) await rename(old, target);
+    throw error;
+  });
+  await rm(old, { recursive: true, force: true });
+}

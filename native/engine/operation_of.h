@@ -1,0 +1,102 @@
+#pragma once
+// Makes an Operation of a contract: its fields as data, and the choice of the backend that runs it.
+#include "core/operation.h"
+#include "cpu/cpu_device.h"
+#include "cuda/cuda_device.h"
+#include "engine/operations.h"
+
+namespace caracal {
+
+// The enum of an argument that is one or may be one.
+template <class T>
+struct EnumOf {};
+template <class T>
+  requires std::is_enum_v<T>
+struct EnumOf<T> {
+  using type = T;
+};
+template <class T>
+  requires std::is_enum_v<T>
+struct EnumOf<std::optional<T>> {
+  using type = T;
+};
+
+template <class Op>
+class OperationOf final : public Operation {
+ public:
+  const char* name() const override { return Op::kName; }
+  std::span<const FieldInfo> fields() const override { return kInfo; }
+  Outputs check() const override { return op_.check(); }
+  void run(Device& device, std::span<Tensor> out) const override;
+
+ private:
+  static constexpr size_t kCount = std::tuple_size_v<decltype(Op::kFields)>;
+
+  template <size_t I>
+  static FieldPointer locate(Operation& operation) {
+    auto& member = static_cast<OperationOf&>(operation).op_.*(std::get<I>(Op::kFields).member);
+    using Member = std::remove_reference_t<decltype(member)>;
+    if constexpr (requires { typename EnumOf<Member>::type; }) {
+      using Enum = typename EnumOf<Member>::type;
+      auto choose = [](void* m, size_t index) { *static_cast<Member*>(m) = static_cast<Enum>(index); };
+      return Choice{EnumNames<Enum>::names, choose, &member};
+    } else {
+      return &member;
+    }
+  }
+  template <size_t... I>
+  static constexpr std::array<FieldInfo, kCount> info(std::index_sequence<I...>) {
+    return {FieldInfo{std::get<I>(Op::kFields).name, std::get<I>(Op::kFields).access, &locate<I>}...};
+  }
+  static constexpr std::array<FieldInfo, kCount> kInfo = info(std::make_index_sequence<kCount>());
+
+  Op op_;
+};
+
+// Declares what an operation's .cpu.cc, compiled once per instruction set, and its .cuda.cc define.
+#if defined(__x86_64__)
+#define CARACAL_DECLARE_CPU_RUNS(Op)                                  \
+  namespace scalar {                                                  \
+  void run(const Op&, std::span<Tensor>, Cpu&);                       \
+  }                                                                   \
+  namespace avx2 {                                                    \
+  void run(const Op&, std::span<Tensor>, Cpu&);                       \
+  }                                                                   \
+  namespace avx512 {                                                  \
+  void run(const Op&, std::span<Tensor>, Cpu&);                       \
+  }                                                                   \
+  inline void run_on_cpu(const Op& op, std::span<Tensor> out, CpuDevice& device) { \
+    switch (device.isa()) {                                           \
+      case Isa::scalar: return scalar::run(op, out, device.cpu());    \
+      case Isa::avx2: return avx2::run(op, out, device.cpu());        \
+      case Isa::avx512: return avx512::run(op, out, device.cpu());    \
+    }                                                                 \
+  }
+#else
+#define CARACAL_DECLARE_CPU_RUNS(Op)                                  \
+  namespace scalar {                                                  \
+  void run(const Op&, std::span<Tensor>, Cpu&);                       \
+  }                                                                   \
+  inline void run_on_cpu(const Op& op, std::span<Tensor> out, CpuDevice& device) { scalar::run(op, out, device.cpu()); }
+#endif
+
+// Defines the Operation of a contract; at the level of namespace caracal.
+#define CARACAL_OPERATION(Op)                                                              \
+  CARACAL_DECLARE_CPU_RUNS(Op)                                                             \
+  namespace cuda {                                                                         \
+  void run(const Op&, std::span<Tensor>, Cuda&);                                           \
+  }                                                                                        \
+  template <>                                                                              \
+  void OperationOf<Op>::run(Device& device, std::span<Tensor> out) const {                 \
+    if (device.backend() == Device::Backend::cpu)                                          \
+      run_on_cpu(op_, out, static_cast<CpuDevice&>(device));                               \
+    else                                                                                   \
+      static_cast<CudaDevice&>(device).enqueue(*this, out, [&](Cuda& c) { cuda::run(op_, out, c); }); \
+  }
+
+template <class Op>
+OperationType operation_type() {
+  return {Op::kName, [] { return std::unique_ptr<Operation>(new OperationOf<Op>); }};
+}
+
+}  // namespace caracal

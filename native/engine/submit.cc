@@ -1,0 +1,103 @@
+#include "engine/submit.h"
+
+namespace caracal {
+namespace {
+
+std::shared_ptr<Device> device_of(const Operation& op) {
+  std::shared_ptr<Device> device;
+  const char* first = nullptr;
+  op.for_each_tensor([&](const Tensor& t, const char* name, Access) {
+    if (!device) {
+      device = t.storage->device;
+      first = name;
+    } else if (device != t.storage->device) {
+      throw Error(code::kDeviceMismatch,
+                  std::string(op.name()) + ": " + name + " is on another device than " + first +
+                      ": make both tensors with the same Device",
+                  {{"operation", op.name()}, {"argument", name}});
+    }
+  });
+  if (!device) throw Error(code::kInvalidArgument, std::string(op.name()) + " needs at least one tensor");
+  return device;
+}
+
+// Runs on the device's queue. The fault of an input becomes that of the outputs, and surfaces when one of them is read.
+std::shared_ptr<const Error> execute(Device& device, const Operation& op, std::span<Tensor> out) {
+  std::shared_ptr<const Error> fault;
+  for (Tensor& t : out) t.storage->fault.reset();  // left by the previous replay
+  try {
+    op.for_each_tensor([&](const Tensor& t, const char*, Access) {
+      if (!fault) fault = t.storage->fault;
+      if (!fault) materialize(*t.storage);
+    });
+    if (!fault) {
+      for (Tensor& t : out) materialize(*t.storage);
+      op.run(device, out);
+    }
+  } catch (const Error& e) {
+    fault = std::make_shared<Error>(e);
+  } catch (const std::exception& e) {
+    fault = std::make_shared<Error>(code::kOutOfMemory, std::string(op.name()) + ": " + e.what());
+  }
+  if (!fault) return nullptr;
+  for (Tensor& t : out) t.storage->fault = fault;
+  op.for_each_tensor([&](const Tensor& t, const char*, Access access) {
+    if (access == Access::inout) t.storage->fault = fault;
+  });
+  return fault;
+}
+
+}  // namespace
+
+Tensor new_tensor(Device& device, const OutputSpec& spec) {
+  if (!spec.shape.countable())
+    throw Error(code::kShapeMismatch, "the result's shape " + spec.shape.str() + " has too many elements");
+  Tensor t;
+  t.dtype = spec.dtype;
+  t.shape = spec.shape;
+  t.layout = spec.layout;
+  const size_t bytes = spec.bytes ? spec.bytes : t.bytes();
+  if (bytes > device.capacity())
+    throw Error(code::kOutOfMemory,
+                "a tensor of shape " + spec.shape.str() + " takes " + std::to_string(bytes) + " bytes; the device has " +
+                    std::to_string(device.capacity()),
+                {{"bytes", static_cast<double>(bytes)}, {"capacity", static_cast<double>(device.capacity())}});
+  t.storage = std::make_shared<Storage>(device.shared_from_this(), bytes);
+  return t;
+}
+
+std::vector<Tensor> submit(std::unique_ptr<const Operation> operation) {
+  const std::shared_ptr<const Operation> op = std::move(operation);
+  const std::shared_ptr<Device> device = device_of(*op);
+  std::vector<Tensor> out;
+  for (const OutputSpec& spec : op->check()) out.push_back(new_tensor(*device, spec));
+  Recording* recording = device->recording.get();
+  if (recording) {
+    op->for_each_tensor([&](const Tensor& t, const char*, Access access) {
+      access == Access::inout ? recording->writes_in_place(t.storage) : recording->reads(t.storage);
+    });
+    for (const Tensor& t : out) recording->makes(t.storage);
+  }
+  // The queue may outlive every JavaScript reference to the device, but not the device itself.
+  auto job = [&device = *device, op, out]() mutable { return execute(device, *op, out); };
+  if (recording)
+    recording->jobs.push_back(std::move(job));
+  else
+    device->submit(std::move(job));
+  return out;
+}
+
+Recording::Job filling(const Tensor& t, std::function<void()> fill) {
+  return [t, fill = std::move(fill)] {
+    t.storage->fault.reset();
+    try {
+      materialize(*t.storage);
+      fill();
+    } catch (const Error& e) {
+      t.storage->fault = std::make_shared<Error>(e);
+    }
+    return t.storage->fault;
+  };
+}
+
+}  // namespace caracal

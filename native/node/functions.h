@@ -1,0 +1,40 @@
+#pragma once
+// What the addon exports, by file; and what its functions share.
+#include <span>
+
+#include "node/convert.h"
+#include "node/environment.h"
+
+namespace caracal::node {
+
+void export_tensor_functions(Napi::Env env, Napi::Object exports);
+void export_device_functions(Napi::Env env, Napi::Object exports);
+void export_graph_functions(Napi::Env env, Napi::Object exports);
+void export_operations(Napi::Env env, Napi::Object exports);
+
+// { handle, dtype, shape }: a tensor as JavaScript sees it.
+Napi::Object describe(Napi::Env env, Tensor tensor);
+
+// Runs a C++ function for JavaScript; its Error becomes a JavaScript error with the same code.
+template <class Fn>
+Napi::Value guarded(const Napi::CallbackInfo& info, Fn&& fn) {
+  try {
+    return fn();
+  } catch (const Error& e) {
+    throw to_js(info.Env(), e);
+  } catch (const std::bad_alloc&) {
+    throw to_js(info.Env(), Error(code::kOutOfMemory, "out of memory"));
+  } catch (const std::length_error& e) {
+    throw to_js(info.Env(), Error(code::kInvalidArgument, std::string("an argument is too long: ") + e.what()));
+  }
+}
+
+struct Function {
+  const char* name;
+  Napi::Value (*call)(const Napi::CallbackInfo&);
+};
+inline void export_functions(Napi::Env env, Napi::Object exports, std::span<const Function> functions) {
+  for (const auto& [name, call] : functions) exports.Set(name, Napi::Function::New(env, call, name));
+}
+
+}  // namespace caracal::node

@@ -1,0 +1,7 @@
+#pragma once
+
+namespace caracal {
+
+enum class BinaryKind { add, mul };
+
+}  // namespace caracal

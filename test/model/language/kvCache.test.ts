@@ -1,0 +1,112 @@
+import { describe, expect, test } from "vitest";
+import { KvCache, type NewRows } from "../../../lib/model/language/kvCache.js";
+import { devices } from "../../support/devices.js";
+
+const device = devices[0]!;
+const cache = (tokens = 32) => new KvCache(device, { modules: 2, width: 6, tokens, blockSize: 8 });
+/** Appends rows and ends the batch at once. */
+const append = (kv: KvCache, ...batch: NewRows[]) => kv.append(batch)[Symbol.dispose]();
+const code = (expected: string) => expect.objectContaining({ code: expected });
+
+describe("KvCache", () => {
+  test("has one tensor of whole blocks per attention module", () => {
+    const kv = cache(30);
+    expect(kv.modules.map(({ shape }) => shape)).toEqual([
+      [4, 8, 6],
+      [4, 8, 6],
+    ]);
+    expect(kv.tokens).toBe(32);
+  });
+
+  test("describes a packed batch in the form that the attention operations take", async () => {
+    const kv = cache();
+    const [a, b] = [kv.sequence(), kv.sequence()];
+    append(kv, { sequence: a, rows: 7 });
+    const rows = kv.append([
+      { sequence: b, rows: 2 },
+      { sequence: a, rows: 3 },
+    ]);
+    const [first, second] = a.blocks as [number, number];
+    const [other] = b.blocks as [number];
+    expect([...(await rows.positions.read())]).toEqual([0, 1, 7, 8, 9]);
+    const slots = [other * 8, other * 8 + 1, first * 8 + 7, second * 8, second * 8 + 1];
+    expect([...(await rows.slots.read())]).toEqual(slots);
+    expect(rows.blockTable.shape).toEqual([2, 2]);
+    expect([...(await rows.blockTable.read())].filter((_, i) => i !== 1)).toEqual([other, first, second]);
+    expect([...(await rows.cuSeqlens.read())]).toEqual([0, 2, 5]);
+    expect([...(await rows.seqLens.read())]).toEqual([2, 10]);
+    expect(new Set([first, second, other]).size).toBe(3);
+  });
+
+  test("makes room for all rows or none", () => {
+    const kv = cache();
+    const [a, b] = [kv.sequence(), kv.sequence()];
+    const batch = [
+      { sequence: a, rows: 8 },
+      { sequence: b, rows: 25 },
+    ];
+    expect(kv.fits(batch)).toBe(false);
+    expect(() => kv.append(batch)).toThrowError(code("OUT_OF_MEMORY"));
+    expect([a.length, b.length, kv.freeTokens]).toEqual([0, 0, 32]);
+    append(kv, { sequence: a, rows: 32 });
+    expect(kv.freeTokens).toBe(0);
+  });
+
+  test("truncate returns whole blocks and keeps the others", () => {
+    const kv = cache();
+    const a = kv.sequence();
+    append(kv, { sequence: a, rows: 20 });
+    const before = [...a.blocks];
+    a.truncate(9);
+    expect(a.blocks).toEqual(before.slice(0, 2));
+    expect([a.length, kv.freeTokens]).toEqual([9, 16]);
+    a.truncate(8);
+    expect(kv.freeTokens).toBe(24);
+    expect(() => a.truncate(9)).toThrowError(code("INVALID_ARGUMENT"));
+  });
+
+  test("a disposed sequence returns its blocks once and takes no more", () => {
+    const kv = cache();
+    const a = kv.sequence();
+    append(kv, { sequence: a, rows: 20 });
+    a.dispose();
+    a.dispose();
+    expect(kv.freeTokens).toBe(32);
+    expect(() => kv.append([{ sequence: a, rows: 1 }])).toThrowError(code("DISPOSED"));
+    expect(() => kv.append([{ sequence: cache().sequence(), rows: 1 }])).toThrowError(code("INVALID_ARGUMENT"));
+  });
+
+  test("reserved blocks belong to the sequence until it is truncated", () => {
+    const kv = cache();
+    const [a, b] = [kv.sequence(), kv.sequence()];
+    a.reserve(20);
+    expect([a.length, kv.freeTokens]).toEqual([0, 8]);
+    expect(() => b.reserve(9)).toThrowError(code("OUT_OF_MEMORY"));
+    append(kv, { sequence: a, rows: 20 });
+    expect(kv.freeTokens).toBe(8);
+    a.truncate(3);
+    expect(kv.freeTokens).toBe(24);
+    a.dispose();
+    expect(() => a.reserve(1)).toThrowError(code("DISPOSED"));
+  });
+
+  test("a batch holds its sequences until it has been queued", () => {
+    const kv = cache();
+    const a = kv.sequence();
+    const rows = kv.append([{ sequence: a, rows: 20 }]);
+    expect(() => a.truncate(0)).toThrowError(code("INVALID_ARGUMENT"));
+    a.dispose();
+    expect(kv.freeTokens).toBe(8);
+    rows[Symbol.dispose]();
+    expect(kv.freeTokens).toBe(32);
+    expect(rows.slots.disposed).toBe(true);
+  });
+
+  test("refuses a cache without room for a token, and unknown options", () => {
+    expect(() => cache(0)).toThrowError(code("INVALID_ARGUMENT"));
+    const misspelt = { modules: 1, width: 6, tokens: 8, blocksize: 8 };
+    expect(() => new KvCache(device, misspelt)).toThrowError(
+      /KvCache has no option "blocksize": did you mean "blockSize"/,
+    );
+  });
+});

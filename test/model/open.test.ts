@@ -1,0 +1,198 @@
+// Every module's `open` reads only its own files of a model directory, and gives the module that the whole model has.
+import { cpSync, mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { AudioEncoder } from "../../lib/model/audio/encoder.js";
+import { AudioFeatures } from "../../lib/model/audio/features.js";
+import { Llm } from "../../lib/model/language/llm.js";
+import { OmniModel } from "../../lib/model/omni.js";
+import { OmniEmbedding } from "../../lib/model/prompt/embedding.js";
+import { OmniTokenizer } from "../../lib/model/prompt/tokenizer.js";
+import { SpeechDecoder } from "../../lib/model/speech/decoder.js";
+import { AudioHeads } from "../../lib/model/speech/heads.js";
+import { VisionEncoder } from "../../lib/model/vision/encoder.js";
+import type { LoadProgress, OpenModuleOptions } from "../../lib/model/weights.js";
+import type { Tensor } from "../../lib/tensor/tensor.js";
+import { settledMemory } from "../support/garbage.js";
+import { devices } from "../support/modelDevices.js";
+import { randomArray } from "../support/numbers.js";
+import { tinyDirectory } from "./tinyModel.js";
+
+const device = devices.at(-1)!;
+const directory = await tinyDirectory(3);
+const llmFiles = ["config.json", "model.safetensors.index.json", /^model-.*\.safetensors$/];
+const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json"];
+
+/** A directory with these files of the checkpoint and no others. */
+function only(name: string, files: readonly (string | RegExp)[]): string {
+  const target = `${directory}-${name}`;
+  for (const file of files) {
+    if (typeof file === "string") {
+      mkdirSync(dirname(join(target, file)), { recursive: true });
+      cpSync(join(directory, file), join(target, file), { recursive: true });
+    } else {
+      const filter = (source: string) => source === directory || file.test(source.slice(directory.length + 1));
+      cpSync(directory, target, { recursive: true, filter });
+    }
+  }
+  return target;
+}
+
+async function read(tensor: Tensor | undefined): Promise<number[]> {
+  const values = [...(await tensor!.toFloat32Array())];
+  tensor!.dispose();
+  return values;
+}
+
+/** Opens a module, checks its progress, computes with it, and disposes it. */
+async function used<T extends Disposable>(
+  open: (options: OpenModuleOptions) => Promise<T>,
+  use: (module: T) => Promise<unknown>,
+): Promise<unknown> {
+  const seen: LoadProgress[] = [];
+  using module = await open({ device, onProgress: (progress) => seen.push(progress) });
+  expect(seen.length).toBeGreaterThan(0);
+  expect(seen.at(-1)!.loaded).toBeGreaterThan(0);
+  expect(seen.every(({ loaded, total }) => loaded <= total)).toBe(true);
+  return await use(module);
+}
+
+let model: OmniModel;
+beforeAll(async () => {
+  model = await OmniModel.load(directory, { device, kvCacheTokens: 256 });
+});
+afterAll(() => model.dispose());
+
+const samples = randomArray(16000, 1, 0.3);
+const image = { width: 100, height: 60, data: Uint8Array.from(randomArray(18000, 2), (x) => 128 * (x + 1)) };
+const ids = [5, 900, 77];
+
+describe("open", () => {
+  test("Llm reads config.json and the shards", async () => {
+    const use = async (llm: Llm) => {
+      using sequence = llm.cache.sequence();
+      using embeddings = llm.embed(ids);
+      using hidden = await llm.prefill([{ sequence, embeddings }]);
+      return read(llm.logits(hidden));
+    };
+    const source = only("llm", llmFiles);
+    const logits = await used((options) => Llm.open(source, { ...options, kvCacheTokens: 64 }), use);
+    expect(logits).toEqual(await use(model.llm));
+  });
+
+  test("VisionEncoder reads vision/", async () => {
+    const use = async (vision: VisionEncoder) => read((await vision.encodeImages([image]))[0]!.tokens);
+    const source = only("vision", ["vision"]);
+    expect(await used((options) => VisionEncoder.open(source, options), use)).toEqual(await use(model.vision));
+    using narrow = await VisionEncoder.open(source, { device, activations: "bf16" });
+    expect(narrow.activations).toBe("bf16");
+  });
+
+  const audioFiles = ["audio/preprocessor_config.json", "audio/global_cmvn"];
+  test("AudioEncoder reads its files in audio/", async () => {
+    const use = (encoder: AudioEncoder) => read(encoder.encodeSamples(samples));
+    const own = ["config.json", "audio_encoder.pt", "audio_projector.pt"].map((file) => `audio/${file}`);
+    const source = only("audio", [...audioFiles, ...own]);
+    expect(await used((options) => AudioEncoder.open(source, options), use)).toEqual(await use(model.audioEncoder));
+  });
+
+  test("AudioFeatures reads the front end's configuration and normalisation", async () => {
+    using features = await AudioFeatures.open(only("features", audioFiles), { device });
+    expect(await read(features.extract(samples))).toEqual(await read(model.audioEncoder.features!.extract(samples)));
+  });
+
+  test("SpeechDecoder reads audio_codec/", async () => {
+    const frames = [0, 1, 2, 3].map((t) => [t, 2 * t, 3 * t, 4 * t]);
+    const use = async (decoder: SpeechDecoder) => [...(await decoder.decode(frames))];
+    const source = only("codec", ["audio_codec"]);
+    expect(await used((options) => SpeechDecoder.open(source, options), use)).toEqual(await use(model.speechDecoder));
+  });
+
+  const headFiles = ["audio/audio_output_layers.pt", "audio_codec/config.yaml"];
+  test("AudioHeads reads its file and the codec's configuration", async () => {
+    const rows = 20;
+    const hidden = device.tensor(randomArray(rows * model.llm.config.hidden_size, 4), [
+      rows,
+      model.llm.config.hidden_size,
+    ]);
+    const histories = Array.from({ length: model.audioHeads.books }, () => Array.from({ length: rows }, () => []));
+    const use = (heads: AudioHeads) => Promise.all(heads.step(hidden, histories).map(read));
+    const source = only("heads", headFiles);
+    const chosen = await used((options) => AudioHeads.open(source, options), use);
+    expect(chosen).toEqual(await use(model.audioHeads));
+    const codes = 32 + model.speechDecoder.config.codec_codebook_size ** 2;
+    expect(
+      (chosen as number[][])
+        .slice(1)
+        .flat()
+        .every((id) => id >= 32 && id < codes),
+    ).toBe(true);
+    hidden.dispose();
+  });
+
+  const prompt = { textIds: [...ids, 3], codecIds: Array.from({ length: 16 }, (_, i) => 40 + i) };
+  const embed = (embedding: OmniEmbedding) => read(embedding.prompt(prompt));
+  test.each([
+    ["the copy of the text table", ["language_model_embedding.pt"]],
+    ["the language model's shards", llmFiles],
+  ])("OmniEmbedding reads its tables, the tokenizer, and %s", async (name, files) => {
+    const source = only(`embedding-${name.length}`, ["audio/audio_embeddings.pt", ...tokenizerFiles, ...files]);
+    const open = (options: OpenModuleOptions) => OmniEmbedding.open(source, { ...options, activations: "f32" });
+    expect(await used(open, embed)).toEqual(await embed(model.embedding));
+    using rows = device.tensor(randomArray(model.llm.config.hidden_size, 5), [1, model.llm.config.hidden_size]);
+    using opened = await open({ device });
+    const pads = { textIds: [model.tokenizer.specialId("<|image_pad|>")] };
+    expect(await read(opened.prompt(pads, undefined, rows))).toEqual([...(await rows.toFloat32Array())]);
+  });
+
+  test("OmniTokenizer reads the tokenizer's files", async () => {
+    const tokenizer = await OmniTokenizer.open(only("tokenizer", tokenizerFiles));
+    expect(tokenizer.encode("Hello there!")).toEqual(model.tokenizer.encode("Hello there!"));
+  });
+});
+
+const openers: [string, (directory: string, options: OpenModuleOptions) => Promise<Disposable>][] = [
+  ["Llm", Llm.open],
+  ["VisionEncoder", VisionEncoder.open],
+  ["AudioEncoder", AudioEncoder.open],
+  ["AudioFeatures", AudioFeatures.open],
+  ["SpeechDecoder", SpeechDecoder.open],
+  ["AudioHeads", AudioHeads.open],
+  ["OmniEmbedding", OmniEmbedding.open],
+];
+
+describe.each(openers)("%s.open", (name, open) => {
+  test("frees everything when disposed", async () => {
+    const before = await settledMemory(device);
+    const module = await open(directory, { device });
+    module[Symbol.dispose]();
+    module[Symbol.dispose]();
+    expect(await settledMemory(device)).toBe(before);
+  });
+
+  test("frees everything when aborted", async () => {
+    await expect(open(directory, { device, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
+    if (name === "AudioFeatures") return; // it loads no tensors
+    const before = await settledMemory(device);
+    const abort = new AbortController();
+    const options = { device, signal: abort.signal, onProgress: () => abort.abort() };
+    const module = await open(directory, options).catch((error) => error);
+    // A module of a single step is complete when its first progress arrives.
+    if (Symbol.dispose in module) module[Symbol.dispose]();
+    else expect(module).toMatchObject({ code: "ABORTED" });
+    expect(await settledMemory(device)).toBe(before);
+  });
+
+  test("names missing files", async () => {
+    const empty = only("empty", ["language_model_embedding.pt"]);
+    await expect(open(empty, { device })).rejects.toMatchObject({ code: "CHECKPOINT_INVALID" });
+    await expect(open(`${directory}-none`, { device })).rejects.toMatchObject({ code: "CHECKPOINT_INVALID" });
+  });
+
+  test("refuses unknown options", async () => {
+    const options = { device, singal: undefined } as OpenModuleOptions;
+    await expect(open(directory, options)).rejects.toThrow(
+      `${name}.open has no option "singal": did you mean "signal"`,
+    );
+  });
+});

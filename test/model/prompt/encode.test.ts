@@ -1,0 +1,72 @@
+import { expect, test } from "vitest";
+import { parseVisionConfig } from "../../../lib/checkpoint/config.js";
+import type { RgbImage } from "../../../lib/media/image.js";
+import { defaultAudioFraming } from "../../../lib/model/audio/framing.js";
+import { encodePrompt, type PromptEncoders } from "../../../lib/model/prompt/encode.js";
+import type { PromptStage } from "../../../lib/model/prompt/progress.js";
+import type { Rows } from "../../../lib/model/types.js";
+import { VisionEncoder } from "../../../lib/model/vision/encoder.js";
+import { settledMemory } from "../../support/garbage.js";
+import { readGolden } from "../../support/golden.js";
+import { devices } from "../../support/modelDevices.js";
+import { goldenWeights } from "../goldenWeights.js";
+import { tinyTokenizer } from "./tinyTokenizer.js";
+
+const device = devices.at(-1)!;
+const limits = { min_tokens: 8, max_tokens: 64, resize_factor: 2, min_tokens_video: 2, max_tokens_video: 8 };
+
+/** A golden vision encoder beside stand-ins for the other modules: a prompt is its visual rows. */
+async function encodersOf(name: string): Promise<PromptEncoders> {
+  const config = parseVisionConfig({ ...readGolden(name).config, ...limits }, name);
+  const vision = await VisionEncoder.load(await goldenWeights(device, name), config);
+  const embedding = { prompt: (_ids: unknown, _audio: Rows | undefined, visual: Rows) => visual.slice(0) };
+  const llm = { device, config: { max_position_embeddings: 1000 }, cache: { tokens: 1000 } };
+  const stubs = { embedding, llm, audioEncoder: undefined, framing: defaultAudioFraming } as unknown as PromptEncoders;
+  return { ...stubs, tokenizer: tinyTokenizer(), vision };
+}
+
+const image = (level: number): RgbImage => ({
+  height: 112,
+  width: 112,
+  data: new Uint8Array(112 * 112 * 3).fill(level),
+});
+const content = [10, 200].map((level) => ({ type: "image", image: image(level) }) as const);
+
+async function encode(encoders: PromptEncoders) {
+  const seen: [PromptStage, number, number][] = [];
+  const progress = {
+    stage: (...report: [PromptStage, number, number]) => void seen.push(report),
+    add: () => {},
+  };
+  const limits = { visionTokens: undefined }; // takes its default
+  const options = { speech: false, signal: new AbortController().signal, progress, limits };
+  const rows = await encodePrompt([{ role: "user", content }], encoders, options);
+  return { rows, seen };
+}
+
+test("visual tokens are squeezed to the limits of the request", async () => {
+  const encoders = await encodersOf("vision_merge1");
+  const { rows, seen } = await encode(encoders);
+  // Two images of 32 tokens each, squeezed to 8 tokens together: grids of 2x2 tokens.
+  expect(rows.shape).toEqual([8, 80]);
+  expect(seen).toEqual([
+    ["preprocess", 0, 1],
+    ["preprocess", 1, 1],
+    ["vision", 8, 8],
+  ]);
+  const [unit] = await encoders.vision.encodeUnits([
+    { frames: [content[0]!.image], size: { height: 112, width: 112 }, tokenGrid: { height: 2, width: 2 } },
+  ]);
+  expect((await rows.toFloat32Array()).subarray(0, 4 * 80)).toEqual(await unit!.tokens.toFloat32Array());
+  rows.dispose();
+  unit!.tokens.dispose();
+});
+
+test("an encoder that merges patches refuses to squeeze, because its tokens are not in raster order", async () => {
+  const encoders = await encodersOf("vision_merge2");
+  const before = await settledMemory(device);
+  await expect(encode(encoders)).rejects.toThrow(
+    expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringMatching(/spatial_merge_size 1/) }),
+  );
+  expect(await settledMemory(device)).toBe(before);
+});

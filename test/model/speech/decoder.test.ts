@@ -1,0 +1,110 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { parseCodecConfig } from "../../../lib/checkpoint/config.js";
+import { SpeechDecoder, type SpeechFrame } from "../../../lib/model/speech/decoder.js";
+import { settledMemory } from "../../support/garbage.js";
+import { readGolden } from "../../support/golden.js";
+import { backends } from "../../support/modelDevices.js";
+import { relativeError, uniform } from "../../support/numbers.js";
+import { goldenWeights } from "../goldenWeights.js";
+
+describe.each(backends)("on $name", (device) => {
+  async function load(name: string): Promise<SpeechDecoder> {
+    return SpeechDecoder.load(await goldenWeights(device, name), parseCodecConfig(readGolden(name).config, name));
+  }
+
+  /** Random codes for the golden decoders' small books. */
+  function speech(frames: number, seed: number): SpeechFrame[] {
+    const next = uniform(seed);
+    const code = (size: number) => Math.floor(((next() + 1) / 2) * size);
+    return Array.from({ length: frames }, () => [code(64), code(100), code(100), code(100)]);
+  }
+
+  describe("SpeechDecoder, 24 kHz", () => {
+    let decoder: SpeechDecoder;
+    beforeAll(async () => {
+      decoder = await load("codec_decoder_24k");
+    });
+
+    it("gives 1440 samples per frame", async () => {
+      expect([decoder.sampleRate, decoder.samplesPerFrame]).toEqual([24000, 1440]);
+      for (const frames of device.virtual ? [0, 2] : [0, 1, 2, 7])
+        expect((await decoder.decode(speech(frames, 1))).length).toBe(1440 * frames);
+    });
+
+    it.each(device.virtual ? [4] : [1, 2, 3, 4, 5, 17])(
+      "streams %i frames in pieces that join to the whole",
+      async (count) => {
+        const frames = speech(count, count);
+        const whole = await decoder.decode(frames);
+        using stream = decoder.stream();
+        const next = uniform(count);
+        for (let round = 0; round < (device.virtual ? 2 : 3); round++) {
+          const samples: number[] = [];
+          for (let at = 0; at < count; ) {
+            const size = round === 0 ? 1 : Math.floor((next() + 1) * 3);
+            samples.push(...((await stream.push(frames.slice(at, at + size))) ?? []));
+            at += size;
+          }
+          samples.push(...((await stream.flush()) ?? [])); // flush restarts the stream
+          expect(samples.length).toBe(whole.length);
+          expect(relativeError(samples, whole)).toBeLessThan(1e-6);
+        }
+      },
+    );
+
+    it("gives a frame's samples once three more frames have arrived", async () => {
+      using stream = decoder.stream();
+      const lengths: (number | undefined)[] = [];
+      for (const frame of speech(5, 3)) lengths.push((await stream.push([frame]))?.length);
+      expect(lengths).toEqual([undefined, undefined, undefined, 1440, 1440]);
+      expect((await stream.flush())?.length).toBe(3 * 1440);
+      expect(await stream.flush()).toBeUndefined();
+    });
+
+    it("processes overlapping pushes in order", async () => {
+      const frames = speech(device.virtual ? 5 : 9, 4);
+      using stream = decoder.stream();
+      const parts = await Promise.all([...frames.map((frame) => stream.push([frame])), stream.flush()]);
+      const samples = parts.flatMap((part) => [...(part ?? [])]);
+      expect(relativeError(samples, await decoder.decode(frames))).toBeLessThan(1e-6);
+    });
+
+    it("refuses bad codes and remains usable", async () => {
+      const frames = speech(6, 5);
+      using stream = decoder.stream();
+      const samples = [...((await stream.push(frames.slice(0, 4))) ?? [])];
+      const bad = [
+        [64, 0, 0, 0],
+        [0, 0, 100, 0],
+        [-1, 0, 0, 0],
+        [0.5, 0, 0, 0],
+      ];
+      for (const frame of bad)
+        await expect(stream.push([frame])).rejects.toThrow(expect.objectContaining({ code: "INDEX_OUT_OF_RANGE" }));
+      await expect(stream.push([[1, 2, 3]])).rejects.toThrow(/1 semantic and 3 acoustic codes/);
+      samples.push(...((await stream.push(frames.slice(4))) ?? []), ...((await stream.flush()) ?? []));
+      expect(relativeError(samples, await decoder.decode(frames))).toBeLessThan(1e-6);
+    });
+
+    it("frees its temporaries", async () => {
+      await decoder.decode(speech(3, 1));
+      const before = await settledMemory(device);
+      for (let i = 0; i < (device.virtual ? 2 : 3); i++) {
+        using stream = decoder.stream();
+        await stream.push(speech(5, i));
+        await stream.flush();
+        await decoder.decode(speech(3, i));
+      }
+      expect(await settledMemory(device)).toBe(before);
+    });
+  });
+
+  describe("SpeechDecoder, 16 kHz", () => {
+    it("decodes whole utterances and refuses to stream", async () => {
+      const decoder = await load("codec_decoder_16k");
+      expect([decoder.sampleRate, decoder.samplesPerFrame]).toEqual([16000, 960]);
+      expect((await decoder.decode(speech(4, 1))).length).toBe(4 * 960);
+      expect(() => decoder.stream()).toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
+    });
+  });
+});

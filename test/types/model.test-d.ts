@@ -1,0 +1,52 @@
+// What the compiler knows of the model's tensors and options.
+import { expectTypeOf, test } from "vitest";
+import type {
+  AudioEncoder,
+  AudioHeads,
+  Checkpoint,
+  Device,
+  Llm,
+  Message,
+  OmniEmbedding,
+  OmniModel,
+  Rows,
+  SpeechDecoder,
+  VisualTokens,
+  Weights,
+} from "../../lib/index.js";
+
+declare const device: Device;
+declare const weights: Weights;
+declare const checkpoint: Checkpoint;
+declare const model: OmniModel;
+declare const Loadable: { llm: typeof Llm; speech: typeof SpeechDecoder };
+
+test("rank is in the types of activations", () => {
+  expectTypeOf<ReturnType<Llm["embed"]>>().toEqualTypeOf<Rows>();
+  expectTypeOf<Awaited<ReturnType<Llm["prefill"]>>>().toEqualTypeOf<Rows>();
+  expectTypeOf<ReturnType<OmniEmbedding["prompt"]>>().toEqualTypeOf<Rows>();
+  expectTypeOf<ReturnType<AudioEncoder["encodeSamples"]>>().toEqualTypeOf<Rows>();
+  expectTypeOf<VisualTokens["tokens"]["shape"][0]>().toEqualTypeOf<number>();
+  expectTypeOf<ReturnType<AudioHeads["step"]>[number]["shape"]>().toEqualTypeOf<readonly [number]>();
+});
+
+test("a module is loaded from the parts of a checkpoint, or opened from a directory", () => {
+  expectTypeOf(Loadable.llm.load(weights, checkpoint.llm.config)).toEqualTypeOf<Promise<Llm>>();
+  expectTypeOf(Loadable.speech.load(weights, checkpoint.codec.config)).toEqualTypeOf<Promise<SpeechDecoder>>();
+  expectTypeOf(Loadable.llm.open("model", { device, kvCacheTokens: 64 })).toEqualTypeOf<Promise<Llm>>();
+  // @ts-expect-error another module's configuration
+  Loadable.llm.load(weights, checkpoint.codec.config);
+  // @ts-expect-error on which device?
+  Loadable.llm.open("model", {});
+  // @ts-expect-error no such option
+  Loadable.speech.open("model", { device, activations: "bf16" });
+});
+
+test("messages hold known parts only", () => {
+  const message: Message = { role: "user", content: [{ type: "text", text: "Hi" }] };
+  model.generate([message], { maxTokens: 8 });
+  // @ts-expect-error no such option
+  model.generate([message], { maxtokens: 8 });
+  // @ts-expect-error a text part has no image
+  model.generate([{ role: "user", content: [{ type: "text", text: "Hi", image: "a.png" }] }]);
+});
