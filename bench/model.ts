@@ -1,8 +1,8 @@
+import type { Cell } from "../lib/cli/table.js";
 import { CaracalError } from "../lib/errors.js";
 import { OmniModel } from "../lib/model/omni.js";
 import type { Device } from "../lib/tensor/device.js";
 import { values } from "./case.js";
-import type { Cell } from "./table.js";
 
 export interface ModelBenchOptions {
   /** Tokens of the prefill. */

@@ -1,3 +1,4 @@
+import type { Cell } from "../lib/cli/table.js";
 import { CaracalError } from "../lib/errors.js";
 import { groupedGemm, packWeights } from "../lib/ops/index.js";
 import { type Device, disposeAll } from "../lib/tensor/device.js";
@@ -15,7 +16,6 @@ import {
   rowsPerExpert,
 } from "./layouts.js";
 import { machinePeaks } from "./peaks.js";
-import type { Cell } from "./table.js";
 import { timeOperation } from "./timing.js";
 
 export interface MoeBenchOptions {

@@ -1,9 +1,9 @@
+import type { Cell } from "../lib/cli/table.js";
 import { type Device, disposeAll } from "../lib/tensor/device.js";
 import { type Case, coldCopies, nameOf } from "./case.js";
 import { catalogue } from "./cases/index.js";
 import { type MachinePeaks, machinePeaks } from "./peaks.js";
 import type { Peer } from "./peers.js";
-import type { Cell } from "./table.js";
 import { type Timing, time, timeOperation } from "./timing.js";
 
 export interface OpResult {

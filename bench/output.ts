@@ -1,9 +1,9 @@
 // What every benchmark does with its results: a line each while it runs, then tables, JSON, or a place in a document.
 import type { Command } from "commander";
+import { type Cell, formatTable } from "../lib/cli/table.js";
 import { addon } from "../lib/native/addon.js";
 import type { Device } from "../lib/tensor/device.js";
 import { openTable } from "./document.js";
-import { type Cell, formatTable } from "./table.js";
 
 export interface OutputOptions {
   readonly json?: true;

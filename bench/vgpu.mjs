@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import koffi from "koffi";
 import { openTable } from "../dist/bench/document.js";
-import { formatTable } from "../dist/bench/table.js";
+import { formatTable } from "../dist/lib/cli/table.js";
 import { root } from "../scripts/lib/steps.mjs";
 
 const { write } = parseArgs({ options: { write: { type: "string" } } }).values;

@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { Command } from "commander";
-import { type Cell, formatTable } from "../table.js";
+import { type Cell, formatTable } from "../../lib/cli/table.js";
 import { type LaunchCounts, readLaunches, type Sum } from "./launches.js";
 
 /** `caracal vgpu report`: prints the counters of the virtual GPU as tables. */
@@ -70,7 +70,6 @@ function launchTable(launches: readonly LaunchCounts[], markdown: boolean): stri
   return formatTable(header, rows, markdown);
 }
 
-<<<<<<< HEAD:bench/counters/report.ts
 function lineTable(positions: readonly string[], lines: readonly Sum[], markdown: boolean): string {
   const rows = lines.map((l, i): Cell[] => [positions[i], l.executed ?? 0, ...memoryCells(l)]);
   return formatTable(["line", "instructions", ...memoryHeader], rows, markdown);
@@ -78,15 +77,6 @@ function lineTable(positions: readonly string[], lines: readonly Sum[], markdown
 
 /** Instructions by class, omitting classes that do not occur, and the amounts that some of them sum to. */
 function kindTable(what: string, names: readonly string[], sums: readonly Sum[], markdown: boolean): string {
-=======
-function lineTable(locations: readonly string[], lines: readonly Sum[], markdown?: boolean): string {
-  const rows = lines.map((l, i): Cell[] => [locations[i], l.executed ?? 0, ...memoryCells(l)]);
-  return formatTable(["line", "instructions", ...memoryHeader], rows, markdown);
-}
-
-/** Instructions by class, for the classes that occur, and the work that barriers, copies and tensor instructions do. */
-function kindTable(label: string, names: readonly string[], sums: readonly Sum[], markdown?: boolean): string {
->>>>>>> vgpu:lib/cli/vgpu.ts
   const classes = [...new Set(sums.flatMap((s) => Object.keys(s.classes)))];
   const rows = sums.map((s, i): Cell[] => [
     names[i],
@@ -96,5 +86,5 @@ function kindTable(label: string, names: readonly string[], sums: readonly Sum[]
     s.tensorInstructions ?? 0,
     s.tensorMultiplyAdds ?? 0,
   ]);
-  return formatTable([label, ...classes, "bar", "async bytes", "mma", "MACs"], rows, markdown);
+  return formatTable([what, ...classes, "bar", "async bytes", "mma", "MACs"], rows, markdown);
 }

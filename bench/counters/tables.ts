@@ -1,4 +1,4 @@
-import type { Cell } from "../table.js";
+import type { Cell } from "../../lib/cli/table.js";
 import type { CountedOp, KernelCounts } from "./count.js";
 import { gpus, occupancy } from "./gpus.js";
 

@@ -1,16 +1,18 @@
+import { checkOptionNames } from "../options.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
 import type { Last } from "./linear.js";
 import type { HasRank, If } from "./shapes.js";
 
 /**
- * Resizes an 8-bit image as Pillow's `BICUBIC` does, to the bit: cubic kernel with a = −1/2, widened when shrinking,
- * in fixed point; first the rows, rounded to 8 bits, then the columns.
+ * Resizes an 8-bit image bit for bit as Pillow's `BICUBIC` does: a cubic kernel with a = −1/2, widened when shrinking, in
+ * fixed point; a horizontal pass rounded to 8 bits, then a vertical one.
  *
  * @param image `[H, W, channels]` u8, not empty
  * @param size `[height, width]` in pixels
  * @returns `[height, width, channels]` u8
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable image, `INVALID_ARGUMENT`
+ *   for a size outside [1, 2²⁰]
  */
 export function resizeBicubic<S extends Shape, H extends number, W extends number>(
   image: Tensor<"u8", S> & If<HasRank<S, 3>>,
@@ -21,40 +23,56 @@ export function resizeBicubic<S extends Shape, H extends number, W extends numbe
 }
 
 export interface PatchifyOptions {
-  /** Side of a patch in pixels; default 14. */
+  /** The side of a patch in pixels. Default 14. */
   readonly patch?: number | undefined;
-  /** Frames in a patch; default 2. */
+  /** The number of frames in a patch. Default 2. */
   readonly temporal?: number | undefined;
-  /** Patches come block by block of mergeSize × mergeSize; default 1, which is raster order. */
+  /** Patches are ordered by blocks of mergeSize × mergeSize. Default 1, which is raster order. */
   readonly mergeSize?: number | undefined;
-  /** Per channel, of values in [0, 1]. */
+  /** Per channel, for values in [0, 1]. */
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
 }
+const patchifyOptions = {
+  patch: true,
+  temporal: true,
+  mergeSize: true,
+  mean: true,
+  std: true,
+} satisfies Record<keyof PatchifyOptions, true>;
 
 /**
- * Cuts an image or a frame pair into the rows that a vision transformer reads. A row is ordered
- * (channel, time, row, column); a value is `(v / 255 − mean) / std`. An image stands for `temporal` equal frames.
+ * Cuts frames into the patch rows of a vision transformer. A row is ordered (channel, time, row, column), and a value is
+ * `(v / 255 − mean) / std`. A single image serves as `temporal` equal frames.
  *
  * @param frames `[H, W, 3]` or `[temporal, H, W, 3]`, u8; sides divisible by patch · mergeSize
  * @returns `[H/patch · W/patch, 3 · temporal · patch²]` f32
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for unsuitable frames, `INVALID_ARGUMENT` when
+ *   an option is unknown or out of range
  */
 export function patchify<T extends Tensor<"u8">>(
   frames: T & If<HasRank<T["shape"], 3 | 4>>,
   options: PatchifyOptions,
 ): Tensor<"f32", readonly [number, number]> {
+  checkOptionNames("patchify", options, patchifyOptions);
   return call("patchify", { frames, ...options })[0] as Tensor<"f32", readonly [number, number]>;
 }
 
+export interface PatchPositionsOptions {
+  /** As for `patchify`. Default 1. */
+  readonly mergeSize?: number;
+}
+const patchPositionsOptions = { mergeSize: true } satisfies Record<keyof PatchPositionsOptions, true>;
+
 /**
- * Row and column of every patch, in the order in which `patchify` gives them: the positions that 2-D rotary embedding
- * takes.
+ * The row and column of every patch in the order of `patchify`: the positions for 2-D rotary embedding.
  *
- * @param grid patches down and across, both divisible by mergeSize
+ * @param grid the numbers of patches down and across, both divisible by mergeSize
  * @returns pairs (row, column), `2 · rows · columns` numbers
+ * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
  */
-export function patchPositions(grid: readonly [number, number], options: { mergeSize?: number } = {}): Int32Array {
+export function patchPositions(grid: readonly [number, number], options: PatchPositionsOptions = {}): Int32Array {
+  checkOptionNames("patchPositions", options, patchPositionsOptions);
   const [rows, columns] = grid;
   const m = options.mergeSize ?? 1;
   const positions = new Int32Array(2 * rows * columns);
@@ -68,19 +86,28 @@ export function patchPositions(grid: readonly [number, number], options: { merge
   return positions;
 }
 
+export interface InterpolateTokensSizes {
+  /** `[h, w]` */
+  readonly from: readonly [number, number];
+  /** `[h', w']` */
+  readonly to: readonly [number, number];
+}
+const interpolateTokensSizes = { from: true, to: true } satisfies Record<keyof InterpolateTokensSizes, true>;
+
 /**
- * Bilinear interpolation of a grid of token vectors to another size: half-pixel centres, clamped edges, no
- * antialiasing, in f32. Compresses the visual tokens of long videos.
+ * Bilinear interpolation of a grid of token vectors to another size, in f32: half-pixel centres, clamped edges, no
+ * antialiasing. It compresses the visual tokens of long videos.
  *
- * @param x `[h·w, C]`, f32 or bf16, raster order
- * @param sizes `from: [h, w]`, `to: [h', w']`
+ * @param x `[h·w, C]`, f32 or bf16, in raster order
  * @returns `[h'·w', C]` of x's dtype
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable x, `INVALID_ARGUMENT` for a
+ *   side outside [1, 2²⁰] or an unknown name
  */
 export function interpolateTokens<D extends Activations, S extends Shape>(
   x: Tensor<D, S> & If<HasRank<S, 2>>,
-  sizes: { readonly from: readonly [number, number]; readonly to: readonly [number, number] },
+  sizes: InterpolateTokensSizes,
 ): Tensor<D, readonly [number, Last<S>]> {
+  checkOptionNames("interpolateTokens", sizes, interpolateTokensSizes);
   const [height, width] = sizes.from;
   const [toHeight, toWidth] = sizes.to;
   return call("interpolateTokens", { x, height, width, toHeight, toWidth })[0] as Tensor<D, readonly [number, Last<S>]>;

@@ -1,39 +1,47 @@
+import { checkOptionNames } from "../options.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
 import type { HasRank, If } from "./shapes.js";
 
-/** Ranges `[start, end)` of ids that may be chosen, ascending and apart; all ids when left out. */
+/** Ascending ranges `[start, end)`, without overlap, of the ids that may be chosen. */
 export type AllowedIds = readonly (readonly [start: number, end: number])[];
 
 /** Logits `[B, V]`. */
 export type Logits<S extends Shape, D extends Activations = Activations> = Tensor<D, S> & If<HasRank<S, 2>>;
 
+export interface ArgmaxOptions {
+  /** Default: all ids. */
+  readonly allowed?: AllowedIds | undefined;
+}
+const argmaxOptions = { allowed: true } satisfies Record<keyof ArgmaxOptions, true>;
+
 /**
- * The id of the largest logit of each row, the lowest where several are. NaN is never the largest; where nothing
- * exceeds −∞ the first allowed id is the answer.
+ * The id of the largest logit of each row, and the lowest of them if several are equal. NaN is never the largest. If no
+ * logit exceeds −∞, the result is the first allowed id.
  *
  * @param logits `[B, V]`, f32 or bf16
- * @param options `allowed`: the ids to choose from
  * @returns `[B]` i32
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for unsuitable logits, `INVALID_ARGUMENT` for
+ *   ranges that do not ascend inside `[0, V)` or an unknown option
  */
 export function argmax<S extends Shape>(
   logits: Logits<S>,
-  options: { allowed?: AllowedIds | undefined } = {},
+  options: ArgmaxOptions = {},
 ): Tensor<"i32", readonly [S[0]]> {
+  checkOptionNames("argmax", options, argmaxOptions);
   return call("argmax", { logits, allowed: options.allowed?.flat() })[0] as Tensor<"i32", readonly [S[0]]>;
 }
 
 /**
- * Makes ids that came up before less likely (published code of LongCat-Flash-Omni). With c the number of times an id
- * stands in its row of the history, `y = logit / penaltyᶜ` where logit ≥ 0 and `logit · penaltyᶜ` where it is below.
+ * Makes the ids of the history less likely (published code of LongCat-Flash-Omni). For an id that occurs c times in its
+ * row of the history, `y = logit / penaltyᶜ` if logit ≥ 0, else `logit · penaltyᶜ`.
  *
  * @param logits `[B, V]`, f32 or bf16
- * @param history `[B, W]` i32: the last ids; negative entries are empty
+ * @param history `[B, W]` i32: the last ids; negative entries are unused
  * @param penalty above 0; the published value is 1.1
  * @returns `[B, V]` of the logits' dtype
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DEVICE_MISMATCH`, `DISPOSED`; an id of V or more is
- *   found when the operation runs (`INDEX_OUT_OF_RANGE` on reading the result)
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
+ *   `INVALID_ARGUMENT` when penalty is not positive. When the result is read: `INDEX_OUT_OF_RANGE` for an id of V or more
  */
 export function repetitionPenalty<D extends Activations, S extends Shape, H extends Shape>(
   logits: Logits<S, D>,
@@ -44,34 +52,45 @@ export function repetitionPenalty<D extends Activations, S extends Shape, H exte
 }
 
 export interface SampleOptions {
-  /** Default 1; 0 takes the largest logit, as `argmax`. */
+  /** Default 1. With 0 the largest logit is taken, as by `argmax`. */
   readonly temperature?: number | readonly number[] | undefined;
-  /** Keeps the k largest; default 0, which keeps all. */
+  /** Keeps the k largest logits. Default 0, which keeps all. */
   readonly topK?: number | readonly number[] | undefined;
-  /** Of what topK leaves, keeps the fewest largest that hold this share of the probability; default 1, all. */
+  /** Keeps the fewest largest logits with this share of the probability that topK leaves. Default 1, which keeps all. */
   readonly topP?: number | readonly number[] | undefined;
   readonly seed: number | readonly number[];
-  /** Number of the draw: the same seed, step and row draw the same id. */
+  /** The number of the draw: the same seed, step and row draw the same id. */
   readonly step: number | readonly number[];
+  /** Default: all ids. */
   readonly allowed?: AllowedIds | undefined;
 }
+const sampleOptions = {
+  temperature: true,
+  topK: true,
+  topP: true,
+  seed: true,
+  step: true,
+  allowed: true,
+} satisfies Record<keyof SampleOptions, true>;
 
 /**
  * Draws an id from each row: softmax(logits / temperature) over the allowed ids, cut by topK, then by topP. The random
  * number is a function of seed, step and row alone (Philox4x32-10), and probabilities are integer weights: every device
- * draws the same id, and never one that is 2⁴⁰ times less likely than the likeliest.
+ * draws the same id, and never one that is 2⁴⁰ times less likely than the most likely.
  *
- * Options hold one value for all rows, or an array with one for each. With a single seed, rows draw from streams of
- * their own; with one seed per row, a row draws as if it were alone in the batch.
+ * An option holds one value for all rows, or an array with one per row. With a single seed, each row draws from a stream
+ * of its own; with one seed per row, a row draws as if it were alone in the batch.
  *
- * NaN counts as −∞, which is never drawn; where nothing else is there the first allowed id is the answer. +∞ outweighs
- * everything finite. Of equal logits at a cut the lowest ids stay.
+ * NaN counts as −∞, which is never drawn; if there is nothing else, the result is the first allowed id. +∞ outweighs
+ * every finite logit. A cut among equal logits keeps the lowest ids.
  *
  * @param logits `[B, V]`, f32 or bf16, V up to 2²³
  * @returns `[B]` i32
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`, `DISPOSED`
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for unsuitable logits, `INVALID_ARGUMENT` when
+ *   an option is unknown or out of range
  */
 export function sample<S extends Shape>(logits: Logits<S>, options: SampleOptions): Tensor<"i32", readonly [S[0]]> {
+  checkOptionNames("sample", options, sampleOptions);
   const list = (value: number | readonly number[] | undefined) => (typeof value === "number" ? [value] : value);
   const { temperature, topK, topP, seed, step, allowed } = options;
   return call("sample", {

@@ -1,6 +1,6 @@
 import { Fields } from "../checkpoint/fields.js";
 import { AudioHeads } from "../model/speech/heads.js";
-import { cast } from "../ops/embedding.js";
+import { cast } from "../ops/rows.js";
 import { type Golden, mismatches } from "./golden.js";
 import { Pieces } from "./values.js";
 

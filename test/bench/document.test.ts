@@ -6,6 +6,7 @@ import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { benchCommand } from "../../bench/command.js";
 import { commandsIn, openTable, replaceTable } from "../../bench/document.js";
 import { commandLine, output } from "../../bench/output.js";
+import { code } from "../support/errors.js";
 
 const folder = mkdtempSync(join(tmpdir(), "bench-document-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -30,7 +31,6 @@ Between.
 <!-- end of table -->
 After.
 `;
-const code = (expected: string) => expect.objectContaining({ code: expected });
 
 describe("a table in a document", () => {
   test("is replaced, and nothing else is", () => {

@@ -5,9 +5,8 @@ import { timedCases } from "../../bench/ops.js";
 import { timeOperation } from "../../bench/timing.js";
 import * as ops from "../../lib/ops/index.js";
 import { disposeAll } from "../../lib/tensor/device.js";
+import { code } from "../support/errors.js";
 import { allDevices, backends } from "../support/modelDevices.js";
-
-const code = (expected: string) => expect.objectContaining({ code: expected });
 
 describe.each(allDevices)("timing on $name", (device) => {
   test("an operation is timed, and its errors surface", async () => {

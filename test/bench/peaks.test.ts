@@ -1,13 +1,12 @@
 import { describe, expect, test, vi } from "vitest";
 import { call } from "../../lib/ops/call.js";
+import { code } from "../support/errors.js";
 import { allDevices } from "../support/modelDevices.js";
 
 // The virtual GPU takes time for every multiprocessor.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_SM_COUNT = "2";
 });
-
-const code = (expected: string) => expect.objectContaining({ code: expected });
 
 describe.each(allDevices)("machinePeaks on $name", (device) => {
   test("returns positive numbers", async () => {

@@ -5,11 +5,11 @@ import { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "../../li
 import type { Part } from "../../lib/model/prompt/messages.js";
 import type { GenerateEvent } from "../../lib/model/reply/events.js";
 import { Device } from "../../lib/tensor/device.js";
+import { code } from "../support/errors.js";
 import { settledMemory } from "../support/garbage.js";
 import { tinyDirectory } from "./tinyModel.js";
 
 const directory = await tinyDirectory(2);
-const code = (expected: string) => expect.objectContaining({ code: expected });
 const sample = (name: string) => fileURLToPath(new URL(`../../samples/${name}`, import.meta.url));
 const photo: Part = { type: "image", image: sample("photo.jpg") };
 const question: Part = { type: "audio", audio: sample("speech.wav") };

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { type Conv1dGeometry, conv1d, packConv1d, snake } from "../../lib/ops/audio.js";
 import { Conv1dStream } from "../../lib/ops/audioStream.js";
-import { add } from "../../lib/ops/norm.js";
+import { add } from "../../lib/ops/elementwise.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 import { streamed } from "../support/streams.js";
 

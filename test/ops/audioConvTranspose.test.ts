@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type ConvTranspose1dGeometry, convTranspose1d, packConv1d, packConvTranspose1d } from "../../lib/ops/audio.js";
 import { ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
 import { allDevices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 import { streamed } from "../support/streams.js";
 
@@ -113,7 +114,6 @@ describe.each(allDevices)("convTranspose1d on $name", (device) => {
   });
 
   test("bad input is refused before anything runs", () => {
-    const code = (code: string) => expect.objectContaining({ code });
     const x = device.zeros([6, 8]);
     const w = device.zeros([8, 4, 3]);
     expect(() => convTranspose1d(device.zeros([6, 4]), w, { stride: 1 })).toThrowError(code("SHAPE_MISMATCH"));

@@ -1,5 +1,4 @@
-// Every pair of dtypes that an operation has a kernel of its own for, on the CUDA backend alone. (The CPU backend has the
-// answers.)
+// Every pair of dtypes for which an operation has a kernel of its own on the CUDA backend, compared with the CPU.
 import { describe, expect, test } from "vitest";
 import * as ops from "../../lib/ops/index.js";
 import type { Device } from "../../lib/tensor/device.js";
@@ -41,7 +40,7 @@ describe.skipIf(!cuda)("dtypes on CUDA alone", () => {
         ops.conv1d(a, random(device, [columns, 1, 3], w, 5) as never, { groups: columns }),
       ];
     };
-    await agree(compute, x === "bf16" ? 4e-3 : 1e-6); // one step of bf16 apart at a rounding tie
+    await agree(compute, x === "bf16" ? 4e-3 : 1e-6); // one bf16 step apart at a rounding tie
   });
 
   test.each(pairs)("a cache of %s with rows of %s", async (cached, kv) => {

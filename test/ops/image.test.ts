@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { interpolateTokens, patchify, patchPositions, resizeBicubic } from "../../lib/ops/image.js";
 import { allDevices } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError, uniform } from "../support/numbers.js";
 
-const error = (code: string) => expect.objectContaining({ code });
 const mean = [0.485, 0.456, 0.406] as const;
 const std = [0.229, 0.224, 0.225] as const;
 
@@ -50,7 +50,7 @@ describe.each(allDevices)("image on $name", (device) => {
     const resized = resizeBicubic(device.tensor(image.values, image.shape as [number, number, 3], "u8"), [h, w]);
     const want = golden.tensor(`expected.${k}.resized`);
     expect(resized.shape).toEqual(want.shape);
-    expect(await resized.read()).toEqual(want.values); // not one pixel differs
+    expect(await resized.read()).toEqual(want.values); // every pixel is equal
     const patches = patchify(resized, { mean, std });
     expect(patches.shape).toEqual(golden.tensor(`expected.${k}.patches`).shape);
     expect(relativeError(await patches.toFloat32Array(), golden.f32(`expected.${k}.patches`))).toBeLessThan(1e-6);
@@ -64,7 +64,7 @@ describe.each(allDevices)("image on $name", (device) => {
     [
       [7, 9],
       [7, 20],
-    ], // one pass only
+    ], // a single pass
     [
       [7, 9],
       [30, 9],
@@ -89,16 +89,16 @@ describe.each(allDevices)("image on $name", (device) => {
     expect(worst).toBeLessThan(1.3); // two roundings of half, the first spread by kernel weights that exceed one
   });
 
-  test("resize refuses what is no image", () => {
+  test("resize refuses what is not an image", () => {
     const image = device.zeros([4, 4, 3], "u8");
-    expect(() => resizeBicubic(image, [0, 4])).toThrowError(error("INVALID_ARGUMENT"));
-    expect(() => resizeBicubic(image, [4, 2.5])).toThrowError(error("INVALID_ARGUMENT"));
-    expect(() => resizeBicubic(device.zeros([0, 4, 3], "u8"), [4, 4])).toThrowError(error("SHAPE_MISMATCH"));
-    expect(() => resizeBicubic(device.zeros([4, 4], "u8") as never, [4, 4])).toThrowError(error("SHAPE_MISMATCH"));
-    expect(() => resizeBicubic(device.zeros([4, 4, 3]) as never, [4, 4])).toThrowError(error("DTYPE_MISMATCH"));
+    expect(() => resizeBicubic(image, [0, 4])).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => resizeBicubic(image, [4, 2.5])).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => resizeBicubic(device.zeros([0, 4, 3], "u8"), [4, 4])).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => resizeBicubic(device.zeros([4, 4], "u8") as never, [4, 4])).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => resizeBicubic(device.zeros([4, 4, 3]) as never, [4, 4])).toThrowError(code("DTYPE_MISMATCH"));
   });
 
-  test.each([1, 2, 3])("patches of two frames, merge size %i, stand where patchPositions says", async (mergeSize) => {
+  test.each([1, 2, 3])("patches of two frames, merge size %i, are at their patchPositions", async (mergeSize) => {
     const [p, h, w] = [2, 2 * 6, 2 * 12];
     const frames = randomImage(2 * h, w, 3, 2);
     const y = patchify(device.tensor(frames, [2, h, w, 3], "u8"), { mean, std, mergeSize, patch: p });
@@ -125,18 +125,18 @@ describe.each(allDevices)("image on $name", (device) => {
     expect(pairs([4, 4], 2)).toBe("00 01 10 11 02 03 12 13 20 21 30 31 22 23 32 33");
   });
 
-  test("patchify refuses what does not divide", () => {
+  test("patchify refuses sides that are not divisible", () => {
     const options = { mean, std };
-    expect(() => patchify(device.zeros([28, 15, 3], "u8"), options)).toThrowError(error("SHAPE_MISMATCH"));
+    expect(() => patchify(device.zeros([28, 15, 3], "u8"), options)).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => patchify(device.zeros([28, 42, 3], "u8"), { ...options, mergeSize: 2 })).toThrowError(
-      error("SHAPE_MISMATCH"),
+      code("SHAPE_MISMATCH"),
     );
-    expect(() => patchify(device.zeros([3, 28, 28, 3], "u8"), options)).toThrowError(error("SHAPE_MISMATCH"));
-    expect(() => patchify(device.zeros([28, 28, 4], "u8"), options)).toThrowError(error("SHAPE_MISMATCH"));
+    expect(() => patchify(device.zeros([3, 28, 28, 3], "u8"), options)).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => patchify(device.zeros([28, 28, 4], "u8"), options)).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => patchify(device.zeros([28, 28, 3], "u8"), { mean, std: [1, 0, 1] })).toThrowError(
-      error("INVALID_ARGUMENT"),
+      code("INVALID_ARGUMENT"),
     );
-    expect(() => patchify(device.zeros([28, 28, 3]) as never, options)).toThrowError(error("DTYPE_MISMATCH"));
+    expect(() => patchify(device.zeros([28, 28, 3]) as never, options)).toThrowError(code("DTYPE_MISMATCH"));
   });
 
   test.each([
@@ -167,9 +167,20 @@ describe.each(allDevices)("image on $name", (device) => {
     expect(relativeError(await narrow.toFloat32Array(), want)).toBeLessThan(1e-2);
   });
 
-  test("interpolateTokens refuses a grid that is not there", () => {
+  test("interpolateTokens refuses an impossible grid", () => {
     const x = device.zeros([6, 4]);
-    expect(() => interpolateTokens(x, { from: [2, 2], to: [1, 1] })).toThrowError(error("SHAPE_MISMATCH"));
-    expect(() => interpolateTokens(x, { from: [2, 3], to: [0, 1] })).toThrowError(error("INVALID_ARGUMENT"));
+    expect(() => interpolateTokens(x, { from: [2, 2], to: [1, 1] })).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => interpolateTokens(x, { from: [2, 3], to: [0, 1] })).toThrowError(code("INVALID_ARGUMENT"));
+  });
+
+  test("misspelt options are named", () => {
+    const [image, x] = [device.zeros([28, 28, 3], "u8"), device.zeros([6, 4])];
+    expect(() => patchify(image, { mean, std, mergesize: 2 } as never)).toThrowError(
+      /"mergesize": did you mean "mergeSize"/,
+    );
+    expect(() => patchPositions([2, 2], { merge: 2 } as never)).toThrowError(/did you mean "mergeSize"/);
+    expect(() => interpolateTokens(x, { form: [2, 3], to: [1, 1] } as never)).toThrowError(
+      /"form": did you mean "from"/,
+    );
   });
 });

@@ -1,5 +1,5 @@
-// What can go wrong with images on the CUDA backend alone: tiles and their edges, rows that are not aligned, outputs of
-// too many pixels for shared memory. Every bit is the CPU's.
+// The CUDA backend's own risks with images: edges of tiles, unaligned rows, outputs of too many pixels for shared memory.
+// Every bit must be the CPU's.
 import { describe, expect, test } from "vitest";
 import { interpolateTokens, patchify, resizeBicubic } from "../../lib/ops/image.js";
 import type { Device } from "../../lib/tensor/device.js";
@@ -39,8 +39,8 @@ describe.skipIf(!cuda)("image on CUDA alone", () => {
     { patch: 16, mergeSize: 3, temporal: 1, grid: [3, 45], frames: 1 },
     { patch: 3, mergeSize: 2, temporal: 2, grid: [4, 130], frames: 2 },
     { patch: 1, mergeSize: 1, temporal: 2, grid: [5, 401], frames: 1 },
-    { patch: 64, mergeSize: 1, temporal: 2, grid: [2, 3], frames: 2 }, // both frames at a time have no room
-    { patch: 150, mergeSize: 1, temporal: 2, grid: [2, 2], frames: 1 }, // nor has a patch, nor a row of it
+    { patch: 64, mergeSize: 1, temporal: 2, grid: [2, 3], frames: 2 }, // both frames do not fit at once
+    { patch: 150, mergeSize: 1, temporal: 2, grid: [2, 2], frames: 1 }, // neither does a patch, nor a row of it
   ] as const)("patches of %j", async ({ grid, frames, ...options }) => {
     const [height, width] = [grid[0] * options.patch, grid[1] * options.patch];
     const shape = frames > 1 ? [frames, height, width, 3] : [height, width, 3];
@@ -50,7 +50,7 @@ describe.skipIf(!cuda)("image on CUDA alone", () => {
     expect(await cut(device)).toEqual(await cut(devices[0]!));
   });
 
-  test("patches of a view, and of nothing", async () => {
+  test("patches of a view, and of an empty image", async () => {
     const pixels = bytes(29 * 35 * 3, 3);
     const cut = (on: Device) =>
       patchify(on.tensor(pixels, [29, 35, 3], "u8").slice(1, 29), { ...normal, patch: 7 }).toFloat32Array();

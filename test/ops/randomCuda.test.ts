@@ -1,5 +1,5 @@
-// Operations of random sizes, dtypes and options on the CUDA backend alone, next to the CPU's answers.
-// CARACAL_TEST_ROUNDS=100 looks further than a test's few rounds.
+// Operations of random sizes, dtypes and options on the CUDA backend, compared with the CPU.
+// CARACAL_TEST_ROUNDS=100 runs more rounds than a test's few.
 import { describe, expect, test } from "vitest";
 import * as ops from "../../lib/ops/index.js";
 import type { Device } from "../../lib/tensor/device.js";
@@ -9,10 +9,10 @@ import { randomArray, relativeError, uniform } from "../support/numbers.js";
 
 type Rows = "f32" | "bf16";
 
-/** Draws what a case is made of: the same on every device for the same seed. */
+/** Draws the inputs of a case, the same on every device for the same seed. */
 class Draw {
   readonly #next: () => number;
-  /** Whether anything drawn is so narrow that results are near only. */
+  /** Whether a drawn dtype is so narrow that results agree only approximately. */
   narrow = false;
 
   constructor(
@@ -21,7 +21,7 @@ class Draw {
   ) {
     this.#next = uniform(seed);
   }
-  /** From low to high, both included. */
+  /** From low to high, inclusive. */
   int = (low: number, high: number) => low + Math.floor(((this.#next() + 1) / 2) * (high - low + 1));
   pick = <T>(...from: readonly T[]): T => from[this.int(0, from.length - 1)]!;
   maybe = <T>(make: () => T): T | undefined => (this.int(0, 1) ? make() : undefined);
@@ -40,7 +40,7 @@ class Draw {
     );
     return this.device.tensor(values, shape, dtype) as Tensor as never;
   }
-  /** Packed, f8e4m3 among others. */
+  /** A packed weight. */
   weight(dtype: Rows | "f8e4m3", n: number, k: number) {
     if (dtype !== "f8e4m3") return ops.packWeight(this.tensor(dtype, n, k)) as never;
     const shape = [Math.ceil(n / 128), Math.ceil(k / 128)] as const;
@@ -48,7 +48,7 @@ class Draw {
     const codes = this.device.tensor(randomArray(n * k, this.int(1, 1e6), 448), [n, k], "f8e4m3");
     return ops.packWeight(codes, { scale: this.device.tensor(scale, shape) }) as never;
   }
-  /** Where packed sequences of these lengths begin. */
+  /** The first rows of packed sequences of these lengths. */
   starts(lengths: readonly number[]) {
     const starts = [0];
     for (const length of lengths) starts.push(starts.at(-1)! + length);
@@ -128,7 +128,7 @@ const cases: Readonly<Record<string, (d: Draw) => Tensor[]>> = {
       d.int(1, 5),
     ];
     const topK = d.int(1, 5);
-    // Of all experts, of a few, of zero experts only, of none.
+    // Ids of all experts, of one, of zero experts only, or of none.
     const [low, high] = d.pick([-1, experts + zeroExperts - 1], [0, 0], [experts, experts + zeroExperts - 1], [-1, -1]);
     const stored = d.pick("f32" as const, "bf16" as const, "f8e4m3" as const);
     const pack = (n: number, k: number) => {
@@ -274,7 +274,7 @@ describe.skipIf(!cuda)("random operations on CUDA alone", () => {
   const rounds = Number(process.env.CARACAL_TEST_ROUNDS ?? 4);
   const seeds = Array.from({ length: rounds }, (_, i) => i + 1);
 
-  test.each(Object.keys(cases))("%s is the CPU's, and the same again", async (name) => {
+  test.each(Object.keys(cases))("%s equals the CPU's result, repeatably", async (name) => {
     for (const seed of seeds) {
       const run = async (device: Device) => {
         const draw = new Draw(device, seed);

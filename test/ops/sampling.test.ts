@@ -2,10 +2,10 @@ import { describe, expect, test } from "vitest";
 import { argmax, repetitionPenalty, type SampleOptions, sample } from "../../lib/ops/sampling.js";
 import { Device } from "../../lib/tensor/device.js";
 import { allDevices, cuda } from "../support/devices.js";
+import { code } from "../support/errors.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 
-const error = (code: string) => expect.objectContaining({ code });
 const { NaN: nan, POSITIVE_INFINITY: inf } = Number;
 
 function philox(counter: number[], key: number[]): number[] {
@@ -105,11 +105,11 @@ describe.each(allDevices)("sampling on $name", (device) => {
   test("repetitionPenalty refuses bad input, at once or on the read", async () => {
     const logits = device.zeros([1, 8]);
     const history = device.tensor([2, 8], [1, 2], "i32");
-    await expect(repetitionPenalty(logits, history, 1.1).read()).rejects.toThrowError(error("INDEX_OUT_OF_RANGE"));
-    expect(() => repetitionPenalty(logits, history, 0)).toThrowError(error("INVALID_ARGUMENT"));
-    expect(() => repetitionPenalty(logits, history, nan)).toThrowError(error("INVALID_ARGUMENT"));
-    expect(() => repetitionPenalty(logits, device.zeros([2, 2], "i32"), 1.1)).toThrowError(error("SHAPE_MISMATCH"));
-    expect(() => repetitionPenalty(logits, device.zeros([1, 2]) as never, 1.1)).toThrowError(error("DTYPE_MISMATCH"));
+    await expect(repetitionPenalty(logits, history, 1.1).read()).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+    expect(() => repetitionPenalty(logits, history, 0)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => repetitionPenalty(logits, history, nan)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => repetitionPenalty(logits, device.zeros([2, 2], "i32"), 1.1)).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => repetitionPenalty(logits, device.zeros([1, 2]) as never, 1.1)).toThrowError(code("DTYPE_MISMATCH"));
   });
 
   test.each([1, 15, 16, 17, 1000, 131072])("argmax of %i logits, f32 and bf16", async (v) => {
@@ -124,7 +124,7 @@ describe.each(allDevices)("sampling on $name", (device) => {
     }
   });
 
-  test("argmax ignores NaN, and answers with the first allowed id where nothing is larger than -infinity", async () => {
+  test("argmax ignores NaN, and gives the first allowed id if no logit exceeds -infinity", async () => {
     const one = async (row: number[], allowed?: [number, number][]) =>
       (await argmax(device.tensor(row, [1, row.length]), { allowed }).read())[0];
     const wide = new Array<number>(40).fill(nan);
@@ -162,10 +162,10 @@ describe.each(allDevices)("sampling on $name", (device) => {
       ],
       [[1.5, 2]],
     ] as const)
-      expect(() => argmax(logits, { allowed })).toThrowError(error("INVALID_ARGUMENT"));
-    expect(() => argmax(device.zeros([1, 0]))).toThrowError(error("SHAPE_MISMATCH"));
-    expect(() => argmax(device.zeros([8]) as never)).toThrowError(error("SHAPE_MISMATCH"));
-    expect(() => argmax(device.zeros([1, 8], "i32") as never)).toThrowError(error("DTYPE_MISMATCH"));
+      expect(() => argmax(logits, { allowed })).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => argmax(device.zeros([1, 0]))).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => argmax(device.zeros([8]) as never)).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => argmax(device.zeros([1, 8], "i32") as never)).toThrowError(code("DTYPE_MISMATCH"));
   });
 
   const ids = (values: ArrayLike<number>, rows: number, options: Omit<SampleOptions, "step"> & { step?: number }) =>
@@ -206,7 +206,7 @@ describe.each(allDevices)("sampling on $name", (device) => {
     }
   });
 
-  // On the GPU the ids are the CPU's, as the tests above and those of samplingCuda.test.ts compare.
+  // On the GPU the ids equal the CPU's: the tests above and samplingCuda.test.ts compare them.
   test.skipIf(device === cuda).each([{ temperature: 1.3 }, { topK: 12, topP: 0.95 }])(
     "frequencies follow the probabilities (chi-square): %j",
     async (options) => {
@@ -214,9 +214,9 @@ describe.each(allDevices)("sampling on $name", (device) => {
       const logits = randomArray(v, 3, 2);
       const p = referenceProbabilities(logits, options.temperature, options.topK, options.topP);
       const rows = Float32Array.from({ length: n * v }, (_, i) => logits[i % v]!);
-      const drawn = [...(await ids(rows, n, { ...options, seed: 1 }))]; // by rows of one step
+      const drawn = [...(await ids(rows, n, { ...options, seed: 1 }))]; // the rows of one step
       const all = device.tensor(logits, [1, v]);
-      const steps = Array.from({ length: 2000 }, (_, step) => sample(all, { ...options, seed: 2, step })); // by steps
+      const steps = Array.from({ length: 2000 }, (_, step) => sample(all, { ...options, seed: 2, step })); // many steps
       for (const t of steps) drawn.push((await t.read())[0]!);
       const counts = new Float64Array(v);
       for (const id of drawn) counts[id]!++;
@@ -227,7 +227,7 @@ describe.each(allDevices)("sampling on $name", (device) => {
     },
   );
 
-  test("the same seed and step draw the same id, whatever the threads or the batch", async () => {
+  test("the same seed and step draw the same id with any threads and batch", async () => {
     const [b, v] = [6, 5000];
     const logits = randomArray(b * v, 4, 3);
     const seeds = [3, 1, 4, 1, 5, 9];
@@ -299,7 +299,7 @@ describe.each(allDevices)("sampling on $name", (device) => {
   test("bad options are refused at once", () => {
     const logits = device.zeros([2, 8]);
     const bad = (options: object) =>
-      expect(() => sample(logits, { seed: 0, step: 0, ...options })).toThrowError(error("INVALID_ARGUMENT"));
+      expect(() => sample(logits, { seed: 0, step: 0, ...options })).toThrowError(code("INVALID_ARGUMENT"));
     bad({ temperature: -1 });
     bad({ temperature: nan });
     bad({ temperature: inf });
@@ -314,6 +314,13 @@ describe.each(allDevices)("sampling on $name", (device) => {
     bad({ temperature: [] });
     bad({ step: 0.5 });
     const long = device.zeros([1, 2 ** 23 + 1], "bf16");
-    expect(() => sample(long, { seed: 0, step: 0 })).toThrowError(error("INVALID_ARGUMENT"));
+    expect(() => sample(long, { seed: 0, step: 0 })).toThrowError(code("INVALID_ARGUMENT"));
+  });
+
+  test("misspelt options are named", () => {
+    const logits = device.zeros([1, 8]);
+    expect(() => argmax(logits, { allow: [[0, 2]] } as never)).toThrowError(/"allow": did you mean "allowed"/);
+    const misspelt = { seed: 0, step: 0, topk: 5 } as never;
+    expect(() => sample(logits, misspelt)).toThrowError(/"topk": did you mean "topK"/);
   });
 });

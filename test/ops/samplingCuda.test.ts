@@ -1,5 +1,5 @@
-// What can go wrong with sampling on the CUDA backend alone: rows shared out among warps and blocks, the ways to a cut
-// and to a draw, rows that are not aligned. The ids are those of every CPU backend, not nearly but all.
+// The CUDA backend's own risks with sampling: the division of rows among warps and blocks, the paths to a cut and to a
+// draw, unaligned rows. Every id must equal that of every CPU instruction set.
 import { describe, expect, test } from "vitest";
 import { type AllowedIds, argmax, repetitionPenalty, type SampleOptions, sample } from "../../lib/ops/sampling.js";
 import type { Device } from "../../lib/tensor/device.js";
@@ -24,7 +24,7 @@ describe.skipIf(!cuda)("sampling on CUDA alone", () => {
     { seed: 2, temperature: 0.7, topK: 20 },
     { seed: 3, topP: 0.9 },
     { seed: 4, temperature: 0.3, topK: 50, topP: 0.8 },
-    { seed: 5, topK: 700, topP: 0.95 }, // more than there are parts, and than are listed
+    { seed: 5, topK: 700, topP: 0.95 }, // more than parts, and more than are listed
     { seed: 6, topK: 1, topP: 0.5 },
   ];
 
@@ -42,18 +42,18 @@ describe.skipIf(!cuda)("sampling on CUDA alone", () => {
     }
   });
 
-  test.each(cuts)("rows that leave a cut no shortcut: %j", async (options) => {
+  test.each(cuts)("rows without a shortcut to the cut: %j", async (options) => {
     const n = 5000;
     const flat = randomArray(n, 1, 0.01); // topP keeps thousands
-    const ascending = Float32Array.from({ length: n }, (_, i) => i / 500); // all that is likely is in one part
+    const ascending = Float32Array.from({ length: n }, (_, i) => i / 500); // the likely logits are in one part
     const equal = new Float32Array(n).fill(2);
-    const few = Float32Array.from({ length: n }, (_, i) => (i * 7) % 3); // the cut falls among equals
+    const few = Float32Array.from({ length: n }, (_, i) => (i * 7) % 3); // the cut is among equals
     const zeros = Float32Array.from({ length: n }, (_, i) => (i % 2 ? 0 : -0));
     for (const row of [flat, ascending, ascending.toReversed(), equal, few, zeros])
       for (const dtype of ["f32", "bf16"] as const) await expectSameIds(1, row.map(bf16), options, dtype);
   });
 
-  test("NaN and infinities, beside a row that is as if alone", async () => {
+  test("NaN and infinities do not affect other rows", async () => {
     const n = 2000;
     const row = randomArray(n, 3, 5);
     const one = await expectSameIds(1, row, { seed: [9], topP: 0.9 });
@@ -66,7 +66,7 @@ describe.skipIf(!cuda)("sampling on CUDA alone", () => {
     }
   });
 
-  test("more rows than a launch is told of, each with options of its own", async () => {
+  test("more rows than one launch takes, with options for each", async () => {
     const [rows, columns] = [300, 40];
     const each = <T>(value: (row: number) => T) => Array.from({ length: rows }, (_, row) => value(row));
     const options = {
@@ -79,7 +79,7 @@ describe.skipIf(!cuda)("sampling on CUDA alone", () => {
     await expectSameIds(rows, randomArray(rows * columns, 6, 3), { seed: 2 ** 50 });
   });
 
-  test("the same bits again, and nothing for no rows", async () => {
+  test("repeatable ids, and none for no rows", async () => {
     const logits = device.tensor(randomArray(3000, 7, 0.1), [1, 3000]);
     const draw = () => sample(logits, { seed: 8, step: 1, topP: 0.99 }).read();
     const first = await draw();
@@ -110,7 +110,7 @@ describe.skipIf(!cuda)("sampling on CUDA alone", () => {
     expect(await best(device)).toEqual(await best(devices[0]!));
   });
 
-  test.each(["f32", "bf16"] as const)("views that are not aligned: %s", async (dtype) => {
+  test.each(["f32", "bf16"] as const)("unaligned views: %s", async (dtype) => {
     const [rows, columns] = [6, 301];
     const values = randomArray(rows * columns, 10).map(bf16);
     const history = Int32Array.from({ length: rows * 5 }, (_, i) => (i * 37) % columns);
@@ -124,7 +124,7 @@ describe.skipIf(!cuda)("sampling on CUDA alone", () => {
     for (const cpu of devices) expect(got).toEqual(await run(cpu));
   });
 
-  test.each(["f32", "bf16"] as const)("a long history, in which ids come again blocks later: %s", async (dtype) => {
+  test.each(["f32", "bf16"] as const)("a long history, in which ids recur blocks later: %s", async (dtype) => {
     const [rows, columns, window] = [3, 400, 700];
     const next = uniform(11);
     const history = Int32Array.from({ length: rows * window }, () => Math.floor((next() + 0.9) * 200));
@@ -139,11 +139,11 @@ describe.skipIf(!cuda)("sampling on CUDA alone", () => {
     for (const cpu of devices) expect(got).toEqual(await run(cpu));
   });
 
-  test("an id beyond the logits is said as on the CPU", async () => {
+  test("an id beyond the logits gives the CPU's message", async () => {
     const read = (on: Device) =>
       repetitionPenalty(on.zeros([2, 8]), on.tensor([1, 2, -1, 8], [2, 2], "i32"), 1.1).read();
-    const said = await read(devices[0]!).catch((e: Error) => e);
-    expect(said).toMatchObject({ code: "INDEX_OUT_OF_RANGE" });
-    await expect(read(device)).rejects.toThrowError((said as Error).message);
+    const expected = await read(devices[0]!).catch((e: Error) => e);
+    expect(expected).toMatchObject({ code: "INDEX_OUT_OF_RANGE" });
+    await expect(read(device)).rejects.toThrowError((expected as Error).message);
   });
 });

@@ -16,6 +16,12 @@ export function randomArray(n: number, seed: number, scale = 1): Float32Array {
   return Float32Array.from({ length: n }, () => next() * scale);
 }
 
+/** n ids in [0, below). */
+export function randomIds(n: number, below: number, seed: number): Int32Array {
+  const next = uniform(seed);
+  return Int32Array.from({ length: n }, () => Math.floor(((next() + 1) / 2) * below));
+}
+
 /** `value` rounded to the nearest bf16 (ties to even). */
 export function bf16(value: number): number {
   const f = new Float32Array([value]);
@@ -37,7 +43,16 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   return norm === 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
 }
 
-/** The instruction sets up to the best one of a machine. */
+/** Matrices with rows of one element, of whole vectors, of an odd number, and of a model. */
+export const matrixShapes = [
+  [1, 1],
+  [3, 16],
+  [5, 37],
+  [7, 160],
+  [2, 6144],
+] as const;
+
+/** Every instruction set this machine can run, so that each is tested wherever it exists. */
 export const isas = (best: string): ("scalar" | "avx2" | "avx512")[] => {
   const all = ["scalar", "avx2", "avx512"] as const;
   return all.slice(0, all.indexOf(best as (typeof all)[number]) + 1);

@@ -1,4 +1,4 @@
-import { concatRows, copyRows } from "../../ops/embedding.js";
+import { concatRows, copyRows } from "../../ops/rows.js";
 import { Graph } from "../../tensor/graph.js";
 import type { Tensor } from "../../tensor/tensor.js";
 import type { Rows } from "../types.js";

@@ -1,8 +1,9 @@
 import type { LlmConfig } from "../../checkpoint/config.js";
 import { mlaCacheWrite, mlaDecode, mlaPrefill, rope } from "../../ops/attention.js";
+import { add } from "../../ops/elementwise.js";
 import { linear, swiglu } from "../../ops/linear.js";
 import { moe, router } from "../../ops/moe.js";
-import { add, rmsNorm } from "../../ops/norm.js";
+import { rmsNorm } from "../../ops/norm.js";
 import type { Rows, Tap } from "../types.js";
 import type { CacheTensors, KvCache } from "./kvCache.js";
 import type { AttentionWeights, LayerWeights, MoeWeights } from "./weights.js";

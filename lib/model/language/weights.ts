@@ -1,6 +1,6 @@
 import type { LlmConfig } from "../../checkpoint/config.js";
-import { cast } from "../../ops/embedding.js";
 import type { ExpertWeight } from "../../ops/moe.js";
+import { cast } from "../../ops/rows.js";
 import type { PackedWeight, Tensor } from "../../tensor/tensor.js";
 import type { Matrix, PackedMatrix, Vector } from "../types.js";
 import type { Weights } from "../weights.js";

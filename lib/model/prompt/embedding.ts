@@ -1,6 +1,7 @@
 import { openEmbeddings } from "../../checkpoint/parts.js";
 import type { Activations } from "../../ops/call.js";
-import { cast, promptEmbedding, stepEmbedding } from "../../ops/embedding.js";
+import { promptEmbedding, stepEmbedding } from "../../ops/embedding.js";
+import { cast } from "../../ops/rows.js";
 import { checkOptionNames } from "../../options.js";
 import type { Device } from "../../tensor/device.js";
 import type { Shape, Tensor } from "../../tensor/tensor.js";

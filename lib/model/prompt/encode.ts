@@ -1,5 +1,5 @@
 import { CaracalError, throwIfAborted } from "../../errors.js";
-import { concatRows } from "../../ops/embedding.js";
+import { concatRows } from "../../ops/rows.js";
 import type { AudioEncoder } from "../audio/encoder.js";
 import type { AudioFraming } from "../audio/framing.js";
 import type { Llm } from "../language/llm.js";

@@ -1,4 +1,4 @@
-import { concatRows } from "../../ops/embedding.js";
+import { concatRows } from "../../ops/rows.js";
 import { repetitionPenalty, sample } from "../../ops/sampling.js";
 import type { Llm } from "../language/llm.js";
 import { nextPass, type Slice } from "../language/passes.js";

@@ -5,7 +5,7 @@
 
 namespace caracal::CARACAL_ISA {
 
-void run(const Activate& op, std::span<Tensor> out, Cpu& cpu) {
+void run(const ActivationOp& op, std::span<Tensor> out, Cpu& cpu) {
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     for_blocks(cpu, op.x.shape.elements(), [&](int64_t first, int64_t n) {

@@ -1,13 +1,14 @@
-// Memory-bound: every element is read once and written once, 2 x 12 KiB a row of 6144 bf16.
+// Memory-bound: each element is read once and written once, 2 x 12 KiB per row of 6144 bf16.
 #include "cuda/device/activation.cuh"
 #include "cuda/device/element.cuh"
+#include "cuda/device/index.cuh"
 #include "ops/elementwise/activation.kernels.h"
 
 namespace caracal {
 
 template <class T, int V>
 __device__ inline void activation(const T* x, T* y, long long n, Activation kind) {
-  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  const long long i = grid_thread_index() * V;
   if (i >= n) return;
   float v[V];
   load<V>(x + i, v);

@@ -1,16 +1,17 @@
 #pragma once
-// y = act(x) element by element, in f32.
+// y = act(x), element by element, in f32.
 //   x  [...] f32 | bf16      y  of x's shape and dtype
 #include "core/activation.h"
 #include "core/check.h"
 
 namespace caracal {
 
-struct Activate {
+// `Activation` is the enum of the functions.
+struct ActivationOp {
   static constexpr const char* kName = "activation";
   Tensor x;
   Activation kind = Activation::none;
-  static constexpr auto kFields = std::tuple{field("x", &Activate::x), field("kind", &Activate::kind)};
+  static constexpr auto kFields = std::tuple{field("x", &ActivationOp::x), field("kind", &ActivationOp::kind)};
 
   Outputs check() const {
     Checker c{kName};

@@ -4,7 +4,7 @@
 
 namespace caracal {
 
-// x, y, elements, kind, whether 16 bytes at a time can be moved. activation_<dtype>
+// activation_<dtype>: x, y, number of elements, function, whether vectors of 16 bytes can be moved
 inline constexpr Kernel<const void*, void*, long long, Activation, bool> kActivation{"activation"};
 
 }  // namespace caracal

@@ -1,14 +1,15 @@
-// Memory-bound: every element of a (and of b, unless it is one row) is read once, and one is written: 3 x 12 KiB a row of
-// 6144 bf16.
+// Memory-bound: each element of a, and of b unless b is a single row, is read once, and each of y is written once:
+// 3 x 12 KiB per row of 6144 bf16.
 #include "cuda/device/element.cuh"
+#include "cuda/device/index.cuh"
 #include "ops/elementwise/binary.kernels.h"
 
 namespace caracal {
 
-// b has `period` elements, which repeat.
+// b has `period` elements and repeats after them.
 template <class A, class B, int V>
 __device__ inline void binary(const A* a, const B* b, A* y, long long n, long long period, BinaryKind kind) {
-  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  const long long i = grid_thread_index() * V;
   if (i >= n) return;
   float v[V], w[V];
   load<V>(a + i, v);

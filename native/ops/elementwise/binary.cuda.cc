@@ -7,7 +7,7 @@ namespace caracal::cuda {
 
 void run(const Binary& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t n = op.a.shape.elements(), period = op.b.shape.elements();
-  // n is a multiple of b's period
+  // n is a multiple of b's period, so the period decides whether whole vectors fit.
   const int64_t vector = vector_elements(op.a.dtype, period, {address(op.a), address(op.b), address(out[0])});
   const ElementBlocks blocks = element_blocks(n, vector);
   cuda.launch(entry_of(kBinary, op.a.dtype, op.b.dtype), {blocks.grid, blocks.threads}, address(op.a), address(op.b),

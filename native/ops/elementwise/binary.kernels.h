@@ -4,7 +4,8 @@
 
 namespace caracal {
 
-// a, b, y, elements of a, elements of b, kind, whether 16 bytes at a time can be moved. binary_<a>_<b>
+// binary_<a>_<b>: a, b, y, number of elements of a, number of elements of b (after which b repeats), kind, whether
+// vectors of 16 bytes can be moved
 inline constexpr Kernel<const void*, const void*, void*, long long, long long, BinaryKind, bool> kBinary{"binary"};
 
 }  // namespace caracal

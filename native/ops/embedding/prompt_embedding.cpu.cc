@@ -5,14 +5,15 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// The media row that stands at a position. Positions are given out in order, vision over audio.
+// The media row at a position, if any.
 struct MediaRow {
   const Tensor* rows = nullptr;
   int64_t row = 0;
 };
 
-void place(const PromptEmbedding& op, const std::optional<Tensor>& rows, std::optional<int64_t> pad, const char* name,
-           MediaRow* at) {
+// Assigns rows to their pad ids, in order.
+void place_media(const PromptEmbedding& op, const std::optional<Tensor>& rows, std::optional<int64_t> pad,
+                 const char* name, MediaRow* at) {
   if (!pad) return;
   const int32_t* text = op.text_ids.data<int32_t>();
   const int64_t available = rows ? rows->shape[0] : 0;
@@ -54,8 +55,8 @@ void embed_row(const PromptEmbedding& op, int64_t t, Y* y) {
 void run(const PromptEmbedding& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t positions = op.text_ids.shape[0], columns = op.text_table.shape[1];
   std::vector<MediaRow> media(positions);
-  place(op, op.audio_rows, op.audio_pad_id, "audioPadId", media.data());
-  place(op, op.vision_rows, op.image_pad_id, "imagePadId", media.data());
+  place_media(op, op.audio_rows, op.audio_pad_id, "audioPadId", media.data());
+  place_media(op, op.vision_rows, op.image_pad_id, "imagePadId", media.data());
   by_activation_type(op.text_table.dtype, [&](auto table_type) {
     by_activation_type(out[0].dtype, [&](auto out_type) {
       using W = typename decltype(table_type)::type;

@@ -1,18 +1,21 @@
-// Memory-bound: of each position Q + 1 ids and as many rows of C elements as are present are read, one is written: at
-// C = 6144 in bf16 and Q = 4, 12 KiB for each of up to 5 rows and for the output. Where media rows may stand, a block
-// first numbers their pads: T ids are read, T numbers written.
-#include "cuda/device/reduce.cuh"
+// Memory-bound: each position reads Q + 1 ids and a row of C elements per id that is present, and writes one row: for
+// C = 6144 in bf16 and Q = 4, up to 5 rows of 12 KiB and one. If there are media rows, a single block first numbers
+// their pad ids, which reads and writes 4 bytes per position.
+#include "cuda/device/element.cuh"
+#include "cuda/device/index.cuh"
 #include "ops/embedding/prompt_embedding.kernels.h"
-#include "ops/rows/lanes.cuh"
 
 namespace caracal {
 
-// at[t] = which media row stands at position t: audio rows come first, then vision rows; -1 for none. One block.
-CARACAL_KERNEL(kPromptMedia, prompt_media, __launch_bounds__(1024), const int* text, long long n,
-               const __grid_constant__ PromptMediaRows media, int* at, Fault* fault) {
-  __shared__ int in_warp[kMediaKinds][kMostWarps];
-  const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int warps = static_cast<int>(blockDim.x) / kWarp;
+static_assert(kPromptMediaThreads % kWarp == 0 && kPromptMediaThreads <= kMostWarps * kWarp,
+              "every warp has a counter, and ballots need whole warps");
+
+// media_row[t] = the media row at position t, vision rows being numbered after the audio rows; -1 for none. The single
+// block walks along the positions and carries the counts of both kinds.
+CARACAL_KERNEL(kPromptMedia, prompt_media, __launch_bounds__(kPromptMediaThreads), const int* text, long long n,
+               const __grid_constant__ PromptMediaRows media, int* media_row, Fault* fault) {
+  __shared__ int warp_pads[kMediaKinds][kMostWarps];
+  const int warp = warp_index(), lane = lane_index(), warps = warp_count();
   long long used[kMediaKinds] = {};
   for (long long first = 0; first < n; first += blockDim.x) {
     const long long t = first + threadIdx.x;
@@ -24,23 +27,24 @@ CARACAL_KERNEL(kPromptMedia, prompt_media, __launch_bounds__(1024), const int* t
       is_pad[kind] = t < n && text[t] == media.pad_id[kind];
       const uint32_t pads = __ballot_sync(kAllLanes, is_pad[kind]);
       number[kind] = used[kind] + __popc(pads & ((1u << lane) - 1));
-      if (lane == 0) in_warp[kind][warp] = __popc(pads);
+      if (lane == 0) warp_pads[kind][warp] = __popc(pads);
     }
     __syncthreads();
 #pragma unroll
     for (int kind = 0; kind < kMediaKinds; kind++) {
       for (int w = 0; w < warps; w++) {
-        if (w < warp) number[kind] += in_warp[kind][w];
-        used[kind] += in_warp[kind][w];
+        if (w < warp) number[kind] += warp_pads[kind][w];
+        used[kind] += warp_pads[kind][w];
       }
       if (is_pad[kind] && number[kind] < media.count[kind])
         row = static_cast<int>((kind == kVision ? media.count[kAudio] : 0) + number[kind]);
     }
-    if (t < n) at[t] = row;
+    if (t < n) media_row[t] = row;
     __syncthreads();
   }
   for (int kind = 0; kind < kMediaKinds; kind++)
-    if (threadIdx.x == 0 && used[kind] != media.count[kind]) raise(fault, PromptTables::kMost + kind, 0, used[kind]);
+    if (threadIdx.x == 0 && used[kind] != media.count[kind])
+      raise(fault, PromptTables::kMaxTables + kind, 0, used[kind]);
 }
 
 template <class Y, int V>
@@ -58,18 +62,18 @@ __device__ inline void copy_media_row(const PromptMediaRows& media, long long ro
   }
 }
 
-// The rows of position t: null where an id is absent or wrong; the pad row where none is present.
+// Finds the rows to add at position t: null for an id that is absent or invalid; the pad row if no id is present.
 template <class W>
 __device__ inline void find_rows(const int* text, const int* codec, const PromptTables& tables, long long t,
                                  int columns, const W** present, Fault* fault) {
   bool any = false;
-  for (int k = static_cast<int>(threadIdx.x); k < tables.tables; k += static_cast<int>(blockDim.x)) {
+  for (int k = thread_index(); k < tables.tables; k += thread_count()) {
     const int id = k == 0 ? text[t] : codec[t * (tables.tables - 1) + k - 1];
-    const bool there = id >= 0 && id < tables.count[k];
+    const bool in_table = id >= 0 && id < tables.count[k];
     present[k] = nullptr;
     if (id == tables.pad_id) continue;
     any = true;
-    if (there)
+    if (in_table)
       present[k] = static_cast<const W*>(tables.rows[k]) + static_cast<long long>(id) * columns;
     else
       raise(fault, k, t, id);
@@ -85,14 +89,16 @@ __device__ inline void find_rows(const int* text, const int* codec, const Prompt
 }
 
 template <class W, class Y, int V>
-__device__ inline void prompt_embedding(const int* text, const int* codec, const PromptTables& tables, const int* at,
-                                        const PromptMediaRows& media, Y* y, int columns, Fault* fault) {
-  __shared__ const W* present[PromptTables::kMost];
+__device__ inline void prompt_embedding(const int* text, const int* codec, const PromptTables& tables,
+                                        const int* media_row, const PromptMediaRows& media, Y* y, int columns,
+                                        Fault* fault) {
+  __shared__ const W* present[PromptTables::kMaxTables];
   const long long t = blockIdx.x;
   const int from = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * V;
   const int step = static_cast<int>(gridDim.y * blockDim.x) * V;
   y += t * columns;
-  if (at != nullptr && at[t] >= 0) return copy_media_row<Y, V>(media, at[t], y, columns, from, step);
+  if (media_row != nullptr && media_row[t] >= 0)
+    return copy_media_row<Y, V>(media, media_row[t], y, columns, from, step);
   find_rows(text, codec, tables, t, columns, present, fault);
   for (int i = from; i < columns; i += step) {
     float sum[V] = {};
@@ -107,15 +113,15 @@ __device__ inline void prompt_embedding(const int* text, const int* codec, const
   }
 }
 
-#define CARACAL_PROMPT_EMBEDDING(W, Y)                                                                                \
-  CARACAL_KERNEL(kPromptEmbedding, prompt_embedding_##W##_##Y, , const int* text, const int* codec,                   \
-                 const __grid_constant__ PromptTables tables, const int* at,                                          \
-                 const __grid_constant__ PromptMediaRows media, Y* y, int columns, Fault* fault, bool aligned) {      \
-    if (aligned)                                                                                                      \
-      prompt_embedding<W, Y, 16 / (sizeof(W) > sizeof(Y) ? sizeof(W) : sizeof(Y))>(text, codec, tables, at, media, y, \
-                                                                                   columns, fault);                   \
-    else                                                                                                              \
-      prompt_embedding<W, Y, 1>(text, codec, tables, at, media, y, columns, fault);                                   \
+#define CARACAL_PROMPT_EMBEDDING(W, Y)                                                                             \
+  CARACAL_KERNEL(kPromptEmbedding, prompt_embedding_##W##_##Y, , const int* text, const int* codec,                \
+                 const __grid_constant__ PromptTables tables, const int* media_row,                                \
+                 const __grid_constant__ PromptMediaRows media, Y* y, int columns, Fault* fault, bool aligned) {   \
+    if (aligned)                                                                                                   \
+      prompt_embedding<W, Y, 16 / (sizeof(W) > sizeof(Y) ? sizeof(W) : sizeof(Y))>(text, codec, tables, media_row, \
+                                                                                   media, y, columns, fault);      \
+    else                                                                                                           \
+      prompt_embedding<W, Y, 1>(text, codec, tables, media_row, media, y, columns, fault);                         \
   }
 CARACAL_PROMPT_EMBEDDING(f32, f32)
 CARACAL_PROMPT_EMBEDDING(f32, bf16)

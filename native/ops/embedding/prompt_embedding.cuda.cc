@@ -7,7 +7,7 @@
 namespace caracal::cuda {
 namespace {
 
-static_assert(PromptTables::kMost == PromptEmbedding::kMaxBooks + 1);
+static_assert(PromptTables::kMaxTables == PromptEmbedding::kMaxBooks + 1, "every codec book and the text has a table");
 
 PromptTables tables_of(const PromptEmbedding& op) {
   PromptTables tables{};
@@ -34,6 +34,7 @@ PromptMediaRows media_of(const PromptEmbedding& op) {
   return media;
 }
 
+// The elements that a lane can move at once: all rows that are read or written must be aligned for it.
 int64_t elements_per_lane(DType wider, const PromptTables& tables, const PromptMediaRows& media, const void* y,
                           int64_t columns) {
   int64_t elements = vector_elements(wider, columns, {y, media.rows[kAudio], media.rows[kVision]});
@@ -43,9 +44,9 @@ int64_t elements_per_lane(DType wider, const PromptTables& tables, const PromptM
 }
 
 Error explain(const Fault& f, const PromptTables& tables, const PromptMediaRows& media) {
-  if (f.argument < PromptTables::kMost)
+  if (f.argument < PromptTables::kMaxTables)
     return row_id_error(PromptEmbedding::kName, f.value, f.position, tables.count[f.argument]);
-  const int kind = f.argument - PromptTables::kMost;
+  const int kind = f.argument - PromptTables::kMaxTables;
   return PromptEmbedding::wrong_media(kind == kAudio ? "audioPadId" : "imagePadId", media.pad_id[kind], f.value,
                                       media.count[kind]);
 }
@@ -58,15 +59,16 @@ void run(const PromptEmbedding& op, std::span<Tensor> out, Cuda& cuda) {
   const PromptMediaRows media = media_of(op);
   Fault* fault = cuda.fault([=](const Fault& f) { return explain(f, tables, media); });
   const bool has_media = op.audio_pad_id || op.image_pad_id;
-  const Cuda::Temporary<int> at(cuda, has_media ? positions : 0);
-  // Run for no positions too: there may be media rows that then have no place.
+  const Cuda::Temporary<int> media_row(cuda, has_media ? positions : 0);
+  // Runs even for an empty prompt, whose media rows would be a fault.
   if (has_media)
-    cuda.launch(entry_of(kPromptMedia), {{}, 1024}, op.text_ids.data<int>(), positions, media, at.data(), fault);
+    cuda.launch(entry_of(kPromptMedia), {{}, kPromptMediaThreads}, op.text_ids.data<int>(), positions, media,
+                media_row.data(), fault);
   const DType wider = op.text_table.dtype == DType::f32 ? DType::f32 : out[0].dtype;
   const ElementBlocks row = element_blocks(columns, elements_per_lane(wider, tables, media, address(out[0]), columns));
   const Grid grid{unsigned(positions), std::min(row.grid.x, 65535u)};
   cuda.launch(entry_of(kPromptEmbedding, op.text_table.dtype, out[0].dtype), {grid, row.threads},
-              op.text_ids.data<int>(), op.codec_ids.data<int>(), tables, at.data(), media, address(out[0]),
+              op.text_ids.data<int>(), op.codec_ids.data<int>(), tables, media_row.data(), media, address(out[0]),
               int(columns), fault, row.aligned);
 }
 

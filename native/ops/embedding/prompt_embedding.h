@@ -1,14 +1,14 @@
 #pragma once
 // The input rows of the language model. Each position has a text id and Q codec ids; an id equal to padId is absent.
-//   y[t] = textTable[text] + Σ_k codecTables[k][codec_k]        over the ids present
-//   y[t] = textTable[padId]                                     where none is (zeros for a negative padId)
-//   y[t] = next row of audioRows / visionRows                   where text is audioPadId / imagePadId
-// Sums in f32, rounded once. As published: the sum first, then the audio rows, then the vision rows.
-//   textTable [V, C], codecTables Q x [V_k, C] f32 | bf16, all alike
+//   y[t] = textTable[text] + Σ_k codecTables[k][codec_k]        over the ids that are present
+//   y[t] = textTable[padId]                                     if none is present (zeros for a negative padId)
+//   y[t] = next row of audioRows / visionRows                   if text is audioPadId / imagePadId
+// Sums are in f32 and rounded once. As published, audio rows replace sums, and vision rows replace both.
+//   textTable [V, C], codecTables Q x [V_k, C] f32 | bf16, of one dtype
 //   textIds [T] i32      codecIds [T, Q] i32      audioRows [Na, C], visionRows [Nv, C] f32 | bf16
 //   y  [T, C] of outDtype (default the tables')
-// Found when the operation runs: an id outside its table (INDEX_OUT_OF_RANGE), and rows that are more or fewer than
-// the pads in textIds (SHAPE_MISMATCH).
+// Raised when the operation runs: INDEX_OUT_OF_RANGE for an id outside its table, SHAPE_MISMATCH for more or fewer
+// media rows than their pad ids in textIds.
 #include "core/check.h"
 
 namespace caracal {
@@ -58,10 +58,11 @@ struct PromptEmbedding {
       c.bad(code::kDtypeMismatch, "outDtype", std::string("must be f32 or bf16, got ") + dtype_name(out));
     return {{out, {text_ids.shape[0], columns}}};
   }
+  // The fault of media rows and pad ids that differ in number, the same on every backend.
   static Error wrong_media(const char* pad_name, int64_t pad_id, int64_t pads, int64_t rows) {
-    return Error(code::kShapeMismatch, std::string(kName) + ": the ids hold " + std::to_string(pads) + " times " +
+    return Error(code::kShapeMismatch, std::string(kName) + ": textIds has " + std::to_string(pads) + " times " +
                                            pad_name + " " + std::to_string(pad_id) + ", but " + std::to_string(rows) +
-                                           " rows came to stand there");
+                                           " media rows were given: pass one row for each");
   }
 };
 

@@ -1,6 +1,6 @@
 #pragma once
-// The weights of resizeBicubic, as Pillow computes them. Read by kernels and by the host; F is a number whose operations
-// round one by one: double, or Rounded<double> of a kernel.
+// The weights of resizeBicubic as Pillow computes them, shared by the backends. F is a number type whose operations
+// each round: double on the host, Rounded<double> in a kernel.
 #include <cmath>
 #include <cstdint>
 
@@ -8,8 +8,8 @@
 
 namespace caracal {
 
-inline constexpr int kPrecisionBits = 32 - 8 - 2;  // pixels have 8 bits, sums overshoot by less than 2
-inline constexpr int32_t kHalf = 1 << (kPrecisionBits - 1);
+inline constexpr int kPrecisionBits = 32 - 8 - 2;            // pixels have 8 bits, sums overshoot by less than 2
+inline constexpr int32_t kHalf = 1 << (kPrecisionBits - 1);  // sums start here, so that clip_pixel rounds
 
 CARACAL_HOST_DEVICE uint8_t clip_pixel(int32_t sum) {
   const int32_t v = sum >> kPrecisionBits;
@@ -55,8 +55,8 @@ struct Taps {
   }
 };
 
-// How many weights are kept for each output.
-CARACAL_HOST_DEVICE int64_t most_taps(int64_t in, int64_t out) {
+// The number of weights to reserve per output.
+CARACAL_HOST_DEVICE int64_t max_taps(int64_t in, int64_t out) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
   return static_cast<int64_t>(ceil(2 * (scale < 1 ? 1 : scale))) * 2 + 1;
 }

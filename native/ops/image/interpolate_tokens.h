@@ -1,5 +1,5 @@
 #pragma once
-// Bilinear interpolation of a grid of token vectors: half-pixel centres, edges clamped, no antialiasing; f32.
+// Bilinear interpolation of a grid of token vectors in f32: half-pixel centres, clamped edges, no antialiasing.
 //   x  [height · width, C] f32 | bf16, raster order      y  [toHeight · toWidth, C] of x's dtype
 #include "core/check.h"
 
@@ -15,12 +15,12 @@ struct InterpolateTokens {
                  field("toWidth", &InterpolateTokens::to_width)};
 
   Outputs check() const {
-    constexpr int64_t most = 1 << 20;
+    constexpr int64_t max_side = 1 << 20;
     Checker c{kName};
-    c.range(height, "from[0]", 1, most);
-    c.range(width, "from[1]", 1, most);
-    c.range(to_height, "to[0]", 1, most);
-    c.range(to_width, "to[1]", 1, most);
+    c.range(height, "from[0]", 1, max_side);
+    c.range(width, "from[1]", 1, max_side);
+    c.range(to_height, "to[0]", 1, max_side);
+    c.range(to_width, "to[1]", 1, max_side);
     c.shape(x, "x", {height * width, -1});
     c.activations(x, "x");
     return {{x.dtype, {to_height * to_width, x.shape[1]}}};

@@ -3,7 +3,7 @@
 
 namespace caracal {
 
-// x, y, columns, height, width, to_height, to_width, whether 16 bytes at a time can be moved. interpolate_tokens_<dtype>
+// interpolate_tokens_<dtype>: x, y, columns, height, width, to_height, to_width, whether vectors of 16 bytes can be moved
 inline constexpr Kernel<const void*, void*, int, long long, long long, long long, long long, bool> kInterpolateTokens{
     "interpolate_tokens"};
 

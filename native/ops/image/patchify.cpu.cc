@@ -8,7 +8,7 @@ namespace caracal::CARACAL_ISA {
 
 void run(const Patchify& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t p = op.patch, m = op.merge_size, width = op.width();
-  const int64_t frame_bytes = op.frames.shape.rank() == 4 ? op.height() * width * 3 : 0;  // one frame stands for all
+  const int64_t frame_bytes = op.frames.shape.rank() == 4 ? op.height() * width * 3 : 0;  // 0: one frame serves as all
   const int64_t blocks_across = width / (p * m), columns = out[0].shape[1];
   const PixelScale pixel = op.pixel_scale();
   float value[3][256];

@@ -1,9 +1,9 @@
 #pragma once
 // Cuts frames into normalised patch rows for a vision transformer.
-//   frames  [H, W, 3] u8, which stands for `temporal` equal frames, or [temporal, H, W, 3] u8
-//   y       [H/patch · W/patch, 3 · temporal · patch²] f32, a row ordered (channel, time, row, column),
-//           value (v / 255 - mean[channel]) / std[channel]
-// Patches come in raster order of mergeSize x mergeSize blocks, raster order inside each block.
+//   frames  [temporal, H, W, 3] u8, or [H, W, 3] u8 for `temporal` equal frames
+//   y       [H/patch · W/patch, 3 · temporal · patch²] f32 of (v / 255 - mean[channel]) / std[channel]; the columns are
+//           ordered (channel, time, row, column)
+// The patches are in raster order of blocks of mergeSize x mergeSize patches, and in raster order within a block.
 #include "core/check.h"
 #include "ops/image/pixel.h"
 

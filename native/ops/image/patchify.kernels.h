@@ -6,22 +6,30 @@
 
 namespace caracal {
 
-// What a launch of patchify is told. A block takes `rows` rows of pixels of up to `group` patches that lie side by side,
-// of `frames` frames: of more than one only where it takes all rows of a patch.
-struct PatchTiles {
-  static constexpr int kThreads = 256;
-  static constexpr int kStretch = 128;                  // pixels of a row that a warp takes at once
-  static constexpr int kWarpBytes = kStretch * 3 + 16;  // where they pass, wherever they begin in 16 bytes
-  PixelScale pixel;
-  long long frame_bytes;  // to the next frame; 0 where one stands for all
-  long long row_bytes;    // of pixels
-  int patch, merge, temporal;
-  int patches;  // across
-  int group, groups, rows, frames;
-  int pitch;  // bytes of a patch in shared memory
+// What a block cuts: `rows` rows of pixels of up to `group` patches that are neighbours in a row of patches, in `frames`
+// frames. It takes more than one frame only if it takes all rows of a patch.
+struct PatchTile {
+  int group, groups;  // patches per block; blocks per row of patches
+  int rows, frames;
+  int pitch;  // bytes per patch in shared memory
 };
 
-// frames, y, tiles, whether four elements at a time can be stored
-inline constexpr Kernel<const uint8_t*, float*, PatchTiles, bool> kPatchify{"patchify"};
+struct PatchParameters {
+  static constexpr int kThreads = 256, kWarps = kThreads / 32;
+  static constexpr int kStretch = 128;                   // pixels of a row that a warp stages at once
+  static constexpr int kStageBytes = kStretch * 3 + 16;  // per warp; a stretch may start anywhere in 16 bytes
+  PixelScale pixel;
+  long long frame_bytes;  // to the next frame; 0 if one frame serves as all
+  long long row_bytes;    // of pixels
+  int patch, merge, temporal;
+  int patches;  // per row of patches
+  PatchTile tile;
+
+  // Dynamic shared memory: a stage for each warp, then the tile.
+  constexpr size_t shared_bytes() const { return kWarps * kStageBytes + tile.group * tile.pitch; }
+};
+
+// frames, y, parameters, whether four elements of y can be stored at once
+inline constexpr Kernel<const uint8_t*, float*, PatchParameters, bool> kPatchify{"patchify"};
 
 }  // namespace caracal

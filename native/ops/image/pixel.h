@@ -1,9 +1,9 @@
 #pragma once
-// How patchify normalises. Read by kernels and by the host.
+// The normalisation of patchify, shared by the backends.
 
 namespace caracal {
 
-// (v / 255 - mean) / std of a channel is v * scale + shift, in f32 with one rounding: every backend gets the same bits.
+// Per channel, (v / 255 - mean) / std is v * scale + shift in f32 with one rounding: every backend gets the same bits.
 struct PixelScale {
   float scale[3], shift[3];
 };

@@ -10,21 +10,21 @@ namespace {
 
 // Output i is the sum over k of weight(i)[k] * input[first[i] + k], k < count[i].
 struct Table {
-  int64_t width;  // weights kept per output
+  int64_t max_taps;  // weights reserved per output
   std::vector<int32_t> first, count, weights;
-  const int32_t* weight(int64_t i) const { return weights.data() + i * width; }
+  const int32_t* weight(int64_t i) const { return weights.data() + i * max_taps; }
 };
 
 Table make_table(int64_t in, int64_t out) {
-  Table table{most_taps(in, out), {}, {}, {}};
+  Table table{max_taps(in, out), {}, {}, {}};
   table.first.resize(out);
   table.count.resize(out);
-  table.weights.resize(out * table.width);
+  table.weights.resize(out * table.max_taps);
   for (int64_t i = 0; i < out; i++) {
     const Taps<double> taps(i, in, out);
     const double total = taps.total();
     for (int64_t k = 0; k < taps.count; k++)
-      table.weights[i * table.width + k] = Taps<double>::fixed_point(taps.weight(k), total);
+      table.weights[i * table.max_taps + k] = Taps<double>::fixed_point(taps.weight(k), total);
     table.first[i] = static_cast<int32_t>(taps.first);
     table.count[i] = static_cast<int32_t>(taps.count);
   }
@@ -43,7 +43,7 @@ void resize_row(const uint8_t* x, uint8_t* y, const Table& taps, int64_t width, 
   }
 }
 
-// One output row: the weighted sum of whole input rows, in strips whose sums stay in registers and first-level cache.
+// Computes one output row as a weighted sum of input rows, in strips whose sums stay in the L1 cache.
 void blend_rows(const uint8_t* x, uint8_t* y, const Table& taps, int64_t i, int64_t bytes) {
   constexpr int64_t strip = 1024;
   const int32_t* w = taps.weight(i);
@@ -64,24 +64,24 @@ void blend_rows(const uint8_t* x, uint8_t* y, const Table& taps, int64_t i, int6
 void run(const ResizeBicubic& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t rows = op.image.shape[0], columns = op.image.shape[1], channels = op.image.shape[2];
   const int64_t bytes = op.width * channels;
-  // A pass that changes nothing is left out; then the other reads the image, or writes the result, itself.
-  const bool narrow = op.width != columns, flatten = op.height != rows;
+  // A pass that would change nothing is skipped; the other then reads the image or writes the result directly.
+  const bool horizontal = op.width != columns, vertical = op.height != rows;
   const uint8_t* image = op.image.data<uint8_t>();
   uint8_t* result = out[0].data<uint8_t>();
-  const Cpu::Temporary<uint8_t> between(cpu, narrow && flatten ? rows * bytes : 0);
-  uint8_t* horizontal = flatten ? between.data() : result;
-  if (narrow) {
+  const Cpu::Temporary<uint8_t> buffer(cpu, horizontal && vertical ? rows * bytes : 0);
+  uint8_t* intermediate = vertical ? buffer.data() : result;
+  if (horizontal) {
     const Table taps = make_table(columns, op.width);
     for_rows(cpu, rows, columns * channels, [&](int64_t row) {
-      resize_row(image + row * columns * channels, horizontal + row * bytes, taps, op.width, channels);
+      resize_row(image + row * columns * channels, intermediate + row * bytes, taps, op.width, channels);
     });
   }
-  if (flatten) {
+  if (vertical) {
     const Table taps = make_table(rows, op.height);
-    const uint8_t* from = narrow ? horizontal : image;
+    const uint8_t* from = horizontal ? intermediate : image;
     for_rows(cpu, op.height, bytes, [&](int64_t row) { blend_rows(from, result, taps, row, bytes); });
   }
-  if (!narrow && !flatten) std::copy(image, image + rows * bytes, result);
+  if (!horizontal && !vertical) std::copy(image, image + rows * bytes, result);
 }
 
 }  // namespace caracal::CARACAL_ISA

@@ -1,6 +1,7 @@
-// The weights of a pass, and the pass: weighted sums in integers. Memory-bound: from 4032 x 3024 to 1344 x 1008 the first
-// pass reads 36.6 MB and writes 12.2, the second reads those and writes 4.1.
+// One kernel computes the weights of a pass, another the weighted sums, in integers. Memory-bound: from 4032 x 3024 to
+// 1344 x 1008 the first pass reads 36.6 MB and writes 12.2, the second reads those and writes 4.1.
 #include "cuda/device/element.cuh"
+#include "cuda/device/index.cuh"
 #include "cuda/device/rounded.cuh"
 #include "ops/image/bicubic.h"
 #include "ops/image/resize_bicubic.kernels.h"
@@ -9,34 +10,37 @@
 namespace caracal {
 
 CARACAL_KERNEL(kResizeTaps, resize_taps, , const ResizeTables t, long long in) {
-  const long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x;
+  const long long i = grid_thread_index();
   if (i >= t.out) return;
   const Taps<Rounded<double>> taps(i, in, t.out);
   const Rounded<double> total = taps.total();
-  for (long long k = 0; k < t.most; k++)
+  for (long long k = 0; k < t.max_taps; k++)
     t.weights[k * t.out + i] = k < taps.count ? taps.fixed_point(taps.weight(k), total) : 0;
   t.first[i] = static_cast<int>(taps.first);
   t.count[i] = static_cast<int>(taps.count);
 }
 
-// Rows of pixels, each by itself. Weights stay in shared memory while rows pass through it; where an output has too many
-// for that, all is read where it is.
+static_assert(kAcrossThreads % kWarp == 0 && kAcrossWarps == kAcrossThreads / kWarp,
+              "the host reserves a stage for each warp");
+
+// The horizontal pass. The block's weights stay in shared memory while rows are staged through it; unless kStaged,
+// everything is read from global memory.
 template <bool kStaged>
-__device__ inline void resize_rows(const uint8_t* x, uint8_t* y, const ResizeTables& t, const AcrossTiles& tiles) {
+__device__ inline void sum_columns(const uint8_t* x, uint8_t* y, const ResizeTables& t, const AcrossTiles& tiles) {
   extern __shared__ int4 shared[];
-  const int threads = static_cast<int>(blockDim.x), me = static_cast<int>(threadIdx.x), channels = tiles.channels;
-  const int start = static_cast<int>(blockIdx.x) % tiles.tiles * tiles.outputs;
+  const int thread = thread_index(), threads = thread_count(), channels = tiles.channels;
+  const int start = block_x() % tiles.tiles * tiles.outputs;
   const int outputs = min(tiles.outputs, t.out - start);
   const long long pitch = kStaged ? outputs : t.out;
   const int *weights = t.weights + start, *first = t.first + start, *count = t.count + start;
-  uint8_t *const rows = reinterpret_cast<uint8_t*>(shared), *const room = rows + me / kWarp * tiles.row_room;
+  uint8_t *const stages = reinterpret_cast<uint8_t*>(shared), *const stage = stages + warp_index() * tiles.stage_bytes;
   if constexpr (kStaged) {
-    int* const tables = reinterpret_cast<int*>(rows + threads / kWarp * tiles.row_room);  // [2 + most][outputs]
-    for (int i = me; i < outputs; i += threads) {
+    int* const tables = reinterpret_cast<int*>(stages + warp_count() * tiles.stage_bytes);  // [2 + max_taps][outputs]
+    for (int i = thread; i < outputs; i += threads) {
       tables[i] = first[i];
       tables[outputs + i] = count[i];
     }
-    for (int i = me; i < t.most * outputs; i += threads)
+    for (int i = thread; i < t.max_taps * outputs; i += threads)
       tables[2 * outputs + i] = weights[i / outputs * static_cast<long long>(t.out) + i % outputs];
     first = tables;
     count = tables + outputs;
@@ -45,15 +49,15 @@ __device__ inline void resize_rows(const uint8_t* x, uint8_t* y, const ResizeTab
   }
   const long long from = first[0], end = first[outputs - 1] + count[outputs - 1];
   const long long first_row = blockIdx.x / tiles.tiles * static_cast<long long>(tiles.rows_per_block);
-  for (int r = me / kWarp; r < tiles.rows_per_block && first_row + r < tiles.rows; r += threads / kWarp) {
+  for (int r = warp_index(); r < tiles.rows_per_block && first_row + r < tiles.rows; r += warp_count()) {
     const uint8_t* row = x + ((first_row + r) * tiles.columns + from) * channels;
     if constexpr (kStaged) {
-      __syncwarp();  // whoever reads the row before
-      row = stage_bytes(room, row, (end - from) * channels);
+      __syncwarp();  // wait until all lanes have read the previous row
+      row = stage_bytes(stage, row, (end - from) * channels);
       __syncwarp();
     }
     uint8_t* const to = y + ((first_row + r) * t.out + start) * channels;
-    for (int i = me % kWarp; i < outputs * channels; i += kWarp) {
+    for (int i = lane_index(); i < outputs * channels; i += kWarp) {
       const int o = i / channels, n = count[o];
       const uint8_t* const taps = row + (first[o] - from) * channels + i % channels;
       int sum = kHalf;
@@ -65,17 +69,17 @@ __device__ inline void resize_rows(const uint8_t* x, uint8_t* y, const ResizeTab
 
 CARACAL_KERNEL(kResizeAcross, resize_across, , const uint8_t* x, uint8_t* y, const __grid_constant__ ResizeTables t,
                const __grid_constant__ AcrossTiles tiles) {
-  resize_rows<true>(x, y, t, tiles);
+  sum_columns<true>(x, y, t, tiles);
 }
 CARACAL_KERNEL(kResizeAcross, resize_across_far, , const uint8_t* x, uint8_t* y, const __grid_constant__ ResizeTables t,
                const __grid_constant__ AcrossTiles tiles) {
-  resize_rows<false>(x, y, t, tiles);
+  sum_columns<false>(x, y, t, tiles);
 }
 
-// Each output row the weighted sum of whole input rows of `bytes`. A block makes one of `strips` of kDownRows rows.
+// The vertical pass: each output row is a weighted sum of input rows of `bytes` bytes. A block computes one of `strips`
+// strips of kDownRows rows, V bytes per thread.
 template <int V>
-__device__ inline void resize_columns(const uint8_t* x, uint8_t* y, const ResizeTables& t, long long bytes,
-                                      int strips) {
+__device__ inline void sum_rows(const uint8_t* x, uint8_t* y, const ResizeTables& t, long long bytes, int strips) {
   const long long column = (blockIdx.x % strips * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
   if (column >= bytes) return;
   const int start = static_cast<int>(blockIdx.x / strips) * kDownRows, outputs = min(kDownRows, t.out - start);
@@ -112,7 +116,7 @@ __device__ inline void resize_columns(const uint8_t* x, uint8_t* y, const Resize
 #define CARACAL_RESIZE_DOWN(V)                                                          \
   CARACAL_KERNEL(kResizeDown, resize_down_b##V, , const uint8_t* x, uint8_t* y,         \
                  const __grid_constant__ ResizeTables t, long long bytes, int strips) { \
-    resize_columns<V>(x, y, t, bytes, strips);                                          \
+    sum_rows<V>(x, y, t, bytes, strips);                                                \
   }
 CARACAL_RESIZE_DOWN(16)
 CARACAL_RESIZE_DOWN(4)

@@ -1,6 +1,6 @@
 #pragma once
-// Bicubic resize of 8-bit images as Pillow computes it, bit for bit: coefficients of the cubic kernel (a = -1/2,
-// widened when shrinking) in 22-bit fixed point; a horizontal pass rounded to 8 bits, then a vertical one.
+// Bicubic resize of 8-bit images, bit for bit as Pillow computes it: weights of the cubic kernel (a = -1/2, widened when
+// shrinking) in 22-bit fixed point; a horizontal pass rounded to 8 bits, then a vertical one.
 //   image  [H, W, channels] u8      y  [height, width, channels] u8
 #include "core/check.h"
 

@@ -1,16 +1,14 @@
 #pragma once
 #include <cstdint>
 
-#include "cuda/device/reduce.cuh"
+#include "cuda/device/index.cuh"
 
 namespace caracal {
 
-// A warp copies n bytes to shared memory, 16 at a time but for those before and after the aligned ones. They begin at
-// the pointer that is returned: `to`, which is aligned to 16 and has room for 15 bytes more, plus what `from` is past
-// such a place.
+// Copies n bytes to shared memory by one warp, 16 at a time except at unaligned ends. `to` is aligned to 16 bytes and
+// has room for 15 more than n, because the copy keeps the misalignment of `from`; returns where it starts.
 __device__ inline const uint8_t* stage_bytes(uint8_t* to, const uint8_t* from, long long n) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp,
-            skew = static_cast<int>(reinterpret_cast<uintptr_t>(from) % 16);
+  const int lane = lane_index(), skew = static_cast<int>(reinterpret_cast<uintptr_t>(from) % 16);
   uint8_t* const at = to + skew;
   const long long before = min(n, static_cast<long long>((16 - skew) % 16)), aligned = (n - before) / 16 * 16;
   for (long long i = before + lane * 16; i < before + aligned; i += kWarp * 16)

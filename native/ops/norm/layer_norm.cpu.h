@@ -1,5 +1,5 @@
 #pragma once
-// Layer norm of rows, for every CPU implementation that has one.
+// Layer norm of rows, shared by the CPU implementations of layerNorm and fsmnMemory.
 #include "cpu/implement.h"
 #include "ops/norm/layer_norm.h"
 
@@ -10,7 +10,7 @@ CARACAL_INLINE Mask16 first_lanes(int count) {
   return load16(lane) < set1(static_cast<float>(count));
 }
 
-// The variance is taken about the mean, in a second pass: E[x²] - mean² loses everything when the mean is large.
+// A second pass computes the variance about the mean: E[x²] - mean² cancels when the mean is large.
 template <class T, class W>
 void normalise_row(const T* x, const W* weight, const W* bias, T* y, int64_t n, float eps) {
   F32x16 sum = zero();

@@ -1,10 +1,12 @@
 #pragma once
+// Layer norm on the GPU, shared by layerNorm and fsmnMemory.
 #include "cuda/implement.h"
 #include "ops/norm/layer_norm.h"
 #include "ops/norm/layer_norm.kernels.h"
 
 namespace caracal::cuda {
 
+// y [T, C] of x's dtype.
 inline void launch_layer_norm(Cuda& cuda, const LayerNorm& op, void* y) {
   const int64_t n = op.x.shape[-1];
   const RowBlocks blocks = row_blocks(op.x.dtype, n, {address(op.x), address(op.weight), address(op.bias), y});

@@ -1,9 +1,10 @@
 #pragma once
-// The arithmetic of layer norm, for every kernel that has one: the same bits in all of them.
+// The arithmetic of layer norm, shared by the kernels of layerNorm and fsmnMemory so that they compute the same bits.
 
 namespace caracal {
 
-// What thread `thread` of a row's `threads` adds to the row's sum, V of n elements at a time; at(i, v) reads them.
+// One thread's part of the sum over a row of n elements that `threads` threads share, V elements at a time; at(i, v)
+// reads those from i on.
 template <int V, class At>
 __device__ inline float part_of_sum(At at, int n, int thread, int threads) {
   float sum = 0;
@@ -16,7 +17,7 @@ __device__ inline float part_of_sum(At at, int n, int thread, int threads) {
   return sum;
 }
 
-// The same of the squares of what differs from the mean.
+// One thread's part of the sum of squared differences from the mean.
 template <int V, class At>
 __device__ inline float part_of_squares(At at, float mean, int n, int thread, int threads) {
   float squares = 0;

@@ -1,6 +1,6 @@
 #pragma once
 // y = weight ⊙ (x - mean(x)) / sqrt(var(x) + eps) + bias; mean and (biased) variance in f32 over the last dimension.
-//   x  [..., C] f32 | bf16      weight, bias  [C] f32 | bf16, both alike
+//   x  [..., C] f32 | bf16      weight, bias  [C] f32 | bf16, of one dtype
 //   y  [..., C] of x's dtype, rounded once
 #include "core/check.h"
 

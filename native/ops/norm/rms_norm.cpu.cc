@@ -5,7 +5,7 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// With a residual, h receives x + residual.
+// If there is a residual, h receives x + residual.
 template <class T, class W>
 void normalise_row(const T* x, const T* residual, const W* weight, T* h, T* y, int64_t n, float eps) {
   if (residual) {
@@ -20,7 +20,7 @@ void normalise_row(const T* x, const T* residual, const W* weight, T* h, T* y, i
   const F32x16 scale = set1(1.0f / __builtin_sqrtf(hsum(sum) / static_cast<float>(n) + eps));
   for_columns(n, [&](int64_t i, int count) {
     F32x16 v = load(x + i, count) * scale;
-    if constexpr (sizeof(T) != sizeof(float)) {  // rounded before the weight, as the published implementation does
+    if constexpr (sizeof(T) != sizeof(float)) {  // rounded before the multiplication, as published
       T narrow[16];
       store16(narrow, v);
       v = load16(narrow);

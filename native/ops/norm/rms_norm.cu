@@ -1,19 +1,19 @@
-// A block per row, which stands in shared memory between the sum of its squares and its use. Memory-bound: C
-// elements of x (and of the residual) are read once, y (and h) are written once; the weight comes from the L2.
+// One block per row. Shared memory holds the row between the sum of its squares and the output. Memory-bound: C
+// elements of x and of the residual are read once, y and h are written once; the weight comes from the L2.
 #include "cuda/device/element.cuh"
 #include "cuda/device/reduce.cuh"
 #include "ops/norm/rms_norm.kernels.h"
 
 namespace caracal {
 
-// V elements at a time: 1 where rows are not aligned to 16 bytes. `residual` and `h` are both null or neither.
+// Moves V elements at a time: 1 if rows are not aligned to 16 bytes. `staged`: the row fits in shared memory.
 template <class T, class W, int V>
 __device__ inline void rms_norm(const T* x, const T* residual, const W* weight, T* y, T* h, int n, float eps,
-                                bool kept) {
+                                bool staged) {
   extern __shared__ int4 shared[];
-  T* const row = reinterpret_cast<T*>(shared);  // what is normalised was rounded to T
+  T* const row = reinterpret_cast<T*>(shared);  // of the values rounded to T
   const size_t first = size_t{blockIdx.x} * n;
-  const int from = static_cast<int>(threadIdx.x) * V, step = static_cast<int>(blockDim.x) * V;
+  const int from = thread_index() * V, step = thread_count() * V;
   float sum = 0;
   for (int i = from; i < n; i += step) {
     float v[V];
@@ -27,12 +27,12 @@ __device__ inline void rms_norm(const T* x, const T* residual, const W* weight, 
     }
 #pragma unroll
     for (int j = 0; j < V; j++) sum = fmaf(v[j], v[j], sum);
-    if (kept) store<V>(row + i, v);
+    if (staged) store<V>(row + i, v);
   }
   const float scale = 1.0f / sqrtf(block_sum(sum) / static_cast<float>(n) + eps);
-  for (int i = from; i < n; i += step) {  // what this thread has put there
+  for (int i = from; i < n; i += step) {  // the elements that this thread stored, so no barrier is needed
     float v[V], w[V];
-    if (kept)
+    if (staged)
       load<V>(row + i, v);
     else
       load<V>((residual ? h : x) + first + i, v);
@@ -45,11 +45,11 @@ __device__ inline void rms_norm(const T* x, const T* residual, const W* weight, 
 
 #define CARACAL_RMS_NORM(T, W)                                                                                      \
   CARACAL_KERNEL(kRmsNorm, rms_norm_##T##_##W, , const T* x, const T* residual, const W* weight, T* y, T* h, int n, \
-                 float eps, bool aligned, bool kept) {                                                              \
+                 float eps, bool aligned, bool staged) {                                                            \
     if (aligned)                                                                                                    \
-      rms_norm<T, W, kVector<T>>(x, residual, weight, y, h, n, eps, kept);                                          \
+      rms_norm<T, W, kVector<T>>(x, residual, weight, y, h, n, eps, staged);                                        \
     else                                                                                                            \
-      rms_norm<T, W, 1>(x, residual, weight, y, h, n, eps, kept);                                                   \
+      rms_norm<T, W, 1>(x, residual, weight, y, h, n, eps, staged);                                                 \
   }
 CARACAL_RMS_NORM(f32, f32)
 CARACAL_RMS_NORM(f32, bf16)

@@ -1,9 +1,9 @@
 #pragma once
-// y = weight ⊙ h / sqrt(mean(h²) + eps), h = x or x + residual; statistics in f32 over the last dimension.
+// y = weight ⊙ h / sqrt(mean(h²) + eps) with h = x, or x + residual; statistics in f32 over the last dimension.
 //   x, residual  [..., C] f32 | bf16      weight [C] f32 | bf16
-//   outputs      y [..., C] of x's dtype; with a residual also h, which is the next residual
-// h is rounded to x's dtype before it is normalised, and the normalised value before it meets the weight, as the
-// published implementation does.
+//   outputs      y [..., C] of x's dtype; with a residual also h, the next residual
+// As in the published implementation, h is rounded to x's dtype before normalisation, and the normalised value before
+// the multiplication by the weight.
 #include "core/check.h"
 
 namespace caracal {

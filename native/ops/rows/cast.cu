@@ -1,7 +1,8 @@
-// Memory-bound: every element is read once and written once, 16 bytes per lane of the wider type.
+// Memory-bound: each element is read once and written once. A lane moves 16 bytes of the wider type.
 #include <cuda_fp16.h>
 
 #include "cuda/device/f8e4m3.cuh"
+#include "cuda/device/index.cuh"
 #include "ops/rows/cast.kernels.h"
 
 namespace caracal {
@@ -10,41 +11,44 @@ using f16 = __half;
 using i32 = int;
 using u8 = uint8_t;
 
-__device__ inline float widen(f32 v) { return v; }
-__device__ inline float widen(bf16 v) { return to_float(v); }
-__device__ inline float widen(f16 v) { return __half2float(v); }
-__device__ inline float widen(i32 v) { return __int2float_rn(v); }
-__device__ inline float widen(u8 v) { return v; }
+template <class T>
+__device__ inline float widen(T v) {
+  return to_float(v);
+}
+template <>
+__device__ inline float widen(f16 v) {
+  return __half2float(v);
+}
+template <>
+__device__ inline float widen(i32 v) {
+  return __int2float_rn(v);
+}
+template <>
+__device__ inline float widen(u8 v) {
+  return v;
+}
+// Unlike to_float, which is for packed weights, this keeps NaN.
+template <>
 __device__ inline float widen(f8e4m3 v) {
   const uint32_t sign = (v.bits & 0x80u) << 24, magnitude = v.bits & 0x7fu;
   if (magnitude == 0x7f) return __uint_as_float(sign | 0x7fc00000);
   return __uint_as_float(sign | magnitude << 20) * 0x1p120f;
 }
 
-template <class To>
-__device__ inline To narrow(float v);
 template <>
-__device__ inline f32 narrow<f32>(float v) {
-  return v;
-}
-template <>
-__device__ inline bf16 narrow<bf16>(float v) {
-  return __float2bfloat16_rn(v);
-}
-template <>
-__device__ inline f16 narrow<f16>(float v) {
+__device__ inline f16 from_float<f16>(float v) {
   return __float2half_rn(v);
 }
-// As core/dtype.h: the instruction for it needs sm_89.
+// The arithmetic of to_f8e4m3 in core/dtype.h: the instruction for this conversion needs sm_89.
 template <>
-__device__ inline f8e4m3 narrow<f8e4m3>(float v) {
+__device__ inline f8e4m3 from_float<f8e4m3>(float v) {
   const uint32_t bits = __float_as_uint(v), magnitude = bits & 0x7fffffff;
   uint32_t code;
   if (magnitude > 0x7f800000)
     code = 0x7f;
-  else if (magnitude >= 0x43e00000)  // 448, where it saturates
+  else if (magnitude >= 0x43e00000)  // saturates at 448
     code = 0x7e;
-  else if (magnitude < 0x3c800000)  // below 2^-6: subnormal, one unit is 2^-9
+  else if (magnitude < 0x3c800000)  // subnormal below 2^-6, in units of 2^-9
     code = __float_as_uint(__uint_as_float(magnitude) + 0x1p14f) - __float_as_uint(0x1p14f);
   else
     code = (magnitude - 0x3c000000 + 0x7ffff + (magnitude >> 20 & 1)) >> 20;
@@ -53,12 +57,12 @@ __device__ inline f8e4m3 narrow<f8e4m3>(float v) {
 
 template <class From, class To, int V>
 __device__ inline void cast(const From* x, To* y, long long n) {
-  const long long i = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) * V;
+  const long long i = grid_thread_index() * V;
   if (i >= n) return;
   const auto in = *reinterpret_cast<const Vector<From, V>*>(x + i);
   Vector<To, V> out;
 #pragma unroll
-  for (int j = 0; j < V; j++) out.v[j] = narrow<To>(widen(in.v[j]));
+  for (int j = 0; j < V; j++) out.v[j] = from_float<To>(widen(in.v[j]));
   *reinterpret_cast<Vector<To, V>*>(y + i) = out;
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// The same values as another floating type, rounded to nearest even; f8e4m3 saturates at 448.
+// Converts to a floating type, rounding to nearest even; f8e4m3 saturates at 448.
 //   x  [...] any dtype      y  [...] f32 | f16 | bf16 | f8e4m3
 #include "core/check.h"
 

@@ -3,7 +3,7 @@
 
 namespace caracal {
 
-// x, y, elements, whether 16 bytes of the wider type at a time can be moved. cast_<from>_<to>
+// cast_<from>_<to>: x, y, number of elements, whether vectors of 16 bytes of the wider type can be moved
 inline constexpr Kernel<const void*, void*, long long, bool> kCast{"cast"};
 
 }  // namespace caracal

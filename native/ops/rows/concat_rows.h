@@ -1,6 +1,6 @@
 #pragma once
-// y = the rows of every x, one tensor after another.
-//   x  [R_i, ...] of one dtype, alike but for the rows      y  [sum of R_i, ...]
+// Stacks the rows of several tensors, in order.
+//   x  [R_i, ...] of one dtype, equal in all dimensions but the first      y  [sum of R_i, ...]
 #include "core/check.h"
 
 namespace caracal {

@@ -4,7 +4,7 @@
 
 namespace caracal::cuda {
 
-// Copies that overlap are undefined on the GPU: those go through memory of their own.
+// An overlapping device-to-device copy is undefined, so it goes through a temporary buffer.
 void run(const CopyRows& op, std::span<Tensor>, Cuda& cuda) {
   const size_t bytes = op.src.bytes();
   if (bytes == 0) return;
@@ -12,9 +12,9 @@ void run(const CopyRows& op, std::span<Tensor>, Cuda& cuda) {
   const std::byte* from = op.src.data<std::byte>();
   if (to == from) return;
   if (to + bytes <= from || from + bytes <= to) return cuda.copy(to, from, bytes);
-  const Cuda::Temporary<std::byte> between(cuda, bytes);
-  cuda.copy(between.data(), from, bytes);
-  cuda.copy(to, between.data(), bytes);
+  const Cuda::Temporary<std::byte> buffer(cuda, bytes);
+  cuda.copy(buffer.data(), from, bytes);
+  cuda.copy(to, buffer.data(), bytes);
 }
 
 }  // namespace caracal::cuda

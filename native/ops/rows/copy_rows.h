@@ -1,6 +1,6 @@
 #pragma once
 // dst[dstRow + i] = src[i], in place. src and dst may be views of one tensor, overlapping.
-//   dst  [R, ...]      src  [r, ...] alike but for the rows, dstRow + r <= R
+//   dst  [R, ...]      src  [r, ...] of dst's dtype and row shape, dstRow + r <= R
 #include "core/check.h"
 
 namespace caracal {
@@ -21,8 +21,8 @@ struct CopyRows {
     c.dtype(src, "src", {dst.dtype});
     if (dst_row < 0 || dst_row + src.shape[0] > dst.shape[0])
       c.bad(code::kIndexOutOfRange, "dstRow",
-            std::to_string(dst_row) + ": rows of " + src.shape.str() + " do not fit in " + dst.shape.str() +
-                " from there");
+            "must leave room for src's rows, got " + std::to_string(dst_row) + " for " + src.shape.str() + " in " +
+                dst.shape.str());
     return {};
   }
 };

@@ -18,8 +18,8 @@ void run(const GatherRows& op, std::span<Tensor> out, Cuda& cuda) {
                 table, lanes.shift, op.allow_negative, fault, aligned...);
   };
   if (out[0].dtype == op.x.dtype) {
-    const size_t bytes = columns * dtype_bytes(op.x.dtype),
-                 unit = unit_bytes({bytes}, {address(op.x), address(out[0])});
+    const size_t bytes = columns * dtype_bytes(op.x.dtype);
+    const size_t unit = unit_bytes({bytes}, {address(op.x), address(out[0])});
     launch(entry_of(kGatherRows, unit_name(unit)), bytes / unit);
   } else {
     const int64_t vector = vector_elements(DType::f32, columns, {address(op.x), address(out[0])});

@@ -1,8 +1,8 @@
 #pragma once
-// y[i] = x[rows[i]]: an embedding look-up, or any gathering of rows. A negative id gives a row of zeros where
-// allowNegative says so.
+// y[i] = x[rows[i]]: an embedding look-up, or any other gather of rows. With allowNegative, a negative id gives a row
+// of zeros.
 //   x  [R, ...]      rows  [n...] i32, each in [0, R)      y  [n..., ...] of outDtype (default x's)
-// Only f32 and bf16 are converted. A row id outside x is found when the operation runs (INDEX_OUT_OF_RANGE).
+// Only f32 and bf16 can be converted. A row id outside x raises INDEX_OUT_OF_RANGE when the operation runs.
 #include "core/check.h"
 
 namespace caracal {

@@ -1,6 +1,6 @@
 #pragma once
-// Copies a padded batch and zeroes each sequence's rows from its length on.
-//   x  [B, T, C], or [B·T, C] for B = number of lengths      lengths  each in [0, T]      y  of x's shape
+// Copies a padded batch, with zeros in the rows of each sequence from its length on.
+//   x  [B, T, C], or [B·T, C]      lengths  B numbers, each in [0, T]      y  of x's shape
 #include "core/check.h"
 
 namespace caracal {

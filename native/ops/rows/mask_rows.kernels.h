@@ -3,13 +3,15 @@
 
 namespace caracal {
 
-// What a launch of mask_rows is told of its sequences.
+inline constexpr int kMaskThreads = 256;
+
+// The sequences of one launch, a blockIdx.y for each.
 struct MaskLengths {
-  static constexpr int kMost = 128;
-  long long kept[kMost];  // units
+  static constexpr int kMaxSequences = 128;
+  long long units[kMaxSequences];  // that are copied; the rest of the sequence becomes zeros
 };
 
-// x, y, units of a sequence, lengths. mask_rows_<unit>
+// mask_rows_<unit>: x, y, units per sequence, lengths
 inline constexpr Kernel<const void*, void*, long long, MaskLengths> kMaskRows{"mask_rows"};
 
 }  // namespace caracal

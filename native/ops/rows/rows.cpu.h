@@ -1,7 +1,8 @@
 #pragma once
-// What the operations that move rows share.
+// Helpers of the operations that move rows.
 #include <cstring>
 
+#include "core/math.h"
 #include "cpu/implement.h"
 #include "ops/rows/row_id.h"
 
@@ -12,7 +13,7 @@ inline void check_row(const char* op, int64_t id, int64_t position, int64_t rows
   throw row_id_error(op, id, position, rows);
 }
 
-// Copies n elements; types that differ are f32 and bf16.
+// Copies n elements. Types that differ must be f32 and bf16.
 inline void convert_row(const std::byte* x, DType from, std::byte* y, DType to, int64_t n) {
   if (from == to) {
     if (n > 0) std::memcpy(y, x, n * dtype_bytes(from));
@@ -27,10 +28,10 @@ inline void convert_row(const std::byte* x, DType from, std::byte* y, DType to, 
   }
 }
 
-// memcpy by all threads: one alone does not fill the memory bus.
+// memcpy by all threads, since a single thread does not saturate memory bandwidth.
 inline void copy_bytes(Cpu& cpu, std::byte* to, const std::byte* from, size_t bytes) {
   constexpr size_t block = size_t{1} << 18;
-  cpu.parallel_for(static_cast<int64_t>((bytes + block - 1) / block), [&](int64_t item, int) {
+  cpu.parallel_for(static_cast<int64_t>(divide_up(bytes, block)), [&](int64_t item, int) {
     const size_t first = static_cast<size_t>(item) * block;
     std::memcpy(to + first, from + first, bytes - first < block ? bytes - first : block);
   });

@@ -1,12 +1,13 @@
-// Memory-bound: every element is read once and written once; a launch for each piece, which reads its columns only.
-#include "ops/rows/lanes.cuh"
+// Memory-bound: each element is read once and written once. Each piece has a launch of its own, which reads only its
+// columns.
 #include "ops/rows/split_columns.kernels.h"
+#include "ops/rows/units.cuh"
 
 namespace caracal {
 
 template <class U>
 __device__ inline void copy_columns(const U* x, U* y, long long rows, long long units, long long pitch, int shift) {
-  const Lane lane(shift);
+  const RowLane lane(shift);
   if (lane.row >= rows) return;
   for (long long i = lane.first; i < units; i += lane.step) y[lane.row * units + i] = x[lane.row * pitch + i];
 }

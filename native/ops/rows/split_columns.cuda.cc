@@ -10,7 +10,8 @@ void run(const SplitColumns& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t rows = op.x.shape.rows();
   const std::byte* x = op.x.data<std::byte>();
   for (Tensor& y : out) {
-    const size_t bytes = y.shape[-1] * element, unit = unit_bytes({bytes, pitch}, {x, address(y)});
+    const size_t bytes = y.shape[-1] * element;
+    const size_t unit = unit_bytes({bytes, pitch}, {x, address(y)});
     const RowLanes lanes = row_lanes(rows, bytes / unit);
     cuda.launch(entry_of(kCopyColumns, unit_name(unit)), {lanes.grid, lanes.threads}, x, address(y), rows,
                 int64_t(bytes / unit), int64_t(pitch / unit), lanes.shift);

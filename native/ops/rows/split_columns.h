@@ -1,6 +1,6 @@
 #pragma once
-// Cuts the last dimension into pieces, each a tensor of its own.
-//   x  [..., C]      widths  adding up to C      y_i  [..., widths_i]
+// Splits the last dimension into one tensor per width.
+//   x  [..., C]      widths  their sum is C      y_i  [..., widths_i]
 #include "core/check.h"
 
 namespace caracal {

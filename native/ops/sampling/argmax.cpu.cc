@@ -8,7 +8,7 @@ namespace {
 template <class T>
 int32_t argmax(const T* logits, const std::vector<int64_t>& ranges) {
   float best = -INFINITY;
-  int64_t start = ranges[0], end = ranges[0];  // the first range that holds the best
+  int64_t start = ranges[0], end = ranges[0];  // the first range with the best logit
   for (size_t r = 0; r < ranges.size(); r += 2) {
     const float top = largest(logits + ranges[r], ranges[r + 1] - ranges[r], best);
     if (!(top > best)) continue;
@@ -25,7 +25,7 @@ int32_t argmax(const T* logits, const std::vector<int64_t>& ranges) {
 
 void run(const Argmax& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t ids = op.logits.shape[1];
-  const std::vector<int64_t> ranges = ranges_of(op.allowed, ids);
+  const std::vector<int64_t> ranges = allowed_ranges(op.allowed, ids);
   by_activation_type(op.logits.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     for_rows(cpu, op.logits.shape[0], ids,

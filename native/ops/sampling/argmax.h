@@ -1,8 +1,8 @@
 #pragma once
-// The id of the largest logit among those allowed; the lowest id where several are. NaN is never the largest; where
-// nothing exceeds -infinity the answer is the first allowed id.
+// The id of the largest allowed logit, and the lowest of them if several are equal. NaN is never the largest. If no
+// logit exceeds -infinity, the result is the first allowed id.
 //   logits  [B, V] f32 | bf16      ids  [B] i32
-#include "ops/sampling/allowed.h"
+#include "ops/sampling/allowed_ranges.h"
 
 namespace caracal {
 
@@ -15,7 +15,7 @@ struct Argmax {
   Outputs check() const {
     Checker c{kName};
     check_logits(c, logits);
-    check_allowed(c, allowed, logits.shape[1]);
+    check_allowed_ranges(c, allowed, logits.shape[1]);
     return {{DType::i32, {logits.shape[0]}}};
   }
 };

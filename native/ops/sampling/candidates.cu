@@ -1,24 +1,26 @@
-// Memory-bound: every allowed logit is read once: 262 KB for a row of 131072 in bf16. A warp to each part of a row
-// leaves the part's best candidate, 8 bytes, of which argmax and sample go on.
+// Memory-bound: every allowed logit is read once, 262 KB per row of 131072 bf16. One warp per part of a row leaves the
+// part's best candidate, 8 bytes, for argmax and sample.
 #include "ops/sampling/candidates.cuh"
 
 namespace caracal {
 
-// best[row][part]; 0, which no candidate is, where a part has no allowed id.
+static_assert(kCandidateParts * kWarp == kCandidateThreads, "the host counts one warp per part");
+
+// best[row][part]: the best candidate, or 0, which is below every candidate, if no id of the part is allowed.
 template <int V, class T>
 __device__ inline void best_candidates(const T* logits, long long rows, long long columns, const AllowedIds& allowed,
                                        u64* best) {
-  const long long part = (blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x) / kWarp;
-  if (part >= rows * allowed.parts) return;
-  const int which = static_cast<int>(part % allowed.parts), lane = static_cast<int>(threadIdx.x) % kWarp;
+  const long long index = grid_thread_index() / kWarp;
+  if (index >= rows * allowed.parts) return;
+  const int part = static_cast<int>(index % allowed.parts), lane = lane_index();
   u64 top = 0;
-  for_candidates<V>(logits + part / allowed.parts * columns, allowed, allowed.part_begin(which),
-                    allowed.part_end(which), lane, kWarp, [&](float logit, long long id) {
-                      const u64 c = candidate_of(logit, id);
-                      top = c > top ? c : top;
+  for_candidates<V>(logits + index / allowed.parts * columns, allowed, allowed.part_begin(part), allowed.part_end(part),
+                    lane, kWarp, [&](float logit, long long id) {
+                      const u64 candidate = candidate_of(logit, id);
+                      top = candidate > top ? candidate : top;
                     });
   top = warp_max(top);
-  if (lane == 0) best[part] = top;
+  if (lane == 0) best[index] = top;
 }
 
 #define CARACAL_BEST_CANDIDATES(T)                                                                           \
@@ -33,8 +35,8 @@ CARACAL_BEST_CANDIDATES(f32)
 CARACAL_BEST_CANDIDATES(bf16)
 #undef CARACAL_BEST_CANDIDATES
 
-CARACAL_KERNEL(kPutIdBounds, put_id_bounds, , int* to, int n, const __grid_constant__ IdBounds bounds) {
-  for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x)) to[i] = bounds.at[i];
+CARACAL_KERNEL(kPutIdBounds, put_id_bounds, , int* to, int n, const __grid_constant__ IdBounds from) {
+  for (int i = thread_index(); i < n; i += thread_count()) to[i] = from.bounds[i];
 }
 
 }  // namespace caracal

@@ -1,31 +1,39 @@
 #pragma once
-// How rows of logits are shared out among warps, and what kernels are told of it.
+// How rows of logits are divided among warps.
+#include "core/math.h"
 #include "cuda/implement.h"
-#include "ops/sampling/allowed.h"
 #include "ops/sampling/candidates.kernels.h"
 
 namespace caracal::cuda {
 
-// How many ids a warp takes: few enough parts, and no less than an access each.
-inline int64_t ids_per_part(int64_t ids) {
-  constexpr int64_t kLeast = 128, kMost = kLeast * AllowedIds::kMostParts;
-  return (ids + kMost - 1) / kMost * kLeast;
+// The parts of a row of `columns` logits, a pure function of sizes. A part has at least 128 ids, and a row at most
+// kMaxParts parts. `bounds` is the device's copy of `allowed`.
+inline AllowedIds allowed_ids(int64_t columns, const std::vector<int64_t>& allowed, const int* bounds) {
+  constexpr int64_t kVectorIds = 8;  // of the widest vector, bf16
+  constexpr int64_t kMinIds = 128;
+  AllowedIds ids{.first = 0, .last = columns, .ranges = 1, .bounds = bounds, .begin = 0, .parts = 0, .ids_per_part = 0};
+  if (!allowed.empty()) {
+    ids.first = allowed.front();
+    ids.last = allowed.back();
+    ids.ranges = int(allowed.size() / 2);
+  }
+  ids.begin = ids.first / kVectorIds * kVectorIds;
+  ids.ids_per_part = int(divide_up(ids.last - ids.begin, kMinIds * AllowedIds::kMaxParts) * kMinIds);
+  ids.parts = int(divide_up(ids.last - ids.begin, ids.ids_per_part));
+  return ids;
 }
 
-// The best candidate of every part of every row, and the ids that were allowed: what argmax and sample begin with.
+// The best candidate of every part of every row, with which argmax and sample start.
 struct BestCandidates {
-  static constexpr int64_t kWidest = 8;  // elements of an access
-
   BestCandidates(Cuda& cuda, const Tensor& logits, const std::vector<int64_t>& allowed)
       : bounds(cuda, allowed.size() > 2 ? allowed.size() : 0),
-        ids(ids_of(logits.shape[1], allowed)),
-        best(cuda, static_cast<size_t>(logits.shape[0]) * ids.parts),
+        ids(allowed_ids(logits.shape[1], allowed, bounds.data())),
+        best(cuda, size_t(logits.shape[0]) * ids.parts),
         aligned(vector_elements(logits.dtype, logits.shape[1], {address(logits)}) > 1) {
-    const int64_t rows = logits.shape[0], parts = rows * ids.parts;
+    const int64_t rows = logits.shape[0];
     if (allowed.size() > 2) put_bounds(cuda, allowed);
-    constexpr unsigned kThreads = 256;
     cuda.launch(entry_of(kBestCandidates, logits.dtype),
-                {{static_cast<unsigned>((parts * 32 + kThreads - 1) / kThreads)}, kThreads}, address(logits), rows,
+                {{unsigned(divide_up(rows * ids.parts, kCandidateParts))}, kCandidateThreads}, address(logits), rows,
                 logits.shape[1], ids, best.data(), aligned);
   }
 
@@ -35,24 +43,12 @@ struct BestCandidates {
   bool aligned;
 
  private:
-  AllowedIds ids_of(int64_t columns, const std::vector<int64_t>& allowed) const {
-    AllowedIds a{0, columns, 1, bounds.data(), 0, 0, 0};
-    if (!allowed.empty()) {
-      a.first = allowed.front();
-      a.last = allowed.back();
-      a.ranges = static_cast<int>(allowed.size() / 2);
-    }
-    a.begin = a.first / kWidest * kWidest;
-    a.ids_per_part = static_cast<int>(ids_per_part(a.last - a.begin));
-    a.parts = static_cast<int>((a.last - a.begin + a.ids_per_part - 1) / a.ids_per_part);
-    return a;
-  }
   void put_bounds(Cuda& cuda, const std::vector<int64_t>& allowed) const {
-    for (size_t at = 0; at < allowed.size(); at += IdBounds::kMost) {
-      const size_t n = std::min<size_t>(IdBounds::kMost, allowed.size() - at);
-      IdBounds some{};
-      std::copy_n(allowed.begin() + at, n, some.at);
-      cuda.launch(entry_of(kPutIdBounds), {{}, 256}, bounds.data() + at, static_cast<int>(n), some);
+    for (size_t first = 0; first < allowed.size(); first += IdBounds::kMaxBounds) {
+      const size_t n = std::min<size_t>(IdBounds::kMaxBounds, allowed.size() - first);
+      IdBounds chunk{};
+      std::copy_n(allowed.begin() + first, n, chunk.bounds);
+      cuda.launch(entry_of(kPutIdBounds), {{}, kBoundsThreads}, bounds.data() + first, int(n), chunk);
     }
   }
 };

@@ -3,14 +3,14 @@
 
 namespace caracal {
 
-// What a kernel is told of the ids that may be chosen, and of the parts of a row that warps share out.
+// The ids that may be chosen, and the parts of a row that warps take.
 struct AllowedIds {
-  static constexpr int kMostParts = 256;  // so few that a block can compare the best of all
+  static constexpr int kMaxParts = 256;  // few enough for one block to compare the best of each
 
-  long long first, last;  // all are in [first, last)
+  long long first, last;  // every allowed id is in [first, last)
   int ranges;
-  const int* bounds;  // start, end, ... of the ranges; null where there is one
-  long long begin;    // where the first part does: at or before `first`, at a whole access
+  const int* bounds;  // start, end, ... of the ranges; null if there is only one
+  long long begin;    // of the first part: at most `first`, and aligned for vectors
   int parts, ids_per_part;
 
 #ifdef __CUDACC__
@@ -19,10 +19,10 @@ struct AllowedIds {
     const long long end = part_begin(part + 1);
     return end < last ? end : last;
   }
-  __device__ bool has(long long id) const {
+  __device__ bool contains(long long id) const {
     if (id < first || id >= last) return false;
     if (bounds == nullptr) return true;
-    int low = 0, high = 2 * ranges;  // how many bounds are not above id: an odd number inside a range
+    int low = 0, high = 2 * ranges;  // the number of bounds up to id, which is odd inside a range
     while (low < high) {
       const int middle = (low + high) / 2;
       if (bounds[middle] <= id)
@@ -32,27 +32,31 @@ struct AllowedIds {
     }
     return low % 2 == 1;
   }
-  // Bit j tells of id + j, j < n.
-  __device__ unsigned of(long long id, int n) const {
+  // Bit j of n tells whether id + j is allowed.
+  __device__ unsigned mask(long long id, int n) const {
     if (bounds == nullptr && id >= first && id + n <= last) return ~0u;
-    unsigned may = 0;
+    unsigned bits = 0;
 #pragma unroll 1
-    for (int j = 0; j < n; j++) may |= unsigned{has(id + j)} << j;
-    return may;
+    for (int j = 0; j < n; j++) bits |= unsigned{contains(id + j)} << j;
+    return bits;
   }
 #endif
 };
 
-// Bounds that travel as a kernel's parameter: so a captured graph keeps them.
+// Bounds are passed as a kernel's parameter, so that a captured graph keeps them.
 struct IdBounds {
-  static constexpr int kMost = 512;
-  int at[kMost];
+  static constexpr int kMaxBounds = 512;
+  int bounds[kMaxBounds];
 };
 
-// where to put bounds, how many, bounds
+inline constexpr int kBoundsThreads = 256;
+// A warp finds the best candidate of each part.
+inline constexpr int kCandidateThreads = 256, kCandidateParts = kCandidateThreads / 32;
+
+// put_id_bounds, in one block: where to store bounds, how many, bounds
 inline constexpr Kernel<int*, int, IdBounds> kPutIdBounds{"put_id_bounds"};
-// logits, rows, columns, allowed ids, best candidates [rows][parts], whether 16 bytes of logits at a time can be read.
-// best_candidates_<dtype>
+// best_candidates_<dtype>: logits, rows, columns, allowed ids, best candidates [rows][parts], whether vectors of 16 bytes
+// can be read
 inline constexpr Kernel<const void*, long long, long long, AllowedIds, unsigned long long*, bool> kBestCandidates{
     "best_candidates"};
 

@@ -5,7 +5,7 @@
 
 namespace caracal::CARACAL_ISA {
 
-// The largest of n values and of `best`; NaN does not count.
+// The largest of n values and `best`, ignoring NaN.
 template <class T>
 float largest(const T* x, int64_t n, float best) {
   F32x16 top = set1(best);

@@ -1,11 +1,11 @@
 #pragma once
-// The arithmetic of repetitionPenalty, in f64. Read by kernels and by the host.
+// The arithmetic of repetitionPenalty, in f64, shared by the backends.
 
 #include "core/host_device.h"
 
 namespace caracal {
 
-// A logit whose id came up `count` times.
+// The logit of an id that occurs `count` times in the history.
 CARACAL_HOST_DEVICE float penalised(float logit, double penalty, long long count) {
   double factor = 1;
   for (; count > 0; count /= 2, penalty *= penalty)

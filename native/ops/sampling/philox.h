@@ -1,6 +1,6 @@
 #pragma once
-// Philox4x32-10, a counter-based random generator: the numbers are a function of key and counter alone, so a draw can
-// be repeated, and made in any order. (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.)
+// Philox4x32-10, a counter-based random generator: its numbers depend on key and counter alone, so draws can be repeated
+// and made in any order. (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.)
 #include <array>
 #include <cstdint>
 
@@ -19,7 +19,7 @@ CARACAL_INLINE std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, s
   return counter;
 }
 
-// Uniform in [0, 2^64); `stream` tells apart the draws that share seed and step.
+// Uniform in [0, 2^64). `stream` distinguishes draws with the same seed and step.
 CARACAL_INLINE uint64_t uniform(uint64_t seed, uint64_t step, uint32_t stream) {
   const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
   const auto bits = philox({low(step), low(step >> 32), stream, 0}, {low(seed), low(seed >> 32)});

@@ -8,7 +8,7 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// Applies the penalty once per different id. `sorted` is a row's history, ascending.
+// Applies the penalty once per distinct id. `sorted` is the history of a row in ascending order.
 template <class T>
 void penalise(const int32_t* sorted, int64_t n, double penalty, T* y) {
   for (int64_t i = 0, next; i < n; i = next) {

@@ -1,7 +1,8 @@
-// The logits were copied; then a thread for each entry of the history counts how often its id stands in the row, and
-// the first of equals penalises the logit. W² comparisons with ids that are broadcast from shared memory: for 30 ids, as
-// for a few thousand, next to nothing.
+// After a copy of the logits, one thread per entry of the history counts how often its id occurs in the row; the first
+// of equal entries penalises the logit. That is W² comparisons with ids that shared memory broadcasts: negligible for 30
+// ids, and for a few thousand.
 #include "cuda/device/element.cuh"
+#include "cuda/device/index.cuh"
 #include "ops/sampling/penalty.h"
 #include "ops/sampling/repetition_penalty.kernels.h"
 
@@ -10,25 +11,25 @@ namespace caracal {
 template <class T>
 __device__ inline void repetition_penalty(const int* history, long long window, T* y, long long columns, double penalty,
                                           Fault* fault) {
-  __shared__ int some[kPenaltyThreads];
+  __shared__ int chunk[kPenaltyThreads];
   history += blockIdx.x * window;
-  const long long mine = blockIdx.y * static_cast<long long>(kPenaltyThreads) + threadIdx.x;
-  const int id = mine < window ? history[mine] : -1;
+  const long long entry = blockIdx.y * static_cast<long long>(kPenaltyThreads) + threadIdx.x;
+  const int id = entry < window ? history[entry] : -1;
   long long count = 0;
   bool first = id >= 0;
   for (long long at = 0; at < window; at += kPenaltyThreads) {
     const int n = static_cast<int>(window - at < kPenaltyThreads ? window - at : kPenaltyThreads);
     __syncthreads();
-    if (threadIdx.x < n) some[threadIdx.x] = history[at + threadIdx.x];
+    if (threadIdx.x < n) chunk[threadIdx.x] = history[at + threadIdx.x];
     __syncthreads();
     for (int i = 0; i < n; i++) {
-      if (some[i] != id) continue;
+      if (chunk[i] != id) continue;
       count++;
-      if (at + i < mine) first = false;
+      if (at + i < entry) first = false;
     }
   }
   if (!first) return;
-  if (id >= columns) return raise(fault, 0, blockIdx.x * window + mine, id);
+  if (id >= columns) return raise(fault, 0, blockIdx.x * window + entry, id);
   T* const logit = y + blockIdx.x * columns + id;
   *logit = from_float<T>(penalised(to_float(*logit), penalty, count));
 }

@@ -1,9 +1,9 @@
 #pragma once
-// Makes ids that came up before less likely. With c the number of times an id stands in its row of the history,
-//   y = logits / penaltyᶜ where logits >= 0, logits · penaltyᶜ where logits < 0.
-//   logits  [B, V] f32 | bf16      history  [B, W] i32, negative where empty      y  [B, V] of logits' dtype
-// An id of V or more is found when the operation runs (INDEX_OUT_OF_RANGE).
-#include "ops/sampling/allowed.h"
+// Makes ids of the history less likely. For an id that occurs c times in its row of the history,
+//   y = logit / penaltyᶜ if logit >= 0, logit · penaltyᶜ if logit < 0.
+//   logits  [B, V] f32 | bf16      history  [B, W] i32, negative if unused      y  [B, V] of logits' dtype
+// An id of V or more raises INDEX_OUT_OF_RANGE when the operation runs.
+#include "ops/sampling/allowed_ranges.h"
 #include "ops/sampling/penalty.h"
 
 namespace caracal {

@@ -4,9 +4,9 @@
 
 namespace caracal {
 
-inline constexpr int kPenaltyThreads = 256;  // entries of the history that a block takes at once
+inline constexpr int kPenaltyThreads = 256;  // entries of the history per block
 
-// history, entries of a row, y, columns, penalty, fault. repetition_penalty_<dtype>
+// repetition_penalty_<dtype>: history, entries per row, y (a copy of the logits), columns, penalty, fault
 inline constexpr Kernel<const int*, long long, void*, long long, double, Fault*> kRepetitionPenalty{
     "repetition_penalty"};
 

@@ -2,23 +2,23 @@
 
 #include "cpu/math.h"
 #include "ops/sampling/largest.cpu.h"
-#include "ops/sampling/weight.h"
+#include "ops/sampling/sample_weight.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// Order of floats as order of unsigned integers.
+// Maps floats to unsigned integers of the same order.
 CARACAL_INLINE uint32_t ordered(float v) {
   const uint32_t bits = float_bits(v);
   return bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u);
 }
 
-// Finds the fewest largest values whose masses reach `target`, the first of equals first, and drops the rest. A radix
-// selection from the top byte down, each pass over the bucket that the cut falls into: the values are never sorted.
+// Keeps the fewest largest values whose masses reach `target`, preferring the first of equals, and drops the others.
+// This is a radix selection from the top byte down; each pass refines the bucket that contains the cut.
 template <class Mass, class Drop>
 void keep_largest(const float* values, int64_t n, uint64_t target, Mass mass, Drop drop) {
   uint32_t prefix = 0;
-  uint64_t above = 0;  // mass of what is surely kept
+  uint64_t above = 0;  // the mass of the larger values, which are kept
   for (int shift = 24; shift >= 0; shift -= 8) {
     uint64_t bucket[256] = {};
     const uint64_t wanted = uint64_t{prefix} >> (shift + 8);
@@ -40,7 +40,7 @@ void keep_largest(const float* values, int64_t n, uint64_t target, Mass mass, Dr
   }
 }
 
-// The allowed logits of a row, one range after another: NaN as -infinity, -0 as 0.
+// Gathers the allowed logits of a row, with NaN as -infinity and -0 as 0.
 template <class T>
 void collect(const T* logits, const std::vector<int64_t>& ranges, float* values) {
   for (size_t r = 0; r < ranges.size(); r += 2) {
@@ -53,17 +53,17 @@ void collect(const T* logits, const std::vector<int64_t>& ranges, float* values)
   }
 }
 
-// The weights of weight.h, not yet rounded down.
+// The weights of sample_weight.h before they are rounded down.
 void weigh(const float* values, int64_t n, float top, float scale, float* weights) {
   const F32x16 best = set1(top);
   for_columns(n, [&](int64_t i, int count) {
     const F32x16 v = load(values + i, count);
-    const F32x16 x = max((v - best) * set1(scale), set1(kLeastExponent));
+    const F32x16 x = max((v - best) * set1(scale), set1(kMinExponent));
     const F32x16 shifted = x + set1(kRoundMagic);
-    U32x16 power = bits_of(shifted);  // 2^round(x), times kOneWeight
+    U32x16 power = bits_of(shifted);  // 2^round(x), times kMaxWeight
     CARACAL_EACH_PART power.v[part] = (power.v[part] - (kRoundMagicBits - 127 - kWeightBits)) << 23;
     const F32x16 weight = exp2_fraction(x - (shifted - set1(kRoundMagic)), set1) * from_bits(power);
-    store(weights + i, select(v == best, set1(kOneWeight), weight), count);
+    store(weights + i, select(v == best, set1(kMaxWeight), weight), count);
   });
 }
 
@@ -73,7 +73,7 @@ int64_t first_equal(const float* values, float wanted) {
   return i;
 }
 
-// Index among the n candidates. `values` is used up; `weights` has room for n.
+// Draws the index of one of n candidates. Overwrites `values`, and `weights` of n elements.
 int64_t draw(float* values, float* weights, int64_t n, double temperature, int64_t top_k, double top_p,
              uint64_t random) {
   const float top = largest(values, n, -INFINITY);
@@ -89,10 +89,10 @@ int64_t draw(float* values, float* weights, int64_t n, double temperature, int64
     for (int64_t i = 0; i < n; i++) sum += weight(i);
     return sum;
   };
-  if (top_p < 1) keep_largest(values, n, weight_share(total(), top_p), weight, [&](int64_t i) { weights[i] = 0; });
-  uint64_t left = static_cast<uint64_t>(static_cast<unsigned __int128>(random) * total() >> 64);
+  if (top_p < 1) keep_largest(values, n, top_p_weight(total(), top_p), weight, [&](int64_t i) { weights[i] = 0; });
+  uint64_t drawn = static_cast<uint64_t>(static_cast<unsigned __int128>(random) * total() >> 64);
   int64_t i = 0;
-  for (; left >= weight(i); i++) left -= weight(i);
+  for (; drawn >= weight(i); i++) drawn -= weight(i);
   return i;
 }
 
@@ -108,9 +108,8 @@ int32_t id_of(int64_t candidate, const std::vector<int64_t>& ranges) {
 
 void run(const Sample& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t ids = op.logits.shape[1];
-  const std::vector<int64_t> ranges = ranges_of(op.allowed, ids);
-  int64_t candidates = 0;
-  for (size_t r = 0; r < ranges.size(); r += 2) candidates += ranges[r + 1] - ranges[r];
+  const std::vector<int64_t> ranges = allowed_ranges(op.allowed, ids);
+  const int64_t candidates = count_ids(ranges);
   by_activation_type(op.logits.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     for_rows(cpu, op.logits.shape[0], ids, [&](int64_t row) {

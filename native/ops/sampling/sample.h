@@ -1,19 +1,19 @@
 #pragma once
-// Draws one id per row: p = softmax(logits / temperature) over the allowed ids, cut to the topK largest, then to the
-// fewest largest that hold topP of what is left; the draw is a function of seed, step and row alone. Probabilities are
-// integer weights (weight.h): every backend draws the same id, and never one that is 2^40 times less likely than the
-// likeliest.
+// Draws one id per row from p = softmax(logits / temperature) over the allowed ids, cut to the topK largest, then to the
+// fewest largest with a share of topP of the remaining probability. The draw is a function of seed, step and row alone.
+// Probabilities are integer weights (sample_weight.h): every backend draws the same id, and never one that is 2^40 times
+// less likely than the most likely.
 //   logits  [B, V] f32 | bf16, V <= 2^23      ids  [B] i32
-// temperature, topK, topP, seed and step hold one value for all rows or one per row. With one seed, row r draws from
-// its r-th stream; with one per row, a row draws as if it were alone.
-// temperature 0: the largest logit, as argmax. topK 0 or topP 1: no cut. Equal logits at a cut: lowest ids first.
-// NaN counts as -infinity, which is never drawn; where nothing else is there, the first allowed id is the answer.
-// +infinity outweighs everything finite; several share the probability equally.
+// temperature, topK, topP, seed and step hold one value for all rows or one per row. With a single seed, row r draws
+// from the seed's r-th stream; with one seed per row, a row draws as if it were alone.
+// temperature 0 takes the largest logit, as argmax does. topK 0 and topP 1 do not cut. A cut among equal logits keeps the
+// lowest ids. NaN counts as -infinity, which is never drawn; if there is nothing else, the result is the first allowed
+// id. +infinity outweighs every finite logit; several share the probability equally.
 #include <cmath>
 
-#include "ops/sampling/allowed.h"
+#include "ops/sampling/allowed_ranges.h"
 #include "ops/sampling/philox.h"
-#include "ops/sampling/weight.h"
+#include "ops/sampling/sample_weight.h"
 
 namespace caracal {
 
@@ -32,7 +32,7 @@ struct Sample {
   static T at(const std::vector<T>& values, int64_t row) {
     return values[values.size() == 1 ? 0 : static_cast<size_t>(row)];
   }
-  // Of a row's draw, uniform in [0, 2^64).
+  // The random number of a row's draw, uniform in [0, 2^64).
   uint64_t random(int64_t row) const {
     return uniform(at(seed, row), at(step, row), seed.size() == 1 ? static_cast<uint32_t>(row) : 0);
   }
@@ -40,8 +40,8 @@ struct Sample {
   Outputs check() const {
     Checker c{kName};
     check_logits(c, logits);
-    c.range(logits.shape[1], "logits' columns", 1, kMostSampled);
-    check_allowed(c, allowed, logits.shape[1]);
+    c.range(logits.shape[1], "logits' columns", 1, kMaxSampledIds);
+    check_allowed_ranges(c, allowed, logits.shape[1]);
     auto each = [&](const auto& values, const char* name, const char* want, auto valid) {
       if (values.size() != 1 && static_cast<int64_t>(values.size()) != logits.shape[0])
         c.bad(code::kInvalidArgument, name,

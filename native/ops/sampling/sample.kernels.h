@@ -5,21 +5,21 @@ namespace caracal {
 
 inline constexpr int kSampleThreads = 512;
 
-// What a launch of sample is told of its rows.
 struct SampleRow {
-  float scale;  // weight.h
-  int top_k;    // 0: no cut; 1: the largest
+  float scale;  // of sample_weight.h
+  int top_k;    // 0: no cut; 1: the largest logit
   double top_p;
   unsigned long long random;
 };
 
+// The rows of one launch, a block for each.
 struct SampleRows {
-  static constexpr int kMost = 128;
-  SampleRow row[kMost];
+  static constexpr int kMaxRows = 128;
+  SampleRow row[kMaxRows];
 };
 
-// logits, columns, best candidates [rows][parts], allowed ids, rows, ids, whether 16 bytes of logits at a time can be
-// read. sample_<dtype>
+// sample_<dtype>: logits, columns, best candidates [rows][parts], allowed ids, rows, ids, whether vectors of 16 bytes can
+// be read
 inline constexpr Kernel<const void*, long long, const unsigned long long*, AllowedIds, SampleRows, int*, bool> kSample{
     "sample"};
 

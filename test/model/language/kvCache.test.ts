@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { KvCache, type NewRows } from "../../../lib/model/language/kvCache.js";
 import { devices } from "../../support/devices.js";
+import { code } from "../../support/errors.js";
 
 const device = devices[0]!;
 const cache = (tokens = 32) => new KvCache(device, { modules: 2, width: 6, tokens, blockSize: 8 });
 /** Appends rows and ends the batch at once. */
 const append = (kv: KvCache, ...batch: NewRows[]) => kv.append(batch)[Symbol.dispose]();
-const code = (expected: string) => expect.objectContaining({ code: expected });
 
 describe("KvCache", () => {
   test("has one tensor of whole blocks per attention module", () => {

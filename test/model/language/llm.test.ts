@@ -6,13 +6,13 @@ import type { KvSequence } from "../../../lib/model/language/kvCache.js";
 import type { ForwardOptions, Llm, LlmOptions, PrefillOptions } from "../../../lib/model/language/llm.js";
 import { Device } from "../../../lib/tensor/device.js";
 import type { Tensor } from "../../../lib/tensor/tensor.js";
+import { code } from "../../support/errors.js";
 import { settledMemory } from "../../support/garbage.js";
 import { allDevices, cuda, devices } from "../../support/modelDevices.js";
 import { relativeError } from "../../support/numbers.js";
 import { tinyDirectory, tinyLlm } from "../tinyModel.js";
 
 const directory = await tinyDirectory();
-const code = (expected: string) => expect.objectContaining({ code: expected });
 
 /** Ids of the tiny vocabulary, determined by the seed. */
 const ids = (count: number, seed = 1) => Array.from({ length: count }, (_, i) => (i * 7919 + seed * 104729) % 1000);

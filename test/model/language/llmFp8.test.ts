@@ -6,7 +6,7 @@ import { openSafetensors } from "../../../lib/checkpoint/formats/safetensors.js"
 import { llmLayout } from "../../../lib/checkpoint/layout.js";
 import { Llm } from "../../../lib/model/language/llm.js";
 import { Weights } from "../../../lib/model/weights.js";
-import { cast } from "../../../lib/ops/embedding.js";
+import { cast } from "../../../lib/ops/rows.js";
 import { preset } from "../../../lib/synth/presets.js";
 import { safetensors, scratch } from "../../checkpoint/files.js";
 import { devices } from "../../support/devices.js";

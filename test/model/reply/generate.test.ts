@@ -7,11 +7,11 @@ import type { GenerateOptions } from "../../../lib/model/reply/options.js";
 import { WholeUtterance } from "../../../lib/model/reply/reply.js";
 import { SpeechState } from "../../../lib/model/speech/state.js";
 import { Device } from "../../../lib/tensor/device.js";
+import { code } from "../../support/errors.js";
 import { settledMemory } from "../../support/garbage.js";
 import { tinyDirectory } from "../tinyModel.js";
 
 const directory = await tinyDirectory();
-const code = (expected: string) => expect.objectContaining({ code: expected });
 const say = (text: string): Message[] => [{ role: "user", content: text }];
 const samplesPerFrame = 1440;
 const question = "What do you see?";

@@ -1,8 +1,8 @@
 #pragma once
-// What this machine can do at most, measured now on the device's own threads: the denominators of a benchmark.
-//   buffer  f32, larger than the last-level cache; it is read, not written
-//   output  f32 [3]: fused multiply-adds of f32 as GFLOP/s (2 per multiply-add); those of bf16 matrices with f32 sums,
-//           which are the same where there is no unit for them; reading as GB/s
+// Measures the device's peak throughput, with which benchmarks compare.
+//   buffer  f32, larger than the last-level cache; read only
+//   output  f32 [3]: f32 fused multiply-adds in GFLOP/s (2 FLOP each); multiply-adds of bf16 matrices with f32 sums,
+//           equal to the first if there are no matrix units; reading in GB/s
 #include "core/check.h"
 
 namespace caracal {

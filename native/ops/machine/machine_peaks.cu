@@ -1,13 +1,13 @@
-// What a GPU does at most: loops of nothing but one kind of instruction. What they compute is written only if it is a
-// number that it cannot be, so that it has to be computed.
-#include "cuda/device/element.cuh"
+// Peak throughput: loops of one kind of instruction. The results are written only if they have a value that they cannot
+// have, so the compiler must keep the loops.
+#include "cuda/device/index.cuh"
 #include "cuda/ptx/matrix.cuh"
-#include "ops/machine/peaks.kernels.h"
+#include "ops/machine/machine_peaks.kernels.h"
 
 namespace caracal {
 
-// kPeakChains multiply-adds a step and thread.
-CARACAL_KERNEL(kPeakFma, peak_fma, __launch_bounds__(kPeakThreads, 4), int steps, float* never) {
+// kPeakChains multiply-adds per step and thread.
+CARACAL_KERNEL(kPeakFma, peak_fma, __launch_bounds__(kPeakThreads, 4), int steps, float* unwritten) {
   float sum[kPeakChains];
 #pragma unroll
   for (int c = 0; c < kPeakChains; c++) sum[c] = threadIdx.x + c;
@@ -18,13 +18,13 @@ CARACAL_KERNEL(kPeakFma, peak_fma, __launch_bounds__(kPeakThreads, 4), int steps
   float total = 0;
 #pragma unroll
   for (int c = 0; c < kPeakChains; c++) total += sum[c];
-  if (total == -1) *never = total;
+  if (total == -1) *unwritten = total;
 }
 
-// kPeakChains products of 16 x 16 x 8 a step and warp.
-CARACAL_KERNEL(kPeakMatrix, peak_matrix, __launch_bounds__(kPeakThreads, 2), int steps, float* never) {
-  // 1 and numbers near it, in bf16.
-  const uint32_t lane = threadIdx.x % 32;
+// kPeakChains products of 16 x 16 x 8 per step and warp.
+CARACAL_KERNEL(kPeakMatrix, peak_matrix, __launch_bounds__(kPeakThreads, 2), int steps, float* unwritten) {
+  // bf16 numbers near 1
+  const uint32_t lane = threadIdx.x % kWarp;
   const uint32_t a[4] = {0x3f803f80 + lane, 0x3f803f81 + lane, 0x3f803f82 + lane, 0x3f803f83 + lane};
   float sum[kPeakChains][4] = {};
 #pragma unroll 2
@@ -34,15 +34,15 @@ CARACAL_KERNEL(kPeakMatrix, peak_matrix, __launch_bounds__(kPeakThreads, 2), int
   float total = 0;
 #pragma unroll
   for (int c = 0; c < kPeakChains; c++) total += sum[c][0] + sum[c][1] + sum[c][2] + sum[c][3];
-  if (total == -1) *never = total;
+  if (total == -1) *unwritten = total;
 }
 
-// Every vector of 16 bytes once; a thread has 4 on their way.
+// Reads every float4 once; a thread has four loads in flight.
 CARACAL_KERNEL(kPeakRead, peak_read, __launch_bounds__(kPeakThreads, 4), const float4* from, long long vectors,
-               float* never) {
+               float* unwritten) {
   const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
   float total = 0;
-  long long i = blockIdx.x * static_cast<long long>(blockDim.x) + threadIdx.x;
+  long long i = grid_thread_index();
   for (; i + 3 * step < vectors; i += 4 * step) {
     float4 v[4];
 #pragma unroll
@@ -51,7 +51,7 @@ CARACAL_KERNEL(kPeakRead, peak_read, __launch_bounds__(kPeakThreads, 4), const f
     for (int j = 0; j < 4; j++) total += v[j].x + v[j].y + v[j].z + v[j].w;
   }
   for (; i < vectors; i += step) total += from[i].x + from[i].y + from[i].z + from[i].w;
-  if (total == -1) *never = total;
+  if (total == -1) *unwritten = total;
 }
 
 CARACAL_KERNEL(kPeakResults, peak_results, , float fma, float matrix, float read, float* out) {

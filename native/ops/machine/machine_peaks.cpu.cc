@@ -1,4 +1,4 @@
-#include "ops/machine/peaks.h"
+#include "ops/machine/machine_peaks.h"
 
 #include <algorithm>
 #include <chrono>
@@ -10,10 +10,10 @@ namespace {
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// Enough independent chains to fill two pipes of four cycles' latency, and no more than the registers hold.
+// Enough independent chains to fill two FMA pipes of four cycles' latency, and no more than fit in registers.
 constexpr int kChains = kParts == 1 ? 10 : kParts == 2 ? 6 : 3;
 
-// Every lane starts with another value: the compiler computes equal registers only once.
+// Every lane starts with a value of its own, since the compiler would merge equal chains.
 float multiply_add(int64_t steps, const float* start) {
   F32x16 sum[kChains];
 #pragma GCC unroll 10
@@ -29,7 +29,7 @@ float multiply_add(int64_t steps, const float* start) {
   return hsum(total);
 }
 
-// Several streams with software prefetch keep more of the memory busy than one; how many is best differs.
+// Several streams with software prefetch use more memory bandwidth than one; the best number depends on the CPU.
 template <int Streams>
 float read_streams(const float* p, int64_t n) {
   const int64_t length = n / Streams / 16 * 16;
@@ -54,7 +54,7 @@ float read_streams(const float* p, int64_t n) {
 void run(const MachinePeaks& op, std::span<Tensor> out, Cpu& cpu) {
   const int workers = cpu.workers();
   Cpu::Temporary<float> sink(cpu, static_cast<size_t>(workers));
-  // Seconds that one round of all workers takes.
+  // The seconds of one round of all workers.
   auto timed = [&](auto&& work) {
     const double start = seconds();
     cpu.parallel_for(workers, [&](int64_t w, int) { sink[w] = work(w); });

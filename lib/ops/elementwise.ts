@@ -1,0 +1,50 @@
+import type { Shape, Tensor } from "../tensor/tensor.js";
+import { type Activations, call } from "./call.js";
+import type { Activation, Last } from "./linear.js";
+import type { If, Matches } from "./shapes.js";
+
+/** Of a's shape, or `[C]` for an a of `[..., C]`. */
+type Operand<B extends Shape, S extends Shape> = Tensor<Activations, B> &
+  If<Matches<B, S> | Matches<B, readonly [Last<S>]>>;
+
+/**
+ * `a + b`, element by element, in f32.
+ *
+ * @param a `[..., C]`, f32 or bf16
+ * @param b of a's shape, or `[C]`, which is added to every row; f32 or bf16
+ * @returns a's shape and dtype
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors
+ */
+export function add<D extends Activations, S extends Shape, B extends Shape>(
+  a: Tensor<D, S>,
+  b: Operand<B, S>,
+): Tensor<D, S> {
+  return call("binary", { kind: "add", a, b })[0] as Tensor<D, S>;
+}
+
+/**
+ * `a ⊙ b`, element by element, in f32. With b `[C]` this is LayerScale.
+ *
+ * @param a `[..., C]`, f32 or bf16
+ * @param b of a's shape, or `[C]`, which multiplies every row; f32 or bf16
+ * @returns a's shape and dtype
+ * @throws {CaracalError} as `add`
+ */
+export function mul<D extends Activations, S extends Shape, B extends Shape>(
+  a: Tensor<D, S>,
+  b: Operand<B, S>,
+): Tensor<D, S> {
+  return call("binary", { kind: "mul", a, b })[0] as Tensor<D, S>;
+}
+
+/**
+ * Applies an activation function to every element, in f32.
+ *
+ * @param x f32 or bf16
+ * @param kind the function; `gelu` is the exact erf form
+ * @returns x's shape and dtype
+ * @throws {CaracalError} `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable tensor, `INVALID_ARGUMENT` for an unknown kind
+ */
+export function activation<D extends Activations, S extends Shape>(x: Tensor<D, S>, kind: Activation): Tensor<D, S> {
+  return call("activation", { x, kind })[0] as Tensor<D, S>;
+}

@@ -1,0 +1,98 @@
+import type { DType } from "../tensor/dtype.js";
+import type { Row, Shape, Tensor } from "../tensor/tensor.js";
+import { call } from "./call.js";
+
+/**
+ * Gathers rows of any dtype, `y[i] = x[rows[i]]`.
+ *
+ * @param x `[R, ...]`
+ * @param rows `[...]` i32, each in `[0, R)`
+ * @returns the shape of `rows` followed by that of a row of x
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors. When
+ *   the result is read: `INDEX_OUT_OF_RANGE` for a row outside x
+ */
+export function gatherRows<D extends DType, S extends Shape, I extends Shape>(
+  x: Tensor<D, S>,
+  rows: Tensor<"i32", I>,
+): Tensor<D, readonly [...I, ...Row<S>]> {
+  return call("gatherRows", { x, rows })[0] as Tensor<D, readonly [...I, ...Row<S>]>;
+}
+
+/**
+ * Stacks the rows of several tensors.
+ *
+ * @param xs at least one `[R_i, ...]`, of one dtype and one shape of rows
+ * @returns `[Σ R_i, ...]`
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
+ *   `INVALID_ARGUMENT` for an empty list
+ */
+export function concatRows<const X extends readonly Tensor[]>(
+  xs: X,
+): Tensor<X[number]["dtype"], readonly [number, ...Row<X[number]["shape"]>]> {
+  return call("concatRows", { x: xs })[0] as Tensor<X[number]["dtype"], readonly [number, ...Row<X[number]["shape"]>]>;
+}
+
+/** The pieces of `[..., C]`: one tensor per width. */
+export type Columns<D extends DType, S extends Shape, W extends readonly number[]> = {
+  -readonly [K in keyof W]: Tensor<
+    D,
+    S extends readonly [...infer L extends number[], number] ? readonly [...L, W[K]] : Shape
+  >;
+};
+
+/**
+ * Splits the last dimension into pieces.
+ *
+ * @param x `[..., C]`
+ * @param widths widths whose sum is C
+ * @returns one tensor `[..., width]` per width
+ * @throws {CaracalError} `SHAPE_MISMATCH` when the widths do not add up, `INVALID_ARGUMENT` for a width outside
+ *   `[0, C]`, `DISPOSED`
+ */
+export function splitColumns<D extends DType, S extends Shape, const W extends readonly number[]>(
+  x: Tensor<D, S>,
+  widths: W,
+): Columns<D, S, W> {
+  return call("splitColumns", { x, widths }) as Columns<D, S, W>;
+}
+
+/**
+ * Converts to a floating dtype, rounding to nearest even. f8e4m3 saturates at ±448.
+ *
+ * @param x any dtype
+ * @param dtype a floating dtype
+ * @returns x's shape
+ * @throws {CaracalError} `DTYPE_MISMATCH` for an integer dtype, `DISPOSED`
+ */
+export function cast<S extends Shape, Out extends Exclude<DType, "i32" | "u8">>(
+  x: Tensor<DType, S>,
+  dtype: Out,
+): Tensor<Out, S> {
+  return call("cast", { x, dtype })[0] as Tensor<Out, S>;
+}
+
+/**
+ * Copies rows into a tensor, in place: `dst[dstRow + i] = src[i]`.
+ *
+ * @param dst `[R, ...]`, written
+ * @param src `[r, ...]` of the same dtype; may be a view of dst
+ * @param dstRow the first row to write; `dstRow + r <= R`
+ * @throws {CaracalError} `INDEX_OUT_OF_RANGE` when the rows do not fit; `SHAPE_MISMATCH`, `DTYPE_MISMATCH`,
+ *   `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors
+ */
+export function copyRows<D extends DType>(dst: Tensor<D>, src: Tensor<NoInfer<D>>, dstRow = 0): void {
+  call("copyRows", { dst, src, dstRow });
+}
+
+/**
+ * Copies a padded batch with its padding zeroed: in sequence b, every row from `lengths[b]` on.
+ *
+ * @param x `[B, T, C]`, or `[B·T, C]`, of any dtype
+ * @param lengths B lengths, each in `[0, T]`
+ * @returns x's shape and dtype
+ * @throws {CaracalError} `SHAPE_MISMATCH` when the rows cannot be divided among the lengths, `INVALID_ARGUMENT` for a
+ *   length outside `[0, T]` or no lengths, `DISPOSED`
+ */
+export function maskRows<D extends DType, S extends Shape>(x: Tensor<D, S>, lengths: readonly number[]): Tensor<D, S> {
+  return call("maskRows", { x, lengths })[0] as Tensor<D, S>;
+}
