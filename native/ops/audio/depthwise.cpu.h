@@ -18,7 +18,7 @@ struct Taps {
   int64_t span() const { return offsets.back() - offsets.front() + 1; }
 };
 
-inline constexpr int64_t kTileRows = 128;
+inline constexpr int64_t kDepthwiseRows = 128;
 inline constexpr int64_t kStripGroups = 4;        // adjacent groups of 16 channels: whole runs of cache lines
 inline constexpr int64_t kItemTaps = 1 << 18;     // minimum products per item: waking a thread takes microseconds
 inline constexpr int kRowsTogether = 8 / kParts;  // rows that share a tap's weights; eight registers hide fma latency
@@ -104,7 +104,7 @@ template <class T, class W, class Epilogue>
 void depthwise(Cpu& cpu, const TimeRows<T>& x, const W* weight, const Taps& taps, int64_t out_rows,
                const Epilogue& epilogue) {
   const int64_t count = taps.count(), strip_channels = kStripGroups * 16;
-  const int64_t tile_rows = std::min(out_rows, kTileRows), tiles = divide_up(out_rows, kTileRows);
+  const int64_t tile_rows = std::min(out_rows, kDepthwiseRows), tiles = divide_up(out_rows, kDepthwiseRows);
   const int64_t strips = divide_up(int64_t{x.channels}, strip_channels);
   const int64_t strip_taps = std::max<int64_t>(tile_rows * (count + 4) * strip_channels, 1);
   const int64_t block = std::max<int64_t>(1, kItemTaps / strip_taps), blocks = divide_up(strips, block);
@@ -123,9 +123,9 @@ void depthwise(Cpu& cpu, const TimeRows<T>& x, const W* weight, const Taps& taps
   };
   cpu.parallel_for(tiles * blocks, [&](int64_t item, int worker) {
     float* scratch = cpu.scratch(worker, static_cast<size_t>(count + kStripGroups * max_buffered) * 16);
-    const int64_t begin = item / blocks * kTileRows, first = item % blocks * block;
+    const int64_t begin = item / blocks * kDepthwiseRows, first = item % blocks * block;
     for (int64_t strip = first; strip < std::min(strips, first + block); strip++)
-      run_strip(begin, std::min(kTileRows, out_rows - begin), strip * strip_channels, scratch);
+      run_strip(begin, std::min(kDepthwiseRows, out_rows - begin), strip * strip_channels, scratch);
   });
 }
 
