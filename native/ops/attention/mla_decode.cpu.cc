@@ -49,7 +49,7 @@ void absorb_queries(Cpu& cpu, const MlaDecode& op, const Panels& w, float* absor
   const int64_t batch = op.q.shape[0], groups = divide_up(batch, kAbsorbed);
   const float scale = score_scale(op.scale, d.qk_dim());
   const int64_t lane_floats = kAbsorbed * (round_up(d.nope, 16) + 16);
-  Cpu::Temporary<float> lanes(cpu, static_cast<size_t>(lane_floats * cpu.workers()));
+  Temporary<float> lanes(cpu, static_cast<size_t>(lane_floats * cpu.workers()));
   cpu.parallel_for(d.heads * groups, [&](int64_t item, int worker) {
     const int64_t head = item / groups, first = item % groups * kAbsorbed;
     const int64_t count = std::min<int64_t>(kAbsorbed, batch - first), stride = d.heads * d.cache_width();
@@ -74,7 +74,7 @@ void absorb_queries(Cpu& cpu, const MlaDecode& op, const Panels& w, float* absor
 struct Plan {
   int64_t batch;
   int64_t group_heads, groups;
-  Cpu::Temporary<int64_t> first_split;  // [batch + 1]
+  Temporary<int64_t> first_split;  // [batch + 1]
 
   Plan(Cpu& cpu, const PagedSequences& paged, int64_t sequences, int64_t heads)
       : batch(sequences), first_split(cpu, static_cast<size_t>(sequences + 1)) {
@@ -134,8 +134,8 @@ void attend_splits(Cpu& cpu, const MlaDecode& op, const PagedSequences& paged, c
                    float* states) {
   const MlaSizes d = mla_sizes(op);
   const int64_t panels = divide_up(d.latent, 16), step_floats = Step::floats(d);
-  Cpu::Temporary<FlashScratch> scratch(cpu, static_cast<size_t>(cpu.workers()));
-  Cpu::Temporary<float> steps(cpu, static_cast<size_t>(step_floats * cpu.workers()));
+  Temporary<FlashScratch> scratch(cpu, static_cast<size_t>(cpu.workers()));
+  Temporary<float> steps(cpu, static_cast<size_t>(step_floats * cpu.workers()));
   cpu.parallel_for(plan.splits() * plan.groups, [&](int64_t item, int worker) {
     const int64_t split = item / plan.groups, s = plan.sequence_of(split);
     const int64_t head = item % plan.groups * plan.group_heads;
@@ -226,9 +226,9 @@ void run_as(const MlaDecode& op, const PagedSequences& paged, std::span<Tensor> 
   const WeightPanels weight(cpu, op.w_kv_b);
   const Panels& w = weight;
   const Plan plan(cpu, paged, batch, d.heads);
-  Cpu::Temporary<float> absorbed(cpu, static_cast<size_t>(batch * d.heads * d.cache_width()));
-  Cpu::Temporary<float> latent(cpu, static_cast<size_t>(batch * d.heads * round_up(d.latent, 16)));
-  Cpu::Temporary<float> states(
+  Temporary<float> absorbed(cpu, static_cast<size_t>(batch * d.heads * d.cache_width()));
+  Temporary<float> latent(cpu, static_cast<size_t>(batch * d.heads * round_up(d.latent, 16)));
+  Temporary<float> states(
       cpu, static_cast<size_t>(plan.splits() * plan.groups * query_state_floats(divide_up(d.latent, 16))));
   if (w.dtype == DType::f8e4m3)
     absorb_queries<T, f8e4m3>(cpu, op, w, absorbed.data());

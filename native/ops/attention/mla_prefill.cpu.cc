@@ -98,7 +98,7 @@ class Queries {
   const T* q_;
   int64_t rows_, tiles_, state_floats_;
   float scale_;
-  Cpu::Temporary<float> states_;
+  Temporary<float> states_;
 };
 
 template <class T, class C>
@@ -157,8 +157,8 @@ class Prefill {
   const MlaPrefill& op_;
   MlaSizes d_;
   WeightPanels w_;
-  Cpu::Temporary<float> keys_, values_, q_;
-  Cpu::Temporary<FlashScratch> scratch_;
+  Temporary<float> keys_, values_, q_;
+  Temporary<FlashScratch> scratch_;
   int32_t slots_[kKeyBlock];
 };
 
