@@ -62,7 +62,7 @@ void run(const Fbank& op, std::span<Tensor> out, Cuda& cuda) {
     throw Error(code::kUnsupported, "fbank: a transform of " + std::to_string(op.fft_size) +
                                         " samples does not fit into a GPU's shared memory; use a CPU device");
   shape.staged = plan->staged;
-  Cuda::Temporary<float> on_gpu(cuda, words.size());
+  Temporary<float> on_gpu(cuda, words.size());
   cuda.copy_constant(on_gpu.data(), words.data(), table_bytes);
   cuda.launch(entry_of(kFbank), {{plan->blocks}, plan->threads, plan->shared_bytes}, op.wave.data<float>(),
               on_gpu.data(), out[0].data<float>(), shape);
