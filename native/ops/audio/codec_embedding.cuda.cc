@@ -1,6 +1,5 @@
 #include "ops/audio/codec_embedding.h"
 
-#include "core/math.h"
 #include "cuda/implement.h"
 #include "ops/audio/codec_embedding.kernels.h"
 
