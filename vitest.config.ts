@@ -1,15 +1,73 @@
-import { configDefaults, defineConfig } from "vitest/config";
+// The projects of the test suite; `npx vitest run --project cpu` runs one. CARACAL_TEST_MODES, which scripts/test.mjs
+// sets, adds one for each mode of the virtual GPU: a folder, where each leaves the names of the kernels it launched.
+import { readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 
 const virtualGpu = process.platform === "linux" && process.arch === "x64";
-if (!virtualGpu) console.warn("test/vgpu is skipped: the virtual GPU runs on Linux, x86-64");
+if (!virtualGpu) console.warn("project vgpu is left out: the virtual GPU runs on Linux, x86-64");
+
+const files = readdirSync("test", { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".test.ts"))
+  .map((name) => `test/${name.replaceAll("\\", "/")}`);
+const below = (...folders: string[]) =>
+  files.filter((file) => folders.some((folder) => file.startsWith(`test/${folder}/`)));
+
+/** Whether a file's tests run on a CUDA device: it imports one from test/support. */
+const takesCuda = (file: string) =>
+  /import \{[^}]*\b(?:allDevices|backends|cuda)\b[^}]*\} from "[./]+support\/(?:modelD|d)evices\.js"/.test(
+    readFileSync(file, "utf8"),
+  );
+const cudaAlone = files.filter((file) => file.startsWith("test/cuda/") || file.endsWith("Cuda.test.ts"));
+const cuda = [...new Set([...cudaAlone, ...files.filter(takesCuda)])];
+const cpu = files.filter((file) => !cudaAlone.includes(file) && !below("vgpu", "faults").includes(file));
+
+const project = (name: string, include: string[], env: Record<string, string> = {}): TestProjectConfiguration => ({
+  extends: true,
+  test: { name, include, env },
+});
+
+/** When asynchronous copies complete, in which order warps and streams run, how tensor cores and sinf round. */
+const modes: Record<string, Record<string, string>> = {
+  early: { CARACAL_VGPU_ASYNC: "early", CARACAL_VGPU_SEED: "1" },
+  late: { CARACAL_VGPU_ASYNC: "random", CARACAL_VGPU_SEED: "7", CARACAL_VGPU_ORDER: "late" },
+  truncating: { CARACAL_VGPU_ACCUMULATION: "truncating", CARACAL_VGPU_APPROXIMATE: "1" },
+};
+const folder = process.env.CARACAL_TEST_MODES;
+const inModes = Object.entries(folder ? modes : {}).map(([name, mode]) =>
+  project(
+    `cuda-${name}`,
+    below("ops", "tensor").filter((file) => cuda.includes(file)),
+    // The accesses of kernels are checked in project cuda.
+    { ...mode, CARACAL_TEST_DEVICES: "cuda", CARACAL_VGPU_CHECK: "", CARACAL_VGPU_KERNELS: join(folder!, name) },
+  ),
+);
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    exclude: [...configDefaults.exclude, ...(virtualGpu ? [] : ["test/vgpu/**"])],
     pool: "forks", // a native abort ends one file's process, not the run
-    maxWorkers: 2,
-    testTimeout: 60_000,
-    typecheck: { enabled: true, include: ["test/types/**/*.test-d.ts"], tsconfig: "./tsconfig.test.json" },
+    maxWorkers: availableParallelism(),
+    testTimeout: 120_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "types",
+          include: [],
+          typecheck: {
+            enabled: true,
+            only: true,
+            include: ["test/types/**/*.test-d.ts"],
+            tsconfig: "./tsconfig.test.json",
+          },
+        },
+      },
+      project("cpu", cpu, { CARACAL_TEST_DEVICES: "cpu" }),
+      project("cuda", cuda, { CARACAL_TEST_DEVICES: "cuda" }),
+      project("faults", below("faults")),
+      ...(virtualGpu ? [project("vgpu", below("vgpu"))] : []),
+      ...inModes,
+    ],
   },
 });

@@ -163,18 +163,8 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
   if (f.has("rope_scaling"))
     f.check([], false, "rope_scaling is set; expected null: position scaling is not supported");
   if (f.has("quantization_config")) checkQuantization(f);
-  const { num_layers: layers, n_routed_experts: experts, zero_expert_num: zeros, moe_topk: topk } = config;
+  checkExperts(f, config);
   const rope = config.qk_rope_head_dim;
-  f.check(
-    [layers, experts],
-    layers * experts <= maxExperts,
-    `${layers} layers of ${experts} experts; expected at most ${maxExperts} in all`,
-  );
-  f.check(
-    [experts, zeros, topk],
-    topk <= experts + zeros,
-    `moe_topk ${topk} exceeds the ${experts} + ${zeros} experts`,
-  );
   f.check(
     [rope],
     rope % 2 === 0,
@@ -189,6 +179,20 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
 }
 
 const maxExperts = 1 << 18;
+
+function checkExperts(f: Fields, config: LlmConfig): void {
+  const { num_layers: layers, n_routed_experts: experts, zero_expert_num: zeros, moe_topk: topk } = config;
+  f.check(
+    [layers, experts],
+    layers * experts <= maxExperts,
+    `${layers} layers of ${experts} experts; expected at most ${maxExperts} in all`,
+  );
+  f.check(
+    [experts, zeros, topk],
+    topk <= experts + zeros,
+    `moe_topk ${topk} exceeds the ${experts} + ${zeros} experts`,
+  );
+}
 
 /** FP8 checkpoints must have one scale per block of 128×128 weights. */
 function checkQuantization(f: Fields): void {

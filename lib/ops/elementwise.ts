@@ -4,7 +4,7 @@ import type { Activation, Last } from "./linear.js";
 import type { If, Matches } from "./shapes.js";
 
 /** Of a's shape, or `[C]` for an a of `[..., C]`. */
-type Operand<B extends Shape, S extends Shape> = Tensor<Activations, B> &
+export type BinaryOperand<B extends Shape, S extends Shape> = Tensor<Activations, B> &
   If<Matches<B, S> | Matches<B, readonly [Last<S>]>>;
 
 /**
@@ -17,7 +17,7 @@ type Operand<B extends Shape, S extends Shape> = Tensor<Activations, B> &
  */
 export function add<D extends Activations, S extends Shape, B extends Shape>(
   a: Tensor<D, S>,
-  b: Operand<B, S>,
+  b: BinaryOperand<B, S>,
 ): Tensor<D, S> {
   return call("binary", { kind: "add", a, b })[0] as Tensor<D, S>;
 }
@@ -32,7 +32,7 @@ export function add<D extends Activations, S extends Shape, B extends Shape>(
  */
 export function mul<D extends Activations, S extends Shape, B extends Shape>(
   a: Tensor<D, S>,
-  b: Operand<B, S>,
+  b: BinaryOperand<B, S>,
 ): Tensor<D, S> {
   return call("binary", { kind: "mul", a, b })[0] as Tensor<D, S>;
 }

@@ -29,7 +29,7 @@ export function embedding<D extends Activations, S extends Shape, I extends Shap
   ids: Tensor<"i32", I>,
   options: EmbeddingOptions<Out> = {},
 ): Tensor<Out, readonly [...I, ...Row<S>]> {
-  checkOptionNames("embedding", options, embeddingOptions);
+  checkOptionNames("ops.embedding", options, embeddingOptions);
   return call("gatherRows", { x: table, rows: ids, ...options })[0] as Tensor<Out, readonly [...I, ...Row<S>]>;
 }
 
@@ -64,14 +64,6 @@ export interface PromptEmbeddingInputs<Out extends Activations> extends StepEmbe
   /** The id that marks an absent id, in the text and in every codec book. Default 3. */
   readonly padId?: number | undefined;
 }
-const promptInputs = {
-  ...stepInputs,
-  audioRows: true,
-  visionRows: true,
-  audioPadId: true,
-  imagePadId: true,
-  padId: true,
-} satisfies Record<keyof PromptEmbeddingInputs<Activations>, true>;
 
 /**
  * The language model's input rows for a prompt (published code of LongCat-Flash-Omni). For each position
@@ -87,8 +79,7 @@ const promptInputs = {
 export function promptEmbedding<Out extends Activations = Activations>(
   inputs: PromptEmbeddingInputs<Out>,
 ): Tensor<Out, readonly [number, number]> {
-  checkOptionNames("promptEmbedding", inputs, promptInputs);
-  return call("promptEmbedding", { ...inputs })[0] as Tensor<Out, readonly [number, number]>;
+  return call("promptEmbedding", {}, inputs)[0] as Tensor<Out, readonly [number, number]>;
 }
 
 /**
@@ -102,6 +93,6 @@ export function promptEmbedding<Out extends Activations = Activations>(
 export function stepEmbedding<Out extends Activations = Activations>(
   inputs: StepEmbeddingInputs<Out>,
 ): Tensor<Out, readonly [number, number]> {
-  checkOptionNames("stepEmbedding", inputs, stepInputs);
+  checkOptionNames("ops.stepEmbedding", inputs, stepInputs);
   return call("promptEmbedding", { ...inputs, padId: -1 })[0] as Tensor<Out, readonly [number, number]>;
 }

@@ -33,13 +33,6 @@ export interface PatchifyOptions {
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
 }
-const patchifyOptions = {
-  patch: true,
-  temporal: true,
-  mergeSize: true,
-  mean: true,
-  std: true,
-} satisfies Record<keyof PatchifyOptions, true>;
 
 /**
  * Cuts frames into the patch rows of a vision transformer. A row is ordered (channel, time, row, column), and a value is
@@ -54,8 +47,7 @@ export function patchify<T extends Tensor<"u8">>(
   frames: T & If<HasRank<T["shape"], 3 | 4>>,
   options: PatchifyOptions,
 ): Tensor<"f32", readonly [number, number]> {
-  checkOptionNames("patchify", options, patchifyOptions);
-  return call("patchify", { frames, ...options })[0] as Tensor<"f32", readonly [number, number]>;
+  return call("patchify", { frames }, options)[0] as Tensor<"f32", readonly [number, number]>;
 }
 
 export interface PatchPositionsOptions {
@@ -72,7 +64,7 @@ const patchPositionsOptions = { mergeSize: true } satisfies Record<keyof PatchPo
  * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
  */
 export function patchPositions(grid: readonly [number, number], options: PatchPositionsOptions = {}): Int32Array {
-  checkOptionNames("patchPositions", options, patchPositionsOptions);
+  checkOptionNames("ops.patchPositions", options, patchPositionsOptions);
   const [rows, columns] = grid;
   const m = options.mergeSize ?? 1;
   const positions = new Int32Array(2 * rows * columns);
@@ -107,7 +99,7 @@ export function interpolateTokens<D extends Activations, S extends Shape>(
   x: Tensor<D, S> & If<HasRank<S, 2>>,
   sizes: InterpolateTokensSizes,
 ): Tensor<D, readonly [number, Last<S>]> {
-  checkOptionNames("interpolateTokens", sizes, interpolateTokensSizes);
+  checkOptionNames("ops.interpolateTokens", sizes, interpolateTokensSizes);
   const [height, width] = sizes.from;
   const [toHeight, toWidth] = sizes.to;
   return call("interpolateTokens", { x, height, width, toHeight, toWidth })[0] as Tensor<D, readonly [number, Last<S>]>;

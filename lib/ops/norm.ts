@@ -28,7 +28,7 @@ export function rmsNorm<D extends Activations, S extends Shape, W extends Shape>
   weight: PerColumn<W, S>,
   options: NormOptions = {},
 ): Tensor<D, S> {
-  checkOptionNames("rmsNorm", options, normOptions);
+  checkOptionNames("ops.rmsNorm", options, normOptions);
   return call("rmsNorm", { x, weight, ...options })[0] as Tensor<D, S>;
 }
 
@@ -48,7 +48,7 @@ export function addRmsNorm<D extends Activations, S extends Shape, R extends Sha
   weight: PerColumn<W, S>,
   options: NormOptions = {},
 ): { y: Tensor<D, S>; residual: Tensor<D, S> } {
-  checkOptionNames("addRmsNorm", options, normOptions);
+  checkOptionNames("ops.addRmsNorm", options, normOptions);
   const [y, h] = call("rmsNorm", { x, residual, weight, ...options }) as [Tensor<D, S>, Tensor<D, S>];
   return { y, residual: h };
 }
@@ -69,6 +69,5 @@ export function layerNorm<D extends Activations, S extends Shape, W extends Shap
   bias?: PerColumn<B, S> | undefined,
   options: NormOptions = {},
 ): Tensor<D, S> {
-  checkOptionNames("layerNorm", options, normOptions);
-  return call("layerNorm", { x, weight, bias, ...options })[0] as Tensor<D, S>;
+  return call("layerNorm", { x, weight, bias }, options)[0] as Tensor<D, S>;
 }

@@ -28,7 +28,7 @@ export function argmax<S extends Shape>(
   logits: Logits<S>,
   options: ArgmaxOptions = {},
 ): Tensor<"i32", readonly [S[0]]> {
-  checkOptionNames("argmax", options, argmaxOptions);
+  checkOptionNames("ops.argmax", options, argmaxOptions);
   return call("argmax", { logits, allowed: options.allowed?.flat() })[0] as Tensor<"i32", readonly [S[0]]>;
 }
 
@@ -90,7 +90,7 @@ const sampleOptions = {
  *   an option is unknown or out of range
  */
 export function sample<S extends Shape>(logits: Logits<S>, options: SampleOptions): Tensor<"i32", readonly [S[0]]> {
-  checkOptionNames("sample", options, sampleOptions);
+  checkOptionNames("ops.sample", options, sampleOptions);
   const list = (value: number | readonly number[] | undefined) => (typeof value === "number" ? [value] : value);
   const { temperature, topK, topP, seed, step, allowed } = options;
   return call("sample", {

@@ -1,7 +1,7 @@
 // Finds the operations, native/ops/<family>/, and writes to build/generated what nobody should keep by hand: their list,
-// and one source per family and backend. Parsing the shared headers takes longer than compiling an operation, so the
-// operations of a family are compiled together.
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+// and the sources that compile them. Parsing the shared headers takes longer than compiling an operation, so a source
+// includes all operations of a family, and those of several families where they are small.
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fail, root, writeIfChanged } from "./steps.mjs";
 
@@ -30,22 +30,36 @@ function contracts() {
 const family = (path) => path.split("/")[1];
 const includes = (files) => files.map((file) => `#include "${file}"\n`).join("");
 
-/** Files by family, as [family, files] in order. */
-function byFamily(files) {
-  const families = new Map();
-  for (const file of files) families.set(family(file), [...(families.get(family(file)) ?? []), file]);
-  return [...families];
+/** A source holds families, in order, until its files have this many bytes. */
+const sourceBytes = 16_000;
+
+/** Files by the source that compiles them, as [name, files]; the name joins those of the families. */
+function bySource(files) {
+  const sources = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const name of new Set(files.map(family))) {
+    const own = files.filter((file) => family(file) === name);
+    if (bytes >= sourceBytes) {
+      sources.push([[], []]);
+      bytes = 0;
+    }
+    const [names, all] = sources.at(-1);
+    names.push(name);
+    all.push(...own);
+    bytes += own.reduce((sum, file) => sum + statSync(join(root, "native", file)).size, 0);
+  }
+  return sources.map(([names, all]) => [names.join("_"), all]);
 }
 
-/** One source per family that makes an Operation of each contract, and one that lists them all. */
+/** Sources that make an Operation of each contract, and one that lists them all. */
 function operationSources() {
   const found = contracts();
   const names = found.flatMap(({ structs }) => structs).sort();
   const twice = names.find((name, i) => names[i + 1] === name);
   if (twice) fail(`two operations are called ${twice}: rename one`);
-  const families = byFamily(found.map(({ header }) => header));
-  const sources = families.map(([name, headers]) => {
-    const structs = found.filter(({ header }) => family(header) === name).flatMap((contract) => contract.structs);
+  const groups = bySource(found.map(({ header }) => header));
+  const sources = groups.map(([name, headers]) => {
+    const structs = found.filter(({ header }) => headers.includes(header)).flatMap((contract) => contract.structs);
     return [
       `${name}.operations.cc`,
       `#include "engine/operation_of.h"\n${includes(headers)}\nnamespace caracal {\n\n` +
@@ -57,9 +71,9 @@ function operationSources() {
   sources.push([
     "operations.cc",
     `#include "engine/operations.h"\n\nnamespace caracal {\n\n` +
-      `${families.map(([name]) => `void append_${name}(std::vector<OperationType>& types);\n`).join("")}\n` +
+      `${groups.map(([name]) => `void append_${name}(std::vector<OperationType>& types);\n`).join("")}\n` +
       `std::vector<OperationType> operation_types() {\n  std::vector<OperationType> types;\n` +
-      `${families.map(([name]) => `  append_${name}(types);\n`).join("")}  return types;\n}\n\n}  // namespace caracal\n`,
+      `${groups.map(([name]) => `  append_${name}(types);\n`).join("")}  return types;\n}\n\n}  // namespace caracal\n`,
   ]);
   return sources;
 }
@@ -72,14 +86,14 @@ function operationSources() {
 export function generateOperations() {
   mkdirSync(join(root, generated), { recursive: true });
   const unities = (suffix) =>
-    byFamily(operationFiles(suffix)).map(([name, files]) => [`${name}${suffix}`, includes(files)]);
+    bySource(operationFiles(suffix)).map(([name, files]) => [`${name}${suffix}`, includes(files)]);
   const lists = { cpu: unities(".cpu.cc"), core: [...operationSources(), ...unities(".cuda.cc")] };
   const all = [...lists.cpu, ...lists.core];
   for (const [name, text] of all)
     writeIfChanged(`${generated}/${name}`, `// Written by scripts/lib/operations.mjs.\n${text}`);
   const current = new Set(all.map(([name]) => name));
   for (const name of readdirSync(join(root, generated)))
-    if (/\.(cpu|cuda|operations)\.cc$/.test(name) && !current.has(name)) rmSync(join(root, generated, name)); // of a family that is gone
+    if (/\.(cpu|cuda|operations)\.cc$/.test(name) && !current.has(name)) rmSync(join(root, generated, name)); // of families that are gone
   return Object.fromEntries(
     Object.entries(lists).map(([list, files]) => [list, files.map(([name]) => `${generated}/${name}`)]),
   );

@@ -25,7 +25,13 @@ async function openCuda(): Promise<Device | undefined> {
   process.env.CARACAL_VGPU_CHECK ??= "initcheck,racecheck";
   return await Device.open({ backend: "cuda", cacheMemory: false });
 }
-export const cuda: Device | undefined = await openCuda();
+/** What CARACAL_TEST_DEVICES leaves of a test that runs on every device: "cpu", "cuda", or, if it is not set, both. */
+const chosen = process.env.CARACAL_TEST_DEVICES;
 
-/** All CPU devices, and the CUDA backend if it can run. */
-export const allDevices: readonly Device[] = cuda ? [...devices, cuda] : devices;
+export const cuda: Device | undefined = chosen === "cpu" ? undefined : await openCuda();
+
+/** The chosen devices: one CPU device per instruction set, and the CUDA backend if it can run. */
+export const allDevices: readonly Device[] = [...(chosen === "cuda" ? [] : devices), ...(cuda ? [cuda] : [])];
+
+/** One device per chosen backend. */
+export const backends: readonly Device[] = allDevices.filter((device) => device === cuda || device === devices.at(-1));

@@ -1,9 +1,4 @@
 // The devices for tests of modules that are built from operations. They run without racecheck, which takes more than
 // half of the virtual GPU's time and is part of the operations' own tests.
 process.env.CARACAL_VGPU_CHECK ??= "initcheck";
-const { allDevices, cuda, devices } = await import("./devices.js");
-
-/** One device per backend. */
-const backends = allDevices.slice(devices.length - 1);
-
-export { allDevices, backends, cuda, devices };
+export const { allDevices, backends, cuda, devices } = await import("./devices.js");

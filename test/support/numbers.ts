@@ -52,7 +52,7 @@ export const matrixShapes = [
   [2, 6144],
 ] as const;
 
-/** Every instruction set this machine can run, so that each is tested wherever it exists. */
+/** The instruction sets up to the best one of a machine. */
 export const isas = (best: string): ("scalar" | "avx2" | "avx512")[] => {
   const all = ["scalar", "avx2", "avx512"] as const;
   return all.slice(0, all.indexOf(best as (typeof all)[number]) + 1);

@@ -45,7 +45,7 @@ CARACAL_GATHER_UNITS(b1)
   CARACAL_KERNEL(kGatherConvertedRows, gather_rows_##X##_##Y, , const X* x, const int* rows, Y* y, long long n,  \
                  long long items, long long table, int shift, bool allow_negative, Fault* fault, bool aligned) { \
     if (aligned)                                                                                                 \
-      gather_rows<X, Y, kVector<f32>>(x, rows, y, n, items, table, shift, allow_negative, fault);                           \
+      gather_rows<X, Y, kVector<f32>>(x, rows, y, n, items, table, shift, allow_negative, fault);                \
     else                                                                                                         \
       gather_rows<X, Y, 1>(x, rows, y, n, items, table, shift, allow_negative, fault);                           \
   }

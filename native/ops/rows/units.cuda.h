@@ -26,7 +26,7 @@ inline RowLanes row_lanes(int64_t rows, int64_t items) {
   constexpr int kThreads = 256, kMaxShift = 8;
   int shift = 0;
   while (shift < kMaxShift && (int64_t{1} << shift) < items) shift++;
-  return {{items > 0 ? static_cast<unsigned>(divide_up(rows, kThreads >> shift)) : 0}, kThreads, shift};
+  return {{items > 0 ? unsigned(divide_up(rows, kThreads >> shift)) : 0}, kThreads, shift};
 }
 
 }  // namespace caracal::cuda

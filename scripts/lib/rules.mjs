@@ -1,0 +1,206 @@
+// The rules that keep the rooms of the house apart: who may include whom, no cycles, and how long a file or a function
+// may get. Everything here reads sources as text; scripts/rules.mjs runs it as a part of `npm run lint`.
+import { readFileSync } from "node:fs";
+import { dirname, join, posix } from "node:path";
+import ts from "typescript";
+
+/**
+ * The floors of the TypeScript, from the ground up. A file imports from its own room and from the floors below; rooms on
+ * one floor do not import one another. A room is a folder or a file, and the longest one that matches counts.
+ */
+const floors = [
+  ["lib/errors.ts"],
+  ["lib/options.ts"],
+  ["lib/native"],
+  ["lib/tensor"],
+  ["lib/ops", "lib/media", "lib/checkpoint"],
+  ["lib/synth"],
+  ["lib/model/types.ts"],
+  ["lib/model/weights.ts"],
+  ["lib/model/language", "lib/model/vision", "lib/model/audio", "lib/model/speech"],
+  ["lib/model/prompt"],
+  ["lib/model/reply"],
+  ["lib/model/omni.ts"],
+  ["lib/verify"],
+  ["lib/index.ts", "lib/cli"],
+  ["bench"],
+  ["lib/cli/main.ts"], // loads the commands, those of bench too
+];
+
+/** What each part of native/ may include, as prefixes of paths below native/. The first row that matches counts. */
+const includes = [
+  [/^core\//, ["core/"]],
+  [/^vgpu\//, ["vgpu/", "cuda/cuda_api.h"]],
+  [/^cpu\//, ["cpu/", "core/"]],
+  [/^cuda\/.*(\.kernels\.h|\.cuh)$|^cuda\/(kernel|fault)\.h$/, ["cuda/", "core/"]],
+  [/^cuda\//, ["cuda/", "core/"]],
+  [/^engine\//, ["engine/", "cpu/", "cuda/", "core/"]],
+  [/^node\//, ["node/", "engine/", "cpu/", "cuda/", "core/"]],
+  [/^ops\/.*\.cpu\.(cc|h)$/, ["ops/", "cpu/", "core/"]],
+  [/^ops\/.*\.cuda\.(cc|h)$/, ["ops/", "cuda/", "core/"]],
+  [/^ops\/.*(\.kernels\.h|\.cuh?)$/, ["ops/", "cuda/", "core/"]],
+  [/^ops\//, ["ops/", "core/"]],
+];
+
+/** Which kinds of headers of native/ops a kind of file may include. */
+const kinds = {
+  "": [""],
+  cpu: ["", "cpu"],
+  kernels: ["", "kernels"],
+  device: ["", "kernels", "device"],
+  cuda: ["", "kernels", "cuda"],
+};
+const kindOf = (path) => (/\.cuh?$/.test(path) ? "device" : (/\.(cpu|cuda|kernels)\.(?:cc|h)$/.exec(path)?.[1] ?? ""));
+
+const maxLines = 400;
+const maxFunctionLines = 60;
+/** Files that are longer, each with the reason. */
+const longFiles = {
+  "native/cuda/cuda_api.h": "declarations only, in the order of NVIDIA's header",
+  "lib/native/operations.ts": "generated",
+};
+
+/** Checks sources, given as a map from path to text. @returns one line for each rule that is broken */
+export function brokenRules(sources) {
+  const typescript = [...sources].filter(([path]) => /^(lib|bench)\/.*\.ts$/.test(path));
+  const native = [...sources].filter(([path]) => /^native\/.*\.(cc|h|cu|cuh)$/.test(path));
+  return [
+    ...importRules(typescript),
+    ...cycles(new Map(typescript.map(([path, text]) => [path, importsOf(path, text)]))),
+    ...typescript.flatMap(([path, text]) => longFunctions(path, text)),
+    ...native.flatMap(([path, text]) => includeRules(path, text, sources)),
+    ...cycles(new Map(native.map(([path, text]) => [path, includesOf(path, text, sources)]))),
+    ...native.flatMap(([path, text]) => longNativeFunctions(path, text)),
+    ...[...sources].flatMap(([path, text]) => {
+      const lines = text.split("\n").length - 1;
+      return lines > maxLines && !longFiles[path] ? [`${path} has ${lines} lines; split it below ${maxLines}`] : [];
+    }),
+  ];
+}
+
+// --- TypeScript ------------------------------------------------------------------------------------------------------
+
+/** The files that a file imports, types included. */
+function importsOf(path, text) {
+  const specifiers = text.matchAll(/^(?:import|export)\b[^"]*?\bfrom "(\.[^"]+)"|\bimport\("(\.[^"]+)"\)/gm);
+  return Array.from(specifiers, ([, from, dynamic]) =>
+    posix.join(dirname(path), from ?? dynamic).replace(/\.js$/, ".ts"),
+  );
+}
+
+function roomOf(path) {
+  const rooms = floors.flatMap((rooms, floor) => rooms.map((room) => ({ room, floor })));
+  const inside = rooms.filter(({ room }) => path === room || path.startsWith(`${room}/`));
+  return inside.sort((a, b) => b.room.length - a.room.length)[0];
+}
+
+function importRules(files) {
+  return files.flatMap(([path, text]) => {
+    const own = roomOf(path);
+    if (!own) return [`${path} is in no room: give it one in scripts/lib/rules.mjs`];
+    return importsOf(path, text).flatMap((target) => {
+      const other = roomOf(target);
+      if (!other || other.room === own.room || other.floor < own.floor) return [];
+      return [`${path} imports ${target}, but ${own.room} is not above ${other.room}`];
+    });
+  });
+}
+
+/** Functions and methods above the limit, by TypeScript's own syntax tree. */
+function longFunctions(path, text) {
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const found = [];
+  const visit = (node) => {
+    if (ts.isFunctionLike(node) && node.body) {
+      const line = (position) => source.getLineAndCharacterOfPosition(position).line;
+      const lines = line(node.end) - line(node.getStart(source)) + 1;
+      const at = `${path}:${line(node.getStart(source)) + 1}`;
+      if (lines > maxFunctionLines)
+        found.push(`${at}: a function of ${lines} lines; split it below ${maxFunctionLines}`);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+// --- C++ and CUDA ----------------------------------------------------------------------------------------------------
+
+const quoted = (text) => Array.from(text.matchAll(/^\s*#\s*include "([^"]+)"/gm), ([, name]) => name);
+
+/** The files below native/ that a file includes; native/vgpu includes its own from its own folder. */
+function includesOf(path, text, sources) {
+  const folders = path.startsWith("native/vgpu/") ? ["native/vgpu", "native"] : ["native"];
+  return quoted(text).flatMap((name) =>
+    folders
+      .map((f) => `${f}/${name}`)
+      .filter((file) => sources.has(file))
+      .slice(0, 1),
+  );
+}
+
+function includeRules(path, text, sources) {
+  const broken = [];
+  const own = path.slice("native/".length);
+  const row = includes.find(([pattern]) => pattern.test(own));
+  if (!row) return [`${path} is in no room: give it one in scripts/lib/rules.mjs`];
+  if (/^ops\/[^/]+$/.test(own)) broken.push(`${path} is loose in native/ops: put it into its family's folder`);
+  const found = includesOf(path, text, sources);
+  const named = quoted(text).length;
+  if (found.length < named) broken.push(`${path} includes a file that is not below native/`);
+  for (const file of found) {
+    const target = file.slice("native/".length);
+    const allowed = row[1].some((prefix) => target.startsWith(prefix));
+    if (!allowed) broken.push(`${path} includes ${target}; it may include ${row[1].join(", ")}`);
+    else if (own.startsWith("ops/") && target.startsWith("ops/") && !kinds[kindOf(own)].includes(kindOf(target)))
+      broken.push(`${path} includes ${target}, which belongs to another side (see the suffixes in CONTRIBUTING.md)`);
+  }
+  if (/extern "C" __global__/.test(text) && own !== "cuda/kernel.h")
+    broken.push(`${path} defines a kernel without CARACAL_KERNEL, which checks its parameters against the launch`);
+  if (/\basm\b/.test(text.replace(/\/\/.*/g, "")) && /\.cuh?$/.test(own) && !own.startsWith("cuda/ptx/"))
+    broken.push(`${path} has inline assembly; wrap the instruction in native/cuda/ptx`);
+  return broken;
+}
+
+/** Functions above the limit. clang-format puts the closing brace under the beginning of the definition. */
+function longNativeFunctions(path, text) {
+  const lines = text.split("\n");
+  return lines.flatMap((line, i) => {
+    const indent = /^( {0,4})[\w~[*&<].*\)(?: const| noexcept| override| try)*(?: : .*)? \{$/.exec(line)?.[1];
+    if (indent === undefined || /^\s*(?:if|for|while|switch|else|return)\b/.test(line)) return [];
+    const length = lines.slice(i).findIndex((l) => l.startsWith(`${indent}}`)) + 1;
+    return length > maxFunctionLines
+      ? [`${path}:${i + 1}: a function of ${length} lines; split it below ${maxFunctionLines}`]
+      : [];
+  });
+}
+
+// --- cycles ----------------------------------------------------------------------------------------------------------
+
+/** One line for each group of files that import one another in a circle (Tarjan's strongly connected components). */
+function cycles(graph) {
+  const index = new Map();
+  const low = new Map();
+  const stack = [];
+  const found = [];
+  const visit = (file) => {
+    index.set(file, index.size);
+    low.set(file, index.get(file));
+    stack.push(file);
+    for (const next of graph.get(file)) {
+      if (!graph.has(next)) continue;
+      if (!index.has(next)) visit(next);
+      if (stack.includes(next)) low.set(file, Math.min(low.get(file), low.get(next)));
+    }
+    if (low.get(file) !== index.get(file)) return;
+    const group = stack.splice(stack.indexOf(file));
+    if (group.length > 1) found.push(`${group.sort().join(", ")} import one another in a circle`);
+  };
+  for (const file of graph.keys()) if (!index.has(file)) visit(file);
+  return found;
+}
+
+/** The tracked and new sources below `root`, by path. */
+export function readSources(root, paths) {
+  return new Map(paths.map((path) => [path, readFileSync(join(root, path), "utf8")]));
+}

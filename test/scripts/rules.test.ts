@@ -1,0 +1,91 @@
+// The rules of scripts/lib/rules.mjs: each is broken by a small tree of sources, and the sources of this checkout keep all.
+import { describe, expect, test } from "vitest";
+
+const script = new URL("../../scripts/lib/rules.mjs", import.meta.url);
+const { brokenRules }: { brokenRules(sources: Map<string, string>): string[] } = await import(script.href);
+
+/** The rules that a tree of sources breaks. */
+const broken = (sources: Record<string, string>) => brokenRules(new Map(Object.entries(sources)));
+
+describe("TypeScript", () => {
+  test("imports run down the floors", () => {
+    const ops = { "lib/ops/moe.ts": "export const a = 1;\n" };
+    expect(broken({ ...ops, "lib/model/language/llm.ts": 'import { a } from "../../ops/moe.js";\n' })).toEqual([]);
+    expect(broken({ "lib/ops/moe.ts": 'import type { Llm } from "../model/language/llm.js";\n' })).toEqual([
+      "lib/ops/moe.ts imports lib/model/language/llm.ts, but lib/ops is not above lib/model/language",
+    ]);
+  });
+
+  test("rooms on one floor do not import one another, nor do dynamic imports", () => {
+    expect(broken({ "lib/model/vision/plan.ts": 'import { a } from "../audio/encoder.js";\n' })).toHaveLength(1);
+    expect(broken({ "lib/cli/run.ts": 'const b = await import("../../bench/command.js");\n' })).toHaveLength(1);
+    expect(broken({ "lib/cli/main.ts": 'const b = await import("../../bench/command.js");\n' })).toEqual([]);
+  });
+
+  test("a circle is found, of types too", () => {
+    const circle = broken({
+      "lib/ops/a.ts": 'import type { B } from "./b.js";\n',
+      "lib/ops/b.ts": 'import { c } from "./c.js";\n',
+      "lib/ops/c.ts": 'export * from "./a.js";\n',
+      "lib/ops/d.ts": 'import { a } from "./a.js";\n',
+    });
+    expect(circle).toEqual(["lib/ops/a.ts, lib/ops/b.ts, lib/ops/c.ts import one another in a circle"]);
+  });
+
+  test("files and functions have a budget", () => {
+    const long = (lines: number) => `export function f() {\n${"  g();\n".repeat(lines - 2)}}\n`;
+    expect(broken({ "lib/ops/a.ts": long(60) })).toEqual([]);
+    expect(broken({ "lib/ops/a.ts": long(61) })).toEqual([expect.stringContaining("a function of 61 lines")]);
+    expect(broken({ "scripts/a.mjs": "\n".repeat(400) })).toEqual([]);
+    expect(broken({ "scripts/a.mjs": "\n".repeat(401) })).toEqual([expect.stringContaining("401 lines")]);
+  });
+});
+
+describe("C++ and CUDA", () => {
+  const header = "#pragma once\n";
+  test("machinery includes no operation, contracts no backend", () => {
+    const router = { "native/ops/moe/router.h": header };
+    expect(broken({ ...router, "native/cuda/cuda.h": '#include "ops/moe/router.h"\n' })).toHaveLength(1);
+    expect(broken({ ...router, "native/engine/submit.h": '#include "ops/moe/router.h"\n' })).toHaveLength(1);
+    const cpu = { "native/cpu/gemm.h": header };
+    expect(broken({ ...cpu, "native/ops/moe/router.h": '#include "cpu/gemm.h"\n' })).toHaveLength(1);
+    expect(broken({ ...cpu, "native/ops/moe/router.cpu.cc": '#include "cpu/gemm.h"\n' })).toEqual([]);
+  });
+
+  test("a header of one side is not included by the other", () => {
+    const sides = {
+      "native/ops/moe/router.cpu.h": header,
+      "native/ops/moe/router.cuda.h": header,
+      "native/ops/moe/router.kernels.h": header,
+      "native/ops/moe/router.cuh": header,
+    };
+    const includes = (from: string, what: string) =>
+      broken({ ...sides, [`native/ops/moe/${from}`]: `#include "ops/moe/${what}"\n` }).length;
+    expect(includes("router.cu", "router.kernels.h")).toBe(0);
+    expect(includes("router.cu", "router.cuh")).toBe(0);
+    expect(includes("router.cuda.cc", "router.kernels.h")).toBe(0);
+    expect(includes("router.cuda.cc", "router.cuda.h")).toBe(0);
+    expect(includes("router.cpu.cc", "router.kernels.h")).toBe(1);
+    expect(includes("router.cuda.cc", "router.cuh")).toBe(1);
+    expect(includes("router.cu", "router.cuda.h")).toBe(1);
+    expect(includes("router.h", "router.kernels.h")).toBe(1);
+  });
+
+  test("no file is loose in native/ops, and every include is there", () => {
+    expect(broken({ "native/ops/list.h": header })).toEqual([expect.stringContaining("loose")]);
+    expect(broken({ "native/core/op.h": '#include "core/gone.h"\n' })).toHaveLength(1);
+  });
+
+  test("kernels are declared, instructions wrapped", () => {
+    const kernel = 'extern "C" __global__ void k() {}\n';
+    expect(broken({ "native/ops/moe/router.cu": kernel })).toEqual([expect.stringContaining("CARACAL_KERNEL")]);
+    expect(broken({ "native/ops/moe/router.cu": 'void f() { asm("nop;"); }\n' })).toHaveLength(1);
+    expect(broken({ "native/cuda/ptx/nop.cuh": 'void f() { asm("nop;"); }\n' })).toEqual([]);
+  });
+
+  test("functions have a budget", () => {
+    const long = (lines: number) => `void f(int n) {\n${"  g();\n".repeat(lines - 2)}}\n`;
+    expect(broken({ "native/core/a.cc": long(60) })).toEqual([]);
+    expect(broken({ "native/core/a.cc": long(61) })).toHaveLength(1);
+  });
+});
