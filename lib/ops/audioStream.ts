@@ -2,78 +2,85 @@ import { CaracalError } from "../errors.js";
 import { checkOptionNames } from "../options.js";
 import type { Device } from "../tensor/device.js";
 import type { Tensor } from "../tensor/tensor.js";
+import { type ConvWeight, convTranspose1d, fbank, fsmnMemory } from "./audio.js";
 import {
   type Conv1dGeometry,
   type ConvTranspose1dGeometry,
-  type ConvWeight,
   conv1dGeometryNames,
-  convTranspose1d,
+  convTranspose1dGeometryNames,
   type FbankOptions,
   type FsmnParameters,
-  fbank,
-  fsmnMemory,
+  fbankOptionNames,
   fsmnParameterNames,
   paddingRows,
   type SpliceOptions,
   spliceOptionNames,
-} from "./audio.js";
+} from "./audioOptions.js";
 import { type Activations, call } from "./call.js";
 
-/** Whether these are the last rows of a stream. */
 export interface PushOptions {
+  /** Whether these are the last rows of the stream. Default false. */
   readonly last?: boolean;
 }
+const pushOptions = { last: true } satisfies Record<keyof PushOptions, true>;
 
-/** Rows of `x` from `skip` on; takes x's place. */
+/** The rows of x from `skip` on. Disposes x if it is not returned. */
 function dropRows<D extends Activations>(x: Tensor<D>, skip: number): Tensor<D> {
   if (skip === 0) return x;
-  const rest = x.slice(skip);
+  const kept = x.slice(skip);
   x.dispose();
-  return rest as Tensor<D>;
+  return kept as Tensor<D>;
 }
 
 /**
- * `fbank` of a wave that arrives in pieces of any length: the frames of all pieces are those of the whole, bit for
- * bit. What does not fill a frame waits for the next piece.
+ * `fbank` of a wave that arrives in pieces of any length: together, the frames of all pieces are bit-identical to those of
+ * the whole. Samples that do not fill a frame wait for the next piece.
  */
 export class FbankStream {
   readonly #device: Device;
   readonly #options: FbankOptions;
-  #rest = new Float32Array(0);
-  #skip = 0; // samples between two frames, when frameShift is above frameLength
+  #waiting = new Float32Array(0);
+  #skip = 0; // samples before the next frame, if frameShift exceeds frameLength
 
+  /** @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown */
   constructor(device: Device, options: FbankOptions = {}) {
+    checkOptionNames("FbankStream", options, fbankOptionNames);
     this.#device = device;
     this.#options = options;
   }
 
   /**
-   * @param samples f32 in the range of 16-bit integers
-   * @returns `[frames, melBins]` f32: the frames that are now complete, perhaps none
+   * @param samples in the range of 16-bit integers
+   * @returns `[frames, melBins]` f32: the frames that are now complete, possibly none
+   * @throws {CaracalError} as `fbank`
    */
   push(samples: Float32Array): Tensor<"f32"> {
     const skipped = Math.min(this.#skip, samples.length);
     this.#skip -= skipped;
-    const wave = new Float32Array(this.#rest.length + samples.length - skipped);
-    wave.set(this.#rest);
-    wave.set(samples.subarray(skipped), this.#rest.length);
+    const wave = new Float32Array(this.#waiting.length + samples.length - skipped);
+    wave.set(this.#waiting);
+    wave.set(samples.subarray(skipped), this.#waiting.length);
     using tensor = this.#device.tensor(wave, [wave.length]);
     const frames = fbank(tensor, this.#options);
     const used = frames.shape[0]! * (this.#options.frameShift ?? 160);
-    this.#rest = wave.slice(used);
+    this.#waiting = wave.slice(used);
     this.#skip += Math.max(0, used - wave.length);
     return frames;
   }
 }
 
-/** `splice` of frames that arrive in pieces; the rows of all pieces are those of the whole. */
+/** `splice` of frames that arrive in pieces: together, the rows of all pieces are those of the whole. */
 export class SpliceStream<D extends Activations = "f32"> implements Disposable {
   readonly #options: Required<SpliceOptions>;
   readonly #state: Tensor<D>;
   #frames = 0;
   #rows = 0;
 
-  /** @param columns columns of a frame */
+  /**
+   * @param columns of a frame
+   * @param options `dtype` is that of the frames, f32 by default
+   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
+   */
   constructor(device: Device, columns: number, options: SpliceOptions & { dtype?: D }) {
     checkOptionNames("SpliceStream", options, { ...spliceOptionNames, dtype: true });
     const { left, right, stride = 1, dtype = "f32" as D } = options;
@@ -82,14 +89,17 @@ export class SpliceStream<D extends Activations = "f32"> implements Disposable {
   }
 
   /**
-   * @param frames `[T, columns]`, T may be 0
-   * @returns the rows whose neighbours are known; with `last` all that are left
+   * @param frames `[T, columns]`; T may be 0
+   * @returns the rows whose neighbours are known; with `last`, all remaining rows
+   * @throws {CaracalError} as `splice`
    */
-  push(frames: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
+  push(frames: Tensor<D>, options: PushOptions = {}): Tensor<D> {
+    checkOptionNames("SpliceStream.push", options, pushOptions);
+    const { last = false } = options;
     const { left, right, stride } = this.#options;
     const before = this.#frames;
     const total = before + frames.shape[0]!;
-    const centres = Math.max(0, last ? total : total - right); // frames that can be centres by now
+    const centres = Math.max(0, last ? total : total - right); // frames that can be centres now
     const known = Math.min(before, left + right);
     const first = this.#rows * stride - before;
     const rows = Math.ceil(centres / stride) - this.#rows;
@@ -110,11 +120,11 @@ export class SpliceStream<D extends Activations = "f32"> implements Disposable {
 }
 
 /**
- * `fsmnMemory` of rows that arrive in pieces. A memory that looks ahead gives its rows `delay` rows late; all rows
- * together are those of the whole, bit for bit.
+ * `fsmnMemory` of rows that arrive in pieces. A memory with look-ahead returns its rows `delay` rows late. Together, all
+ * rows are bit-identical to those of the whole.
  */
 export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposable {
-  /** Rows that the output lags behind the input, until the end. */
+  /** Rows by which the output lags behind the input until the end. */
   readonly delay: number;
   readonly #weight: Tensor<Activations>;
   readonly #options: FsmnParameters;
@@ -123,30 +133,35 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
   #skip: number;
 
   /**
-   * @param weight as for `fsmnMemory`; neither it nor the norm's are disposed with the stream
-   * @param options `residual` (default true) says whether rows come with a residual
+   * @param weight as for `fsmnMemory`; the stream disposes neither it nor the norm's tensors
+   * @param options `residual` (default true) tells whether rows come with a residual; `dtype` is that of the rows, f32 by
+   *   default
+   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
    */
   constructor(weight: Tensor<Activations>, options: FsmnParameters & { dtype?: D; residual?: boolean }) {
     checkOptionNames("FsmnMemoryStream", options, { ...fsmnParameterNames, dtype: true, residual: true });
-    const { dtype = "f32" as D, residual = true, ...rest } = options;
-    const { leftOrder, rightOrder = 0, leftStride = 1, rightStride = 1 } = rest;
+    const { dtype = "f32" as D, residual = true, ...parameters } = options;
+    const { leftOrder, rightOrder = 0, leftStride = 1, rightStride = 1 } = parameters;
     const channels = weight.shape[0]!;
     this.delay = rightOrder * rightStride;
     this.#weight = weight;
-    this.#options = rest;
+    this.#options = parameters;
     this.#state = weight.device.zeros([leftOrder * leftStride + this.delay, channels], dtype);
     if (residual && this.delay > 0) this.#pending = weight.device.zeros([this.delay, channels], dtype);
     this.#skip = this.delay;
   }
 
   /**
-   * @param x `[T, C]`, T may be 0
+   * @param x `[T, C]`; T may be 0
    * @param residual `[T, C]`
-   * @returns the rows whose look-ahead is known; with `last` all that are left
+   * @returns the rows whose look-ahead is known; with `last`, all remaining rows
+   * @throws {CaracalError} as `fsmnMemory`
    */
-  push(x: Tensor<D>, residual?: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
-    const options = { ...this.#options, residual, state: this.#state, pending: this.#pending, last };
-    const rows = fsmnMemory(x, this.#weight, options);
+  push(x: Tensor<D>, residual?: Tensor<D>, options: PushOptions = {}): Tensor<D> {
+    checkOptionNames("FsmnMemoryStream.push", options, pushOptions);
+    const { last = false } = options;
+    const stream = { state: this.#state, pending: this.#pending, last };
+    const rows = fsmnMemory(x, this.#weight, { ...this.#options, residual, ...stream });
     const skip = Math.min(this.#skip, rows.shape[0]!);
     this.#skip -= skip;
     return dropRows(rows, skip);
@@ -163,48 +178,52 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
 }
 
 /**
- * `conv1d` of rows that arrive in pieces, with any padding and stride; all rows together are those of the whole, bit
- * for bit. With right padding the output lags behind until the end.
+ * `conv1d` of rows that arrive in pieces, with any padding and stride. Together, all rows are bit-identical to those of the
+ * whole. With right padding, the output lags behind until the end.
  */
 export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
   readonly #weight: ConvWeight;
   readonly #options: Omit<Conv1dGeometry, "padding">;
   readonly #state: Tensor<D>;
   readonly #padRight: number;
-  #position: number; // row of the stream that the next output row's last tap reads
+  #position: number; // the row of the stream that the last tap of the next output row reads
   #rows = 0;
 
   /**
-   * @param weight as for `conv1d`; neither it nor its vectors are disposed with the stream
-   * @throws `INVALID_ARGUMENT` when the left padding is longer than the reach of the taps, `(k-1)·dilation`
+   * @param weight as for `conv1d`; the stream disposes neither it nor the vectors
+   * @param options `dtype` is that of the rows, f32 by default
+   * @throws {CaracalError} `INVALID_ARGUMENT` when the left padding exceeds the reach of the taps, `(k-1)·dilation`, or an
+   *   option is unknown
    */
   constructor(weight: ConvWeight, options: Conv1dGeometry & { dtype?: D } = {}) {
     checkOptionNames("Conv1dStream", options, { ...conv1dGeometryNames, dtype: true });
-    const { padding = "causal", dtype = "f32" as D, ...rest } = options;
+    const { padding = "causal", dtype = "f32" as D, ...geometry } = options;
     const [, channels, taps] = weight.shape;
-    const span = (taps - 1) * (rest.dilation ?? 1);
+    const span = (taps - 1) * (geometry.dilation ?? 1);
     const [left, right] = paddingRows(padding, span);
     if (left > span)
       throw new CaracalError("INVALID_ARGUMENT", `Conv1dStream: left padding must be at most ${span}, got ${left}`);
     this.#weight = weight;
-    this.#options = rest;
-    this.#state = weight.device.zeros([span, channels * (rest.groups ?? 1)], dtype);
+    this.#options = geometry;
+    this.#state = weight.device.zeros([span, channels * (geometry.groups ?? 1)], dtype);
     this.#padRight = right;
     this.#position = span - left;
   }
 
   /**
-   * @param x `[T, Cin]`, T may be 0
-   * @returns the rows whose inputs are known; with `last` all that are left
+   * @param x `[T, Cin]`; T may be 0
+   * @returns the rows whose inputs are known; with `last`, all remaining rows
+   * @throws {CaracalError} as `conv1d`
    */
-  push(x: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
+  push(x: Tensor<D>, options: PushOptions = {}): Tensor<D> {
+    checkOptionNames("Conv1dStream.push", options, pushOptions);
     const y = call("conv1d", {
       ...this.#options,
       x,
       w: this.#weight,
       state: this.#state,
       first: this.#position - this.#rows,
-      padRight: last ? this.#padRight : 0,
+      padRight: options.last ? this.#padRight : 0,
     })[0] as Tensor<D>;
     this.#position += y.shape[0]! * (this.#options.stride ?? 1);
     this.#rows += x.shape[0]!;
@@ -220,21 +239,19 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
   }
 }
 
-/** `convTranspose1d` of rows that arrive in pieces; all rows together are those of the whole, bit for bit. */
+/** `convTranspose1d` of rows that arrive in pieces: together, all rows are bit-identical to those of the whole. */
 export class ConvTranspose1dStream implements Disposable {
   readonly #weight: ConvWeight;
   readonly #options: ConvTranspose1dGeometry;
   readonly #state: Tensor<"f32">;
   #skip: number;
 
-  /** @param weight as for `convTranspose1d`; neither it nor the bias is disposed with the stream */
+  /**
+   * @param weight as for `convTranspose1d`; the stream disposes neither it nor the bias
+   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
+   */
   constructor(weight: ConvWeight, options: ConvTranspose1dGeometry) {
-    checkOptionNames("ConvTranspose1dStream", options, {
-      stride: true,
-      padding: true,
-      outputPadding: true,
-      bias: true,
-    });
+    checkOptionNames("ConvTranspose1dStream", options, convTranspose1dGeometryNames);
     const [, outputs, taps] = weight.shape;
     this.#weight = weight;
     this.#options = options;
@@ -243,10 +260,13 @@ export class ConvTranspose1dStream implements Disposable {
   }
 
   /**
-   * @param x `[T, Cin]`, T may be 0
-   * @returns the rows that no later row of x adds to; with `last` all that are left
+   * @param x `[T, Cin]`; T may be 0
+   * @returns the rows that no later row of x adds to; with `last`, all remaining rows
+   * @throws {CaracalError} as `convTranspose1d`
    */
-  push<D extends Activations>(x: Tensor<D>, { last = false }: PushOptions = {}): Tensor<D> {
+  push<D extends Activations>(x: Tensor<D>, options: PushOptions = {}): Tensor<D> {
+    checkOptionNames("ConvTranspose1dStream.push", options, pushOptions);
+    const { last = false } = options;
     const y = convTranspose1d(x, this.#weight, { ...this.#options, state: this.#state, last });
     const skip = Math.min(this.#skip, y.shape[0]!);
     this.#skip -= skip;

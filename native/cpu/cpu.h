@@ -12,7 +12,7 @@
 
 namespace caracal {
 
-// The context that a CPU implementation runs in: it runs loops on the device's threads and allocates temporary memory.
+// The environment that a CPU implementation runs in: it runs loops on the device's threads and allocates temporary memory.
 class Cpu {
  public:
   Cpu(Allocator& allocator, ThreadPool& pool) : allocator_(allocator), pool_(pool), scratch_(pool.threads()) {}
@@ -44,10 +44,8 @@ class Cpu {
     return s.buffer.get();
   }
 
-  // Lets a Temporary be made from the context itself.
+  // Lets a Temporary be made from this object.
   operator MemoryPool() const { return {allocator_}; }
-  template <class T>
-  using Temporary = caracal::Temporary<T>;
 
  private:
   struct Free {

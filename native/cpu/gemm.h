@@ -34,9 +34,6 @@ Gemm<2, RowSource, Epilogue> make_gemm(int64_t m, RowSource rows, const Panels& 
   return {m, rows, {gate, up}, epilogue};
 }
 
-CARACAL_INLINE constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-CARACAL_INLINE constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
 // A product with erased types, as the engine sees it.
 struct Product {
   int64_t m;

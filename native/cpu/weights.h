@@ -49,7 +49,7 @@ class WeightPanels {
   operator const Panels&() const { return panels_; }
 
  private:
-  Cpu::Temporary<std::byte> packed_;
+  Temporary<std::byte> packed_;
   Panels panels_;
 };
 

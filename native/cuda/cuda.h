@@ -1,5 +1,5 @@
 #pragma once
-// The context that a CUDA implementation runs in: it launches kernels on the device's stream, allocates temporary memory
+// The environment that a CUDA implementation runs in: it launches kernels on the device's stream, allocates temporary memory
 // and lets kernels report invalid data.
 #include <functional>
 #include <map>
@@ -71,10 +71,8 @@ class Cuda {
   // number of tables.
   void copy_constant(void* to, const void* from, size_t bytes);
 
-  // Lets a Temporary be made from the context itself.
+  // Lets a Temporary be made from this object.
   operator MemoryPool() const { return {allocator_, lane_.pool}; }
-  template <class T>
-  using Temporary = caracal::Temporary<T>;
 
   // For kernels that check their data: returns the Fault of the running operation. If it is raised, `explain` turns it
   // into the error, possibly after the operation's tensors have been freed.

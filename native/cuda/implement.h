@@ -13,7 +13,7 @@ namespace caracal::cuda {
 inline void* address(const Tensor& t) { return t.data<std::byte>(); }
 inline void* address(const std::optional<Tensor>& t) { return t ? address(*t) : nullptr; }
 
-// Whether rows of n elements can be moved `elements` at a time: n is a multiple of them and all addresses are aligned to
+// Returns whether rows of n elements can be moved `elements` at a time: n is a multiple of them and all addresses are aligned to
 // 16 bytes.
 inline bool vectors(int64_t n, std::initializer_list<const void*> addresses, int64_t elements = 8) {
   return n % elements == 0 && std::all_of(addresses.begin(), addresses.end(),

@@ -3,33 +3,19 @@ import koffi from "koffi";
 import { expect, test } from "vitest";
 import { dtypes } from "../../lib/tensor/dtype.js";
 import { compiled } from "../support/compiled.js";
+import type { Tile } from "../support/gemmTile.js";
+import "../support/gemmTile.js";
 
 const lib = compiled(new URL("attentionTiles.cc", import.meta.url));
 
 koffi.struct("Columns", { perLane: "int64_t", parts: "int64_t" });
 koffi.struct("Sizes", { heads: "int64_t", nope: "int64_t", rope: "int64_t", value: "int64_t", latent: "int64_t" });
-koffi.struct("Tile", {
-  name: "const char *",
-  rows: "int64_t",
-  columns: "int64_t",
-  threads: "uint",
-  stages: "int",
-  shared: "size_t",
-});
 interface Sizes {
   readonly heads: number;
   readonly nope: number;
   readonly rope: number;
   readonly value: number;
   readonly latent: number;
-}
-interface Tile {
-  readonly name: string;
-  readonly rows: number;
-  readonly columns: number;
-  readonly threads: number;
-  readonly stages: number;
-  readonly shared: number;
 }
 type Numbers<Result> = (...sizes: number[]) => Result;
 

@@ -1,42 +1,13 @@
 // The choices of tiles, blocks and chunks are pure functions of sizes, tested here without a GPU.
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import koffi from "koffi";
 import { expect, test } from "vitest";
 import { dtypes } from "../../lib/tensor/dtype.js";
+import { compiled } from "../support/compiled.js";
+import type { Tile } from "../support/gemmTile.js";
+import "../support/gemmTile.js";
 
-const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
+const lib = compiled(new URL("tiles.cc", import.meta.url));
 
-function compiled() {
-  const folder = mkdtempSync(join(tmpdir(), "caracal-tiles-"));
-  const library = join(folder, "tiles.so");
-  const flags = ["-std=c++20", "-O1", "-shared", "-fPIC", "-I", path("../../native")];
-  execFileSync(process.env.CXX ?? "c++", [...flags, "-o", library, path("tiles.cc")], { stdio: "pipe" });
-  const lib = koffi.load(library);
-  rmSync(folder, { recursive: true });
-  return lib;
-}
-const lib = compiled();
-
-interface Tile {
-  readonly name: string;
-  readonly rows: number;
-  readonly columns: number;
-  readonly threads: number;
-  readonly stages: number;
-  readonly shared: number;
-}
-koffi.struct("Tile", {
-  name: "const char *",
-  rows: "int64_t",
-  columns: "int64_t",
-  threads: "uint",
-  stages: "int",
-  shared: "size_t",
-});
 const chooseSimt: (m: number, n: number, groups: number, sms: number) => Tile = lib.func(
   "Tile choose_simt(int64_t m, int64_t n, int groups, int sms)",
 );

@@ -1,8 +1,27 @@
 import { describe, expect, test } from "vitest";
-import { cmvn, codecEmbedding, type FbankOptions, fbank, foldWeightNorm, snake, splice } from "../../lib/ops/audio.js";
-import { FbankStream, SpliceStream } from "../../lib/ops/audioStream.js";
+import {
+  cmvn,
+  codecEmbedding,
+  conv1d,
+  convTranspose1d,
+  type FbankOptions,
+  fbank,
+  foldWeightNorm,
+  fsmnMemory,
+  lstm,
+  packConv1d,
+  snake,
+  splice,
+} from "../../lib/ops/audio.js";
+import {
+  Conv1dStream,
+  ConvTranspose1dStream,
+  FbankStream,
+  FsmnMemoryStream,
+  SpliceStream,
+} from "../../lib/ops/audioStream.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
-import { allDevices } from "../support/devices.js";
+import { allDevices, devices } from "../support/devices.js";
 import { code } from "../support/errors.js";
 import { readGolden } from "../support/golden.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
@@ -293,4 +312,31 @@ describe.each(allDevices)("audio front end on $name", (device) => {
     samples.dispose();
     expect(() => fbank(samples)).toThrowError(code("DISPOSED"));
   });
+});
+
+test("misspelt options are named", () => {
+  const device = devices[0]!;
+  const [x, vector, w] = [device.zeros([4, 8]), device.zeros([8]), device.zeros([8, 8, 3])];
+  const misspelt: [string, string, string, (options: never) => unknown][] = [
+    ["ops.fbank", "melbins", "melBins", (o) => fbank(vector, o)],
+    ["ops.splice", "lefts", "left", (o) => splice(x, o)],
+    ["ops.fsmnMemory", "leftorder", "leftOrder", (o) => fsmnMemory(x, device.zeros([8, 1]), o)],
+    ["ops.fsmnMemory: norm", "epsilon", "eps", (o) => fsmnMemory(x, device.zeros([8, 1]), { leftOrder: 0, norm: o })],
+    ["ops.codecEmbedding", "tablea", "tableA", (o) => codecEmbedding(o)],
+    ["ops.packConv1d", "group", "groups", (o) => packConv1d(w, o)],
+    ["ops.conv1d", "activatoin", "activation", (o) => conv1d(x, w, o)],
+    ["ops.convTranspose1d", "strides", "stride", (o) => convTranspose1d(x, w, o)],
+    ["ops.lstm", "wih", "wIh", (o) => lstm(x, o)],
+    ["FbankStream", "window_", "window", (o) => new FbankStream(device, o)],
+    ["SpliceStream", "dtypes", "dtype", (o) => new SpliceStream(device, 8, o)],
+    ["FsmnMemoryStream", "residuals", "residual", (o) => new FsmnMemoryStream(x, o)],
+    ["Conv1dStream", "dilatoin", "dilation", (o) => new Conv1dStream(w, o)],
+    ["ConvTranspose1dStream", "pading", "padding", (o) => new ConvTranspose1dStream(w, o)],
+    ["SpliceStream.push", "lst", "last", (o) => new SpliceStream(device, 8, { left: 1, right: 1 }).push(x, o)],
+    ["FsmnMemoryStream.push", "lst", "last", (o) => new FsmnMemoryStream(x, { leftOrder: 7 }).push(x, undefined, o)],
+    ["Conv1dStream.push", "lst", "last", (o) => new Conv1dStream(w).push(x, o)],
+    ["ConvTranspose1dStream.push", "lst", "last", (o) => new ConvTranspose1dStream(w, { stride: 1 }).push(x, o)],
+  ];
+  for (const [where, wrong, right, run] of misspelt)
+    expect(() => run({ [wrong]: 1 } as never)).toThrow(`${where} has no option "${wrong}": did you mean "${right}"?`);
 });

@@ -14,7 +14,7 @@ const activations: Record<Activation, (v: number) => number> = {
   sigmoid: (v) => 1 / (1 + Math.exp(-v)),
 };
 
-// Series for small arguments, continued fraction for large: both to double precision.
+// A series for small arguments and a continued fraction for large ones, both to double precision.
 function erf(x: number): number {
   const a = Math.abs(x);
   if (a < 2.5) {
@@ -52,7 +52,7 @@ const shapes: [number, number, number][] = [
 ];
 
 describe.each(allDevices)("linear on $name", (device) => {
-  test.each(shapes)("M=%i N=%i K=%i is x·Wᵀ, packed and plain alike", async (m, n, k) => {
+  test.each(shapes)("M=%i N=%i K=%i is x·Wᵀ, with the same bits for packed and plain weights", async (m, n, k) => {
     const x = randomArray(m * k, m);
     const w = randomArray(n * k, n);
     const expected = product(x, w, m, n, k);
@@ -75,11 +75,11 @@ describe.each(allDevices)("linear on $name", (device) => {
     const wide = linear(device.tensor(x, [m, k], "bf16"), weight, { outDtype: "f32" });
     const sums = await wide.toFloat32Array();
     expect(relativeError(sums, expected)).toBeLessThan(1e-6);
-    if (device.backend === "cpu") expect(sums).toEqual(f32); // tensor cores sum in an order of their own
+    if (device.backend === "cpu") expect(sums).toEqual(f32); // tensor cores sum in a different order
     expect(await y.toFloat32Array()).toEqual(sums.map(bf16));
   });
 
-  test("f8e4m3 weights carry one scale per 128×128 block", async () => {
+  test("f8e4m3 weights have one scale per 128×128 block", async () => {
     const [m, n, k] = [5, 200, 300];
     const x = randomArray(m * k, 1);
     const codes = device.tensor(randomArray(n * k, 2, 448), [n, k], "f8e4m3");
@@ -159,7 +159,7 @@ describe.each(allDevices)("linear on $name", (device) => {
     },
   );
 
-  test("no rows, no columns and no depth are fine", async () => {
+  test("zero rows, columns or depth are allowed", async () => {
     expect(await linear(device.zeros([0, 8]), device.zeros([4, 8])).toFloat32Array()).toHaveLength(0);
     expect(await linear(device.zeros([3, 8]), device.zeros([0, 8])).toFloat32Array()).toHaveLength(0);
     const bias = device.tensor([1, 2], [2]);
@@ -170,7 +170,7 @@ describe.each(allDevices)("linear on $name", (device) => {
     expect(linear(device.zeros([2, 3, 8]), device.zeros([5, 8])).shape).toEqual([2, 3, 5]);
   });
 
-  test("mismatches name the argument", () => {
+  test("an error about a mismatch names the argument", () => {
     const x = device.zeros([2, 8]);
     expect(() => linear(x, device.zeros([4, 9]) as never)).toThrowError(/w must have shape \[-1, 8\]/);
     expect(() => linear(x, device.zeros([4, 8]), { bias: device.zeros([5]) })).toThrowError(/bias/);

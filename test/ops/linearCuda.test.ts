@@ -1,5 +1,4 @@
-// What can go wrong with matrix products on the CUDA backend alone: tiles and their edges, rows that are not aligned,
-// the choice among kernels.
+// Matrix products on the CUDA backend: tiles and their edges, unaligned rows, the choice among kernels.
 import { describe, expect, test, vi } from "vitest";
 import { linear, packWeight, swiglu } from "../../lib/ops/linear.js";
 import type { Device } from "../../lib/tensor/device.js";
@@ -7,7 +6,7 @@ import type { PackedWeight, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 
-// So few that the largest tiles are chosen for small products.
+// With so few multiprocessors, the largest tiles are chosen even for small products.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_SM_COUNT = "4";
 });
@@ -27,8 +26,8 @@ function weight(device: Device, dtype: Stored, n: number, k: number, seed = 2): 
   return packWeight(plain, { scale: device.tensor(scale, shape) });
 }
 
-// More than one of the largest tiles each way; N is a multiple of 8, of which outputs are stored together, but of no
-// tile.
+// More than one of the largest tiles in each direction. N is a multiple of 8, since outputs are stored eight at a time, but
+// not of any tile.
 const [m, n] = [136, 264];
 const cases: [Rows, Stored, number][] = [
   ["bf16", "bf16", 200],
@@ -41,11 +40,11 @@ const cases: [Rows, Stored, number][] = [
   ["f32", "f32", 37],
 ];
 
-describe.skipIf(!cuda)("linear on CUDA alone", () => {
+describe.skipIf(!cuda)("linear on CUDA", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
 
-  test.each(cases)("%s by %s, K=%i: every tile gives the same bits, those of the CPU nearly", async (xs, ws, k) => {
+  test.each(cases)("%s by %s, K=%i: all tiles give the same bits, close to the CPU's results", async (xs, ws, k) => {
     const x = rows(device, xs, m, k);
     const w = weight(device, ws, n, k) as PackedWeight<Stored, readonly [number, number]>;
     const whole = await linear(x, w as never, { outDtype: "f32" }).toFloat32Array();
@@ -62,7 +61,7 @@ describe.skipIf(!cuda)("linear on CUDA alone", () => {
     }
   });
 
-  test.each(["bf16", "f8e4m3"] as const)("%s: bits do not depend on where rows begin in memory", async (dtype) => {
+  test.each(["bf16", "f8e4m3"] as const)("%s: the bits do not depend on the alignment of the rows", async (dtype) => {
     const k = 160;
     const values = randomArray(k + 1, 4);
     const w = weight(device, dtype, 33, k);
@@ -119,16 +118,16 @@ describe.skipIf(!cuda)("linear on CUDA alone", () => {
     expect(await run(device)).toEqual(first);
   });
 
-  test.each([20, 3])("a NaN stays in its row of %i", async (m) => {
+  test.each([20, 3])("a NaN among %i rows stays in its row", async (m) => {
     const [n, k] = [24, 72];
     const values = randomArray(m * k, 1);
     const w = weight(device, "bf16", n, k);
     const run = async (x: Float32Array) =>
       await linear(device.tensor(x, [m, k], "bf16") as Tensor<Rows>, w as never).toFloat32Array();
-    const sound = await run(values);
+    const expected = await run(values);
     const damaged = await run(values.map((v, i) => (Math.floor(i / k) === 1 ? Number.NaN : v)));
     expect(damaged.subarray(n, 2 * n).every(Number.isNaN)).toBe(true);
-    sound.fill(Number.NaN, n, 2 * n);
-    expect(damaged).toEqual(sound);
+    expected.fill(Number.NaN, n, 2 * n);
+    expect(damaged).toEqual(expected);
   });
 });

@@ -10,7 +10,7 @@ interface Picks {
   weights: number[];
 }
 
-/** The router of one token by its definition, in double precision. */
+/** The router's definition for one token, in double precision. */
 function referencePicks(logits: number[], bias: ArrayLike<number>, topK: number, scale: number): Picks {
   const largest = Math.max(...logits);
   const e = logits.map((l) => Math.exp(l - largest));
@@ -43,7 +43,7 @@ function routingOf(
 }
 
 describe.each(allDevices)("moe on $name", (device) => {
-  test("the router is the report's definition", async () => {
+  test("the router follows the report's definition", async () => {
     const [tokens, d] = [33, 40];
     const x = randomArray(tokens * d, 1);
     const w = randomArray(all * d, 2);
@@ -69,7 +69,7 @@ describe.each(allDevices)("moe on $name", (device) => {
     }
   });
 
-  test("ties go to the lowest id, whatever the bias of others", async () => {
+  test("the lowest id wins a tie", async () => {
     const r = router(device.zeros([2, 8]), device.zeros([all, 8]), undefined, config);
     expect([...(await r.ids.read())]).toEqual([0, 1, 2, 3, 0, 1, 2, 3]);
   });
@@ -90,7 +90,7 @@ describe.each(allDevices)("moe on $name", (device) => {
   });
 
   test.each([Number.NaN, Number.POSITIVE_INFINITY])(
-    "a %s logit spoils its own token only, and never the ids",
+    "a %s logit makes only the weights of its own token NaN, and no id invalid",
     async (bad) => {
       const x = randomArray(3 * 8, 4);
       x[8] = bad;
@@ -106,7 +106,7 @@ describe.each(allDevices)("moe on $name", (device) => {
     },
   );
 
-  test("the permutation sorts by expert, then token", async () => {
+  test("the permutation sorts by expert, then by token", async () => {
     const ids = [
       [2, 5, 0],
       [0, 7, 2],
@@ -120,7 +120,7 @@ describe.each(allDevices)("moe on $name", (device) => {
 
   test.each(["f32", "bf16"] as const)("a grouped row has the bits of linear with its expert (%s)", async (dtype) => {
     const [experts, n, k] = [4, 33, 70];
-    const rows = [0, 9, 1, 20]; // an expert without rows, one with a single one
+    const rows = [0, 9, 1, 20]; // includes an expert without rows and one with a single row
     const offsets = [0];
     for (const r of rows) offsets.push(offsets.at(-1)! + r);
     const matrices = Array.from({ length: experts }, (_, e) => device.tensor(randomArray(n * k, e), [n, k], dtype));
@@ -138,7 +138,7 @@ describe.each(allDevices)("moe on $name", (device) => {
   });
 
   test.each(["random", "skewed", "all zero experts", "no tokens"])(
-    "moe with %s routing is the sum over picks",
+    "moe with %s routing is the sum over the picks",
     async (kind) => {
       const [d, f, experts, zeroExperts] = [48, 40, 6, 3];
       const tokens = kind === "no tokens" ? 0 : 25;
@@ -189,7 +189,7 @@ describe.each(allDevices)("moe on $name", (device) => {
     expect(await run(x.subarray(10 * d, 31 * d))).toEqual(whole.subarray(10 * d, 31 * d));
   });
 
-  test("bad input: what the shapes tell is thrown at once, what the contents tell when read", async () => {
+  test("invalid shapes throw at once, invalid contents when the result is read", async () => {
     const x = device.zeros([2, 8]);
     const w = device.zeros([all, 8]);
     expect(() => router(x, w, undefined, { ...config, topK: all + 1 })).toThrowError(

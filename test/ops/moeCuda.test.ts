@@ -1,5 +1,5 @@
-// What can go wrong with the mixture of experts on the CUDA backend alone: chunks and blocks and their edges, rows that
-// are not aligned, the choice among kernels; and its answers next to the CPU's.
+// The mixture of experts on the CUDA backend: chunks, blocks and their edges, unaligned rows, the choice among kernels;
+// results are compared with the CPU's.
 import { describe, expect, test, vi } from "vitest";
 import { combine, permutation, type RouterOptions, router } from "../../lib/ops/moe.js";
 import type { Device } from "../../lib/tensor/device.js";
@@ -7,7 +7,8 @@ import type { Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError, uniform } from "../support/numbers.js";
 
-// So few that the largest tiles are chosen for small products; and of the GPUs, one whose blocks have little shared memory.
+// With so few multiprocessors, the largest tiles are chosen even for small products. A block of compute capability 8.6
+// has little shared memory.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_SM_COUNT = "4";
   process.env.CARACAL_VGPU_COMPUTE = "8.6";
@@ -17,7 +18,7 @@ type Rows = "f32" | "bf16";
 
 const kinds = ["random", "skewed", "zero experts only", "no picks"] as const;
 
-/** Ids of T tokens with K picks each, which need not differ. */
+/** The ids of `tokens` tokens with `k` picks each, which may be equal. */
 function picks(kind: (typeof kinds)[number], tokens: number, k: number, experts: number, zeroExperts: number) {
   const next = uniform(tokens + k);
   const below = (n: number) => Math.floor(((next() + 1) / 2) * n);
@@ -28,7 +29,7 @@ function picks(kind: (typeof kinds)[number], tokens: number, k: number, experts:
   });
 }
 
-describe.skipIf(!cuda)("moe on CUDA alone", () => {
+describe.skipIf(!cuda)("moe on CUDA", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
 
@@ -49,13 +50,13 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
   }
   const options = { topK: 6, experts: 40, zeroExperts: 20, scale: 2.5 };
 
-  // The tiles of many tokens, of some, of few and of one; depths of more than one stage, and of no whole one.
+  // Covers the tiles for many, some, few and one token, and depths of several stages and of less than one.
   test.each([
     ["f32", "f32", 72],
     ["bf16", "f32", 520],
     ["f32", "bf16", 139],
     ["bf16", "bf16", 96],
-  ] as const)("the router's tiles give the same bits, those of the CPU nearly (%s by %s, D=%i)", async (x, w, d) => {
+  ] as const)("all tiles of the router give the same bits, close to the CPU's (%s by %s, D=%i)", async (x, w, d) => {
     const tokens = 70;
     const sizes = { x, w, tokens, d, options };
     const [ids, weights, zero] = await routed(device, sizes);
@@ -80,7 +81,7 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     { topK: 40, experts: 60, zeroExperts: 6, scale: 2, renormalize: true, scaleZeroExperts: false },
     { topK: 35, experts: 700, zeroExperts: 300, scale: 1, renormalize: true },
     { topK: 7, experts: 5, zeroExperts: 2, scale: 1 },
-  ])("picks of $topK among $experts + $zeroExperts experts are the CPU's", async (options) => {
+  ])("$topK picks among $experts + $zeroExperts experts match the CPU's", async (options) => {
     const sizes: Routed = { x: "f32", w: "f32", tokens: 5, d: 24, options };
     const [ids, weights, zero] = await routed(device, sizes);
     const expected = await routed(cpu, sizes);
@@ -90,7 +91,7 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     expect(await routed(device, sizes)).toEqual([ids, weights, zero]);
   });
 
-  test("the router takes rows that begin anywhere, and equal scores in the order of their ids", async () => {
+  test("the router accepts unaligned rows, and the lowest id wins a tie", async () => {
     const d = 64;
     const values = randomArray(3 * d + 1, 4);
     const w = device.tensor(randomArray(800 * d, 5), [800, d]);
@@ -108,7 +109,8 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     }
   });
 
-  // One block: of one warp, of several with a rest; several blocks, the last with a rest; counters in global memory.
+  // Covers one block with one warp and with several, the last of them partly filled; several blocks, the last partly filled;
+  // counters in global memory.
   test.each([
     [1, 12, 16],
     [63, 5, 16],
@@ -116,7 +118,7 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     [5000, 4, 7],
     [710, 12, 1500],
     [130, 12, 13_000],
-  ])("the permutation of %i tokens of %i picks among %i experts is the CPU's", async (tokens, k, experts) => {
+  ])("the permutation of %i tokens with %i picks among %i experts matches the CPU's", async (tokens, k, experts) => {
     for (const kind of kinds) {
       const ids = picks(kind, tokens, k, experts, 5);
       const run = async (device: Device) => {
@@ -127,20 +129,20 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     }
   });
 
-  test("no picks at all leave every expert without rows", async () => {
+  test("without picks, no expert has rows", async () => {
     const p = permutation({ ids: device.zeros([0, 3], "i32"), experts: 40, zeroExperts: 0 });
     expect([...(await p.offsets.read())]).toEqual(Array(41).fill(0));
     expect(await p.slotOf.read()).toHaveLength(0);
   });
 
-  test("an id outside the experts is named", async () => {
+  test("the error for an invalid id names it", async () => {
     const ids: number[] = Array(16 * 1100).fill(1);
-    for (const wrong of [7, -2]) {
-      ids[16 * 1050 + 3] = wrong;
+    for (const invalid of [7, -2]) {
+      ids[16 * 1050 + 3] = invalid;
       const run = async (device: Device) =>
         await permutation({ ids: device.tensor(ids, [1100, 16], "i32"), experts: 4, zeroExperts: 3 }).tokenOf.read();
-      await expect(run(device)).rejects.toThrowError(`permutation: ids[1050][3] is ${wrong}, outside [-1, 7)`);
-      await expect(run(cpu)).rejects.toThrowError(`permutation: ids[1050][3] is ${wrong}, outside [-1, 7)`);
+      await expect(run(device)).rejects.toThrowError(`permutation: ids[1050][3] is ${invalid}, outside [-1, 7)`);
+      await expect(run(cpu)).rejects.toThrowError(`permutation: ids[1050][3] is ${invalid}, outside [-1, 7)`);
     }
   });
 
@@ -160,7 +162,7 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     ["bf16", 1100],
     ["bf16", 2056],
     ["bf16", 13],
-  ] as const)("combine has the CPU's bits (%s, %i columns)", async (dtype, d) => {
+  ] as const)("combine gives the CPU's bits (%s, %i columns)", async (dtype, d) => {
     const slots = picks("random", tokens, k, 12, 0);
     const run = async (device: Device, residual: boolean) => {
       const rows = (n: number, seed: number) => device.tensor(randomArray(n * d, seed), [n, d], dtype as Rows);
@@ -171,7 +173,7 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     for (const residual of [false, true]) expect(await run(device, residual)).toEqual(await run(cpu, residual));
   });
 
-  test("combine takes more picks than a warp has lanes, and rows that begin anywhere", async () => {
+  test("combine accepts more picks than a warp has lanes, and unaligned rows", async () => {
     const [d, many] = [24, 70];
     const run = async (device: Device) => {
       const weights = device.tensor(randomArray(2 * many, 5), [2, many]);
@@ -186,7 +188,7 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     expect(await run(device)).toEqual(await run(cpu));
   });
 
-  test("combine does not read x where there is no zero expert, nor rows that are not picked", async () => {
+  test("combine reads neither x without a zero expert nor rows that are not picked", async () => {
     const bad = device.tensor([Number.POSITIVE_INFINITY, Number.NaN, 1, 2], [2, 2]);
     const slotOf = device.tensor([-1, 1], [2, 1], "i32");
     const weights = device.tensor([Number.NaN, 2], [2, 1]);
@@ -194,7 +196,7 @@ describe.skipIf(!cuda)("moe on CUDA alone", () => {
     expect([...(await y.toFloat32Array())]).toEqual([0, 0, 2, 4]);
   });
 
-  test("a slot outside y is named", async () => {
+  test("the error for an invalid slot names it", async () => {
     const slotOf = device.tensor([0, -1, 1, 3], [2, 2], "i32");
     const weights = { weights: device.zeros([2, 2]), zeroWeight: device.zeros([2]) };
     const y = combine(device.zeros([3, 300]), device.zeros([2, 300]), weights, { slotOf });

@@ -1,5 +1,5 @@
-// What can go wrong with grouped products on the CUDA backend alone: who makes which tile, tiles and their edges, the
-// choice among kernels by what only the device knows.
+// Grouped products on the CUDA backend: the assignment of tiles to blocks, tiles and their edges, the choice among kernels
+// by offsets that only the device knows.
 import { describe, expect, test, vi } from "vitest";
 import { linear, packWeight, packWeights, swiglu } from "../../lib/ops/linear.js";
 import { groupedGemm, groupedSwiglu } from "../../lib/ops/moe.js";
@@ -8,7 +8,8 @@ import type { Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 
-// So few that every block makes several tiles; and of the GPUs, one whose blocks have little shared memory.
+// With so few multiprocessors, every block computes several tiles. A block of compute capability 8.6 has little shared
+// memory.
 vi.hoisted(() => {
   process.env.CARACAL_VGPU_SM_COUNT = "4";
   process.env.CARACAL_VGPU_COMPUTE = "8.6";
@@ -17,7 +18,7 @@ vi.hoisted(() => {
 type Rows = "f32" | "bf16";
 type Stored = Rows | "f8e4m3";
 
-/** Matrices `[E, N, K]` packed, and one by one. */
+/** The matrices `[E, N, K]`, packed together and one by one. */
 function experts(device: Device, dtype: Stored, count: number, n: number, k: number, seed: number) {
   const scales = [Math.ceil(n / 128), Math.ceil(k / 128)] as const;
   const matrix = (e: number) =>
@@ -41,10 +42,10 @@ function offsetsOf(rows: readonly number[]): number[] {
   return offsets;
 }
 
-// Of every class of rows per expert and its bounds, and so many that the largest tiles are used.
+// Rows per expert: values within and at the bounds of every class, and so many in total that the largest tiles are used.
 const ragged = [0, 3, 140, 17, 64, 290, 0, 1, 16];
 
-describe.skipIf(!cuda)("grouped products on CUDA alone", () => {
+describe.skipIf(!cuda)("grouped products on CUDA", () => {
   const device = cuda as Device;
   const cpu = devices[devices.length - 1] as Device;
 
@@ -55,7 +56,7 @@ describe.skipIf(!cuda)("grouped products on CUDA alone", () => {
     ["bf16", "f32", 40, 40],
     ["f32", "bf16", 37, 37],
     ["f32", "f8e4m3", 33, 140],
-  ] as const)("%s by %s, N=%i K=%i: the bits of each expert alone, those of the CPU nearly", async (xs, ws, n, k) => {
+  ] as const)("%s by %s, N=%i K=%i: the bits of each expert alone, close to the CPU's", async (xs, ws, n, k) => {
     const offsets = offsetsOf(ragged);
     const [used, rows] = [offsets.at(-1)!, offsets.at(-1)! + 21];
     const run = (device: Device) => {
@@ -88,13 +89,12 @@ describe.skipIf(!cuda)("grouped products on CUDA alone", () => {
   });
 
   test.each([
-    ["one", 1100],
-    ["none", 0],
-    ["all but one", 1],
-  ])("rows of %s of many experts", async (_, taken) => {
+    ["one has", (e: number) => (e === 1090 ? 40 : 0)],
+    ["none has", () => 0],
+    ["two thirds have", (e: number) => (e % 3 ? 1 : 0)],
+  ])("many experts of which %s rows", async (_, rowsOf) => {
     const [count, n, k] = [1100, 8, 16];
-    const rows = Array.from({ length: count }, (_, e) => (taken === 1 && e % 3 ? 1 : e === 1090 && taken ? 40 : 0));
-    const offsets = offsetsOf(rows);
+    const offsets = offsetsOf(Array.from({ length: count }, (_, e) => rowsOf(e)));
     const total = offsets.at(-1)! + 3;
     const run = async (device: Device) => {
       const w = experts(device, "bf16", count, n, k, 1).all;
@@ -106,13 +106,13 @@ describe.skipIf(!cuda)("grouped products on CUDA alone", () => {
     expect(y.subarray(offsets.at(-1)! * n).every((v) => v === 0)).toBe(true);
   });
 
-  test("no rows at all are fine", async () => {
+  test("zero rows are allowed", async () => {
     const w = experts(device, "bf16", 3, 8, 16, 1).all;
     const y = groupedGemm(device.zeros([0, 16], "bf16"), w, device.zeros([4], "i32"));
     expect(await y.toFloat32Array()).toHaveLength(0);
   });
 
-  test.each(["bf16", "f8e4m3"] as const)("%s: bits do not depend on where rows begin in memory", async (dtype) => {
+  test.each(["bf16", "f8e4m3"] as const)("%s: the bits do not depend on the alignment of the rows", async (dtype) => {
     const [n, k] = [24, 160];
     const values = randomArray(5 * k + 1, 4);
     const w = experts(device, dtype, 2, n, k, 3).all;
@@ -134,14 +134,14 @@ describe.skipIf(!cuda)("grouped products on CUDA alone", () => {
         w,
         device.tensor([0, 3, rows], [3], "i32"),
       ).toFloat32Array();
-    const sound = await run(values);
+    const expected = await run(values);
     const damaged = await run(values.map((v, i) => (Math.floor(i / k) === 1 ? Number.NaN : v)));
     expect(damaged.subarray(n, 2 * n).every(Number.isNaN)).toBe(true);
-    sound.fill(Number.NaN, n, 2 * n);
-    expect(damaged).toEqual(sound);
+    expected.fill(Number.NaN, n, 2 * n);
+    expect(damaged).toEqual(expected);
   });
 
-  test("offsets that do not rise and rows that x does not have are named as on the CPU", async () => {
+  test("the errors for invalid offsets and gathered rows are those of the CPU", async () => {
     const message = async (device: Device, offsets: number[], gather?: number[]) => {
       const w = experts(device, "bf16", 3, 8, 16, 1).all;
       const x = device.zeros([6, 16], "bf16");

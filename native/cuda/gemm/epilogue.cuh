@@ -17,7 +17,7 @@ __device__ inline void load_as(bool as_bf16, const void* p, long long at, float 
     load<V>(static_cast<const float*>(p) + at, v);
 }
 
-// Whether the output is bf16. V is 1, or the number of output elements in 16 bytes: 8 bf16 or 4 f32.
+// Returns whether the output is bf16. V is 1, or the number of output elements in 16 bytes: 8 bf16 or 4 f32.
 template <int V>
 __device__ inline bool is_bf16(bool as_bf16) {
   return V == 1 ? as_bf16 : V == 8;

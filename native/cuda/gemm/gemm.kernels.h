@@ -1,5 +1,5 @@
 #pragma once
-// What host and device agree on for matrix products: the parameters of their kernels, and the kernels' tiles.
+// The parameters and tiles of the matrix product kernels, shared by host and device.
 #include <cstddef>
 
 #include "core/activation.h"

@@ -29,7 +29,7 @@ inline int64_t tile_count(const GemmTile& t, int64_t m, int64_t n) {
   return divide_up(m, t.rows) * divide_up(n, t.columns);
 }
 
-// Whether a product has enough of these tiles. The largest tile reads least, but with few rows it would leave half of the
+// Returns whether a product has enough of these tiles. The largest tile reads least, but with few rows it would leave half of the
 // multiprocessors idle.
 inline bool worth(const GemmTile& t, int64_t m, int64_t n, int sms) { return tile_count(t, m, n) * 2 >= sms; }
 
@@ -42,7 +42,7 @@ inline GemmTile simt_tile(int64_t m, int64_t n, int groups, int sms) {
 
 // --- products on tensor cores ---------------------------------------------------------------------------------------
 
-// Whether x . w has entries for tensor cores (CARACAL_GEMM_ENTRIES in tiles.cuh).
+// Returns whether x . w has entries for tensor cores (CARACAL_GEMM_ENTRIES in tiles.cuh).
 constexpr bool uses_tensor_cores(DType x, DType w) { return x == DType::bf16 && w != DType::f32; }
 
 // The ring, or the sums that pass through the same memory, whichever is larger.

@@ -33,7 +33,7 @@ void run(const Attention& op, std::span<Tensor> out, Cpu& cpu) {
     using T = typename decltype(type)::type;
     const PackedSequences sequences(cpu, op.cu_seqlens);
     const KeyValuePanels panels(cpu, sequences, heads, dim);
-    Cpu::Temporary<float> rows(cpu, static_cast<size_t>(16 * width * cpu.workers()));
+    Temporary<float> rows(cpu, static_cast<size_t>(16 * width * cpu.workers()));
     cpu.parallel_for(sequences.groups(), [&](int64_t group, int worker) {
       pack_group<T>(op, sequences, panels, group, rows.data() + 16 * width * worker);
     });

@@ -45,7 +45,7 @@ class PackedSequences {
 
   int64_t count_;
   const int32_t* cu_seqlens_;
-  Cpu::Temporary<int64_t> tables_;
+  Temporary<int64_t> tables_;
 };
 
 // The panels of keys and values of every sequence and head.
@@ -85,7 +85,7 @@ class KeyValuePanels {
 
   const PackedSequences& sequences_;
   int64_t heads_, dim_, padded_dim_;
-  Cpu::Temporary<float> keys_, values_;
+  Temporary<float> keys_, values_;
 };
 
 // out [T, heads * dim]. load_queries(row, rows, head, q) fills q [rows][dim], multiplied by score_scale().
@@ -94,8 +94,8 @@ void flash_attention(Cpu& cpu, const PackedSequences& sequences, const KeyValueP
                      LoadQueries&& load_queries) {
   const int64_t dim = panels.dim(), heads = panels.heads(), value_panels = divide_up(dim, 16);
   const int64_t worker_floats = query_state_floats(value_panels) + kQueryRows * dim;
-  Cpu::Temporary<FlashScratch> scratch(cpu, static_cast<size_t>(cpu.workers()));
-  Cpu::Temporary<float> states(cpu, static_cast<size_t>(worker_floats * cpu.workers()));
+  Temporary<FlashScratch> scratch(cpu, static_cast<size_t>(cpu.workers()));
+  Temporary<float> states(cpu, static_cast<size_t>(worker_floats * cpu.workers()));
   cpu.parallel_for(sequences.tiles() * heads, [&](int64_t item, int worker) {
     const int64_t s = sequences.sequence_of_tile(item / heads), first_tile = sequences.first_tile_of(s);
     const int64_t tiles = sequences.first_tile_of(s + 1) - first_tile, index = item - first_tile * heads;

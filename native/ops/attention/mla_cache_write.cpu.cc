@@ -27,9 +27,9 @@ template <class T, class W, class C>
 void write_rows(const MlaCacheWrite& op, Cpu& cpu) {
   const int64_t latent = op.norm_weight.shape[0], width = op.kv.shape[1], rotated = width - latent;
   const int64_t room = round_up(rotated / 2, 16);
-  Cpu::Temporary<double> frequencies(cpu, static_cast<size_t>(rotated / 2));
+  Temporary<double> frequencies(cpu, static_cast<size_t>(rotated / 2));
   rotary_frequencies(op.theta, rotated, frequencies.data());
-  Cpu::Temporary<float> angles(cpu, static_cast<size_t>(2 * room * cpu.workers()));
+  Temporary<float> angles(cpu, static_cast<size_t>(2 * room * cpu.workers()));
   cpu.parallel_for(op.kv.shape[0], [&](int64_t t, int worker) {
     const T* kv = op.kv.data<T>() + t * width;
     C* row = op.cache.data<C>() + op.slots.data<int32_t>()[t] * width;

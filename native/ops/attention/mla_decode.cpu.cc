@@ -1,5 +1,7 @@
 #include "ops/attention/mla_decode.h"
 
+#include <algorithm>
+
 #include "cpu/weights.h"
 #include "ops/attention/flash_tile.cpu.h"
 
@@ -47,10 +49,10 @@ void absorb_queries(Cpu& cpu, const MlaDecode& op, const Panels& w, float* absor
   const int64_t batch = op.q.shape[0], groups = divide_up(batch, kAbsorbed);
   const float scale = score_scale(op.scale, d.qk_dim());
   const int64_t lane_floats = kAbsorbed * (round_up(d.nope, 16) + 16);
-  Cpu::Temporary<float> lanes(cpu, static_cast<size_t>(lane_floats * cpu.workers()));
+  Temporary<float> lanes(cpu, static_cast<size_t>(lane_floats * cpu.workers()));
   cpu.parallel_for(d.heads * groups, [&](int64_t item, int worker) {
     const int64_t head = item / groups, first = item % groups * kAbsorbed;
-    const int64_t count = smaller(kAbsorbed, batch - first), stride = d.heads * d.cache_width();
+    const int64_t count = std::min<int64_t>(kAbsorbed, batch - first), stride = d.heads * d.cache_width();
     const PanelRange range(head * d.head_rows(), d.nope);
     float* q = lanes.data() + lane_floats * worker;
     memset(q, 0, static_cast<size_t>(lane_floats) * sizeof(float));
@@ -72,16 +74,16 @@ void absorb_queries(Cpu& cpu, const MlaDecode& op, const Panels& w, float* absor
 struct Plan {
   int64_t batch;
   int64_t group_heads, groups;
-  Cpu::Temporary<int64_t> first_split;  // [batch + 1]
+  Temporary<int64_t> first_split;  // [batch + 1]
 
   Plan(Cpu& cpu, const PagedSequences& paged, int64_t sequences, int64_t heads)
       : batch(sequences), first_split(cpu, static_cast<size_t>(sequences + 1)) {
     first_split[0] = 0;
     for (int64_t s = 0; s < batch; s++) first_split[s + 1] = first_split[s] + divide_up(paged.length(s), kSplitKeys);
-    const int64_t wanted = divide_up(2 * cpu.workers(), larger(splits(), 1));
-    const int64_t min_groups = divide_up(heads, kQueryRows), max_groups = larger(heads / (2 * kTileRows), min_groups);
-    const int64_t even = divide_up(heads, smaller(larger(wanted, min_groups), max_groups));
-    group_heads = smaller(round_up(even, kTileRows), kQueryRows);
+    const int64_t wanted = divide_up(2 * cpu.workers(), std::max<int64_t>(splits(), 1));
+    const int64_t min_groups = divide_up(heads, kQueryRows), max_groups = std::max(heads / (2 * kTileRows), min_groups);
+    const int64_t even = divide_up(heads, std::min(std::max(wanted, min_groups), max_groups));
+    group_heads = std::min(round_up(even, kTileRows), kQueryRows);
     groups = divide_up(heads, group_heads);
   }
   int64_t splits() const { return first_split[static_cast<size_t>(batch)]; }
@@ -132,20 +134,20 @@ void attend_splits(Cpu& cpu, const MlaDecode& op, const PagedSequences& paged, c
                    float* states) {
   const MlaSizes d = mla_sizes(op);
   const int64_t panels = divide_up(d.latent, 16), step_floats = Step::floats(d);
-  Cpu::Temporary<FlashScratch> scratch(cpu, static_cast<size_t>(cpu.workers()));
-  Cpu::Temporary<float> steps(cpu, static_cast<size_t>(step_floats * cpu.workers()));
+  Temporary<FlashScratch> scratch(cpu, static_cast<size_t>(cpu.workers()));
+  Temporary<float> steps(cpu, static_cast<size_t>(step_floats * cpu.workers()));
   cpu.parallel_for(plan.splits() * plan.groups, [&](int64_t item, int worker) {
     const int64_t split = item / plan.groups, s = plan.sequence_of(split);
     const int64_t head = item % plan.groups * plan.group_heads;
     const float* q = absorbed + (s * d.heads + head) * d.cache_width();
-    const QueryTile tile = query_tile(smaller(plan.group_heads, d.heads - head), d.cache_width(), panels, q,
+    const QueryTile tile = query_tile(std::min(plan.group_heads, d.heads - head), d.cache_width(), panels, q,
                                       states + item * query_state_floats(panels));
     const Step step(d, steps.data() + step_floats * worker);
     const int64_t first = (split - plan.first_split[s]) * kSplitKeys;
-    const int64_t last = smaller(first + kSplitKeys, paged.length(s));
+    const int64_t last = std::min(first + kSplitKeys, paged.length(s));
     start(tile);
     for (int64_t key = first; key < last; key += kStepKeys) {
-      const int64_t count = smaller(kStepKeys, last - key);
+      const int64_t count = std::min(kStepKeys, last - key);
       unpack(paged, op.cache.data<C>(), d, s, key, count, step);
       attend(tile,
              {.count = count,
@@ -209,7 +211,7 @@ void make_values(Cpu& cpu, const MlaSizes& d, const Panels& w, int64_t batch, co
   run_gemms(cpu, d.heads, [&](int64_t head) {
     const PanelRange range(head * d.head_rows() + d.nope, d.value, unit);
     Panels part = w;
-    part.n = smaller(range.panels * 16, w.n - range.panel * 16);
+    part.n = std::min(range.panels * 16, w.n - range.panel * 16);
     part.data = static_cast<const std::byte*>(w.data) + panels_bytes(range.panel * 16, w.k, w.dtype);
     if (w.scales) part.scales = w.scales + range.panel / unit * divide_up(w.k, kScaleBlock);
     return make_gemm(batch, Rows<float>{latent + head * stride, d.heads * stride}, part,
@@ -224,9 +226,9 @@ void run_as(const MlaDecode& op, const PagedSequences& paged, std::span<Tensor> 
   const WeightPanels weight(cpu, op.w_kv_b);
   const Panels& w = weight;
   const Plan plan(cpu, paged, batch, d.heads);
-  Cpu::Temporary<float> absorbed(cpu, static_cast<size_t>(batch * d.heads * d.cache_width()));
-  Cpu::Temporary<float> latent(cpu, static_cast<size_t>(batch * d.heads * round_up(d.latent, 16)));
-  Cpu::Temporary<float> states(
+  Temporary<float> absorbed(cpu, static_cast<size_t>(batch * d.heads * d.cache_width()));
+  Temporary<float> latent(cpu, static_cast<size_t>(batch * d.heads * round_up(d.latent, 16)));
+  Temporary<float> states(
       cpu, static_cast<size_t>(plan.splits() * plan.groups * query_state_floats(divide_up(d.latent, 16))));
   if (w.dtype == DType::f8e4m3)
     absorb_queries<T, f8e4m3>(cpu, op, w, absorbed.data());

@@ -53,9 +53,9 @@ void run(const MlaDecode& op, std::span<Tensor> out, Cuda& cuda) {
   const bool tensor_splits = mla_split_on_tensor_cores(d, op.q.dtype, op.cache.dtype, vectors(0, {address(op.cache)}));
   const bool tensor_values = mla_values_on_tensor_cores(d, tensor_splits, w, weight.aligned);
   const size_t rows = size_t(sequences * d.heads), states = rows * size_t(splits);
-  Cuda::Temporary<std::byte> q(cuda, rows * size_t(d.cache_width()) * (tensor_splits ? 2 : 4));
-  Cuda::Temporary<float> sums(cuda, states * size_t(d.latent)), stats(cuda, states * 2);
-  Cuda::Temporary<std::byte> latent(cuda, rows * size_t(d.latent) * (tensor_values ? 2 : 4));
+  Temporary<std::byte> q(cuda, rows * size_t(d.cache_width()) * (tensor_splits ? 2 : 4));
+  Temporary<float> sums(cuda, states * size_t(d.latent)), stats(cuda, states * 2);
+  Temporary<std::byte> latent(cuda, rows * size_t(d.latent) * (tensor_values ? 2 : 4));
   absorb(cuda,
          {.q = address(op.q),
           .out = q.data(),

@@ -1,5 +1,7 @@
 #include "ops/attention/mla_prefill.h"
 
+#include <algorithm>
+
 #include "cpu/weights.h"
 #include "ops/attention/flash_tile.cpu.h"
 
@@ -77,11 +79,11 @@ class Queries {
   int64_t head(int64_t item) const { return item / tiles_; }
   int64_t first_row(int64_t item) const { return item % tiles_ * kQueryRows; }
   QueryTile tile(int64_t item, const float* q) const {
-    return query_tile(smaller(kQueryRows, rows_ - first_row(item)), d_.qk_dim(), divide_up(d_.value, 16), q,
+    return query_tile(std::min(kQueryRows, rows_ - first_row(item)), d_.qk_dim(), divide_up(d_.value, 16), q,
                       states_.data() + item * state_floats_);
   }
   void load(int64_t item, float* q) const {
-    for (int64_t r = first_row(item); r < smaller(first_row(item) + kQueryRows, rows_); r++, q += d_.qk_dim())
+    for (int64_t r = first_row(item); r < std::min(first_row(item) + kQueryRows, rows_); r++, q += d_.qk_dim())
       widen_scaled(q_ + (r * d_.heads + head(item)) * d_.qk_dim(), d_.qk_dim(), scale_, q);
   }
   void write(Cpu& cpu, T* out) const {
@@ -96,7 +98,7 @@ class Queries {
   const T* q_;
   int64_t rows_, tiles_, state_floats_;
   float scale_;
-  Cpu::Temporary<float> states_;
+  Temporary<float> states_;
 };
 
 template <class T, class C>
@@ -116,7 +118,7 @@ class Prefill {
   void run_sequence(const PagedSequences& paged, int64_t s, int64_t begin, int64_t n, T* out) {
     const Queries<T> queries(cpu_, op_, begin, n);
     for (int64_t key = 0; key < paged.length(s); key += kKeyBlock) {
-      const int64_t count = smaller(kKeyBlock, paged.length(s) - key);
+      const int64_t count = std::min(kKeyBlock, paged.length(s) - key);
       for (int64_t i = 0; i < count; i++) slots_[i] = static_cast<int32_t>(paged.slot(s, key + i));
       expand(count);
       attend_block(queries, count, paged.length(s) - n + 1 - key);
@@ -155,8 +157,8 @@ class Prefill {
   const MlaPrefill& op_;
   MlaSizes d_;
   WeightPanels w_;
-  Cpu::Temporary<float> keys_, values_, q_;
-  Cpu::Temporary<FlashScratch> scratch_;
+  Temporary<float> keys_, values_, q_;
+  Temporary<FlashScratch> scratch_;
   int32_t slots_[kKeyBlock];
 };
 

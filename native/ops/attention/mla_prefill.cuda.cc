@@ -40,11 +40,11 @@ void run(const MlaPrefill& op, std::span<Tensor> out, Cuda& cuda) {
   const bool tensor = mla_prefill_on_tensor_cores(d, op.q.dtype, op.cache.dtype, op.w_kv_b.dtype, aligned);
   const int64_t key_elements = d.heads * d.qk_dim(), value_elements = d.heads * d.value, bytes = tensor ? 2 : 4;
   const int64_t room = mla_key_room(capacity, sequences, (key_elements + value_elements) * bytes, cuda.gpu.memory);
-  Cuda::Temporary<std::byte> k(cuda, size_t(sequences * room * key_elements * bytes));
-  Cuda::Temporary<std::byte> v(cuda, size_t(sequences * room * value_elements * bytes));
+  Temporary<std::byte> k(cuda, size_t(sequences * room * key_elements * bytes));
+  Temporary<std::byte> v(cuda, size_t(sequences * room * value_elements * bytes));
   const int64_t saved_rows = room >= capacity ? 0 : rows * d.heads;  // one chunk saves no state
-  Cuda::Temporary<float> sums(cuda, size_t(saved_rows * d.value));
-  Cuda::Temporary<float> stats(cuda, size_t(saved_rows * 2 * simt_flash_columns(d.value).parts));
+  Temporary<float> sums(cuda, size_t(saved_rows * d.value));
+  Temporary<float> stats(cuda, size_t(saved_rows * 2 * simt_flash_columns(d.value).parts));
   MlaKeysParameters keys{
       .cache = paged_cache(op, fault), .w = w, .k = k.data(), .v = v.data(), .first = 0, .room = int(room)};
   FlashParameters p{.q = {address(op.q), key_elements, d.qk_dim(), op.q.dtype == DType::bf16},

@@ -9,9 +9,9 @@ namespace caracal::CARACAL_ISA {
 void run(const Rope& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t tokens = op.x.shape[0], heads = op.x.shape[1], dim = op.x.shape[2];
   const int64_t pairs = op.rotated() / 2, copied = dim - op.rotated(), room = round_up(pairs, 16);
-  Cpu::Temporary<double> frequencies(cpu, static_cast<size_t>(pairs));
+  Temporary<double> frequencies(cpu, static_cast<size_t>(pairs));
   rotary_frequencies(op.theta, op.rotated(), frequencies.data());
-  Cpu::Temporary<float> angles(cpu, static_cast<size_t>(2 * room * cpu.workers()));
+  Temporary<float> angles(cpu, static_cast<size_t>(2 * room * cpu.workers()));
   const int32_t* positions = op.positions.data<int32_t>();
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;

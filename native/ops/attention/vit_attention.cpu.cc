@@ -67,8 +67,8 @@ class Prologue {
  private:
   const VitAttention& op_;
   int64_t width_, dim_, room_;
-  Cpu::Temporary<double> frequencies_;
-  Cpu::Temporary<float> angles_;
+  Temporary<double> frequencies_;
+  Temporary<float> angles_;
 };
 
 template <class T>
@@ -78,8 +78,8 @@ void run_as(const VitAttention& op, T* out, Cpu& cpu) {
   const PackedSequences sequences(cpu, op.cu_seqlens);
   const KeyValuePanels panels(cpu, sequences, op.heads, dim);
   const Prologue prologue(cpu, op);
-  Cpu::Temporary<float> queries(cpu, static_cast<size_t>(tokens * width));
-  Cpu::Temporary<float> key_rows(cpu, static_cast<size_t>(16 * width * cpu.workers()));
+  Temporary<float> queries(cpu, static_cast<size_t>(tokens * width));
+  Temporary<float> key_rows(cpu, static_cast<size_t>(16 * width * cpu.workers()));
   cpu.parallel_for(sequences.groups(), [&](int64_t group, int worker) {
     float* keys = key_rows.data() + 16 * width * worker;
     const int64_t s = sequences.sequence_of_group(group), first = 16 * (group - sequences.first_group_of(s));

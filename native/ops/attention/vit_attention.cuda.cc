@@ -54,7 +54,7 @@ void run(const VitAttention& op, std::span<Tensor> out, Cuda& cuda) {
   const bool rounded = tensor_flash_shape(attention(nullptr, nullptr, true)) != nullptr;
   const DType prepared = rounded ? DType::bf16 : DType::f32;
   const size_t bytes = size_t(rows * width) * dtype_bytes(prepared);
-  Cuda::Temporary<std::byte> q(cuda, bytes), k(cuda, bytes);
+  Temporary<std::byte> q(cuda, bytes), k(cuda, bytes);
   prepare(op, cuda, prepared, q.data(), k.data());
   launch_flash(cuda, attention(q.data(), k.data(), rounded));
 }

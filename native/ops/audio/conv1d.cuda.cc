@@ -32,7 +32,7 @@ void run_exact(Cuda& cuda, const Conv1d& op, const ConvRows<void>& x, const Gemm
     return;
   }
   const int64_t count = divide_up(p.k, kConvChain);
-  Cuda::Temporary<float> chains(cuda, size_t(count * p.m * p.n));
+  Temporary<float> chains(cuda, size_t(count * p.m * p.n));
   cuda.launch(entry_of(kConv1dShare, op.x.dtype, op.w.dtype), {{tiles, unsigned(plan.shares)}, plan.tile.threads}, x, p,
               chains.data());
   const ElementBlocks blocks = element_blocks(p.m * p.n, !epilogue.linear.aligned ? 1 : epilogue.linear.bf16 ? 8 : 4);

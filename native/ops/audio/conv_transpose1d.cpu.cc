@@ -10,7 +10,7 @@ namespace {
 template <class T>
 void run_tiled(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cpu& cpu) {
   const int64_t outputs = op.w.shape[1];
-  Cpu::Temporary<float> bias(cpu, op.bias ? static_cast<size_t>(w.n) : 0);
+  Temporary<float> bias(cpu, op.bias ? static_cast<size_t>(w.n) : 0);
   ColumnVector columns;
   if (op.bias) {
     by_activation_type(op.bias->dtype, [&](auto type) {
@@ -63,8 +63,8 @@ void run_overlapping(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cp
   const int64_t overlap = op.overlap_rows(), cut = op.state ? 0 : op.padding;
   const int64_t block = std::clamp<int64_t>(kProductFloats / std::max<int64_t>(w.n, 1), 1, std::max<int64_t>(rows, 1));
   const size_t carry_floats = static_cast<size_t>(overlap * outputs);
-  Cpu::Temporary<float> products(cpu, static_cast<size_t>(block * w.n));
-  Cpu::Temporary<float> carry(cpu, carry_floats), next(cpu, carry_floats);
+  Temporary<float> products(cpu, static_cast<size_t>(block * w.n));
+  Temporary<float> carry(cpu, carry_floats), next(cpu, carry_floats);
   if (op.state)
     std::copy_n(op.state->data<float>(), carry_floats, carry.data());
   else

@@ -36,7 +36,7 @@ void multiply(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, int64_t
 
 void run_tiled(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, const Tensor& out) {
   const long long outputs = op.w.shape[1], n = outputs * op.w.shape[2];
-  Cuda::Temporary<float> bias(cuda, op.bias ? size_t(n) : 0);
+  Temporary<float> bias(cuda, op.bias ? size_t(n) : 0);
   if (op.bias) {
     const ElementBlocks blocks = element_blocks(n, 1);
     cuda.launch(entry_of(kRepeatBias, op.bias->dtype), {blocks.grid, blocks.threads}, address(op.bias), bias.data(), n,
@@ -50,8 +50,8 @@ void run_overlapping(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, 
   const int64_t outputs = op.w.shape[1], taps = op.w.shape[2], stride = op.stride, n = taps * outputs;
   const int64_t rows = op.x.shape[0], overlap = op.overlap_rows(), cut = op.state ? 0 : op.padding;
   const auto [block, reach] = overlap_blocks(rows, n, taps, stride);
-  Cuda::Temporary<float> products(cuda, size_t(std::min(block + reach, rows) * n));
-  Cuda::Temporary<float> next(cuda, op.state ? size_t(overlap * outputs) : 0);
+  Temporary<float> products(cuda, size_t(std::min(block + reach, rows) * n));
+  Temporary<float> next(cuda, op.state ? size_t(overlap * outputs) : 0);
   const float* carry = op.state ? op.state->data<float>() : nullptr;
   OverlapAdd sums{products.data(), 0, 0, carry, overlap, taps, stride, int(outputs)};
   const LinearEpilogue epilogue = bias_epilogue(address(out), out.dtype, column_vector(op.bias),

@@ -2,6 +2,7 @@
 // shared memory from the samples to the energies. Each sample is read once (overlapping frames meet in L2), each energy
 // is written once, and the tables are read once per block. At the model's sizes (400 samples to 80 energies) the launch
 // dominates.
+#include "core/math.h"
 #include "cuda/device/index.cuh"
 #include "cuda/device/reduce.cuh"
 #include "ops/audio/fbank.kernels.h"
@@ -11,13 +12,18 @@ namespace caracal {
 struct FbankTablesView {
   const float *window, *cosine, *sine, *weights;
   const FbankFilter* filters;
+  int odd;  // the first twiddle of odd k
 
   __device__ FbankTablesView(const FbankShape& s, const float* words)
       : window(words),
         cosine(words + s.cosine),
         sine(words + s.sine),
         weights(words + s.weights),
-        filters(reinterpret_cast<const FbankFilter*>(words + s.filters)) {}
+        filters(reinterpret_cast<const FbankFilter*>(words + s.filters)),
+        odd(fbank_odd_twiddles(s.half)) {}
+
+  // The index of the cosine or sine of k.
+  __device__ int twiddle(int k) const { return k / 2 + k % 2 * odd; }
 };
 
 // Conditions and windows the samples of a frame. Even samples become real parts, odd ones imaginary parts.
@@ -73,7 +79,7 @@ __device__ inline FbankValues fbank_transform(const FbankTablesView& tables, int
 // |X[k]|² of the real sequence whose even and odd samples were transformed together: X = E + e^(-2·pi·i·k/2N)·O.
 __device__ inline void fbank_power(const FbankTablesView& tables, int n, FbankValues z, float* power) {
   for (int k = threadIdx.x; k < n; k += blockDim.x) {
-    const int mirror = k == 0 ? 0 : n - k, at = fbank_twiddle(k, n);
+    const int mirror = k == 0 ? 0 : n - k, at = tables.twiddle(k);
     const float zr = z.re[k], zi = z.im[k], mr = z.re[mirror], mi = z.im[mirror];
     const float c = tables.cosine[at], s = tables.sine[at];
     const float even_r = (zr + mr) * 0.5f, even_i = (zi - mi) * 0.5f;
@@ -112,9 +118,9 @@ CARACAL_KERNEL(kFbank, fbank, __launch_bounds__(kFbankMaxThreads), const float* 
                const __grid_constant__ FbankShape s) {
   static_assert(kFbankShift == kWarp / 2, "even and odd lanes read different halves of the banks");
   extern __shared__ __align__(16) float values[];
-  const int array = fbank_array_words(s.half);
+  const int array = s.array_words;
   const FbankValues a{values, values + array - kFbankShift}, b{values + 2 * array, a.im + 2 * array};
-  float* const staged = values + fbank_value_words(s.half);
+  float* const staged = values + fbank_value_words(array);
   if (s.staged)
     for (int i = threadIdx.x; i < s.words; i += blockDim.x) staged[i] = words[i];
   __syncthreads();

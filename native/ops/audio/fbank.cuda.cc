@@ -19,8 +19,9 @@ std::vector<float> table_words(const FbankTables& tables, FbankShape& shape) {
     return begin;
   };
   auto append_twiddles = [&](const std::vector<float>& values) {
-    std::vector<float> array(size_t(fbank_array_words(shape.half)));
-    for (int k = 0; k < shape.half; k++) array[size_t(fbank_twiddle(k, shape.half))] = values[size_t(k)];
+    std::vector<float> array(size_t(shape.array_words));
+    const int odd = fbank_odd_twiddles(shape.half);
+    for (int k = 0; k < shape.half; k++) array[size_t(k / 2 + k % 2 * odd)] = values[size_t(k)];
     return append(array.data(), array.size());
   };
   append(tables.window.data(), tables.window.size());
@@ -39,6 +40,7 @@ FbankShape shape_of(const Fbank& op, int64_t frames) {
   shape.frame_shift = op.frame_shift;
   shape.frame_length = int(op.frame_length);
   shape.half = int(op.fft_size / 2);
+  shape.array_words = int(fbank_array_words(shape.half));
   shape.mel_bins = int(op.mel_bins);
   shape.preemphasis = float(op.preemphasis);
   shape.inverse_length = 1.0f / float(op.frame_length);
@@ -60,7 +62,7 @@ void run(const Fbank& op, std::span<Tensor> out, Cuda& cuda) {
     throw Error(code::kUnsupported, "fbank: a transform of " + std::to_string(op.fft_size) +
                                         " samples does not fit into a GPU's shared memory; use a CPU device");
   shape.staged = plan->staged;
-  Cuda::Temporary<float> on_gpu(cuda, words.size());
+  Temporary<float> on_gpu(cuda, words.size());
   cuda.copy_constant(on_gpu.data(), words.data(), table_bytes);
   cuda.launch(entry_of(kFbank), {{plan->blocks}, plan->threads, plan->shared_bytes}, op.wave.data<float>(),
               on_gpu.data(), out[0].data<float>(), shape);

@@ -20,7 +20,7 @@ struct FbankPlan {
 inline std::optional<FbankPlan> fbank_plan(int64_t frames, int64_t half, size_t table_bytes, int sms,
                                            size_t max_shared) {
   constexpr int64_t kBlocksPerSm = 8;
-  const size_t value_bytes = size_t(fbank_value_words(half)) * sizeof(float);
+  const size_t value_bytes = size_t(fbank_value_words(fbank_array_words(half))) * sizeof(float);
   if (value_bytes > max_shared) return std::nullopt;
   const bool staged = value_bytes + table_bytes <= max_shared;
   return FbankPlan{unsigned(std::min(frames, kBlocksPerSm * sms)),

@@ -29,7 +29,7 @@ struct MemoryEpilogue {
 }  // namespace
 
 void run(const FsmnMemory& op, std::span<Tensor> out, Cpu& cpu) {
-  Cpu::Temporary<std::byte> normalised(cpu, op.norm_weight ? op.x.bytes() : 0);
+  Temporary<std::byte> normalised(cpu, op.norm_weight ? op.x.bytes() : 0);
   if (op.norm_weight) normalise_rows(cpu, op.norm(), normalised.data());
   const std::byte* z = op.norm_weight ? normalised.data() : op.x.data<std::byte>();
   by_activation_type(op.x.dtype, [&](auto x_type) {

@@ -43,13 +43,15 @@ constexpr int kFsmnWarps = kFsmnThreads / kWarp;
 constexpr int kFsmnRows = 4;  // rows that a thread sums together
 static_assert(kFsmnThreads % kWarp == 0, "a warp normalises a whole row");
 
-// A block's part of the output and the rows of z that its taps reach, [first_input, first_input + inputs).
+// A block's part of the output and the rows of z that its taps reach, [first_input, first_input + inputs), as one of
+// its threads sees them.
 struct FsmnRegion {
   int channels, first_column, columns;
   long long first_row;
   int rows;
   long long first_input;
   int inputs;
+  int warp, lane;
 
   __device__ FsmnRegion(int channels, const FsmnTaps& taps, const FsmnBlock& block)
       : channels(channels),
@@ -58,7 +60,9 @@ struct FsmnRegion {
         first_row(static_cast<long long>(blockIdx.x) * block.rows),
         rows(static_cast<int>(min(static_cast<long long>(block.rows), block.total - first_row))),
         first_input(first_row + taps.offset(0)),
-        inputs(rows + taps.offset(taps.count() - 1) - taps.offset(0)) {}
+        inputs(rows + taps.offset(taps.count() - 1) - taps.offset(0)),
+        warp(warp_index()),
+        lane(lane_index()) {}
 };
 
 // Only rows of x: the state's rows are normalised already, and zeros stay zeros.
@@ -69,17 +73,17 @@ __device__ inline bool needs_norm(const TimeRows<T>& x, long long t) {
 
 // Starts copying the rows of x into shared memory; copies the region's columns of the state.
 template <class T, int V>
-__device__ inline void fsmn_start_loading(const FsmnRegion& region, const TimeRows<T>& x, T* z) {
+__device__ inline void fsmn_start_loading(FsmnRegion region, const TimeRows<T>& x, T* z) {
   const int n = region.channels;
-  for (int r = warp_index(); r < region.inputs; r += kFsmnWarps) {
+  for (int r = region.warp; r < region.inputs; r += kFsmnWarps) {
     const long long t = region.first_input + r;
     const T* row = x.at(t);
     T* const to = z + r * n;
     if (!needs_norm(x, t)) {
-      for (int c = region.first_column + lane_index(); c < region.first_column + region.columns; c += kWarp)
+      for (int c = region.first_column + region.lane; c < region.first_column + region.columns; c += kWarp)
         to[c] = row ? row[c] : from_float<T>(0.0f);
     } else {
-      for (int i = lane_index() * V; i < n; i += kWarp * V) {
+      for (int i = region.lane * V; i < n; i += kWarp * V) {
         if constexpr (V > 1)
           ptx::cp_async_16(to + i, row + i, 16);
         else
@@ -92,7 +96,7 @@ __device__ inline void fsmn_start_loading(const FsmnRegion& region, const TimeRo
 
 // Normalises the region's columns of one row in place, by the warp that copied it.
 template <class T, int V>
-__device__ inline void fsmn_normalise(const FsmnRegion& region, T* row, const FsmnNorm& norm) {
+__device__ inline void fsmn_normalise(FsmnRegion region, T* row, const FsmnNorm& norm) {
   constexpr int kMaxWarps = 8;  // of row_blocks in cuda/implement.h
   const int n = region.channels;
   auto at = [&](int i, float (&v)[V]) { load<V>(row + i, v); };
@@ -103,7 +107,7 @@ __device__ inline void fsmn_normalise(const FsmnRegion& region, T* row, const Fs
       norm.threads, [&](int t) { return part_of_squares<V>(at, mean, n, t, norm.threads); });
   const float scale = layer_norm_scale(squares, n, norm.eps);
   // The loop starts at column 0, since a lane may only touch elements that it copied itself.
-  for (int i = lane_index() * V; i < n; i += kWarp * V) {
+  for (int i = region.lane * V; i < n; i += kWarp * V) {
     if (i < region.first_column || i >= region.first_column + region.columns) continue;
     float v[V], w[V], b[V] = {};
     at(i, v);
@@ -117,7 +121,7 @@ __device__ inline void fsmn_normalise(const FsmnRegion& region, T* row, const Fs
 
 // `w` holds the taps of the block's columns in shared memory.
 template <class T>
-__device__ inline void fsmn_sum(const FsmnRegion& region, const T* z, const float* w, const TapWeights& weights,
+__device__ inline void fsmn_sum(FsmnRegion region, const T* z, const float* w, const TapWeights& weights,
                                 const FsmnTaps& taps, int block_columns, const TimeRows<T>& residual, T* y) {
   const int n = region.channels, groups = divide_up(region.rows, kFsmnRows);
   for (int item = thread_index(); item < groups * block_columns; item += kFsmnThreads) {
@@ -145,13 +149,13 @@ __device__ inline void fsmn_sum(const FsmnRegion& region, const T* z, const floa
 
 // Writes the region's part of the next state, the last rows of [state; z].
 template <class T>
-__device__ inline void fsmn_advance(const FsmnRegion& region, const TimeRows<T>& x, const T* z, T* next) {
+__device__ inline void fsmn_advance(FsmnRegion region, const TimeRows<T>& x, const T* z, T* next) {
   const int n = region.channels;
   const long long next_begin = x.rows - x.state_rows;
   const long long begin = blockIdx.x > 0 ? max(next_begin, region.first_row) : next_begin;
   const long long end = min(x.rows, region.first_row + region.rows);
-  for (long long t = begin + warp_index(); t < end; t += kFsmnWarps)
-    for (int c = region.first_column + lane_index(); c < region.first_column + region.columns; c += kWarp)
+  for (long long t = begin + region.warp; t < end; t += kFsmnWarps)
+    for (int c = region.first_column + region.lane; c < region.first_column + region.columns; c += kWarp)
       next[(t - next_begin) * n + c] = z[(t - region.first_input) * n + c];
 }
 
@@ -169,7 +173,7 @@ __device__ inline void fsmn_memory_norm(const TimeRows<T>& x, const FsmnNorm& no
   fsmn_start_loading<T, V>(region, x, z);
   weights.stage(w, weight, region.first_column, region.columns);
   ptx::cp_async_wait<0>();
-  for (int r = warp_index(); r < region.inputs; r += kFsmnWarps)
+  for (int r = region.warp; r < region.inputs; r += kFsmnWarps)
     if (needs_norm(x, region.first_input + r)) fsmn_normalise<T, V>(region, z + r * region.channels, norm);
   __syncthreads();
   fsmn_sum(region, z, w, weights, taps, block.columns, residual, y);

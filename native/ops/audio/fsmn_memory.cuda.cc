@@ -37,13 +37,13 @@ void run_norm(Cuda& cuda, const FsmnMemory& op, const Tensor& out) {
   const std::optional<FsmnTile> tile = fsmn_tile(rows, channels, op.taps(), op.span(), op.state.has_value(), op.x.dtype,
                                                  cuda.gpu.sms, cuda.gpu.shared_bytes);
   if (!tile) {  // rows are too wide for shared memory, or the taps reach too many
-    Cuda::Temporary<std::byte> z(cuda, op.x.bytes());
+    Temporary<std::byte> z(cuda, op.x.bytes());
     launch_layer_norm(cuda, op.norm(), z.data());
     return run_plain(cuda, op, z.data(), out);
   }
   const Grid grid{unsigned(divide_up(rows, tile->rows)), unsigned(divide_up(channels, tile->columns))};
   const bool in_place = grid.x <= 1;  // otherwise a block would overwrite rows of the state that another one reads
-  Cuda::Temporary<std::byte> advanced(cuda, op.state && !in_place ? op.state->bytes() : 0);
+  Temporary<std::byte> advanced(cuda, op.state && !in_place ? op.state->bytes() : 0);
   void* const next = in_place ? address(op.state) : advanced.data();
   const RowBlocks blocks =
       row_blocks(op.x.dtype, channels, {address(op.x), address(op.norm_weight), address(op.norm_bias)});

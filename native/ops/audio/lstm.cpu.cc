@@ -57,7 +57,7 @@ class GatePanels {
   DType dtype_;
   int64_t hidden_;
   size_t gate_bytes_;
-  Cpu::Temporary<std::byte> made_;
+  Temporary<std::byte> made_;
   const std::byte* data_;
 };
 
@@ -65,7 +65,7 @@ class GatePanels {
 template <class T>
 void input_half(const Lstm& op, Cpu& cpu, float* gates) {
   const int64_t n = op.w_ih.shape[0];
-  Cpu::Temporary<float> bias(cpu, static_cast<size_t>(n));
+  Temporary<float> bias(cpu, static_cast<size_t>(n));
   std::fill_n(bias.data(), n, 0.f);
   for (const auto* b : {&op.b_ih, &op.b_hh}) {
     if (!*b) continue;
@@ -83,10 +83,10 @@ template <class T>
 void run_typed(const Lstm& op, Tensor& out, Cpu& cpu) {
   const int64_t steps = op.x.shape[0], hidden = op.w_hh.shape[1], groups = divide_up(hidden, 16);
   if (steps == 0) return;
-  Cpu::Temporary<float> gates(cpu, static_cast<size_t>(steps * 4 * hidden));
+  Temporary<float> gates(cpu, static_cast<size_t>(steps * 4 * hidden));
   input_half<T>(op, cpu, gates.data());
   const GatePanels w(cpu, op.w_hh);
-  Cpu::Temporary<float> h_next(cpu, static_cast<size_t>(hidden));
+  Temporary<float> h_next(cpu, static_cast<size_t>(hidden));
   float *h = op.h.data<float>(), *c = op.c.data<float>(), *next = h_next.data();
 
   for (int64_t t = 0; t < steps; t++) {

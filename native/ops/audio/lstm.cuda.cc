@@ -43,9 +43,9 @@ void run(const Lstm& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t total = op.x.shape[0], hidden = op.w_hh.shape[1];
   if (total == 0 || hidden == 0) return;
   const int64_t chunk = lstm_steps_together(total, hidden, cuda.gpu.sms);
-  Cuda::Temporary<float> input(cuda, size_t(chunk * 4 * hidden));
-  Cuda::Temporary<float> h_even(cuda, size_t(hidden)), h_odd(cuda, size_t(hidden));
-  Cuda::Temporary<unsigned> arrived(cuda, 1);
+  Temporary<float> input(cuda, size_t(chunk * 4 * hidden));
+  Temporary<float> h_even(cuda, size_t(hidden)), h_odd(cuda, size_t(hidden));
+  Temporary<unsigned> arrived(cuda, 1);
   const WeightMatrix w = weight_matrix(op.w_hh);
   for (int64_t first = 0; first < total; first += chunk) {
     const int64_t steps = std::min(chunk, total - first);

@@ -48,7 +48,7 @@ class PackedConv {
   }
 
  private:
-  Cpu::Temporary<std::byte> made_;
+  Temporary<std::byte> made_;
   const std::byte* data_;
 };
 

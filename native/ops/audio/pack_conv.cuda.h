@@ -39,7 +39,7 @@ class PackedConv {
   const std::byte* data() const { return data_; }
 
  private:
-  Cuda::Temporary<std::byte> made_;
+  Temporary<std::byte> made_;
   const std::byte* data_;
 };
 

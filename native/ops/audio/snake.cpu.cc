@@ -7,7 +7,7 @@ namespace caracal::CARACAL_ISA {
 
 void run(const Snake& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t n = op.x.shape[-1];
-  Cpu::Temporary<float> alpha(cpu, static_cast<size_t>(n)), inverse(cpu, static_cast<size_t>(n));
+  Temporary<float> alpha(cpu, static_cast<size_t>(n)), inverse(cpu, static_cast<size_t>(n));
   by_activation_type(op.alpha.dtype, [&](auto type) {
     const auto* a = op.alpha.data<typename decltype(type)::type>();
     for_columns(n, [&](int64_t i, int count) {

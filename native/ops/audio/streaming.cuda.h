@@ -16,7 +16,7 @@ inline void advance(Cuda& cuda, const Tensor& state, const std::byte* x, int64_t
   const size_t old_rows = static_cast<size_t>(state.shape[0]) - new_rows;
   std::byte* s = state.data<std::byte>();
   if (old_rows > 0 && new_rows > 0) {  // through a buffer: source and destination may overlap
-    Cuda::Temporary<std::byte> moved(cuda, old_rows * row_bytes);
+    Temporary<std::byte> moved(cuda, old_rows * row_bytes);
     cuda.copy(moved.data(), s + new_rows * row_bytes, old_rows * row_bytes);
     cuda.copy(s, moved.data(), old_rows * row_bytes);
   }

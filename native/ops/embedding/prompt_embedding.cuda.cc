@@ -59,7 +59,7 @@ void run(const PromptEmbedding& op, std::span<Tensor> out, Cuda& cuda) {
   const PromptMediaRows media = media_of(op);
   Fault* fault = cuda.fault([=](const Fault& f) { return explain(f, tables, media); });
   const bool has_media = op.audio_pad_id || op.image_pad_id;
-  const Cuda::Temporary<int> media_row(cuda, has_media ? positions : 0);
+  const Temporary<int> media_row(cuda, has_media ? positions : 0);
   // Runs even for an empty prompt, whose media rows would be a fault.
   if (has_media)
     cuda.launch(entry_of(kPromptMedia), {{}, kPromptMediaThreads}, op.text_ids.data<int>(), positions, media,

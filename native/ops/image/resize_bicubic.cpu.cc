@@ -68,7 +68,7 @@ void run(const ResizeBicubic& op, std::span<Tensor> out, Cpu& cpu) {
   const bool horizontal = op.width != columns, vertical = op.height != rows;
   const uint8_t* image = op.image.data<uint8_t>();
   uint8_t* result = out[0].data<uint8_t>();
-  const Cpu::Temporary<uint8_t> buffer(cpu, horizontal && vertical ? rows * bytes : 0);
+  const Temporary<uint8_t> buffer(cpu, horizontal && vertical ? rows * bytes : 0);
   uint8_t* intermediate = vertical ? buffer.data() : result;
   if (horizontal) {
     const Table taps = make_table(columns, op.width);

@@ -14,7 +14,7 @@ struct Tables {
     constexpr int kThreads = 64;
     cuda.launch(entry_of(kResizeTaps), {{unsigned(divide_up(out, kThreads))}, kThreads}, tables, in);
   }
-  const Cuda::Temporary<int> memory;
+  const Temporary<int> memory;
   const ResizeTables tables;
 };
 
@@ -43,7 +43,7 @@ void run(const ResizeBicubic& op, std::span<Tensor> out, Cuda& cuda) {
   const bool horizontal = op.width != columns, vertical = op.height != rows;
   const uint8_t* const image = op.image.data<uint8_t>();
   uint8_t* const result = out[0].data<uint8_t>();
-  const Cuda::Temporary<uint8_t> buffer(cuda, horizontal && vertical ? rows * bytes : 0);
+  const Temporary<uint8_t> buffer(cuda, horizontal && vertical ? rows * bytes : 0);
   uint8_t* const intermediate = vertical ? buffer.data() : result;
   if (horizontal) resize_across(cuda, image, intermediate, rows, columns, channels, op.width);
   if (vertical) resize_down(cuda, horizontal ? intermediate : image, result, rows, bytes, op.height);

@@ -53,7 +53,7 @@ float read_streams(const float* p, int64_t n) {
 
 void run(const MachinePeaks& op, std::span<Tensor> out, Cpu& cpu) {
   const int workers = cpu.workers();
-  Cpu::Temporary<float> sink(cpu, static_cast<size_t>(workers));
+  Temporary<float> sink(cpu, static_cast<size_t>(workers));
   // The seconds of one round of all workers.
   auto timed = [&](auto&& work) {
     const double start = seconds();

@@ -28,7 +28,7 @@ double rate(Cuda& cuda, Launch&& launch) {
 void run(const MachinePeaks& op, std::span<Tensor> out, Cuda& cuda) {
   const Launch launch{{unsigned(cuda.gpu.sms) * 8}, kPeakThreads};
   const double threads = double(launch.grid.x) * kPeakThreads;
-  Cuda::Temporary<float> unwritten(cuda, 1);
+  Temporary<float> unwritten(cuda, 1);
   const double fma = rate(cuda, [&](int steps) { cuda.launch(entry_of(kPeakFma), launch, steps, unwritten.data()); });
   const double matrix =
       rate(cuda, [&](int steps) { cuda.launch(entry_of(kPeakMatrix), launch, steps, unwritten.data()); });

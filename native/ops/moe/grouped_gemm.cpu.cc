@@ -36,36 +36,36 @@ void zero_rows(Tensor& out, int64_t first) {
               std::byte{0});
 }
 
+// Runs a product per expert. product(e, rows, x, y) returns the product that writes `rows` rows of expert e from y on.
+template <class Op, class Product>
+void run_groups(const Op& op, int64_t experts, Tensor& out, Cpu& cpu, Product&& product) {
+  const int64_t end = check_rows(Op::kName, op.x, op.offsets, op.gather, out.shape[0]);
+  const int32_t* offsets = op.offsets.template data<int32_t>();
+  by_activation_type(op.x.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    run_gemms(cpu, experts, [&](int64_t e) {
+      const int64_t first = offsets[e];
+      return product(e, offsets[e + 1] - first, expert_rows<T>(op.x, op.gather, first),
+                     out.data<T>() + first * out.shape[1]);
+    });
+  });
+  zero_rows(out, end);
+}
+
 }  // namespace
 
 void run(const GroupedGemm& op, std::span<Tensor> out, Cpu& cpu) {
-  const int64_t end = check_rows(GroupedGemm::kName, op.x, op.offsets, op.gather, out[0].shape[0]);
-  const int32_t* offsets = op.offsets.data<int32_t>();
   const int64_t n = op.w.shape[1];
-  by_activation_type(op.x.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    run_gemms(cpu, op.w.shape[0], [&](int64_t e) {
-      const int64_t first = offsets[e];
-      return make_gemm(offsets[e + 1] - first, expert_rows<T>(op.x, op.gather, first), panels_of(op.w, e),
-                       LinearEpilogue<T>{.out = out[0].data<T>() + first * n, .stride = n});
-    });
+  run_groups(op, op.w.shape[0], out[0], cpu, [&]<class T>(int64_t e, int64_t rows, Rows<T> x, T* y) {
+    return make_gemm(rows, x, panels_of(op.w, e), LinearEpilogue<T>{.out = y, .stride = n});
   });
-  zero_rows(out[0], end);
 }
 
 void run(const GroupedSwiglu& op, std::span<Tensor> out, Cpu& cpu) {
-  const int64_t end = check_rows(GroupedSwiglu::kName, op.x, op.offsets, op.gather, out[0].shape[0]);
-  const int32_t* offsets = op.offsets.data<int32_t>();
   const int64_t n = op.gate.shape[1];
-  by_activation_type(op.x.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    run_gemms(cpu, op.gate.shape[0], [&](int64_t e) {
-      const int64_t first = offsets[e];
-      return make_gemm(offsets[e + 1] - first, expert_rows<T>(op.x, op.gather, first), panels_of(op.gate, e),
-                       panels_of(op.up, e), SwiGluEpilogue<T>{.out = out[0].data<T>() + first * n, .stride = n});
-    });
+  run_groups(op, op.gate.shape[0], out[0], cpu, [&]<class T>(int64_t e, int64_t rows, Rows<T> x, T* y) {
+    return make_gemm(rows, x, panels_of(op.gate, e), panels_of(op.up, e), SwiGluEpilogue<T>{.out = y, .stride = n});
   });
-  zero_rows(out[0], end);
 }
 
 }  // namespace caracal::CARACAL_ISA

@@ -14,7 +14,7 @@ struct GroupedOperands {
   int min_rows, max_rows;  // of the experts whose tiles this launch computes; min_rows 1: also the zeros behind them
 };
 
-// What a fault's `argument` says is wrong.
+// The checks that can fail, as a fault's `argument`.
 enum GroupedFault { kOffsetsFault, kGatherFault };
 
 // <kernel>_<tile>_<x>_<w>

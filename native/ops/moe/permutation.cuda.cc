@@ -13,8 +13,8 @@ void run(const Permutation& op, std::span<Tensor> out, Cuda& cuda) {
   int *offsets = out[0].data<int>(), *token_of = out[1].data<int>(), *slot_of = out[2].data<int>();
   const PermutationChunks chunks = permutation_chunks(picks.count, op.experts, cuda.gpu.sms);
   const unsigned threads = std::max(32 * chunks.per_block, 256);  // the extra warps help with the scan
-  const Cuda::Temporary<int> global_counters(cuda, chunks.counter_bytes == 0 ? op.experts : 0);
-  const Cuda::Temporary<int> totals(cuda, chunks.blocks > 1 ? chunks.blocks * op.experts : 0);
+  const Temporary<int> global_counters(cuda, chunks.counter_bytes == 0 ? op.experts : 0);
+  const Temporary<int> totals(cuda, chunks.blocks > 1 ? chunks.blocks * op.experts : 0);
   if (totals.data() != nullptr)
     cuda.launch(entry_of(kPermutationCount), {{chunks.blocks}, threads, size_t(op.experts) * sizeof(int)}, picks,
                 chunks.picks, chunks.per_block, totals.data(), fault);

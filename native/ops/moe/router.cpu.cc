@@ -66,7 +66,7 @@ void pick_experts(const Router& op, const float* scores, float* biased, uint8_t*
 
 void run(const Router& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t tokens = op.x.shape[0], all = op.all_experts();
-  Cpu::Temporary<float> scores(cpu, size_t(tokens * all));
+  Temporary<float> scores(cpu, size_t(tokens * all));
   {
     const WeightPanels classifier(cpu, op.classifier);
     by_activation_type(op.x.dtype, [&](auto type) {
@@ -75,8 +75,8 @@ void run(const Router& op, std::span<Tensor> out, Cpu& cpu) {
                               LinearEpilogue<float>{.out = scores.data(), .stride = all}));
     });
   }
-  Cpu::Temporary<float> biased(cpu, size_t(all) * size_t(cpu.workers()));
-  Cpu::Temporary<uint8_t> taken(cpu, size_t(all) * size_t(cpu.workers()));
+  Temporary<float> biased(cpu, size_t(all) * size_t(cpu.workers()));
+  Temporary<uint8_t> taken(cpu, size_t(all) * size_t(cpu.workers()));
   cpu.parallel_for(tokens, [&](int64_t t, int worker) {
     float* s = scores.data() + t * all;
     softmax(s, all);

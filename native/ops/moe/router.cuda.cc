@@ -8,7 +8,7 @@ namespace caracal::cuda {
 void run(const Router& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t tokens = op.x.shape[0], all = op.all_experts();
   if (tokens == 0) return;
-  const Cuda::Temporary<float> logits(cuda, size_t(tokens * all));
+  const Temporary<float> logits(cuda, size_t(tokens * all));
   const GemmOperands p = gemm_operands(op.x, {&op.classifier}, tokens);
   const GemmTile tile = logit_tile(tokens, all, op.x.dtype, op.classifier.dtype, cuda.gpu.sms);
   cuda.launch(entry_of(kRouterLogits, tile.name, op.x.dtype, op.classifier.dtype),

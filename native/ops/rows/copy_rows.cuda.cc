@@ -12,7 +12,7 @@ void run(const CopyRows& op, std::span<Tensor>, Cuda& cuda) {
   const std::byte* from = op.src.data<std::byte>();
   if (to == from) return;
   if (to + bytes <= from || from + bytes <= to) return cuda.copy(to, from, bytes);
-  const Cuda::Temporary<std::byte> buffer(cuda, bytes);
+  const Temporary<std::byte> buffer(cuda, bytes);
   cuda.copy(buffer.data(), from, bytes);
   cuda.copy(to, buffer.data(), bytes);
 }

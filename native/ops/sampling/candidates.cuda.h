@@ -37,9 +37,9 @@ struct BestCandidates {
                 logits.shape[1], ids, best.data(), aligned);
   }
 
-  Cuda::Temporary<int> bounds;
+  Temporary<int> bounds;
   AllowedIds ids;
-  Cuda::Temporary<unsigned long long> best;  // [rows][ids.parts]
+  Temporary<unsigned long long> best;  // [rows][ids.parts]
   bool aligned;
 
  private:

@@ -29,7 +29,7 @@ void run(const RepetitionPenalty& op, std::span<Tensor> out, Cpu& cpu) {
       T* y = out[0].data<T>() + row * ids;
       std::memcpy(y, op.logits.data<T>() + row * ids, ids * sizeof(T));
       const int32_t* history = op.history.data<int32_t>() + row * window;
-      const Cpu::Temporary<int32_t> sorted(cpu, window);
+      const Temporary<int32_t> sorted(cpu, window);
       for (int64_t i = 0; i < window; i++) {
         if (history[i] >= ids) throw op.no_such_id(history[i], ids);
         sorted[i] = history[i];

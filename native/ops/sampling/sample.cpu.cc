@@ -113,7 +113,7 @@ void run(const Sample& op, std::span<Tensor> out, Cpu& cpu) {
   by_activation_type(op.logits.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     for_rows(cpu, op.logits.shape[0], ids, [&](int64_t row) {
-      const Cpu::Temporary<float> values(cpu, candidates), weights(cpu, candidates);
+      const Temporary<float> values(cpu, candidates), weights(cpu, candidates);
       collect(op.logits.data<T>() + row * ids, ranges, values.data());
       const int64_t candidate = draw(values.data(), weights.data(), candidates, op.at(op.temperature, row),
                                      op.at(op.top_k, row), op.at(op.top_p, row), op.random(row));
