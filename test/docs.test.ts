@@ -1,6 +1,6 @@
-// docs/debugging.md lists every environment variable, and no others.
+// The pages name files that exist, and docs/debugging.md lists every environment variable and no others.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
@@ -54,5 +54,45 @@ describe("docs/debugging.md", () => {
 
   test("mentions nothing that does not exist", () => {
     expect(names(page).filter((name) => !used.has(name) && !options.has(name))).toEqual([]);
+  });
+});
+
+const docs = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
+const pages = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "CHANGELOG.md",
+  "native/vgpu/README.md",
+  ...docs.map((name) => `docs/${name}`),
+];
+
+describe.each(pages)("%s", (path) => {
+  const text = read(path);
+  const exists = (...parts: string[]) => existsSync(join(root, ...parts));
+
+  test("links to files and headings that exist", () => {
+    const links = matches(text, /\]\(([^)\s]+)\)/g).filter((link) => !/^https?:/.test(link));
+    const broken = links.filter((link) => {
+      const [file, anchor] = link.split("#") as [string, string?];
+      const target = file === "" ? path : join(dirname(path), file);
+      if (!exists(target)) return true;
+      const headings = anchor === undefined ? [] : matches(read(target), /^#+ (.*)$/gm);
+      const slug = (heading: string) =>
+        heading
+          .toLowerCase()
+          .replace(/[^\w\- ]/g, "")
+          .replaceAll(" ", "-");
+      return anchor !== undefined && !headings.map(slug).includes(anchor);
+    });
+    expect(broken).toEqual([]);
+  });
+
+  test("mentions files that exist", () => {
+    // `native/core/op.h`, `test/ops`; paths below native/ may leave it out: `core/op.h`
+    const tops = "lib|native|test|bench|scripts|docs|examples|samples|core|engine|node|ops|cpu|cuda|vgpu";
+    const paths = matches(text, new RegExp(`\`((?:${tops})/[\\w./-]*)\``, "g"));
+    expect(paths.filter((name) => !exists(name) && !exists("native", name) && !exists("native/vgpu", name))).toEqual(
+      [],
+    );
   });
 });

@@ -1,5 +1,5 @@
 import type { Activations } from "../../lib/ops/call.js";
-import { add, layerNorm, rmsNorm } from "../../lib/ops/index.js";
+import { add, clamp, layerNorm, rmsNorm } from "../../lib/ops/index.js";
 import { dtypeBytes } from "../../lib/tensor/dtype.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { type Case, counted, defineCase, random, times, turn } from "../case.js";
@@ -7,7 +7,7 @@ import { audioHidden, hidden } from "./longcat.js";
 
 const rows = 512;
 
-/** Norms over the language model's rows and the audio encoder's; the residual sum. */
+/** Norms over the language model's rows and the audio encoder's; elementwise operations. */
 export function normCases(activations: Activations): Case[] {
   return [
     rowCase(activations, "rmsNorm", hidden, { inputs: 1, vectors: 1, flops: 4 }, ([x], w) => rmsNorm(x, w)),
@@ -15,6 +15,9 @@ export function normCases(activations: Activations): Case[] {
       layerNorm(x, w, b),
     ),
     rowCase(activations, "add", hidden, { inputs: 2, vectors: 0, flops: 1 }, ([x, y]) => add(x, y)),
+    rowCase(activations, "clamp", hidden, { inputs: 1, vectors: 0, flops: 2 }, ([x]) =>
+      clamp(x, { low: -0.1, high: 0.1 }),
+    ),
   ].map((c) => counted(c));
 }
 

@@ -38,6 +38,11 @@ export interface Operations<Handle> {
     x: Handle;
     dtype?: DType | undefined;
   };
+  clamp: {
+    x: Handle;
+    low?: number | undefined;
+    high?: number | undefined;
+  };
   cmvn: {
     x: Handle;
     mean: Handle;
@@ -347,6 +352,7 @@ export const operationFields = {
   attention: ["q", "k", "v", "cuSeqlens", "causal", "scale"],
   binary: ["kind", "a", "b"],
   cast: ["x", "dtype"],
+  clamp: ["x", "low", "high"],
   cmvn: ["x", "mean", "inverseStd"],
   codecEmbedding: ["semantic", "acoustic", "semanticTable", "tableA", "tableB"],
   combine: ["y", "x", "weights", "slotOf", "zeroWeight", "residual"],

@@ -48,3 +48,25 @@ export function mul<D extends Activations, S extends Shape, B extends Shape>(
 export function activation<D extends Activations, S extends Shape>(x: Tensor<D, S>, kind: Activation): Tensor<D, S> {
   return call("activation", { x, kind })[0] as Tensor<D, S>;
 }
+
+export interface ClampOptions {
+  /** Default −∞. */
+  readonly low?: number | undefined;
+  /** Default ∞. */
+  readonly high?: number | undefined;
+}
+
+/**
+ * `min(max(x, low), high)`, element by element, in f32. NaN stays NaN.
+ *
+ * @param x f32 or bf16
+ * @returns x's shape and dtype
+ * @throws {CaracalError} `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable tensor, `INVALID_ARGUMENT` when `low` is above
+ *   `high`, a bound is NaN, or an option is unknown
+ */
+export function clamp<D extends Activations, S extends Shape>(
+  x: Tensor<D, S>,
+  options: ClampOptions = {},
+): Tensor<D, S> {
+  return call("clamp", { x }, options)[0] as Tensor<D, S>;
+}

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { activation, add, mul } from "../../lib/ops/elementwise.js";
+import { activation, add, type ClampOptions, clamp, mul } from "../../lib/ops/elementwise.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
-import { bf16, matrixShapes, randomArray, relativeError } from "../support/numbers.js";
+import { bf16, matrixShapes, randomArray, relativeError, uniform } from "../support/numbers.js";
 
 describe.each(allDevices)("elementwise operations on $name", (device) => {
   test.each(matrixShapes)("add and mul [%i, %i], same shape and broadcast", async (r, c) => {
@@ -41,8 +41,58 @@ describe.each(allDevices)("elementwise operations on $name", (device) => {
     expect(relativeError(y, [-0.0040496941, -0.1586552539, 0, 0.3457312307, 1.9544997361])).toBeLessThan(1e-6);
   });
 
+  const clamped = (low: number, high: number) => (x: number) => (x < low ? low : Math.min(x, high)); // NaN stays NaN
+  const third = Math.fround(1 / 3);
+
+  test.each<[number[], ClampOptions]>([
+    [[], { low: -0.5, high: 0.25 }],
+    [[1], { low: 0, high: 0 }],
+    [[3, 5, 7], { low: -1 / 3, high: 1 / 3 }],
+    [[8, 6144], { high: -0.5 }],
+    [[2, 3, 4, 5, 6, 8], { low: 0 }],
+    [[1000], {}],
+  ])("clamp %j with %o", async (shape, options) => {
+    const [low, high] = [Math.fround(options.low ?? -Infinity), Math.fround(options.high ?? Infinity)];
+    const n = shape.reduce((product, d) => product * d, 1);
+    const x = randomArray(n, n);
+    x.set([Number.NaN, Infinity, -Infinity, -0, 1e-45, third, -third].slice(0, n));
+    const y = clamp(device.tensor(x, shape), options);
+    expect(y.shape).toEqual(shape);
+    expect(await y.toFloat32Array()).toEqual(x.map(clamped(low, high)));
+    const z = await clamp(device.tensor(x, shape, "bf16"), options).toFloat32Array();
+    expect(z).toEqual(x.map(bf16).map(clamped(low, high)).map(bf16));
+  });
+
+  test("clamp of random sizes, from rows that are not aligned to 16 bytes", async () => {
+    const next = uniform(16);
+    for (let round = 0; round < 8; round++) {
+      const [rows, columns] = [1 + Math.floor(20 + 20 * next()), 1 + Math.floor(40 + 40 * next())];
+      const [low, high] = [next(), next()].sort((a, b) => a - b).map(Math.fround) as [number, number];
+      const x = randomArray((rows + 1) * columns, round);
+      const [whole, rest] = [device.tensor(x, [rows + 1, columns], "bf16"), x.subarray(columns).map(bf16)];
+      const y = await clamp(whole.slice(1), { low, high }).toFloat32Array();
+      expect(y, `[${rows}, ${columns}]`).toEqual(rest.map(clamped(low, high)).map(bf16));
+    }
+  });
+
+  test("clamp refuses crossed bounds, NaN bounds and options that it does not have", () => {
+    const x = device.zeros([4]);
+    const refused = (options: object, message: RegExp) =>
+      expect(() => clamp(x, options)).toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) }),
+      );
+    refused({ low: 2, high: 1 }, /^clamp: low must not be above high, got low 2.0+ and high 1.0+$/);
+    refused({ low: Number.NaN }, /low must not be above high/);
+    refused({ high: Number.NaN }, /low must not be above high/);
+    refused({ low: "0" }, /low must be a number/);
+    refused({ hihg: 1 }, /ops\.clamp has no option "hihg": did you mean "high"/);
+    refused({ x }, /ops\.clamp has no option "x"/);
+    expect(() => clamp(device.zeros([4], "i32") as never)).toThrow(code("DTYPE_MISMATCH"));
+  });
+
   test("no columns", async () => {
     expect((await add(device.zeros([3, 0]), device.zeros([0])).toFloat32Array()).length).toBe(0);
+    expect((await clamp(device.zeros([3, 0]), { low: 1 }).toFloat32Array()).length).toBe(0);
   });
 
   test("bad input is refused before anything runs", () => {

@@ -63,6 +63,17 @@ test("add and mul take the same shape or a row", () => {
   ops.activation(x, "swish");
 });
 
+test("clamp keeps dtype and shape", () => {
+  expectTypeOf(ops.clamp(x, { low: -1, high: 1 })).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.clamp(loose)).toEqualTypeOf<typeof loose>();
+  // @ts-expect-error integers are no activations
+  ops.clamp(integers, { low: 0 });
+  // @ts-expect-error bounds are numbers
+  ops.clamp(x, { low: vector });
+  // @ts-expect-error misspelt option
+  ops.clamp(x, { hihg: 1 });
+});
+
 test("rows are looked up, stacked, cut and cast", () => {
   const table = device.zeros([100, 8], "bf16");
   expectTypeOf(ops.embedding(table, ids)).toEqualTypeOf<Tensor<"bf16", readonly [5, 8]>>();

@@ -1,0 +1,69 @@
+// Every program in examples/ runs, against the compiled library, as its users run it.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, expect, test } from "vitest";
+import { tinyDirectory } from "./model/tinyModel.js";
+
+const examples = fileURLToPath(new URL("../examples", import.meta.url));
+const model = await tinyDirectory(3);
+const folder = mkdtempSync(join(tmpdir(), "caracal-examples-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function run(name: string, args: string[] = [], input = ""): string {
+  const options = { encoding: "utf8", input, cwd: folder, timeout: 100_000 } as const;
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(examples, name), ...args], options);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  return stdout;
+}
+
+const tests: Readonly<Record<string, () => void>> = {
+  "tensors.mjs": () => {
+    const out = run("tensors.mjs");
+    expect(out).toMatch(/^result: f32 \[4, 256\]$/m);
+    expect(out).toMatch(/^row 0: (-?0\.\d+, ){4}…$/m);
+    expect(out).toMatch(/^refused: SHAPE_MISMATCH: linear: w must have shape/m);
+  },
+  "graph.mjs": () => {
+    const values = run("graph.mjs")
+      .match(/(?<=… )\S+/g)!
+      .map(Number);
+    // x + x² at 31/32, and a residual branch that RMSNorm makes independent of the scale
+    const base = [1, 2, 3].map((scale) => (scale * 31) / 32 + ((scale * 31) / 32) ** 2);
+    const branches = values.map((value, i) => value - base[i]!);
+    expect(branches).toHaveLength(3);
+    for (const branch of branches) expect(branch).toBeCloseTo(branches[0]!, 3);
+    expect(branches[0]).toBeGreaterThan(0.01);
+  },
+  "speech-decoder.mjs": () => {
+    const file = join(folder, "speech.wav");
+    expect(run("speech-decoder.mjs", [model, file])).toMatch(/: 23040 samples at 24000 Hz, in 14 pieces$/m);
+    expect(readFileSync(file).toString("latin1", 8, 12)).toBe("WAVE");
+  },
+  "chat.mjs": () => {
+    const out = run("chat.mjs", [model], "Hello!\nHow are you?\n");
+    expect(out).toContain("The weights are random");
+    expect(out.match(/^> ./gm)).toHaveLength(2); // two answers
+  },
+  "workers.mjs": () => {
+    const lines = run("workers.mjs").trim().split("\n");
+    const bands = lines.map((line) =>
+      line
+        .match(/^(\d+) Hz: 98 frames, mel band (\d+) is/)!
+        .slice(1)
+        .map(Number),
+    );
+    expect(bands.map(([hertz]) => hertz!).sort((a, b) => a - b)).toEqual([220, 440, 880, 1760]);
+    const mel = (hertz: number) => Math.log(1 + hertz / 700);
+    const expected = (hertz: number) => (81 * (mel(hertz) - mel(20))) / (mel(8000) - mel(20)) - 1; // 80 bands
+    for (const [hertz, band] of bands) expect(Math.abs(band! - expected(hertz!))).toBeLessThan(1);
+  },
+};
+
+test.each(Object.entries(tests))("%s", (_, check) => check());
+
+test("every example is tested", () => {
+  expect(Object.keys(tests).sort()).toEqual(readdirSync(examples).sort());
+});
