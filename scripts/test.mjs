@@ -44,6 +44,7 @@ function requireKernels(folder) {
 if (quick) {
   test(["--project", "types", "--project", "cpu", ...args.slice(1)]);
 } else if (args.length > 0) {
+  await checkKernels(); // test/cuda compares the registers
   test(args);
 } else {
   await checkKernels();

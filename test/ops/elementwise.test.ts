@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { activation, add, type ClampOptions, clamp, mul } from "../../lib/ops/elementwise.js";
+import { linear } from "../../lib/ops/linear.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
 import { bf16, matrixShapes, randomArray, relativeError, uniform } from "../support/numbers.js";
@@ -33,6 +34,20 @@ describe.each(allDevices)("elementwise operations on $name", (device) => {
     const narrow = x.map(bf16);
     const z = await activation(device.tensor(narrow, [1003], "bf16"), kind).toFloat32Array();
     expect(relativeError(z, Float64Array.from(narrow, reference))).toBeLessThan(4e-3);
+  });
+
+  test.each([
+    ["none", [Number.NaN, Infinity, -Infinity, -0, 0, 7]],
+    ["relu", [Number.NaN, Infinity, 0, -0, 0, 7]],
+    ["relu6", [Number.NaN, 6, 0, -0, 0, 6]],
+    ["sigmoid", [Number.NaN, 1, 0, 0.5, 0.5, 1 / (1 + Math.exp(-7))]],
+    ["tanh", [Number.NaN, 1, -1, -0, 0, Math.tanh(7)]],
+  ] as const)("%s of NaN, infinities and zeros, alone and in linear", async (kind, expected) => {
+    const x = device.tensor([Number.NaN, Infinity, -Infinity, -0, 0, 7], [6, 1]);
+    const close = expected.map((v) => (Number.isInteger(v) || Number.isNaN(v) ? v : expect.closeTo(v, 6)));
+    expect([...(await activation(x, kind).toFloat32Array())]).toEqual(close);
+    const y = await linear(x, device.tensor([1], [1, 1]), { activation: kind }).toFloat32Array();
+    expect([...y].map((v) => v + 0)).toEqual(close.map((v) => (v === 0 ? 0 : v))); // a sum of products has no -0
   });
 
   test("activation gelu at known values", async () => {

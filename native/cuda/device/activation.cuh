@@ -6,8 +6,8 @@ namespace caracal {
 // In f32, with the same formulas as the CPU.
 __device__ inline float activate(Activation kind, float v) {
   switch (kind) {
-    case Activation::relu: return fmaxf(v, 0.0f);
-    case Activation::relu6: return fminf(fmaxf(v, 0.0f), 6.0f);
+    case Activation::relu: return v < 0.0f ? 0.0f : v;  // fmaxf would turn NaN into 0
+    case Activation::relu6: return v < 0.0f ? 0.0f : v > 6.0f ? 6.0f : v;
     case Activation::gelu: return 0.5f * v * (1.0f + erff(v * 0.70710678f));
     case Activation::silu: return v / (1.0f + expf(-v));
     case Activation::tanh: return tanhf(v);
