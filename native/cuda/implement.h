@@ -15,7 +15,7 @@ inline void* address(const std::optional<Tensor>& t) { return t ? address(*t) : 
 
 // Returns whether rows of n elements can be moved `elements` at a time: n is a multiple of them and all addresses are aligned to
 // 16 bytes.
-inline bool vectors(int64_t n, std::initializer_list<const void*> addresses, int64_t elements = 8) {
+inline bool vectorizable(int64_t n, std::initializer_list<const void*> addresses, int64_t elements = 8) {
   return n % elements == 0 && std::all_of(addresses.begin(), addresses.end(),
                                           [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; });
 }
@@ -24,7 +24,7 @@ inline bool vectors(int64_t n, std::initializer_list<const void*> addresses, int
 // hold, or one.
 inline int64_t vector_elements(DType dtype, int64_t n, std::initializer_list<const void*> addresses) {
   const int64_t elements = 16 / static_cast<int64_t>(dtype_bytes(dtype));
-  return vectors(n, addresses, elements) ? elements : 1;
+  return vectorizable(n, addresses, elements) ? elements : 1;
 }
 
 // One block per row of n elements.

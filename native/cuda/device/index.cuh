@@ -4,7 +4,8 @@
 
 namespace caracal {
 
-constexpr int kWarp = 32, kMostWarps = 32;  // threads of a warp, and the most warps that a block can have
+constexpr int kWarp = 32;  // threads
+constexpr int kMaxBlockWarps = 32;
 constexpr uint32_t kAllLanes = 0xffffffff;
 
 __device__ inline int thread_index() { return static_cast<int>(threadIdx.x); }

@@ -12,7 +12,7 @@ __device__ inline float warp_sum(float v) {
 
 // The sum of v over a block of whole warps. All threads must call it. Consecutive calls need no barrier in between.
 __device__ inline float block_sum(float v) {
-  __shared__ float parts[kMostWarps];
+  __shared__ float parts[kMaxBlockWarps];
   const int warps = warp_count();
   v = warp_sum(v);
   if (warps == 1) return v;

@@ -6,7 +6,7 @@ namespace caracal {
 // The sum of v over this thread and the threads before it, in a block of whole warps. `total` is set to the sum over all
 // threads. All threads must call it. Consecutive calls need no barrier in between.
 __device__ inline int block_inclusive_sum(int v, int& total) {
-  __shared__ int parts[kMostWarps];
+  __shared__ int parts[kMaxBlockWarps];
   const int lane = lane_index(), warp = warp_index(), warps = warp_count();
 #pragma unroll
   for (int step = 1; step < kWarp; step *= 2) {

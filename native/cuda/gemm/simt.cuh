@@ -24,7 +24,7 @@ struct SimtTile {
   static constexpr size_t kSharedBytes = Shape.shared_bytes(G);
   static_assert(kThreadsM * kRowsM == kTileM && kThreadsN * kRowsN == kTileN, "the threads' sums do not fill the tile");
   static_assert(kThreads == Shape.threads(), "the host launches another number of threads");
-  static_assert(kThreads % kWarp == 0 && kThreads <= kMostWarps * kWarp, "a block has 1 to 32 whole warps");
+  static_assert(kThreads % kWarp == 0 && kThreads <= kMaxBlockWarps * kWarp, "a block has 1 to 32 whole warps");
 };
 static_assert(kScaleBlock % kSimtTileK == 0, "the k in shared memory have more than one scale");
 
@@ -91,19 +91,19 @@ struct SimtFetch {
 };
 
 template <int G, class Tile>
-__device__ inline void simt_multiply(const float* xs, const float* ws, int tm, int tn,
+__device__ inline void simt_multiply(const float* xs, const float* ws, int row, int column,
                                      float (&sums)[G][Tile::kRowsM][Tile::kRowsN]) {
 #pragma unroll 2
   for (int k = 0; k < kSimtTileK; k += 4) {
     float x[Tile::kRowsM][4];
 #pragma unroll
-    for (int i = 0; i < Tile::kRowsM; i++) load<4>(xs + (tm + i * Tile::kThreadsM) * kSimtStride + k, x[i]);
+    for (int i = 0; i < Tile::kRowsM; i++) load<4>(xs + (row + i * Tile::kThreadsM) * kSimtStride + k, x[i]);
 #pragma unroll
     for (int g = 0; g < G; g++) {
 #pragma unroll
       for (int j = 0; j < Tile::kRowsN; j++) {
         float w[4];
-        load<4>(ws + (g * Tile::kTileN + tn + j * Tile::kThreadsN) * kSimtStride + k, w);
+        load<4>(ws + (g * Tile::kTileN + column + j * Tile::kThreadsN) * kSimtStride + k, w);
 #pragma unroll
         for (int i = 0; i < Tile::kRowsM; i++)
 #pragma unroll
@@ -116,10 +116,10 @@ __device__ inline void simt_multiply(const float* xs, const float* ws, int tm, i
 template <int G, class Tile>
 using SimtSums = float[G][Tile::kRowsM][Tile::kRowsN];
 
-// A thread computes rows tm, tm + kThreadsM, ... of the tile by columns tn, tn + kThreadsN, ...
+// A thread computes rows row, row + kThreadsM, ... of the tile by columns column, column + kThreadsN, ...
 template <class Tile>
-struct SimtPlace {
-  int tm = thread_index() / Tile::kThreadsN, tn = thread_index() % Tile::kThreadsN;
+struct SimtThread {
+  int row = thread_index() / Tile::kThreadsN, column = thread_index() % Tile::kThreadsN;
 };
 
 // The tiles in shared memory.
@@ -136,7 +136,7 @@ struct SimtTiles {
 template <int G, class Tile, class X, class W, class XAt, class WAt, class Scale, class Each>
 __device__ inline void simt_main_loop(SimtTiles<G, Tile>& tiles, XAt x_at, WAt w_at, Scale scale, long long from,
                                       long long to, bool aligned, Each each, SimtSums<G, Tile>& sums) {
-  const SimtPlace<Tile> place;
+  const SimtThread<Tile> thread;
   SimtFetch<X, Tile::kTileM, Tile::kThreads> x;
   SimtFetch<W, G * Tile::kTileN, Tile::kThreads> w;
   auto start = [&](long long k) {
@@ -150,7 +150,7 @@ __device__ inline void simt_main_loop(SimtTiles<G, Tile>& tiles, XAt x_at, WAt w
     w.finish(tiles.ws);
     __syncthreads();
     if (k + kSimtTileK < to) start(k + kSimtTileK);
-    simt_multiply<G, Tile>(tiles.xs, tiles.ws, place.tm, place.tn, sums);
+    simt_multiply<G, Tile>(tiles.xs, tiles.ws, thread.row, thread.column, sums);
     each(k + kSimtTileK);
   }
 }
@@ -158,13 +158,13 @@ __device__ inline void simt_main_loop(SimtTiles<G, Tile>& tiles, XAt x_at, WAt w
 template <int G, class Tile, class Epilogue>
 __device__ inline void simt_store(const GemmOperands& p, const Epilogue& epilogue, TilePosition at,
                                   SimtSums<G, Tile>& sums) {
-  const SimtPlace<Tile> place;
+  const SimtThread<Tile> thread;
 #pragma unroll 1  // the epilogue is long and registers cannot be indexed: each row is shifted to the front in turn
   for (int i = 0; i < Tile::kRowsM; i++) {
-    const long long row = at.row + place.tm + i * Tile::kThreadsM;
+    const long long row = at.row + thread.row + i * Tile::kThreadsM;
 #pragma unroll
     for (int j = 0; j < Tile::kRowsN; j++) {
-      const long long column = at.column + place.tn + j * Tile::kThreadsN;
+      const long long column = at.column + thread.column + j * Tile::kThreadsN;
       float sum[G][1];
 #pragma unroll
       for (int g = 0; g < G; g++) sum[g][0] = sums[g][0][j];

@@ -29,15 +29,15 @@ inline int64_t tile_count(const GemmTile& t, int64_t m, int64_t n) {
   return divide_up(m, t.rows) * divide_up(n, t.columns);
 }
 
-// Returns whether a product has enough of these tiles. The largest tile reads least, but with few rows it would leave half of the
-// multiprocessors idle.
-inline bool worth(const GemmTile& t, int64_t m, int64_t n, int sms) { return tile_count(t, m, n) * 2 >= sms; }
+// Returns whether a product has a tile for half of the multiprocessors. The largest tile reads least, but with few rows it
+// would leave most of the GPU idle.
+inline bool fills_half_gpu(const GemmTile& t, int64_t m, int64_t n, int sms) { return tile_count(t, m, n) * 2 >= sms; }
 
 // --- products with an f32 operand -----------------------------------------------------------------------------------
 
 inline GemmTile simt_tile(int64_t m, int64_t n, int groups, int sms) {
   const GemmTile small = gemm_tile(kSimtShapes[groups - 1][0]), large = gemm_tile(kSimtShapes[groups - 1][1]);
-  return m > small.rows && worth(large, m, n, sms) ? large : small;
+  return m > small.rows && fills_half_gpu(large, m, n, sms) ? large : small;
 }
 
 // --- products on tensor cores ---------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ inline GemmTile tensor_tile(const TensorShape& shape, int groups, DType w) {
 // The small tile is for up to 16 rows, where it streams the weights.
 inline GemmTile tensor_tile(int64_t m, int64_t n, int groups, DType w, int sms) {
   const auto& [small, medium, large] = kTensorShapes[groups - 1];
-  const bool is_large = m > medium.rows && worth(gemm_tile(large), m, n, sms);
+  const bool is_large = m > medium.rows && fills_half_gpu(gemm_tile(large), m, n, sms);
   return tensor_tile(m <= small.rows ? small : is_large ? large : medium, groups, w);
 }
 

@@ -41,7 +41,7 @@ MlaWeight mla_weight(const Op& op) {
           .nope = int(d.nope),
           .rope = int(d.rope),
           .value = int(d.value),
-          .aligned = vectors(d.latent, {w.data, address(op.cache)}, vector) && d.cache_width() % 8 == 0};
+          .aligned = vectorizable(d.latent, {w.data, address(op.cache)}, vector) && d.cache_width() % 8 == 0};
 }
 
 // The most keys that the block table lets a sequence have.

@@ -50,7 +50,8 @@ void run(const MlaDecode& op, std::span<Tensor> out, Cuda& cuda) {
   const MlaWeight weight = mla_weight(op);
   const DType w = op.w_kv_b.dtype;
   const int64_t sequences = op.q.shape[0], splits = mla_splits(key_capacity(op));
-  const bool tensor_splits = mla_split_on_tensor_cores(d, op.q.dtype, op.cache.dtype, vectors(0, {address(op.cache)}));
+  const bool tensor_splits =
+      mla_split_on_tensor_cores(d, op.q.dtype, op.cache.dtype, vectorizable(0, {address(op.cache)}));
   const bool tensor_values = mla_values_on_tensor_cores(d, tensor_splits, w, weight.aligned);
   const size_t rows = size_t(sequences * d.heads), states = rows * size_t(splits);
   Temporary<std::byte> q(cuda, rows * size_t(d.cache_width()) * (tensor_splits ? 2 : 4));
@@ -73,7 +74,7 @@ void run(const MlaDecode& op, std::span<Tensor> out, Cuda& cuda) {
                  .heads = int(d.heads),
                  .splits = int(splits),
                  .scale = score_scale(op.scale, d.qk_dim()),
-                 .aligned = vectors(d.latent, {address(op.cache)}, 4)},
+                 .aligned = vectorizable(d.latent, {address(op.cache)}, 4)},
                 sequences, tensor_splits);
   cuda.launch(entry_of(kMlaMerge), {{unsigned(d.heads), unsigned(sequences)}, 128},
               MlaMergeParameters{.lengths = op.seq_lens.data<int>(),
@@ -94,7 +95,7 @@ void run(const MlaDecode& op, std::span<Tensor> out, Cuda& cuda) {
                    .sequences = int(sequences),
                    .latent = int(d.latent),
                    .out_bf16 = out[0].dtype == DType::bf16,
-                   .out_aligned = vectors(d.value, {address(out[0])})},
+                   .out_aligned = vectorizable(d.value, {address(out[0])})},
                   w, tensor_values);
 }
 

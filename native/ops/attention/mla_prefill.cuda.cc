@@ -36,7 +36,7 @@ void run(const MlaPrefill& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t blocks = op.cache.shape[0], block_size = op.cache.shape[1], table_width = op.block_table.shape[1];
   Fault* fault = cuda.fault([=](const Fault& f) { return explain(f, rows, blocks, block_size, table_width); });
   const MlaWeight w = mla_weight(op);
-  const bool aligned = w.aligned && vectors(0, {address(op.q)});
+  const bool aligned = w.aligned && vectorizable(0, {address(op.q)});
   const bool tensor = mla_prefill_on_tensor_cores(d, op.q.dtype, op.cache.dtype, op.w_kv_b.dtype, aligned);
   const int64_t key_elements = d.heads * d.qk_dim(), value_elements = d.heads * d.value, bytes = tensor ? 2 : 4;
   const int64_t room = mla_key_room(capacity, sequences, (key_elements + value_elements) * bytes, cuda.gpu.memory);

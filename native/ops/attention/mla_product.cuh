@@ -26,12 +26,12 @@ __device__ inline void simt_rows_product(const MlaWeight& weight, int depth, XRo
   };
   SimtSums<1, Tile> sums = {};
   simt_main_loop<1, Tile, X, W>(tiles, x_at, w_at, scale, 0, depth, weight.aligned, [](long long) {}, sums);
-  const SimtPlace<Tile> place;
+  const SimtThread<Tile> thread;
 #pragma unroll
   for (int i = 0; i < Tile::kRowsM; i++)
 #pragma unroll
     for (int j = 0; j < Tile::kRowsN; j++)
-      store(place.tm + i * Tile::kThreadsM, place.tn + j * Tile::kThreadsN, sums[0][i][j]);
+      store(thread.row + i * Tile::kThreadsM, thread.column + j * Tile::kThreadsN, sums[0][i][j]);
 }
 
 }  // namespace caracal

@@ -1,6 +1,5 @@
 #include "ops/audio/codec_embedding.h"
 
-#include "core/math.h"
 #include "cuda/implement.h"
 #include "ops/audio/codec_embedding.kernels.h"
 
@@ -24,8 +23,9 @@ void run(const CodecEmbedding& op, std::span<Tensor> out, Cuda& cuda) {
   });
   const DType dtype = out[0].dtype;
   const int64_t vector = 16 / int64_t(dtype_bytes(dtype));
-  const bool aligned = vectors(tables.semantic_columns, {tables.semantic, address(out[0])}, vector) &&
-                       vectors(tables.a_columns, {tables.a}, vector) && vectors(tables.b_columns, {tables.b}, vector);
+  const bool aligned = vectorizable(tables.semantic_columns, {tables.semantic, address(out[0])}, vector) &&
+                       vectorizable(tables.a_columns, {tables.a}, vector) &&
+                       vectorizable(tables.b_columns, {tables.b}, vector);
   const int64_t items = out[0].shape[1] / (aligned ? vector : 1);
   const auto threads = unsigned(std::clamp<int64_t>(round_up(items, 32), 32, 512));
   cuda.launch(entry_of(kCodecEmbedding, dtype), {{unsigned(frames)}, threads}, op.semantic.data<int>(),

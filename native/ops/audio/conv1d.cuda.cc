@@ -11,7 +11,7 @@ namespace {
 
 ConvEpilogue epilogue_of(const Conv1d& op, const Tensor& out) {
   const bool aligned =
-      vectors(out.shape[1] / op.groups, {address(out), address(op.residual), address(op.bias), address(op.snake)});
+      vectorizable(out.shape[1] / op.groups, {address(out), address(op.residual), address(op.bias), address(op.snake)});
   return {{.out = address(out),
            .residual = address(op.residual),
            .bias = column_vector(op.bias),
@@ -50,10 +50,10 @@ void run_dense(Cuda& cuda, const Conv1d& op, const Tensor& out) {
                        .m = out.shape[0],
                        .n = op.w.shape[0] / op.groups,
                        .k = channels * taps,
-                       .aligned = vectors(channels, {address(op.x), address(op.state), w.data()})};
+                       .aligned = vectorizable(channels, {address(op.x), address(op.state), w.data()})};
   const ConvEpilogue epilogue = epilogue_of(op, out);
   if (p.m == 0 || p.n == 0) return;
-  if (op.x.dtype != DType::bf16 || op.w.dtype != DType::bf16) return run_exact(cuda, op, x, p, epilogue);
+  if (!uses_tensor_cores(op.x.dtype, op.w.dtype)) return run_exact(cuda, op, x, p, epilogue);
   const GemmTile tile = conv_tile(p.m, p.n, cuda.gpu.sms);
   const auto blocks = unsigned(op.groups * tile_count(tile, p.m, p.n));
   cuda.launch(entry_of(kConv1d, tile.name, op.x.dtype, op.w.dtype), {{blocks}, tile.threads, tile.shared_bytes}, x, p,

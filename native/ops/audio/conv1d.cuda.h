@@ -16,7 +16,7 @@ struct ConvPlan {
 // The product of one of `groups` groups is [m, k] by [n, k].
 inline ConvPlan conv_plan(int64_t m, int64_t n, int64_t k, int64_t groups, int sms) {
   constexpr GemmTile kSmall = gemm_tile(kConvSmall), kLarge = gemm_tile(kConvLarge);
-  if (m > kSmall.rows && worth(kLarge, m, n * groups, sms)) return {kLarge, 1};
+  if (m > kSmall.rows && fills_half_gpu(kLarge, m, n * groups, sms)) return {kLarge, 1};
   constexpr int64_t kMaxShares = 65535;  // grid y
   const int64_t shares = divide_up(k, kConvShare);
   const bool idle = groups == 1 && tile_count(kSmall, m, n) < 2 * sms && shares <= kMaxShares;

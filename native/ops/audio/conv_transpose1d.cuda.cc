@@ -30,7 +30,7 @@ void multiply(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, int64_t
                        .m = rows,
                        .n = op.w.shape[1] * op.w.shape[2],
                        .k = channels,
-                       .aligned = vectors(channels, {x, w})};
+                       .aligned = vectorizable(channels, {x, w})};
   launch_gemm(cuda, kLinear, p, op.x.dtype, op.w.dtype, 1, epilogue);
 }
 
@@ -43,7 +43,7 @@ void run_tiled(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, const 
                 int(outputs));
   }
   multiply(cuda, op, w, 0, op.x.shape[0],
-           bias_epilogue(address(out), out.dtype, {bias.data(), false}, vectors(n, {address(out)})));
+           bias_epilogue(address(out), out.dtype, {bias.data(), false}, vectorizable(n, {address(out)})));
 }
 
 void run_overlapping(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, const Tensor& out) {
@@ -55,8 +55,9 @@ void run_overlapping(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, 
   const float* carry = op.state ? op.state->data<float>() : nullptr;
   OverlapAdd sums{products.data(), 0, 0, carry, overlap, taps, stride, int(outputs)};
   const LinearEpilogue epilogue = bias_epilogue(address(out), out.dtype, column_vector(op.bias),
-                                                vectors(outputs, {address(out), address(op.bias), carry}));
-  const LinearEpilogue product_epilogue = bias_epilogue(products.data(), DType::f32, {}, vectors(n, {products.data()}));
+                                                vectorizable(outputs, {address(out), address(op.bias), carry}));
+  const LinearEpilogue product_epilogue =
+      bias_epilogue(products.data(), DType::f32, {}, vectorizable(n, {products.data()}));
   auto add_overlapping = [&](int64_t from, int64_t to) {  // positions
     from = std::max(from, cut);
     const long long count = std::max<int64_t>(std::min(to, cut + out.shape[0]) - from, 0);
@@ -71,7 +72,7 @@ void run_overlapping(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, 
   }
   add_overlapping(rows * stride, cut + out.shape[0]);
   if (!op.state) return;
-  const bool aligned = vectors(outputs, {carry}, 4);
+  const bool aligned = vectorizable(outputs, {carry}, 4);
   const ElementBlocks blocks = element_blocks(overlap * outputs, aligned ? 4 : 1);
   cuda.launch(entry_of(kOverlapCarry), {blocks.grid, blocks.threads}, sums, rows * stride, next.data(), aligned);
   cuda.copy(op.state->data<float>(), next.data(), op.state->bytes());

@@ -6,7 +6,7 @@
 namespace caracal {
 
 CARACAL_KERNEL(kFoldWeightNorm, fold_weight_norm, , const float* v, const float* g, float* out, long long n) {
-  __shared__ double parts[kMostWarps];
+  __shared__ double parts[kMaxBlockWarps];
   v += blockIdx.x * n;
   out += blockIdx.x * n;
   double squares = 0;

@@ -12,14 +12,14 @@ void input_half(Cuda& cuda, const Lstm& op, int64_t first, int64_t steps, float*
   const int64_t inputs = op.x.shape[1], n = op.w_ih.shape[0];
   GemmOperands p = gemm_operands(op.x, {&op.w_ih}, steps);
   p.x = op.x.data<std::byte>() + size_t(first * inputs) * dtype_bytes(op.x.dtype);
-  p.aligned = p.aligned && vectors(0, {p.x});
+  p.aligned = p.aligned && vectorizable(0, {p.x});
   const LinearEpilogue epilogue{.out = out,
                                 .residual = nullptr,
                                 .bias = column_vector(op.b_ih),
                                 .gain = {},
                                 .activation = Activation::none,
                                 .bf16 = false,
-                                .aligned = vectors(n, {out, address(op.b_ih)})};
+                                .aligned = vectorizable(n, {out, address(op.b_ih)})};
   launch_gemm(cuda, kLinear, p, op.x.dtype, op.w_ih.dtype, 1, epilogue);
 }
 
@@ -64,7 +64,7 @@ void run(const Lstm& op, std::span<Tensor> out, Cuda& cuda) {
                     .steps = int(steps),
                     .units = 0,
                     .cached_units = 0,
-                    .aligned = vectors(hidden, {w.data})});
+                    .aligned = vectorizable(hidden, {w.data})});
   }
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 // A packed convolution weight on the GPU is the rows of its product, one after the other, without padding. (Its storage
 // is as large as on the CPU, where panels pad the rows to 16.) A plain weight is packed for the duration of a call.
-#include "core/math.h"
 #include "cuda/implement.h"
 #include "ops/audio/pack_conv.kernels.h"
 

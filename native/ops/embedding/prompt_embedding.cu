@@ -7,14 +7,14 @@
 
 namespace caracal {
 
-static_assert(kPromptMediaThreads % kWarp == 0 && kPromptMediaThreads <= kMostWarps * kWarp,
+static_assert(kPromptMediaThreads % kWarp == 0 && kPromptMediaThreads <= kMaxBlockWarps * kWarp,
               "every warp has a counter, and ballots need whole warps");
 
 // media_row[t] = the media row at position t, vision rows being numbered after the audio rows; -1 for none. The single
 // block walks along the positions and carries the counts of both kinds.
 CARACAL_KERNEL(kPromptMedia, prompt_media, __launch_bounds__(kPromptMediaThreads), const int* text, long long n,
                const __grid_constant__ PromptMediaRows media, int* media_row, Fault* fault) {
-  __shared__ int warp_pads[kMediaKinds][kMostWarps];
+  __shared__ int warp_pads[kMediaKinds][kMaxBlockWarps];
   const int warp = warp_index(), lane = lane_index(), warps = warp_count();
   long long used[kMediaKinds] = {};
   for (long long first = 0; first < n; first += blockDim.x) {

@@ -18,7 +18,8 @@ void run(const Patchify& op, std::span<Tensor> out, Cuda& cuda) {
                                    .patches = int(patches),
                                    .tile = tile};
   const Grid grid{unsigned(op.height() / tile.rows * tile.groups), unsigned(op.temporal / tile.frames)};
-  const bool aligned = vectors(tile.rows * op.patch, {address(out[0])}, 4) && vectors(op.patch * op.patch, {}, 4);
+  const bool aligned =
+      vectorizable(tile.rows * op.patch, {address(out[0])}, 4) && vectorizable(op.patch * op.patch, {}, 4);
   cuda.launch(entry_of(kPatchify), {grid, PatchParameters::kThreads, parameters.shared_bytes()},
               op.frames.data<uint8_t>(), out[0].data<float>(), parameters, aligned);
 }

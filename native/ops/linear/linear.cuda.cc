@@ -15,7 +15,7 @@ void run(const Linear& op, std::span<Tensor> out, Cuda& cuda) {
       .gain = column_vector(op.layer_scale),
       .activation = op.activation,
       .bf16 = out[0].dtype == DType::bf16,
-      .aligned = vectors(n, {address(out[0]), address(op.residual), address(op.bias), address(op.layer_scale)})};
+      .aligned = vectorizable(n, {address(out[0]), address(op.residual), address(op.bias), address(op.layer_scale)})};
   launch_gemm(cuda, kLinear, p, op.x.dtype, op.w.dtype, 1, epilogue);
 }
 

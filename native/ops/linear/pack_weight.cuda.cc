@@ -21,7 +21,7 @@ void run(const PackWeight& op, std::span<Tensor> out, Cuda& cuda) {
   for (const Tensor& w : op.weights) {
     constexpr int64_t kThreads = 256;
     const int64_t bytes = w.shape.elements();
-    const bool aligned = bytes % 16 == 0 && vectors(0, {address(w), to});
+    const bool aligned = bytes % 16 == 0 && vectorizable(0, {address(w), to});
     const int64_t items = aligned ? bytes / 16 : bytes;
     cuda.launch(entry_of(kPackF8e4m3), {{unsigned(divide_up(items, kThreads))}, kThreads}, address(w), to, bytes,
                 aligned, fault);

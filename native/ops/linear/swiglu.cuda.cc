@@ -12,7 +12,7 @@ void run(const Swiglu& op, std::span<Tensor> out, Cuda& cuda) {
       .gate_bias = column_vector(op.gate_bias),
       .up_bias = column_vector(op.up_bias),
       .bf16 = out[0].dtype == DType::bf16,
-      .aligned = vectors(op.gate.shape[0], {address(out[0]), address(op.gate_bias), address(op.up_bias)})};
+      .aligned = vectorizable(op.gate.shape[0], {address(out[0]), address(op.gate_bias), address(op.up_bias)})};
   launch_gemm(cuda, kSwiglu, p, op.x.dtype, op.gate.dtype, 2, epilogue);
 }
 

@@ -28,7 +28,7 @@ template <int G, class Tile, class X, class W>
 class GroupTiles {
   static constexpr int kTileM = Tile::kTileM, kTileN = Tile::kTileN, kThreadExperts = kWindow / Tile::kThreads;
   static_assert(kWindow % Tile::kThreads == 0, "the threads count the same number of experts each");
-  static_assert(sizeof(GroupTile<X, kTileM>) + kMostWarps * sizeof(int) <= kGroupTileBytes,
+  static_assert(sizeof(GroupTile<X, kTileM>) + kMaxBlockWarps * sizeof(int) <= kGroupTileBytes,
                 "the host expects less shared memory");
 
  public:

@@ -50,7 +50,7 @@ void run(const GroupedGemm& op, std::span<Tensor> out, Cuda& cuda) {
                                 .gain = {},
                                 .activation = Activation::none,
                                 .bf16 = out[0].dtype == DType::bf16,
-                                .aligned = vectors(p.gemm.n, {address(out[0])})};
+                                .aligned = vectorizable(p.gemm.n, {address(out[0])})};
   launch_groups(cuda, kGroupedGemm, p, op.x.dtype, op.w.dtype, 1, epilogue, GroupedGemm::kName);
 }
 
@@ -60,7 +60,7 @@ void run(const GroupedSwiglu& op, std::span<Tensor> out, Cuda& cuda) {
                                 .gate_bias = {},
                                 .up_bias = {},
                                 .bf16 = out[0].dtype == DType::bf16,
-                                .aligned = vectors(p.gemm.n, {address(out[0])})};
+                                .aligned = vectorizable(p.gemm.n, {address(out[0])})};
   launch_groups(cuda, kGroupedSwiglu, p, op.x.dtype, op.gate.dtype, 2, epilogue, GroupedSwiglu::kName);
 }
 

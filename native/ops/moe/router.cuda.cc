@@ -26,7 +26,7 @@ void run(const Router& op, std::span<Tensor> out, Cuda& cuda) {
                                     .scale = float(op.scale),
                                     .renormalize = op.renormalize,
                                     .scale_zero_experts = op.scale_zero_experts,
-                                    .aligned = vectors(all, {address(op.correction_bias)}, 4)};
+                                    .aligned = vectorizable(all, {address(op.correction_bias)}, 4)};
   cuda.launch(entry_of(kRouterPicks, lane_scores(all)), {{unsigned(divide_up(tokens, kPickTokens))}, 32 * kPickTokens},
               parameters);
 }

@@ -67,7 +67,7 @@ __device__ inline u64 warp_inclusive_sum(u64 v) {
 
 // The sum of v over the threads of the block before this one; `total` receives the sum over all. Every thread calls it.
 __device__ inline u64 block_exclusive_sum(u64 v, u64& total) {
-  __shared__ u64 warp_totals[kMostWarps];
+  __shared__ u64 warp_totals[kMaxBlockWarps];
   const int warp = warp_index(), warps = warp_count();
   u64 sum = warp_inclusive_sum(v);
   __syncthreads();  // wait until all threads have read the totals of the previous call
