@@ -1,6 +1,7 @@
 // How dtypes and shapes flow through operations, and what must not compile.
 import { expectTypeOf, test } from "vitest";
 import { type Device, ops, type PackedWeight, type Tensor } from "../../lib/index.js";
+import { call } from "../../lib/ops/call.js";
 
 declare const device: Device;
 declare const x: Tensor<"bf16", readonly [5, 8]>;
@@ -10,6 +11,9 @@ declare const ids: Tensor<"i32", readonly [5]>;
 declare const seven: Tensor<"f32", readonly [7]>;
 declare const integers: Tensor<"i32", readonly [5, 8]>;
 declare const packed: PackedWeight<"f8e4m3", readonly [16, 8]>;
+declare const grouped: ops.ExpertWeight<16>;
+declare const experts: ops.Experts;
+declare const options: ops.RouterOptions;
 
 test("linear: [M, K] x [N, K] -> [M, N]", () => {
   expectTypeOf(ops.linear(x, packed)).toEqualTypeOf<Tensor<"bf16", readonly [5, 16]>>();
@@ -131,4 +135,80 @@ test("sampling gives an id per row", () => {
   ops.repetitionPenalty(x, x, 1.1);
   // @ts-expect-error ranges are pairs
   ops.argmax(x, { allowed: [[1]] });
+});
+
+test("the mixture of experts keeps tokens and picks", () => {
+  const routing = ops.router(x, device.zeros([12, 8]), undefined, { topK: 3, experts: 8, zeroExperts: 4, scale: 6 });
+  expectTypeOf(routing.ids).toEqualTypeOf<Tensor<"i32", readonly [5, 3]>>();
+  expectTypeOf(routing.weights).toEqualTypeOf<Tensor<"f32", readonly [5, 3]>>();
+  expectTypeOf(routing.zeroWeight).toEqualTypeOf<Tensor<"f32", readonly [5]>>();
+  const rows = ops.permutation(routing);
+  expectTypeOf(rows.slotOf).toEqualTypeOf<Tensor<"i32", readonly [5, 3]>>();
+  expectTypeOf(rows.tokenOf).toEqualTypeOf<Tensor<"i32", readonly [number]>>();
+  expectTypeOf(ops.moe(x, experts, routing)).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.moe(x, experts, routing, { residual: x })).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.combine(loose, x, routing, rows)).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.groupedGemm(x, grouped, ids)).toEqualTypeOf<Tensor<"bf16", readonly [5, 16]>>();
+  expectTypeOf(ops.groupedGemm(x, grouped, ids, { gather: rows.tokenOf })).toEqualTypeOf<
+    Tensor<"bf16", readonly [number, 16]>
+  >();
+  expectTypeOf(ops.groupedSwiglu(x, grouped, grouped, ids)).toEqualTypeOf<Tensor<"bf16", readonly [5, 16]>>();
+  expectTypeOf(ops.router(loose, loose, undefined, options).weights).toEqualTypeOf<
+    Tensor<"f32", readonly [number, number]>
+  >();
+  // @ts-expect-error tokens are rows of a matrix
+  ops.router(vector, packed, undefined, options);
+  // @ts-expect-error tokens are rows of a matrix
+  ops.moe(vector, experts, routing);
+  // @ts-expect-error the residual has x's dtype
+  ops.moe(x, experts, routing, { residual: device.zeros([5, 8]) });
+  // @ts-expect-error an expert's weight is packed
+  ops.groupedGemm(x, device.zeros([4, 16, 8]), ids);
+});
+
+test("attention keeps the tokens", () => {
+  const heads = device.zeros([5, 2, 32], "bf16");
+  expectTypeOf(ops.rope(heads, ids, { theta: 1e6 })).toEqualTypeOf<typeof heads>();
+  expectTypeOf(ops.attention(heads, heads, heads, { cuSeqlens: ids })).toEqualTypeOf<
+    Tensor<"bf16", readonly [5, number]>
+  >();
+  expectTypeOf(
+    ops.vitAttention(x, { heads: 2, cuSeqlens: ids, positions: integers, qNorm: vector, kNorm: vector }),
+  ).toEqualTypeOf<Tensor<"bf16", readonly [5, number]>>();
+  const mla = {
+    ...{ wKvB: packed, cache: loose, blockTable: integers, seqLens: ids },
+    ...{ heads: 2, nopeDim: 24, ropeDim: 8, vDim: 16 },
+  };
+  expectTypeOf(ops.mlaPrefill({ q: heads, cuSeqlens: ids, ...mla })).toEqualTypeOf<
+    Tensor<"bf16", readonly [5, number]>
+  >();
+  expectTypeOf(ops.mlaDecode({ q: heads, ...mla })).toEqualTypeOf<{
+    readonly o: Tensor<"bf16", readonly [5, number]>;
+    readonly lse: Tensor<"f32", readonly [5, 2]>;
+  }>();
+  expectTypeOf(ops.mlaDecode({ q: loose, ...mla }).lse).toEqualTypeOf<Tensor<"f32", readonly [number, number]>>();
+  // @ts-expect-error queries have a dimension of heads
+  ops.mlaDecode({ q: x, ...mla });
+  // @ts-expect-error queries have a dimension of heads
+  ops.attention(x, x, x, { cuSeqlens: ids });
+  // @ts-expect-error q, k and v have the same shape
+  ops.attention(heads, heads, device.zeros([4, 2, 32], "bf16"), { cuSeqlens: ids });
+  // @ts-expect-error positions are integers
+  ops.rope(heads, vector, { theta: 1e6 });
+});
+
+test("only the arguments of an operation are passed to it", () => {
+  call("linear", { x, w: packed, activation: "silu" });
+  // @ts-expect-error misspelt argument
+  call("linear", { x, w: packed, biass: vector });
+  // @ts-expect-error misspelt option
+  call("linear", { x, w: packed }, { activatoin: "silu" });
+  // @ts-expect-error no such activation
+  call("linear", { x, w: packed, activation: "swish" });
+  // @ts-expect-error a scale is a number
+  call("attention", { q: x, k: x, v: x, cuSeqlens: ids, scale: "1" });
+  // @ts-expect-error no such operation
+  call("liner", { x, w: packed });
+  // @ts-expect-error not an operation
+  call("openCpu", {});
 });
