@@ -2,8 +2,7 @@ import { CaracalError } from "../errors.js";
 import { addon, guarded, type NativeTensor } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
 import { refuseName } from "../options.js";
-import type { Device } from "../tensor/device.js";
-import { NativeArray, PackedWeight, type Shape, Tensor } from "../tensor/tensor.js";
+import { type Device, NativeArray, PackedWeight, type Shape, Tensor } from "../tensor/tensor.js";
 
 type Arguments<Name extends keyof Operations<never>> = Readonly<Operations<NativeArray>[Name]>;
 

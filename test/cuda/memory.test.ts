@@ -1,7 +1,7 @@
 // Shows that tests on the CUDA backend detect a kernel that reads past a tensor, since the virtual GPU knows its size.
 import koffi from "koffi";
 import { expect, test } from "vitest";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { cuda } from "../support/devices.js";
 
 const peek = `.version 8.0

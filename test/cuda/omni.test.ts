@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { OmniModel } from "../../lib/model/omni.js";
 import type { Part } from "../../lib/model/prompt/messages.js";
 import type { GenerateEvent } from "../../lib/model/reply/events.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { tinyDirectory, tinyLlm } from "../model/tinyModel.js";
 import { cuda, devices } from "../support/modelDevices.js";
 import { relativeError } from "../support/numbers.js";

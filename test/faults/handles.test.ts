@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { types } from "node:util";
 import { describe, expect, test } from "vitest";
 import { addon, guarded } from "../../lib/native/addon.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { loadCompiled } from "../support/compiled.js";
 import { code } from "../support/errors.js";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { add, copyRows, embedding, rmsNorm } from "../../lib/ops/index.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 
 const megabytes = 2 ** 20;
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { add, concatRows, copyRows, embedding, layerNorm, mul, rmsNorm } from "../../lib/ops/index.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 
 const error = (code: string) => expect.objectContaining({ name: "CaracalError", code });
 const device = await Device.open({ threads: 2 });

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import { layerNorm } from "../../lib/ops/index.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
 const model = await tinyDirectory(2);

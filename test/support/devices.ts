@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { addon } from "../../lib/native/addon.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { isas } from "./numbers.js";
 
 /** One CPU device for every instruction set that this machine supports. */

@@ -1,7 +1,6 @@
 import { expect } from "vitest";
 import type { CaracalError } from "../../lib/errors.js";
-import type { Device } from "../../lib/tensor/device.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "./devices.js";
 
 /** Expects `make` to give the same values on the CUDA backend, twice, as on the CPU, including the signs of zeros. */

@@ -1,8 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { ErrorCode } from "../../lib/errors.js";
 import * as ops from "../../lib/ops/index.js";
-import type { Device } from "../../lib/tensor/device.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
 
