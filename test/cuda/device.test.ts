@@ -66,7 +66,7 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
       ],
     });
   });
-  test("two models on two GPUs reply alike", () => {
+  test("two models on two GPUs give the same reply", () => {
     const [a, b] = run("twoModels", { ...model, CARACAL_VGPU_DEVICES: "2" }) as string[];
     expect(a).not.toBe("");
     expect(b).toBe(a);

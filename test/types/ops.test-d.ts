@@ -1,4 +1,4 @@
-// How dtypes and shapes flow through operations, and what must not compile.
+// How operations propagate dtypes and shapes, and code that must not compile.
 import { expectTypeOf, test } from "vitest";
 import { type Device, ops, type PackedWeight, type Tensor } from "../../lib/index.js";
 import { call } from "../../lib/ops/call.js";
@@ -48,9 +48,9 @@ test("norms keep dtype and shape", () => {
   ops.addRmsNorm(x, device.zeros([5, 8]), vector);
   // @ts-expect-error the residual has x's shape
   ops.addRmsNorm(x, device.zeros([4, 8], "bf16"), vector);
-  // @ts-expect-error integers are no activations
+  // @ts-expect-error integers are not activations
   ops.rmsNorm(integers, vector);
-  // @ts-expect-error a packed weight is no tensor
+  // @ts-expect-error a packed weight is not a tensor
   ops.rmsNorm(packed, vector);
 });
 
@@ -59,7 +59,7 @@ test("add and mul take the same shape or a row", () => {
   expectTypeOf(ops.mul(x, vector)).toEqualTypeOf<typeof x>();
   expectTypeOf(ops.add(x, loose)).toEqualTypeOf<typeof x>();
   expectTypeOf(ops.activation(x, "gelu")).toEqualTypeOf<typeof x>();
-  // @ts-expect-error neither
+  // @ts-expect-error b is neither of x's shape nor a row
   ops.add(x, seven);
   // @ts-expect-error rows differ
   ops.mul(x, device.zeros([4, 8]));
@@ -70,7 +70,7 @@ test("add and mul take the same shape or a row", () => {
 test("clamp keeps dtype and shape", () => {
   expectTypeOf(ops.clamp(x, { low: -1, high: 1 })).toEqualTypeOf<typeof x>();
   expectTypeOf(ops.clamp(loose)).toEqualTypeOf<typeof loose>();
-  // @ts-expect-error integers are no activations
+  // @ts-expect-error integers are not activations
   ops.clamp(integers, { low: 0 });
   // @ts-expect-error bounds are numbers
   ops.clamp(x, { low: vector });
@@ -96,7 +96,7 @@ test("rows are looked up, stacked, cut and cast", () => {
   ops.embedding(vector, ids);
   // @ts-expect-error the tables hold floats
   ops.embedding(integers, ids);
-  // @ts-expect-error nothing is cast to integers
+  // @ts-expect-error cast() does not produce integers
   ops.cast(x, "i32");
   // @ts-expect-error dtypes differ
   ops.copyRows(x, integers);
@@ -112,22 +112,22 @@ test("images are bytes", () => {
   expectTypeOf(ops.interpolateTokens(x, { from: [1, 5], to: [1, 3] })).toEqualTypeOf<
     Tensor<"bf16", readonly [number, 8]>
   >();
-  // @ts-expect-error no floats
+  // @ts-expect-error an image has bytes
   ops.resizeBicubic(device.zeros([48, 64, 3]), [28, 56]);
-  // @ts-expect-error no matrix
+  // @ts-expect-error an image is not a matrix
   ops.resizeBicubic(device.zeros([48, 64], "u8"), [28, 56]);
-  // @ts-expect-error no matrix
+  // @ts-expect-error an image is not a matrix
   ops.patchify(device.zeros([48, 64], "u8"), norm);
-  // @ts-expect-error three means
+  // @ts-expect-error there are three means
   ops.patchify(image, { mean: [0, 0], std: [1, 1, 1] });
 });
 
-test("sampling gives an id per row", () => {
+test("sampling returns one id per row", () => {
   expectTypeOf(ops.argmax(x)).toEqualTypeOf<Tensor<"i32", readonly [5]>>();
   expectTypeOf(ops.sample(x, { seed: 1, step: 0 })).toEqualTypeOf<Tensor<"i32", readonly [5]>>();
   expectTypeOf(ops.repetitionPenalty(x, device.zeros([5, 30], "i32"), 1.1)).toEqualTypeOf<typeof x>();
   expectTypeOf(ops.argmax(loose)).toEqualTypeOf<Tensor<"i32", readonly [number]>>();
-  // @ts-expect-error a seed is needed
+  // @ts-expect-error the seed is required
   ops.sample(x, { step: 0 });
   // @ts-expect-error logits have two dimensions
   ops.argmax(vector);
