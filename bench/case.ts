@@ -1,8 +1,7 @@
 import type { Activations, WeightDType } from "../lib/ops/call.js";
 import { packWeight } from "../lib/ops/linear.js";
-import type { Device } from "../lib/tensor/device.js";
 import type { DType } from "../lib/tensor/dtype.js";
-import type { PackedWeight, Shape, Tensor } from "../lib/tensor/tensor.js";
+import type { Device, PackedWeight, Shape, Tensor } from "../lib/tensor/tensor.js";
 import type { PeerModel } from "./peers.js";
 
 /** The least that an operation must do. */

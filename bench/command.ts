@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { CaracalError } from "../lib/errors.js";
-import { Device } from "../lib/tensor/device.js";
+import { Device } from "../lib/tensor/tensor.js";
 import { loadMoeChart } from "./chart.js";
 import { benchCounters } from "./counters/count.js";
 import { CountingDevice } from "./counters/device.js";

@@ -1,7 +1,7 @@
 import type { Cell } from "../lib/cli/table.js";
 import { CaracalError } from "../lib/errors.js";
 import { OmniModel } from "../lib/model/omni.js";
-import type { Device } from "../lib/tensor/device.js";
+import type { Device } from "../lib/tensor/tensor.js";
 import { values } from "./case.js";
 
 export interface ModelBenchOptions {

@@ -1,7 +1,7 @@
 import type { Cell } from "../lib/cli/table.js";
 import { CaracalError } from "../lib/errors.js";
 import { groupedGemm, packWeights } from "../lib/ops/index.js";
-import { type Device, disposeAll } from "../lib/tensor/device.js";
+import { type Device, disposeAll } from "../lib/tensor/tensor.js";
 import { defineCase, integers, random, type Work } from "./case.js";
 import { type CountedOp, count } from "./counters/count.js";
 import type { CountingDevice } from "./counters/device.js";

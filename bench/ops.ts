@@ -1,5 +1,5 @@
 import type { Cell } from "../lib/cli/table.js";
-import { type Device, disposeAll } from "../lib/tensor/device.js";
+import { type Device, disposeAll } from "../lib/tensor/tensor.js";
 import { type Case, coldCopies, nameOf } from "./case.js";
 import { catalogue } from "./cases/index.js";
 import { type MachinePeaks, machinePeaks } from "./peaks.js";

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { type Cell, formatTable } from "../lib/cli/table.js";
 import { addon } from "../lib/native/addon.js";
-import type { Device } from "../lib/tensor/device.js";
+import type { Device } from "../lib/tensor/tensor.js";
 import { openTable } from "./document.js";
 
 export interface OutputOptions {

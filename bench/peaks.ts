@@ -1,5 +1,5 @@
 import { call } from "../lib/ops/call.js";
-import type { Device } from "../lib/tensor/device.js";
+import type { Device } from "../lib/tensor/tensor.js";
 
 /** The measured peak throughput of a device. */
 export interface MachinePeaks {

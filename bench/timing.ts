@@ -1,7 +1,6 @@
 import { Bench } from "tinybench";
-import type { Device } from "../lib/tensor/device.js";
 import { Graph } from "../lib/tensor/graph.js";
-import type { Tensor } from "../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../lib/tensor/tensor.js";
 
 export interface Timing {
   /** Milliseconds. */

@@ -101,6 +101,12 @@ export type ErrorCode = keyof typeof errorCodes;
 export class CaracalError extends Error {
   override readonly name = "CaracalError";
   readonly code: ErrorCode;
+  /**
+   * The values that the error is about. Native errors name them `operation`, `argument`, `expected` and `actual` (what
+   * the argument must be and what it is), `position` and `value` (an invalid element of the argument, counted in
+   * row-major order), `bytes`, `inUse`, `capacity` and `offset` (in bytes), `result` (the name of a `CUresult`), and
+   * `path`.
+   */
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(

@@ -107,15 +107,18 @@ export type { MemoryStatistics } from "./native/addon.js";
 export type { Activations, Weight, WeightDType } from "./ops/call.js";
 export * as ops from "./ops/index.js";
 export type { HasRank, If, Matches } from "./ops/shapes.js";
-export {
-  type BackendNote,
-  Device,
-  type DeviceOptions,
-  disposeAll,
-  type MappedFile,
-} from "./tensor/device.js";
 export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
-export { type NativeArray, PackedWeight, type Row, type Shape, Tensor } from "./tensor/tensor.js";
+export type { BackendNote, DeviceOptions } from "./tensor/open.js";
+export {
+  Device,
+  disposeAll,
+  type MappedFile,
+  type NativeArray,
+  PackedWeight,
+  type Row,
+  type Shape,
+  Tensor,
+} from "./tensor/tensor.js";
 export type { TensorReport } from "./verify/golden.js";
 export { type FileReport, type VerifyOptions, verifyFile } from "./verify/verify.js";

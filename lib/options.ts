@@ -1,15 +1,15 @@
 import { closest } from "fastest-levenshtein";
 import { CaracalError } from "./errors.js";
 
-/** How a message calls a name: functions have options, parts of messages have fields. */
+/** The word for names in messages: functions have options, parts of messages have fields. */
 type NameKind = "option" | "field";
 
 /**
- * Refuses an option that nothing reads: a misspelt one would otherwise be ignored without a word.
+ * Refuses unknown options, since a misspelt one would otherwise be ignored silently.
  *
- * @param where the function that takes the options, as its caller knows it: `"Device.open"`
- * @param known has every option as a key; typed so that an option which is missing here does not compile
- * @throws {CaracalError} `INVALID_ARGUMENT` that names the unknown option and the nearest known one
+ * @param where the function that takes the options, by its public name: `"Device.open"`
+ * @param known has all options as keys; its type requires them all
+ * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown, with the nearest known one
  */
 export function checkOptionNames<T extends object>(
   where: string,
@@ -21,7 +21,7 @@ export function checkOptionNames<T extends object>(
     if (!Object.hasOwn(known, name)) refuseName(where, name, Object.keys(known), kind);
 }
 
-/** @throws {CaracalError} `INVALID_ARGUMENT`: `name` is none of the `known` names. */
+/** Refuses a name that is not one of the known ones. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function refuseName(where: string, name: string, known: readonly string[], kind: NameKind = "option"): never {
   const nearest = known.length > 0 ? closest(name, known) : undefined;
   const advice = nearest ? `: did you mean "${nearest}"? It takes ${known.join(", ")}` : `: it takes no ${kind}s`;

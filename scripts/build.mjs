@@ -1,4 +1,4 @@
-// npm run build [-- --cmake [CMake options]]: the addon and the TypeScript, nothing else.
+// npm run build [-- --cmake [CMake options]]: builds the addon and compiles the TypeScript.
 import { buildAddon, buildTypeScript, installDependencies } from "./lib/build.mjs";
 
 const [tool, ...options] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-// npm run lint: whether the C++ and CUDA sources stand as .clang-format says; `npm run format` makes them so.
+// npm run lint checks that the C++ and CUDA sources are formatted as .clang-format says; npm run format formats them.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// node scripts/generate.mjs WHAT: what both build tools compile besides the sources that native/sources.gypi lists.
-//   cpu | core | kernel-inputs   writes the generated sources and prints the paths of one list; asked when configuring
+// node scripts/generate.mjs WHAT: generates sources for both build tools, besides those in native/sources.gypi.
+//   cpu | core | kernel-inputs   writes the generated sources and prints the paths of one list; runs when configuring
 //   kernels FILE                 compiles the CUDA kernels and writes the C++ source that embeds them
 import { buildKernels, kernelInputs } from "./lib/kernels.mjs";
 import { generateOperations } from "./lib/operations.mjs";

@@ -1,4 +1,4 @@
-// npm run lint: whether the sources keep the rules of scripts/lib/rules.mjs.
+// npm run lint: checks the sources against the rules of scripts/lib/rules.mjs.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { brokenRules, readSources } from "./lib/rules.mjs";
@@ -11,6 +11,5 @@ const paths = ["lib", "bench", "native", "scripts", "test"].flatMap((folder) =>
 );
 const broken = brokenRules(readSources(root, paths.sort()));
 for (const line of broken) console.error(line);
-if (broken.length > 0)
-  console.error(`\n${broken.length} rules are broken; scripts/lib/rules.mjs says why they are there`);
+if (broken.length > 0) console.error(`\n${broken.length} rules are broken; scripts/lib/rules.mjs explains them`);
 process.exit(broken.length > 0 ? 1 : 0);

@@ -1,5 +1,5 @@
-// npm start [-- options of `caracal run`]: everything a fresh clone needs, then the model's answer to a spoken question
-// about a photo. What is up to date is skipped.
+// npm start [-- options of `caracal run`]: prepares a fresh clone, then lets the model answer a spoken question about a
+// photo. Steps that are up to date are skipped.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -16,14 +16,14 @@ const caracal = (args) =>
 
 const model = join(root, "models/mini");
 if (!existsSync(join(model, "config.json"))) {
-  const made = caracal(["synth", model, "--preset", "mini", "--seed", "1"]);
-  if (made.status !== 0) fail("the sample checkpoint could not be written; the reason is above");
+  const { status } = caracal(["synth", model, "--preset", "mini", "--seed", "1"]);
+  if (status !== 0) fail("the sample checkpoint could not be written; the reason is above");
 }
 
 mkdirSync(join(root, "out"), { recursive: true });
-const own = process.argv.slice(2);
+const options = process.argv.slice(2);
 const question = ["--audio", join(root, "samples/speech.wav"), "--image", join(root, "samples/photo.jpg")];
-const hasInput = own.some((a) => /^--(audio|image|video|text)\b/.test(a));
+const hasInput = options.some((a) => /^--(audio|image|video|text)\b/.test(a));
 const result = caracal([
   "run",
   "--model",
@@ -31,6 +31,6 @@ const result = caracal([
   ...(hasInput ? [] : question),
   "--out",
   join(root, "out/answer.wav"),
-  ...own,
+  ...options,
 ]);
 process.exit(result.status ?? 1);

@@ -1,5 +1,5 @@
-// npm run test:gpu [-- FILE]: the tests and benchmarks of the CUDA backend on this machine's GPU, and one report of
-// what came out: FILE, or gpu-report.json. Ends with 1 when anything failed.
+// npm run test:gpu [-- FILE]: runs the tests and benchmarks of the CUDA backend on the GPU of this machine and writes
+// one report to FILE, by default gpu-report.json. Exits with 1 if any of them failed.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,14 +10,14 @@ import { needNode, root } from "./lib/steps.mjs";
 needNode();
 installDependencies();
 buildAddon();
-buildVirtualGpu(); // some tests inject faults into a driver
+buildVirtualGpu(); // some tests inject faults into its driver
 buildTypeScript();
 
 const [file = "gpu-report.json"] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), "caracal-gpu-"));
 const env = { ...process.env, CARACAL_TEST_GPU: "1" };
 
-/** Runs node with arguments; what it prints is shown as it comes, or taken as JSON. */
+/** Runs node. Its output is shown, or with `json` parsed and added to the report. */
 function step(name, args, { json = false } = {}) {
   process.stderr.write(`caracal: ${name}\n`);
   const stdio = ["ignore", json ? "pipe" : "inherit", "inherit"];

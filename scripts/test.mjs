@@ -1,6 +1,7 @@
-// npm test [-- vitest arguments]: builds what changed, the virtual GPU too, then runs the tests; without arguments all of
-// them, those of CUDA kernels once more in each of the virtual GPU's other modes, where no kernel may be left out.
-// npm run test:quick: the tests that take no CUDA device, in under a minute.
+// npm test [-- vitest arguments]: builds the addon and the virtual GPU if they changed, then runs the tests. Without
+// arguments it runs all tests, and those of CUDA kernels again in each mode of the virtual GPU, where every kernel must
+// be launched.
+// npm run test:quick: runs the tests that need no CUDA device.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +19,7 @@ buildAddon();
 if (!quick) buildVirtualGpu();
 buildTypeScript();
 
-/** Runs vitest, which ends this process when a test fails. */
+/** Runs vitest, and exits if a test fails. */
 function test(options, env = {}) {
   const vitest = join(root, "node_modules/vitest/vitest.mjs");
   const { status } = spawnSync(process.execPath, [vitest, "run", ...options], {
@@ -29,10 +30,10 @@ function test(options, env = {}) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-/** Fails if a mode's tests left out a kernel of the build, but for those that only measure a machine. */
+/** Fails if the tests of a mode did not launch every kernel, except those that only measure a machine. */
 function requireKernels(folder) {
   const kernels = kernelModules()
-    .filter(({ name }) => name !== "peaks")
+    .filter(({ name }) => name !== "machine_peaks")
     .flatMap(({ entries }) => entries);
   for (const mode of readdirSync(folder)) {
     const launched = new Set(readFileSync(join(folder, mode), "utf8").split("\n"));

@@ -8,8 +8,8 @@ import {
   rope,
   vitAttention,
 } from "../../lib/ops/index.js";
-import type { Device } from "../../lib/tensor/device.js";
 import { dtypeBytes } from "../../lib/tensor/dtype.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { type Case, counted, defineCase, integers, packed, random, range, unitOf, values, type Work } from "../case.js";
 import type { PeerModel } from "../peers.js";
 import { blockSize, latent, mla, vision } from "./longcat.js";

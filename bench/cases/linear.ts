@@ -1,7 +1,7 @@
 import type { Activations, WeightDType } from "../../lib/ops/call.js";
 import { linear, packWeight, swiglu } from "../../lib/ops/index.js";
-import type { Device } from "../../lib/tensor/device.js";
 import { dtypeBytes } from "../../lib/tensor/dtype.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { type Case, counted, defineCase, dense, packed, random, times, turn, unitOf } from "../case.js";
 import { expertHidden, ffnHidden, hidden } from "./longcat.js";
 

@@ -9,9 +9,8 @@ import {
   type Routing,
   router,
 } from "../../lib/ops/index.js";
-import type { Device } from "../../lib/tensor/device.js";
 import { dtypeBytes } from "../../lib/tensor/dtype.js";
-import type { PackedWeight } from "../../lib/tensor/tensor.js";
+import type { Device, PackedWeight } from "../../lib/tensor/tensor.js";
 import {
   type Case,
   counted,

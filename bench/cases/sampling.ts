@@ -1,5 +1,5 @@
 import { argmax, sample } from "../../lib/ops/index.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { type Case, counted, defineCase, random } from "../case.js";
 import { vocabulary } from "./longcat.js";
 

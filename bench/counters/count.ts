@@ -1,4 +1,4 @@
-import { disposeAll } from "../../lib/tensor/device.js";
+import { disposeAll } from "../../lib/tensor/tensor.js";
 import { type Case, nameOf } from "../case.js";
 import { catalogue } from "../cases/index.js";
 import { CountingDevice } from "./device.js";

@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaracalError } from "../../lib/errors.js";
 import { built } from "../../lib/native/built.js";
-import { Device } from "../../lib/tensor/device.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import { Device, type Tensor } from "../../lib/tensor/tensor.js";
 import { type LaunchCounts, readLaunches } from "./launches.js";
 
 /** A CUDA device whose launches the virtual GPU counts. One per process, since a process opens one driver. */

@@ -4,7 +4,7 @@ import { freemem, totalmem } from "node:os";
 import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 import { addon } from "../native/addon.js";
-import { Device } from "../tensor/device.js";
+import { Device } from "../tensor/tensor.js";
 import { jsonOption } from "./options.js";
 import { alignColumns } from "./table.js";
 

@@ -6,7 +6,7 @@ import { CaracalError } from "../errors.js";
 import { WavWriter } from "../media/wav.js";
 import { OmniModel } from "../model/omni.js";
 import type { Part } from "../model/prompt/messages.js";
-import { Device } from "../tensor/device.js";
+import { Device } from "../tensor/tensor.js";
 import { type Answer, describeAnswer } from "./answer.js";
 import { interruptible } from "./interrupt.js";
 import { activationsOption, deviceOption, jsonOption, parseInteger, parseNumber, parsePositive } from "./options.js";

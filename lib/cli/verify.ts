@@ -1,7 +1,8 @@
 import { basename } from "node:path";
 import { Command } from "commander";
 import { plural, printable } from "../checkpoint/problems.js";
-import { Device, type DeviceOptions } from "../tensor/device.js";
+import type { DeviceOptions } from "../tensor/open.js";
+import { Device } from "../tensor/tensor.js";
 import type { TensorReport } from "../verify/golden.js";
 import { type FileReport, type VerifyOptions, verifyFile } from "../verify/verify.js";
 import { activationsOption, deviceOption, jsonOption } from "./options.js";

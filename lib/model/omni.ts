@@ -1,7 +1,7 @@
 import { type Checkpoint, openCheckpoint } from "../checkpoint/directory.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import { checkOptionNames } from "../options.js";
-import { Device } from "../tensor/device.js";
+import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
 import { type AudioFraming, audioFraming } from "./audio/framing.js";
 import { Llm, type LlmOptions, llmOptions } from "./language/llm.js";

@@ -6,9 +6,8 @@ import type { WeightDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
 import { checkOptionNames } from "../options.js";
-import type { Device, MappedFile } from "../tensor/device.js";
 import { type DType, dtypes } from "../tensor/dtype.js";
-import type { NativeArray, Shape, Tensor } from "../tensor/tensor.js";
+import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import type { Matrix, PackedMatrix, Vector } from "./types.js";
 
 /** The packed weight of a linear layer or a convolution, and its bias. */

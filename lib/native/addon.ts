@@ -5,7 +5,7 @@ import { built } from "./built.js";
 import type { DType, Operations } from "./operations.js";
 
 declare const handleBrand: unique symbol;
-/** A native object; opaque to TypeScript. */
+/** A native object, opaque to TypeScript. */
 export interface Handle<Kind extends string> {
   readonly [handleBrand]: Kind;
 }
@@ -22,15 +22,15 @@ export interface NativeTensor {
 }
 
 export interface MemoryStatistics {
-  /** Bytes that tensors and temporaries hold now. */
+  /** Bytes of all tensors and temporaries. */
   readonly inUse: number;
-  /** The most bytes they ever held. */
+  /** The maximum of `inUse` so far. */
   readonly peak: number;
-  /** Bytes freed and kept for the next tensor of their size. */
+  /** Freed bytes that are kept for later tensors of the same size. */
   readonly cached: number;
 }
 
-/** A native operation takes the handles of its tensors and returns its outputs. */
+/** Native operations take arguments with the handles of tensors, and return their outputs. */
 type NativeOperations = { readonly [Name in keyof Operations<never>]: (args: object) => NativeTensor[] };
 
 interface Addon extends NativeOperations {
@@ -74,14 +74,17 @@ interface Addon extends NativeOperations {
     shape: readonly number[],
   ): NativeTensor;
   readonly bestIsa: string;
-  /** The number of CUDA kernels in this build; 0 when it was made without nvcc. */
+  /** The number of CUDA kernels in the build; 0 if it was built without nvcc. */
   readonly cudaKernels: number;
   readonly buildTool: string;
 }
 
 let loaded: Addon | undefined;
 
-/** The native addon: `CARACAL_BINDING` when set, else the checkout's own build. Throws `NATIVE_LOAD_FAILED`. */
+/**
+ * The native addon: `CARACAL_BINDING` if it is set, else the build of the checkout.
+ * @throws {CaracalError} `NATIVE_LOAD_FAILED` when it does not exist or cannot be loaded
+ */
 export function addon(): Addon {
   loaded ??= load();
   return loaded;
@@ -92,7 +95,7 @@ function load(): Addon {
   if (!existsSync(path))
     throw new CaracalError(
       "NATIVE_LOAD_FAILED",
-      `the native addon is not at ${path}: run \`npm run build\` in the checkout, or set CARACAL_BINDING to a caracal.node`,
+      `there is no native addon at ${path}: run \`npm run build\` in the checkout, or set CARACAL_BINDING to a caracal.node`,
       { path },
     );
   try {
@@ -107,7 +110,7 @@ function load(): Addon {
   }
 }
 
-/** Runs a native call; what it throws becomes a `CaracalError` with a JavaScript stack. */
+/** Runs a native call. Its errors become `CaracalError`s with a JavaScript stack. */
 export function guarded<T>(fn: () => T): T {
   try {
     return fn();
@@ -116,7 +119,7 @@ export function guarded<T>(fn: () => T): T {
   }
 }
 
-/** The same for a native promise. */
+/** Waits for a native promise. Its errors become `CaracalError`s with a JavaScript stack. */
 export async function guardedAsync<T>(promise: Promise<T>): Promise<T> {
   try {
     return await promise;

@@ -1,7 +1,6 @@
 import { CaracalError } from "../errors.js";
 import { checkOptionNames } from "../options.js";
-import type { Device } from "../tensor/device.js";
-import type { Tensor } from "../tensor/tensor.js";
+import type { Device, Tensor } from "../tensor/tensor.js";
 import { type ConvWeight, convTranspose1d, fbank, fsmnMemory } from "./audio.js";
 import {
   type Conv1dGeometry,

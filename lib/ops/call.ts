@@ -2,17 +2,17 @@ import { CaracalError } from "../errors.js";
 import { addon, guarded, type NativeTensor } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
 import { refuseName } from "../options.js";
-import type { Device } from "../tensor/device.js";
-import { NativeArray, PackedWeight, type Shape, Tensor } from "../tensor/tensor.js";
+import { type Device, NativeArray, PackedWeight, type Shape, Tensor } from "../tensor/tensor.js";
 
 type Arguments<Name extends keyof Operations<never>> = Readonly<Operations<NativeArray>[Name]>;
 
 /**
- * Queues a native operation and returns its outputs. The contract in native/ops validates; an argument that is
- * `undefined` keeps the contract's default.
+ * Queues a native operation and returns its outputs. Its contract in native/ops checks the arguments. Arguments that
+ * are `undefined` keep the contract's defaults.
  *
- * @param options the caller's option bag: a name in it that is no argument of the operation, or that `args` gives, is
- *   refused
+ * @param options the caller's options, also passed as arguments
+ * @throws {CaracalError} `INVALID_ARGUMENT` when an option is not an argument of the operation or is already in `args`;
+ *   `DISPOSED` when a tensor was disposed; the errors of the contract
  */
 export function call<Name extends keyof Operations<never>>(
   name: Name,
@@ -23,7 +23,7 @@ export function call<Name extends keyof Operations<never>>(
   return outputs.map((t) => new Tensor(device, t));
 }
 
-/** `call` for an operation whose one output is a packed weight. */
+/** Queues an operation whose only output is a packed weight. @throws {CaracalError} as `call` */
 export function callPacked<Name extends keyof Operations<never>>(name: Name, args: Arguments<Name>): PackedWeight {
   const { device, outputs } = enqueue(name, args, {});
   return new PackedWeight(device, outputs[0]!);
@@ -46,7 +46,7 @@ function enqueue(name: keyof Operations<never>, args: object, options: object) {
     if (value.disposed)
       throw new CaracalError(
         "DISPOSED",
-        `${name}: ${argument} was disposed: keep it out of the scope or \`using\` that ended`,
+        `${name}: ${argument} was disposed: create it outside of the scope or \`using\` block that ended`,
         { operation: name, argument },
       );
     return value.handle;
@@ -57,11 +57,11 @@ function enqueue(name: keyof Operations<never>, args: object, options: object) {
   return { device: device as Device, outputs };
 }
 
-/** The dtypes that activations may have. */
+/** The dtypes of activations. */
 export type Activations = "f32" | "bf16";
 
-/** The dtypes that weights may have. */
+/** The dtypes of weights. */
 export type WeightDType = "f32" | "bf16" | "f8e4m3";
 
-/** A weight, packed or plain. */
+/** A packed or plain weight. */
 export type Weight<D extends WeightDType = WeightDType, S extends Shape = Shape> = PackedWeight<D, S> | Tensor<D, S>;

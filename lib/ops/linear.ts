@@ -14,13 +14,16 @@ export type WithLast<S extends Shape, N extends number> = S extends readonly [..
 export type Last<S extends Shape> = S extends readonly [...number[], infer L extends number] ? L : number;
 
 /**
- * Rearranges a weight matrix for the backend's matrix kernels; do it once, at load. Pages of a memory-mapped source
- * are given back as they are packed.
+ * Rearranges a weight matrix for the matrix kernels of the backend. Do this once, when loading. The pages of a mapped
+ * file are released as they are packed.
  *
  * @param w `[N, K]`, f32, bf16 or f8e4m3
- * @param options `scale`: for f8e4m3 only, f32 `[ceil(N/128), ceil(K/128)]`; weight = stored value · scale of its
+ * @param options `scale` is f32 `[ceil(N/128), ceil(K/128)]`, for f8e4m3 only: weight = stored value · scale of its
  *   128×128 block
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT` (f8e4m3 without scale)
+ * @returns `[N, K]` of w's dtype
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
+ *   `INVALID_ARGUMENT` when f8e4m3 comes without a scale or an option is unknown. When the result is used:
+ *   `INVALID_ARGUMENT` for an f8e4m3 weight that is NaN
  */
 export function packWeight<D extends WeightDType, S extends readonly [number, number]>(
   w: Tensor<D, S>,
@@ -34,10 +37,10 @@ export function packWeight<D extends WeightDType, S extends readonly [number, nu
 /**
  * Packs the matrices of E experts into one grouped weight.
  *
- * @param weights E tensors `[N, K]` of one shape and dtype, or a single `[E, N, K]`
- * @param options `scales`: for f8e4m3, one f32 `[ceil(N/128), ceil(K/128)]` per matrix
- * @returns `[E, N, K]`
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `INVALID_ARGUMENT`
+ * @param weights E tensors `[N, K]` of the same shape and dtype, or a single `[E, N, K]`
+ * @param options `scales` has one f32 `[ceil(N/128), ceil(K/128)]` per matrix, for f8e4m3 only
+ * @returns `[E, N, K]` of the weights' dtype
+ * @throws {CaracalError} as `packWeight`
  */
 export function packWeights<D extends WeightDType>(
   weights: readonly Tensor<D>[],
@@ -55,22 +58,23 @@ export interface LinearOptions<Out extends Activations> {
   /** `[N]` */
   readonly bias?: Tensor<Activations> | undefined;
   readonly activation?: Activation | undefined;
-  /** LayerScale, `[N]`: multiplies the activated value. */
+  /** LayerScale, `[N]`, which multiplies the activated value. */
   readonly layerScale?: Tensor<Activations> | undefined;
   /** Added last, `[..., N]`. */
   readonly residual?: Tensor<Out> | undefined;
-  /** The result's dtype; x's when left out. */
+  /** The dtype of the result. Default: x's. */
   readonly outDtype?: Out | undefined;
 }
 
 /**
- * `y = residual + layerScale ⊙ act(x·Wᵀ + bias)`, accumulated in f32 in one order: a row's bits do not depend on the
- * other rows, nor on the number of threads.
+ * `y = residual + layerScale ⊙ act(x·Wᵀ + bias)`, accumulated in f32 in a fixed order: the bits of a row depend neither
+ * on the other rows nor on the number of threads.
  *
  * @param x `[..., K]`, f32 or bf16
- * @param w `[N, K]`, f32 or bf16, packed or plain, or a packed f8e4m3
- * @returns `[..., N]` of x's dtype, or `outDtype`
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
+ * @param w `[N, K]`, packed, or plain f32 or bf16
+ * @returns `[..., N]` of `outDtype`
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
+ *   `INVALID_ARGUMENT` when w is a plain f8e4m3 or an option is unknown
  */
 export function linear<
   D extends Activations,
@@ -90,10 +94,11 @@ export function linear<
  * `silu(x·Wgᵀ + bg) ⊙ (x·Wuᵀ + bu)`, the gated half of a SwiGLU feed-forward network.
  *
  * @param x `[..., K]`, f32 or bf16
- * @param gate `[N, K]`
- * @param up `[N, K]` of the dtype of gate, both packed or both plain
+ * @param gate `[N, K]`, packed or plain, as for `linear`
+ * @param up `[N, K]` of gate's dtype, packed exactly if gate is
+ * @param options `gateBias` and `upBias` are `[N]`
  * @returns `[..., N]` of x's dtype
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`
+ * @throws {CaracalError} as `linear`; `INVALID_ARGUMENT` when only one of the weights is packed
  */
 export function swiglu<D extends Activations, S extends Shape, N extends number, K extends Last<S>>(
   x: Tensor<D, S>,

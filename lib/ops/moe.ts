@@ -1,139 +1,144 @@
-import type { PackedWeight, Tensor } from "../tensor/tensor.js";
+import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, type Weight, type WeightDType } from "./call.js";
+import type { HasRank, If } from "./shapes.js";
 
-/** What the router decided for T tokens with K picks each. */
-export interface Routing {
-  /** i32 `[T, K]`: picks by descending biased score; an id ≥ `experts` is a zero expert. */
-  readonly ids: Tensor<"i32">;
+/** The router's decision for T tokens with K picks each. */
+export interface Routing<T extends number = number, K extends number = number> {
+  /** i32 `[T, K]`: picks by descending biased score. An id of `experts` or more is a zero expert. */
+  readonly ids: Tensor<"i32", readonly [T, K]>;
   /** f32 `[T, K]`: the weight of each pick. */
-  readonly weights: Tensor<"f32">;
+  readonly weights: Tensor<"f32", readonly [T, K]>;
   /** f32 `[T]`: the summed weight of the zero experts among the picks. */
-  readonly zeroWeight: Tensor<"f32">;
+  readonly zeroWeight: Tensor<"f32", readonly [T]>;
   /** Number of FFN experts. */
   readonly experts: number;
   readonly zeroExperts: number;
 }
 
-export interface RouterOptions {
-  /** Picks per token. */
-  readonly topK: number;
+export interface RouterOptions<K extends number = number> {
+  /** Picks per token, K. */
+  readonly topK: K;
   /** Number of FFN experts, E. */
   readonly experts: number;
   /** Number of zero-computation experts, Z. */
   readonly zeroExperts: number;
   /** γ, which multiplies every weight. */
   readonly scale: number;
-  /** Divide the picked scores by their sum first. Default false. */
+  /** Divides the picked scores by their sum first. Default false. */
   readonly renormalize?: boolean;
-  /** Multiply the zero experts' weights by γ too, as the report's equations do. Default true. */
+  /** Multiplies the zero experts' weights by γ too, as the report's equations do. Default true. */
   readonly scaleZeroExperts?: boolean;
 }
 
 /**
- * The ScMoE router: softmax over FFN and zero experts in f32, a correction bias that steers the choice but not the
- * weights, top-k (ties to the lowest id). LongCat-Flash report, section 2.1.
+ * The ScMoE router: softmax over FFN and zero experts in f32, a correction bias that affects the choice but not the
+ * weights, and top-k, where ties go to the lowest id (LongCat-Flash report, section 2.1). A token with a NaN logit gets
+ * NaN weights and valid ids.
  *
  * @param x `[T, D]`, f32 or bf16
  * @param classifier `[E+Z, D]`, f32 or bf16
  * @param correctionBias f32 `[E+Z]`, or `undefined` for none
- * @throws `INVALID_ARGUMENT` (`topK` above E+Z), `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH`, `DISPOSED`.
- *   A token with a NaN logit gets NaN weights and valid ids.
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
+ *   `INVALID_ARGUMENT` when `topK` exceeds E+Z or an option is unknown
  */
-export function router(
-  x: Tensor<Activations>,
+export function router<S extends Shape, K extends number>(
+  x: Tensor<Activations, S> & If<HasRank<S, 2>>,
   classifier: Weight<"f32" | "bf16">,
   correctionBias: Tensor<"f32"> | undefined,
-  options: RouterOptions,
-): Routing {
+  options: RouterOptions<K>,
+): Routing<S[0], K> {
   const [ids, weights, zeroWeight] = call("router", { x, classifier, correctionBias }, options);
-  return {
-    ids: ids as Tensor<"i32">,
-    weights: weights as Tensor<"f32">,
-    zeroWeight: zeroWeight as Tensor<"f32">,
-    experts: options.experts,
-    zeroExperts: options.zeroExperts,
-  };
+  const { experts, zeroExperts } = options;
+  return { ids, weights, zeroWeight, experts, zeroExperts } as Routing<S[0], K>;
 }
 
-/** Rows of a grouped GEMM: the picks of FFN experts, sorted by expert. */
-export interface Permutation {
-  /** i32 `[E+1]`: expert e has rows `[offsets[e], offsets[e+1])`. */
-  readonly offsets: Tensor<"i32">;
-  /** i32 `[T·K]`: the token of each row, −1 past the last. */
-  readonly tokenOf: Tensor<"i32">;
+/** The rows of a grouped GEMM: the picks of FFN experts, sorted by expert. */
+export interface Permutation<T extends number = number, K extends number = number> {
+  /** i32 `[E+1]`: expert e has the rows `[offsets[e], offsets[e+1])`. */
+  readonly offsets: Tensor<"i32", readonly [number]>;
+  /** i32 `[T·K]`: the token of each row, −1 for unused rows at the end. */
+  readonly tokenOf: Tensor<"i32", readonly [number]>;
   /** i32 `[T, K]`: the row of each pick, −1 for a zero expert. */
-  readonly slotOf: Tensor<"i32">;
+  readonly slotOf: Tensor<"i32", readonly [T, K]>;
 }
 
 /**
  * Sorts picks by expert, then by token. Zero experts and ids of −1 take no row.
- * @throws `INDEX_OUT_OF_RANGE`, when a result is read, for an id outside `[−1, E+Z)`
+ *
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for unsuitable ids. When a result is read:
+ *   `INDEX_OUT_OF_RANGE` for an id outside `[−1, E+Z)`
  */
-export function permutation(routing: Pick<Routing, "ids" | "experts" | "zeroExperts">): Permutation {
+export function permutation<T extends number, K extends number>(
+  routing: Pick<Routing<T, K>, "ids" | "experts" | "zeroExperts">,
+): Permutation<T, K> {
   const { ids, experts, zeroExperts } = routing;
-  const [offsets, tokenOf, slotOf] = call("permutation", { ids, experts, zeroExperts }) as Tensor<"i32">[];
-  return { offsets: offsets!, tokenOf: tokenOf!, slotOf: slotOf! };
+  const [offsets, tokenOf, slotOf] = call("permutation", { ids, experts, zeroExperts });
+  return { offsets, tokenOf, slotOf } as Permutation<T, K>;
 }
 
 /** The packed matrices `[E, N, K]` of E experts. */
-export type ExpertWeight = PackedWeight<WeightDType, readonly [number, number, number]>;
+export type ExpertWeight<N extends number = number> = PackedWeight<WeightDType, readonly [number, N, number]>;
 
 /**
- * One GEMM per expert over ragged rows, `y[r] = x[r]·W[e]ᵀ`; any number of rows per expert, 0 included.
+ * One GEMM per expert over ragged rows, `y[r] = x[r]·W[e]ᵀ`. An expert may have any number of rows, also none.
  *
  * @param x `[R, K]`, f32 or bf16
  * @param w `[E, N, K]` packed
- * @param offsets i32 `[E+1]`
- * @param options `gather` i32 `[R']`: row r reads `x[gather[r]]`
- * @returns `[R', N]`, R' = R without `gather`; rows from `offsets[E]` on are zero
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`; `INDEX_OUT_OF_RANGE`, when read, for offsets or rows outside x
+ * @param offsets i32 `[E+1]`: expert e computes the rows `[offsets[e], offsets[e+1])`
+ * @param options with `gather`, an i32 `[R']`, row r reads `x[gather[r]]`
+ * @returns `[R', N]` of x's dtype, where R' = R without `gather`. Rows from `offsets[E]` on are zero
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
+ *   `INVALID_ARGUMENT` when w is not packed or an option is unknown. When the result is read: `INDEX_OUT_OF_RANGE` for
+ *   offsets or gathered rows outside x
  */
-export function groupedGemm<D extends Activations>(
-  x: Tensor<D>,
-  w: ExpertWeight,
+export function groupedGemm<D extends Activations, S extends Shape, N extends number, G extends Shape = S>(
+  x: Tensor<D, S> & If<HasRank<S, 2>>,
+  w: ExpertWeight<N>,
   offsets: Tensor<"i32">,
-  options: { gather?: Tensor<"i32"> } = {},
-): Tensor<D> {
-  return call("groupedGemm", { x, w, offsets }, options)[0] as Tensor<D>;
+  options: { gather?: Tensor<"i32", G> } = {},
+): Tensor<D, readonly [G[0], N]> {
+  return call("groupedGemm", { x, w, offsets }, options)[0] as Tensor<D, readonly [G[0], N]>;
 }
 
 /**
  * The gated half of every expert, `silu(x[r]·G[e]ᵀ) ⊙ (x[r]·U[e]ᵀ)`, over ragged rows as in `groupedGemm`.
  *
  * @param gate `[E, F, K]` packed
- * @param up `[E, F, K]` packed, of the dtype of gate
- * @returns `[R', F]`
- * @throws as `groupedGemm`
+ * @param up `[E, F, K]` packed, of gate's dtype
+ * @returns `[R', F]` of x's dtype
+ * @throws {CaracalError} as `groupedGemm`
  */
-export function groupedSwiglu<D extends Activations>(
-  x: Tensor<D>,
-  gate: ExpertWeight,
-  up: ExpertWeight,
+export function groupedSwiglu<D extends Activations, S extends Shape, F extends number, G extends Shape = S>(
+  x: Tensor<D, S> & If<HasRank<S, 2>>,
+  gate: ExpertWeight<F>,
+  up: ExpertWeight<F>,
   offsets: Tensor<"i32">,
-  options: { gather?: Tensor<"i32"> } = {},
-): Tensor<D> {
-  return call("groupedSwiglu", { x, gate, up, offsets }, options)[0] as Tensor<D>;
+  options: { gather?: Tensor<"i32", G> } = {},
+): Tensor<D, readonly [G[0], F]> {
+  return call("groupedSwiglu", { x, gate, up, offsets }, options)[0] as Tensor<D, readonly [G[0], F]>;
 }
 
 /**
- * `out[t] = residual[t] + zeroWeight[t]·x[t] + Σ_k weights[t,k]·y[slotOf[t,k]]`: the experts' answers weighted and
- * summed in a fixed order, with the zero experts' identity folded in.
+ * `out[t] = residual[t] + zeroWeight[t]·x[t] + Σ_k weights[t,k]·y[slotOf[t,k]]`: the weighted sum of the experts'
+ * outputs in a fixed order, where zero experts return their input.
  *
  * @param y `[R, D]`, the rows of the down-projection
- * @param x `[T, D]`, the MoE's input
- * @returns `[T, D]`
- * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`; `INDEX_OUT_OF_RANGE`, when read, for a slot outside y
+ * @param x `[T, D]`, the input of the MoE layer
+ * @param options `residual` is `[T, D]` of x's dtype
+ * @returns `[T, D]` of x's dtype
+ * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
+ *   `INVALID_ARGUMENT` when an option is unknown. When the result is read: `INDEX_OUT_OF_RANGE` for a slot outside y
  */
-export function combine<D extends Activations>(
-  y: Tensor<D>,
-  x: Tensor<D>,
+export function combine<D extends Activations, S extends Shape>(
+  y: Tensor<NoInfer<D>>,
+  x: Tensor<D, S> & If<HasRank<S, 2>>,
   routing: Pick<Routing, "weights" | "zeroWeight">,
   permutation: Pick<Permutation, "slotOf">,
-  options: { residual?: Tensor<D> | undefined } = {},
-): Tensor<D> {
+  options: { residual?: Tensor<NoInfer<D>> | undefined } = {},
+): Tensor<D, S> {
   const { weights, zeroWeight } = routing;
   const { slotOf } = permutation;
-  return call("combine", { y, x, weights, zeroWeight, slotOf }, options)[0] as Tensor<D>;
+  return call("combine", { y, x, weights, zeroWeight, slotOf }, options)[0] as Tensor<D, S>;
 }
 
 /** The FFN experts of one MoE layer: gate and up `[E, F, D]`, down `[E, D, F]`, packed. */
@@ -144,20 +149,20 @@ export interface Experts {
 }
 
 /**
- * The mixture of experts for tokens already routed: permutation, grouped SwiGLU, grouped down-projection, combine.
- * Zero-expert picks cost no row of any GEMM.
+ * The mixture of experts for routed tokens: permutation, grouped SwiGLU, grouped down-projection, combine. A zero
+ * expert costs no row of any GEMM.
  *
  * @param x `[T, D]`, f32 or bf16
- * @param options `residual` `[T, D]`, added in the combine
+ * @param options `residual` is `[T, D]` of x's dtype, added in the combine
  * @returns `[T, D]` of x's dtype
- * @throws as the operations it composes
+ * @throws {CaracalError} as `permutation`, `groupedSwiglu`, `groupedGemm` and `combine`
  */
-export function moe<D extends Activations>(
-  x: Tensor<D>,
+export function moe<D extends Activations, S extends Shape>(
+  x: Tensor<D, S> & If<HasRank<S, 2>>,
   experts: Experts,
   routing: Routing,
-  options: { residual?: Tensor<D> | undefined } = {},
-): Tensor<D> {
+  options: { residual?: Tensor<NoInfer<D>> | undefined } = {},
+): Tensor<D, S> {
   return x.device.scope(() => {
     const rows = permutation(routing);
     const hidden = groupedSwiglu(x, experts.gate, experts.up, rows.offsets, { gather: rows.tokenOf });

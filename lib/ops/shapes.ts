@@ -1,8 +1,8 @@
-// What the compiler can say of shapes. A dimension typed `number`, and a shape of unknown rank, match anything: they
-// are checked when the operation is called.
+// Checks of shapes at compile time. A dimension of type `number` and a shape of unknown rank match anything, since the
+// operation checks them when it is called.
 import type { Shape } from "../tensor/tensor.js";
 
-/** Whether two shapes may be the same. */
+/** Whether two shapes can be equal. */
 export type Matches<A extends Shape, B extends Shape> = number extends A["length"] | B["length"]
   ? true
   : A extends readonly [infer X extends number, ...infer P extends number[]]
@@ -17,10 +17,10 @@ export type Matches<A extends Shape, B extends Shape> = number extends A["length
       ? true
       : false;
 
-/** Intersected with a parameter's type, lets it through only if one of the conditions holds. */
+/** To be intersected with a parameter's type: rejects the argument unless one of the conditions holds. */
 export type If<Condition extends boolean> = true extends Condition ? unknown : never;
 
-/** Whether a shape may have one of these ranks. */
+/** Whether a shape can have one of the ranks R. */
 export type HasRank<S extends Shape, R extends number> = number extends S["length"]
   ? true
   : S["length"] extends R

@@ -5,7 +5,7 @@ export { type DType, dtypes };
 /** Bytes of one element. */
 export const dtypeBytes: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, f8e4m3: 1, i32: 4, u8: 1 };
 
-/** The TypedArray that holds a dtype's raw elements; the 16- and 8-bit floats have none of their own in JavaScript. */
+/** The TypedArray for the raw elements of a dtype. JavaScript has no arrays of its own for the 8- and 16-bit floats. */
 export interface RawArray {
   f32: Float32Array;
   f16: Uint16Array;
@@ -15,11 +15,28 @@ export interface RawArray {
   u8: Uint8Array;
 }
 
-/** Elements to fill a tensor with; see `Device.tensor`. */
+/** The elements of a buffer as the TypedArray of their dtype. */
+export function rawArray<D extends DType>(dtype: D, buffer: ArrayBuffer): RawArray[D];
+export function rawArray(dtype: DType, buffer: ArrayBuffer): RawArray[DType] {
+  switch (dtype) {
+    case "f32":
+      return new Float32Array(buffer);
+    case "i32":
+      return new Int32Array(buffer);
+    case "bf16":
+    case "f16":
+      return new Uint16Array(buffer);
+    case "f8e4m3":
+    case "u8":
+      return new Uint8Array(buffer);
+  }
+}
+
+/** The values that fill a tensor; see `Device.tensor`. */
 export type Values = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | readonly number[];
 
-/** Values as a TypedArray; plain numbers become one that the dtype can be filled from. */
-export function toArray(dtype: DType, values: Values): Exclude<Values, readonly number[]> {
+/** Values as a TypedArray: plain numbers become one that can fill a tensor of the dtype. */
+export function typedArray(dtype: DType, values: Values): Exclude<Values, readonly number[]> {
   if (ArrayBuffer.isView(values)) return values;
   if (dtype === "i32") return Int32Array.from(values);
   if (dtype === "u8") return Uint8Array.from(values);

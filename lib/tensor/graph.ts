@@ -1,10 +1,10 @@
 import { addon, type GraphHandle, guarded } from "../native/addon.js";
-import { type Device, disposeAll } from "./device.js";
+import { type Device, disposeAll } from "./tensor.js";
 
 /**
- * Operations that are captured once and replayed as a whole, with the cost of a single launch: a CUDA graph on a GPU,
- * the same calls again on a CPU. They work on the same memory every time: feed them with `Tensor.write` before a
- * replay, and read `result` after it.
+ * Operations that are captured once and replayed as a whole: on a GPU as a CUDA graph with the cost of a single launch,
+ * on a CPU by running them again. Every replay uses the same memory: pass inputs with `Tensor.write` before a replay,
+ * and read `result` after it.
  *
  * ```ts
  * using x = device.zeros([1, 512]);
@@ -15,7 +15,7 @@ import { type Device, disposeAll } from "./device.js";
  * ```
  */
 export class Graph<T = unknown> implements Disposable {
-  /** What the captured function returned: its tensors hold the values of the last replay. They are the graph's. */
+  /** The result of the captured function. The graph owns its tensors, which hold the values of the last replay. */
   readonly result: T;
   readonly #handle: GraphHandle;
   #disposed = false;
@@ -26,11 +26,12 @@ export class Graph<T = unknown> implements Disposable {
   }
 
   /**
-   * Records the operations that `fn` calls on `device`; none of them runs before the first replay. `fn` is synchronous
-   * and may not read: tensors that it makes have no values yet. Tensors from JavaScript values are constants of the
-   * graph; those made outside are read, or written in place, at every replay. Tensors that `fn` does not return are
-   * disposed, as in `Device.scope`.
-   * @throws `INVALID_ARGUMENT` within another capture on the device, or when `fn` returns a promise; `DISPOSED`
+   * Records the operations that `fn` calls on `device`. None of them runs before the first replay. `fn` is synchronous
+   * and cannot read tensors, since they have no values yet. Tensors that it creates from JavaScript values are
+   * constants of the graph; tensors from outside are read, or written in place, at every replay. Tensors that `fn` does
+   * not return are disposed, as in `Device.scope`.
+   * @throws {CaracalError} `INVALID_ARGUMENT` within another capture on the device, or when `fn` returns a promise;
+   *   `DISPOSED` when the device was disposed
    */
   static capture<T>(device: Device, fn: () => T): Graph<T> {
     guarded(() => addon().beginRecording(device.handle));
@@ -45,9 +46,9 @@ export class Graph<T = unknown> implements Disposable {
   }
 
   /**
-   * Queues the captured operations once more and returns at once. What goes wrong surfaces when a result is read: the
-   * codes of the operations, and of tensors that they read; a graph that could not be made fails every time.
-   * @throws `DISPOSED`; `INVALID_ARGUMENT` within a capture
+   * Queues the captured operations again and returns at once. Errors of the operations and of the tensors that they
+   * read surface when a result is read. If the graph could not be created, all of its replays fail.
+   * @throws {CaracalError} `DISPOSED` when the graph or its device was disposed, `INVALID_ARGUMENT` within a capture
    */
   replay(): void {
     guarded(() => addon().replay(this.#handle));
@@ -57,7 +58,7 @@ export class Graph<T = unknown> implements Disposable {
     return this.#disposed;
   }
 
-  /** Frees the graph and its result, after the replays that are queued. Safe to call twice. */
+  /** Frees the graph and its result after the queued replays. Later calls do nothing. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;

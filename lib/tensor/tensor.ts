@@ -1,14 +1,23 @@
 import { CaracalError } from "../errors.js";
-import { addon, guarded, guardedAsync, type NativeTensor, type TensorHandle } from "../native/addon.js";
-import type { Device } from "./device.js";
-import { type DType, dtypeBytes, type RawArray, toArray, type Values } from "./dtype.js";
+import {
+  addon,
+  type DeviceHandle,
+  type FileHandle,
+  guarded,
+  guardedAsync,
+  type MemoryStatistics,
+  type NativeTensor,
+  type TensorHandle,
+} from "../native/addon.js";
+import { type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
+import { type BackendNote, type DeviceOptions, openDevice } from "./open.js";
 
 export type Shape = readonly number[];
 
 /** A shape without its leading dimension. */
 export type Row<S extends Shape> = S extends readonly [number, ...infer R extends number[]] ? R : number[];
 
-/** What tensors and packed weights share: native memory on a device, with a dtype and a shape in the type. */
+/** The base of tensors and packed weights: native memory on a device, with its dtype and shape in the type. */
 export abstract class NativeArray<D extends DType = DType, S extends Shape = Shape> implements Disposable {
   readonly dtype: D;
   readonly shape: S;
@@ -16,7 +25,7 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
   readonly #handle: TensorHandle;
   #disposed = false;
 
-  /** @hidden Kept in the declarations, because without it `new Tensor()` would compile. */
+  /** @hidden It stays in the declarations, because `new Tensor()` would compile without it. */
   constructor(device: Device, native: NativeTensor) {
     this.device = device;
     this.dtype = native.dtype as D;
@@ -25,17 +34,17 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
     device.track(this);
   }
 
-  /** @internal The native handle; the addon refuses a disposed one. */
+  /** @internal The native object, which the addon refuses once it is disposed. */
   get handle(): TensorHandle {
     return this.#handle;
   }
 
-  /** Number of elements. */
+  /** The number of elements. */
   get size(): number {
-    return this.shape.reduce((n, d) => n * d, 1);
+    return elements(this.shape);
   }
 
-  /** Bytes of the elements. */
+  /** The size of the elements in bytes. */
   get byteLength(): number {
     return this.size * dtypeBytes[this.dtype];
   }
@@ -44,7 +53,7 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
     return this.#disposed;
   }
 
-  /** Frees the memory once no queued operation needs it. Safe to call twice. */
+  /** Frees the memory once no queued operation needs it. Later calls do nothing. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -61,80 +70,94 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
 }
 
 /**
- * A tensor on a device: row-major, contiguous, with its dtype and shape in the type. Literal dimensions are checked
- * by the compiler, `number` ones at run time.
+ * A tensor on a device: row-major and contiguous, with its dtype and shape in the type. Literal dimensions are checked
+ * by the compiler, and dimensions of type `number` at run time.
  *
  * A tensor holds native memory. Free it with `using`, `dispose()` or a `device.scope()`; the garbage collector frees
- * what was forgotten. Disposing a tensor that queued operations still read is safe: they keep its bytes until they
+ * forgotten tensors. It is safe to dispose a tensor that queued operations still read: they keep its memory until they
  * are done.
  */
 export class Tensor<D extends DType = DType, S extends Shape = Shape> extends NativeArray<D, S> {
-  // Makes the class nominal: a packed weight is no tensor.
+  // Makes the class nominal, so that a packed weight is not assignable to it.
   declare protected readonly tensorBrand: true;
 
   /**
-   * The elements as f32, whatever the dtype. Waits for the operations that compute them.
-   * @throws CaracalError with the code of whatever went wrong in computing this tensor, or `DISPOSED`.
+   * Reads the elements, converted to f32. Waits for the operations that compute them.
+   * @throws {CaracalError} `DISPOSED` when the tensor or its device was disposed, or the error of the operation that
+   *   failed to compute the tensor
    */
   async toFloat32Array(): Promise<Float32Array> {
     return new Float32Array(await guardedAsync(guarded(() => addon().read(this.handle, true))));
   }
 
-  /** The elements as they are stored: `Float32Array`, `Int32Array`, `Uint8Array`, or `Uint16Array` for bf16 and f16. */
+  /**
+   * Reads the elements as they are stored: `Float32Array`, `Int32Array`, `Uint8Array`, or `Uint16Array` for bf16 and
+   * f16.
+   * @throws {CaracalError} as `toFloat32Array`
+   */
   async read(): Promise<RawArray[D]> {
-    const buffer = await guardedAsync(guarded(() => addon().read(this.handle, false)));
-    return wrapRaw(this.dtype, buffer) as RawArray[D];
+    return rawArray(this.dtype, await guardedAsync(guarded(() => addon().read(this.handle, false))));
   }
 
   /**
-   * Overwrites the elements, after the operations that are queued and before those to come; `values` as in
-   * `Device.tensor`, and may be changed once this returns. Views of the same rows see it.
-   * @throws `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DISPOSED`; `INVALID_ARGUMENT` for a tensor that is a mapped file, or
-   *   while a graph is captured
+   * Overwrites the elements, after the queued operations and before later ones. Views of the same rows change too.
+   * `values` are those of `Device.tensor`, and may be modified once this returns.
+   * @throws {CaracalError} `SHAPE_MISMATCH` or `DTYPE_MISMATCH` when the values do not fit, `DISPOSED` when the tensor
+   *   was disposed, `INVALID_ARGUMENT` for a tensor of a mapped file or during a capture
    */
   write(values: Values): void {
-    guarded(() => addon().write(this.handle, toArray(this.dtype, values)));
+    guarded(() => addon().write(this.handle, typedArray(this.dtype, values)));
   }
 
   /**
    * Waits for the operations that compute the tensor, without reading it.
-   * @throws as `toFloat32Array`
+   * @throws {CaracalError} as `toFloat32Array`
    */
   async ready(): Promise<void> {
     await guardedAsync(guarded(() => addon().ready(this.handle)));
   }
 
   /**
-   * Forgets, after the operations that are queued, that one failed which was to write this tensor in place: what comes
-   * later takes the bytes as they are. For whoever knows which rows are good, such as the owner of a cache: an
-   * operation that failed wrote all of its rows, some, or none. A tensor that got no memory keeps its error.
-   * @throws `DISPOSED`
+   * Clears the error of a failed operation that writes this tensor in place, after the queued operations: later
+   * operations read the elements as they are. This is for the owner of a cache, who knows which rows are valid, since
+   * the failed operation may have written all of its rows, some or none. A tensor whose memory could not be allocated
+   * keeps its error.
+   * @throws {CaracalError} `DISPOSED` when the tensor or its device was disposed
    */
   clearError(): void {
     guarded(() => addon().clearError(this.handle));
   }
 
-  /** The same bytes with another shape. @throws `SHAPE_MISMATCH` when the element counts differ. */
+  /**
+   * A view of the same elements with another shape.
+   * @throws {CaracalError} `SHAPE_MISMATCH` when the numbers of elements differ, `DISPOSED` when the tensor was
+   *   disposed
+   */
   reshape<const T extends Shape>(shape: T): Tensor<D, T> {
-    const size = shape.reduce((n, d) => n * d, 1);
-    if (size !== this.size)
+    const [expected, actual] = [this.size, elements(shape)];
+    if (actual !== expected)
       throw new CaracalError(
         "SHAPE_MISMATCH",
-        `reshape: [${shape.join(", ")}] has ${size} elements, the tensor [${this.shape.join(", ")}] has ${this.size}`,
+        `reshape: [${shape.join(", ")}] has ${actual} elements, the tensor [${this.shape.join(", ")}] has ${expected}`,
+        { argument: "shape", expected, actual },
       );
     return this.#view<T>(0, shape);
   }
 
   /**
-   * Rows `[start, end)` of the leading dimension, without a copy.
-   * @throws `SHAPE_MISMATCH` when the rows are not there.
+   * A view of the rows `[start, end)` of the leading dimension.
+   * @throws {CaracalError} `SHAPE_MISMATCH` when the tensor has no such rows, `DISPOSED` when it was disposed
    */
   slice(start: number, end: number = this.shape[0] ?? 0): Tensor<D, readonly [number, ...Row<S>]> {
     const rows = this.shape[0];
     if (rows === undefined || !(start >= 0 && start <= end && end <= rows))
-      throw new CaracalError("SHAPE_MISMATCH", `slice: rows [${start}, ${end}) of [${this.shape.join(", ")}]`);
-    const rest = this.shape.slice(1);
-    return this.#view(start * rest.reduce((n, d) => n * d, 1), [end - start, ...rest]);
+      throw new CaracalError(
+        "SHAPE_MISMATCH",
+        `slice: a tensor of shape [${this.shape.join(", ")}] has no rows [${start}, ${end})`,
+        { expected: `in [0, ${rows ?? 0}]`, actual: `[${start}, ${end})` },
+      );
+    const row = this.shape.slice(1);
+    return this.#view(start * elements(row), [end - start, ...row]);
   }
 
   #view<T extends Shape>(firstElement: number, shape: Shape): Tensor<D, T> {
@@ -146,23 +169,214 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
 }
 
 /**
- * A weight in the layout that a backend's matrix kernels read, made by `packWeight` and its kin: opaque, not readable,
- * and no tensor; operations that take weights take either.
+ * A weight in the layout of a backend's matrix kernels, created by `packWeight`, `packWeights`, `packConv1d` or
+ * `packConvTranspose1d`. It can only be passed to operations; it cannot be read, written or viewed like a tensor.
  */
 export class PackedWeight<D extends DType = DType, S extends Shape = Shape> extends NativeArray<D, S> {
   declare protected readonly packedBrand: true;
 }
 
-function wrapRaw(dtype: DType, buffer: ArrayBuffer): RawArray[DType] {
-  switch (dtype) {
-    case "f32":
-      return new Float32Array(buffer);
-    case "i32":
-      return new Int32Array(buffer);
-    case "bf16":
-    case "f16":
-      return new Uint16Array(buffer);
-    default:
-      return new Uint8Array(buffer);
+/** A file mapped into memory. The pages of tensors created from it are read from disk when they are first used. */
+export interface MappedFile {
+  readonly path: string;
+  /** @internal */
+  readonly handle: FileHandle;
+}
+
+/**
+ * A processor with its memory, which holds tensors and runs operations. Operations are queued in order and run outside
+ * of the event loop; only reading a tensor waits for them. Devices can be opened any number of times, in any worker
+ * thread, but an operation cannot combine tensors of different `Device` objects.
+ */
+export class Device implements AsyncDisposable {
+  /** The backends that `open` passed over, with the reasons. */
+  readonly why: readonly BackendNote[];
+  readonly backend: "cpu" | "cuda";
+  /** A description for people: `cpu avx2, 2 threads`. */
+  readonly name: string;
+  /** Whether the GPU is the virtual one for tests. Its results are right, but its times are meaningless. */
+  readonly virtual: boolean;
+  /** The number of CPU threads; undefined on a GPU. */
+  readonly threads: number | undefined;
+  /** The CPU instruction set; undefined on a GPU. */
+  readonly isa: string | undefined;
+  readonly #handle: DeviceHandle;
+  readonly #scopes: NativeArray[][] = [];
+  #forked = false;
+  #disposed = false;
+
+  private constructor(handle: DeviceHandle, why: readonly BackendNote[]) {
+    this.#handle = handle;
+    this.why = why;
+    const info = addon().deviceInfo(handle);
+    this.backend = info.backend;
+    this.name = `${info.backend} ${info.description}`;
+    this.virtual = info.virtual;
+    this.threads = info.threads;
+    this.isa = info.isa;
   }
+
+  /**
+   * Opens a device. With `"auto"` it is a GPU if one can be used, else the CPU, and `why` says why not a GPU. The
+   * virtual GPU is for tests and is opened only with `"cuda"`.
+   * @throws {CaracalError} `NATIVE_LOAD_FAILED` when the addon cannot be loaded; `NO_DRIVER`, `DRIVER_TOO_OLD`,
+   *   `NO_DEVICE` or `ARCH_UNSUPPORTED` when `"cuda"` was requested and no GPU can be used; `UNSUPPORTED` for an
+   *   instruction set that the processor lacks, or when `"cuda"` was requested of a build without CUDA kernels;
+   *   `INVALID_ARGUMENT` for an invalid or unknown option
+   */
+  static async open(options: DeviceOptions = {}): Promise<Device> {
+    const { handle, why } = openDevice(options);
+    return new Device(handle, why);
+  }
+
+  get memory(): MemoryStatistics {
+    return guarded(() => addon().deviceMemory(this.#handle));
+  }
+
+  /**
+   * Copies values into a new tensor. Numbers and floating-point arrays are converted to `dtype`; a `Uint16Array` holds
+   * raw bf16 or f16, an `Int32Array` i32, and a `Uint8Array` u8 or raw f8e4m3.
+   * @throws {CaracalError} `SHAPE_MISMATCH` when the numbers of elements differ or the shape is invalid,
+   *   `DTYPE_MISMATCH` when the array cannot hold the dtype, `INVALID_ARGUMENT` for another dtype or value,
+   *   `OUT_OF_MEMORY` when the device cannot hold the tensor, `DISPOSED` when it was disposed
+   */
+  tensor<const S extends Shape, D extends DType = "f32">(values: Values, shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
+    const type = (dtype ?? "f32") as D;
+    return new Tensor<D, S>(
+      this,
+      guarded(() => addon().tensorFrom(this.#handle, type, shape, typedArray(type, values))),
+    );
+  }
+
+  /** Creates a tensor of zeros. @throws {CaracalError} as `tensor` */
+  zeros<const S extends Shape, D extends DType = "f32">(shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
+    return new Tensor<D, S>(
+      this,
+      guarded(() => addon().zeros(this.#handle, dtype ?? "f32", shape)),
+    );
+  }
+
+  /** Maps a file read-only. @throws {CaracalError} `IO_ERROR` when it cannot be opened or mapped, or is empty */
+  mapFile(path: string): MappedFile {
+    return { path, handle: guarded(() => addon().mapFile(path)) };
+  }
+
+  /**
+   * Creates a tensor of the elements that start `offset` bytes into a mapped file.
+   * @throws {CaracalError} `IO_ERROR` when the tensor does not fit in the file, otherwise as `tensor`
+   */
+  mapped<const S extends Shape, D extends DType>(file: MappedFile, offset: number, shape: S, dtype: D): Tensor<D, S> {
+    return new Tensor<D, S>(
+      this,
+      guarded(() => addon().mapTensor(this.#handle, file.handle, offset, dtype, shape)),
+    );
+  }
+
+  /**
+   * Runs `fn` and disposes all tensors that it creates on this device, except those in its result (a tensor, or an
+   * array or plain object of tensors). `fn` is synchronous, since operations are only queued.
+   * @throws {CaracalError} `INVALID_ARGUMENT` when `fn` returns a promise
+   */
+  scope<T>(fn: () => T): T {
+    const created: NativeArray[] = [];
+    this.#scopes.push(created);
+    let result: T | undefined;
+    try {
+      const value = fn();
+      if (value instanceof Promise) {
+        value.catch(() => {}); // it probably fails, since its tensors are disposed
+        throw new CaracalError(
+          "INVALID_ARGUMENT",
+          "scope: the function must not be async, since its tensors are disposed when it returns: await outside",
+        );
+      }
+      result = value;
+      return result;
+    } finally {
+      this.#scopes.pop();
+      const kept = tensorsIn(result);
+      const outer = this.#scopes.at(-1);
+      for (const t of created) {
+        if (!kept.has(t)) t.dispose();
+        else outer?.push(t);
+      }
+    }
+  }
+
+  /**
+   * Runs `fn` and lets its operations run in parallel with later ones if the device can: on a GPU they use a second
+   * stream. An operation that reads a result of the fork, or writes in place a tensor that the fork reads, waits for
+   * the fork. `fn` is synchronous. A fork within a fork is part of the outer one.
+   * @throws {CaracalError} `DISPOSED` when the device was disposed
+   */
+  fork<T>(fn: () => T): T {
+    if (this.#forked) return fn();
+    guarded(() => addon().beginFork(this.#handle));
+    this.#forked = true;
+    try {
+      return fn();
+    } finally {
+      this.#forked = false;
+      guarded(() => addon().endFork(this.#handle));
+    }
+  }
+
+  /** @internal */
+  get handle(): DeviceHandle {
+    return this.#handle;
+  }
+
+  /** @internal Runs `fn` without disposing the tensors that it creates, even within a scope. */
+  outOfScope<T>(fn: () => T): T {
+    this.#scopes.push([]);
+    try {
+      return fn();
+    } finally {
+      this.#scopes.pop();
+    }
+  }
+
+  /** @internal */
+  track(tensor: NativeArray): void {
+    this.#scopes.at(-1)?.push(tensor);
+  }
+
+  /** Waits for all queued operations. @throws {CaracalError} `DISPOSED` when the device was disposed */
+  async synchronize(): Promise<void> {
+    await guardedAsync(guarded(() => addon().synchronize(this.#handle)));
+  }
+
+  /**
+   * Drops the queued operations, waits for the running one, and stops the threads. Pending reads are rejected with
+   * `DISPOSED`. Later calls do nothing.
+   */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    addon().closeDevice(this.#handle);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+}
+
+/** Disposes all tensors and packed weights in a value: a tensor, or an array or plain object of tensors. */
+export function disposeAll(value: unknown): void {
+  for (const t of tensorsIn(value)) t.dispose();
+}
+
+const elements = (shape: Shape) => shape.reduce((n, d) => n * d, 1);
+
+function tensorsIn(root: unknown): Set<NativeArray> {
+  const tensors = new Set<NativeArray>();
+  const seen = new Set<object>(); // objects may refer to each other
+  const visit = (value: unknown) => {
+    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value) || seen.has(value)) return;
+    seen.add(value);
+    if (value instanceof NativeArray) tensors.add(value);
+    else for (const v of Object.values(value)) visit(v);
+  };
+  visit(root);
+  return tensors;
 }

@@ -1,7 +1,6 @@
 import type { Affine, Weights } from "../model/weights.js";
 import * as ops from "../ops/index.js";
-import type { Device } from "../tensor/device.js";
-import type { Tensor } from "../tensor/tensor.js";
+import type { Device, Tensor } from "../tensor/tensor.js";
 import type { Golden } from "./golden.js";
 import { join, Pieces } from "./values.js";
 

@@ -6,9 +6,8 @@ import { invalid } from "../checkpoint/problems.js";
 import type { CaracalError } from "../errors.js";
 import { Weights } from "../model/weights.js";
 import type { Activations } from "../ops/call.js";
-import type { Device } from "../tensor/device.js";
 import type { DType } from "../tensor/dtype.js";
-import { Tensor } from "../tensor/tensor.js";
+import { type Device, Tensor } from "../tensor/tensor.js";
 import { type Numbers, valuesOf } from "./values.js";
 
 /** The comparison of one tensor with its expected values. */

@@ -2,7 +2,7 @@ import { quote } from "../checkpoint/problems.js";
 import { CaracalError, type ErrorCode } from "../errors.js";
 import type { Activations } from "../ops/call.js";
 import { checkOptionNames } from "../options.js";
-import type { Device } from "../tensor/device.js";
+import type { Device } from "../tensor/tensor.js";
 import { verifyAudioEncoder } from "./audioEncoder.js";
 import { verifyAudioFeatures } from "./audioFeatures.js";
 import { verifyCodecDecoder } from "./codecDecoder.js";

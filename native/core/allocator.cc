@@ -7,8 +7,8 @@
 
 namespace caracal {
 
-// Rounds sizes so that slightly different ones (rows of a growing sequence) share blocks; wastes at most 1/8. Without a
-// cache, allocate() does not round, so that a checker of the source sees accesses past the end of a block.
+// Rounds up, by at most 1/8, so that similar sizes (the rows of a growing sequence) share blocks. Without a cache,
+// allocate() does not round, so a memory checker sees accesses past the end of a block.
 size_t Allocator::block_bytes(size_t bytes) {
   size_t step = 64;
   while (step * 16 < bytes) step *= 2;
@@ -49,8 +49,10 @@ std::byte* Allocator::allocate(size_t bytes, Pool pool) {
       p = take(size);
     }
     if (!p)
-      throw Error(code::kOutOfMemory, "out of memory: " + std::to_string(size) + " bytes were asked for while " +
-                                          std::to_string(statistics_.in_use) + " are held" + source_.free_memory());
+      throw Error(code::kOutOfMemory,
+                  "out of memory: " + std::to_string(size) + " bytes were requested while " +
+                      std::to_string(statistics_.in_use) + " are in use" + source_.free_memory(),
+                  {{"bytes", static_cast<double>(size)}, {"inUse", static_cast<double>(statistics_.in_use)}});
   }
   if (pool != 0) pool_of_[p] = pool;
   statistics_.in_use += size;
@@ -67,7 +69,7 @@ void Allocator::release(std::byte* data, size_t bytes) noexcept {
     pool = it->second;
     pool_of_.erase(it);
   }
-  // A pool that was added keeps its blocks: a graph is launched again.
+  // Only pool 0 gives blocks back: a graph needs its memory at the next launch.
   if (pool == 0 && (size > limits_.largest_cached || statistics_.cached + size > limits_.cache_limit)) {
     source_.give_back(data, size);
     return;

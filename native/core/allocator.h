@@ -10,26 +10,26 @@
 namespace caracal {
 
 struct MemoryStatistics {
-  size_t in_use = 0;  // bytes that tensors and temporaries hold
+  size_t in_use = 0;  // bytes of tensors and temporaries
   size_t peak = 0;
-  size_t cached = 0;  // freed, but kept for the next allocation of the same size
+  size_t cached = 0;  // freed bytes, kept for later allocations of the same size
 };
 
-// Where an Allocator gets its memory from.
+// The memory that an Allocator hands out.
 class MemorySource {
  public:
   virtual ~MemorySource() = default;
-  virtual std::byte* take(size_t bytes) = 0;  // null if there is no memory left
+  virtual std::byte* take(size_t bytes) = 0;  // null if no memory is left
   virtual void give_back(std::byte* data, size_t bytes) noexcept = 0;
   virtual std::string free_memory() const { return ""; }  // for the out-of-memory message
 };
 
-// Keeps freed blocks for the next allocation of the same size: a model allocates the same sizes again and again, and new
-// memory costs more time than many operations.
+// Keeps freed blocks for later allocations of the same size: a model allocates the same sizes over and over, and new
+// memory takes longer than many operations.
 class Allocator {
  public:
-  // Blocks larger than `largest_cached` bytes, and blocks beyond a total of `cache_limit`, go back to the source at once.
-  // At most `limit` bytes are taken from the source.
+  // Blocks larger than `largest_cached` bytes, and blocks beyond a total of `cache_limit`, go back to the source at
+  // once. At most `limit` bytes are taken from the source.
   struct Limits {
     size_t largest_cached = SIZE_MAX, cache_limit = SIZE_MAX, limit = SIZE_MAX;
   };
@@ -37,14 +37,14 @@ class Allocator {
   ~Allocator();
   Allocator(const Allocator&) = delete;
 
-  // A block returns to the pool it was allocated from and is only reused there, so that streams which run in parallel
-  // never get each other's memory before its last user has finished. Pool 0 always exists. The blocks of other pools do
-  // not go back to the source until the pool is dropped: a graph uses its memory at every launch.
+  // A block returns to the pool that it was allocated from and is reused only there, so a stream never gets memory that
+  // work on a parallel stream still uses. Pool 0 always exists. The blocks of other pools do not go back to the source
+  // until the pool is dropped, since a graph uses its memory at every launch.
   using Pool = int;
   Pool add_pool();
-  void drop_pool(Pool pool) noexcept;  // moves its blocks to pool 0; nothing that uses them may still run
+  void drop_pool(Pool pool) noexcept;  // moves its blocks to pool 0; no work that uses them may be running
 
-  std::byte* allocate(size_t bytes, Pool pool = 0);  // throws Error(OUT_OF_MEMORY)
+  std::byte* allocate(size_t bytes, Pool pool = 0);  // throws OUT_OF_MEMORY
   void release(std::byte* data, size_t bytes) noexcept;
   MemoryStatistics statistics() const;
 
@@ -62,14 +62,14 @@ class Allocator {
   MemoryStatistics statistics_;
 };
 
-// A pool of an allocator, to allocate from.
+// One pool of an allocator.
 struct MemoryPool {
   Allocator& allocator;
   Allocator::Pool pool = 0;
 };
 
-// Uninitialised memory for the duration of a scope, aligned like all memory of its source: to 64 bytes on the CPU, to 256
-// on the GPU.
+// Uninitialised memory for the duration of a scope, aligned like all memory of its source: to 64 bytes on the CPU, to
+// 256 on the GPU.
 template <class T>
 class Temporary {
  public:

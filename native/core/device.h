@@ -14,27 +14,27 @@ class Device : public std::enable_shared_from_this<Device> {
   enum class Backend { cpu, cuda };
   virtual ~Device() = default;
   virtual Backend backend() const = 0;
-  virtual std::byte* allocate(size_t bytes) = 0;  // throws OUT_OF_MEMORY; called on the queue
+  virtual std::byte* allocate(size_t bytes) = 0;  // called only by jobs; throws OUT_OF_MEMORY
   virtual void release(std::byte* data, size_t bytes) noexcept = 0;
   virtual MemoryStatistics memory() const = 0;
-  virtual size_t capacity() const = 0;  // bytes that one tensor can ever have
+  virtual size_t capacity() const = 0;  // bytes of the largest possible tensor
   virtual void submit(std::function<void()> job) = 0;
-  // Drops the jobs that have not started and waits for the one that has. Nothing runs afterwards.
+  // Drops the jobs that have not begun and waits for the running one. No job runs afterwards.
   virtual void shutdown() = 0;
 
-  // Only from jobs; the storage has memory. `from` and `to` are the host's, and need not outlive the call.
+  // Called only by jobs, for storage that has memory. `from` and `to` are host memory and need not outlive the call.
   virtual void write(const Tensor& t, const std::byte* from) = 0;
   virtual void clear(const Tensor& t) = 0;
-  // Waits for the operations that make the tensor. @throws what went wrong with one of them
+  // Waits for the operations that compute the tensor. @throws the error of one of them
   virtual void read(const Tensor& t, std::byte* to) = 0;
-  virtual void synchronize() = 0;  // waits for all operations before
+  virtual void synchronize() = 0;  // waits for all earlier operations
 
-  // Only from jobs. Operations between the two may run beside those that come later, where there is a second stream.
+  // Called only by jobs. Operations between the two may run in parallel with later ones on a second stream.
   virtual void begin_fork() noexcept {}
   virtual void end_fork() noexcept {}
 
   virtual std::shared_ptr<Graph> make_graph(Recording recording) = 0;
-  std::unique_ptr<Recording> recording;  // while there is one, operations go there; touched on the event loop only
+  std::unique_ptr<Recording> recording;  // if set, operations go there; used only on the event loop
 };
 
 inline Storage::~Storage() {

@@ -36,7 +36,7 @@ CARACAL_INLINE constexpr size_t dtype_bytes(DType type) {
   return type == DType::f32 || type == DType::i32 ? 4 : type == DType::f16 || type == DType::bf16 ? 2 : 1;
 }
 
-// In the order of DType, which is that of `dtypes` in lib/tensor/dtype.ts.
+// In the order of DType.
 inline constexpr const char* kDTypeNames[] = {"f32", "f16", "bf16", "f8e4m3", "i32", "u8"};
 
 CARACAL_INLINE constexpr const char* dtype_name(DType type) { return kDTypeNames[static_cast<int>(type)]; }

@@ -8,11 +8,12 @@
 
 namespace caracal {
 
-// The values that an error is about, for programs: { "argument", "w" }.
+// The values that an error is about, by name: { "argument", "w" }. The names are those of CaracalError.details in
+// lib/errors.ts.
 using ErrorDetails = std::vector<std::pair<const char*, std::variant<std::string, double>>>;
 
-// The exception type of the whole library. The binding turns it into a CaracalError of the same code and details, so
-// `what()` says what was expected, what came, and how to mend it.
+// The exception type of the whole library. The binding turns it into a CaracalError with the same code, message and
+// details, so `what()` says what was expected, what was found and how to fix it.
 class Error : public std::runtime_error {
  public:
   Error(const char* code, const std::string& message, ErrorDetails details = {})
@@ -25,7 +26,7 @@ class Error : public std::runtime_error {
   ErrorDetails details_;
 };
 
-// Those of the codes in lib/errors.ts that native code throws.
+// The error codes of lib/errors.ts that native code throws.
 namespace code {
 inline constexpr const char* kInvalidArgument = "INVALID_ARGUMENT";
 inline constexpr const char* kShapeMismatch = "SHAPE_MISMATCH";
@@ -47,5 +48,20 @@ inline constexpr const char* kAll[] = {kInvalidArgument, kShapeMismatch, kDtypeM
                                        kIoError,         kNoDriver,      kDriverTooOld,  kNoDevice,
                                        kArchUnsupported, kDeviceFault,   kUnsupported};
 }  // namespace code
+
+// Reports a wrong index in the data of an argument: the element at `position`, counted in row-major order, is `value`.
+inline Error index_error(const char* operation, const char* argument, int64_t position, int64_t value,
+                         const std::string& what) {
+  return Error(code::kIndexOutOfRange, std::string(operation) + ": " + what,
+               {{"operation", operation},
+                {"argument", argument},
+                {"position", static_cast<double>(position)},
+                {"value", static_cast<double>(value)}});
+}
+
+// Converts an exception of the standard library: in jobs, only allocations throw those.
+inline Error out_of_host_memory(const char* job, const std::exception& e) {
+  return Error(code::kOutOfMemory, std::string(job) + ": the process is out of memory (" + e.what() + ")");
+}
 
 }  // namespace caracal

@@ -8,15 +8,15 @@
 
 namespace caracal {
 
-// Operations that are kept instead of run: what a graph is made of.
+// Operations that are recorded instead of run, to become a graph.
 struct Recording {
-  using Job = std::function<std::shared_ptr<const Error>()>;  // what went wrong, or null
+  using Job = std::function<std::shared_ptr<const Error>()>;  // returns its error, or null
   using Storages = std::set<std::shared_ptr<Storage>>;
   using WeakStorages = std::set<std::weak_ptr<Storage>, std::owner_less<>>;
 
   std::deque<Job> jobs;
-  Storages inputs;       // made outside; held as long as the graph is there
-  WeakStorages outputs;  // made here, or written in place
+  Storages inputs;       // created before the recording; held for as long as the graph exists
+  WeakStorages outputs;  // created by the recording, or written in place
 
   void reads(const std::shared_ptr<Storage>& s) {
     if (!outputs.contains(s)) inputs.insert(s);
@@ -28,16 +28,16 @@ struct Recording {
   void makes(const std::shared_ptr<Storage>& s) {
     outputs.insert(s);
     s->fault = std::make_shared<Error>(code::kInvalidArgument,
-                                       "the tensor is computed by a graph that has not been replayed: replay() it, "
-                                       "and read it afterwards");
+                                       "the tensor is computed by a graph that has not been replayed: call replay() "
+                                       "before reading it");
   }
 };
 
-// Operations that a device runs again and again, on the same memory.
+// Operations that a device runs any number of times, each time on the same memory.
 class Graph {
  public:
   virtual ~Graph() = default;
-  virtual void replay() = 0;  // only from jobs of its device
+  virtual void replay() = 0;  // called only by jobs of its device
 };
 
 }  // namespace caracal

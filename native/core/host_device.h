@@ -1,5 +1,5 @@
 #pragma once
-// CARACAL_HOST_DEVICE: of functions that kernels and the host share.
+// CARACAL_HOST_DEVICE marks functions that are compiled for both host and device.
 
 #ifdef __CUDACC__
 #define CARACAL_HOST_DEVICE __device__ inline

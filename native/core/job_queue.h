@@ -8,20 +8,20 @@
 
 namespace caracal {
 
-// Jobs, run in order on a thread of the queue's own.
+// Runs jobs in order on a thread of its own.
 class JobQueue {
  public:
-  // `prepare` runs first, on the queue's thread.
+  // `prepare` runs before the first job, on the queue's thread.
   explicit JobQueue(std::function<void()> prepare = [] {});
   ~JobQueue() { stop(); }
   JobQueue(const JobQueue&) = delete;
 
   void submit(std::function<void()> job);  // throws Error(DISPOSED) after stop()
-  // Drops the jobs that have not begun and waits for the one that has, unless that is who calls.
+  // Drops the jobs that have not begun, and waits for the running one unless it is the caller.
   void stop();
 
  private:
-  // Outlives the queue when a job's last act is to drop it.
+  // Shared, because a job may destroy the queue that runs it.
   struct State {
     std::mutex mutex;
     std::condition_variable wake;

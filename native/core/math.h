@@ -1,5 +1,5 @@
 #pragma once
-// Integer arithmetic of sizes, on the host and on the device.
+// Integer arithmetic on sizes, for host and device.
 #include "core/host_device.h"
 
 namespace caracal {
@@ -10,7 +10,7 @@ CARACAL_HOST_DEVICE constexpr auto divide_up(N n, D d) {
   return (n + d - 1) / d;
 }
 
-// The next multiple of d from n on.
+// The smallest multiple of d that is not less than n.
 template <class N, class D>
 CARACAL_HOST_DEVICE constexpr auto round_up(N n, D d) {
   return divide_up(n, d) * d;

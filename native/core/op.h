@@ -1,14 +1,13 @@
 #pragma once
 // The parts of an operation's contract. A contract is a struct with
 //   kName     the name under which JavaScript calls it,
-//   kFields   the table of its arguments: the binding fills them from a JavaScript object, and the queue finds the
-//             tensors in it,
-//   check()   which reports everything that can be wrong before memory is touched, and returns the outputs to make.
+//   kFields   the table of its arguments, from which the binding fills them and the queue finds the tensors,
+//   check()   which validates the arguments before any memory is touched, and returns the outputs to create.
 #include <optional>
 #include <tuple>
 #include <vector>
 
-#include "core/activation.h"
+#include "core/enum_names.h"
 #include "core/tensor.h"
 
 namespace caracal {
@@ -17,11 +16,11 @@ struct OutputSpec {
   DType dtype;
   Shape shape;
   Layout layout = Layout::rows;
-  size_t bytes = 0;  // 0: the dense size; packed layouts say their own
+  size_t bytes = 0;  // of a packed layout; 0 means the dense size
 };
 using Outputs = std::vector<OutputSpec>;
 
-enum class Access { in, inout };  // inout: written in place (a cache, a streaming state)
+enum class Access { in, inout };  // inout: the tensor is written in place (a cache, a streaming state)
 
 template <class Op, class T>
 struct Field {
@@ -33,19 +32,5 @@ template <class Op, class T>
 constexpr Field<Op, T> field(const char* name, T Op::* member, Access access = Access::in) {
   return {name, member, access};
 }
-
-// An option that is a string in JavaScript is an enum here; a specialisation lists the names of the enumerators in order.
-template <class E>
-struct EnumNames;
-
-template <>
-struct EnumNames<DType> {
-  static constexpr auto& names = kDTypeNames;
-};
-
-template <>
-struct EnumNames<Activation> {
-  static constexpr auto& names = kActivationNames;
-};
 
 }  // namespace caracal

@@ -1,6 +1,6 @@
 #pragma once
-// An operation together with its arguments, for code that need not know which one it is: the binding, the queue and the
-// devices. engine/operation_of.h makes one of every contract.
+// An operation together with its arguments, for code that works with any operation: the binding, the queue and the
+// devices. engine/operation_of.h derives the classes from the contracts.
 #include <memory>
 #include <optional>
 #include <span>
@@ -19,10 +19,10 @@ struct Choice {
   void* member;
 };
 
-// Where an argument is, by its kind.
-using FieldPointer = std::variant<Tensor*, std::optional<Tensor>*, std::vector<Tensor>*, bool*, int64_t*, double*,
-                                  std::optional<int64_t>*, std::optional<double>*, std::vector<int64_t>*,
-                                  std::vector<double>*, Choice>;
+// The address of an argument, by its kind.
+using FieldPointer =
+    std::variant<Tensor*, std::optional<Tensor>*, std::vector<Tensor>*, bool*, int64_t*, double*,
+                 std::optional<int64_t>*, std::optional<double>*, std::vector<int64_t>*, std::vector<double>*, Choice>;
 
 class Operation {
  public:
@@ -36,10 +36,10 @@ class Operation {
   virtual const char* name() const = 0;
   virtual std::span<const FieldInfo> fields() const = 0;
   virtual Outputs check() const = 0;
-  // Runs it, or puts it on the device's stream. Only from jobs; outputs have memory, inputs carry no fault.
+  // Runs it, or puts it on the device's stream. Called only by jobs; the outputs have memory and no input has a fault.
   virtual void run(Device& device, std::span<Tensor> out) const = 0;
 
-  // Calls fn(tensor, name, access) for every tensor among the arguments.
+  // Calls fn(tensor, name, access) for each tensor among the arguments.
   template <class Fn>
   void for_each_tensor(Fn&& fn) const {
     for (const FieldInfo& field : fields()) {

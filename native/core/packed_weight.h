@@ -1,6 +1,7 @@
 #pragma once
-// The storage of a packed weight: the matrices with N padded to the columns of a panel, followed, for f8e4m3, by the block
-// scales of every matrix. Its size is the same on every backend, so that the contract does not depend on the backend.
+// The storage of a packed weight: the matrices with N padded to the columns of a panel, followed, for f8e4m3, by the
+// block scales of every matrix. Its size is the same on every backend, so that the contract does not depend on the
+// backend.
 #include <string>
 
 #include "core/dtype.h"
@@ -22,9 +23,10 @@ CARACAL_INLINE constexpr size_t packed_bytes(int64_t matrices, int64_t n, int64_
 
 // Packing refuses f8e4m3 weights with a NaN, whose code the matrix kernels would read as a number.
 inline Error nan_weight_error(int64_t row, int64_t column) {
-  return Error(code::kInvalidArgument, "packWeight: the f8e4m3 weight is NaN at row " + std::to_string(row) +
-                                           ", column " + std::to_string(column) +
-                                           "; such a weight cannot be packed: the checkpoint is damaged");
+  return Error(code::kInvalidArgument,
+               "packWeight: the f8e4m3 weight is NaN at row " + std::to_string(row) + ", column " +
+                   std::to_string(column) + ": the checkpoint is damaged",
+               {{"operation", "packWeight"}, {"argument", "weights"}});
 }
 
 }  // namespace caracal

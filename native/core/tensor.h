@@ -20,7 +20,8 @@ class Shape {
     for (int64_t d : dims) push_back(d);
   }
   void push_back(int64_t d) {
-    if (rank_ == kMaxRank) throw Error(code::kShapeMismatch, "a tensor has at most 6 dimensions");
+    if (rank_ == kMaxRank)
+      throw Error(code::kShapeMismatch, "a tensor has at most " + std::to_string(kMaxRank) + " dimensions");
     dims_[rank_++] = d;
   }
   int rank() const { return rank_; }
@@ -31,13 +32,13 @@ class Shape {
     for (int i = 0; i < rank_; i++) n *= dims_[i];
     return n;
   }
-  // Whether no product of dimensions comes near overflow; those of a countable shape may be multiplied freely.
+  // Whether no product of dimensions can overflow.
   bool countable() const {
     double n = 1;
     for (int i = 0; i < rank_; i++) n *= static_cast<double>(dims_[i] > 0 ? dims_[i] : 1);
     return n <= 1e15;
   }
-  // Rows of a matrix whose columns are the last dimension: [..., C] seen as [rows, C].
+  // The rows of [..., C] seen as a matrix [rows, C].
   int64_t rows() const { return rank_ == 0 ? 1 : (dims_[rank_ - 1] == 0 ? 0 : elements() / dims_[rank_ - 1]); }
   Shape with_last(int64_t d) const {
     Shape s = *this;
@@ -63,8 +64,8 @@ class Shape {
 
 class Device;
 
-// Bytes on a device. Memory is taken when the first operation that writes it runs, not when the call is made, so a
-// long queue of calls does not hold every temporary at once.
+// Bytes on a device. Memory is allocated when the first operation that writes it runs, not when it is called, so a long
+// queue of calls does not hold all of its temporaries at once.
 struct Storage {
   Storage(std::shared_ptr<Device> d, size_t n) : device(std::move(d)), bytes(n) {}
   ~Storage();
@@ -73,13 +74,13 @@ struct Storage {
 
   std::shared_ptr<Device> device;
   size_t bytes;
-  std::byte* data = nullptr;           // touched only on the device's queue once the storage is shared
-  std::shared_ptr<void> owner;         // set when the bytes belong to somebody else (a mapped file)
-  int handles = 0;                     // JavaScript objects that refer to the bytes; touched on the event loop only
-  std::shared_ptr<const Error> fault;  // why the contents are not there; spreads to whatever is computed from them
+  std::byte* data = nullptr;           // once the storage is shared, used only by jobs of the device
+  std::shared_ptr<void> owner;         // set if the bytes belong to another object (a mapped file)
+  int handles = 0;                     // JavaScript objects that refer to the bytes; used only on the event loop
+  std::shared_ptr<const Error> fault;  // why the contents are invalid; inherited by everything computed from them
 };
 
-// `rows`: row-major contiguous. `panels`: a packed weight, whose layout only its backend knows.
+// `rows` is row-major and contiguous; `panels` is a packed weight, whose layout only its backend knows.
 enum class Layout : uint8_t { rows, panels };
 
 struct Tensor {
@@ -87,7 +88,7 @@ struct Tensor {
   DType dtype = DType::f32;
   Layout layout = Layout::rows;
   Shape shape;
-  size_t offset = 0;  // bytes into the storage: views along the leading dimension
+  size_t offset = 0;  // in bytes, for views along the leading dimension
 
   size_t bytes() const { return static_cast<size_t>(shape.elements()) * dtype_bytes(dtype); }
   template <class T>

@@ -38,7 +38,8 @@ class Cpu {
       s = {};
       if (posix_memalign(&p, 64, floats * sizeof(float)) != 0)
         throw Error(code::kOutOfMemory,
-                    "out of memory: " + std::to_string(floats * sizeof(float)) + " bytes of scratch were asked for");
+                    "out of memory: " + std::to_string(floats * sizeof(float)) + " bytes of scratch were requested",
+                    {{"bytes", static_cast<double>(floats * sizeof(float))}});
       s = {std::unique_ptr<float, Free>(static_cast<float*>(p)), floats};
     }
     return s.buffer.get();

@@ -7,7 +7,7 @@
 
 namespace caracal {
 
-// The CPU backend: operations run in order on a thread of its own, which shares each one out over a pool.
+// The CPU backend. Operations run in order on a thread of the device, which divides each one among a pool of threads.
 class CpuDevice final : public Device {
  public:
   static std::shared_ptr<CpuDevice> open(int threads, Isa isa);
@@ -28,7 +28,7 @@ class CpuDevice final : public Device {
 
   Isa isa() const { return isa_; }
   int threads() const { return pool_.threads(); }
-  Cpu& cpu() { return cpu_; }  // only from jobs
+  Cpu& cpu() { return cpu_; }  // used only by jobs
 
  private:
   CpuDevice(int threads, Isa isa);

@@ -24,13 +24,16 @@ Isa choose_isa(const std::string& requested) {
   const Isa best = best_isa();
   if (name.empty()) return best;
   for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-    if (name != kIsaNames[static_cast<int>(isa)]) continue;
+    if (name != isa_name(isa)) continue;
     if (isa > best)
-      throw Error(code::kUnsupported, "instruction set " + name + " was asked for, but this processor's best is " +
-                                          kIsaNames[static_cast<int>(best)]);
+      throw Error(code::kUnsupported,
+                  "instruction set " + name + " was requested, but the best of this processor is " + isa_name(best),
+                  {{"argument", "isa"}, {"expected", isa_name(best)}, {"actual", name}});
     return isa;
   }
-  throw Error(code::kInvalidArgument, "unknown instruction set \"" + name + "\": use scalar, avx2 or avx512");
+  const std::string expected = "scalar, avx2 or avx512";
+  throw Error(code::kInvalidArgument, "unknown instruction set \"" + name + "\": use " + expected,
+              {{"argument", "isa"}, {"expected", expected}, {"actual", name}});
 }
 
 }  // namespace caracal

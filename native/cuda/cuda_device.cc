@@ -10,14 +10,19 @@ namespace caracal {
 std::shared_ptr<CudaDevice> CudaDevice::open(const Options& options) {
   const Driver& driver = Driver::get();
   if (options.ordinal < 0 || options.ordinal >= driver.devices)
-    throw Error(code::kInvalidArgument, "there is no GPU " + std::to_string(options.ordinal) + ": the driver has " +
-                                            std::to_string(driver.devices));
+    throw Error(
+        code::kInvalidArgument,
+        "there is no GPU " + std::to_string(options.ordinal) + ": the driver has " + std::to_string(driver.devices),
+        {{"argument", "ordinal"},
+         {"expected", "in [0, " + std::to_string(driver.devices - 1) + "]"},
+         {"actual", std::to_string(options.ordinal)}});
   CUdevice device = 0;
   driver.check(driver.cuDeviceGet(&device, options.ordinal), "cuDeviceGet");
   const GpuProperties gpu = GpuProperties::of(driver, device);
   if (gpu.major < 8)
-    throw Error(code::kArchUnsupported, gpu.name + " has compute capability " + std::to_string(gpu.major) + "." +
-                                            std::to_string(gpu.minor) + "; 8.0 (Ampere) or newer is needed");
+    throw Error(code::kArchUnsupported,
+                gpu.name + " has compute capability " + gpu.capability() + "; 8.0 (Ampere) or newer is needed",
+                {{"expected", "8.0"}, {"actual", gpu.capability()}});
   if (kernel_images().empty())
     throw Error(code::kUnsupported,
                 "this build has no CUDA kernels: build it where nvcc 13 or newer is on the PATH, or use a CPU device");
@@ -42,7 +47,7 @@ CudaDevice::CudaDevice(const Driver& driver, CUdevice device, const Options& opt
 
 CudaDevice::~CudaDevice() {
   shutdown();
-  // On whichever thread this is: what the stream still does must not outlive the members.
+  // Work that is still on the streams must not outlive the members.
   if (!context_.try_make_current()) return;
   driver_.cuStreamSynchronize(fork_.stream());
   driver_.cuStreamSynchronize(stream_);
@@ -79,7 +84,7 @@ Cuda::Lane CudaDevice::lane() const {
   return fork_.open() ? Cuda::Lane{fork_.stream(), pools_->fork} : Cuda::Lane{stream_, pools_->first};
 }
 
-// Before anything is put on a stream.
+// Must precede all work that is put on a stream.
 void CudaDevice::begin() {
   if (lost_) throw *lost_;
   if (cuda_.take_check()) log_->lose_check();
@@ -96,14 +101,15 @@ void CudaDevice::wait() {
   own_log_.settle();
 }
 
-// After a fault the driver refuses everything until the process ends (cuda.h, of CUDA_ERROR_ILLEGAL_ADDRESS and others).
-// Which of the operations since the last wait it was, it does not say.
+// After a fault the driver refuses all calls until the process ends (CUDA's cuda.h, at CUDA_ERROR_ILLEGAL_ADDRESS and
+// others). It does not say which of the operations since the last wait failed.
 void CudaDevice::lose(CUresult result) {
   const std::string names = own_log_.names();
   lost_ = std::make_shared<Error>(code::kDeviceFault,
                                   "the GPU stopped with " + driver_.describe(result) +
                                       (names.empty() ? "" : " in one of: " + names) +
-                                      "; this process cannot use the GPU any more: start another, or use a CPU device");
+                                      "; this process can no longer use the GPU: start another, or use a CPU device",
+                                  ErrorDetails{{"result", driver_.name(result)}});
   own_log_.fail(lost_);
   throw *lost_;
 }
@@ -130,7 +136,7 @@ void CudaDevice::enqueue(const Operation& op, std::span<Tensor> out, const std::
 
 // --- fork ------------------------------------------------------------------------------------------------------------
 
-// What goes wrong here is the GPU's loss, and the next operation's to say.
+// An error here means that the GPU is lost; the next operation reports that.
 void CudaDevice::begin_fork() noexcept try {
   if (lost_) return;
   join();
@@ -152,7 +158,7 @@ std::shared_ptr<Graph> CudaDevice::make_graph(Recording recording) {
 CUgraphExec CudaDevice::capture(const Pools& pools, OperationLog& log, const std::function<void()>& enqueue) {
   if (lost_) throw *lost_;
   join();
-  // Relaxed: memory may be allocated and modules loaded meanwhile.
+  // In relaxed mode, memory can be allocated and modules loaded during the capture.
   driver_.check(driver_.cuStreamBeginCapture_v2(stream_, CU_STREAM_CAPTURE_MODE_RELAXED), "cuStreamBeginCapture");
   pools_ = &pools;
   log_ = &log;
@@ -172,7 +178,7 @@ CUgraphExec CudaDevice::capture(const Pools& pools, OperationLog& log, const std
   if (!fault && result == CUDA_SUCCESS) result = driver_.cuGraphInstantiateWithFlags(&executable, graph, 0);
   if (graph) driver_.cuGraphDestroy(graph);
   if (fault) throw *fault;
-  driver_.check(result, "making a graph");
+  driver_.check(result, "creating a graph");
   return executable;
 }
 

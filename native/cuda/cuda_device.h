@@ -11,16 +11,17 @@
 
 namespace caracal {
 
-// The CUDA backend. Jobs put kernels on a stream and do not wait for them; whoever reads a tensor does. So memory that
-// is released may be given out again at once: its next user comes later on the same stream.
+// The CUDA backend. Jobs put kernels on a stream without waiting for them; only reading a tensor waits. Released memory
+// can therefore be reused at once: its next user comes later on the same stream.
 class CudaDevice final : public Device {
  public:
   struct Options {
     int ordinal = 0;
     size_t memory_limit = SIZE_MAX;  // bytes
-    bool cache_memory = true;        // false: memory in the sizes that are asked for, and back to the driver at once
+    bool cache_memory = true;        // false: allocates the exact sizes, and frees them at once
   };
-  // @throws what Driver::get() does; INVALID_ARGUMENT for an ordinal that is not there; ARCH_UNSUPPORTED
+  // @throws the errors of Driver::get(); INVALID_ARGUMENT for an unknown ordinal; ARCH_UNSUPPORTED; UNSUPPORTED for a
+  // build without kernels
   static std::shared_ptr<CudaDevice> open(const Options& options);
   ~CudaDevice() override;
 
@@ -43,18 +44,18 @@ class CudaDevice final : public Device {
 
   const Driver& driver() const { return driver_; }
 
-  // run(cuda) puts the operation's kernels on the stream. What is wrong with its data, or was with what it reads, is
-  // known at the next wait, and becomes the fault of its outputs then.
+  // Calls run(cuda), which puts the operation's kernels on the stream. Faults of its data, or inherited from its
+  // inputs, are known at the next wait and then become the faults of its outputs.
   void enqueue(const Operation& op, std::span<Tensor> out, const std::function<void(Cuda&)>& run);
 
   // --- for graphs ----------------------------------------------------------------------------------------------------
 
-  // Memory of what runs on the first stream, and of what runs on the fork.
+  // The memory of operations on the first stream, and of those on the fork.
   struct Pools {
     Allocator::Pool first = 0, fork = 0;
   };
   Pools add_pools() { return {allocator_.add_pool(), allocator_.add_pool()}; }
-  // What `enqueue` (jobs' calls of it) puts on the streams becomes a graph instead; what it waits for, an error.
+  // Captures the work that `enqueue` puts on the streams as a graph. Waiting inside `enqueue` is an error.
   CUgraphExec capture(const Pools& pools, OperationLog& log, const std::function<void()>& enqueue);
   void launch(CUgraphExec graph, const std::shared_ptr<OperationLog>& log);
   void release_graph(CUgraphExec graph, const Pools& pools) noexcept;
@@ -67,7 +68,7 @@ class CudaDevice final : public Device {
   void wait();
   [[noreturn]] void lose(CUresult result);
 
-  static constexpr size_t kChecks = 256;  // between two waits
+  static constexpr size_t kChecks = 256;  // operations that may check their data between two waits
 
   const Driver& driver_;
   const GpuProperties properties_;
@@ -79,12 +80,13 @@ class CudaDevice final : public Device {
   Fork fork_;
   const Pools own_pools_;
   OperationLog own_log_;
-  const Pools* pools_ = &own_pools_;  // a graph's while it is captured; so is the log
+  // While a graph is captured, these are the graph's.
+  const Pools* pools_ = &own_pools_;
   OperationLog* log_ = &own_log_;
   Staging staging_;
   Modules modules_;
   Cuda cuda_;
-  std::shared_ptr<const Error> lost_;  // why the context is of no use any more
+  std::shared_ptr<const Error> lost_;  // why the context can no longer be used
   JobQueue queue_;
 };
 

@@ -20,7 +20,7 @@ void CudaGraph::fail(const std::shared_ptr<const Error>& fault) {
     if (const auto storage = output.lock()) storage->fault = fault;
 }
 
-// The operations are dropped one by one, and with them tensors that nothing later needs: their memory is taken again.
+// Dropping each operation after its capture also drops tensors that no later one needs, so their memory is reused.
 void CudaGraph::capture() {
   if (!log_) {
     pools_ = device_->add_pools();
@@ -44,7 +44,7 @@ void CudaGraph::replay() {
       try {
         capture();
       } catch (const Error& e) {
-        broken_ = std::make_shared<Error>(e);  // some of its operations are dropped by now
+        broken_ = std::make_shared<Error>(e);  // a retry is impossible: some of the operations are already dropped
         throw;
       }
     }
@@ -54,7 +54,7 @@ void CudaGraph::replay() {
   } catch (const Error& e) {
     fail(std::make_shared<Error>(e));
   } catch (const std::exception& e) {
-    fail(std::make_shared<Error>(code::kOutOfMemory, std::string("a graph: ") + e.what()));
+    fail(std::make_shared<Error>(out_of_host_memory("graph", e)));
   }
 }
 

@@ -4,8 +4,8 @@
 
 namespace caracal {
 
-// Recorded operations as a CUDA graph: captured at the first replay, launched at every one. Its tensors have memory of
-// their own, which the streams' other operations never get.
+// Recorded operations as a CUDA graph, which is captured at the first replay and launched at every replay. The memory
+// of its tensors comes from pools of its own, so other operations never reuse it.
 class CudaGraph final : public Graph {
  public:
   CudaGraph(std::shared_ptr<CudaDevice> device, Recording recording);

@@ -9,7 +9,7 @@
 namespace caracal {
 namespace {
 
-// Kernels are built with the CUDA 13 toolkit, whose cubins and PTX older drivers reject.
+// Kernels are built with the CUDA 13 toolkit. Older drivers reject its cubins and PTX.
 constexpr int kOldestDriver = 13000;
 
 std::string version_text(int version) {
@@ -23,29 +23,35 @@ std::unique_ptr<Driver> open_driver() {
   void* handle = dlopen(driver->library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) {
     const char* why = dlerror();
-    throw Error(code::kNoDriver, driver->library + " could not be opened (" + (why ? why : "no reason given") +
-                                     "): install the NVIDIA driver, or set CARACAL_CUDA_LIBRARY to its libcuda.so.1");
+    throw Error(code::kNoDriver,
+                driver->library + " could not be opened (" + (why ? why : "no reason given") +
+                    "): install the NVIDIA driver, or set CARACAL_CUDA_LIBRARY to its libcuda.so.1",
+                {{"path", driver->library}});
   }
-#define CARACAL_FIND(f)                                                                       \
-  if (driver->f = reinterpret_cast<decltype(&::f)>(dlsym(handle, #f)); !driver->f)            \
-    throw Error(code::kDriverTooOld, driver->library + " has no " #f ": a driver for CUDA " + \
-                                         version_text(kOldestDriver) + " or newer is needed (R580)");
+#define CARACAL_FIND(f)                                                                                \
+  if (driver->f = reinterpret_cast<decltype(&::f)>(dlsym(handle, #f)); !driver->f)                     \
+    throw Error(code::kDriverTooOld,                                                                   \
+                driver->library + " has no " #f ": a driver for CUDA " + version_text(kOldestDriver) + \
+                    " or newer is needed (R580)",                                                      \
+                {{"path", driver->library}});
   CARACAL_DRIVER_FUNCTIONS(CARACAL_FIND)
 #undef CARACAL_FIND
   driver->is_virtual = dlsym(handle, "caracalVgpuReport") != nullptr;
   driver->cuDriverGetVersion(&driver->version);
   if (driver->version < kOldestDriver)
-    throw Error(code::kDriverTooOld, "the driver supports CUDA " + version_text(driver->version) + "; " +
-                                         version_text(kOldestDriver) +
-                                         " or newer is needed: update it to R580 or newer");
+    throw Error(code::kDriverTooOld,
+                "the driver supports CUDA " + version_text(driver->version) + "; " + version_text(kOldestDriver) +
+                    " or newer is needed: update it to R580 or newer",
+                {{"expected", version_text(kOldestDriver)}, {"actual", version_text(driver->version)}});
   const CUresult result = driver->cuInit(0);
   if (result == CUDA_SUCCESS) driver->cuDeviceGetCount(&driver->devices);
   if (result == CUDA_ERROR_NO_DEVICE || (result == CUDA_SUCCESS && driver->devices == 0))
     throw Error(code::kNoDevice,
-                "the driver is there but no GPU: is one visible to this process? (nvidia-smi, "
-                "CUDA_VISIBLE_DEVICES, the container's --gpus)");
+                "the driver found no GPU that is visible to this process: check nvidia-smi, CUDA_VISIBLE_DEVICES and "
+                "the container's --gpus");
   if (result != CUDA_SUCCESS)
-    throw Error(code::kNoDriver, "cuInit failed: " + driver->describe(result) + ": does nvidia-smi work?");
+    throw Error(code::kNoDriver, "cuInit failed with " + driver->describe(result) + ": check that nvidia-smi works",
+                {{"result", driver->name(result)}});
   return driver;
 }
 
@@ -59,18 +65,22 @@ const Driver& Driver::get() {
   return *opened;
 }
 
-std::string Driver::describe(CUresult result) const {
-  const char *name = nullptr, *text = nullptr;
+std::string Driver::name(CUresult result) const {
+  const char* name = nullptr;
   cuGetErrorName(result, &name);
+  return name ? name : "CUDA error " + std::to_string(result);
+}
+
+std::string Driver::describe(CUresult result) const {
+  const char* text = nullptr;
   cuGetErrorString(result, &text);
-  return std::string(name ? name : "CUDA error " + std::to_string(result)) +
-         (text ? std::string(" (") + text + ")" : "");
+  return name(result) + (text ? std::string(" (") + text + ")" : "");
 }
 
 void Driver::check(CUresult result, const std::string& what) const {
   if (result == CUDA_SUCCESS) return;
   throw Error(result == CUDA_ERROR_OUT_OF_MEMORY ? code::kOutOfMemory : code::kDeviceFault,
-              what + " failed: " + describe(result));
+              what + " failed: " + describe(result), {{"result", name(result)}});
 }
 
 }  // namespace caracal

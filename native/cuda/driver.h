@@ -1,5 +1,5 @@
 #pragma once
-// The CUDA driver, opened with dlopen when it is first needed, so that the addon also loads on machines without one.
+// The CUDA driver, opened with dlopen when it is first needed, so the addon also loads on machines without one.
 #include <string>
 
 #include "core/error.h"
@@ -58,15 +58,16 @@ struct Driver {
   std::string library;  // the name or path that was opened
   int version = 0;      // 13000 means 13.0
   int devices = 0;
-  bool is_virtual = false;  // the library is that of native/vgpu
+  bool is_virtual = false;  // whether the library is native/vgpu
 
-  // Opens CARACAL_CUDA_LIBRARY if it is set, else libcuda.so.1. A driver that has been opened stays open.
+  // Opens CARACAL_CUDA_LIBRARY if it is set, else libcuda.so.1, and keeps it open.
   // @throws NO_DRIVER, DRIVER_TOO_OLD, NO_DEVICE
   static const Driver& get();
 
-  // @throws OUT_OF_MEMORY or DEVICE_FAULT with the driver's description, unless `result` is success
+  // @throws OUT_OF_MEMORY or DEVICE_FAULT with the driver's description of `result`, unless that is success
   void check(CUresult result, const std::string& what) const;
-  std::string describe(CUresult result) const;
+  std::string name(CUresult result) const;      // CUDA_ERROR_OUT_OF_MEMORY
+  std::string describe(CUresult result) const;  // CUDA_ERROR_OUT_OF_MEMORY (out of memory)
 };
 
 }  // namespace caracal

@@ -43,7 +43,7 @@ void GpuMemory::give_back(std::byte* data, size_t) noexcept {
 std::string GpuMemory::free_memory() const {
   size_t free = 0, total = 0;
   if (driver_.cuMemGetInfo_v2(&free, &total) != CUDA_SUCCESS) return "";
-  return "; the GPU has " + std::to_string(free) + " of " + std::to_string(total) + " free";
+  return "; the GPU has " + std::to_string(free) + " of " + std::to_string(total) + " bytes free";
 }
 
 Stream::Stream(const Driver& driver) : driver_(driver) {

@@ -9,12 +9,13 @@ namespace caracal {
 
 struct GpuProperties {
   std::string name;
-  int major = 0, minor = 0;  // compute capability
+  int major = 0, minor = 0;  // of the compute capability
   int sms = 0;               // streaming multiprocessors
   size_t memory = 0;         // bytes
-  size_t shared_bytes = 0;   // the most shared memory that a block can have
+  size_t shared_bytes = 0;   // the maximum shared memory of a block
 
   static GpuProperties of(const Driver& driver, CUdevice device);
+  std::string capability() const { return std::to_string(major) + "." + std::to_string(minor); }  // 9.0
 };
 
 // Retains a GPU's primary context. Current on every thread that called make_current().

@@ -11,8 +11,9 @@ Modules::~Modules() {
   for (const auto& [name, module] : modules_) driver_.cuModuleUnload(module);
 }
 
-// Cubins run within their major version, from their minor one on; the nearest is the best. PTX, compiled by the driver,
-// is the last resort, which newer GPUs and the virtual one need.
+// The images that a GPU can load, best first. A cubin runs on GPUs of the same major version and the same or a newer
+// minor one; the nearest version is the best. PTX comes last, since the driver must compile it; only newer GPUs and the
+// virtual GPU need it.
 static std::vector<const KernelImage*> images_for(std::string_view module, int capability) {
   std::vector<const KernelImage*> found;
   for (const KernelImage& image : kernel_images())
@@ -29,7 +30,7 @@ CUmodule Modules::load(std::string_view name) {
   const int capability = 10 * gpu_.major + gpu_.minor;
   CUmodule module = nullptr;
   CUresult result = CUDA_ERROR_NO_BINARY_FOR_GPU;
-  char log[1024] = {};  // of the driver's compiler
+  char log[1024] = {};  // errors of the driver's PTX compiler
   CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
   void* values[] = {log, reinterpret_cast<void*>(sizeof log - 1)};
   for (const KernelImage* image : images_for(name, capability)) {
@@ -63,7 +64,7 @@ CUfunction Modules::kernel(const std::string& entry, size_t dynamic_shared) {
     found = kernels_.emplace(entry, kernel).first;
   }
   Kernel& kernel = found->second;
-  // Without this call a kernel has 48 KiB less its static shared memory, which is not known here.
+  // Without this call the limit is 48 KiB minus the kernel's static shared memory, whose size is not known here.
   if (dynamic_shared > kernel.dynamic_shared) {
     driver_.check(driver_.cuFuncSetAttribute(kernel.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                              static_cast<int>(dynamic_shared)),

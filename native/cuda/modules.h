@@ -7,21 +7,21 @@
 
 namespace caracal {
 
-// The embedded images as modules of a context, each loaded when one of its kernels is first launched.
+// The modules of the embedded images. Each is loaded into the context when one of its kernels is first launched.
 class Modules {
  public:
   Modules(const Driver& driver, const GpuProperties& gpu) : driver_(driver), gpu_(gpu) {}
   ~Modules();
   Modules(const Modules&) = delete;
 
-  // Where a kernel begins, with room for so much dynamic shared memory.
-  // @throws UNSUPPORTED when this build has no such kernel, or no image of its module for the GPU
+  // The function of an entry, which may then be launched with `dynamic_shared` bytes of dynamic shared memory.
+  // @throws UNSUPPORTED if this build has no such kernel, or no image of its module for the GPU
   CUfunction kernel(const std::string& entry, size_t dynamic_shared);
 
  private:
   struct Kernel {
     CUfunction function = nullptr;
-    size_t dynamic_shared = 0;  // bytes that it has been allowed
+    size_t dynamic_shared = 0;  // bytes that have been permitted
   };
   CUmodule load(std::string_view name);
 

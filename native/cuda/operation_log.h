@@ -11,28 +11,29 @@
 
 namespace caracal {
 
-// What was put on the GPU and is not known to have ended well: which operations, what they read and wrote, and where
-// their kernels say that the data is wrong.
+// The operations that were put on the GPU since the last wait: the tensors that they read and wrote, and the places
+// where their kernels report invalid data.
 class OperationLog {
  public:
   struct Entry {
     const char* op;
     std::vector<std::weak_ptr<Storage>> in, out;
     std::optional<Cuda::Check> check;
-    std::shared_ptr<OperationLog> graph;  // the operations are those of a graph
+    std::shared_ptr<OperationLog> graph;  // if set, the entry stands for the operations of a launched graph
   };
-  // Room for the checks of `checks` operations.
+  // Has room for the checks of `checks` operations.
   OperationLog(const Driver& driver, size_t checks);
 
   bool full() const { return used_ == slots_ || entries_.size() >= kLongest; }
   Fault* next_fault() { return faults() + used_; }
   void add(Entry entry);
-  void lose_check() { used_++; }  // of an operation that did not come to its end
+  void lose_check() { used_++; }  // skips the check of an operation that failed before add()
 
-  // After the GPU was waited for: gives the outputs of every operation the fault that it, or one of its inputs, has.
+  // Called after waiting for the GPU. Gives the outputs of each operation the fault of the operation or of its inputs,
+  // and empties the log.
   void settle();
-  // The GPU is lost: so are the outputs. Returns what it was about.
-  std::string names() const;
+  std::string names() const;  // of the operations, for a message
+  // Called when the GPU is lost. Makes `why` the fault of all outputs, and empties the log.
   void fail(const std::shared_ptr<const Error>& why);
 
  private:

@@ -18,13 +18,23 @@ void convert_elements(const From* from, size_t n, DType to, std::byte* out) {
       return all(reinterpret_cast<f8e4m3*>(out), [](From v) { return to_f8e4m3(static_cast<float>(v)); });
     default: break;
   }
-  throw Error(code::kDtypeMismatch, std::string("floating point values cannot fill a tensor of ") + dtype_name(to));
+  const std::string expected = "f32, bf16, f16 or f8e4m3";
+  throw Error(code::kDtypeMismatch,
+              "floating-point values can fill a tensor of " + expected + ", got " + dtype_name(to),
+              {{"argument", "values"}, {"expected", expected}, {"actual", dtype_name(to)}});
 }
 
-// Raw elements are copied; `kinds` says which dtypes the array can hold.
-void copy_raw(bool matches, const char* kinds, const std::byte* from, size_t n, DType dtype, std::byte* out) {
-  if (!matches) throw Error(code::kDtypeMismatch, std::string(kinds) + ", not " + dtype_name(dtype));
+void copy_raw(const std::byte* from, size_t n, DType dtype, std::byte* out) {
   if (n > 0) std::memcpy(out, from, n * dtype_bytes(dtype));
+}
+
+// Copies an array that can hold the raw elements of one dtype or of two.
+void copy_raw_of(const char* array, DType a, DType b, const std::byte* from, size_t n, DType dtype, std::byte* out) {
+  if (dtype == a || dtype == b) return copy_raw(from, n, dtype, out);
+  const std::string expected = std::string(dtype_name(a)) + (a == b ? "" : std::string(" or ") + dtype_name(b));
+  throw Error(code::kDtypeMismatch,
+              std::string(array) + " can fill a tensor of " + expected + ", got " + dtype_name(dtype),
+              {{"argument", "values"}, {"expected", expected}, {"actual", dtype_name(dtype)}});
 }
 
 template <class T>
@@ -40,18 +50,14 @@ void widen(const std::byte* from, size_t n, float* out) {
 }  // namespace
 
 void from_host(HostType type, const std::byte* from, size_t n, DType dtype, std::byte* out) {
-  auto is = [dtype](DType a, DType b) { return dtype == a || dtype == b; };
   switch (type) {
     case HostType::f32:
-      if (dtype == DType::f32) return copy_raw(true, "", from, n, dtype, out);
+      if (dtype == DType::f32) return copy_raw(from, n, dtype, out);
       return convert_elements(reinterpret_cast<const float*>(from), n, dtype, out);
     case HostType::f64: return convert_elements(reinterpret_cast<const double*>(from), n, dtype, out);
-    case HostType::i32:
-      return copy_raw(dtype == DType::i32, "an Int32Array holds i32", from, n, dtype, out);
-    case HostType::u16:
-      return copy_raw(is(DType::bf16, DType::f16), "a Uint16Array holds raw bf16 or f16", from, n, dtype, out);
-    case HostType::u8:
-      return copy_raw(is(DType::u8, DType::f8e4m3), "a Uint8Array holds u8 or raw f8e4m3", from, n, dtype, out);
+    case HostType::i32: return copy_raw_of("an Int32Array", DType::i32, DType::i32, from, n, dtype, out);
+    case HostType::u16: return copy_raw_of("a Uint16Array", DType::bf16, DType::f16, from, n, dtype, out);
+    case HostType::u8: return copy_raw_of("a Uint8Array", DType::u8, DType::f8e4m3, from, n, dtype, out);
   }
 }
 

@@ -13,20 +13,22 @@
 namespace caracal {
 
 MappedFile::MappedFile(const std::string& path) {
-  auto fail = [&](const char* what) {
-    throw Error(code::kIoError, std::string("cannot ") + what + " " + path + ": " + std::strerror(errno),
-                {{"path", path}});
+  auto fail = [&](const char* what, const char* why) {
+    throw Error(code::kIoError, std::string("cannot ") + what + " " + path + ": " + why, {{"path", path}});
   };
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail("open");
+  if (fd < 0) fail("open", std::strerror(errno));
   struct stat st{};
-  void* p = MAP_FAILED;
-  if (fstat(fd, &st) == 0 && st.st_size > 0)
+  void* p = nullptr;
+  int error = fstat(fd, &st) == 0 ? 0 : errno;
+  if (error == 0 && S_ISDIR(st.st_mode)) error = EISDIR;
+  if (error == 0 && st.st_size > 0) {
     p = mmap(nullptr, static_cast<size_t>(st.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
-  const int saved = errno;
+    if (p == MAP_FAILED) error = errno;
+  }
   close(fd);
-  errno = saved;
-  if (p == MAP_FAILED) fail("map");
+  if (error != 0) fail("map", std::strerror(error));
+  if (!p) fail("map", "the file is empty");
   data_ = static_cast<std::byte*>(p);
   bytes_ = static_cast<size_t>(st.st_size);
 }
@@ -39,8 +41,12 @@ Tensor map_tensor(const std::shared_ptr<Device>& device, const std::shared_ptr<M
   t.dtype = dtype;
   t.shape = shape;
   if (offset < 0 || static_cast<uint64_t>(offset) + t.bytes() > file->bytes())
-    throw Error(code::kIoError, "a tensor of " + std::to_string(t.bytes()) + " bytes at offset " +
-                                    std::to_string(offset) + " ends past the file's " + std::to_string(file->bytes()));
+    throw Error(code::kIoError,
+                "a tensor of " + std::to_string(t.bytes()) + " bytes at offset " + std::to_string(offset) +
+                    " does not fit in the " + std::to_string(file->bytes()) + " bytes of the file",
+                {{"offset", static_cast<double>(offset)},
+                 {"bytes", static_cast<double>(t.bytes())},
+                 {"capacity", static_cast<double>(file->bytes())}});
   t.storage = std::make_shared<Storage>(device, t.bytes());
   if (device->backend() != Device::Backend::cpu) {
     device->submit(filling(t, [t, file, offset] { t.storage->device->write(t, file->data() + offset); }));

@@ -10,7 +10,7 @@ namespace caracal {
 // A file mapped read-only into memory.
 class MappedFile {
  public:
-  // @throws IO_ERROR
+  // @throws IO_ERROR if the file cannot be opened or mapped, or is empty
   explicit MappedFile(const std::string& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
@@ -26,9 +26,10 @@ class MappedFile {
   friend Tensor map_tensor(const std::shared_ptr<Device>&, const std::shared_ptr<MappedFile>&, int64_t, DType, Shape);
 };
 
-// A tensor whose elements start at a byte of the file. On the CPU it shares the file's memory, and holds the file open,
-// where the bytes are aligned to the dtype, which checkpoint formats do not promise; else they are copied.
-// @throws IO_ERROR when it ends past the file
+// Creates a tensor of elements that start `offset` bytes into the file. On the CPU it shares the file's memory and
+// keeps the mapping alive if the elements are aligned to the dtype, which checkpoint formats do not guarantee;
+// otherwise they are copied.
+// @throws IO_ERROR if the tensor extends past the end of the file
 Tensor map_tensor(const std::shared_ptr<Device>& device, const std::shared_ptr<MappedFile>& file, int64_t offset,
                   DType dtype, Shape shape);
 

@@ -1,5 +1,5 @@
 #pragma once
-// Makes an Operation of a contract: its fields as data, and the choice of the backend that runs it.
+// Derives an Operation from a contract: its fields as data, and the choice of the backend that runs it.
 #include "core/operation.h"
 #include "cpu/cpu_device.h"
 #include "cuda/cuda_device.h"
@@ -7,7 +7,7 @@
 
 namespace caracal {
 
-// The enum of an argument that is one or may be one.
+// The enum type of an argument that is an enum or an optional enum.
 template <class T>
 struct EnumOf {};
 template <class T>
@@ -38,6 +38,7 @@ class OperationOf final : public Operation {
     using Member = std::remove_reference_t<decltype(member)>;
     if constexpr (requires { typename EnumOf<Member>::type; }) {
       using Enum = typename EnumOf<Member>::type;
+      static_assert(one_name_each<Enum>(EnumNames<Enum>::names), "every enumerator needs a name for JavaScript");
       auto choose = [](void* m, size_t index) { *static_cast<Member*>(m) = static_cast<Enum>(index); };
       return Choice{EnumNames<Enum>::names, choose, &member};
     } else {
@@ -53,44 +54,44 @@ class OperationOf final : public Operation {
   Op op_;
 };
 
-// Declares what an operation's .cpu.cc, compiled once per instruction set, and its .cuda.cc define.
+// Declares the functions that an operation's .cpu.cc defines, which is compiled once per instruction set.
 #if defined(__x86_64__)
-#define CARACAL_DECLARE_CPU_RUNS(Op)                                  \
-  namespace scalar {                                                  \
-  void run(const Op&, std::span<Tensor>, Cpu&);                       \
-  }                                                                   \
-  namespace avx2 {                                                    \
-  void run(const Op&, std::span<Tensor>, Cpu&);                       \
-  }                                                                   \
-  namespace avx512 {                                                  \
-  void run(const Op&, std::span<Tensor>, Cpu&);                       \
-  }                                                                   \
+#define CARACAL_DECLARE_CPU_RUNS(Op)                                               \
+  namespace scalar {                                                               \
+  void run(const Op&, std::span<Tensor>, Cpu&);                                    \
+  }                                                                                \
+  namespace avx2 {                                                                 \
+  void run(const Op&, std::span<Tensor>, Cpu&);                                    \
+  }                                                                                \
+  namespace avx512 {                                                               \
+  void run(const Op&, std::span<Tensor>, Cpu&);                                    \
+  }                                                                                \
   inline void run_on_cpu(const Op& op, std::span<Tensor> out, CpuDevice& device) { \
-    switch (device.isa()) {                                           \
-      case Isa::scalar: return scalar::run(op, out, device.cpu());    \
-      case Isa::avx2: return avx2::run(op, out, device.cpu());        \
-      case Isa::avx512: return avx512::run(op, out, device.cpu());    \
-    }                                                                 \
+    switch (device.isa()) {                                                        \
+      case Isa::scalar: return scalar::run(op, out, device.cpu());                 \
+      case Isa::avx2: return avx2::run(op, out, device.cpu());                     \
+      case Isa::avx512: return avx512::run(op, out, device.cpu());                 \
+    }                                                                              \
   }
 #else
-#define CARACAL_DECLARE_CPU_RUNS(Op)                                  \
-  namespace scalar {                                                  \
-  void run(const Op&, std::span<Tensor>, Cpu&);                       \
-  }                                                                   \
+#define CARACAL_DECLARE_CPU_RUNS(Op)            \
+  namespace scalar {                            \
+  void run(const Op&, std::span<Tensor>, Cpu&); \
+  }                                             \
   inline void run_on_cpu(const Op& op, std::span<Tensor> out, CpuDevice& device) { scalar::run(op, out, device.cpu()); }
 #endif
 
-// Defines the Operation of a contract; at the level of namespace caracal.
-#define CARACAL_OPERATION(Op)                                                              \
-  CARACAL_DECLARE_CPU_RUNS(Op)                                                             \
-  namespace cuda {                                                                         \
-  void run(const Op&, std::span<Tensor>, Cuda&);                                           \
-  }                                                                                        \
-  template <>                                                                              \
-  void OperationOf<Op>::run(Device& device, std::span<Tensor> out) const {                 \
-    if (device.backend() == Device::Backend::cpu)                                          \
-      run_on_cpu(op_, out, static_cast<CpuDevice&>(device));                               \
-    else                                                                                   \
+// Defines the Operation of a contract. Used in namespace caracal.
+#define CARACAL_OPERATION(Op)                                                                         \
+  CARACAL_DECLARE_CPU_RUNS(Op)                                                                        \
+  namespace cuda {                                                                                    \
+  void run(const Op&, std::span<Tensor>, Cuda&);                                                      \
+  }                                                                                                   \
+  template <>                                                                                         \
+  void OperationOf<Op>::run(Device& device, std::span<Tensor> out) const {                            \
+    if (device.backend() == Device::Backend::cpu)                                                     \
+      run_on_cpu(op_, out, static_cast<CpuDevice&>(device));                                          \
+    else                                                                                              \
       static_cast<CudaDevice&>(device).enqueue(*this, out, [&](Cuda& c) { cuda::run(op_, out, c); }); \
   }
 

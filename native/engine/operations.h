@@ -8,10 +8,10 @@ namespace caracal {
 
 struct OperationType {
   const char* name;
-  std::unique_ptr<Operation> (*make)();  // with the contract's defaults as arguments
+  std::unique_ptr<Operation> (*make)();  // its arguments have the contract's defaults
 };
 
-// Every operation of native/ops. scripts/lib/operations.mjs writes the definition.
+// All operations of native/ops. scripts/lib/operations.mjs generates the definition.
 std::vector<OperationType> operation_types();
 
 }  // namespace caracal

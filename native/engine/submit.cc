@@ -13,18 +13,21 @@ std::shared_ptr<Device> device_of(const Operation& op) {
     } else if (device != t.storage->device) {
       throw Error(code::kDeviceMismatch,
                   std::string(op.name()) + ": " + name + " is on another device than " + first +
-                      ": make both tensors with the same Device",
+                      ": create both tensors with the same Device",
                   {{"operation", op.name()}, {"argument", name}});
     }
   });
-  if (!device) throw Error(code::kInvalidArgument, std::string(op.name()) + " needs at least one tensor");
+  if (!device)
+    throw Error(code::kInvalidArgument, std::string(op.name()) + ": the arguments must have at least one tensor",
+                {{"operation", op.name()}});
   return device;
 }
 
-// Runs on the device's queue. The fault of an input becomes that of the outputs, and surfaces when one of them is read.
+// Runs in a job of the device. The fault of an input becomes that of the outputs, and surfaces when one of them is
+// read.
 std::shared_ptr<const Error> execute(Device& device, const Operation& op, std::span<Tensor> out) {
   std::shared_ptr<const Error> fault;
-  for (Tensor& t : out) t.storage->fault.reset();  // left by the previous replay
+  for (Tensor& t : out) t.storage->fault.reset();  // from the previous replay
   try {
     op.for_each_tensor([&](const Tensor& t, const char*, Access) {
       if (!fault) fault = t.storage->fault;
@@ -37,7 +40,7 @@ std::shared_ptr<const Error> execute(Device& device, const Operation& op, std::s
   } catch (const Error& e) {
     fault = std::make_shared<Error>(e);
   } catch (const std::exception& e) {
-    fault = std::make_shared<Error>(code::kOutOfMemory, std::string(op.name()) + ": " + e.what());
+    fault = std::make_shared<Error>(out_of_host_memory(op.name(), e));
   }
   if (!fault) return nullptr;
   for (Tensor& t : out) t.storage->fault = fault;
@@ -59,8 +62,8 @@ Tensor new_tensor(Device& device, const OutputSpec& spec) {
   const size_t bytes = spec.bytes ? spec.bytes : t.bytes();
   if (bytes > device.capacity())
     throw Error(code::kOutOfMemory,
-                "a tensor of shape " + spec.shape.str() + " takes " + std::to_string(bytes) + " bytes; the device has " +
-                    std::to_string(device.capacity()),
+                "a tensor of shape " + spec.shape.str() + " takes " + std::to_string(bytes) +
+                    " bytes; the device has " + std::to_string(device.capacity()),
                 {{"bytes", static_cast<double>(bytes)}, {"capacity", static_cast<double>(device.capacity())}});
   t.storage = std::make_shared<Storage>(device.shared_from_this(), bytes);
   return t;
@@ -78,7 +81,7 @@ std::vector<Tensor> submit(std::unique_ptr<const Operation> operation) {
     });
     for (const Tensor& t : out) recording->makes(t.storage);
   }
-  // The queue may outlive every JavaScript reference to the device, but not the device itself.
+  // A reference suffices: the device stops its queue before it is destroyed.
   auto job = [&device = *device, op, out]() mutable { return execute(device, *op, out); };
   if (recording)
     recording->jobs.push_back(std::move(job));

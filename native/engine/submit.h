@@ -1,5 +1,5 @@
 #pragma once
-// Tensors and operations on their way to a device's queue.
+// Creates tensors and puts operations on the queues of devices.
 #include <functional>
 #include <memory>
 #include <vector>
@@ -8,16 +8,16 @@
 
 namespace caracal {
 
-// A tensor without memory: it is allocated when the first job that writes to it runs.
-// @throws SHAPE_MISMATCH, OUT_OF_MEMORY when the device can never hold it
+// Creates a tensor whose memory is allocated when the first job that writes it runs.
+// @throws SHAPE_MISMATCH for too many elements, OUT_OF_MEMORY if the device can never hold the tensor
 Tensor new_tensor(Device& device, const OutputSpec& spec);
 
-// Checks an operation, makes its outputs, and puts it on the queue of the device that its tensors are on, or on the
-// graph that is being captured there.
-// @throws what the contract's check() does; DEVICE_MISMATCH
+// Checks an operation, creates its outputs, and puts it on the queue of its tensors' device, or into the graph that is
+// being captured there.
+// @throws the errors of the contract's check(); DEVICE_MISMATCH
 std::vector<Tensor> submit(std::unique_ptr<const Operation> op);
 
-// A job that makes a tensor's contents with fill(); what that throws becomes the tensor's fault.
+// Returns a job that writes a tensor's contents with fill(), whose error becomes the tensor's fault.
 Recording::Job filling(const Tensor& t, std::function<void()> fill);
 
 }  // namespace caracal

@@ -11,7 +11,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_graph_functions(env, exports);
   export_operations(env, exports);
   exports.Set("cudaKernels", static_cast<double>(kernel_entries().size()));
-  exports.Set("bestIsa", kIsaNames[static_cast<int>(best_isa())]);
+  exports.Set("bestIsa", isa_name(best_isa()));
   exports.Set("buildTool", CARACAL_BUILD_TOOL);
   return exports;
 }

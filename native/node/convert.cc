@@ -2,58 +2,94 @@
 
 #include <cmath>
 
+#include "core/check.h"
+
 namespace caracal::node {
+namespace {
 
-void read(const Napi::Value& v, const char* name, Tensor& out) { out = open_tensor(v, name); }
+// A value as messages show it.
+std::string text_of(const Napi::Value& v) {
+  switch (v.Type()) {
+    case napi_undefined: return "undefined";
+    case napi_null: return "null";
+    case napi_boolean: return v.As<Napi::Boolean>() ? "true" : "false";
+    case napi_number: return number_text(v.As<Napi::Number>().DoubleValue());
+    case napi_string: {
+      const std::string text = v.As<Napi::String>();
+      return text.size() <= 40 ? '"' + text + '"' : "a string";
+    }
+    case napi_symbol: return "a symbol";
+    case napi_function: return "a function";
+    case napi_external: return "another kind of native object";
+    case napi_bigint: return "a bigint";
+    case napi_object: break;
+  }
+  return v.IsArray() ? "an array" : "an object";
+}
 
-void read(const Napi::Value& v, const char* name, bool& out) {
-  if (!v.IsBoolean()) bad_argument(name, "a boolean");
+}  // namespace
+
+void bad_argument(Argument argument, const std::string& expected, const Napi::Value& actual) {
+  const std::string found = text_of(actual);
+  ErrorDetails details{{"argument", argument.name}, {"expected", expected}, {"actual", found}};
+  if (argument.operation) details.emplace_back("operation", argument.operation);
+  throw Error(code::kInvalidArgument,
+              (argument.operation ? std::string(argument.operation) + ": " : "argument ") + argument.name +
+                  " must be " + expected + ", got " + found,
+              std::move(details));
+}
+
+void read(const Napi::Value& v, Argument argument, Tensor& out) { out = open_tensor(v, argument); }
+
+void read(const Napi::Value& v, Argument argument, bool& out) {
+  if (!v.IsBoolean()) bad_argument(argument, "a boolean", v);
   out = v.As<Napi::Boolean>();
 }
 
-void read(const Napi::Value& v, const char* name, int64_t& out) {
+void read(const Napi::Value& v, Argument argument, int64_t& out) {
   const double d = v.IsNumber() ? v.As<Napi::Number>().DoubleValue() : NAN;
-  if (!(std::abs(d) <= 9007199254740991.0) || d != std::floor(d)) bad_argument(name, "an integer");
+  if (!(std::abs(d) <= 9007199254740991.0) || d != std::floor(d)) bad_argument(argument, "an integer", v);
   out = static_cast<int64_t>(d);
 }
 
-void read(const Napi::Value& v, const char* name, double& out) {
-  if (!v.IsNumber()) bad_argument(name, "a number");
+void read(const Napi::Value& v, Argument argument, double& out) {
+  if (!v.IsNumber()) bad_argument(argument, "a number", v);
   out = v.As<Napi::Number>().DoubleValue();
 }
 
-void read(const Napi::Value& v, const char* name, std::string& out) {
-  if (!v.IsString()) bad_argument(name, "a string");
+void read(const Napi::Value& v, Argument argument, std::string& out) {
+  if (!v.IsString()) bad_argument(argument, "a string", v);
   out = v.As<Napi::String>();
 }
 
-void read(const Napi::Value& v, const char* name, const Choice& out) {
+void read(const Napi::Value& v, Argument argument, const Choice& out) {
   const std::string s = v.IsString() ? v.As<Napi::String>().Utf8Value() : "";
   std::string all;
   for (size_t i = 0; i < out.names.size(); i++) {
     if (s == out.names[i]) return out.choose(out.member, i);
     all += (i ? ", " : "") + std::string(out.names[i]);
   }
-  bad_argument(name, "one of " + all);
+  bad_argument(argument, "one of " + all, v);
 }
 
 void read_fields(const Napi::Value& v, Operation& op) {
-  if (!v.IsObject()) bad_argument(op.name(), "called with an object of arguments");
+  if (!v.IsObject()) bad_argument({"arguments", op.name()}, "an object", v);
   const auto object = v.As<Napi::Object>();
   for (const Operation::FieldInfo& field : op.fields()) {
     const Napi::Value value = object.Get(field.name);
+    const Argument argument{field.name, op.name()};
     const FieldPointer member = field.locate(op);
     if (!value.IsUndefined() && !value.IsNull())
       std::visit(
           [&](const auto& m) {
             if constexpr (std::is_pointer_v<std::decay_t<decltype(m)>>)
-              read(value, field.name, *m);
+              read(value, argument, *m);
             else
-              read(value, field.name, m);
+              read(value, argument, m);
           },
           member);
     else if (std::holds_alternative<Tensor*>(member))
-      bad_argument(field.name, "a Tensor");
+      bad_argument(argument, TensorHandle::kWhat, value);
   }
 }
 
@@ -70,10 +106,13 @@ Shape read_shape(const Napi::Value& v) {
   read(v, "shape", dims);
   Shape shape;
   for (int64_t d : dims) {
-    if (d < 0) throw Error(code::kShapeMismatch, "shape has a negative dimension " + std::to_string(d));
+    if (d < 0)
+      throw Error(code::kShapeMismatch, "shape has a negative dimension, " + std::to_string(d),
+                  {{"argument", "shape"}});
     shape.push_back(d);
   }
-  if (!shape.countable()) throw Error(code::kShapeMismatch, "shape " + shape.str() + " has too many elements");
+  if (!shape.countable())
+    throw Error(code::kShapeMismatch, "shape " + shape.str() + " has too many elements", {{"argument", "shape"}});
   return shape;
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// JavaScript values to C++ ones, each with an error that names the argument.
+// Converts JavaScript values to C++ values. The errors name the argument, what it must be and what it is.
 #include <string>
 #include <vector>
 
@@ -8,28 +8,28 @@
 
 namespace caracal::node {
 
-void read(const Napi::Value& v, const char* name, Tensor& out);
-void read(const Napi::Value& v, const char* name, bool& out);
-void read(const Napi::Value& v, const char* name, int64_t& out);  // a safe integer
-void read(const Napi::Value& v, const char* name, double& out);
-void read(const Napi::Value& v, const char* name, std::string& out);
-void read(const Napi::Value& v, const char* name, const Choice& out);  // one of its names
+void read(const Napi::Value& v, Argument argument, Tensor& out);
+void read(const Napi::Value& v, Argument argument, bool& out);
+void read(const Napi::Value& v, Argument argument, int64_t& out);  // a safe integer
+void read(const Napi::Value& v, Argument argument, double& out);
+void read(const Napi::Value& v, Argument argument, std::string& out);
+void read(const Napi::Value& v, Argument argument, const Choice& out);  // the name of an enumerator
 
 template <class T>
-void read(const Napi::Value& v, const char* name, std::optional<T>& out) {
-  read(v, name, out.emplace());
+void read(const Napi::Value& v, Argument argument, std::optional<T>& out) {
+  read(v, argument, out.emplace());
 }
 
 template <class T>
-void read(const Napi::Value& v, const char* name, std::vector<T>& out) {
-  if (!v.IsArray()) bad_argument(name, "an array");
+void read(const Napi::Value& v, Argument argument, std::vector<T>& out) {
+  if (!v.IsArray()) bad_argument(argument, "an array", v);
   const auto array = v.As<Napi::Array>();
   out.resize(array.Length());
-  for (uint32_t i = 0; i < array.Length(); i++) read(array.Get(i), name, out[i]);
+  for (uint32_t i = 0; i < array.Length(); i++) read(array.Get(i), argument, out[i]);
 }
 
-// Fills an operation's arguments from an object. A property that is missing keeps the contract's default; tensors
-// without one are required.
+// Fills an operation's arguments from the properties of an object. Missing properties keep the contract's defaults;
+// tensors that are not optional are required.
 void read_fields(const Napi::Value& v, Operation& op);
 
 DType read_dtype(const Napi::Value& v);

@@ -1,4 +1,4 @@
-// Opening, describing, waiting for and closing devices.
+// Opens, describes, waits for and closes devices.
 #include <algorithm>
 
 #include "cpu/cpu_device.h"
@@ -11,7 +11,7 @@ namespace {
 Napi::Value make_device(const Napi::CallbackInfo& info, std::shared_ptr<Device> device) {
   Environment::of(info.Env()).own(device);
   return wrap(info.Env(), DeviceHandle{std::move(device)}, [](Napi::Env, DeviceHandle& h) {
-    if (h.device) h.device->shutdown();  // never on the queue's own thread
+    if (h.device) h.device->shutdown();  // here, so that the last owner need not stop the queue from its own thread
   });
 }
 
@@ -23,7 +23,7 @@ Napi::Value open_cpu(const Napi::CallbackInfo& info) {
     std::string isa;
     if (!options.Get("threads").IsUndefined()) read(options.Get("threads"), "threads", threads);
     if (!options.Get("isa").IsUndefined()) read(options.Get("isa"), "isa", isa);
-    if (threads < 1 || threads > 1024) bad_argument("threads", "between 1 and 1024, got " + std::to_string(threads));
+    if (threads < 1 || threads > 1024) bad_argument("threads", "in [1, 1024]", options.Get("threads"));
     return make_device(info, CpuDevice::open(static_cast<int>(threads), choose_isa(isa)));
   });
 }
@@ -37,7 +37,7 @@ Napi::Value open_cuda(const Napi::CallbackInfo& info) {
     if (!given.Get("ordinal").IsUndefined()) read(given.Get("ordinal"), "ordinal", ordinal);
     if (!given.Get("memoryLimit").IsUndefined()) {
       read(given.Get("memoryLimit"), "memoryLimit", limit);
-      if (limit < 1) bad_argument("memoryLimit", "positive, got " + std::to_string(limit));
+      if (limit < 1) bad_argument("memoryLimit", "positive", given.Get("memoryLimit"));
       options.memory_limit = static_cast<size_t>(limit);
     }
     if (!given.Get("cacheMemory").IsUndefined()) read(given.Get("cacheMemory"), "cacheMemory", options.cache_memory);
@@ -54,15 +54,14 @@ Napi::Value device_info(const Napi::CallbackInfo& info) {
       const GpuProperties& gpu = static_cast<CudaDevice&>(device).properties();
       o.Set("backend", "cuda");
       o.Set("virtual", static_cast<CudaDevice&>(device).driver().is_virtual);
-      o.Set("description",
-            gpu.name + ", compute capability " + std::to_string(gpu.major) + "." + std::to_string(gpu.minor));
+      o.Set("description", gpu.name + ", compute capability " + gpu.capability());
     } else {
       const auto& cpu = static_cast<CpuDevice&>(device);
       o.Set("backend", "cpu");
       o.Set("virtual", false);
-      o.Set("description", std::string(kIsaNames[static_cast<int>(cpu.isa())]) + ", " + std::to_string(cpu.threads()) +
+      o.Set("description", std::string(isa_name(cpu.isa())) + ", " + std::to_string(cpu.threads()) +
                                (cpu.threads() == 1 ? " thread" : " threads"));
-      o.Set("isa", kIsaNames[static_cast<int>(cpu.isa())]);
+      o.Set("isa", isa_name(cpu.isa()));
       o.Set("threads", cpu.threads());
     }
     o.Set("capacity", static_cast<double>(device.capacity()));

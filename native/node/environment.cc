@@ -2,12 +2,12 @@
 
 namespace caracal::node {
 
-// Where device queues leave what is done. It outlives the environment, so a late job finds a closed box, not freed
+// Receives the results of jobs. It outlives the environment, so a late job finds a closed mailbox instead of freed
 // memory.
 struct Mailbox {
   std::mutex mutex;
   std::vector<Environment::Settled> settled;
-  napi_threadsafe_function wake = nullptr;  // null once the environment is going away
+  napi_threadsafe_function wake = nullptr;  // null once the environment is being torn down
 
   void post(Environment::Settled s) {
     std::lock_guard lock(mutex);
@@ -17,7 +17,7 @@ struct Mailbox {
   }
 };
 
-// A promise not yet settled. Dropping the last copy unsettled means that the queue was shut down.
+// A promise that is not settled yet. If the last copy is dropped unsettled, the queue was shut down.
 struct Environment::Pending {
   std::shared_ptr<Mailbox> mailbox;
   uint64_t id;
@@ -30,7 +30,8 @@ struct Environment::Pending {
     mailbox->post(std::move(s));
   }
   ~Pending() {
-    if (!done) mailbox->post({id, nullptr, Error(code::kDisposed, "the device was disposed before this was done")});
+    if (!done)
+      mailbox->post({id, nullptr, Error(code::kDisposed, "the device was disposed before the operation finished")});
   }
 };
 
@@ -42,7 +43,7 @@ Environment::Environment(Napi::Env env) : env_(env), mailbox_(std::make_shared<M
                                   this, drain, &wake_);
   napi_unref_threadsafe_function(env, wake_);
   mailbox_->wake = wake_;
-  // Hooks run last-added first, so this one runs before Node takes the thread-safe function away.
+  // Hooks run in reverse order, so this one runs before Node destroys the thread-safe function.
   napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Environment*>(self)->close(); }, this);
 }
 
@@ -62,15 +63,15 @@ void Environment::close() {
 Napi::Promise Environment::run_async(Napi::Env env, Device& device, std::function<MakeValue()> work) {
   auto pending = std::make_shared<Pending>(mailbox_, next_id_++);
   const uint64_t id = pending->id;
-  // Throws for a disposed device. The promise is made after that, lest one that nobody holds be rejected; what is done
-  // already waits in the mailbox for the event loop, which is this thread.
+  // submit() throws for a disposed device, so the promise is created only afterwards: it could otherwise be rejected
+  // unhandled. A result that arrives before that waits in the mailbox for the event loop, which runs on this thread.
   device.submit([pending = std::move(pending), work = std::move(work)] {
     try {
       pending->settle({pending->id, work()});
     } catch (const Error& e) {
       pending->settle({pending->id, nullptr, e});
     } catch (const std::exception& e) {
-      pending->settle({pending->id, nullptr, Error(code::kOutOfMemory, e.what())});
+      pending->settle({pending->id, nullptr, out_of_host_memory("read", e)});
     }
   });
   auto deferred = Napi::Promise::Deferred::New(env);
@@ -96,10 +97,10 @@ void Environment::settle_all(Napi::Env env) {
         deferred.Resolve(s.make_value(env));
       else
         deferred.Reject(to_js(env, s.error).Value());
-    } catch (const Napi::Error& e) {  // the value could not be made
+    } catch (const Napi::Error& e) {  // the value could not be created
       try {
         deferred.Reject(e.Value());
-      } catch (const Napi::Error&) {  // the environment is being terminated; nobody waits any more
+      } catch (const Napi::Error&) {  // the environment is being torn down, and the promise with it
       }
     }
   }

@@ -1,6 +1,6 @@
 #pragma once
-// What one Node environment (the main thread or one worker thread) owns: nothing here is shared between environments
-// and nothing is static, so the addon works in worker threads and dies with any of them.
+// The state of one Node environment (the main thread or a worker thread). Environments share nothing and nothing is
+// static, so the addon works in worker threads and survives their termination.
 #include <napi.h>
 
 #include <functional>
@@ -19,14 +19,14 @@ class Environment {
   ~Environment();
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
-  // Shuts the device down with the environment.
+  // Makes the environment shut the device down when it is torn down.
   void own(const std::shared_ptr<Device>& device) {
     std::erase_if(devices_, [](const auto& d) { return d.expired(); });
     devices_.push_back(device);
   }
 
-  // Runs `work` on the device's queue; what it returns runs on the event loop and makes the promise's value. An
-  // exception rejects the promise; so does a queue that is shut down before the work began.
+  // Runs `work` as a job of the device. The function that it returns runs on the event loop and creates the promise's
+  // value. The promise is rejected if either throws, or if the queue is shut down before the job began.
   using MakeValue = std::function<Napi::Value(Napi::Env)>;
   Napi::Promise run_async(Napi::Env env, Device& device, std::function<MakeValue()> work);
 

@@ -1,5 +1,5 @@
 #pragma once
-// What the addon exports, by file; and what its functions share.
+// The functions that the addon exports, by file, and helpers that they share.
 #include <span>
 
 #include "node/convert.h"
@@ -12,10 +12,10 @@ void export_device_functions(Napi::Env env, Napi::Object exports);
 void export_graph_functions(Napi::Env env, Napi::Object exports);
 void export_operations(Napi::Env env, Napi::Object exports);
 
-// { handle, dtype, shape }: a tensor as JavaScript sees it.
+// Creates the JavaScript view of a tensor: { handle, dtype, shape }.
 Napi::Object describe(Napi::Env env, Tensor tensor);
 
-// Runs a C++ function for JavaScript; its Error becomes a JavaScript error with the same code.
+// Runs the body of an exported function. Its Error becomes a JavaScript error with the same code and details.
 template <class Fn>
 Napi::Value guarded(const Napi::CallbackInfo& info, Fn&& fn) {
   try {
@@ -23,7 +23,7 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Fn&& fn) {
   } catch (const Error& e) {
     throw to_js(info.Env(), e);
   } catch (const std::bad_alloc&) {
-    throw to_js(info.Env(), Error(code::kOutOfMemory, "out of memory"));
+    throw to_js(info.Env(), Error(code::kOutOfMemory, "the process is out of memory"));
   } catch (const std::length_error& e) {
     throw to_js(info.Env(), Error(code::kInvalidArgument, std::string("an argument is too long: ") + e.what()));
   }

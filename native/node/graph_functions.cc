@@ -1,10 +1,10 @@
-// Recording operations, replaying them, and running some of them beside others.
+// Records operations, replays them, and forks the queue.
 #include "node/functions.h"
 
 namespace caracal::node {
 namespace {
 
-// Frees the graph on the device's queue, after the replays that are on it.
+// Frees the graph in a job of the device, after the queued replays.
 void drop(GraphHandle& h) {
   if (!h.graph) return;
   try {
@@ -19,7 +19,7 @@ void drop(GraphHandle& h) {
 Napi::Value begin_recording(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     Device& device = *open_device(info[0]);
-    if (device.recording) throw Error(code::kInvalidArgument, "a graph is being captured already on this device");
+    if (device.recording) throw Error(code::kInvalidArgument, "the device is already capturing a graph");
     device.recording = std::make_unique<Recording>();
     return info.Env().Undefined();
   });
@@ -30,7 +30,7 @@ Napi::Value end_recording(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const std::shared_ptr<Device>& device = open_device(info[0]);
     const std::unique_ptr<Recording> recording = std::move(device->recording);
-    if (!recording) throw Error(code::kInvalidArgument, "no graph is being captured on this device");
+    if (!recording) throw Error(code::kInvalidArgument, "the device is not capturing a graph");
     return wrap(info.Env(), GraphHandle{device, device->make_graph(std::move(*recording))},
                 [](Napi::Env, GraphHandle& h) { drop(h); });
   });
@@ -40,8 +40,8 @@ Napi::Value end_recording(const Napi::CallbackInfo& info) {
 Napi::Value replay(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const GraphHandle& h = unwrap<GraphHandle>(info[0], "graph");
-    if (!h.graph) throw Error(code::kDisposed, "the graph was disposed");
-    if (h.device->recording) throw Error(code::kInvalidArgument, "replay: not while a graph is captured");
+    if (!h.graph) throw Error(code::kDisposed, "the graph was disposed: capture it again");
+    if (h.device->recording) throw Error(code::kInvalidArgument, "replay() cannot be called during a capture");
     h.device->submit([graph = h.graph] { graph->replay(); });
     return info.Env().Undefined();
   });

@@ -1,6 +1,6 @@
 #pragma once
-// Native objects that JavaScript holds. Every kind has a type tag, so a value of another kind, or of another addon, is
-// refused instead of being read as something it is not.
+// Native objects that JavaScript holds. Every kind has a type tag, so the addon refuses an object of another kind or of
+// another addon instead of misreading its memory.
 #include <napi.h>
 
 #include <memory>
@@ -11,25 +11,31 @@
 
 namespace caracal::node {
 
-[[noreturn]] inline void bad_argument(const char* name, const std::string& want) {
-  throw Error(code::kInvalidArgument, std::string("argument ") + name + " must be " + want, {{"argument", name}});
-}
+// An argument's name for messages, with the operation that takes it, if any.
+struct Argument {
+  Argument(const char* name, const char* operation = nullptr) : name(name), operation(operation) {}
+  const char* name;
+  const char* operation;
+};
 
-// A Tensor; without storage once it was disposed, which frees the bytes but not this object.
+// @throws INVALID_ARGUMENT
+[[noreturn]] void bad_argument(Argument argument, const std::string& expected, const Napi::Value& actual);
+
+// A Tensor. Disposing it resets the storage, which frees the bytes but not this object.
 struct TensorHandle {
   static constexpr const char* kWhat = "a Tensor";
   static constexpr napi_type_tag kTag{0x6361726163616c01, 0x9d4f1c7a52e84b01};
   Tensor tensor;
 };
 
-// A Device; null once it was disposed.
+// A Device. Null once it has been disposed.
 struct DeviceHandle {
   static constexpr const char* kWhat = "a Device";
   static constexpr napi_type_tag kTag{0x6361726163616c02, 0x9d4f1c7a52e84b02};
   std::shared_ptr<Device> device;
 };
 
-// A Graph; empty once it was disposed.
+// A Graph. Empty once it has been disposed.
 struct GraphHandle {
   static constexpr const char* kWhat = "a Graph";
   static constexpr napi_type_tag kTag{0x6361726163616c03, 0x9d4f1c7a52e84b03};
@@ -43,7 +49,7 @@ struct FileHandle {
   std::shared_ptr<MappedFile> file;
 };
 
-// Gives JavaScript a handle. `drop(env, handle)` runs when it is collected, before the handle is deleted.
+// Hands a handle to JavaScript. When it is garbage-collected, drop(env, handle) runs before the handle is deleted.
 template <class H, class Drop>
 Napi::External<H> wrap(Napi::Env env, H handle, Drop drop) {
   auto external = Napi::External<H>::New(env, new H(std::move(handle)), [drop](Napi::Env e, H* h) {
@@ -56,21 +62,23 @@ Napi::External<H> wrap(Napi::Env env, H handle, Drop drop) {
 
 // The handle in an argument. @throws INVALID_ARGUMENT for a value of another kind
 template <class H>
-H& unwrap(const Napi::Value& v, const char* name) {
-  if (!v.IsExternal() || !v.As<Napi::External<H>>().CheckTypeTag(&H::kTag)) bad_argument(name, H::kWhat);
+H& unwrap(const Napi::Value& v, Argument argument) {
+  if (!v.IsExternal() || !v.As<Napi::External<H>>().CheckTypeTag(&H::kTag)) bad_argument(argument, H::kWhat, v);
   return *v.As<Napi::External<H>>().Data();
 }
 
-inline const Tensor& open_tensor(const Napi::Value& v, const char* name) {
-  const TensorHandle& h = unwrap<TensorHandle>(v, name);
+// The tensor in an argument. @throws INVALID_ARGUMENT, DISPOSED
+inline const Tensor& open_tensor(const Napi::Value& v, Argument argument) {
+  const TensorHandle& h = unwrap<TensorHandle>(v, argument);
   if (!h.tensor.storage)
     throw Error(code::kDisposed,
-                std::string("tensor ") + name +
-                    " was disposed: keep it out of the scope or the `using` that ended, or dispose it later",
-                {{"argument", name}});
+                std::string("the tensor ") + argument.name +
+                    " was disposed: create it outside of the scope or `using` block that ended, or dispose it later",
+                {{"argument", argument.name}});
   return h.tensor;
 }
 
+// The device in an argument. @throws INVALID_ARGUMENT, DISPOSED
 inline const std::shared_ptr<Device>& open_device(const Napi::Value& v) {
   const DeviceHandle& h = unwrap<DeviceHandle>(v, "device");
   if (!h.device) throw Error(code::kDisposed, "the device was disposed: open another with Device.open()");

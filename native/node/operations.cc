@@ -1,4 +1,4 @@
-// The operations: one function for each, and what their contracts say.
+// Exports one function per operation, and the contracts as data.
 #include "engine/operations.h"
 
 #include "engine/submit.h"
@@ -25,7 +25,7 @@ Napi::Array strings(Napi::Env env, std::span<const char* const> names) {
   return array;
 }
 
-// The kind of an argument, as scripts/lib/contracts.mjs reads it.
+// Writes the kind of an argument, which scripts/lib/contracts.mjs reads.
 struct KindOf {
   Napi::Object& field;
   void operator()(Tensor*) const { field.Set("kind", "tensor"); }

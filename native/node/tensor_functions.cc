@@ -1,4 +1,4 @@
-// Making, viewing, reading and dropping tensors.
+// Creates, views, writes, reads and disposes tensors.
 #include <cstring>
 
 #include "engine/convert.h"
@@ -7,7 +7,8 @@
 
 namespace caracal::node {
 
-// V8 is told of a storage's bytes when the first handle to them is made, and when the last one goes: views share them.
+// Tells V8 about a storage's bytes when the first of its handles is created and when the last one is gone, since views
+// share the bytes.
 static void account(Napi::Env env, Storage& storage, int handles) {
   const bool held = storage.handles > 0;
   storage.handles += handles;
@@ -35,11 +36,15 @@ Napi::Object describe(Napi::Env env, Tensor tensor) {
 namespace {
 
 Napi::TypedArray values_for(const Shape& shape, const Napi::Value& v) {
-  if (!v.IsTypedArray()) bad_argument("values", "a TypedArray");
+  if (!v.IsTypedArray()) bad_argument("values", "a TypedArray", v);
   const auto values = v.As<Napi::TypedArray>();
   if (static_cast<int64_t>(values.ElementLength()) != shape.elements())
-    throw Error(code::kShapeMismatch, "shape " + shape.str() + " has " + std::to_string(shape.elements()) +
-                                          " elements, but " + std::to_string(values.ElementLength()) + " values came");
+    throw Error(code::kShapeMismatch,
+                "shape " + shape.str() + " has " + std::to_string(shape.elements()) + " elements, got " +
+                    std::to_string(values.ElementLength()) + " values",
+                {{"argument", "values"},
+                 {"expected", std::to_string(shape.elements())},
+                 {"actual", std::to_string(values.ElementLength())}});
   return values;
 }
 
@@ -53,7 +58,8 @@ HostType host_type(const Napi::TypedArray& values) {
     case napi_uint8_clamped_array: return HostType::u8;
     default:
       throw Error(code::kDtypeMismatch,
-                  "values must be a Float32Array, Float64Array, Int32Array, Uint16Array (raw bf16, f16) or Uint8Array");
+                  "values must be a Float32Array, Float64Array, Int32Array, Uint16Array (raw bf16, f16) or Uint8Array",
+                  {{"argument", "values"}});
   }
 }
 
@@ -62,7 +68,7 @@ void fill(const Napi::TypedArray& values, const Tensor& t, std::byte* out) {
   from_host(host_type(values), bytes, values.ElementLength(), t.dtype, out);
 }
 
-// At once, even while operations are recorded: values that come from JavaScript are a graph's constants.
+// Submits even while operations are recorded, since values from JavaScript are constants of a graph.
 void submit_filling(const Tensor& t, std::function<void()> fill) {
   t.storage->device->submit(filling(t, std::move(fill)));
 }
@@ -87,19 +93,18 @@ Napi::Value tensor_from(const Napi::CallbackInfo& info) {
   });
 }
 
-// write(tensor, values): in the queue's order
+// write(tensor, values)
 Napi::Value write_tensor(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Tensor t = open_tensor(info[0], "tensor");
-    if (t.layout != Layout::rows) throw Error(code::kInvalidArgument, "a packed weight cannot be written to");
-    if (t.storage->owner)
-      throw Error(code::kInvalidArgument, "a tensor that is a file mapped into memory is read-only");
+    if (t.layout != Layout::rows) throw Error(code::kInvalidArgument, "a packed weight cannot be written");
+    if (t.storage->owner) throw Error(code::kInvalidArgument, "a tensor of a mapped file is read-only");
     if (t.storage->device->recording)
-      throw Error(code::kInvalidArgument, "write: not while a graph is captured; write before a replay");
+      throw Error(code::kInvalidArgument, "write() cannot be called during a capture: write before a replay");
     const Napi::TypedArray values = values_for(t.shape, info[1]);
     const std::shared_ptr<std::byte[]> bytes(new std::byte[t.bytes()]);
     fill(values, t, bytes.get());
-    // Whatever went wrong with the tensor before stays: its other rows may be missing.
+    // Writing a view does not clear an earlier fault, since the other rows may still be invalid.
     const bool whole = t.bytes() == t.storage->bytes;
     t.storage->device->submit([t, bytes, whole] {
       if (whole) t.storage->fault.reset();
@@ -110,17 +115,17 @@ Napi::Value write_tensor(const Napi::CallbackInfo& info) {
   });
 }
 
-// clearError(tensor): after the operations that are queued
+// clearError(tensor)
 Napi::Value clear_error(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Tensor t = open_tensor(info[0], "tensor");
     t.storage->device->submit([t] {
       Storage& storage = *t.storage;
-      if (!storage.data && storage.bytes > 0) return;  // it never had its memory
+      if (!storage.data && storage.bytes > 0) return;  // its memory could not be allocated
       try {
-        storage.device->synchronize();  // an error that is yet to come out is cleared, too
+        storage.device->synchronize();  // also clears an error that the GPU has not reported yet
         storage.fault.reset();
-      } catch (const Error&) {  // the GPU is lost, and the contents with it
+      } catch (const Error&) {  // the GPU is lost, and with it the contents
       }
     });
     return info.Env().Undefined();
@@ -144,7 +149,7 @@ Napi::Value zeros(const Napi::CallbackInfo& info) {
   });
 }
 
-// view(tensor, firstElement, shape): the same bytes, from a row on, with another shape
+// view(tensor, firstElement, shape): shares the bytes of the tensor
 Napi::Value view(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     Tensor t = open_tensor(info[0], "tensor");
@@ -153,8 +158,10 @@ Napi::Value view(const Napi::CallbackInfo& info) {
     const Shape shape = read_shape(info[2]);
     if (t.layout != Layout::rows) throw Error(code::kInvalidArgument, "a packed weight has no views");
     if (first < 0 || first + shape.elements() > t.shape.elements())
-      throw Error(code::kShapeMismatch, "a view of " + shape.str() + " from element " + std::to_string(first) +
-                                            " does not fit in " + t.shape.str());
+      throw Error(code::kShapeMismatch,
+                  "a view of shape " + shape.str() + " from element " + std::to_string(first) +
+                      " does not fit in a tensor of shape " + t.shape.str(),
+                  {{"argument", "shape"}, {"expected", t.shape.str()}, {"actual", shape.str()}});
     t.offset += static_cast<size_t>(first) * dtype_bytes(t.dtype);
     t.shape = shape;
     return describe(info.Env(), std::move(t));

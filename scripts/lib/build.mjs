@@ -1,4 +1,4 @@
-// Installing, compiling the addon and compiling TypeScript, each only when something changed.
+// Installs dependencies, builds the addon and compiles the TypeScript, each only if its inputs changed.
 import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, utimesSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
@@ -7,7 +7,7 @@ import { kernelInputs } from "./kernels.mjs";
 import { generateOperations } from "./operations.mjs";
 import { needTool, root, run, upToDate } from "./steps.mjs";
 
-// A stamp bears the time at which its step began: a source that changed meanwhile is newer.
+// A stamp has the time when its step began, so a source that changes during the step is newer.
 function stamp(path, began) {
   const file = join(root, path);
   mkdirSync(dirname(file), { recursive: true });
@@ -17,14 +17,14 @@ function stamp(path, began) {
 
 export function installDependencies() {
   if (upToDate("node_modules/.caracal-installed", "package-lock.json")) return;
-  // onnxruntime-node is only measured against; its binary is in the package, its install script wants a download.
-  // Not `npm ci`: that refuses a lock file made where some optional platform packages could not be had.
+  // The install script of onnxruntime-node, a peer of the benchmarks, would download binaries that are not needed.
+  // `npm ci` would reject a lock file that lacks optional packages of other platforms.
   const args = ["install", "--no-save", "--no-audit", "--no-fund"];
   run("installed dependencies", "npm", args, { ONNXRUNTIME_NODE_INSTALL: "skip" });
   stamp("node_modules/.caracal-installed", new Date());
 }
 
-/** `tool` is "node-gyp" (what anyone can build) or "cmake" (the full build). Both write build/Release/caracal.node. */
+/** Builds build/Release/caracal.node. `tool` is "node-gyp", or "cmake" for the options of CMakeLists.txt. */
 export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
   const built = `build/.built-${tool}`;
   const other = `build/.built-${tool === "cmake" ? "node-gyp" : "cmake"}`;
@@ -53,7 +53,7 @@ export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
   stamp(built, began);
 }
 
-/** build/Release/libcaracal_vgpu.so, for tests; after buildAddon, which configures. Nothing where it cannot run. */
+/** Builds build/Release/libcaracal_vgpu.so, which tests need, on platforms where it can run. */
 export function buildVirtualGpu() {
   if (process.platform !== "linux" || process.arch !== "x64") return;
   const built = "build/.built-vgpu";
@@ -66,7 +66,7 @@ export function buildVirtualGpu() {
   stamp(built, began);
 }
 
-/** After buildAddon: lib/native/operations.ts describes the addon's contracts. */
+/** Compiles the TypeScript. Requires the addon, from whose contracts it generates lib/native/operations.ts. */
 export function buildTypeScript() {
   generateContracts();
   const inputs = ["lib", "bench", "tsconfig.json", "package-lock.json"];

@@ -1,5 +1,5 @@
-// The CUDA kernels: nvcc makes PTX of every native/ops/<family>/<name>.cu, ptxas makes cubins of that PTX, and a C++
-// source embeds both. The PTX that is tested is the PTX that is shipped.
+// Builds the CUDA kernels: nvcc compiles every native/ops/<family>/<name>.cu to PTX, ptxas assembles cubins from that
+// PTX, and a C++ source embeds both. Tests run the same PTX that ships.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -9,16 +9,16 @@ import { fail, root, writeIfChanged } from "./steps.mjs";
 
 const folder = "build/kernels";
 const options = `${generated}/kernels.json`;
-/** PTX is made for this one; the cubins are made of it, and the driver compiles the PTX where no cubin fits. */
+/** The compute capability of the PTX, which the driver compiles if no cubin fits. */
 const baseline = 80;
-/** A cubin of each generation is checked; a release embeds all of `released`. */
+/** Tests check a cubin for each of these generations; a release embeds cubins for all of `released`. */
 const checked = [80, 90, 100];
 const released = [80, 86, 89, 90, 100, 120];
 
-/** Kernels that may spill registers or that ptxas warns about, each with the reason. */
+/** Kernels that may spill registers, each with the reason. */
 const exceptions = {};
 
-/** Whether the nvcc that prints this version can make the kernels. */
+/** Whether the nvcc that prints this version can compile the kernels. */
 export function usable(version) {
   return Number(/release (\d+)\./.exec(version ?? "")?.[1] ?? 0) >= 13;
 }
@@ -29,13 +29,13 @@ function hasNvcc() {
   if (status !== 0) return false;
   if (usable(stdout)) return true;
   const found = /release [\d.]+/.exec(stdout)?.[0] ?? "of an unknown release";
-  console.error(`caracal: the CUDA kernels are left out: nvcc is ${found}, 13.0 or newer is needed`);
+  console.error(`caracal: building without CUDA kernels: nvcc is ${found}, but 13.0 or newer is needed`);
   return false;
 }
 
 /**
- * The architectures whose cubins are embedded: CARACAL_CUDA_ARCHS ("80,90" or "all"), else those of this machine's GPUs.
- * A machine without a GPU runs no cubin, so its build makes none.
+ * The architectures whose cubins are embedded: CARACAL_CUDA_ARCHS ("80,90" or "all"), else those of this machine's
+ * GPUs. A build on a machine without GPUs embeds no cubins, since it could not run them.
  */
 function architectures() {
   const chosen = process.env.CARACAL_CUDA_ARCHS;
@@ -61,14 +61,14 @@ function command(program, args, input) {
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
     child.on("error", (error) => fail(`${program} could not be run: ${error.message}`));
     child.on("close", (status) => {
-      const mend = "CARACAL_CUDA=off builds without the CUDA kernels";
-      if (status !== 0) fail(`${program} failed:\n${output}\nCommand: ${program} ${args.join(" ")}\n${mend}`);
+      const advice = "CARACAL_CUDA=off builds without the CUDA kernels";
+      if (status !== 0) fail(`${program} failed:\n${output}\nCommand: ${program} ${args.join(" ")}\n${advice}`);
       resolve(output);
     });
   });
 }
 
-/** Runs tasks, as many at once as there are cores. */
+/** Runs tasks in parallel, one per core at a time. */
 async function all(tasks) {
   const queue = [...tasks];
   const work = async () => {
@@ -77,7 +77,7 @@ async function all(tasks) {
   await Promise.all(Array.from({ length: availableParallelism() }, work));
 }
 
-/** What `ptxas -v` reports for each kernel and each function that kernels call: registers, spilled bytes, static shared memory. */
+/** Parses the output of `ptxas -v`: registers, spilled bytes and static shared memory of each kernel and function. */
 export function resourcesOf(output) {
   const found = {};
   // Only kernels have a line that starts with "Used".
@@ -100,44 +100,42 @@ function refuseBadKernels(name, architecture, output) {
     .map(([kernel, { spilled }]) => `${kernel} spills ${spilled} bytes of registers`);
   for (const [line] of output.matchAll(/^.*(?:warning|Potential Performance Loss).*$/gm)) bad.push(line);
   if (bad.length > 0)
-    fail(
-      `sm_${architecture} kernels of ${name}:\n  ${bad.join("\n  ")}\nMend them, or name them in ${import.meta.url}`,
-    );
+    fail(`sm_${architecture} kernels of ${name}:\n  ${bad.join("\n  ")}\nFix them, or list them in ${import.meta.url}`);
 }
 
 const time = (path) => (existsSync(join(root, path)) ? statSync(join(root, path)).mtimeMs : undefined);
 
-/** Whether a file is missing, or older than one of its inputs (or an input is gone). */
+/** Whether a file is missing or older than one of its inputs, or an input is missing. */
 function stale(file, inputs) {
   const made = time(file);
   return made === undefined || inputs.some((input) => !(time(input) <= made));
 }
 
-/** The inputs that nvcc wrote into a depfile, without the toolkit's own headers. */
+/** The inputs that nvcc listed in a depfile, without the headers of the toolkit. */
 function dependencies(depfile) {
   if (time(depfile) === undefined) return [depfile];
   const paths = readFileSync(join(root, depfile), "utf8").replace(/\\\n/g, " ").split(/\s+/).slice(2);
   return paths.filter((path) => path.startsWith("native/"));
 }
 
-/** PTX of one .cu, unless what it is made of is older. */
+/** Compiles a .cu to PTX unless the PTX is newer than all inputs. @returns whether it did */
 async function compile({ source, ptx }) {
   const depfile = ptx.replace(/ptx$/, "d");
   if (!stale(ptx, ["scripts/lib/kernels.mjs", source, ...dependencies(depfile)])) return false;
   const flags = ["-std=c++20", "-O3", "-lineinfo", "-I", "native", `-arch=compute_${baseline}`];
   await command("nvcc", ["-ptx", ...flags, "-MD", "-MF", depfile, "-o", ptx, source]);
-  // What ships says nothing about where it was made.
+  // Paths of the build must not ship.
   const path = join(root, ptx);
   writeFileSync(path, readFileSync(path, "utf8").replaceAll(`"${root}/`, '"'));
   return true;
 }
 
-/** PTX without line numbers: with them, ptxas puts a copy of the whole text into the cubin. */
+/** Removes line numbers from PTX, because ptxas would otherwise copy the whole text into the cubin. */
 function withoutLines(text) {
   return text.replace(/^\s*\.(?:loc|file)\b.*\n/gm, "").replace(/^\s*\.section\s+\.debug[\s\S]*?^\s*\}\n/gm, "");
 }
 
-/** A cubin of PTX, and beside it, as JSON, the resources of its kernels; unless it is newer than the PTX. */
+/** Assembles PTX to a cubin and a JSON list of its kernels' resources, unless both are newer. @returns whether it did */
 async function assemble({ name, ptx }, architecture) {
   const [cubin, resources] = ["cubin", "json"].map((ending) => `${folder}/${name}.sm_${architecture}.${ending}`);
   if (!stale(resources, [ptx, "scripts/lib/kernels.mjs"]) && time(cubin) !== undefined) return false;
@@ -150,12 +148,12 @@ async function assemble({ name, ptx }, architecture) {
   return true;
 }
 
-/** The names of the kernels in a module. */
+/** The names of a module's kernels. */
 function entriesOf({ ptx }) {
   return Array.from(readFileSync(join(root, ptx), "utf8").matchAll(/\.entry (\w+)/g), ([, entry]) => entry);
 }
 
-/** Every module that the operations' .cu files make: its name, source and PTX. */
+/** The modules, one per .cu file of the operations, with name, source and PTX. */
 function modules() {
   return operationFiles(".cu").map((path) => {
     const name = basename(path, ".cu");
@@ -163,14 +161,14 @@ function modules() {
   });
 }
 
-/** The modules of the build with the names of their kernels; none where it had no nvcc. */
+/** The modules of the build with the names of their kernels; none if the build had no nvcc. */
 export function kernelModules() {
   return modules()
     .filter(({ ptx }) => time(ptx) !== undefined)
     .map((module) => ({ ...module, entries: entriesOf(module) }));
 }
 
-/** A C++ file that embeds the images, as they are now, under the names of native/cuda/kernels.h. */
+/** The C++ source that embeds the images and defines the functions of native/cuda/kernels.h. */
 function embed(found, targets) {
   const files = found.flatMap((module) => [
     { module: module.name, file: module.ptx, target: baseline, ptx: true },
@@ -199,7 +197,7 @@ function embed(found, targets) {
     lines.length > 0
       ? `  static const ${type} ${name}[] = {\n${lines.join("\n")}\n  };\n  return ${name};`
       : "  return {};";
-  return `// Written by scripts/lib/kernels.mjs.
+  return `// Generated by scripts/lib/kernels.mjs.
 #include "cuda/kernels.h"
 
 ${blobs.join("\n")}
@@ -219,7 +217,7 @@ ${table(
 `;
 }
 
-/** What the kernels are made of; `options` changes with the tools and settings that the kernels are built with. */
+/** The inputs of the kernels. The file `options` changes with the tools and settings of the build. */
 export function kernelInputs() {
   mkdirSync(join(root, generated), { recursive: true });
   const cuda = hasNvcc();
@@ -232,7 +230,7 @@ export function kernelInputs() {
   return [options, "scripts/lib/kernels.mjs", ...sources.sort()];
 }
 
-/** Compiles the kernels and writes the source that embeds them to `file`; without nvcc it embeds none. */
+/** Compiles the kernels and writes the source that embeds them to `file`. Without nvcc it embeds none. */
 export async function buildKernels(file) {
   kernelInputs();
   mkdirSync(join(root, folder), { recursive: true });
@@ -241,13 +239,13 @@ export async function buildKernels(file) {
   const names = new Set(found.map(({ name }) => name));
   if (names.size < found.length) fail("two .cu files below native/ops have one name: rename one");
   for (const file of readdirSync(join(root, folder)))
-    if (!names.has(file.split(".")[0])) rmSync(join(root, folder, file)); // of a module that is gone
+    if (!names.has(file.split(".")[0])) rmSync(join(root, folder, file)); // its module no longer exists
   await all(found.map((module) => () => compile(module)));
   await all(found.flatMap((module) => targets.map((target) => () => assemble(module, target))));
-  writeFileSync(file, embed(found, targets)); // always: make compares its time with those of the inputs
+  writeFileSync(file, embed(found, targets)); // even if unchanged, since make compares its time with the inputs'
 }
 
-/** Assembles the kernels for every generation of GPUs, whatever is embedded, and fails on those that spill registers. */
+/** Assembles the kernels for each generation in `checked` and fails if one of them spills registers. */
 export async function checkKernels() {
   if (!hasNvcc()) return;
   const began = Date.now();

@@ -1,14 +1,15 @@
-// The rules that keep the rooms of the house apart: who may include whom, no cycles, and how long a file or a function
-// may get. Everything here reads sources as text; scripts/rules.mjs runs it as a part of `npm run lint`.
+// Rules for the sources: which rooms may import and include each other, no cycles, and the maximum length of files and
+// functions. The sources are read as text. `npm run lint` runs the rules through scripts/rules.mjs.
 import { readFileSync } from "node:fs";
 import { dirname, join, posix } from "node:path";
 import ts from "typescript";
 
 /**
- * The floors of the TypeScript, from the ground up. A file imports from its own room and from the floors below; rooms on
- * one floor do not import one another. A room is a folder or a file, and the longest one that matches counts.
+ * The layers of the TypeScript, from the bottom up. A file imports from its own room and from lower layers; the rooms
+ * of a layer do not import each other. A room is a folder or a file. A file belongs to the room with the longest
+ * matching path.
  */
-const floors = [
+const layers = [
   ["lib/errors.ts"],
   ["lib/options.ts"],
   ["lib/native"],
@@ -24,10 +25,10 @@ const floors = [
   ["lib/verify"],
   ["lib/index.ts", "lib/cli"],
   ["bench"],
-  ["lib/cli/main.ts"], // loads the commands, those of bench too
+  ["lib/cli/main.ts"], // loads all commands, including those of bench
 ];
 
-/** What each part of native/ may include, as prefixes of paths below native/. The first row that matches counts. */
+/** The prefixes of paths that each part of native/ may include, relative to native/. The first matching row applies. */
 const includes = [
   [/^core\//, ["core/"]],
   [/^vgpu\//, ["vgpu/", "cuda/cuda_api.h"]],
@@ -42,7 +43,7 @@ const includes = [
   [/^ops\//, ["ops/", "core/"]],
 ];
 
-/** Which kinds of headers of native/ops a kind of file may include. */
+/** The kinds of headers in native/ops that each kind of file may include. */
 const kinds = {
   "": [""],
   cpu: ["", "cpu"],
@@ -54,13 +55,13 @@ const kindOf = (path) => (/\.cuh?$/.test(path) ? "device" : (/\.(cpu|cuda|kernel
 
 const maxLines = 400;
 const maxFunctionLines = 60;
-/** Files that are longer, each with the reason. */
+/** Longer files, each with the reason. */
 const longFiles = {
   "native/cuda/cuda_api.h": "declarations only, in the order of NVIDIA's header",
   "lib/native/operations.ts": "generated",
 };
 
-/** Checks sources, given as a map from path to text. @returns one line for each rule that is broken */
+/** Checks sources, given as a map from path to text. @returns one line for each broken rule */
 export function brokenRules(sources) {
   const typescript = [...sources].filter(([path]) => /^(lib|bench)\/.*\.ts$/.test(path));
   const native = [...sources].filter(([path]) => /^native\/.*\.(cc|h|cu|cuh)$/.test(path));
@@ -80,7 +81,7 @@ export function brokenRules(sources) {
 
 // --- TypeScript ------------------------------------------------------------------------------------------------------
 
-/** The files that a file imports, types included. */
+/** The files that a file imports, including imports of types. */
 function importsOf(path, text) {
   const specifiers = text.matchAll(/^(?:import|export)\b[^"]*?\bfrom "(\.[^"]+)"|\bimport\("(\.[^"]+)"\)/gm);
   return Array.from(specifiers, ([, from, dynamic]) =>
@@ -89,7 +90,7 @@ function importsOf(path, text) {
 }
 
 function roomOf(path) {
-  const rooms = floors.flatMap((rooms, floor) => rooms.map((room) => ({ room, floor })));
+  const rooms = layers.flatMap((rooms, layer) => rooms.map((room) => ({ room, layer })));
   const inside = rooms.filter(({ room }) => path === room || path.startsWith(`${room}/`));
   return inside.sort((a, b) => b.room.length - a.room.length)[0];
 }
@@ -97,16 +98,16 @@ function roomOf(path) {
 function importRules(files) {
   return files.flatMap(([path, text]) => {
     const own = roomOf(path);
-    if (!own) return [`${path} is in no room: give it one in scripts/lib/rules.mjs`];
+    if (!own) return [`${path} belongs to no room: add one to scripts/lib/rules.mjs`];
     return importsOf(path, text).flatMap((target) => {
       const other = roomOf(target);
-      if (!other || other.room === own.room || other.floor < own.floor) return [];
+      if (!other || other.room === own.room || other.layer < own.layer) return [];
       return [`${path} imports ${target}, but ${own.room} is not above ${other.room}`];
     });
   });
 }
 
-/** Functions and methods above the limit, by TypeScript's own syntax tree. */
+/** Functions and methods above the limit, found in the syntax tree of the TypeScript compiler. */
 function longFunctions(path, text) {
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
   const found = [];
@@ -128,7 +129,7 @@ function longFunctions(path, text) {
 
 const quoted = (text) => Array.from(text.matchAll(/^\s*#\s*include "([^"]+)"/gm), ([, name]) => name);
 
-/** The files below native/ that a file includes; native/vgpu includes its own from its own folder. */
+/** The files in native/ that a file includes. Files of native/vgpu also include relative to that folder. */
 function includesOf(path, text, sources) {
   const folders = path.startsWith("native/vgpu/") ? ["native/vgpu", "native"] : ["native"];
   return quoted(text).flatMap((name) =>
@@ -143,8 +144,8 @@ function includeRules(path, text, sources) {
   const broken = [];
   const own = path.slice("native/".length);
   const row = includes.find(([pattern]) => pattern.test(own));
-  if (!row) return [`${path} is in no room: give it one in scripts/lib/rules.mjs`];
-  if (/^ops\/[^/]+$/.test(own)) broken.push(`${path} is loose in native/ops: put it into its family's folder`);
+  if (!row) return [`${path} belongs to no room: add one to scripts/lib/rules.mjs`];
+  if (/^ops\/[^/]+$/.test(own)) broken.push(`${path} is loose in native/ops: move it into the folder of its family`);
   const found = includesOf(path, text, sources);
   const named = quoted(text).length;
   if (found.length < named) broken.push(`${path} includes a file that is not below native/`);
@@ -162,7 +163,7 @@ function includeRules(path, text, sources) {
   return broken;
 }
 
-/** Functions above the limit. clang-format puts the closing brace under the beginning of the definition. */
+/** Functions above the limit. clang-format aligns the closing brace with the beginning of the definition. */
 function longNativeFunctions(path, text) {
   const lines = text.split("\n");
   return lines.flatMap((line, i) => {
@@ -177,7 +178,7 @@ function longNativeFunctions(path, text) {
 
 // --- cycles ----------------------------------------------------------------------------------------------------------
 
-/** One line for each group of files that import one another in a circle (Tarjan's strongly connected components). */
+/** One line for each group of files that import each other in a cycle (Tarjan's strongly connected components). */
 function cycles(graph) {
   const index = new Map();
   const low = new Map();
@@ -194,13 +195,13 @@ function cycles(graph) {
     }
     if (low.get(file) !== index.get(file)) return;
     const group = stack.splice(stack.indexOf(file));
-    if (group.length > 1) found.push(`${group.sort().join(", ")} import one another in a circle`);
+    if (group.length > 1) found.push(`${group.sort().join(", ")} import each other in a cycle`);
   };
   for (const file of graph.keys()) if (!index.has(file)) visit(file);
   return found;
 }
 
-/** The tracked and new sources below `root`, by path. */
+/** Reads files in `root`, as a map from path to text. */
 export function readSources(root, paths) {
   return new Map(paths.map((path) => [path, readFileSync(join(root, path), "utf8")]));
 }

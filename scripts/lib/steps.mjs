@@ -1,4 +1,4 @@
-// What the scripts share: finding tools, telling what to install, and skipping what is up to date.
+// Helpers of the scripts: they run commands, look for tools, and find out what is up to date.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -6,13 +6,13 @@ import { fileURLToPath } from "node:url";
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
-/** Ends the process with one clear line. */
+/** Prints a message and exits with 1. */
 export function fail(message) {
   console.error(`caracal: ${message}`);
   process.exit(1);
 }
 
-/** Fails on a Node.js older than `engines` of package.json allows. `version` is this process's. */
+/** Fails if the version of Node.js is older than `engines` in package.json. */
 export function needNode(version = process.versions.node) {
   const { engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const oldest = engines.node.replace(">=", "");
@@ -34,7 +34,7 @@ const tools = {
   cmake: { candidates: ["cmake"], debian: "cmake", fedora: "cmake", why: "CMake" },
 };
 
-/** Fails, with the command that installs it, when a tool is missing. */
+/** Fails if a tool is missing, with the command that installs it. */
 export function needTool(name) {
   const { candidates, debian, fedora, why } = tools[name];
   if (name === "c++" && process.env.CXX) return;
@@ -42,7 +42,7 @@ export function needTool(name) {
   fail(`${why} is missing. Install it with: ${install.debian} ${debian}   (Fedora: ${install.fedora} ${fedora})`);
 }
 
-/** Runs a command; its output is shown only when it fails (or with CARACAL_VERBOSE=1). */
+/** Runs a command. Its output is shown only if it fails, or with CARACAL_VERBOSE=1. */
 export function run(label, command, args, env = {}) {
   const start = Date.now();
   const verbose = process.env.CARACAL_VERBOSE === "1";
@@ -60,7 +60,7 @@ export function run(label, command, args, env = {}) {
   fail(`${label} failed; the output is above. Command: ${command} ${args.join(" ")}`);
 }
 
-/** The newest modification time below the given paths, in ms. */
+/** The latest modification time of the files in the given paths, in ms. */
 export function newest(...paths) {
   let time = 0;
   for (const path of paths.map((p) => join(root, p)).filter(existsSync)) {
@@ -72,13 +72,13 @@ export function newest(...paths) {
   return time;
 }
 
-/** True when `output` exists and is newer than everything below `inputs`. */
+/** Whether `output` exists and is not older than the files in `inputs`. */
 export function upToDate(output, ...inputs) {
   const path = join(root, output);
   return existsSync(path) && statSync(path).mtimeMs >= newest(...inputs);
 }
 
-/** Writes a file unless it has these contents already, so that what is made of it stays up to date. */
+/** Writes a file unless it already has these contents, so that its dependents stay up to date. */
 export function writeIfChanged(path, contents) {
   const file = join(root, path);
   if (!existsSync(file) || readFileSync(file, "utf8") !== contents) writeFileSync(file, contents);

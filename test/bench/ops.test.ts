@@ -4,7 +4,7 @@ import { catalogue } from "../../bench/cases/index.js";
 import { timedCases } from "../../bench/ops.js";
 import { timeOperation } from "../../bench/timing.js";
 import * as ops from "../../lib/ops/index.js";
-import { disposeAll } from "../../lib/tensor/device.js";
+import { disposeAll } from "../../lib/tensor/tensor.js";
 import { code } from "../support/errors.js";
 import { allDevices, backends } from "../support/modelDevices.js";
 

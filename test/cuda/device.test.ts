@@ -1,4 +1,4 @@
-// The CUDA backend's machinery on the virtual GPU, and the host's faults: each scenario in a process of its own.
+// The CUDA backend on the virtual GPU with injected faults. Each scenario runs in its own process.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -19,65 +19,72 @@ function run(name: string, environment: Readonly<Record<string, string>> = {}): 
   expect({ status, signal }, stderr).toEqual({ status: 0, signal: null });
   return JSON.parse(stdout);
 }
-const error = (code: string, message: RegExp) => ({ code, message: expect.stringMatching(message) });
+const error = (code: string, message: RegExp, details: Readonly<Record<string, unknown>> = {}) => ({
+  code,
+  message: expect.stringMatching(message),
+  details: expect.objectContaining(details),
+});
 
-describe("a driver that is no use", () => {
-  test("none", () => {
-    expect(run("open", { CARACAL_CUDA_LIBRARY: "/nowhere/libcuda.so.1" })).toEqual(
-      error("NO_DRIVER", /\/nowhere\/libcuda\.so\.1 could not be opened .*install the NVIDIA driver/),
+describe("a driver that cannot be used", () => {
+  test("is missing", () => {
+    const path = "/nowhere/libcuda.so.1";
+    expect(run("open", { CARACAL_CUDA_LIBRARY: path })).toEqual(
+      error("NO_DRIVER", /\/nowhere\/libcuda\.so\.1 could not be opened .*install the NVIDIA driver/, { path }),
     );
   });
-  test("no library", () => {
+  test("is not a library", () => {
     expect(run("open", { CARACAL_CUDA_LIBRARY: path("device.test.ts") })).toEqual(error("NO_DRIVER", /invalid ELF/));
   });
-  test("another library", () => {
+  test("is another library", () => {
     expect(run("open", { CARACAL_CUDA_LIBRARY: "libm.so.6" })).toEqual(error("DRIVER_TOO_OLD", /has no cuInit/));
   });
 });
 
-test("a machine without a GPU is a CPU, and says why", () => {
+test("without a GPU, Device.open() opens a CPU device and says why", () => {
   const cpu = (code: string) => ({ backend: "cpu", why: [code] });
   expect(run("auto", { CARACAL_CUDA_LIBRARY: "/nowhere/libcuda.so.1" })).toEqual(cpu("NO_DRIVER"));
-  if (usable) expect(run("auto")).toEqual(cpu("UNSUPPORTED")); // a virtual one is not chosen by itself
+  if (usable) expect(run("auto")).toEqual(cpu("UNSUPPORTED")); // a virtual GPU is opened only on request
 });
 
 const usable = existsSync(library) && addon().cudaKernels > 0;
 describe.skipIf(!usable)("on the virtual GPU", () => {
-  test("an old driver", () => {
+  test("an old driver is refused", () => {
     expect(run("open", { CARACAL_VGPU_FAULT: "driver:12080" })).toEqual(
-      error("DRIVER_TOO_OLD", /supports CUDA 12\.8; 13\.0 or newer is needed/),
+      error("DRIVER_TOO_OLD", /supports CUDA 12\.8; 13\.0 or newer is needed/, { expected: "13.0", actual: "12.8" }),
     );
   });
-  test("no such GPU", () => {
-    expect(run("noSuchGpu")).toEqual(error("INVALID_ARGUMENT", /no GPU 7: the driver has 1/));
+  test("an ordinal without a GPU is refused", () => {
+    const details = { argument: "ordinal", expected: "in [0, 0]", actual: "7" };
+    expect(run("noSuchGpu")).toEqual(error("INVALID_ARGUMENT", /no GPU 7: the driver has 1/, details));
   });
-  test("two GPUs", () => {
+  test("two GPUs work side by side, but their tensors do not mix", () => {
     expect(run("twoGpus", { CARACAL_VGPU_DEVICES: "2" })).toEqual({
-      mixed: error("DEVICE_MISMATCH", /another device/),
+      mixed: error("DEVICE_MISMATCH", /another device/, { operation: "binary", argument: "b" }),
       sums: [
         [2, 4, 6, 8],
         [2, 4, 6, 8],
       ],
     });
   });
-  test("two models, on a GPU each", () => {
+  test("two models on two GPUs give the same reply", () => {
     const [a, b] = run("twoModels", { ...model, CARACAL_VGPU_DEVICES: "2" }) as string[];
     expect(a).not.toBe("");
     expect(b).toBe(a);
   });
-  test("a reply that is aborted amid replays of a graph", () => {
+  test("a reply is aborted while a graph is replayed", () => {
     expect(run("abortedReply", model)).toEqual({ aborted: "ABORTED", same: true, free: 512 });
   });
-  test.each(["launch:900", "lost:3000"])("a GPU that is lost in the middle of a reply, by %s", (fault) => {
+  test.each(["launch:900", "lost:3000"])("a GPU is lost during a reply, by %s", (fault) => {
     expect(run("lostAmidReply", { ...model, CARACAL_VGPU_FAULT: fault })).toEqual({
       replies: ["DEVICE_FAULT", "DEVICE_FAULT"],
       substitute: true,
     });
   });
-  test("too little memory", () => {
+  test("a tensor that does not fit in the GPU's memory", () => {
     const out = error(
       "OUT_OF_MEMORY",
-      /out of memory: \d+ bytes were asked for while \d+ are held; the GPU has \d+ of/,
+      /out of memory: \d+ bytes were requested while \d+ are in use; the GPU has \d+ of \d+ bytes free/,
+      { bytes: 40 << 20, inUse: 40 << 20 },
     );
     expect(run("outOfMemory", { CARACAL_VGPU_MEMORY: String(64 << 20) })).toEqual({
       first: out,
@@ -85,27 +92,36 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
       later: 10_000_000,
     });
   });
-  test("an allocation that fails once", () => {
+  test("an allocation that fails once is retried", () => {
     expect(run("allocationFails", { CARACAL_VGPU_FAULT: "alloc:2" })).toEqual([2, 4, 6, 8]);
   });
-  test("a limit of memory", () => {
+  test("a memory limit", () => {
     expect(run("memoryLimit")).toEqual({
-      error: error("OUT_OF_MEMORY", /1048576 bytes were asked for while 524288 are held/),
-      never: error("OUT_OF_MEMORY", /takes 2097152 bytes; the device has 1048576/),
+      error: error("OUT_OF_MEMORY", /1048576 bytes were requested while 524288 are in use/, {
+        bytes: 1048576,
+        inUse: 524288,
+      }),
+      never: error("OUT_OF_MEMORY", /takes 2097152 bytes; the device has 1048576/, {
+        bytes: 2097152,
+        capacity: 1048576,
+      }),
       later: 131072,
       memory: expect.objectContaining({ inUse: 524288 }),
     });
   });
-  test("a launch that fails", () => {
-    const lost = error("DEVICE_FAULT", /the GPU stopped with CUDA_ERROR_LAUNCH_FAILED .* in one of: binary/);
+  test("a launch fails", () => {
+    const result = "CUDA_ERROR_LAUNCH_FAILED";
+    const lost = error("DEVICE_FAULT", /the GPU stopped with CUDA_ERROR_LAUNCH_FAILED .* in one of: binary/, {
+      result,
+    });
     expect(run("launchFails", { CARACAL_VGPU_FAULT: "launch:1" })).toEqual({
       first: lost,
       later: lost,
-      again: error("DEVICE_FAULT", /CUDA_ERROR_LAUNCH_FAILED/),
+      again: error("DEVICE_FAULT", /CUDA_ERROR_LAUNCH_FAILED/, { result }),
       cpu: [2, 4, 6, 8],
     });
   });
-  test("a device that is disposed while it works", () => {
+  test("a device is disposed while it works", () => {
     expect(run("disposedInFlight")).toContain("DISPOSED");
   });
   test.each<Record<string, string>>([
@@ -114,11 +130,11 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
     ...["1", "2", "3"].flatMap((seed) =>
       ["late", "submission"].map((order) => ({ CARACAL_VGPU_SEED: seed, CARACAL_VGPU_ORDER: order })),
     ),
-  ])("streams side by side, in the order %o", (order) => {
+  ])("parallel streams, in the order %o", (order) => {
     expect(run("forks", order)).toEqual([0, 0, 0, 0, 0, 0]);
   });
-  test("a launch that fails within a graph", () => {
-    // Two launches to a replay.
+  test("a launch in a graph fails", () => {
+    // A replay has two launches.
     expect(run("graphLaunchFails", { CARACAL_VGPU_FAULT: "launch:5" })).toEqual([
       "no error",
       "no error",
@@ -126,18 +142,18 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
       "DEVICE_FAULT",
     ]);
   });
-  test("a graph that has no room", () => {
+  test("a graph that does not fit in memory", () => {
     expect(run("graphOutOfMemory")).toEqual({ outcomes: ["OUT_OF_MEMORY", "OUT_OF_MEMORY"], later: 1 << 15 });
   });
-  test("a graph amid others that run out of memory", () => {
+  test("a graph keeps its memory when other operations run out of memory", () => {
     expect(run("graphKeepsItsMemory")).toEqual({ outOfMemory: "OUT_OF_MEMORY", right: true });
   });
-  test("a device that is disposed amid replays", () => {
+  test("a device is disposed during replays", () => {
     const codes = run("graphDisposed") as string[];
     expect(codes).toContain("DISPOSED");
     expect(codes.filter((code) => !["DISPOSED", "no error"].includes(code))).toEqual([]);
   });
-  test("bytes there and back", () => {
+  test("tensors are read back as they were written", () => {
     expect(run("bytes")).toEqual({ same: true, row: true, half: [1.5, -2], zeros: "0,0,0,0,0", empty: 0 });
   });
 });

@@ -1,4 +1,4 @@
-// What the build embeds: the PTX that the virtual GPU executes is the PTX that ships, and no kernel spills registers.
+// The embedded kernels: the PTX that the virtual GPU executes is the PTX that ships, and no kernel spills registers.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -21,31 +21,34 @@ const ptx = names.filter((name) => name.endsWith(".ptx"));
 
 describe.skipIf(ptx.length === 0)(`kernels${ptx.length ? "" : " (skipped: the build had no nvcc)"}`, () => {
   const addon = readFileSync(new URL("../../build/Release/caracal.node", import.meta.url));
-  test.each(ptx)("%s is in the addon, byte by byte, and does not say where it was made", (name) => {
+  test.each(ptx)("the addon contains %s byte by byte, without paths of the build", (name) => {
     const text = readFileSync(folder + name);
     expect(addon.includes(text)).toBe(true);
     expect(text.includes(fileURLToPath(new URL("../../native/", import.meta.url)))).toBe(false);
   });
-  test.each(names.filter((name) => name.endsWith(".json")))("%s: every kernel is there, and none spills", (name) => {
-    const found: Record<string, Resources> = JSON.parse(readFileSync(folder + name, "utf8"));
-    const text = readFileSync(`${folder}${name.split(".")[0]}.ptx`, "utf8");
-    const kernels = Array.from(text.matchAll(/\.entry (\w+)/g), ([, kernel]) => kernel!);
-    expect(kernels.length).toBeGreaterThan(0);
-    for (const kernel of kernels) {
-      const { registers } = found[kernel] ?? { registers: 0 };
-      expect({ kernel, registers, usable: registers > 0 && registers <= 255 }).toMatchObject({ usable: true });
-    }
-    expect(Object.entries(found).filter(([, { spilled }]) => spilled > 0)).toEqual([]);
-  });
+  test.each(names.filter((name) => name.endsWith(".json")))(
+    "%s has the resources of every kernel, and none spills",
+    (name) => {
+      const found: Record<string, Resources> = JSON.parse(readFileSync(folder + name, "utf8"));
+      const text = readFileSync(`${folder}${name.split(".")[0]}.ptx`, "utf8");
+      const kernels = Array.from(text.matchAll(/\.entry (\w+)/g), ([, kernel]) => kernel!);
+      expect(kernels.length).toBeGreaterThan(0);
+      for (const kernel of kernels) {
+        const { registers } = found[kernel] ?? { registers: 0 };
+        expect({ kernel, registers, usable: registers > 0 && registers <= 255 }).toMatchObject({ usable: true });
+      }
+      expect(Object.entries(found).filter(([, { spilled }]) => spilled > 0)).toEqual([]);
+    },
+  );
 });
 
-test("an nvcc that is too old, or none", () => {
+test("nvcc is used only if it is new enough", () => {
   expect(usable("Cuda compilation tools, release 13.0, V13.0.88")).toBe(true);
   expect(usable("Cuda compilation tools, release 12.4, V12.4.131")).toBe(false);
   expect(usable(undefined)).toBe(false);
 });
 
-test("what ptxas says is read", () => {
+test("the output of ptxas is parsed", () => {
   const said = `ptxas info    : Compiling entry function 'k' for 'sm_80'
 ptxas info    : Function properties for k
     8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads

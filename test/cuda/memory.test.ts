@@ -1,7 +1,7 @@
-// That tests on the CUDA backend would notice a kernel which reads past a tensor: the virtual GPU knows where it ends.
+// Shows that tests on the CUDA backend detect a kernel that reads past a tensor, since the virtual GPU knows its size.
 import koffi from "koffi";
 import { expect, test } from "vitest";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { cuda } from "../support/devices.js";
 
 const peek = `.version 8.0
@@ -25,8 +25,8 @@ test.skipIf(!cuda)("a kernel that reads one element past a tensor is stopped", a
   const allocate = driver.func("int cuMemAlloc_v2(_Out_ uint64_t *address, size_t bytes)");
   const range = driver.func("int cuMemGetAddressRange_v2(_Out_ uint64_t *base, _Out_ size_t *bytes, uint64_t address)");
 
-  /** Where the driver has put a tensor, and in how many bytes: the first memory after some that was taken before. */
-  async function placeOf(device: Device) {
+  /** A tensor with the address and size of its allocation: the first one after memory that is allocated just before. */
+  async function allocated(device: Device) {
     const [before, base, bytes] = [[0n], [0n], [0n]];
     expect(allocate(before, 256)).toBe(0);
     const x = device.tensor([1, 2, 3, 4, 5], [5]);
@@ -36,8 +36,8 @@ test.skipIf(!cuda)("a kernel that reads one element past a tensor is stopped", a
   }
 
   await using caching = await Device.open({ backend: "cuda" });
-  expect((await placeOf(caching)).bytes).toBe(64); // whose 16th element nobody would miss
-  const { base, bytes, x } = await placeOf(cuda as Device);
+  expect((await allocated(caching)).bytes).toBe(64); // a read of the 16th element would go unnoticed
+  const { base, bytes, x } = await allocated(cuda as Device);
   expect(bytes).toBe(20);
   const module = new PtxModule(peek);
   const got = new Float32Array(1);

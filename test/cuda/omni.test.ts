@@ -1,10 +1,10 @@
-// The main job on the CUDA backend: hears, sees, answers in text and speech, as on the CPU.
+// OmniModel on the CUDA backend: given an image and speech, it answers in text and speech like on the CPU.
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { OmniModel } from "../../lib/model/omni.js";
 import type { Part } from "../../lib/model/prompt/messages.js";
 import type { GenerateEvent } from "../../lib/model/reply/events.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { tinyDirectory, tinyLlm } from "../model/tinyModel.js";
 import { cuda, devices } from "../support/modelDevices.js";
 import { relativeError } from "../support/numbers.js";
@@ -26,8 +26,8 @@ async function answer(model: OmniModel) {
   return { texts, audio: Float32Array.from(audio) };
 }
 
-describe.skipIf(!cuda)("the main job", () => {
-  test("has the text and the speech of the CPU's, and leaves nothing behind", { timeout: 240_000 }, async () => {
+describe.skipIf(!cuda)("OmniModel on CUDA", () => {
+  test("replies with the text and speech of the CPU, and frees all memory", { timeout: 240_000 }, async () => {
     const cpu = await OmniModel.load(directory, { device: devices.at(-1)!, kvCacheTokens: 1024 });
     const expected = await answer(cpu);
     cpu.dispose();
@@ -42,8 +42,8 @@ describe.skipIf(!cuda)("the main job", () => {
     expect(cuda!.memory.inUse).toBe(before);
   });
 
-  // Which token is likeliest among many that are nearly as likely, bf16 does not settle: hidden states do.
-  test("with bf16 activations the language model stays near the CPU's", async () => {
+  // Compares hidden states, since bf16 does not decide between tokens that are almost equally likely.
+  test("with bf16 activations, the language model agrees with the CPU", async () => {
     const ids = Array.from({ length: 40 }, (_, i) => (i * 7919) % 1000);
     const run = async (device: Device) => {
       using llm = await tinyLlm(device, directory, { activations: "bf16" });

@@ -1,13 +1,13 @@
-// node scenarios.mjs NAME: what the CUDA backend does under the environment it was started with, as a JSON line. The
-// driver is opened once in a process, so every scenario has its own.
+// node scenarios.mjs NAME: runs a scenario on the CUDA backend and prints the outcome as JSON. The environment selects
+// the driver and its faults. A process opens the driver only once, so every scenario runs in its own process.
 import { Device, Graph, OmniModel, ops } from "caracal";
 
 const failure = (promise) =>
   promise.then(
     () => "no error",
-    ({ code, message }) => ({ code, message }),
+    ({ code, message, details }) => ({ code, message, details }),
   );
-/** Left open: the process ends with its scenario. */
+/** The device is not disposed, since the process ends with its scenario. */
 const openCuda = (options = {}) => Device.open({ backend: "cuda", ...options });
 const sum = (device) => {
   const x = device.tensor([1, 2, 3, 4], [4]);
@@ -16,7 +16,7 @@ const sum = (device) => {
 
 /** The model of the directory that `CARACAL_TEST_MODEL` names. */
 const loadModel = (device) => OmniModel.load(process.env.CARACAL_TEST_MODEL, { device, kvCacheTokens: 512 });
-/** The text of a reply to a question; `onText` sees it come. */
+/** The text of a reply to a question. `onText` is called for each text event. */
 async function textOf(model, { onText, ...options } = {}) {
   let text = "";
   for await (const event of model.generate([{ role: "user", content: "Who are you?" }], {
@@ -44,12 +44,12 @@ const scenarios = {
     const mixed = await failure((async () => ops.add(a.zeros([4]), b.zeros([4])))());
     return { mixed, sums: [[...(await sum(a).read())], [...(await sum(b).read())]] };
   },
-  /** A model on either GPU, and replies at the same time. */
+  /** Two models, one on each GPU, reply at the same time. */
   async twoModels() {
     const models = await Promise.all([0, 1].map(async (ordinal) => loadModel(await openCuda({ ordinal }))));
     return await Promise.all(models.map((model) => textOf(model)));
   },
-  /** An abort while steps are replayed from a graph; the next reply is what it would have been. */
+  /** A reply is aborted while its steps are replayed from a graph; the next reply is not affected. */
   async abortedReply() {
     const model = await loadModel(await openCuda());
     const first = await textOf(model);
@@ -57,7 +57,7 @@ const scenarios = {
     const aborted = await failure(textOf(model, { maxTokens: 40, signal: abort.signal, onText: () => abort.abort() }));
     return { aborted: aborted.code, same: (await textOf(model)) === first, free: model.llm.cache.freeTokens };
   },
-  /** The GPU is lost in the middle of one of a few replies: that one and later ones say so, and a CPU takes over. */
+  /** The GPU is lost during one of several replies: that reply and later ones fail, and a CPU device takes over. */
   async lostAmidReply() {
     const model = await loadModel(await openCuda());
     const next = async () => (await failure(textOf(model))).code ?? "no error";
@@ -68,7 +68,7 @@ const scenarios = {
     const substitute = await loadModel(await Device.open({ backend: "cpu" }));
     return { replies: replies.slice(-2), substitute: (await textOf(substitute)).length > 0 };
   },
-  /** What has no room says so, and so does what would be computed from it; then there is room again. */
+  /** A tensor that cannot be allocated fails, and so does a result computed from it. Later, memory is free again. */
   async outOfMemory() {
     const device = await openCuda();
     const size = 10_000_000;
@@ -80,7 +80,7 @@ const scenarios = {
     held.dispose();
     return { first, spread, later: (await device.zeros([size]).read()).length };
   },
-  /** An allocation that the driver refuses is tried again without what is cached. */
+  /** An allocation that the driver refuses is retried after freeing the cached memory. */
   async allocationFails() {
     const device = await openCuda();
     return [...(await sum(device).read())];
@@ -90,12 +90,12 @@ const scenarios = {
     const held = device.zeros([1 << 17]);
     await held.read();
     const error = await failure(device.zeros([1 << 18]).read());
-    const never = await failure((async () => device.zeros([1 << 19]))()); // said at once: it is more than the limit
+    const never = await failure((async () => device.zeros([1 << 19]))()); // thrown at once: it exceeds the limit
     held.dispose();
     await device.synchronize();
     return { error, never, later: (await device.zeros([1 << 17]).read()).length, memory: device.memory };
   },
-  /** The GPU is lost: every tensor in flight and every later call say so; the process and its CPU devices go on. */
+  /** The GPU is lost: all pending tensors and later calls fail, but the process and its CPU devices keep working. */
   async launchFails() {
     const device = await openCuda();
     const before = device.tensor([5], [1]);
@@ -112,7 +112,7 @@ const scenarios = {
     device.dispose();
     return [...new Set((await Promise.all(reads)).map((r) => r.code ?? r))];
   },
-  /** A trunk and its branch over several rounds, called and as a graph: what the streams share, and reuse, is in order. */
+  /** A fork in several rounds, as calls and as a graph in turn: the streams use shared and reused memory in order. */
   async forks() {
     const device = await openCuda();
     const size = [32, 64];
@@ -121,8 +121,8 @@ const scenarios = {
     const state = device.tensor(values, size);
     const round = () => {
       const branch = device.fork(() => ops.add(ops.mul(ops.add(x, x), x), state)); // 2x² + s
-      const trunk = ops.mul(ops.add(x, device.zeros(size)), x); // x²; no memory of the branch's may be in it
-      ops.copyRows(state, trunk); // what the branch reads is written
+      const trunk = ops.mul(ops.add(x, device.zeros(size)), x); // x²; must not reuse memory of the branch
+      ops.copyRows(state, trunk); // writes a tensor that the branch reads
       return ops.add(ops.add(trunk, branch), device.zeros(size)); // 3x² + s
     };
     const graph = Graph.capture(device, round);
@@ -135,7 +135,7 @@ const scenarios = {
     }
     return differences;
   },
-  /** A kernel of a graph's third replay fails: its result and everything later say so. */
+  /** A kernel of a graph's third replay fails: its result and all later ones report that. */
   async graphLaunchFails() {
     const device = await openCuda();
     const x = device.tensor([1, 2, 3, 4], [4]);
@@ -147,7 +147,7 @@ const scenarios = {
     }
     return outcomes.map((outcome) => outcome.code ?? outcome);
   },
-  /** A graph that has no room fails every time it is replayed; another has room once memory is free. */
+  /** A graph that cannot be allocated fails at every replay; a new graph works once memory is free. */
   async graphOutOfMemory() {
     const device = await openCuda({ memoryLimit: 1 << 20 });
     const held = device.zeros([1 << 17]);
@@ -167,7 +167,7 @@ const scenarios = {
     again.replay();
     return { outcomes, later: (await again.result[3].read()).length };
   },
-  /** Whoever runs out of memory gets what is cached, but not what a graph works on between two replays. */
+  /** Running out of memory frees cached memory, but not the memory that a graph keeps between two replays. */
   async graphKeepsItsMemory() {
     const device = await openCuda({ memoryLimit: 1 << 20 });
     const x = device.tensor(new Float32Array(1 << 14).fill(1), [1 << 14]);
@@ -175,7 +175,7 @@ const scenarios = {
     graph.replay();
     const before = await graph.result.read();
     const outOfMemory = await failure(device.zeros([(1 << 18) - 16]).read());
-    const others = device.zeros([1 << 16]); // takes what was given back
+    const others = device.zeros([1 << 16]); // takes the memory that was freed
     await others.read();
     graph.replay();
     const after = await graph.result.read();
@@ -196,9 +196,9 @@ const scenarios = {
   async bytes() {
     const device = await openCuda();
     const big = Float32Array.from({ length: 3_000_000 }, (_, i) => i % 8191); // more than the staging buffers hold
-    const there = device.tensor(big, [3, 1_000_000]);
-    const back = await there.read();
-    const row = await there.slice(1, 2).toFloat32Array();
+    const copied = device.tensor(big, [3, 1_000_000]);
+    const back = await copied.read();
+    const row = await copied.slice(1, 2).toFloat32Array();
     const half = await device.tensor([1.5, -2], [2], "bf16").toFloat32Array();
     return {
       same: back.every((v, i) => v === big[i]),

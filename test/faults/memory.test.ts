@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { add, copyRows, embedding, rmsNorm } from "../../lib/ops/index.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 
 const megabytes = 2 ** 20;
 
-test("ten thousand create and dispose cycles leave memory as it was", async () => {
+test("memory does not grow in ten thousand cycles of creating and disposing tensors", async () => {
   await using device = await Device.open({ threads: 2 });
   const w = device.tensor(new Float32Array(256).fill(1), [256]);
   const table = device.zeros([4, 256]);
@@ -16,7 +16,7 @@ test("ten thousand create and dispose cycles leave memory as it was", async () =
       const x = device.tensor(values, [16, 256]);
       const y = rmsNorm(add(x, x), w);
       copyRows(state, y.slice(0, 8), i % 24);
-      embedding(table, bad); // a fault is memory too
+      embedding(table, bad); // an error takes memory too
     });
     if (i % 100 === 99) expect((await state.slice(0, 1).read())[0]).toBe(0);
   };
@@ -28,11 +28,11 @@ test("ten thousand create and dispose cycles leave memory as it was", async () =
   const warm = await run(3000);
   const after = await run(10_000);
   expect(after.inUse).toBe(warm.inUse);
-  // 10⁴ cycles make 0.8 GB of tensors; the JavaScript heap alone moves by some megabytes
+  // 10⁴ cycles create 0.8 GB of tensors; the JavaScript heap alone varies by some megabytes
   expect(after.rss - warm.rss).toBeLessThan(48 * megabytes);
 });
 
-test("opening and closing devices leaves nothing behind", async () => {
+test("memory does not grow when devices are opened and disposed", async () => {
   const cycle = async () => {
     const device = await Device.open({ threads: 3 });
     using x = device.zeros([1024, 256]);
@@ -43,5 +43,5 @@ test("opening and closing devices leaves nothing behind", async () => {
   for (let i = 0; i < 50; i++) await cycle();
   const warm = process.memoryUsage.rss();
   for (let i = 0; i < 300; i++) await cycle();
-  expect(process.memoryUsage.rss() - warm).toBeLessThan(48 * megabytes); // their tensors alone were 300 MB
+  expect(process.memoryUsage.rss() - warm).toBeLessThan(48 * megabytes); // their tensors had 300 MB
 });

@@ -1,11 +1,14 @@
-import { describe, expect, test } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { add, concatRows, copyRows, embedding, layerNorm, mul, rmsNorm } from "../../lib/ops/index.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 
 const error = (code: string) => expect.objectContaining({ name: "CaracalError", code });
 const device = await Device.open({ threads: 2 });
 
-/** A result whose computation fails when it runs: an id outside the table. */
+/** A result whose computation fails when it runs, because of an id outside the table. */
 const faulty = (shape: readonly [number, number] = [1, 4]) =>
   embedding(device.zeros([2, shape[1]]), device.tensor(new Int32Array(shape[0]).fill(5), [shape[0]], "i32"));
 
@@ -23,7 +26,7 @@ describe("disposed tensors", () => {
     expect(() => concatRows([device.zeros([2, 2]), x])).toThrowError(error("DISPOSED"));
   });
 
-  test("keep their bytes for queued operations and views", async () => {
+  test("keep their memory for queued operations and views", async () => {
     const x = device.tensor([1, 2, 3, 4], [2, 2]);
     const row = x.slice(1, 2);
     const sum = add(x, x);
@@ -34,7 +37,7 @@ describe("disposed tensors", () => {
     expect(Array.from(await row.toFloat32Array())).toEqual([3, 4]);
   });
 
-  test("`using` disposes at the end of the block", () => {
+  test("are disposed by `using` at the end of the block", () => {
     let escaped: { disposed: boolean };
     {
       using x = device.zeros([3]);
@@ -46,21 +49,21 @@ describe("disposed tensors", () => {
 });
 
 describe("device.scope", () => {
-  test("disposes what was made inside, but for the result", async () => {
+  test("disposes the tensors that the function creates, except those in its result", async () => {
     const outside = device.zeros([2]);
-    const made: { disposed: boolean }[] = [];
-    const kept = device.scope(() => {
+    const created: { disposed: boolean }[] = [];
+    const result = device.scope(() => {
       const a = device.tensor([1, 2], [2]);
       const b = add(a, a);
-      made.push(a, b, b.reshape([1, 2]));
+      created.push(a, b, b.reshape([1, 2]));
       return { list: [add(b, a)], same: b, outside };
     });
-    expect(made.map((t) => t.disposed)).toEqual([true, false, true]);
+    expect(created.map((t) => t.disposed)).toEqual([true, false, true]);
     expect(outside.disposed).toBe(false);
-    expect(Array.from(await kept.list[0]!.toFloat32Array())).toEqual([3, 6]);
+    expect(Array.from(await result.list[0]!.toFloat32Array())).toEqual([3, 6]);
   });
 
-  test("nests: what leaves the inner one belongs to the outer", () => {
+  test("can be nested: the result of the inner scope belongs to the outer one", () => {
     let inner: { disposed: boolean } | undefined;
     device.scope(() => {
       inner = device.scope(() => device.zeros([2]));
@@ -70,19 +73,19 @@ describe("device.scope", () => {
   });
 
   test("disposes everything when the function throws", () => {
-    let made: { disposed: boolean } | undefined;
+    let created: { disposed: boolean } | undefined;
     expect(() =>
       device.scope(() => {
-        made = device.zeros([2]);
+        created = device.zeros([2]);
         throw new RangeError("stop");
       }),
     ).toThrowError(RangeError);
-    expect(made!.disposed).toBe(true);
+    expect(created!.disposed).toBe(true);
     const after = device.zeros([1]);
     expect(after.disposed).toBe(false);
   });
 
-  test("takes a result that refers to itself", () => {
+  test("accepts a result that refers to itself", () => {
     interface Node {
       tensor: { disposed: boolean };
       next?: Node;
@@ -101,7 +104,7 @@ describe("device.scope", () => {
 });
 
 describe("wrong arguments", () => {
-  test("tensors of two devices do not mix", async () => {
+  test("an operation cannot combine tensors of two devices", async () => {
     await using other = await Device.open({ threads: 1 });
     const x = device.zeros([2, 2]);
     expect(() => add(x, other.zeros([2, 2]))).toThrowError(error("DEVICE_MISMATCH"));
@@ -109,7 +112,7 @@ describe("wrong arguments", () => {
     expect(() => concatRows([x, other.zeros([1, 2])] as never)).toThrowError(error("DEVICE_MISMATCH"));
   });
 
-  test("values that do not fill the shape or the dtype", () => {
+  test("values that do not fit the shape or the dtype", () => {
     expect(() => device.tensor([1, 2, 3], [2, 2])).toThrowError(error("SHAPE_MISMATCH"));
     expect(() => device.tensor(new Float32Array(4), [2, 2], "i32")).toThrowError(error("DTYPE_MISMATCH"));
     expect(() => device.tensor(new Int32Array(4), [4], "f32")).toThrowError(error("DTYPE_MISMATCH"));
@@ -120,7 +123,7 @@ describe("wrong arguments", () => {
     expect(() => device.zeros([1], "f64" as never)).toThrowError(error("INVALID_ARGUMENT"));
   });
 
-  test("shapes that are none", () => {
+  test("invalid shapes", () => {
     for (const shape of [[-1], [2, -3], [1, 1, 1, 1, 1, 1, 1]])
       expect(() => device.zeros(shape)).toThrowError(error("SHAPE_MISMATCH"));
     for (const shape of [[1.5], [Number.NaN], ["2"], 7])
@@ -140,7 +143,7 @@ describe("wrong arguments", () => {
     expect(x.slice(3, 3).shape).toEqual([0, 4]);
   });
 
-  test("what is no tensor", () => {
+  test("values that are not tensors", () => {
     const x = device.zeros([2, 2]);
     for (const value of [undefined, null, 3, "x", {}, []])
       expect(() => add(x, value as never)).toThrowError(error("INVALID_ARGUMENT"));
@@ -148,7 +151,38 @@ describe("wrong arguments", () => {
     expect(() => concatRows(x as never)).toThrowError(error("INVALID_ARGUMENT"));
   });
 
-  test("devices that cannot be had", async () => {
+  test("files that cannot be mapped", () => {
+    const folder = mkdtempSync(join(tmpdir(), "caracal-map-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const [empty, four, missing] = ["empty", "four", "missing"].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    writeFileSync(empty, "");
+    writeFileSync(four, "four");
+    const failure = (path: string, reason: string) =>
+      expect.objectContaining({
+        code: "IO_ERROR",
+        message: expect.stringContaining(`${path}: ${reason}`),
+        details: { path },
+      });
+    expect(() => device.mapFile(empty)).toThrowError(failure(empty, "the file is empty"));
+    expect(() => device.mapFile(missing)).toThrowError(failure(missing, "No such file"));
+    expect(() => device.mapFile(folder)).toThrowError(failure(folder, "Is a directory"));
+    const file = device.mapFile(four);
+    for (const [offset, elements] of [
+      [0, 5],
+      [3, 2],
+      [-1, 1],
+    ] as const)
+      expect(() => device.mapped(file, offset, [elements], "u8")).toThrowError(
+        expect.objectContaining({ code: "IO_ERROR", details: { offset, bytes: elements, capacity: 4 } }),
+      );
+    expect(device.mapped(file, 1, [3], "u8").shape).toEqual([3]);
+  });
+
+  test("options of devices that do not exist", async () => {
     await expect(Device.open({ backend: "tpu" as never })).rejects.toThrowError(error("INVALID_ARGUMENT"));
     await expect(Device.open({ isa: "sse9" as never })).rejects.toThrowError(error("INVALID_ARGUMENT"));
     for (const threads of [0, -1, 1.5, 1e9, "2"])
@@ -157,7 +191,7 @@ describe("wrong arguments", () => {
 });
 
 describe("too much memory", () => {
-  test("is refused before anything is taken", () => {
+  test("is refused before memory is allocated", () => {
     const before = device.memory.inUse;
     expect(() => device.zeros([2 ** 40, 2 ** 9])).toThrowError(error("OUT_OF_MEMORY"));
     expect(() => device.zeros([2 ** 26, 2 ** 26])).toThrowError(error("SHAPE_MISMATCH"));
@@ -166,7 +200,7 @@ describe("too much memory", () => {
     expect(device.memory.inUse).toBe(before);
   });
 
-  test("also where an operation's output would be that large", () => {
+  test("is refused for the output of an operation", () => {
     const ids = device.zeros([2 ** 20], "i32");
     const wide = device.zeros([0, 2 ** 49]); // no rows, so no bytes
     expect(() => embedding(wide, ids)).toThrowError(error("SHAPE_MISMATCH"));
@@ -175,7 +209,7 @@ describe("too much memory", () => {
 });
 
 describe("an operation that fails when it runs", () => {
-  test("rejects the read of everything computed from it, and of nothing else", async () => {
+  test("fails the reads of everything computed from its result, and of nothing else", async () => {
     const good = device.tensor([1, 2, 3, 4], [1, 4]);
     const bad = faulty();
     const one = device.tensor([1, 1, 1, 1], [4]);
@@ -183,13 +217,13 @@ describe("an operation that fails when it runs", () => {
     const independents = [add(good, good), layerNorm(good, one)];
     for (const t of dependents) {
       await expect(t.toFloat32Array()).rejects.toThrowError(error("INDEX_OUT_OF_RANGE"));
-      await expect(t.read()).rejects.toThrowError(error("INDEX_OUT_OF_RANGE")); // every time
+      await expect(t.read()).rejects.toThrowError(error("INDEX_OUT_OF_RANGE")); // again
     }
     for (const t of independents) expect((await t.toFloat32Array()).every(Number.isFinite)).toBe(true);
     await device.synchronize();
   });
 
-  test("spreads to what it was to write in place", async () => {
+  test("fails the reads of the tensor that it writes in place", async () => {
     const state = device.zeros([3, 4]);
     const other = device.zeros([3, 4]);
     copyRows(state, faulty());
@@ -199,7 +233,7 @@ describe("an operation that fails when it runs", () => {
 });
 
 describe("a device that is disposed", () => {
-  test("rejects pending reads, and later calls, with DISPOSED", async () => {
+  test("rejects pending reads and later calls with DISPOSED", async () => {
     const short = await Device.open({ threads: 1 });
     const x = short.zeros([512, 4096]);
     const w = short.tensor(new Float32Array(4096).fill(1), [4096]);
@@ -225,7 +259,7 @@ describe("a device that is disposed", () => {
     await new Promise((done) => setTimeout(done, 20)); // an unhandled rejection would end the process here
   });
 
-  test("leaves other devices alone", async () => {
+  test("does not affect other devices", async () => {
     const x = device.tensor([1, 2], [2]);
     const short = await Device.open({ threads: 2 });
     short.zeros([4]);

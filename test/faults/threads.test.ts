@@ -1,4 +1,4 @@
-// Worker threads, exits with work pending, and the event loop; against the compiled library, as users run it.
+// Worker threads, exits with pending work, and the event loop, tested with the compiled library as users run it.
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import { layerNorm } from "../../lib/ops/index.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
 const model = await tinyDirectory(2);
@@ -15,7 +15,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const worker = (task: "sum" | "busy" | "reply", data: { seed?: number; model?: string } = {}) =>
   new Worker(new URL("./worker.mjs", import.meta.url), { workerData: { task, ...data } });
 
-/** Runs an ES module in a process of its own; `Device`, `ops` and `busy(device)` are there. */
+/** Runs an ES module in its own process. The module can use `Device`, `ops`, an open `device`, and `busy(device)`. */
 function runScript(body: string, flags: string[] = []) {
   const prelude = `
     import { Device, ops } from "caracal";
@@ -36,7 +36,7 @@ function runScript(body: string, flags: string[] = []) {
 }
 
 describe("worker threads", () => {
-  test("four at once, each with a device of its own", async () => {
+  test("four run at the same time, each with its own device", async () => {
     const workers = [1, 2, 3, 4].map((seed) => worker("sum", { seed }));
     const [results, codes] = await Promise.all([
       Promise.all(workers.map(async (w) => (await once(w, "message"))[0])),
@@ -46,7 +46,7 @@ describe("worker threads", () => {
     expect(codes).toEqual([0, 0, 0, 0]);
   });
 
-  test("terminate() with a full queue and pending reads", async () => {
+  test("one is terminated with a full queue and pending reads", async () => {
     for (let round = 0; round < 3; round++) {
       const w = worker("busy");
       expect((await once(w, "message"))[0]).toBe("busy");
@@ -58,7 +58,7 @@ describe("worker threads", () => {
     expect((await device.zeros([3]).read()).length).toBe(3);
   });
 
-  test("terminate() in the middle of a spoken reply", async () => {
+  test("one is terminated during a spoken reply", async () => {
     for (let round = 0; round < 2; round++) {
       const w = worker("reply", { model });
       expect((await once(w, "message"))[0]).toBe("speaking");
@@ -68,7 +68,7 @@ describe("worker threads", () => {
     expect((await device.zeros([3]).read()).length).toBe(3);
   });
 
-  test("a device disposed in one environment does not touch another's", async () => {
+  test("disposing a device in one does not affect devices of others", async () => {
     await using device = await Device.open({ threads: 2 });
     const x = device.tensor([1, 2, 3], [1, 3]);
     const w = worker("sum", { seed: 5 });
@@ -78,29 +78,29 @@ describe("worker threads", () => {
   });
 });
 
-describe("the process ends", () => {
-  test("by process.exit() with work pending", () => {
+describe("the process exits", () => {
+  test("by process.exit() with pending work", () => {
     const result = runScript(`busy(device).read(); setTimeout(() => process.exit(7), 50);`);
     expect([result.status, result.signal, result.stderr]).toEqual([7, null, ""]);
   });
 
-  test("by an uncaught exception with work pending", () => {
+  test("by an uncaught exception with pending work", () => {
     const result = runScript(`busy(device).read(); setTimeout(() => { throw new Error("on purpose"); }, 50);`);
     expect([result.status, result.signal]).toEqual([1, null]);
     expect(result.stderr).toContain("on purpose");
   });
 
-  test("on its own when nothing waits for the queue", () => {
+  test("by itself when nothing waits for the queue", () => {
     const result = runScript(`busy(device); console.log("end");`);
     expect([result.status, result.signal, result.stdout]).toEqual([0, null, "end\n"]);
   });
 
-  test("not before a pending read is answered", () => {
+  test("only after a pending read is answered", () => {
     const result = runScript(`device.tensor([1, 2], [2]).toFloat32Array().then((v) => console.log(v.join()));`);
     expect([result.status, result.stdout]).toEqual([0, "1,2\n"]);
   });
 
-  test("in good order when a device is disposed with reads pending", () => {
+  test("normally after a device is disposed with pending reads", () => {
     const result = runScript(`
       const y = busy(device);
       const reads = Array.from({ length: 50 }, () => y.read());
@@ -114,7 +114,7 @@ describe("the process ends", () => {
   });
 });
 
-test("the event loop turns while operations run", async () => {
+test("operations do not block the event loop", async () => {
   await using device = await Device.open({ threads: 1 });
   const w = device.tensor(new Float32Array(4096).fill(1), [4096]);
   let y = device.zeros([2048, 4096]);
@@ -128,20 +128,20 @@ test("the event loop turns while operations run", async () => {
   const elapsed = performance.now() - start;
   delay.disable();
   clearInterval(timer);
-  expect(elapsed).toBeGreaterThan(200); // else nothing was shown
-  expect(turns).toBeGreaterThan(elapsed / 5 / 4); // a quarter of the timer's beats, for a loaded machine
+  expect(elapsed).toBeGreaterThan(200); // otherwise the test shows nothing
+  expect(turns).toBeGreaterThan(elapsed / 5 / 4); // a quarter of the timer's ticks, for a loaded machine
   expect(delay.percentile(90) / 1e6).toBeLessThan(elapsed / 4);
 });
 
-describe("memory that was forgotten", () => {
-  test("comes back with the garbage collector", () => {
+describe("memory that is not disposed", () => {
+  test("is freed by the garbage collector", () => {
     const result = runScript(
       `
       const before = device.memory.inUse;
-      let kept = Array.from({ length: 200 }, () => device.zeros([1024, 64]));
+      let tensors = Array.from({ length: 200 }, () => device.zeros([1024, 64]));
       await device.synchronize();
       const held = device.memory.inUse - before;
-      kept = undefined;
+      tensors = undefined;
       for (let i = 0; i < 5; i++) { globalThis.gc(); await new Promise((done) => setTimeout(done, 10)); }
       console.log(held >= 200 * 1024 * 64 * 4, device.memory.inUse - before);
       `,
@@ -150,7 +150,7 @@ describe("memory that was forgotten", () => {
     expect([result.status, result.stdout]).toEqual([0, "true 0\n"]);
   });
 
-  test("is known to V8, which collects on its own before it grows without bound", () => {
+  test("is known to V8, which collects garbage before it grows without bound", () => {
     const result = runScript(`
       const mega = 2 ** 20;
       for (let i = 0; i < 2000; i++) {
@@ -163,7 +163,7 @@ describe("memory that was forgotten", () => {
     expect([result.status, result.stdout]).toEqual([0, "true\n"]);
   });
 
-  test("a read that outlives its tensor and device", () => {
+  test("is kept for a read that outlives its tensor and device", () => {
     const result = runScript(
       `
       async function start() {

@@ -1,4 +1,4 @@
-// Runs in a worker thread, against the compiled library: opens a device of its own and works as told.
+// Runs in a worker thread with the compiled library: opens its own device and performs a task.
 import { parentPort, workerData } from "node:worker_threads";
 import { Device, OmniModel, ops } from "caracal";
 
@@ -14,15 +14,15 @@ if (task === "sum") {
   device.dispose();
   parentPort.postMessage({ first: values[0], equal: values.every((v) => v === values[0]) });
 } else if (task === "reply") {
-  // is in the middle of a spoken reply when it tells, and goes on
+  // posts a message during a spoken reply, and continues
   const omni = await OmniModel.load(model, { device, kvCacheTokens: 2048 });
-  let told = false;
+  let posted = false;
   for await (const event of omni.generate([{ role: "user", content: "Hello!" }], { maxTokens: 2000 })) {
-    if (event.type === "audio" && !told) parentPort.postMessage("speaking");
-    told ||= event.type === "audio";
+    if (event.type === "audio" && !posted) parentPort.postMessage("speaking");
+    posted ||= event.type === "audio";
   }
 } else {
-  // "busy": more work than the test will wait for, with reads pending
+  // "busy": queues more work than the test waits for, with pending reads
   const w = device.tensor(new Float32Array(4096).fill(1), [4096]);
   let y = device.zeros([2048, 4096]);
   for (let i = 0; i < 5000; i++) {

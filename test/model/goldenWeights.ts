@@ -1,6 +1,6 @@
 import { openSafetensors } from "../../lib/checkpoint/formats/safetensors.js";
 import { type LoadOptions, Weights } from "../../lib/model/weights.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { goldenPath } from "../support/golden.js";
 
 /** The weights of a golden file, under their published names. */

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "../../lib/model/omni.js";
 import type { Part } from "../../lib/model/prompt/messages.js";
 import type { GenerateEvent } from "../../lib/model/reply/events.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { code } from "../support/errors.js";
 import { settledMemory } from "../support/garbage.js";
 import { tinyDirectory } from "./tinyModel.js";

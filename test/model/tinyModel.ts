@@ -6,7 +6,7 @@ import { type Checkpoint, openCheckpoint } from "../../lib/checkpoint/directory.
 import { Llm, type LlmOptions } from "../../lib/model/language/llm.js";
 import { Weights } from "../../lib/model/weights.js";
 import { synthesize } from "../../lib/synth/synthesize.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 
 /** Makes a directory with a tiny synthetic checkpoint, removed after the file's tests. */
 export async function tinyDirectory(seed = 1): Promise<string> {

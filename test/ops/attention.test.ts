@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { attention, rope, vitAttention } from "../../lib/ops/attention.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 

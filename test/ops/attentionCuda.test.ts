@@ -2,7 +2,7 @@
 // between them and exact f32, with the model's heads. The CPU backend provides the expected values.
 import { describe, expect, test } from "vitest";
 import { attention, vitAttention } from "../../lib/ops/attention.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 

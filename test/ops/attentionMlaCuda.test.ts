@@ -3,7 +3,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { mlaDecode, mlaPrefill } from "../../lib/ops/attention.js";
 import { packWeight } from "../../lib/ops/linear.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 

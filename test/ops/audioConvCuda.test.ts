@@ -11,8 +11,7 @@ import {
   snake,
 } from "../../lib/ops/audio.js";
 import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
-import type { Device } from "../../lib/tensor/device.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 

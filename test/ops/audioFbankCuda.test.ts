@@ -2,9 +2,8 @@
 // idle, unaligned samples, tables in graphs.
 import { describe, expect, test, vi } from "vitest";
 import { type FbankOptions, fbank } from "../../lib/ops/audio.js";
-import type { Device } from "../../lib/tensor/device.js";
 import { Graph } from "../../lib/tensor/graph.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 

@@ -4,8 +4,7 @@ import { describe, expect, test, vi } from "vitest";
 import { type FsmnOrders, fsmnMemory } from "../../lib/ops/audio.js";
 import { FsmnMemoryStream } from "../../lib/ops/audioStream.js";
 import { layerNorm } from "../../lib/ops/norm.js";
-import type { Device } from "../../lib/tensor/device.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda } from "../support/devices.js";
 import { randomArray } from "../support/numbers.js";
 

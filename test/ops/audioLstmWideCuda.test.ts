@@ -1,7 +1,7 @@
 // An LSTM on a GPU with so few multiprocessors that a block would have more units than threads.
 import { expect, test, vi } from "vitest";
 import { lstm } from "../../lib/ops/audio.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 

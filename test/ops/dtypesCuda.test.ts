@@ -1,9 +1,8 @@
 // Every pair of dtypes for which an operation has a kernel of its own on the CUDA backend, compared with the CPU.
 import { describe, expect, test } from "vitest";
 import * as ops from "../../lib/ops/index.js";
-import type { Device } from "../../lib/tensor/device.js";
 import { dtypes } from "../../lib/tensor/dtype.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 

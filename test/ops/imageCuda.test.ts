@@ -2,7 +2,7 @@
 // Every bit must be the CPU's.
 import { describe, expect, test } from "vitest";
 import { interpolateTokens, patchify, resizeBicubic } from "../../lib/ops/image.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, uniform } from "../support/numbers.js";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Activation, linear, packWeight, packWeights, swiglu } from "../../lib/ops/linear.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 

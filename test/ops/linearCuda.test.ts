@@ -1,8 +1,7 @@
 // Matrix products on the CUDA backend: tiles and their edges, unaligned rows, the choice among kernels.
 import { describe, expect, test, vi } from "vitest";
 import { linear, packWeight, swiglu } from "../../lib/ops/linear.js";
-import type { Device } from "../../lib/tensor/device.js";
-import type { PackedWeight, Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, PackedWeight, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { linear, packWeight, packWeights, swiglu } from "../../lib/ops/linear.js";
 import { combine, groupedGemm, moe, permutation, type Routing, router } from "../../lib/ops/moe.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
 import { randomArray, relativeError, uniform } from "../support/numbers.js";
 

@@ -2,8 +2,7 @@
 // results are compared with the CPU's.
 import { describe, expect, test, vi } from "vitest";
 import { combine, permutation, type RouterOptions, router } from "../../lib/ops/moe.js";
-import type { Device } from "../../lib/tensor/device.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError, uniform } from "../support/numbers.js";
 

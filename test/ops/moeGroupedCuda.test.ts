@@ -3,8 +3,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { linear, packWeight, packWeights, swiglu } from "../../lib/ops/linear.js";
 import { groupedGemm, groupedSwiglu } from "../../lib/ops/moe.js";
-import type { Device } from "../../lib/tensor/device.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 

@@ -2,8 +2,7 @@
 // CARACAL_TEST_ROUNDS=100 runs more rounds than a test's few.
 import { describe, expect, test } from "vitest";
 import * as ops from "../../lib/ops/index.js";
-import type { Device } from "../../lib/tensor/device.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError, uniform } from "../support/numbers.js";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { argmax, repetitionPenalty, type SampleOptions, sample } from "../../lib/ops/sampling.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { allDevices, cuda } from "../support/devices.js";
 import { code } from "../support/errors.js";
 import { readGolden } from "../support/golden.js";

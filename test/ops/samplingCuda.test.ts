@@ -2,7 +2,7 @@
 // draw, unaligned rows. Every id must equal that of every CPU instruction set.
 import { describe, expect, test } from "vitest";
 import { type AllowedIds, argmax, repetitionPenalty, type SampleOptions, sample } from "../../lib/ops/sampling.js";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { bf16, randomArray, uniform } from "../support/numbers.js";
 

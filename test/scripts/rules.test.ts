@@ -1,4 +1,4 @@
-// The rules of scripts/lib/rules.mjs: each is broken by a small tree of sources, and the sources of this checkout keep all.
+// Each rule of scripts/lib/rules.mjs is broken by a small tree of sources.
 import { describe, expect, test } from "vitest";
 
 const script = new URL("../../scripts/lib/rules.mjs", import.meta.url);
@@ -8,7 +8,7 @@ const { brokenRules }: { brokenRules(sources: Map<string, string>): string[] } =
 const broken = (sources: Record<string, string>) => brokenRules(new Map(Object.entries(sources)));
 
 describe("TypeScript", () => {
-  test("imports run down the floors", () => {
+  test("files import only from lower layers", () => {
     const ops = { "lib/ops/moe.ts": "export const a = 1;\n" };
     expect(broken({ ...ops, "lib/model/language/llm.ts": 'import { a } from "../../ops/moe.js";\n' })).toEqual([]);
     expect(broken({ "lib/ops/moe.ts": 'import type { Llm } from "../model/language/llm.js";\n' })).toEqual([
@@ -16,23 +16,23 @@ describe("TypeScript", () => {
     ]);
   });
 
-  test("rooms on one floor do not import one another, nor do dynamic imports", () => {
+  test("rooms of one layer do not import each other, even dynamically", () => {
     expect(broken({ "lib/model/vision/plan.ts": 'import { a } from "../audio/encoder.js";\n' })).toHaveLength(1);
     expect(broken({ "lib/cli/run.ts": 'const b = await import("../../bench/command.js");\n' })).toHaveLength(1);
     expect(broken({ "lib/cli/main.ts": 'const b = await import("../../bench/command.js");\n' })).toEqual([]);
   });
 
-  test("a circle is found, of types too", () => {
-    const circle = broken({
+  test("a cycle is found, even if it only imports types", () => {
+    const cycle = broken({
       "lib/ops/a.ts": 'import type { B } from "./b.js";\n',
       "lib/ops/b.ts": 'import { c } from "./c.js";\n',
       "lib/ops/c.ts": 'export * from "./a.js";\n',
       "lib/ops/d.ts": 'import { a } from "./a.js";\n',
     });
-    expect(circle).toEqual(["lib/ops/a.ts, lib/ops/b.ts, lib/ops/c.ts import one another in a circle"]);
+    expect(cycle).toEqual(["lib/ops/a.ts, lib/ops/b.ts, lib/ops/c.ts import each other in a cycle"]);
   });
 
-  test("files and functions have a budget", () => {
+  test("the length of files and functions is limited", () => {
     const long = (lines: number) => `export function f() {\n${"  g();\n".repeat(lines - 2)}}\n`;
     expect(broken({ "lib/ops/a.ts": long(60) })).toEqual([]);
     expect(broken({ "lib/ops/a.ts": long(61) })).toEqual([expect.stringContaining("a function of 61 lines")]);
@@ -43,7 +43,7 @@ describe("TypeScript", () => {
 
 describe("C++ and CUDA", () => {
   const header = "#pragma once\n";
-  test("machinery includes no operation, contracts no backend", () => {
+  test("backends do not include operations, and contracts do not include backends", () => {
     const router = { "native/ops/moe/router.h": header };
     expect(broken({ ...router, "native/cuda/cuda.h": '#include "ops/moe/router.h"\n' })).toHaveLength(1);
     expect(broken({ ...router, "native/engine/submit.h": '#include "ops/moe/router.h"\n' })).toHaveLength(1);
@@ -52,7 +52,7 @@ describe("C++ and CUDA", () => {
     expect(broken({ ...cpu, "native/ops/moe/router.cpu.cc": '#include "cpu/gemm.h"\n' })).toEqual([]);
   });
 
-  test("a header of one side is not included by the other", () => {
+  test("host and device, CPU and CUDA include only their own headers", () => {
     const sides = {
       "native/ops/moe/router.cpu.h": header,
       "native/ops/moe/router.cuda.h": header,
@@ -71,19 +71,19 @@ describe("C++ and CUDA", () => {
     expect(includes("router.h", "router.kernels.h")).toBe(1);
   });
 
-  test("no file is loose in native/ops, and every include is there", () => {
+  test("native/ops contains only folders, and every included file exists", () => {
     expect(broken({ "native/ops/list.h": header })).toEqual([expect.stringContaining("loose")]);
-    expect(broken({ "native/core/op.h": '#include "core/gone.h"\n' })).toHaveLength(1);
+    expect(broken({ "native/core/op.h": '#include "core/missing.h"\n' })).toHaveLength(1);
   });
 
-  test("kernels are declared, instructions wrapped", () => {
+  test("kernels are declared, and inline assembly is wrapped", () => {
     const kernel = 'extern "C" __global__ void k() {}\n';
     expect(broken({ "native/ops/moe/router.cu": kernel })).toEqual([expect.stringContaining("CARACAL_KERNEL")]);
     expect(broken({ "native/ops/moe/router.cu": 'void f() { asm("nop;"); }\n' })).toHaveLength(1);
     expect(broken({ "native/cuda/ptx/nop.cuh": 'void f() { asm("nop;"); }\n' })).toEqual([]);
   });
 
-  test("functions have a budget", () => {
+  test("the length of functions is limited", () => {
     const long = (lines: number) => `void f(int n) {\n${"  g();\n".repeat(lines - 2)}}\n`;
     expect(broken({ "native/core/a.cc": long(60) })).toEqual([]);
     expect(broken({ "native/core/a.cc": long(61) })).toHaveLength(1);

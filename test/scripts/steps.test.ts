@@ -1,4 +1,4 @@
-// The scripts behind npm start, npm test and npm run build, on a machine that lacks something.
+// The helpers of npm start, npm test and npm run build on a machine that lacks a tool.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ const steps = new URL("../../scripts/lib/steps.mjs", import.meta.url).href;
 const empty = mkdtempSync(join(tmpdir(), "caracal-path-"));
 afterAll(() => rmSync(empty, { recursive: true }));
 
-/** Runs a line of script with an empty PATH. */
+/** Runs a script with an empty PATH. */
 function bare(code: string) {
   const { CXX: _, ...env } = process.env;
   const script = `import * as steps from ${JSON.stringify(steps)}; ${code}`;

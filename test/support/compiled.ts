@@ -1,4 +1,4 @@
-// Compiles C++ that needs no GPU and no addon, so that tests can call the backends' pure functions.
+// Compiles single C++ sources at test time.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,14 +6,19 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import koffi, { type LibraryHandle } from "koffi";
 
-/** The shared library of one C++ source, which may include the headers of native/. */
-export function compiled(source: URL): LibraryHandle {
+/** Compiles a C++ source, which may include the headers of native/, and loads the shared library. */
+export function loadCompiled<T>(source: URL, load: (library: string) => T): T {
   const folder = mkdtempSync(join(tmpdir(), "caracal-test-"));
   const library = join(folder, "test.so");
   const native = fileURLToPath(new URL("../../native", import.meta.url));
   const flags = ["-std=c++20", "-O1", "-shared", "-fPIC", "-I", native];
-  execFileSync(process.env.CXX ?? "c++", [...flags, "-o", library, fileURLToPath(source)], { stdio: "pipe" });
-  const lib = koffi.load(library);
-  rmSync(folder, { recursive: true });
-  return lib;
+  try {
+    execFileSync(process.env.CXX ?? "c++", [...flags, "-o", library, fileURLToPath(source)], { stdio: "pipe" });
+    return load(library);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
+
+/** A C++ source as a library whose functions tests can call. It must need neither a GPU nor the addon. */
+export const compiled = (source: URL): LibraryHandle => loadCompiled(source, (library) => koffi.load(library));

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { addon } from "../../lib/native/addon.js";
-import { Device } from "../../lib/tensor/device.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { isas } from "./numbers.js";
 
 /** One CPU device for every instruction set that this machine supports. */
@@ -25,7 +25,7 @@ async function openCuda(): Promise<Device | undefined> {
   process.env.CARACAL_VGPU_CHECK ??= "initcheck,racecheck";
   return await Device.open({ backend: "cuda", cacheMemory: false });
 }
-/** What CARACAL_TEST_DEVICES leaves of a test that runs on every device: "cpu", "cuda", or, if it is not set, both. */
+/** The devices of tests that run on every device: "cpu" or "cuda", or both if it is not set. */
 const chosen = process.env.CARACAL_TEST_DEVICES;
 
 export const cuda: Device | undefined = chosen === "cpu" ? undefined : await openCuda();

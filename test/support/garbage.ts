@@ -1,6 +1,6 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import type { Device } from "../../lib/tensor/device.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 
 setFlagsFromString("--expose-gc");
 

@@ -1,5 +1,5 @@
-// Reads test/golden/*.safetensors for the tests, independently of the library's own reader, so that neither can hide
-// a mistake of the other.
+// Reads test/golden/*.safetensors independently of the library's own reader, so that neither can hide a mistake of the
+// other.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
-import type { Device } from "../../lib/tensor/device.js";
-import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { CaracalError } from "../../lib/errors.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "./devices.js";
 
 /** Expects `make` to give the same values on the CUDA backend, twice, as on the CPU, including the signs of zeros. */
@@ -15,9 +15,10 @@ export async function expectSameAsCpu(make: (device: Device) => Tensor | Tensor[
   });
 }
 
-/** Expects reading the tensors that `make` gives to fail with the CPU's messages on the CUDA backend. */
+/** Expects reading the tensors that `make` gives to fail on the CUDA backend with the same errors as on the CPU. */
 export async function expectSameErrors(make: (device: Device) => Tensor[]): Promise<void> {
-  const message = async (t: Tensor) => await t.read().then(String, (e: Error) => e.message);
-  const [actual, want] = await Promise.all([cuda!, devices[0]!].map((d) => Promise.all(make(d).map(message))));
+  const error = async (t: Tensor) =>
+    await t.read().then(String, ({ code, message, details }: CaracalError) => ({ code, message, details }));
+  const [actual, want] = await Promise.all([cuda!, devices[0]!].map((d) => Promise.all(make(d).map(error))));
   expect(actual).toEqual(want);
 }

@@ -6,7 +6,7 @@ const values = (n: number, seed = 1) => Float32Array.from({ length: n }, (_, i) 
 const bits = async (t: Tensor) => [...(await t.read())];
 
 describe.each(allDevices)("Tensor.write on $name", (device) => {
-  test("overwrites in the queue's order", async () => {
+  test("overwrites elements in the order of the queue", async () => {
     using x = device.tensor([1, 2, 3, 4], [4]);
     using before = ops.add(x, x);
     x.write([5, 6, 7, 8]);
@@ -17,7 +17,7 @@ describe.each(allDevices)("Tensor.write on $name", (device) => {
     ]);
   });
 
-  test("writes the rows of a view, converts, and copies the values at once", async () => {
+  test("writes the rows of a view, converts the values, and copies them immediately", async () => {
     using x = device.zeros([3, 2], "bf16");
     const row = Float32Array.of(1.5, -2);
     using view = x.slice(1, 2);
@@ -26,7 +26,7 @@ describe.each(allDevices)("Tensor.write on $name", (device) => {
     expect([...(await x.toFloat32Array())]).toEqual([0, 0, 1.5, -2, 0, 0]);
   });
 
-  test("refuses what does not fit", () => {
+  test("refuses values that do not fit, and disposed tensors", () => {
     using x = device.zeros([3], "i32");
     expect(() => x.write([1, 2])).toThrow(expect.objectContaining({ code: "SHAPE_MISMATCH" }));
     expect(() => x.write(values(3))).toThrow(expect.objectContaining({ code: "DTYPE_MISMATCH" }));
@@ -40,14 +40,14 @@ describe.each(allDevices)("Graph on $name", (device) => {
   const weight = ops.packWeight(device.tensor(values(width * width), [width, width], "bf16"));
   afterAll(() => weight.dispose());
 
-  /** Several operations with temporaries, a constant, and a product. */
+  /** Several operations with temporaries and a constant. */
   const step = (x: Tensor<"f32">) => {
     const bias = device.tensor(values(width, 3), [width]);
     const y = ops.linear(ops.add(x, x), weight, { activation: "silu", bias });
     return ops.rmsNorm(ops.add(y, x), bias, { eps: 1e-6 });
   };
 
-  test("a replay computes what the calls would", async () => {
+  test("a replay computes the same values as the calls", async () => {
     using x = device.zeros([rows, width]);
     using graph = Graph.capture(device, () => step(x));
     for (const seed of [1, 2, 3]) {
@@ -58,7 +58,7 @@ describe.each(allDevices)("Graph on $name", (device) => {
     }
   });
 
-  test("many replays in a row, each after the one before", async () => {
+  test("consecutive replays run in order", async () => {
     using sum = device.zeros([2, 3]);
     using one = device.tensor([1, 2, 3, 4, 5, 6], [2, 3]);
     using graph = Graph.capture(device, () => {
@@ -69,12 +69,12 @@ describe.each(allDevices)("Graph on $name", (device) => {
     expect(await bits(sum)).toEqual([50, 100, 150, 200, 250, 300]);
   });
 
-  test("its memory is its own: what others do between replays does not show", async () => {
+  test("other operations do not use its memory between replays", async () => {
     using x = device.tensor(values(rows * width), [rows, width]);
     using graph = Graph.capture(device, () => step(x));
     graph.replay();
     const first = await bits(graph.result);
-    graph.result.write(new Float32Array(rows * width).fill(Number.NaN)); // a replay writes it again
+    graph.result.write(new Float32Array(rows * width).fill(Number.NaN)); // the next replay overwrites it
     for (let i = 0; i < 20; i++) device.scope(() => step(device.zeros([rows, width])));
     graph.replay();
     expect(await bits(graph.result)).toEqual(first);
@@ -90,7 +90,7 @@ describe.each(allDevices)("Graph on $name", (device) => {
     expect(await bits(graph.result)).toEqual([2, 4]);
   });
 
-  test("data that is wrong in one replay is that replay's fault", async () => {
+  test("invalid data fails only the replay that reads it", async () => {
     using table = device.tensor(values(8), [4, 2]);
     using ids = device.tensor([0, 3], [2], "i32");
     using graph = Graph.capture(device, () => ops.add(ops.gatherRows(table, ids), ops.gatherRows(table, ids)));
@@ -104,7 +104,7 @@ describe.each(allDevices)("Graph on $name", (device) => {
     expect(await bits(graph.result)).toEqual(right);
   });
 
-  test("the fault of what it reads is its result's, until it is mended", async () => {
+  test("its result has the error of a tensor that it reads until that is overwritten", async () => {
     using table = device.tensor(values(8), [4, 2]);
     using bad = device.tensor([9], [1], "i32");
     using x = ops.gatherRows(table, bad);
@@ -116,7 +116,7 @@ describe.each(allDevices)("Graph on $name", (device) => {
     expect(await bits(graph.result)).toEqual([2, 4]);
   });
 
-  test("keeps what it reads alive, and its result outlives the scope it was made in", async () => {
+  test("keeps its inputs alive, and its result outlives the scope of its capture", async () => {
     const graph = device.scope(() => {
       const x = device.tensor([1, 2, 3], [3]);
       const captured = Graph.capture(device, () => ops.add(x, x));
@@ -130,7 +130,7 @@ describe.each(allDevices)("Graph on $name", (device) => {
     graph.dispose();
   });
 
-  test("zeros are made anew by every replay", async () => {
+  test("every replay clears the tensors that zeros() creates", async () => {
     using x = device.tensor([1, 2], [1, 2]);
     using graph = Graph.capture(device, () => {
       const state = device.zeros([2, 2]);
@@ -146,7 +146,7 @@ describe.each(allDevices)("Graph on $name", (device) => {
     ]);
   });
 
-  test("a fork inside of a graph", async () => {
+  test("a graph may contain a fork", async () => {
     using x = device.zeros([rows, width]);
     const forked = () => {
       const beside = device.fork(() => step(x));
@@ -159,7 +159,7 @@ describe.each(allDevices)("Graph on $name", (device) => {
     expect(await bits(graph.result)).toEqual(await bits(called));
   });
 
-  test("refuses a capture in a capture, writes, replays, and promises", async () => {
+  test("a capture refuses captures, writes, replays, and promises", async () => {
     using x = device.zeros([2]);
     using other = Graph.capture(device, () => ops.add(x, x));
     const inside = (fn: () => unknown) => () => Graph.capture(device, fn);
@@ -168,7 +168,7 @@ describe.each(allDevices)("Graph on $name", (device) => {
     expect(inside(() => x.write([1, 2]))).toThrow(invalid);
     expect(inside(() => other.replay())).toThrow(invalid);
     expect(inside(async () => {})).toThrow(invalid);
-    using after = ops.add(x, x); // the device is as before
+    using after = ops.add(x, x); // the device still works
     expect(await bits(after)).toEqual([0, 0]);
   });
 });
@@ -177,7 +177,7 @@ describe.each(allDevices)("Device.fork on $name", (device) => {
   const size = [64, 96] as const;
   const input = () => device.tensor(values(size[0] * size[1]), size);
 
-  test("what needs a result of the fork waits for it", async () => {
+  test("an operation that reads a result of the fork waits for it", async () => {
     const run = (fork: <T>(fn: () => T) => T) =>
       device.scope(() => {
         const x = input();
@@ -190,12 +190,12 @@ describe.each(allDevices)("Device.fork on $name", (device) => {
     expect(await bits(beside)).toEqual(await bits(inOrder));
   });
 
-  test("what the fork reads is not overwritten, and its memory is not given to others", async () => {
+  test("the inputs of the fork are not overwritten, and its memory is not reused", async () => {
     for (let round = 0; round < 20; round++) {
       using branch = device.scope(() => {
         const x = input();
         const sum = device.fork(() => ops.add(ops.add(x, x), x));
-        x.write(new Float32Array(size[0] * size[1])); // x is the fork's to read
+        x.write(new Float32Array(size[0] * size[1])); // the fork reads x
         return sum;
       });
       using others = device.scope(() => ops.add(device.zeros(size), device.zeros(size)));
@@ -205,7 +205,7 @@ describe.each(allDevices)("Device.fork on $name", (device) => {
     }
   });
 
-  test("forks one after the other, one within the other, and reads from either", async () => {
+  test("forks may follow each other or be nested, and read each other's results", async () => {
     using x = input();
     using a = device.fork(() => device.fork(() => ops.add(x, x)));
     using b = device.fork(() => ops.add(a, x));
@@ -217,7 +217,7 @@ describe.each(allDevices)("Device.fork on $name", (device) => {
     expect((await b.read()).length).toBe(x.size);
   });
 
-  test("an error in the function ends the fork", async () => {
+  test("a function that throws ends its fork", async () => {
     using x = input();
     expect(() =>
       device.fork(() => {
@@ -229,7 +229,7 @@ describe.each(allDevices)("Device.fork on $name", (device) => {
   });
 });
 
-test.skipIf(!cuda)("a GPU's memory is in use no longer once graphs and forks are gone", async () => {
+test.skipIf(!cuda)("disposing a graph frees its memory on the GPU", async () => {
   const device = await Device.open({ backend: "cuda" });
   const x = device.zeros([64, 64]);
   await x.read();

@@ -1,4 +1,4 @@
-// What the compiler knows of the model's tensors and options.
+// The types of the model's tensors and options.
 import { expectTypeOf, test } from "vitest";
 import type {
   AudioEncoder,
@@ -21,7 +21,7 @@ declare const checkpoint: Checkpoint;
 declare const model: OmniModel;
 declare const Loadable: { llm: typeof Llm; speech: typeof SpeechDecoder };
 
-test("rank is in the types of activations", () => {
+test("activations have their rank in the type", () => {
   expectTypeOf<ReturnType<Llm["embed"]>>().toEqualTypeOf<Rows>();
   expectTypeOf<Awaited<ReturnType<Llm["prefill"]>>>().toEqualTypeOf<Rows>();
   expectTypeOf<ReturnType<OmniEmbedding["prompt"]>>().toEqualTypeOf<Rows>();
@@ -36,13 +36,13 @@ test("a module is loaded from the parts of a checkpoint, or opened from a direct
   expectTypeOf(Loadable.llm.open("model", { device, kvCacheTokens: 64 })).toEqualTypeOf<Promise<Llm>>();
   // @ts-expect-error another module's configuration
   Loadable.llm.load(weights, checkpoint.codec.config);
-  // @ts-expect-error on which device?
+  // @ts-expect-error the device is required
   Loadable.llm.open("model", {});
   // @ts-expect-error no such option
   Loadable.speech.open("model", { device, activations: "bf16" });
 });
 
-test("messages hold known parts only", () => {
+test("messages contain only known parts", () => {
   const message: Message = { role: "user", content: [{ type: "text", text: "Hi" }] };
   model.generate([message], { maxTokens: 8 });
   // @ts-expect-error no such option

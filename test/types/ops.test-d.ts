@@ -1,6 +1,7 @@
-// How dtypes and shapes flow through operations, and what must not compile.
+// How operations propagate dtypes and shapes, and code that must not compile.
 import { expectTypeOf, test } from "vitest";
 import { type Device, ops, type PackedWeight, type Tensor } from "../../lib/index.js";
+import { call } from "../../lib/ops/call.js";
 
 declare const device: Device;
 declare const x: Tensor<"bf16", readonly [5, 8]>;
@@ -10,6 +11,9 @@ declare const ids: Tensor<"i32", readonly [5]>;
 declare const seven: Tensor<"f32", readonly [7]>;
 declare const integers: Tensor<"i32", readonly [5, 8]>;
 declare const packed: PackedWeight<"f8e4m3", readonly [16, 8]>;
+declare const grouped: ops.ExpertWeight<16>;
+declare const experts: ops.Experts;
+declare const options: ops.RouterOptions;
 
 test("linear: [M, K] x [N, K] -> [M, N]", () => {
   expectTypeOf(ops.linear(x, packed)).toEqualTypeOf<Tensor<"bf16", readonly [5, 16]>>();
@@ -44,9 +48,9 @@ test("norms keep dtype and shape", () => {
   ops.addRmsNorm(x, device.zeros([5, 8]), vector);
   // @ts-expect-error the residual has x's shape
   ops.addRmsNorm(x, device.zeros([4, 8], "bf16"), vector);
-  // @ts-expect-error integers are no activations
+  // @ts-expect-error integers are not activations
   ops.rmsNorm(integers, vector);
-  // @ts-expect-error a packed weight is no tensor
+  // @ts-expect-error a packed weight is not a tensor
   ops.rmsNorm(packed, vector);
 });
 
@@ -55,7 +59,7 @@ test("add and mul take the same shape or a row", () => {
   expectTypeOf(ops.mul(x, vector)).toEqualTypeOf<typeof x>();
   expectTypeOf(ops.add(x, loose)).toEqualTypeOf<typeof x>();
   expectTypeOf(ops.activation(x, "gelu")).toEqualTypeOf<typeof x>();
-  // @ts-expect-error neither
+  // @ts-expect-error b is neither of x's shape nor a row
   ops.add(x, seven);
   // @ts-expect-error rows differ
   ops.mul(x, device.zeros([4, 8]));
@@ -66,7 +70,7 @@ test("add and mul take the same shape or a row", () => {
 test("clamp keeps dtype and shape", () => {
   expectTypeOf(ops.clamp(x, { low: -1, high: 1 })).toEqualTypeOf<typeof x>();
   expectTypeOf(ops.clamp(loose)).toEqualTypeOf<typeof loose>();
-  // @ts-expect-error integers are no activations
+  // @ts-expect-error integers are not activations
   ops.clamp(integers, { low: 0 });
   // @ts-expect-error bounds are numbers
   ops.clamp(x, { low: vector });
@@ -92,7 +96,7 @@ test("rows are looked up, stacked, cut and cast", () => {
   ops.embedding(vector, ids);
   // @ts-expect-error the tables hold floats
   ops.embedding(integers, ids);
-  // @ts-expect-error nothing is cast to integers
+  // @ts-expect-error cast() does not produce integers
   ops.cast(x, "i32");
   // @ts-expect-error dtypes differ
   ops.copyRows(x, integers);
@@ -108,22 +112,22 @@ test("images are bytes", () => {
   expectTypeOf(ops.interpolateTokens(x, { from: [1, 5], to: [1, 3] })).toEqualTypeOf<
     Tensor<"bf16", readonly [number, 8]>
   >();
-  // @ts-expect-error no floats
+  // @ts-expect-error an image has bytes
   ops.resizeBicubic(device.zeros([48, 64, 3]), [28, 56]);
-  // @ts-expect-error no matrix
+  // @ts-expect-error an image is not a matrix
   ops.resizeBicubic(device.zeros([48, 64], "u8"), [28, 56]);
-  // @ts-expect-error no matrix
+  // @ts-expect-error an image is not a matrix
   ops.patchify(device.zeros([48, 64], "u8"), norm);
-  // @ts-expect-error three means
+  // @ts-expect-error there are three means
   ops.patchify(image, { mean: [0, 0], std: [1, 1, 1] });
 });
 
-test("sampling gives an id per row", () => {
+test("sampling returns one id per row", () => {
   expectTypeOf(ops.argmax(x)).toEqualTypeOf<Tensor<"i32", readonly [5]>>();
   expectTypeOf(ops.sample(x, { seed: 1, step: 0 })).toEqualTypeOf<Tensor<"i32", readonly [5]>>();
   expectTypeOf(ops.repetitionPenalty(x, device.zeros([5, 30], "i32"), 1.1)).toEqualTypeOf<typeof x>();
   expectTypeOf(ops.argmax(loose)).toEqualTypeOf<Tensor<"i32", readonly [number]>>();
-  // @ts-expect-error a seed is needed
+  // @ts-expect-error the seed is required
   ops.sample(x, { step: 0 });
   // @ts-expect-error logits have two dimensions
   ops.argmax(vector);
@@ -131,4 +135,80 @@ test("sampling gives an id per row", () => {
   ops.repetitionPenalty(x, x, 1.1);
   // @ts-expect-error ranges are pairs
   ops.argmax(x, { allowed: [[1]] });
+});
+
+test("the mixture of experts keeps tokens and picks", () => {
+  const routing = ops.router(x, device.zeros([12, 8]), undefined, { topK: 3, experts: 8, zeroExperts: 4, scale: 6 });
+  expectTypeOf(routing.ids).toEqualTypeOf<Tensor<"i32", readonly [5, 3]>>();
+  expectTypeOf(routing.weights).toEqualTypeOf<Tensor<"f32", readonly [5, 3]>>();
+  expectTypeOf(routing.zeroWeight).toEqualTypeOf<Tensor<"f32", readonly [5]>>();
+  const rows = ops.permutation(routing);
+  expectTypeOf(rows.slotOf).toEqualTypeOf<Tensor<"i32", readonly [5, 3]>>();
+  expectTypeOf(rows.tokenOf).toEqualTypeOf<Tensor<"i32", readonly [number]>>();
+  expectTypeOf(ops.moe(x, experts, routing)).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.moe(x, experts, routing, { residual: x })).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.combine(loose, x, routing, rows)).toEqualTypeOf<typeof x>();
+  expectTypeOf(ops.groupedGemm(x, grouped, ids)).toEqualTypeOf<Tensor<"bf16", readonly [5, 16]>>();
+  expectTypeOf(ops.groupedGemm(x, grouped, ids, { gather: rows.tokenOf })).toEqualTypeOf<
+    Tensor<"bf16", readonly [number, 16]>
+  >();
+  expectTypeOf(ops.groupedSwiglu(x, grouped, grouped, ids)).toEqualTypeOf<Tensor<"bf16", readonly [5, 16]>>();
+  expectTypeOf(ops.router(loose, loose, undefined, options).weights).toEqualTypeOf<
+    Tensor<"f32", readonly [number, number]>
+  >();
+  // @ts-expect-error tokens are rows of a matrix
+  ops.router(vector, packed, undefined, options);
+  // @ts-expect-error tokens are rows of a matrix
+  ops.moe(vector, experts, routing);
+  // @ts-expect-error the residual has x's dtype
+  ops.moe(x, experts, routing, { residual: device.zeros([5, 8]) });
+  // @ts-expect-error an expert's weight is packed
+  ops.groupedGemm(x, device.zeros([4, 16, 8]), ids);
+});
+
+test("attention keeps the tokens", () => {
+  const heads = device.zeros([5, 2, 32], "bf16");
+  expectTypeOf(ops.rope(heads, ids, { theta: 1e6 })).toEqualTypeOf<typeof heads>();
+  expectTypeOf(ops.attention(heads, heads, heads, { cuSeqlens: ids })).toEqualTypeOf<
+    Tensor<"bf16", readonly [5, number]>
+  >();
+  expectTypeOf(
+    ops.vitAttention(x, { heads: 2, cuSeqlens: ids, positions: integers, qNorm: vector, kNorm: vector }),
+  ).toEqualTypeOf<Tensor<"bf16", readonly [5, number]>>();
+  const mla = {
+    ...{ wKvB: packed, cache: loose, blockTable: integers, seqLens: ids },
+    ...{ heads: 2, nopeDim: 24, ropeDim: 8, vDim: 16 },
+  };
+  expectTypeOf(ops.mlaPrefill({ q: heads, cuSeqlens: ids, ...mla })).toEqualTypeOf<
+    Tensor<"bf16", readonly [5, number]>
+  >();
+  expectTypeOf(ops.mlaDecode({ q: heads, ...mla })).toEqualTypeOf<{
+    readonly o: Tensor<"bf16", readonly [5, number]>;
+    readonly lse: Tensor<"f32", readonly [5, 2]>;
+  }>();
+  expectTypeOf(ops.mlaDecode({ q: loose, ...mla }).lse).toEqualTypeOf<Tensor<"f32", readonly [number, number]>>();
+  // @ts-expect-error queries have a dimension of heads
+  ops.mlaDecode({ q: x, ...mla });
+  // @ts-expect-error queries have a dimension of heads
+  ops.attention(x, x, x, { cuSeqlens: ids });
+  // @ts-expect-error q, k and v have the same shape
+  ops.attention(heads, heads, device.zeros([4, 2, 32], "bf16"), { cuSeqlens: ids });
+  // @ts-expect-error positions are integers
+  ops.rope(heads, vector, { theta: 1e6 });
+});
+
+test("only the arguments of an operation are passed to it", () => {
+  call("linear", { x, w: packed, activation: "silu" });
+  // @ts-expect-error misspelt argument
+  call("linear", { x, w: packed, biass: vector });
+  // @ts-expect-error misspelt option
+  call("linear", { x, w: packed }, { activatoin: "silu" });
+  // @ts-expect-error no such activation
+  call("linear", { x, w: packed, activation: "swish" });
+  // @ts-expect-error a scale is a number
+  call("attention", { q: x, k: x, v: x, cuSeqlens: ids, scale: "1" });
+  // @ts-expect-error no such operation
+  call("liner", { x, w: packed });
+  // @ts-expect-error not an operation
+  call("openCpu", {});
 });

@@ -6,8 +6,7 @@ import { CaracalError } from "../../errors.js";
 import type { Activations } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
 import { checkOptionNames } from "../../options.js";
-import type { Device } from "../../tensor/device.js";
-import type { Tensor } from "../../tensor/tensor.js";
+import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Rows, Tap, Vector } from "../types.js";
 import {
   type Affine,

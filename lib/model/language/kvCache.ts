@@ -1,8 +1,7 @@
 import { CaracalError } from "../../errors.js";
 import type { Activations } from "../../ops/call.js";
 import { checkOptionNames } from "../../options.js";
-import type { Device } from "../../tensor/device.js";
-import type { Tensor } from "../../tensor/tensor.js";
+import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Ids, Matrix } from "../types.js";
 
 export interface KvCacheOptions {

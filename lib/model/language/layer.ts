@@ -103,7 +103,7 @@ function experts(u: Rows, w: MoeWeights, index: number, pass: LlmPass): Rows {
     renormalize: config.norm_topk_prob,
     scaleZeroExperts: config.scale_zero_experts ?? true,
   });
-  const output = moe(u, w.experts, routing) as Rows;
+  const output = moe(u, w.experts, routing);
   tap?.(`layer${index}.moe.input`, u);
   tap?.(`layer${index}.router.ids`, routing.ids);
   tap?.(`layer${index}.router.weights`, routing.weights);

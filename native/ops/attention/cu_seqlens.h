@@ -15,8 +15,8 @@ inline void check_cu_seqlens_tensor(const Checker& c, const Tensor& cu_seqlens) 
 }
 
 inline Error cu_seqlens_error(const char* op, int64_t i, int64_t value, const std::string& expected) {
-  return {code::kIndexOutOfRange, std::string(op) + ": cuSeqlens[" + std::to_string(i) + "] must be " + expected +
-                                      ", got " + std::to_string(value)};
+  return index_error(op, "cuSeqlens", i, value,
+                     "cuSeqlens[" + std::to_string(i) + "] must be " + expected + ", got " + std::to_string(value));
 }
 inline Error first_start_error(const char* op, int64_t value) { return cu_seqlens_error(op, 0, value, "0"); }
 inline Error start_order_error(const char* op, int64_t i, int64_t value, int64_t previous) {

@@ -12,7 +12,7 @@ namespace caracal::cuda {
 template <class Op>
 Error explain_paged(const Fault& f, int64_t blocks, int64_t block_size, int64_t table_width) {
   if (f.argument == kBadLength) return length_error(Op::kName, f.position, f.value, table_width * block_size);
-  return block_error(Op::kName, f.position / table_width, f.position % table_width, f.value, blocks);
+  return block_error(Op::kName, f.position, table_width, f.value, blocks);
 }
 
 template <class Op>

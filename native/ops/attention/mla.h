@@ -53,14 +53,16 @@ void check_mla(const Checker& c, const Op& op) {
 
 // seqLens[s] is negative, or larger than `capacity`: the block table's width times the block size.
 inline Error length_error(const char* op, int64_t s, int64_t length, int64_t capacity) {
-  return {code::kIndexOutOfRange, std::string(op) + ": seqLens[" + std::to_string(s) + "] must be in [0, " +
-                                      std::to_string(capacity) + "], which the block table can hold, got " +
-                                      std::to_string(length)};
+  return index_error(op, "seqLens", s, length,
+                     "seqLens[" + std::to_string(s) + "] must be in [0, " + std::to_string(capacity) +
+                         "], which the block table can hold, got " + std::to_string(length));
 }
-inline Error block_error(const char* op, int64_t s, int64_t i, int64_t block, int64_t blocks) {
-  return {code::kIndexOutOfRange, std::string(op) + ": blockTable[" + std::to_string(s) + ", " + std::to_string(i) +
-                                      "] must be one of the cache's " + std::to_string(blocks) + " blocks, got " +
-                                      std::to_string(block)};
+// `position` counts the elements of a table of `width` columns.
+inline Error block_error(const char* op, int64_t position, int64_t width, int64_t block, int64_t blocks) {
+  return index_error(op, "blockTable", position, block,
+                     "blockTable[" + std::to_string(position / width) + ", " + std::to_string(position % width) +
+                         "] must be one of the cache's " + std::to_string(blocks) + " blocks, got " +
+                         std::to_string(block));
 }
 
 // The sequences of a paged cache. The constructor checks lengths and blocks, before any row of the cache is read.
@@ -75,8 +77,9 @@ class PagedSequences {
     for (int64_t s = 0; s < seq_lens.shape[0]; s++) {
       if (lengths_[s] < 0 || lengths_[s] > capacity) throw length_error(op, s, lengths_[s], capacity);
       for (int64_t i = 0; i * block_size_ < lengths_[s]; i++) {
-        const int32_t block = table_[s * table_width_ + i];
-        if (block < 0 || block >= blocks) throw block_error(op, s, i, block, blocks);
+        const int64_t position = s * table_width_ + i;
+        if (table_[position] < 0 || table_[position] >= blocks)
+          throw block_error(op, position, table_width_, table_[position], blocks);
       }
     }
   }

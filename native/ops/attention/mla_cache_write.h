@@ -46,9 +46,9 @@ struct MlaCacheWrite {
 };
 
 inline Error slot_error(int64_t t, int64_t slot, int64_t rows) {
-  return {code::kIndexOutOfRange, std::string(MlaCacheWrite::kName) + ": slots[" + std::to_string(t) +
-                                      "] must be one of the cache's " + std::to_string(rows) + " rows, got " +
-                                      std::to_string(slot)};
+  return index_error(MlaCacheWrite::kName, "slots", t, slot,
+                     "slots[" + std::to_string(t) + "] must be one of the cache's " + std::to_string(rows) +
+                         " rows, got " + std::to_string(slot));
 }
 
 }  // namespace caracal

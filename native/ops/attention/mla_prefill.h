@@ -42,8 +42,9 @@ struct MlaPrefill {
 };
 
 inline Error queries_error(const char* op, int64_t s, int64_t length, int64_t queries) {
-  return {code::kIndexOutOfRange, std::string(op) + ": seqLens[" + std::to_string(s) + "] counts the " +
-                                      std::to_string(queries) + " new tokens too, got " + std::to_string(length)};
+  return index_error(op, "seqLens", s, length,
+                     "seqLens[" + std::to_string(s) + "] counts the " + std::to_string(queries) +
+                         " new tokens too, got " + std::to_string(length));
 }
 
 }  // namespace caracal

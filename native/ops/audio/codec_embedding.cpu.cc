@@ -10,7 +10,7 @@ namespace {
 void check_ids(const Tensor& ids, const char* name, int64_t limit) {
   const int32_t* p = ids.data<int32_t>();
   for (int64_t i = 0; i < ids.shape.elements(); i++)
-    if (p[i] < 0 || p[i] >= limit) throw codec_code_error(name, p[i], limit);
+    if (p[i] < 0 || p[i] >= limit) throw codec_code_error(name, i, p[i], limit);
 }
 
 // y = Σ_q table[q, id(q)]

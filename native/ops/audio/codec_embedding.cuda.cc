@@ -18,8 +18,8 @@ void run(const CodecEmbedding& op, std::span<Tensor> out, Cuda& cuda) {
                                  int(op.table_a.shape[2]),
                                  int(op.table_b.shape[2])};
   Fault* fault = cuda.fault([vocabulary, entries](const Fault& f) {
-    return f.argument == kSemanticFault ? codec_code_error("semantic", f.value, vocabulary)
-                                        : codec_code_error("acoustic", f.value, entries * entries);
+    return f.argument == kSemanticFault ? codec_code_error("semantic", f.position, f.value, vocabulary)
+                                        : codec_code_error("acoustic", f.position, f.value, entries * entries);
   });
   const DType dtype = out[0].dtype;
   const int64_t vector = 16 / int64_t(dtype_bytes(dtype));

@@ -8,9 +8,10 @@
 
 namespace caracal {
 
-inline Error codec_code_error(const char* argument, int64_t code, int64_t limit) {
-  return Error(code::kIndexOutOfRange, std::string("codecEmbedding: ") + argument + " holds code " +
-                                           std::to_string(code) + ", valid are 0 to " + std::to_string(limit - 1));
+inline Error codec_code_error(const char* argument, int64_t position, int64_t code, int64_t limit) {
+  return index_error(
+      "codecEmbedding", argument, position, code,
+      std::string(argument) + " holds code " + std::to_string(code) + ", valid are 0 to " + std::to_string(limit - 1));
 }
 
 struct CodecEmbedding {

@@ -32,15 +32,16 @@ void embed_row(const PromptEmbedding& op, int64_t t, Y* y) {
   const int64_t books = op.codec_ids.shape[1];
   const W* present[1 + PromptEmbedding::kMaxBooks];  // rows to add
   int64_t rows = 0;
-  auto add = [&](const Tensor& table, int64_t id) {
+  auto add = [&](const Tensor& table, const char* argument, const Tensor& ids, int64_t position) {
+    const int64_t id = ids.data<int32_t>()[position];
     if (id == op.pad_id) return;
-    check_row(op.kName, id, t, table.shape[0]);
+    check_row(op.kName, argument, id, position, table.shape[0]);
     present[rows++] = table.data<W>() + id * columns;
   };
-  add(op.text_table, op.text_ids.data<int32_t>()[t]);
-  for (int64_t k = 0; k < books; k++) add(op.codec_tables[k], op.codec_ids.data<int32_t>()[t * books + k]);
+  add(op.text_table, "textIds", op.text_ids, t);
+  for (int64_t k = 0; k < books; k++) add(op.codec_tables[k], "codecIds", op.codec_ids, t * books + k);
   if (rows == 0 && op.pad_id >= 0) {
-    check_row(op.kName, op.pad_id, t, op.text_table.shape[0]);
+    check_row(op.kName, "textIds", op.pad_id, t, op.text_table.shape[0]);
     present[rows++] = op.text_table.data<W>() + op.pad_id * columns;
   }
   for_columns(columns, [&](int64_t i, int count) {

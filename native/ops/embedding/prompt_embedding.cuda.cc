@@ -44,8 +44,10 @@ int64_t elements_per_lane(DType wider, const PromptTables& tables, const PromptM
 }
 
 Error explain(const Fault& f, const PromptTables& tables, const PromptMediaRows& media) {
+  if (f.argument == 0) return row_id_error(PromptEmbedding::kName, "textIds", f.value, f.position, tables.count[0]);
   if (f.argument < PromptTables::kMaxTables)
-    return row_id_error(PromptEmbedding::kName, f.value, f.position, tables.count[f.argument]);
+    return row_id_error(PromptEmbedding::kName, "codecIds", f.value, f.position * (tables.tables - 1) + f.argument - 1,
+                        tables.count[f.argument]);
   const int kind = f.argument - PromptTables::kMaxTables;
   return PromptEmbedding::wrong_media(kind == kAudio ? "audioPadId" : "imagePadId", media.pad_id[kind], f.value,
                                       media.count[kind]);

@@ -60,9 +60,11 @@ struct PromptEmbedding {
   }
   // The fault of media rows and pad ids that differ in number, the same on every backend.
   static Error wrong_media(const char* pad_name, int64_t pad_id, int64_t pads, int64_t rows) {
-    return Error(code::kShapeMismatch, std::string(kName) + ": textIds has " + std::to_string(pads) + " times " +
-                                           pad_name + " " + std::to_string(pad_id) + ", but " + std::to_string(rows) +
-                                           " media rows were given: pass one row for each");
+    return Error(code::kShapeMismatch,
+                 std::string(kName) + ": textIds has " + std::to_string(pads) + " times " + pad_name + " " +
+                     std::to_string(pad_id) + ", but " + std::to_string(rows) +
+                     " media rows were given: pass one row for each",
+                 {{"operation", kName}, {"argument", "textIds"}});
   }
 };
 

@@ -39,9 +39,10 @@ struct Combine {
 
   // The error for element `pick` of slotOf, whose value is `slot`.
   static Error slot_error(int64_t pick, int64_t picks_per_token, int64_t slot, int64_t rows) {
-    return Error(code::kIndexOutOfRange, "combine: slotOf[" + std::to_string(pick / picks_per_token) + "][" +
-                                             std::to_string(pick % picks_per_token) + "] is " + std::to_string(slot) +
-                                             ", outside [-1, " + std::to_string(rows) + ")");
+    return index_error(kName, "slotOf", pick, slot,
+                       "slotOf[" + std::to_string(pick / picks_per_token) + "][" +
+                           std::to_string(pick % picks_per_token) + "] is " + std::to_string(slot) + ", outside [-1, " +
+                           std::to_string(rows) + ")");
   }
 };
 

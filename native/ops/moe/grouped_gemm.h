@@ -26,14 +26,15 @@ inline Shape check_groups(const Checker& c, const Tensor& x, const Tensor& w, co
 }
 
 inline Error offsets_error(const char* op, int64_t index, int64_t offset, int64_t rows) {
-  return Error(code::kIndexOutOfRange, std::string(op) + ": offsets must rise from 0 to at most " +
-                                           std::to_string(rows) + ", got " + std::to_string(offset) + " at " +
-                                           std::to_string(index));
+  return index_error(op, "offsets", index, offset,
+                     "offsets must rise from 0 to at most " + std::to_string(rows) + ", got " + std::to_string(offset) +
+                         " at " + std::to_string(index));
 }
 
 inline Error gather_error(const char* op, int64_t index, int64_t row, int64_t x_rows) {
-  return Error(code::kIndexOutOfRange, std::string(op) + ": gather[" + std::to_string(index) + "] is " +
-                                           std::to_string(row) + ", but x has " + std::to_string(x_rows) + " rows");
+  return index_error(op, "gather", index, row,
+                     "gather[" + std::to_string(index) + "] is " + std::to_string(row) + ", but x has " +
+                         std::to_string(x_rows) + " rows");
 }
 
 struct GroupedGemm {

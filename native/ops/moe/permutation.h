@@ -28,9 +28,9 @@ struct Permutation {
 
   // The error for element `pick` of ids, whose value is `id`.
   static Error id_error(int64_t pick, int64_t picks_per_token, int64_t id, int64_t all_experts) {
-    return Error(code::kIndexOutOfRange, "permutation: ids[" + std::to_string(pick / picks_per_token) + "][" +
-                                             std::to_string(pick % picks_per_token) + "] is " + std::to_string(id) +
-                                             ", outside [-1, " + std::to_string(all_experts) + ")");
+    return index_error(kName, "ids", pick, id,
+                       "ids[" + std::to_string(pick / picks_per_token) + "][" + std::to_string(pick % picks_per_token) +
+                           "] is " + std::to_string(id) + ", outside [-1, " + std::to_string(all_experts) + ")");
   }
 };
 

@@ -22,7 +22,8 @@ struct CopyRows {
     if (dst_row < 0 || dst_row + src.shape[0] > dst.shape[0])
       c.bad(code::kIndexOutOfRange, "dstRow",
             "must leave room for src's rows, got " + std::to_string(dst_row) + " for " + src.shape.str() + " in " +
-                dst.shape.str());
+                dst.shape.str(),
+            {{"value", static_cast<double>(dst_row)}});
     return {};
   }
 };

@@ -17,7 +17,7 @@ void run(const GatherRows& op, std::span<Tensor> out, Cpu& cpu) {
       std::memset(y, 0, out_bytes);
       return;
     }
-    check_row(op.kName, ids[i], i, table_rows);
+    check_row(op.kName, "rows", ids[i], i, table_rows);
     convert_row(op.x.data<std::byte>() + ids[i] * in_bytes, op.x.dtype, y, out[0].dtype, columns);
   });
 }

@@ -10,8 +10,8 @@ void run(const GatherRows& op, std::span<Tensor> out, Cuda& cuda) {
   const int64_t table = op.x.shape[0], n = op.rows.shape.elements();
   int64_t columns = 1;
   for (int i = 1; i < op.x.shape.rank(); i++) columns *= op.x.shape[i];
-  Fault* fault =
-      cuda.fault([table](const Fault& f) { return row_id_error(GatherRows::kName, f.value, f.position, table); });
+  Fault* fault = cuda.fault(
+      [table](const Fault& f) { return row_id_error(GatherRows::kName, "rows", f.value, f.position, table); });
   auto launch = [&](const auto& entry, int64_t items, auto... aligned) {
     const RowLanes lanes = row_lanes(n, items);
     cuda.launch(entry, {lanes.grid, lanes.threads}, address(op.x), op.rows.data<int>(), address(out[0]), n, items,

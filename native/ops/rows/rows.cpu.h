@@ -8,9 +8,9 @@
 
 namespace caracal::CARACAL_ISA {
 
-inline void check_row(const char* op, int64_t id, int64_t position, int64_t rows) {
+inline void check_row(const char* op, const char* argument, int64_t id, int64_t position, int64_t rows) {
   if (id >= 0 && id < rows) return;
-  throw row_id_error(op, id, position, rows);
+  throw row_id_error(op, argument, id, position, rows);
 }
 
 // Copies n elements. Types that differ must be f32 and bf16.

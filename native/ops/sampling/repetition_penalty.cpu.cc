@@ -31,7 +31,7 @@ void run(const RepetitionPenalty& op, std::span<Tensor> out, Cpu& cpu) {
       const int32_t* history = op.history.data<int32_t>() + row * window;
       const Temporary<int32_t> sorted(cpu, window);
       for (int64_t i = 0; i < window; i++) {
-        if (history[i] >= ids) throw op.no_such_id(history[i], ids);
+        if (history[i] >= ids) throw op.no_such_id(row * window + i, history[i], ids);
         sorted[i] = history[i];
       }
       std::sort(sorted.data(), sorted.data() + window);

@@ -16,9 +16,10 @@ struct RepetitionPenalty {
       std::tuple{field("logits", &RepetitionPenalty::logits), field("history", &RepetitionPenalty::history),
                  field("penalty", &RepetitionPenalty::penalty)};
 
-  static Error no_such_id(int64_t id, int64_t logits) {
-    return Error(code::kIndexOutOfRange, std::string(kName) + ": history holds id " + std::to_string(id) +
-                                             ", but there are " + std::to_string(logits) + " logits");
+  static Error no_such_id(int64_t position, int64_t id, int64_t logits) {
+    return index_error(
+        kName, "history", position, id,
+        "history holds id " + std::to_string(id) + ", but there are " + std::to_string(logits) + " logits");
   }
 
   Outputs check() const {

@@ -6,7 +6,7 @@ import type { GenerateEvent } from "../../../lib/model/reply/events.js";
 import type { GenerateOptions } from "../../../lib/model/reply/options.js";
 import { WholeUtterance } from "../../../lib/model/reply/reply.js";
 import { SpeechState } from "../../../lib/model/speech/state.js";
-import { Device } from "../../../lib/tensor/device.js";
+import { Device } from "../../../lib/tensor/tensor.js";
 import { code } from "../../support/errors.js";
 import { settledMemory } from "../../support/garbage.js";
 import { tinyDirectory } from "../tinyModel.js";

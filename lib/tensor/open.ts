@@ -1,0 +1,64 @@
+import { CaracalError } from "../errors.js";
+import { addon, type DeviceHandle, guarded } from "../native/addon.js";
+import { checkOptionNames } from "../options.js";
+
+export interface DeviceOptions {
+  /** The backend. `"auto"`, the default, selects the best usable one; `device.why` says why others were passed over. */
+  readonly backend?: "auto" | "cpu" | "cuda";
+  /** Number of CPU threads. Default: as many as the process may use (CPU affinity and cgroup quota). */
+  readonly threads?: number;
+  /** The CPU instruction set. Default: `CARACAL_CPU` if it is set, else the best one of the processor. */
+  readonly isa?: "scalar" | "avx2" | "avx512";
+  /** The number of the GPU, as counted by the driver. Default 0. */
+  readonly ordinal?: number;
+  /** The maximum number of bytes of GPU memory that the device allocates. Default: all of the GPU's memory. */
+  readonly memoryLimit?: number;
+  /**
+   * Whether GPU memory is kept for later tensors of similar sizes. Default true. With false, every tensor has an
+   * allocation of exactly its size, which is slow, but lets compute-sanitizer and the virtual GPU detect accesses past
+   * the end of a tensor and reads of uninitialised memory.
+   */
+  readonly cacheMemory?: boolean;
+}
+
+const deviceOptionNames = {
+  backend: true,
+  threads: true,
+  isa: true,
+  ordinal: true,
+  memoryLimit: true,
+  cacheMemory: true,
+} satisfies Record<keyof Required<DeviceOptions>, true>;
+
+/** Why a backend was passed over. */
+export interface BackendNote {
+  readonly backend: "cuda";
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Opens the device that the options select. @throws {CaracalError} as `Device.open` */
+export function openDevice(options: DeviceOptions): { handle: DeviceHandle; why: readonly BackendNote[] } {
+  checkOptionNames("Device.open", options, deviceOptionNames);
+  const { backend = "auto", threads, isa, ordinal, memoryLimit, cacheMemory } = options;
+  if (backend !== "auto" && backend !== "cpu" && backend !== "cuda") {
+    const [expected, actual] = ['"auto", "cpu" or "cuda"', JSON.stringify(backend)];
+    const details = { argument: "backend", expected, actual };
+    throw new CaracalError("INVALID_ARGUMENT", `backend must be ${expected}, got ${actual}`, details);
+  }
+  const why: BackendNote[] = [];
+  if (backend !== "cpu") {
+    try {
+      const handle = guarded(() => addon().openCuda({ ordinal, memoryLimit, cacheMemory }));
+      const { virtual, description } = addon().deviceInfo(handle);
+      if (!virtual || backend === "cuda") return { handle, why };
+      addon().closeDevice(handle);
+      const message = `cuda ${description} is for tests: open it with backend: "cuda"`;
+      why.push({ backend: "cuda", code: "UNSUPPORTED", message });
+    } catch (error) {
+      if (backend === "cuda" || !(error instanceof CaracalError) || error.code === "INVALID_ARGUMENT") throw error;
+      why.push({ backend: "cuda", code: error.code, message: error.message });
+    }
+  }
+  return { handle: guarded(() => addon().openCpu({ threads, isa })), why };
+}
