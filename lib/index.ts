@@ -17,7 +17,7 @@ export {
   type TensorTotals,
 } from "./checkpoint/inspect.js";
 export type { SpeechConfig } from "./checkpoint/layout.js";
-export { CaracalError, type ErrorCode } from "./errors.js";
+export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";

@@ -1,10 +1,10 @@
-import type { Activation } from "../native/operations.js";
+import { type Activation, activations } from "../native/operations.js";
 import { checkOptionNames } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
 import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, callPacked, type Weight, type WeightDType } from "./call.js";
 
-export type { Activation };
+export { type Activation, activations };
 
 /** `[..., K]` with its last dimension replaced by `N`. */
 export type WithLast<S extends Shape, N extends number> = S extends readonly [...infer Lead extends number[], number]
