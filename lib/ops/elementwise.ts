@@ -3,7 +3,7 @@ import { type Activations, call } from "./call.js";
 import type { Activation, Last } from "./linear.js";
 import type { If, Matches } from "./shapes.js";
 
-/** Of a's shape, or `[C]` for an a of `[..., C]`. */
+/** The second operand: it has the first one's shape, or is `[C]` for an `a` of `[..., C]`. */
 export type BinaryOperand<B extends Shape, S extends Shape> = Tensor<Activations, B> &
   If<Matches<B, S> | Matches<B, readonly [Last<S>]>>;
 
