@@ -229,6 +229,7 @@ export class Device implements AsyncDisposable {
     return new Device(handle, why);
   }
 
+  /** The memory of the device. @throws {CaracalError} `DISPOSED` when the device was disposed */
   get memory(): MemoryStatistics {
     return guarded(() => addon().deviceMemory(this.#handle));
   }
@@ -294,10 +295,10 @@ export class Device implements AsyncDisposable {
       return result;
     } finally {
       this.#scopes.pop();
-      const kept = tensorsIn(result);
+      const returned = tensorsIn(result);
       const outer = this.#scopes.at(-1);
       for (const t of created) {
-        if (!kept.has(t)) t.dispose();
+        if (!returned.has(t)) t.dispose();
         else outer?.push(t);
       }
     }
