@@ -33,7 +33,10 @@ function onWarp(body: string, input: Uint32Array<ArrayBuffer> = lanes((l) => (l 
   and.b32 %r3, %r3, 1;
   setp.eq.u32 %p1, %r3, 1;
 ${body}
-  red.global.add.u32 [%rd2], %r2; // a lane that came twice would be noticed`).replace(".visible", `${functions}.visible`);
+  red.global.add.u32 [%rd2], %r2; // a lane that came twice would be noticed`).replace(
+    ".visible",
+    `${functions}.visible`,
+  );
   remember(ptx, "sm_80");
   const out = new Uint32Array(32);
   new PtxModule(ptx).run("k", { block: 32 }, input, out);
