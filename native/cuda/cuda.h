@@ -51,10 +51,13 @@ class Cuda {
 
   const GpuProperties& gpu;
 
-  // Puts a kernel on the stream. Arguments are converted to the declared parameters; narrowing does not compile.
+  // Puts a kernel on the stream. Arguments are converted to the declared parameters; narrowing does not compile
+  // (test/cuda/launch.test.ts).
   template <class... Parameters, class... Args>
     requires(sizeof...(Parameters) == sizeof...(Args))
   void launch(const Entry<Parameters...>& entry, const Launch& launch, const Args&... args) {
+    static_assert((std::is_convertible_v<const Args&, Parameters> && ...),
+                  "an argument is not of the type that the kernel's declaration in .kernels.h gives its parameter");
     std::tuple<Parameters...> values{Parameters{args}...};
     std::apply(
         [&](auto&... value) {

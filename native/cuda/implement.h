@@ -13,8 +13,8 @@ namespace caracal::cuda {
 inline void* address(const Tensor& t) { return t.data<std::byte>(); }
 inline void* address(const std::optional<Tensor>& t) { return t ? address(*t) : nullptr; }
 
-// Returns whether rows of n elements can be moved `elements` at a time: n is a multiple of them and all addresses are aligned to
-// 16 bytes.
+// Returns whether rows of n elements can be moved `elements` at a time: n is a multiple of them and all addresses are
+// aligned to 16 bytes. Eight is what 16 bytes hold of bf16.
 inline bool vectorizable(int64_t n, std::initializer_list<const void*> addresses, int64_t elements = 8) {
   return n % elements == 0 && std::all_of(addresses.begin(), addresses.end(),
                                           [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; });

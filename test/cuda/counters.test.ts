@@ -1,5 +1,6 @@
 // Exact counters of every kernel at the model's sizes, so that no change goes unnoticed. After an intended one, run:
-//   npx caracal bench counters --json > test/cuda/counters.json
+//   npm run build && node scripts/generate.mjs check
+//   npx caracal bench counters --json > test/cuda/counters.json && npm run format
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { nameOf } from "../../bench/case.js";

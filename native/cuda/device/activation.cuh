@@ -3,7 +3,7 @@
 
 namespace caracal {
 
-// In f32, with the same formulas as the CPU.
+// The functions of the CPU (cpu/gemm_epilogue.cpu.cc) in f32.
 __device__ inline float activate(Activation kind, float v) {
   switch (kind) {
     case Activation::relu: return v < 0.0f ? 0.0f : v;  // fmaxf would turn NaN into 0

@@ -12,13 +12,13 @@ void combine_row(const Combine& op, int64_t t, T* out) {
   const T* residual = op.residual ? op.residual->data<T>() + t * d : nullptr;
   const float* weights = op.weights.data<float>() + t * k;
   const int32_t* slots = op.slot_of.data<int32_t>() + t * k;
-  const float identity = op.zero_weight.data<float>()[t];
+  const float zero_weight = op.zero_weight.data<float>()[t];
   for (int64_t i = 0; i < k; i++)
     if (slots[i] < -1 || slots[i] >= rows) throw Combine::slot_error(t * k + i, k, slots[i], rows);
   for_columns(d, [&](int64_t c, int count) {
     F32x16 sum = residual ? load(residual + c, count) : zero();
     // Without zero experts x is not read: zero times an infinite x would be NaN.
-    if (identity != 0) sum = fma(set1(identity), load(x + c, count), sum);
+    if (zero_weight != 0) sum = fma(set1(zero_weight), load(x + c, count), sum);
     for (int64_t i = 0; i < k; i++)
       if (slots[i] >= 0) sum = fma(set1(weights[i]), load(op.y.data<T>() + slots[i] * d + c, count), sum);
     store(out + t * d + c, sum, count);

@@ -41,14 +41,14 @@ __device__ inline void combine(const CombineParameters& p, Fault* fault) {
   const long long column = (static_cast<long long>(blockIdx.y) * blockDim.x + threadIdx.x) * V;
   const long long at = token * p.columns + column;
   const bool in_bounds = column < p.columns;
-  const float identity = p.zero_weight[token];
+  const float zero_weight = p.zero_weight[token];
   float sum[V] = {};
   if (in_bounds && p.residual) load<V>(static_cast<const T*>(p.residual) + at, sum);
-  if (in_bounds && identity != 0) {  // without zero experts x is not read: zero times an infinite x would be NaN
+  if (in_bounds && zero_weight != 0) {  // without zero experts x is not read: zero times an infinite x would be NaN
     float v[V];
     load<V>(static_cast<const T*>(p.x) + at, v);
 #pragma unroll
-    for (int j = 0; j < V; j++) sum[j] = fmaf(identity, v[j], sum[j]);
+    for (int j = 0; j < V; j++) sum[j] = fmaf(zero_weight, v[j], sum[j]);
   }
   for (int first = 0; first < p.picks; first += kWarp) {
     __syncthreads();  // wait until all threads have read the previous picks

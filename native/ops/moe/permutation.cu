@@ -48,7 +48,7 @@ struct ExpertCounts {
   int chunks, experts;
   const int* totals;  // [blocks][experts], null if there is only this block
 
-  // The picks of expert e in all blocks; `before` is set to those in the blocks before this one.
+  // The picks of expert e in all blocks; The picks in the blocks before this one are added to `before`.
   __device__ int of(int e, int& before) const {
     int all = 0;
     if (totals == nullptr) {

@@ -52,14 +52,14 @@ void pick_experts(const Router& op, const float* scores, float* biased, uint8_t*
     weights[k] = scores[pick];
     sum += scores[pick];
   }
-  float identity = 0;
+  float zero_sum = 0;
   for (int64_t k = 0; k < op.top_k; k++) {
     if (op.renormalize) weights[k] /= sum;
     const bool is_zero_expert = ids[k] >= op.experts;
     if (!is_zero_expert || op.scale_zero_experts) weights[k] *= float(op.scale);
-    if (is_zero_expert) identity += weights[k];
+    if (is_zero_expert) zero_sum += weights[k];
   }
-  *zero_weight = identity;
+  *zero_weight = zero_sum;
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ struct LogitShape {
   }
 };
 inline constexpr LogitShape kLogitsOne{"one", 1, 8, 1, 1, 256, 5};       // for one token: streams the classifier
-inline constexpr LogitShape kLogitsSmall{"small", 1, 8, 8, 1, 256, 4};   // for up to 8 tokens that share the stream
+inline constexpr LogitShape kLogitsSmall{"small", 1, 8, 8, 1, 256, 4};   // 8 tokens share the stream, for up to 32
 inline constexpr LogitShape kLogitsMedium{"medium", 4, 4, 8, 4, 64, 4};  // many blocks with few tokens each
 inline constexpr LogitShape kLogitsLarge{"large", 8, 2, 8, 16, 64, 4};   // as many sums as the registers hold
 

@@ -67,7 +67,7 @@ struct Scores<0> {
   __device__ void each(F f) {
     for (int i = lane_index(); i < p.all; i += kWarp) f(row[i]);
   }
-  __device__ void rank() {}
+  __device__ void rank() {}  // each_ranked computes the ranks
   template <class F>
   __device__ void each_ranked(F f) const {
     for (int i = lane_index(); i < p.all; i += kWarp) f(0, i, row[i], rank_of(p.bias ? row[i] + p.bias[i] : row[i]));
@@ -96,15 +96,16 @@ struct Pick {
   float score;
 };
 
-// The pick after `last`, which is then updated. Picks are ordered by their keys: the rank in the upper 32 bits, the
-// complement of the id in the lower ones. Tie rule: of equal ranks the lowest id has the largest key and so wins.
+// The pick after the one whose key is `last_key`, which is then updated. Picks are ordered by their keys: the rank in
+// the upper 32 bits, the complement of the id in the lower ones. Tie rule: of equal ranks the lowest id has the largest
+// key and so wins.
 template <class S>
-__device__ inline Pick next_pick(const S& scores, unsigned long long& last) {
+__device__ inline Pick next_pick(const S& scores, unsigned long long& last_key) {
   unsigned long long bests[kChains] = {};
   float best_scores[kChains] = {};
   scores.each_ranked([&](int chain, int expert, float s, uint32_t rank) {
     const unsigned long long key = static_cast<unsigned long long>(rank) << 32 | ~static_cast<uint32_t>(expert);
-    if (key < last && key > bests[chain]) bests[chain] = key, best_scores[chain] = s;
+    if (key < last_key && key > bests[chain]) bests[chain] = key, best_scores[chain] = s;
   });
   unsigned long long best = bests[0];
   float best_score = best_scores[0];
@@ -113,14 +114,14 @@ __device__ inline Pick next_pick(const S& scores, unsigned long long& last) {
     if (bests[i] > best) best = bests[i], best_score = best_scores[i];
   const uint32_t rank = static_cast<uint32_t>(best >> 32);
   const uint32_t highest = __reduce_max_sync(kAllLanes, rank);
-  const uint32_t inverse_id = __reduce_max_sync(kAllLanes, rank == highest ? static_cast<uint32_t>(best) : 0);
-  last = static_cast<unsigned long long>(highest) << 32 | inverse_id;
-  const int owner = __ffs(__ballot_sync(kAllLanes, best == last)) - 1;
-  return {static_cast<int>(~inverse_id), __shfl_sync(kAllLanes, best_score, owner)};
+  const uint32_t id_complement = __reduce_max_sync(kAllLanes, rank == highest ? static_cast<uint32_t>(best) : 0);
+  last_key = static_cast<unsigned long long>(highest) << 32 | id_complement;
+  const int owner = __ffs(__ballot_sync(kAllLanes, best == last_key)) - 1;
+  return {static_cast<int>(~id_complement), __shfl_sync(kAllLanes, best_score, owner)};
 }
 
-// Lane k % 32 holds pick k. The first `stored` picks, all but the last 1 to 32, are kept in the outputs until the sum of
-// all scores is known.
+// Lane k % 32 holds pick k. The last 1 to 32 picks stay in the lanes until the sum of all scores is known; the `stored`
+// picks before them wait in the outputs.
 template <class S>
 __device__ inline void pick_experts(S& scores, const RouterParameters& p, long long token) {
   const int lane = lane_index(), stored = (p.picks - 1) / kWarp * kWarp;
@@ -128,11 +129,11 @@ __device__ inline void pick_experts(S& scores, const RouterParameters& p, long l
   float* weights = p.weights + token * p.picks;
   softmax(scores);
   scores.rank();
-  unsigned long long last = ~0ull;
-  float sum = 0, identity = 0;
+  unsigned long long last_key = ~0ull;
+  float sum = 0, zero_sum = 0;
   Pick lane_pick{};
   for (int k = 0; k < p.picks; k++) {
-    const Pick pick = next_pick(scores, last);
+    const Pick pick = next_pick(scores, last_key);
     sum += pick.score;
     if (k % kWarp != lane) continue;
     lane_pick = pick;
@@ -143,12 +144,12 @@ __device__ inline void pick_experts(S& scores, const RouterParameters& p, long l
     float weight = k < stored ? weights[k] : lane_pick.score;
     if (p.renormalize) weight /= sum;
     if (!is_zero_expert || p.scale_zero_experts) weight *= p.scale;
-    if (is_zero_expert) identity += weight;
+    if (is_zero_expert) zero_sum += weight;
     weights[k] = weight;
     if (k >= stored) ids[k] = lane_pick.expert;
   }
-  identity = warp_sum(identity);
-  if (lane == 0) p.zero_weight[token] = identity;
+  zero_sum = warp_sum(zero_sum);
+  if (lane == 0) p.zero_weight[token] = zero_sum;
 }
 
 }  // namespace caracal
