@@ -1,6 +1,6 @@
 // The projects of the test suite; `npx vitest run --project cpu` runs one. CARACAL_TEST_MODES, which scripts/test.mjs
 // sets, adds one for each mode of the virtual GPU: a folder, where each leaves the names of the kernels it launched.
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
@@ -35,14 +35,16 @@ const modes: Record<string, Record<string, string>> = {
   truncating: { CARACAL_VGPU_ACCUMULATION: "truncating", CARACAL_VGPU_APPROXIMATE: "1" },
 };
 const folder = process.env.CARACAL_TEST_MODES;
-const inModes = Object.entries(folder ? modes : {}).map(([name, mode]) =>
-  project(
+const inModes = Object.entries(folder && virtualGpu ? modes : {}).map(([name, mode]) => {
+  const launched = join(folder!, name);
+  writeFileSync(launched, "", { flag: "a" }); // so that a mode without any launch is noticed, too
+  return project(
     `cuda-${name}`,
     below("ops", "tensor").filter((file) => cuda.includes(file)),
     // The accesses of kernels are checked in project cuda.
-    { ...mode, CARACAL_TEST_DEVICES: "cuda", CARACAL_VGPU_CHECK: "", CARACAL_VGPU_KERNELS: join(folder!, name) },
-  ),
-);
+    { ...mode, CARACAL_TEST_DEVICES: "cuda", CARACAL_VGPU_CHECK: "", CARACAL_VGPU_KERNELS: launched },
+  );
+});
 
 export default defineConfig({
   test: {

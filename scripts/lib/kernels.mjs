@@ -54,9 +54,9 @@ function architectures() {
   ].filter((a) => a >= baseline);
 }
 
-function command(program, args, input) {
+function command(program, args) {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { cwd: root, stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
+    const child = spawn(program, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
     child.on("error", (error) => fail(`${program} could not be run: ${error.message}`));

@@ -33,13 +33,11 @@ const includes = [
   [/^core\//, ["core/"]],
   [/^vgpu\//, ["vgpu/", "cuda/cuda_api.h"]],
   [/^cpu\//, ["cpu/", "core/"]],
-  [/^cuda\/.*(\.kernels\.h|\.cuh)$|^cuda\/(kernel|fault)\.h$/, ["cuda/", "core/"]],
   [/^cuda\//, ["cuda/", "core/"]],
   [/^engine\//, ["engine/", "cpu/", "cuda/", "core/"]],
   [/^node\//, ["node/", "engine/", "cpu/", "cuda/", "core/"]],
   [/^ops\/.*\.cpu\.(cc|h)$/, ["ops/", "cpu/", "core/"]],
-  [/^ops\/.*\.cuda\.(cc|h)$/, ["ops/", "cuda/", "core/"]],
-  [/^ops\/.*(\.kernels\.h|\.cuh?)$/, ["ops/", "cuda/", "core/"]],
+  [/^ops\/.*(\.cuda\.(cc|h)|\.kernels\.h|\.cuh?)$/, ["ops/", "cuda/", "core/"]],
   [/^ops\//, ["ops/", "core/"]],
 ];
 
