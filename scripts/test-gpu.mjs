@@ -9,6 +9,7 @@ import { needNode, root } from "./lib/steps.mjs";
 
 needNode();
 installDependencies();
+process.env.CARACAL_CUDA ??= "on";
 buildAddon();
 buildVirtualGpu(); // some tests inject faults into its driver
 buildTypeScript();

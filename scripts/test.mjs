@@ -15,6 +15,7 @@ const quick = args[0] === "--quick";
 
 needNode();
 installDependencies();
+if (!quick) process.env.CARACAL_CUDA ??= "on"; // builds the kernels too, where nvcc is found
 buildAddon();
 if (!quick) buildVirtualGpu();
 buildTypeScript();

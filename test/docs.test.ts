@@ -20,7 +20,7 @@ const matches = (text: string, pattern: RegExp) => Array.from(text.matchAll(patt
 const names = (text: string) => matches(text, /\b(CARACAL_[A-Z0-9_]*[A-Z0-9])\b(?!\*)/g);
 
 const sources = ["lib", "native", "scripts", "test", "bench", "vitest.config.ts"].flatMap(texts);
-const buildFiles = ["CMakeLists.txt", "binding.gyp", "native/sources.gypi"].flatMap(texts);
+const buildFiles = ["CMakeLists.txt", "binding.gyp", "native/flags.gypi"].flatMap(texts);
 
 /** Names of the C preprocessor: macros, and definitions that the build files pass to the compiler. */
 const macros = new Set([

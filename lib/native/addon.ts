@@ -74,7 +74,7 @@ interface Addon extends NativeOperations {
     shape: readonly number[],
   ): NativeTensor;
   readonly bestIsa: string;
-  /** The number of CUDA kernels in the build; 0 if it was built without nvcc. */
+  /** The number of CUDA kernels in the build; 0 if it was built without them. */
   readonly cudaKernels: number;
   readonly buildTool: string;
 }

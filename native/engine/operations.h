@@ -11,7 +11,7 @@ struct OperationType {
   std::unique_ptr<Operation> (*make)();  // its arguments have the contract's defaults
 };
 
-// All operations of native/ops. scripts/lib/operations.mjs generates the definition.
+// All operations of native/ops. scripts/lib/sources.mjs generates the definition.
 std::vector<OperationType> operation_types();
 
 }  // namespace caracal

@@ -5,7 +5,7 @@ namespace caracal::node {
 namespace {
 
 // Frees the graph in a job of the device, after the queued replays.
-void drop(GraphHandle& h) {
+void drop_graph(GraphHandle& h) {
   if (!h.graph) return;
   try {
     h.device->submit([graph = std::move(h.graph)] {});
@@ -32,7 +32,7 @@ Napi::Value end_recording(const Napi::CallbackInfo& info) {
     const std::unique_ptr<Recording> recording = std::move(device->recording);
     if (!recording) throw Error(code::kInvalidArgument, "the device is not capturing a graph");
     return wrap(info.Env(), GraphHandle{device, device->make_graph(std::move(*recording))},
-                [](Napi::Env, GraphHandle& h) { drop(h); });
+                [](Napi::Env, GraphHandle& h) { drop_graph(h); });
   });
 }
 
@@ -50,7 +50,7 @@ Napi::Value replay(const Napi::CallbackInfo& info) {
 // disposeGraph(graph)
 Napi::Value dispose_graph(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    drop(unwrap<GraphHandle>(info[0], "graph"));
+    drop_graph(unwrap<GraphHandle>(info[0], "graph"));
     return info.Env().Undefined();
   });
 }

@@ -17,7 +17,7 @@ static void account(Napi::Env env, Storage& storage, int handles) {
   Napi::MemoryManagement::AdjustExternalMemory(env, held ? -bytes : bytes);
 }
 
-static void drop(Napi::Env env, TensorHandle& handle) {
+static void drop_tensor(Napi::Env env, TensorHandle& handle) {
   if (handle.tensor.storage) account(env, *handle.tensor.storage, -1);
   handle.tensor.storage.reset();
 }
@@ -29,7 +29,7 @@ Napi::Object describe(Napi::Env env, Tensor tensor) {
   Napi::Object o = Napi::Object::New(env);
   o.Set("dtype", dtype_name(tensor.dtype));
   o.Set("shape", shape);
-  o.Set("handle", wrap(env, TensorHandle{std::move(tensor)}, drop));
+  o.Set("handle", wrap(env, TensorHandle{std::move(tensor)}, drop_tensor));
   return o;
 }
 
@@ -170,7 +170,7 @@ Napi::Value view(const Napi::CallbackInfo& info) {
 
 Napi::Value dispose(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    drop(info.Env(), unwrap<TensorHandle>(info[0], "tensor"));
+    drop_tensor(info.Env(), unwrap<TensorHandle>(info[0], "tensor"));
     return info.Env().Undefined();
   });
 }

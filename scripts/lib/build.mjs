@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { generateContracts } from "./contracts.mjs";
 import { kernelInputs } from "./kernels.mjs";
-import { generateOperations } from "./operations.mjs";
+import { generateSources } from "./sources.mjs";
 import { needTool, root, run, upToDate } from "./steps.mjs";
 
 // A stamp has the time when its step began, so a source that changes during the step is newer.
@@ -28,7 +28,7 @@ export function installDependencies() {
 export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
   const built = `build/.built-${tool}`;
   const other = `build/.built-${tool === "cmake" ? "node-gyp" : "cmake"}`;
-  const sources = Object.values(generateOperations()).flat();
+  const sources = Object.values(generateSources()).flat();
   const build = ["binding.gyp", "CMakeLists.txt", "package-lock.json", other];
   const inputs = ["native", ...sources, ...kernelInputs(), ...build];
   const addon = join(root, "build/Release/caracal.node");
@@ -58,7 +58,7 @@ export function buildVirtualGpu() {
   if (process.platform !== "linux" || process.arch !== "x64") return;
   const built = "build/.built-vgpu";
   const library = join(root, "build/Release/libcaracal_vgpu.so");
-  if (existsSync(library) && upToDate(built, "native/vgpu", "native/sources.gypi", "binding.gyp")) return;
+  if (existsSync(library) && upToDate(built, "native/vgpu", "native/flags.gypi", "binding.gyp")) return;
   const began = new Date();
   if (!existsSync(library)) console.error("caracal: building the virtual GPU takes a few minutes the first time …");
   run("configured the virtual GPU", "npx", ["node-gyp", "configure"]);

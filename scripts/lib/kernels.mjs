@@ -4,7 +4,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
-import { generated, operationFiles } from "./operations.mjs";
+import { generated, operationFiles } from "./sources.mjs";
 import { fail, root, writeIfChanged } from "./steps.mjs";
 
 const folder = "build/kernels";
@@ -24,34 +24,35 @@ export function usable(version) {
 }
 
 function hasNvcc() {
-  if (process.env.CARACAL_CUDA === "off") return false;
   const { status, stdout } = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
-  if (status !== 0) return false;
-  if (usable(stdout)) return true;
-  const found = /release [\d.]+/.exec(stdout)?.[0] ?? "of an unknown release";
+  if (status === 0 && usable(stdout)) return true;
+  const found = status === 0 ? (/release [\d.]+/.exec(stdout)?.[0] ?? "of an unknown release") : "not on the PATH";
   console.error(`caracal: building without CUDA kernels: nvcc is ${found}, but 13.0 or newer is needed`);
   return false;
 }
 
-/**
- * The architectures whose cubins are embedded: CARACAL_CUDA_ARCHS ("80,90" or "all"), else those of this machine's
- * GPUs. A build on a machine without GPUs embeds no cubins, since it could not run them.
- */
-function architectures() {
-  const chosen = process.env.CARACAL_CUDA_ARCHS;
-  if (chosen === "all") return released;
-  if (chosen !== undefined) return chosen.split(",").filter(Boolean).map(Number);
+/** The compute capabilities of this machine's GPUs that can run the kernels, such as 90. */
+function gpus() {
   const query = ["--query-gpu=compute_cap", "--format=csv,noheader"];
   const { status, stdout } = spawnSync("nvidia-smi", query, { encoding: "utf8" });
   if (status !== 0) return [];
-  return [
-    ...new Set(
-      stdout
-        .trim()
-        .split("\n")
-        .map((line) => Number(line.replace(".", ""))),
-    ),
-  ].filter((a) => a >= baseline);
+  const found = stdout.trim().split("\n");
+  return [...new Set(found.map((line) => Number(line.replace(".", ""))))].filter((a) => a >= baseline);
+}
+
+/**
+ * Whether the build has CUDA kernels, and the architectures whose cubins it embeds. Kernels take a third of a build's
+ * time, so a machine without a GPU builds them only for those who ask: CARACAL_CUDA=on, or a build that already has
+ * them. Cubins are for CARACAL_CUDA_ARCHS ("80,90" or "all"), else for this machine's GPUs.
+ */
+function chooseKernels() {
+  const { CARACAL_CUDA: wanted, CARACAL_CUDA_ARCHS: chosen } = process.env;
+  if (wanted === "off") return { cuda: false, architectures: [] };
+  const here = gpus();
+  const had = existsSync(join(root, options)) && JSON.parse(readFileSync(join(root, options), "utf8")).cuda;
+  if ((wanted !== "on" && here.length === 0 && !had) || !hasNvcc()) return { cuda: false, architectures: [] };
+  if (chosen === "all") return { cuda: true, architectures: released };
+  return { cuda: true, architectures: chosen?.split(",").filter(Boolean).map(Number) ?? here };
 }
 
 function command(program, args) {
@@ -220,8 +221,7 @@ ${table(
 /** The inputs of the kernels. The file `options` changes with the tools and settings of the build. */
 export function kernelInputs() {
   mkdirSync(join(root, generated), { recursive: true });
-  const cuda = hasNvcc();
-  writeIfChanged(options, JSON.stringify({ cuda, architectures: cuda ? architectures() : [] }));
+  writeIfChanged(options, JSON.stringify(chooseKernels()));
   const sources = ["native/ops", "native/cuda", "native/core"].flatMap((path) =>
     readdirSync(join(root, path), { recursive: true, encoding: "utf8" })
       .filter((name) => /\.(cu|cuh|h)$/.test(name))
@@ -247,7 +247,7 @@ export async function buildKernels(file) {
 
 /** Assembles the kernels for each generation in `checked` and fails if one of them spills registers. */
 export async function checkKernels() {
-  if (!hasNvcc()) return;
+  if (kernelModules().length === 0) return;
   const began = Date.now();
   let made = 0;
   const pairs = modules().flatMap((module) => checked.map((target) => [module, target]));

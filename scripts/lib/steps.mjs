@@ -36,6 +36,12 @@ const tools = {
 
 /** Fails if a tool is missing, with the command that installs it. */
 export function needTool(name) {
+  if (name === "nvcc") {
+    if (spawnSync("nvcc", ["--version"], { stdio: "ignore" }).status === 0) return;
+    fail(
+      "nvcc is not on the PATH: install the CUDA toolkit 13.0 or newer, https://developer.nvidia.com/cuda-downloads",
+    );
+  }
   const { candidates, debian, fedora, why } = tools[name];
   if (name === "c++" && process.env.CXX) return;
   if (candidates.some((c) => spawnSync(c, ["--version"], { stdio: "ignore" }).status === 0)) return;

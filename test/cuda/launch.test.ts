@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 
 const native = fileURLToPath(new URL("../../native", import.meta.url));
-const { variables } = JSON.parse(readFileSync(join(native, "sources.gypi"), "utf8"));
+const { variables } = JSON.parse(readFileSync(join(native, "flags.gypi"), "utf8"));
 const folder = mkdtempSync(join(tmpdir(), "caracal-launch-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
