@@ -61,8 +61,9 @@ export class KvCache implements Disposable {
   readonly #freeBlocks: number[];
 
   /**
-   * Memory is allocated on first use: `OUT_OF_MEMORY` surfaces when a result that depends on the cache is read.
-   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown, or there is no room for a token
+   * The memory is allocated by queued operations; `ready` waits for them.
+   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown, or there is no room for a token;
+   *   `OUT_OF_MEMORY` when the device can never hold a module's rows
    */
   constructor(device: Device, options: KvCacheOptions) {
     checkOptionNames("KvCache", options, kvCacheOptions);
@@ -73,8 +74,15 @@ export class KvCache implements Disposable {
     this.device = device;
     this.blockSize = blockSize;
     this.tokens = blocks * blockSize;
-    this.modules = Array.from({ length: modules }, () => device.zeros([blocks, blockSize, width], dtype));
+    this.modules = device.scope(() =>
+      Array.from({ length: modules }, () => device.zeros([blocks, blockSize, width], dtype)),
+    );
     this.#freeBlocks = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
+  }
+
+  /** Waits until the cache has its memory. @throws {CaracalError} `OUT_OF_MEMORY` when the device has too little */
+  async ready(): Promise<void> {
+    await Promise.all(this.modules.map((module) => module.ready()));
   }
 
   /** Tokens in blocks that no sequence has taken. */

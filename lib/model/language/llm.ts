@@ -90,7 +90,14 @@ export class Llm implements Disposable {
    */
   static async load(weights: Weights, config: LlmConfig, options: LlmOptions = {}): Promise<Llm> {
     checkOptionNames("Llm.load", options, llmOptions);
-    return new Llm(weights, await loadLlmWeights(weights, config), config, options);
+    const llm = new Llm(weights, await loadLlmWeights(weights, config), config, options);
+    try {
+      await llm.cache.ready();
+      return llm;
+    } catch (error) {
+      llm.cache.dispose();
+      throw error;
+    }
   }
 
   /**
