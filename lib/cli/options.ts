@@ -32,4 +32,6 @@ export const deviceOption = () =>
 export const activationsOption = () =>
   new Option("--activations <dtype>", "dtype of values between operations").choices(["f32", "bf16"]).default("f32");
 
+export const strictOption = () => new Option("--strict", "refuse a model with tensors that the library does not know");
+
 export const jsonOption = () => new Option("--json", "print one JSON document, and no progress");

@@ -1,4 +1,4 @@
-import { type Checkpoint, openCheckpoint } from "../checkpoint/directory.js";
+import { type Checkpoint, type OpenCheckpointOptions, openCheckpoint } from "../checkpoint/directory.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import { checkOptionNames } from "../options.js";
 import { Device } from "../tensor/tensor.js";
@@ -21,10 +21,9 @@ import { AudioHeads } from "./speech/heads.js";
 import { VisionEncoder } from "./vision/encoder.js";
 import { loadModule, type OpenModuleOptions } from "./weights.js";
 
-export interface OmniLoadOptions extends LlmOptions, SchedulerOptions {
+export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheckpointOptions {
   /** The device to run on. Default: a device opened for this model and disposed with it. */
   readonly device?: Device | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: OmniLoadProgress) => void) | undefined;
 }
 const omniLoadOptions = {
@@ -32,6 +31,8 @@ const omniLoadOptions = {
   ...schedulerOptions,
   device: true,
   signal: true,
+  strict: true,
+  onWarning: true,
   onProgress: true,
 } satisfies Record<keyof OmniLoadOptions, true>;
 
@@ -96,8 +97,8 @@ export class OmniModel implements AsyncDisposable {
    */
   static async load(directory: string, options: OmniLoadOptions = {}): Promise<OmniModel> {
     checkOptionNames("OmniModel.load", options, omniLoadOptions);
-    const { signal, onProgress, prefillChunk, maxBatch, device: givenDevice, ...llm } = options;
-    const checkpoint = await openCheckpoint(directory, { signal });
+    const { signal, strict, onWarning, onProgress, prefillChunk, maxBatch, device: givenDevice, ...llm } = options;
+    const checkpoint = await openCheckpoint(directory, { signal, strict, onWarning });
     const tokenizer = await OmniTokenizer.open(directory, { signal });
     throwIfAborted(signal, "loading the model");
     const device = givenDevice ?? (await Device.open());
