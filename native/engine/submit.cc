@@ -1,5 +1,7 @@
 #include "engine/submit.h"
 
+#include "core/check.h"
+
 namespace caracal {
 namespace {
 
@@ -34,6 +36,17 @@ void refuse_read_only(const Operation& op) {
               "as concatRows([tensor])",
           {{"operation", op.name()}, {"argument", name}});
   });
+}
+
+// Refuses packed weights that an argument does not take.
+void check_layouts(const Operation& op) {
+  for (const Operation::FieldInfo& field : op.fields())
+    op.for_each_tensor_of(field, [&](const Tensor& t) {
+      if (!t.packed() || t.layout == field.layout) return;
+      std::string expected = layout_text(Layout::rows);
+      if (field.layout != Layout::rows) expected += std::string(" or ") + layout_text(field.layout);
+      Checker{op.name()}.mismatch(code::kInvalidArgument, field.name, "must be", expected, layout_text(t.layout));
+    });
 }
 
 // Runs in a job of the device. The fault of an input becomes that of the outputs, and surfaces when one of them is
@@ -77,6 +90,7 @@ Tensor new_tensor(Device& device, const OutputSpec& spec) {
   t.dtype = spec.dtype;
   t.shape = spec.shape;
   t.layout = spec.layout;
+  t.groups = spec.groups;
   const size_t bytes = spec.bytes ? spec.bytes : t.bytes();
   if (bytes > device.capacity())
     throw Error(code::kOutOfMemory,
@@ -91,6 +105,7 @@ std::vector<Tensor> submit(std::unique_ptr<const Operation> operation) {
   const std::shared_ptr<const Operation> op = std::move(operation);
   const std::shared_ptr<Device> device = device_of(*op);
   refuse_read_only(*op);
+  check_layouts(*op);
   std::vector<Tensor> out;
   for (const OutputSpec& spec : op->check()) out.push_back(new_tensor(*device, spec));
   Recording* recording = device->recording.get();
