@@ -15,7 +15,10 @@ export async function checkWritable(file: string): Promise<void> {
   };
   const existing = await stat(path).catch(() => undefined);
   if (existing?.isDirectory()) refuse("it is a folder");
-  const folder = dirname(path);
-  if (!existing && !(await stat(folder).catch(() => undefined))) refuse(`the folder ${folder} does not exist`);
-  await access(existing ? path : folder, constants.W_OK).catch((cause: Error) => refuse(cause.message, cause));
+  if (!existing) {
+    const folder = await stat(dirname(path)).catch(() => undefined);
+    if (!folder) refuse(`the folder ${dirname(path)} does not exist`);
+    if (!folder?.isDirectory()) refuse(`${dirname(path)} is not a folder`);
+  }
+  await access(existing ? path : dirname(path), constants.W_OK).catch((cause: Error) => refuse(cause.message, cause));
 }

@@ -25,9 +25,9 @@ function parser(what: string, isValid: (value: number) => boolean, range: Range)
 }
 
 function describe({ min, above, max }: Range): string {
-  const lower = min === undefined ? above !== undefined && `above ${above}` : `of at least ${min}`;
-  const bounds = [lower, max !== undefined && `at most ${max}`].filter((bound) => bound !== false);
-  return bounds.length === 0 ? "" : ` ${bounds.join(" and ")}`;
+  const lower = min !== undefined ? ` of at least ${min}` : above !== undefined ? ` above ${above}` : "";
+  if (max === undefined) return lower;
+  return lower === "" ? ` of at most ${max}` : `${lower} and at most ${max}`;
 }
 
 /** Parses a finite number. */
