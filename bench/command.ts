@@ -54,8 +54,8 @@ export function benchCommand(): Command {
     .option("--no-peer", "leave onnxruntime out")
     .action(runOps);
   measured(bench, "moe", "the grouped GEMMs that one rank of each CP/EP layout runs")
-    .option("--cp <sizes>", "context-parallel sizes", listOf(parsePositive), [1, 2, 4])
-    .option("--ep <sizes>", "expert-parallel sizes, multiples of the CP size", listOf(parsePositive), [8, 16, 32, 64])
+    .addOption(sizesOption("--cp <sizes>", "context-parallel sizes", [1, 2, 4]))
+    .addOption(sizesOption("--ep <sizes>", "expert-parallel sizes, multiples of the CP size", [8, 16, 32, 64]))
     .option("--seq <tokens>", "sequence length of the whole model", parsePositive, 8192)
     .option("--scale <n>", "divide the hidden sizes and the sequence by n; 1 is the model's size", parsePositive, 8)
     .addOption(new Option("--routing <kind>", "how rows fall on experts").choices(routings).default("balanced"))
@@ -82,6 +82,9 @@ export function benchCommand(): Command {
 
 const measured = (bench: Command, name: string, description: string): Command =>
   outputOptions(bench.command(name).description(description).addOption(deviceOption()).addOption(threadsOption()));
+
+const sizesOption = (flags: string, description: string, sizes: readonly number[]) =>
+  new Option(flags, description).argParser(listOf(parsePositive)).default(sizes, sizes.join(","));
 
 const filterOption = () =>
   new Option("--filter <regexp>", "only operations whose name and size match, such as 'linear M=1 '").argParser(

@@ -134,7 +134,7 @@ export async function* timeMoe(
       return groupedGemm(x, w, offsets);
     };
     try {
-      yield { rank, time: await timeOperation(device, call, { signal, milliseconds: 300, runs: 3 }) };
+      yield { rank, time: await timeOperation(device, call, { signal, runs: 3 }) };
     } finally {
       disposeAll([operands, offsets]);
     }
