@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { CaracalError, throwIfAborted } from "../errors.js";
+import { nativeSignal } from "../options.js";
 import { mediaError } from "./input.js";
 
 export interface ToolOptions {
@@ -36,7 +37,7 @@ export async function* toolOutput(
   throwIfAborted(signal, `decoding ${name}`);
   const child = spawn(tool, args, {
     stdio: [stdin ? "pipe" : "ignore", "pipe", "pipe"],
-    signal,
+    signal: signal && nativeSignal(signal),
     killSignal: "SIGKILL",
   });
   let messages = "";
