@@ -2,6 +2,7 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 import { CaracalError, throwIfAborted } from "../errors.js";
+import { nativeSignal } from "../options.js";
 import { mediaError, untilAborted } from "./input.js";
 
 export interface ToolOptions {
@@ -66,7 +67,8 @@ export async function* toolOutput(
   args: readonly string[],
   options: ToolOptions,
 ): AsyncGenerator<Uint8Array> {
-  const { name, stdin, signal, maxBytes = Number.POSITIVE_INFINITY } = options;
+  const { name, stdin, maxBytes = Number.POSITIVE_INFINITY } = options;
+  const signal = options.signal && nativeSignal(options.signal);
   const during = `decoding ${name}`;
   const secondsLimit = setting("CARACAL_FFMPEG_SECONDS", 300);
   await startTurn(signal, during);

@@ -1,6 +1,6 @@
 import { type Checkpoint, type OpenCheckpointOptions, openCheckpoint } from "../checkpoint/directory.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { checkOptionNames, type OptionRule } from "../options.js";
 import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
 import { type AudioFraming, audioFraming } from "./audio/framing.js";
@@ -34,7 +34,7 @@ const omniLoadOptions = {
   strict: true,
   onWarning: true,
   onProgress: true,
-} satisfies Record<keyof OmniLoadOptions, true>;
+} satisfies Record<keyof OmniLoadOptions, OptionRule | true>;
 
 /** Loading progress, in bytes of the checkpoint. */
 export interface OmniLoadProgress {
