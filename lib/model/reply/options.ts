@@ -14,6 +14,7 @@ import { defaultPromptLimits, type PromptLimits } from "../prompt/build.js";
 export interface GenerateOptions {
   /** Whether to speak the reply as well. Default true. */
   readonly speech?: boolean | undefined;
+  /** Ends the reply with `ABORTED`. Any object with `aborted` and `addEventListener` does, such as a polyfill's signal. */
   readonly signal?: AbortSignal | undefined;
   /**
    * Upper bound on the steps of the language model. Each step gives a text token, a speech frame (60 ms as published),

@@ -124,6 +124,19 @@ describe("replies that do not fit in the cache together", () => {
     expect(model.stats().preemptions).toBe(0);
   });
 
+  test("the queue can be read at any moment", async () => {
+    await using model = await load({ kvCacheTokens: 64 });
+    const idle = { preparing: 0, waiting: 0, preempted: 0, active: 0, unread: 0, preemptions: 0, longestWait: 0 };
+    expect(model.stats()).toEqual({ ...idle, cache: { tokens: 64, used: 0, free: 64 } });
+    const replies = [0, 1].map((i) => ask(model, ...long(i, 30)));
+    expect(model.stats()).toMatchObject({ ...idle, preparing: 2 });
+    await until(model, ({ active, waiting }) => active === 1 && waiting === 1);
+    expect(model.stats()).toMatchObject({ preparing: 0, preempted: 0, cache: { tokens: 64, used: 64, free: 0 } });
+    const [first, second] = (await Promise.all(replies)).map(usage);
+    expect(second!.queued).toBeGreaterThan(first!.queued);
+    expect(model.stats()).toEqual({ ...idle, cache: { tokens: 64, used: 0, free: 64 } });
+  });
+
   test("room that other code holds counts as missing", async () => {
     await using model = await load({ kvCacheTokens: 192 });
     using other = model.llm.cache.sequence();
