@@ -32,6 +32,7 @@ export {
 export { type AudioFeatureStream, AudioFeatures, type OpenFeaturesOptions } from "./model/audio/features.js";
 export type { AudioFraming } from "./model/audio/framing.js";
 export {
+  type AppendOptions,
   type CacheRows,
   type CacheTensors,
   KvCache,
@@ -46,7 +47,7 @@ export {
   type LlmOptions,
   type PrefillOptions,
 } from "./model/language/llm.js";
-export { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "./model/omni.js";
+export { type OmniLoadOptions, type OmniLoadProgress, OmniModel, type OmniStats } from "./model/omni.js";
 export type { PromptLimits } from "./model/prompt/build.js";
 export {
   type EmbeddingOptions,
@@ -68,6 +69,7 @@ export {
 export type { GenerateEvent } from "./model/reply/events.js";
 export type { Generation } from "./model/reply/generation.js";
 export type { GenerateOptions } from "./model/reply/options.js";
+export type { QueueStats } from "./model/reply/queue.js";
 export type { SchedulerOptions } from "./model/reply/scheduler.js";
 export { type ReplyUsage, type Stage, type StageUsage, stages } from "./model/reply/usage.js";
 export {

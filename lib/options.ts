@@ -37,7 +37,7 @@ type NameKind = "option" | "field";
 
 /** A value as messages show it. */
 export function valueText(value: unknown): string {
-  if (typeof value === "string") return value.length <= 40 ? JSON.stringify(value) : "a string";
+  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
   if (typeof value !== "object" || value === null) return String(value);

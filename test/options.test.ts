@@ -74,7 +74,7 @@ describe("option values", () => {
       expect.objectContaining({
         code: "INVALID_ARGUMENT",
         message: "f: threads must be a positive integer, got -1",
-        details: { name: "threads", value: -1 },
+        details: { argument: "threads", expected: "a positive integer", actual: "-1" },
       }),
     );
     expect(() => checkOptions<Options>("f", {}, rules)).toThrow(/backend must be "cpu" or "cuda", got undefined$/);
@@ -85,10 +85,10 @@ describe("option values", () => {
   test.each([
     ["3", 'got "3"'],
     ["x".repeat(1000), `got "${"x".repeat(40)}…"`],
-    [Object.create(null), "got [object Object]"],
-    [Symbol("s"), "got Symbol(s)"],
+    [Object.create(null), "got an object"],
+    [Symbol("s"), "got a symbol"],
     [() => 1, "got a function"],
-    [[1, 2], "got [object Array]"],
+    [[1, 2], "got an array"],
   ])("values of every type can be shown", (value, shown) => {
     const check = () => checkOption("f", "n", value, positiveInteger);
     expect(check).toThrow(expect.objectContaining({ message: `f: n must be a positive integer, ${shown}` }));
@@ -119,7 +119,7 @@ describe("signals", () => {
         code("INVALID_ARGUMENT"),
       );
     expect(() => checkSignal("generate", new AbortController())).toThrow(
-      "generate: signal must be an AbortSignal, such as the `signal` of the controller, got [object AbortController]",
+      "generate: signal must be an AbortSignal, such as the `signal` of the controller, got a value of class AbortController",
     );
   });
 

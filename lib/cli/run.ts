@@ -28,10 +28,10 @@ interface Options {
   readonly json?: true;
   readonly speech: boolean;
   readonly seed: number;
-  readonly temperature: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly repetitionPenalty: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly repetitionPenalty?: number;
   readonly maxTokens: number;
   readonly threads?: number;
   readonly activations: "f32" | "bf16";
@@ -60,16 +60,25 @@ export function runCommand(): Command {
     .option("--out <file>", "WAV file for the spoken answer", "answer.wav")
     .option("--no-speech", "answer in text only")
     .option("--max-tokens <n>", "maximum number of steps of the language model", parsePositive, 4096)
-    .option("--temperature <t>", "sampling temperature of text; 0 always takes the most likely token", parseNumber, 1)
-    .option("--top-k <k>", "sample text from the k most likely tokens; 0 means all", parseInteger, 1)
-    .option("--top-p <p>", "sample text from the most likely tokens with this total probability", parseNumber, 1)
-    .option("--repetition-penalty <r>", "penalty for text among the last 30 tokens; 1 is off", parseNumber, 1)
+    .option("--temperature <t>", "sampling temperature of text; 0: the most likely token (default: 1)", parseNumber)
+    .option("--top-k <k>", "sample text from the k most likely tokens; 0: all (default: see below)", parseInteger)
+    .option("--top-p <p>", "sample text from the most likely tokens with this total probability", parseNumber)
+    .option(
+      "--repetition-penalty <r>",
+      "penalty for sampled text among the last 30 tokens (default: 1, off)",
+      parseNumber,
+    )
     .option("--seed <n>", "seed of the sampling; the same seed gives the same answer", parseInteger, 0)
     .addOption(deviceOption())
     .option("--threads <n>", "CPU threads (default: all that this process may use)", parsePositive)
     .addOption(activationsOption())
     .option("--kv-tokens <n>", "tokens that the KV cache can hold", parsePositive)
     .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nThe most likely token is always taken, unless --temperature, --top-k or --top-p is given: a temperature or\n" +
+        "--top-p alone samples from all tokens.",
+    )
     .action((options: Options) => run(options, content));
 }
 

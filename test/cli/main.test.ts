@@ -141,6 +141,10 @@ describe("caracal run", () => {
     expect(first.audio.seconds).toBeCloseTo(first.usage.stages["speech decoder"].tokens * 0.06, 6);
     expect(first.usage.steps).toBe(10);
     expect(second.text).toBe(first.text);
+    const withoutTopK = options.toSpliced(options.indexOf("--top-k"), 2);
+    expect(JSON.parse(caracal(...question, ...withoutTopK).stdout).text).toBe(first.text);
+    const likeliest = withoutTopK.toSpliced(withoutTopK.indexOf("--temperature"), 2);
+    expect(JSON.parse(caracal(...question, ...likeliest).stdout).text).not.toBe(first.text);
   });
 
   test("a full disk is an ordinary error", () => {
