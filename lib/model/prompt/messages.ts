@@ -59,6 +59,8 @@ export interface LoadedMessage {
 export interface LoadMessagesOptions {
   /** Rate in Hz to resample audio to. Default 16000. */
   readonly sampleRate?: number;
+  /** Longer audio parts are refused, without decoding what is beyond. Default: as `loadAudio`. */
+  readonly audioSeconds?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -112,7 +114,9 @@ async function loadPart(part: Part, name: string, options: LoadMessagesOptions):
     case "speech":
       return part;
     case "audio": {
-      const samples = await loadAudio(part.audio, { name, ...options });
+      const { audioSeconds: maxSeconds, ...mediaOptions } = options;
+      const limit = { maxSeconds, limitName: "limits.audioSeconds" };
+      const samples = await loadAudio(part.audio, { name, ...limit, ...mediaOptions });
       return { type: "audio", samples, name: typeof part.audio === "string" ? part.audio : name };
     }
     case "image": {
@@ -132,8 +136,11 @@ async function loadVideo(
   const video = await openVideo(part.video, { name, signal: options.signal });
   const { interleaveAudio = false } = part;
   if (interleaveAudio === false) return { type: "video", video, samples: null };
+  const { audioSeconds: _, ...mediaOptions } = options;
   const samples =
-    interleaveAudio === true ? await video.audio(options) : await loadAudio(interleaveAudio, { name, ...options });
+    interleaveAudio === true
+      ? await video.audio(mediaOptions)
+      : await loadAudio(interleaveAudio, { name, ...mediaOptions });
   if (samples === null) {
     throw new CaracalError("MEDIA_INVALID", `${video.name}: it has no sound to interleave; omit interleaveAudio`);
   }
