@@ -22,6 +22,7 @@ export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";
+export { encodeWav } from "./media/wav.js";
 export {
   type AudioEncodeOptions,
   AudioEncoder,

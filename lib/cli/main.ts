@@ -62,7 +62,8 @@ function report(error: unknown): void {
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0); // the reader of our output, such as `head`, has closed it
-  throw error;
+  if (error.code !== "EPIPE") throw error;
+  // The reader of our output, such as `head`, has closed it. A command with a listener of its own cleans up first.
+  if (process.stdout.listenerCount("error") === 1) process.exit();
 });
 await main(process.argv.slice(2)).catch(report);

@@ -1,13 +1,12 @@
-import { constants } from "node:fs";
-import { access } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
 import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 import { WavWriter } from "../media/wav.js";
 import { OmniModel } from "../model/omni.js";
 import type { Part } from "../model/prompt/messages.js";
+import { checkOptions } from "../model/reply/options.js";
 import { Device } from "../tensor/tensor.js";
 import { type Answer, describeAnswer } from "./answer.js";
+import { checkMedia, checkOut } from "./checks.js";
 import { interruptible } from "./interrupt.js";
 import {
   activationsOption,
@@ -85,8 +84,7 @@ export function runCommand(): Command {
 async function run(options: Options, content: readonly Part[]): Promise<void> {
   if (content.length === 0)
     throw new CaracalError("INVALID_ARGUMENT", "there is no question: pass --text, --audio, --image or --video");
-  const out = resolve(options.out);
-  if (options.speech) await checkWritable(out);
+  const out = options.speech ? await checkOut(options.out) : "";
   const progress = new ProgressBar(!options.json);
   try {
     const answer = await interruptible((signal) => ask(options, content, out, signal, progress));
@@ -107,6 +105,9 @@ async function ask(
 ): Promise<Answer> {
   const start = performance.now();
   const { json, speech, seed, temperature, topK, topP, repetitionPenalty, maxTokens, activations } = options;
+  const sampling = { seed, temperature, topK, topP, repetitionPenalty };
+  checkOptions({ speech, maxTokens, ...sampling });
+  await checkMedia(content, signal);
   await using device = await Device.open({ backend: options.device, threads: options.threads });
   await using model = await OmniModel.load(options.model, {
     device,
@@ -119,7 +120,6 @@ async function ask(
   });
   const loadSeconds = (performance.now() - start) / 1000;
   const system = options.system === undefined ? [] : [{ role: "system", content: options.system } as const];
-  const sampling = { seed, temperature, topK, topP, repetitionPenalty };
   const events = model.generate([...system, { role: "user", content }], { speech, maxTokens, signal, ...sampling });
   let wav: WavWriter | undefined;
   try {
@@ -153,11 +153,4 @@ async function ask(
     await wav?.close();
   }
   throw new CaracalError("ABORTED", "the answer ended before it was complete");
-}
-
-/** Checks the folder of `file` before minutes are spent on loading. The file is created only with the first samples. */
-async function checkWritable(file: string): Promise<void> {
-  await access(dirname(file), constants.W_OK).catch((cause) => {
-    throw new CaracalError("IO_ERROR", `cannot write ${file}: ${(cause as Error).message}`, { file }, { cause });
-  });
 }

@@ -103,7 +103,8 @@ export async function* toolOutput(
       yield value;
     }
     const [status] = await budget.spend(closed);
-    if (status !== 0) throw stopped ?? mediaError(name, reasonOf(messages) ?? `${tool} failed with status ${status}`);
+    if (status !== 0)
+      throw stopped ?? mediaError(name, reasonOf(messages, args) || `${tool} failed with status ${status}`);
   } catch (error) {
     throw stopped ?? (error instanceof CaracalError ? error : startError(tool, name, error));
   } finally {
@@ -160,16 +161,21 @@ function abortedError(signal: AbortSignal | undefined, during: string): CaracalE
   return new CaracalError("ABORTED", `${during} was aborted`, { during }, { cause: signal?.reason });
 }
 
-/** Why ffmpeg failed: the last lines of its messages, without prefixes such as "[mov,mp4 @ 0x…]" and "file:…". */
-function reasonOf(messages: string): string | undefined {
+/** The `reason` of the error when an input lacks the stream that `-map` names. */
+export const noSuchStream = "it has no such stream";
+
+/** Why ffmpeg failed: the last lines of its messages, without prefixes such as "[mov,mp4 @ 0x…]" and the path. */
+function reasonOf(messages: string, args: readonly string[]): string {
   const taken = `taken are ${Object.values(containers).join(", ")}`;
   const refused = /\[([^\]]*) @ 0x[0-9a-f]+\] Format not on whitelist/.exec(messages);
   if (refused) return `ffmpeg sees the format "${refused[1]}" in it, which is not taken; ${taken}`;
-  const lines = messages.trim().split("\n");
-  const unknown = ": Invalid data found when processing input";
+  if (messages.includes("matches no streams")) return noSuchStream;
+  const input = args[args.indexOf("-i") + 1];
+  const lines = messages.trim().replaceAll(`${input}: `, "").split("\n");
+  const unknown = "Invalid data found when processing input";
   if (lines.length === 1 && lines[0]!.endsWith(unknown)) return `no sound or video is found in it; ${taken}`;
   if (lines.length > 1 && lines.at(-1)!.endsWith(unknown)) lines.pop(); // the line before says more
-  return lines.at(-1)!.replaceAll(/\[[^\]]* @ 0x[0-9a-f]+\] /g, "") || undefined;
+  return lines.at(-1)!.replaceAll(/\[[^\]]* @ 0x[0-9a-f]+\] /g, "");
 }
 
 let running = 0;

@@ -170,6 +170,30 @@ describe("caracal run", () => {
     expect(existsSync(join(directory, "answer.wav"))).toBe(false);
   });
 
+  test("what is wrong with the question is told before the model is loaded", () => {
+    for (const [args, message] of [
+      [["--audio", "nope.wav"], /^error IO_ERROR: cannot read nope\.wav: ENOENT/],
+      [["--text", "Hello!", "--top-p", "2"], /^error INVALID_ARGUMENT: topP must be above 0/],
+      [["--text", "Hello!", "--out", "a.mp3"], /^error INVALID_ARGUMENT: --out writes WAV, got a\.mp3/],
+    ] as [string[], RegExp][]) {
+      const { status, stderr } = caracal("run", "--model", "nowhere", ...args);
+      expect([status, stderr]).toEqual([1, expect.stringMatching(message)]);
+    }
+  });
+
+  test("a closed output ends it with 141, and leaves a WAV file that can be played", async () => {
+    const out = join(directory, "closed.wav");
+    const args = ["run", "--model", directory, "--text", "Go on", "--max-tokens", "100000", "--out", out];
+    const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+    const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+    while (!existsSync(out) || readFileSync(out).length < 10_000)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    child.stdout.destroy();
+    expect(await closed).toBe(141);
+    const bytes = readFileSync(out);
+    expect(bytes.readUInt32LE(40)).toBe(bytes.length - 44);
+  });
+
   test("Ctrl-C ends it cleanly, and leaves a WAV file that can be played", async () => {
     const out = join(directory, "interrupted.wav");
     const args = ["run", "--model", directory, "--text", "Go on", "--max-tokens", "100000", "--out", out];

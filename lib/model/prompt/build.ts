@@ -205,7 +205,7 @@ class PromptBuilder {
     if (seconds > this.#limits.audioSeconds) {
       throw invalid(
         `${name} lasts ${seconds.toFixed(1)} s, at most ${this.#limits.audioSeconds} s are possible; ` +
-          "shorten it, or split it into several parts",
+          "shorten it, split it into several parts, or raise limits.audioSeconds",
       );
     }
     return ["<|audio|>", { pad: "audio", count: this.#addAudio(samples, name) }, "<|/audio|>"];

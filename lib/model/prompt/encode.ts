@@ -7,7 +7,7 @@ import type { Rows } from "../types.js";
 import type { VisionEncoder, VisualUnit } from "../vision/encoder.js";
 import type { VisionUnit } from "../vision/plan.js";
 import { unitFrames } from "../vision/unitFrames.js";
-import { buildPrompt, type PromptAudio, type PromptOptions } from "./build.js";
+import { buildPrompt, defaultPromptLimits, type PromptAudio, type PromptOptions } from "./build.js";
 import type { OmniEmbedding } from "./embedding.js";
 import { loadMessages, type Message } from "./messages.js";
 import type { PromptProgress } from "./progress.js";
@@ -50,7 +50,8 @@ export async function encodePrompt(
   const { signal, progress } = options;
   const start = performance.now();
   progress.stage("preprocess", 0, messages.length);
-  const loaded = await loadMessages(messages, { sampleRate: framing.sampleRate, signal });
+  const { audioSeconds = defaultPromptLimits.audioSeconds } = options.limits ?? {};
+  const loaded = await loadMessages(messages, { sampleRate: framing.sampleRate, audioSeconds, signal });
   const prompt = buildPrompt(loaded, tokenizer, { ...options, vision: vision.limits, audio: framing });
   progress.add("preprocess", performance.now() - start, 0);
   progress.stage("preprocess", messages.length, messages.length);
