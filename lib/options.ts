@@ -1,5 +1,5 @@
 import { closest } from "fastest-levenshtein";
-import { CaracalError } from "./errors.js";
+import { CaracalError, shown } from "./errors.js";
 
 /** The word for names in messages: functions have options, parts of messages have fields. */
 type NameKind = "option" | "field";
@@ -26,5 +26,5 @@ export function refuseName(where: string, name: string, known: readonly string[]
   const nearest = known.length > 0 ? closest(name, known) : undefined;
   const advice = nearest ? `: did you mean "${nearest}"? It takes ${known.join(", ")}` : `: it takes no ${kind}s`;
   const details = { [kind]: name, nearest, known };
-  throw new CaracalError("INVALID_ARGUMENT", `${where} has no ${kind} "${name}"${advice}`, details);
+  throw new CaracalError("INVALID_ARGUMENT", `${where} has no ${kind} ${shown(name)}${advice}`, details);
 }

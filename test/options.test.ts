@@ -34,6 +34,13 @@ describe("option names", () => {
     );
   });
 
+  test("a name of any length makes a short message", () => {
+    const long = { ["x".repeat(140_000)]: 1 } as Options;
+    expect(() => checkOptionNames("f", long, known)).toThrow(
+      /^f has no option "x{80}"… \(140000 characters\): did you/,
+    );
+  });
+
   test("names that every object has are no options", () => {
     const hostile = JSON.parse('{"toString": 1}') as Options;
     expect(() => checkOptionNames("f", hostile, known)).toThrow(/"toString"/);

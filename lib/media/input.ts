@@ -1,5 +1,5 @@
 import { access, constants, readFile } from "node:fs/promises";
-import { CaracalError, throwIfAborted } from "../errors.js";
+import { CaracalError, shown, throwIfAborted } from "../errors.js";
 
 /** Whether `input` is an object with this field, as decoded media have it. */
 export function hasField(input: unknown, field: string): boolean {
@@ -8,8 +8,7 @@ export function hasField(input: unknown, field: string): boolean {
 
 /** The `INVALID_ARGUMENT` error for an input of another kind than `expected`. */
 export function inputError(input: unknown, name: string, expected: string): CaracalError {
-  const got = typeof input === "object" && input !== null ? `an object with ${Object.keys(input).join(", ")}` : input;
-  return new CaracalError("INVALID_ARGUMENT", `${name} must be ${expected}, got ${got}`, { name });
+  return new CaracalError("INVALID_ARGUMENT", `${name} must be ${expected}, got ${shown(input)}`, { name });
 }
 
 /** The `MEDIA_INVALID` error for an input. @param name a file's path, or another name of the input */
