@@ -16,44 +16,69 @@ const renderOptions = {
   signal: true,
 } satisfies Record<keyof RenderOptions, true>;
 
+export interface ChatTemplate {
+  readonly template: string;
+  /** Variables whose values may become control tokens. */
+  readonly tokens: Readonly<Record<string, string>>;
+  /** The other variables. */
+  readonly json: string;
+  /** Names of all control tokens. */
+  readonly names: Iterable<string>;
+  /** Names the template in errors. */
+  readonly file: string;
+}
+
 /** The most UTF-16 units that a template may write. */
 const maxCharacters = 2 ** 24;
 
 // A template runs nothing, but it can loop for ever or fill the memory, and the library reads it with expressions. So a
-// thread of its own renders it, which can be ended. It is a string because a file would have to exist twice: compiled,
-// and as TypeScript for the tests.
+// thread of its own renders it and looks for names, which can be ended. It is a string because a file would have to
+// exist twice: compiled, and as TypeScript for the tests.
 const program = `
   const { parentPort, workerData } = require("node:worker_threads");
-  const { Template } = require(workerData.library);
-  const text = new Template(workerData.template).render(workerData.variables);
-  if (text.length > workerData.maxCharacters) throw new Error("it writes " + text.length + " characters");
-  parentPort.postMessage(text);
+  const { library, template, variables, names, mark, maxCharacters } = workerData;
+  const { Template } = require(library);
+  const text = new Template(template).render(variables);
+  if (text.length > maxCharacters) throw new Error("it writes " + text.length + " characters");
+  parentPort.postMessage(text.split(new RegExp(names, "u")).map((piece) => piece.replaceAll(mark, "")));
 `;
 const library = createRequire(import.meta.url).resolve("@huggingface/jinja");
 
 /**
- * Renders a Jinja template on another thread. `@huggingface/jinja` is not Python's Jinja2 in everything: it prints
- * `true` for `True` and `2` for `2.0`, and gives `-7 % 3` the sign of −7. The published templates use none of it.
+ * Renders a Jinja template on another thread, and cuts the result at the names of control tokens that the template
+ * wrote. Names in the variables stay text: a mark after each character with which a name begins hides them until the
+ * result is cut.
  *
- * @param variables plain data
- * @param file names the template in errors
+ * `@huggingface/jinja` is not Python's Jinja2 in everything. It prints `true`, `null` and `["a"]` for `True`, `None` and
+ * `['a']`, gives `-7 % 3` the sign of −7, and lacks some filters. Numbers of rounds and `tojson` come out alike.
+ *
+ * @returns text and names in turn
  * @throws {CaracalError} `CHECKPOINT_INVALID` when the template fails, takes too long or too much memory, or writes more
  *   than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option is unknown
  */
 export async function renderTemplate(
-  template: string,
-  variables: Readonly<Record<string, unknown>>,
-  file: string,
+  { template, tokens, json, names, file }: ChatTemplate,
   options: RenderOptions = {},
-): Promise<string> {
+): Promise<string[]> {
   checkOptionNames("renderChat", options, renderOptions);
+  throwIfAborted(options.signal, "rendering the chat template");
+  const longestFirst = [...names].sort((a, b) => b.length - a.length);
+  const mark = unusedCharacter(template, json);
+  const firsts = new RegExp(`[${longestFirst.map((name) => literal([...name][0]!)).join("")}]`, "gu");
+  const add = (_: string, value: unknown) =>
+    typeof value === "string" ? value.replace(firsts, (character) => character + mark) : value;
+  const variables = { ...tokens, ...(JSON.parse(json, add) as object) };
+  const pattern = `(${longestFirst.map(literal).join("|")})`;
+  return runProgram({ library, template, variables, names: pattern, mark, maxCharacters }, file, options);
+}
+
+async function runProgram(data: object, file: string, options: RenderOptions): Promise<string[]> {
   const { timeLimit = 5000, memoryLimit = 128, signal } = options;
-  throwIfAborted(signal, "rendering the chat template");
-  const worker = startWorker({ template, variables, library, maxCharacters }, memoryLimit);
+  const worker = startWorker(data, memoryLimit);
   let timer: NodeJS.Timeout | undefined;
   let stop: (() => void) | undefined;
   try {
-    return await new Promise<string>((resolve, reject) => {
+    return await new Promise<string[]>((resolve, reject) => {
       const fail = (problem: string, cause?: unknown) => reject(failure(file, problem, cause));
       worker.once("message", resolve);
       worker.once("error", (error: NodeJS.ErrnoException) => {
@@ -87,40 +112,13 @@ function failure(file: string, problem: string, cause: unknown): CaracalError {
   );
 }
 
-/**
- * Keeps the names of control tokens in messages apart from those that the template writes. A mark after each character
- * with which a name begins prevents the names; it is removed once the rendered text has been searched for them.
- */
-export class NameMark {
-  readonly #mark: string;
-  readonly #firsts: RegExp;
-  readonly #names: RegExp;
-
-  /** @param text everything that will be rendered */
-  constructor(names: Iterable<string>, text: string) {
-    const longestFirst = [...names].sort((a, b) => b.length - a.length);
-    this.#mark = unusedCharacter(text);
-    this.#firsts = new RegExp(`[${longestFirst.map((name) => literal([...name][0]!)).join("")}]`, "gu");
-    this.#names = new RegExp(`(${longestFirst.map(literal).join("|")})`, "u");
-  }
-
-  add(text: string): string {
-    return text.replace(this.#firsts, (character) => character + this.#mark);
-  }
-
-  /** Cuts rendered text at the names of control tokens, which get odd positions, and removes the marks. */
-  split(rendered: string): string[] {
-    return rendered.split(this.#names).map((piece) => piece.replaceAll(this.#mark, ""));
-  }
-}
-
-/** A character of Unicode's private use area that `text` does not contain. */
-function unusedCharacter(text: string): string {
-  const used = new Set(text);
-  for (let code = 0xe000; code < 0xf900; code++) {
-    const character = String.fromCharCode(code);
-    if (!used.has(character)) return character;
-  }
+/** A character of Unicode's private use area that stands in none of `texts`. */
+function unusedCharacter(...texts: readonly string[]): string {
+  const [first, end] = [0xe000, 0xf900];
+  const used = new Uint8Array(end - first);
+  for (const text of texts) for (let i = 0; i < text.length; i++) used[text.charCodeAt(i) - first] = 1;
+  const free = used.indexOf(0);
+  if (free >= 0) return String.fromCharCode(first + free);
   throw new CaracalError("INVALID_ARGUMENT", "the messages use every character of the private use area");
 }
 

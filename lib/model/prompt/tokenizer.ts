@@ -4,7 +4,7 @@ import { isRecord, parseJson } from "../../checkpoint/formats/json.js";
 import { invalid } from "../../checkpoint/problems.js";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
 import { checkOptionNames } from "../../options.js";
-import { NameMark, type RenderOptions, renderTemplate } from "./chatTemplate.js";
+import { type RenderOptions, renderTemplate } from "./chatTemplate.js";
 import { parseTokenizer, type TokenizerFile } from "./tokenizerFile.js";
 import { type Token, TokenStream } from "./tokenStream.js";
 import { words } from "./words.js";
@@ -200,16 +200,16 @@ export class OmniTokenizer {
     if (template === null) {
       throw new CaracalError("CHECKPOINT_INVALID", "the checkpoint has no chat template; use the Omni prompt instead");
     }
-    const data = plainJson({ messages, add_generation_prompt: true, ...variables });
-    const mark = new NameMark(this.#specialIds.keys(), template + data);
-    const marked = JSON.parse(data, (_, value: unknown) => (typeof value === "string" ? mark.add(value) : value));
-    const tokens = ["bos_token", "eos_token", "pad_token", "unk_token"].map((key) => [
-      key,
-      tokenText(this.#config[key]) ?? "",
-    ]);
-    const file = `${this.#source} (${files.template}, or chat_template in ${files.config})`;
-    const rendered = await renderTemplate(template, { ...Object.fromEntries(tokens), ...marked }, file, options);
-    const pieces = mark.split(rendered).map((text, i) => (i % 2 === 1 ? { control: text } : text));
+    const tokenKeys = ["bos_token", "eos_token", "pad_token", "unk_token"];
+    const input = {
+      template,
+      tokens: Object.fromEntries(tokenKeys.map((key) => [key, tokenText(this.#config[key]) ?? ""])),
+      json: plainJson({ messages, add_generation_prompt: true, ...variables }),
+      names: this.#specialIds.keys(),
+      file: `${this.#source} (${files.template}, or chat_template in ${files.config})`,
+    };
+    const rendered = await renderTemplate(input, options);
+    const pieces = rendered.map((text, i) => (i % 2 === 1 ? { control: text } : text));
     return pieces.filter((piece) => piece !== "");
   }
 }

@@ -12,6 +12,10 @@ export interface TokenizerFile {
   readonly controls: ReadonlyMap<string, number>;
 }
 
+/** The published tokenizer has 224 control tokens with names of up to 28 characters. */
+const maxControls = 4096;
+const maxNameLength = 256;
+
 /**
  * Reads the contents of a tokenizer.json: byte-level BPE with the words of a published tokenizer.
  * @throws {CaracalError} `CHECKPOINT_INVALID`
@@ -38,14 +42,20 @@ export function parseTokenizer(json: unknown, file: string): TokenizerFile {
 }
 
 function controlTokens(tokens: unknown, file: string): Map<string, number> {
-  if (!Array.isArray(tokens)) throw invalid(file, "added_tokens must be a list");
+  if (!Array.isArray(tokens) || tokens.length > maxControls)
+    throw invalid(file, `added_tokens must be a list of at most ${maxControls} tokens`);
   const ids = new Map<string, number>();
   for (const [i, token] of tokens.entries()) {
     const fields = new Fields(token, `added_tokens[${i}].`);
     const name = fields.text("content");
     const id = fields.integer("id", { min: 0, max: maxIds - 1 });
     for (const flag of ["single_word", "lstrip", "rstrip"]) fields.fixed(flag, false);
-    fields.check([], name !== "" && !ids.has(name), `added_tokens[${i}].content must be a name of its own`);
+    const isName = name !== "" && name.length <= maxNameLength && !ids.has(name);
+    fields.check(
+      [],
+      isName,
+      `added_tokens[${i}].content must be a name of its own of at most ${maxNameLength} characters`,
+    );
     fields.finish(file);
     ids.set(name, id);
   }

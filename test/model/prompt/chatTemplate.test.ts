@@ -31,6 +31,24 @@ describe("the checkpoint's chat template", () => {
     ]);
   });
 
+  // The expected texts are those of Python's Jinja2 3.1.6 with Hugging Face's `tojson`.
+  it.each([
+    ["{% for m in messages %}[Round {{ loop.index0 // 2 }}] {% endfor %}", "[Round 0] [Round 0] [Round 1] "],
+    ["{%- set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "3"],
+    ["{{ messages | length - 1 }} {{ 7 // 2 }} {{ 7 % 3 }} {{ 7 / 2 }} {{ 2.0 }} {{ 1.5 * 2 }}", "2 3 1 3.5 2.0 3.0"],
+    ["{{ messages[0].content | trim | upper }}{{ messages[-1]['content'] ~ 1 }}", "QUESTION 0answer 2 1"],
+    ["{{ tools[0] | tojson }}", '{"name": "é<b>", "list": [1.5, true, null], "empty": [], "none": {}}'],
+    [
+      "{{ tools[0] | tojson(indent=2) }}",
+      '{\n  "name": "é<b>",\n  "list": [\n    1.5,\n    true,\n    null\n  ],\n  "empty": [],\n  "none": {}\n}',
+    ],
+    ["{% if tools is defined and not x is defined %}\n  a\n  {%- endif %}\nb", "  ab"],
+  ])("is rendered as by Jinja2: %j", async (chat_template, expected) => {
+    const chat = ["question 0", "answer 1", "answer 2 "].map((content) => ({ role: "user", content }));
+    const tools = [{ name: "é<b>", list: [1.5, true, null], empty: [], none: {} }];
+    expect(await withTemplate(chat_template).renderChat(chat, { tools })).toEqual([expected]);
+  });
+
   it("renders what `caracal synth` writes as the Omni prompt does", async () => {
     const { model, config } = makeTokenizer(500, 4096);
     const tokenizer = new OmniTokenizer(model as never, config as never);

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { CaracalError } from "../../../lib/errors.js";
 import { OmniTokenizer } from "../../../lib/model/prompt/tokenizer.js";
 import { fuzz } from "../../checkpoint/fuzz.js";
@@ -11,6 +11,8 @@ import { tokenizerConfig, tokenizerJson } from "./tinyTokenizer.js";
 
 /** How long each test looks for a failure. */
 const milliseconds = 1000 * Number(process.env.CARACAL_FUZZ_SECONDS ?? 0.5);
+
+vi.setConfig({ testTimeout: milliseconds + 30_000 });
 
 const directory = mkdtempSync(join(tmpdir(), "caracal-tokenizer-fuzz-"));
 afterAll(() => rmSync(directory, { recursive: true }));
