@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
-import { CaracalError, throwIfAborted } from "../../errors.js";
+import { CaracalError, shown, throwIfAborted } from "../../errors.js";
 import { checkOptionNames } from "../../options.js";
 
 export interface RenderOptions {
@@ -42,7 +42,6 @@ const program = `
   if (text.length > maxCharacters) throw new Error("it writes " + text.length + " characters");
   parentPort.postMessage(text.split(new RegExp(names, "u")).map((piece) => piece.replaceAll(mark, "")));
 `;
-const library = createRequire(import.meta.url).resolve("@huggingface/jinja");
 
 /**
  * Renders a Jinja template on another thread, and cuts the result at the names of control tokens that the template
@@ -54,7 +53,7 @@ const library = createRequire(import.meta.url).resolve("@huggingface/jinja");
  *
  * @returns text and names in turn
  * @throws {CaracalError} `CHECKPOINT_INVALID` when the template fails, takes too long or too much memory, or writes more
- *   than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option is unknown
+ *   than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option is unknown or out of range
  */
 export async function renderTemplate(
   { template, tokens, json, names, file }: ChatTemplate,
@@ -63,17 +62,20 @@ export async function renderTemplate(
   checkOptionNames("renderChat", options, renderOptions);
   throwIfAborted(options.signal, "rendering the chat template");
   const longestFirst = [...names].sort((a, b) => b.length - a.length);
-  const mark = unusedCharacter(template, json);
+  const mark = unusedCharacter(template, json, ...longestFirst, ...Object.values(tokens));
   const firsts = new RegExp(`[${longestFirst.map((name) => literal([...name][0]!)).join("")}]`, "gu");
   const add = (_: string, value: unknown) =>
     typeof value === "string" ? value.replace(firsts, (character) => character + mark) : value;
   const variables = { ...tokens, ...(JSON.parse(json, add) as object) };
   const pattern = `(${longestFirst.map(literal).join("|")})`;
+  const library = createRequire(import.meta.url).resolve("@huggingface/jinja");
   return runProgram({ library, template, variables, names: pattern, mark, maxCharacters }, file, options);
 }
 
 async function runProgram(data: object, file: string, options: RenderOptions): Promise<string[]> {
   const { timeLimit = 5000, memoryLimit = 128, signal } = options;
+  checkLimit("timeLimit", timeLimit);
+  checkLimit("memoryLimit", memoryLimit);
   const worker = startWorker(data, memoryLimit);
   let timer: NodeJS.Timeout | undefined;
   let stop: (() => void) | undefined;
@@ -95,6 +97,12 @@ async function runProgram(data: object, file: string, options: RenderOptions): P
     if (stop) signal?.removeEventListener("abort", stop);
     await worker.terminate();
   }
+}
+
+function checkLimit(name: string, value: unknown): void {
+  if (typeof value === "number" && value > 0 && value < 2 ** 31) return;
+  const message = `renderChat: ${name} must be a number above 0 and below 2^31, got ${shown(value)}`;
+  throw new CaracalError("INVALID_ARGUMENT", message, { name, value });
 }
 
 function startWorker(workerData: object, memoryLimit: number): Worker {

@@ -102,6 +102,15 @@ describe("a chat template that", () => {
     const circle: Record<string, unknown> = {};
     circle.self = circle;
     await expect(withTemplate("x").renderChat(messages, circle)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
-    await expect(withTemplate("x").renderChat(messages, {}, { time: 1 } as never)).rejects.toThrow(/no option "time"/);
+  });
+
+  it("has unknown options or limits out of range is refused", async () => {
+    const render = (options: object) => withTemplate("x").renderChat(messages, {}, options);
+    await expect(render({ time: 1 })).rejects.toThrow(/no option "time"/);
+    for (const options of [{ timeLimit: 0 }, { memoryLimit: Number.NaN }, { timeLimit: "1" }, { memoryLimit: 2 ** 31 }])
+      await expect(render(options)).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringMatching(/Limit must be a number above 0 and below 2\^31, got /),
+      });
   });
 });
