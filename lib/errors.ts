@@ -136,6 +136,7 @@ const shownCharacters = 80;
 export function shown(value: unknown): string {
   if (typeof value === "string") return shownText(value);
   if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return cut(`${value}n`);
   if (typeof value !== "object" || value === null) return cut(String(value));
   try {
     if (Array.isArray(value)) return `a list of ${value.length}`;

@@ -47,6 +47,7 @@ describe("a value in a message", () => {
     ["x".repeat(140_000), `"${"x".repeat(80)}"… (140000 characters)`],
     [5, "5"],
     [-0.5, "-0.5"],
+    [5n, "5n"],
     [10n ** 100n, `1${"0".repeat(79)}…`],
     [undefined, "undefined"],
     [null, "null"],
