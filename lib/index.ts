@@ -50,6 +50,7 @@ export {
 } from "./model/language/llm.js";
 export { type OmniLoadOptions, type OmniLoadProgress, OmniModel, type OmniStats } from "./model/omni.js";
 export type { PromptLimits } from "./model/prompt/build.js";
+export type { RenderOptions } from "./model/prompt/chatTemplate.js";
 export {
   type EmbeddingOptions,
   OmniEmbedding,
@@ -64,9 +65,9 @@ export {
   type OpenTokenizerOptions,
   type SpecialString,
   specialStrings,
-  type TokenStream,
-  type TokenStreamSnapshot,
+  type TextPiece,
 } from "./model/prompt/tokenizer.js";
+export type { TokenStream, TokenStreamSnapshot } from "./model/prompt/tokenStream.js";
 export type { GenerateEvent } from "./model/reply/events.js";
 export type { Generation } from "./model/reply/generation.js";
 export type { GenerateOptions } from "./model/reply/options.js";

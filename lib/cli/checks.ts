@@ -11,17 +11,17 @@ import type { Part } from "../model/prompt/messages.js";
 // What is wrong with a question should be known before minutes are spent on loading the model.
 
 /**
- * Opens all media of a question.
+ * Opens all media of a question, which are given by their paths.
  * @throws {CaracalError} `INVALID_ARGUMENT` for a video without the sound that is asked for, and the errors of loading
  *   media
  */
 export async function checkMedia(content: readonly Part[], signal: AbortSignal): Promise<void> {
   const limit = { maxSeconds: defaultPromptLimits.audioSeconds, limitName: "limits.audioSeconds, in a program" };
   for (const part of content) {
-    if (part.type === "audio") await loadAudio(part.audio, { ...limit, signal });
-    if (part.type === "image") await loadImage(part.image, { signal });
+    if (part.type === "audio") await loadAudio(part.audio as string, { ...limit, signal });
+    if (part.type === "image") await loadImage(part.image as string, { signal });
     if (part.type !== "video") continue;
-    const { name, hasAudio } = await openVideo(part.video, { signal });
+    const { name, hasAudio } = await openVideo(part.video as string, { signal });
     if (part.interleaveAudio === true && !hasAudio)
       throw new CaracalError(
         "INVALID_ARGUMENT",

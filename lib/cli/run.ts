@@ -3,7 +3,7 @@ import { CaracalError } from "../errors.js";
 import { WavWriter } from "../media/wav.js";
 import { OmniModel } from "../model/omni.js";
 import type { Part } from "../model/prompt/messages.js";
-import { checkOptions } from "../model/reply/options.js";
+import { checkGenerateOptions } from "../model/reply/options.js";
 import { Device } from "../tensor/tensor.js";
 import { type Answer, describeAnswer } from "./answer.js";
 import { checkMedia, checkOut } from "./checks.js";
@@ -106,7 +106,7 @@ async function ask(
   const start = performance.now();
   const { json, speech, seed, temperature, topK, topP, repetitionPenalty, maxTokens, activations } = options;
   const sampling = { seed, temperature, topK, topP, repetitionPenalty };
-  checkOptions({ speech, maxTokens, ...sampling });
+  checkGenerateOptions({ speech, maxTokens, ...sampling });
   await checkMedia(content, signal);
   await using device = await Device.open({ backend: options.device, threads: options.threads });
   await using model = await OmniModel.load(options.model, {

@@ -1,9 +1,9 @@
 import { setImmediate } from "node:timers/promises";
-import { CaracalError, throwIfAborted } from "../errors.js";
+import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import { checkOptionNames } from "../options.js";
 import { ByteReader } from "./byteReader.js";
 import { inputFile, noSuchStream, toolOutput } from "./ffmpeg.js";
-import { describe, fileReader, hasField, inputError, mediaError, TemporaryFile } from "./input.js";
+import { fileReader, hasField, inputError, mediaError, TemporaryFile } from "./input.js";
 import { Resampler } from "./resample.js";
 import { checkFormat, readWav, type WavSamples } from "./wavReader.js";
 
@@ -87,7 +87,7 @@ async function soundOf(path: string, options: NamedOptions): Promise<Float32Arra
 function clipSamples({ samples, sampleRate }: AudioClip, name: string): WavSamples {
   if (!(samples instanceof Float32Array)) {
     const advice = (samples as object) instanceof Int16Array ? "; divide 16-bit samples by 32768" : "";
-    const message = `${name}: samples must be a Float32Array of values in [-1, 1], got ${describe(samples)}${advice}`;
+    const message = `${name}: samples must be a Float32Array of values in [-1, 1], got ${shown(samples)}${advice}`;
     throw new CaracalError("INVALID_ARGUMENT", message, { name });
   }
   checkFormat(1, sampleRate, name);

@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CaracalError, throwIfAborted } from "../errors.js";
+import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import { ByteReader } from "./byteReader.js";
 
 /** Whether `input` is an object with this field, as decoded media have it. */
@@ -12,16 +12,7 @@ export function hasField(input: unknown, field: string): boolean {
 
 /** The `INVALID_ARGUMENT` error for an input of another kind than `expected`. */
 export function inputError(input: unknown, name: string, expected: string): CaracalError {
-  return new CaracalError("INVALID_ARGUMENT", `${name} must be ${expected}, got ${describe(input)}`, { name });
-}
-
-/** A value in the words of a message: "a Blob", "an object with sample, sampleRate", "undefined". */
-export function describe(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(abbreviated(value));
-  if (typeof value !== "object" || value === null) return String(value);
-  const kind = value.constructor?.name ?? "Object";
-  if (kind !== "Object") return `${/^[AEIOU]/.test(kind) ? "an" : "a"} ${kind}`;
-  return `an object with ${Object.keys(value).join(", ") || "no fields"}`;
+  return new CaracalError("INVALID_ARGUMENT", `${name} must be ${expected}, got ${shown(input)}`, { name });
 }
 
 /** The `MEDIA_INVALID` error for an input. @param name a file's path, or another name of the input */

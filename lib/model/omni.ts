@@ -105,7 +105,17 @@ export class OmniModel implements AsyncDisposable {
    */
   static async load(directory: string, options: OmniLoadOptions = {}): Promise<OmniModel> {
     checkOptions("OmniModel.load", options, omniLoadOptions);
-    const { signal, strict, onWarning, onProgress, prefillChunk, maxBatch, unreadSeconds, device: givenDevice, ...llm } = options;
+    const {
+      signal,
+      strict,
+      onWarning,
+      onProgress,
+      prefillChunk,
+      maxBatch,
+      unreadSeconds,
+      device: givenDevice,
+      ...llm
+    } = options;
     const checkpoint = await openCheckpoint(directory, { signal, strict, onWarning });
     const tokenizer = await OmniTokenizer.open(directory, { signal });
     throwIfAborted(signal, "loading the model");

@@ -216,11 +216,11 @@ describe("loadAudio refuses", () => {
       message: "audio must be a path, bytes, or { samples, sampleRate }, got an object with sample, sampleRate",
     });
     await expect(loadAudio(undefined as never)).rejects.toThrow(/got undefined/);
-    await expect(loadAudio(new ArrayBuffer(4) as never)).rejects.toThrow(/got an ArrayBuffer/);
+    await expect(loadAudio(new ArrayBuffer(4) as never)).rejects.toThrow(/got ArrayBuffer of 4 bytes/);
     await expect(loadAudio({ samples: new Int16Array(4), sampleRate: 16000 } as never)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       message:
-        "audio: samples must be a Float32Array of values in [-1, 1], got an Int16Array; divide 16-bit samples by 32768",
+        "audio: samples must be a Float32Array of values in [-1, 1], got Int16Array of 8 bytes; divide 16-bit samples by 32768",
     });
     await expect(loadAudio({ samples: [0, 1], sampleRate: 16000 } as never)).rejects.toThrow(/got an Array$/);
     await expect(loadAudio(whole, { samplerate: 8000 } as never)).rejects.toThrow(/did you mean "sampleRate"/);

@@ -1,11 +1,11 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { throwIfAborted } from "../../errors.js";
+import { Turns } from "../../turns.js";
 import { elementCount, entryBytes, isKnownDType, type TensorEntry } from "../entry.js";
 import { invalid, plural, printable, quote } from "../problems.js";
 import { BoundedFile, decodeUtf8, listDirectory, type OpenOptions, readText } from "./file.js";
 import { isRecord, parseJson } from "./json.js";
-import { Turns } from "./turns.js";
 
 // Parsed by hand rather than by a library: headers are untrusted, so every bound is checked here, and only offsets are
 // needed, since the data is mapped into memory later.
@@ -59,7 +59,7 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
   if (!isRecord(weightMap)) throw invalid(indexFile, "expected an object with a `weight_map`");
   const entries = new Map<string, TensorEntry>();
   const metadata: Record<string, string> = {};
-  const turns = new Turns();
+  const turns = new Turns(`reading ${indexFile}`, signal);
   for (const shard of shardNames(weightMap, indexFile)) {
     const contents = await openFile(join(dirname(indexFile), shard), signal);
     for (const entry of contents.entries) {
@@ -68,7 +68,7 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
       entries.set(entry.name, entry);
     }
     Object.assign(metadata, { ...contents.metadata, ...metadata });
-    await turns.next();
+    if (turns.due) await turns.next();
   }
   for (const [name, shard] of Object.entries(weightMap)) {
     const file = entries.get(name)?.file;
@@ -108,10 +108,10 @@ function openFile(path: string, signal: AbortSignal | undefined): Promise<Safete
     }
     const dataStart = 8 + Number(length);
     const entries: TensorEntry[] = [];
-    const turns = new Turns();
+    const turns = new Turns(`reading ${path}`);
     for (const name of Object.keys(header)) {
       if (name !== "__metadata__") entries.push(parseEntry(path, name, header[name], dataStart));
-      if (entries.length % 1000 === 0) await turns.next();
+      if (turns.due) await turns.next();
     }
     await checkCoverage(entries, file, dataStart);
     return { entries, metadata: metadata as Record<string, string> };
@@ -150,12 +150,12 @@ function show(value: unknown): string {
 /** Checks that the tensors tile the rest of the file: no overlap, no gap, nothing after the last. */
 async function checkCoverage(entries: TensorEntry[], file: BoundedFile, dataStart: number): Promise<void> {
   entries.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength);
-  const turns = new Turns();
+  const turns = new Turns(`reading ${file.path}`);
   let end = dataStart;
   let before: string | undefined;
   const previous = () => (before === undefined ? "the header" : `tensor ${quote(before)}`);
-  for (const [i, { name, offset, byteLength }] of entries.entries()) {
-    if (i % 1000 === 0) await turns.next();
+  for (const { name, offset, byteLength } of entries) {
+    if (turns.due) await turns.next();
     const fail = (problem: string) => invalid(file.path, `tensor ${quote(name)} ${problem}`);
     if (offset + byteLength > file.size) {
       throw fail(`ends at byte ${offset + byteLength}, but the file has ${file.size}; download it again`);

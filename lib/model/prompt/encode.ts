@@ -49,13 +49,22 @@ export async function encodePrompt(
   const { framing, tokenizer, vision, llm } = encoders;
   const { signal, progress } = options;
   const start = performance.now();
-  progress.stage("preprocess", 0, messages.length);
   const { audioSeconds = defaultPromptLimits.audioSeconds } = options.limits ?? {};
-  const loaded = await loadMessages(messages, { sampleRate: framing.sampleRate, audioSeconds, signal });
-  const prompt = buildPrompt(loaded, tokenizer, { ...options, vision: vision.limits, audio: framing });
+  const loaded = await loadMessages(messages, {
+    sampleRate: framing.sampleRate,
+    audioSeconds,
+    signal,
+    onRead: (count) => progress.stage("preprocess", 0, count),
+  });
+  const prompt = await buildPrompt(loaded, tokenizer, {
+    ...options,
+    vision: vision.limits,
+    audio: framing,
+    positions: llm.config.max_position_embeddings,
+  });
   progress.add("preprocess", performance.now() - start, 0);
-  progress.stage("preprocess", messages.length, messages.length);
-  checkLength(prompt.textIds.length, llm);
+  progress.stage("preprocess", loaded.length, loaded.length);
+  checkCache(prompt.textIds.length, llm);
 
   const rows: Rows[] = [];
   try {
@@ -71,20 +80,13 @@ export async function encodePrompt(
   }
 }
 
-/** Checks the prompt's length before expensive work starts. A reply needs at least one more position. */
-function checkLength(tokens: number, llm: Llm): void {
-  const limit = llm.config.max_position_embeddings;
-  if (tokens >= limit)
-    throw new CaracalError(
-      "INVALID_ARGUMENT",
-      `the request has ${tokens} tokens, the model has ${limit} positions; shorten the conversation or its media`,
-      { tokens, limit },
-    );
-  if (tokens < llm.cache.tokens) return;
+/** Checks that the prompt fits into the cache before expensive work starts. A reply needs at least one more position. */
+function checkCache(tokens: number, { cache }: Llm): void {
+  if (tokens < cache.tokens) return;
   throw new CaracalError(
     "OUT_OF_MEMORY",
-    `the request has ${tokens} tokens, the KV cache holds ${llm.cache.tokens}; load the model with a larger kvCacheTokens`,
-    { tokens, cache: llm.cache.tokens },
+    `the request has ${tokens} tokens, the KV cache holds ${cache.tokens}; load the model with a larger kvCacheTokens`,
+    { tokens, cache: cache.tokens },
   );
 }
 

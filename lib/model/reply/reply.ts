@@ -1,5 +1,6 @@
 import type { KvSequence } from "../language/kvCache.js";
-import type { OmniTokenizer, TokenStream } from "../prompt/tokenizer.js";
+import type { OmniTokenizer } from "../prompt/tokenizer.js";
+import type { TokenStream } from "../prompt/tokenStream.js";
 import type { SpeechFrame } from "../speech/decoder.js";
 import { maskedId, type SpeechInput, SpeechState } from "../speech/state.js";
 import type { Rows } from "../types.js";
