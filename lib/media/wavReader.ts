@@ -127,10 +127,12 @@ function samplesOf(reader: ByteReader, format: Format, bytes: number, name: stri
     throw mediaError(name, `${expected}, its header says ${frameBytes}`);
   }
   const weights = mixWeights(channels, format.speakers);
+  const frames = Math.floor(bytes / frameBytes);
   return {
     sampleRate,
-    frames: Math.floor(bytes / frameBytes),
+    frames,
     async *pieces(maxFrames) {
+      let done = 0;
       for await (const piece of reader.pieces(bytes, frameBytes, maxFrames)) {
         const view = viewOf(piece);
         const mono = new Float32Array(piece.length / frameBytes);
@@ -140,8 +142,11 @@ function samplesOf(reader: ByteReader, format: Format, bytes: number, name: stri
             sum += weights[channel]! * decode(view, at, littleEndian);
           mono[i] = sum;
         }
+        done += mono.length;
         yield mono;
       }
+      if (Number.isFinite(frames) && done < frames)
+        throw mediaError(name, `it became shorter while it was read: ${done} of ${frames} frames were left`);
     },
   };
 }

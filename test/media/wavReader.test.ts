@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadAudio } from "../../lib/media/audio.js";
+import { ByteReader } from "../../lib/media/byteReader.js";
 import { encodeWav, pcm16 } from "../../lib/media/wav.js";
-import { mixWeights } from "../../lib/media/wavReader.js";
+import { mixWeights, readWav } from "../../lib/media/wavReader.js";
 import { fmtChunk, hasFfmpeg, itWith, riff, riffChunk, sine } from "./inputs.js";
 
 let directory = "";
@@ -148,6 +149,17 @@ describe("a WAV file's header", () => {
     await expect(loadAudio(riff([s16, riffChunk("data", Buffer.alloc(0)), list]))).rejects.toThrow(
       "it holds no samples",
     );
+  });
+
+  it("promises samples that a file may have lost since", async () => {
+    async function* shortened() {
+      yield plain.subarray(0, 1000);
+    }
+    const wav = await readWav(new ByteReader(shortened(), plain.length), "a.wav");
+    const read = async () => {
+      for await (const piece of wav!.pieces(100)) expect(piece.length).toBeLessThanOrEqual(100);
+    };
+    await expect(read()).rejects.toThrow("a.wav: it became shorter while it was read: 478 of 1600 frames were left");
   });
 
   it("may miss bytes of the last frame only", async () => {
