@@ -12,8 +12,9 @@ export interface SpeechSegment {
 
 /**
  * A part of a message. A video's `interleaveAudio` interleaves sound with the frames in step: `true` takes the video's
- * own track, otherwise the given audio. An image is refused if it has more than `maxPixels` (default 2^26), and
- * `autoOrient: false` leaves its EXIF orientation aside, as the published code does. A `speech` part is an earlier spoken reply of the assistant, as history.
+ * own track, otherwise the given audio. Images and videos are refused beyond their limits, whose defaults are those of
+ * `loadImage` and `openVideo`; an image with `autoOrient: false` leaves its EXIF orientation aside, as the published code
+ * does. A `speech` part is an earlier spoken reply of the assistant, as history.
  */
 export type Part =
   | { readonly type: "text"; readonly text: string }
@@ -24,7 +25,14 @@ export type Part =
       readonly maxPixels?: number;
       readonly autoOrient?: boolean;
     }
-  | { readonly type: "video"; readonly video: VideoInput; readonly interleaveAudio?: boolean | AudioInput }
+  | {
+      readonly type: "video";
+      readonly video: VideoInput;
+      readonly interleaveAudio?: boolean | AudioInput;
+      readonly maxPixels?: number;
+      readonly maxSeconds?: number;
+      readonly maxFrames?: number;
+    }
   | { readonly type: "speech"; readonly segments: readonly SpeechSegment[] };
 
 export interface Message {
@@ -39,7 +47,7 @@ const partFields: { [T in Part["type"]]: Record<keyof Extract<Part, { type: T }>
   text: { type: true, text: true },
   audio: { type: true, audio: true },
   image: { type: true, image: true, maxPixels: true, autoOrient: true },
-  video: { type: true, video: true, interleaveAudio: true },
+  video: { type: true, video: true, interleaveAudio: true, maxPixels: true, maxSeconds: true, maxFrames: true },
   speech: { type: true, segments: true },
 };
 
@@ -133,8 +141,8 @@ async function loadVideo(
   name: string,
   options: LoadMessagesOptions,
 ): Promise<LoadedPart> {
-  const video = await openVideo(part.video, { name, signal: options.signal });
-  const { interleaveAudio = false } = part;
+  const { type: _type, video: input, interleaveAudio = false, ...limits } = part;
+  const video = await openVideo(input, { ...limits, name, signal: options.signal });
   if (interleaveAudio === false) return { type: "video", video, samples: null };
   const { audioSeconds: _, ...mediaOptions } = options;
   const samples =
