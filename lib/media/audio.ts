@@ -14,7 +14,13 @@ export interface AudioClip {
   readonly sampleRate: number;
 }
 
-/** A file's path, a file's bytes, or samples. */
+/**
+ * A file's path, a file's bytes, or samples. WAV files are read directly, other formats with ffmpeg. Of a file's channels
+ * the mean is taken, and of loudspeakers (5.1, 7.1) the mean of the left and right channel of ITU-R BS.775's downmix.
+ *
+ * An encoder's delay is removed where the file states it, as MP4, MP3 and Opus do. AAC in Matroska, MPEG-TS or ADTS
+ * usually does not, and begins with the delay (often 1024 samples of near silence), as in every player.
+ */
 export type AudioInput = string | Uint8Array | AudioClip;
 
 export interface AudioOptions {
@@ -37,12 +43,7 @@ const audioOptions = {
 } satisfies Record<keyof AudioOptions, true>;
 
 /**
- * Decodes audio to mono float samples, resampled. Mono is the mean of all channels; where the file names loudspeakers
- * (5.1, 7.1), the mean of the left and right channel of ITU-R BS.775's downmix. PCM, float, A-law and µ-law in WAV are
- * decoded directly, all else through ffmpeg. Only pieces are decoded at a time, between which other work goes on.
- *
- * An encoder's delay is removed where the file states it, as MP4, MP3 and Opus do. AAC in Matroska, MPEG-TS or ADTS
- * usually does not, and begins with the encoder's delay (often 1024 samples of near silence), as in every player.
+ * Decodes audio to mono float samples and resamples it, in pieces, between which other work goes on.
  *
  * @throws {CaracalError} `MEDIA_INVALID` for damaged, empty, too long or non-finite audio, `IO_ERROR`, `MISSING_TOOL`,
  *   `ABORTED`, `INVALID_ARGUMENT` for an input of another kind or when an option is unknown

@@ -1,14 +1,12 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import type { Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import { mediaError, untilAborted } from "./input.js";
 
 export interface ToolOptions {
   /** Names the input in messages. */
   readonly name: string;
-  /** Bytes for the tool's standard input, which `inputPipe` makes the tool read. */
-  readonly stdin?: Uint8Array;
   readonly signal?: AbortSignal;
   /** The input is refused when the tool writes more bytes. Default: no limit for `toolOutput`, 2^26 for `runTool`. */
   readonly maxBytes?: number;
@@ -50,9 +48,6 @@ export function inputFile(path: string): string[] {
   return ["-protocol_whitelist", "file", ...onlyContainers, "-i", `file:${path}`];
 }
 
-/** The `-i` arguments for `stdin`. */
-export const inputPipe: readonly string[] = ["-protocol_whitelist", "pipe", ...onlyContainers, "-i", "pipe:0"];
-
 /**
  * Runs ffmpeg or ffprobe and yields its standard output in chunks. Ending the iteration early kills the tool. At most
  * `CARACAL_FFMPEG_PROCESSES` tools (default 4) run at once in a thread, the others wait; a tool that its reader waits
@@ -66,11 +61,11 @@ export async function* toolOutput(
   args: readonly string[],
   options: ToolOptions,
 ): AsyncGenerator<Uint8Array> {
-  const { name, stdin, signal, maxBytes = Number.POSITIVE_INFINITY } = options;
+  const { name, signal, maxBytes = Number.POSITIVE_INFINITY } = options;
   const during = `decoding ${name}`;
   const secondsLimit = setting("CARACAL_FFMPEG_SECONDS", 300);
   await startTurn(signal, during);
-  const child = start(tool, args, stdin);
+  const child = start(tool, args, name);
   const closed = once(child, "close"); // rejects with the child's "error"
   closed.catch(() => {}).finally(endTurn);
   let messages = "";
@@ -85,6 +80,7 @@ export async function* toolOutput(
   };
   const onAbort = () => stop(abortedError(signal, during));
   signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort(); // while the turn began
   const budget = new TimeBudget(secondsLimit, () => {
     const advice = "CARACAL_FFMPEG_SECONDS raises the limit";
     stop(mediaError(name, `${tool} was not done with it after ${secondsLimit} s; ${advice}`));
@@ -127,15 +123,13 @@ export async function runTool(
   return Buffer.concat(chunks);
 }
 
-function start(
-  tool: string,
-  args: readonly string[],
-  stdin: Uint8Array | undefined,
-): ChildProcessByStdio<Writable | null, Readable, Readable> {
-  const child = spawn(tool, args, { stdio: [stdin ? "pipe" : "ignore", "pipe", "pipe"] });
-  child.stdin?.on("error", () => {}); // the tool may stop reading early; its exit status tells whether that is an error
-  child.stdin?.end(stdin);
-  return child as ChildProcessByStdio<Writable | null, Readable, Readable>;
+function start(tool: string, args: readonly string[], name: string): ChildProcessByStdio<null, Readable, Readable> {
+  try {
+    return spawn(tool, args, { stdio: ["ignore", "pipe", "pipe"] });
+  } catch (error) {
+    endTurn(); // arguments that the system refuses, such as very long ones
+    throw startError(tool, name, error);
+  }
 }
 
 const installCommand: Partial<Record<NodeJS.Platform, string>> = {

@@ -184,31 +184,6 @@ describe("loadAudio refuses", () => {
     await expect(loadAudio(path)).rejects.toThrow(/random\.mp3: /);
   });
 
-  it("every mutated header with a CaracalError, unless it gives samples", async () => {
-    const path = process.env.PATH;
-    process.env.PATH = directory; // codings that only ffmpeg decodes give MISSING_TOOL
-    let seed = 7;
-    const random = (n: number) => {
-      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
-      return Math.floor((seed / 2 ** 32) * n);
-    };
-    const seen = new Set<string>();
-    try {
-      for (let round = 0; round < 400; round++) {
-        const hostile = new Uint8Array(whole);
-        for (let changes = 1 + random(3); changes > 0; changes--) hostile[4 + random(40)] = random(256);
-        const outcome = await loadAudio(hostile).then(
-          (samples) => (samples.every(Number.isFinite) ? "samples" : "not finite"),
-          (error) => error.code ?? error.stack,
-        );
-        seen.add(outcome);
-      }
-    } finally {
-      process.env.PATH = path;
-    }
-    expect([...seen].sort()).toEqual(["MEDIA_INVALID", "MISSING_TOOL", "samples"]);
-  });
-
   it("inputs of another kind, and unknown options", async () => {
     const misspelt = { sample: new Float32Array(1), sampleRate: 16000 } as never;
     await expect(loadAudio(misspelt)).rejects.toMatchObject({
