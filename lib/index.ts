@@ -93,6 +93,7 @@ export type { Ids, Logits, Matrix, PackedMatrix, Rows, Tap, Vector } from "./mod
 export {
   type EncodeUnitsOptions,
   type Grid,
+  type ResizedFrame,
   type VisionEncodeOptions,
   VisionEncoder,
   type VisionEncoderOptions,
