@@ -94,4 +94,4 @@ export const threadsOption = () =>
 export const activationsOption = () =>
   new Option("--activations <dtype>", "dtype of values between operations").choices(["f32", "bf16"]).default("f32");
 
-export const jsonOption = () => new Option("--json", "print one JSON document, and no progress");
+export const jsonOption = () => new Option("--json", "print one JSON document instead of text");
