@@ -21,7 +21,7 @@ export type Matches<A extends Shape, B extends Shape> = number extends A["length
       : false;
 
 /** A shape as messages show it: `[*, 8]`, where `*` is a dimension of type `number`. */
-export type Text<S extends Shape> = number extends S["length"] ? "[...]" : `[${Joined<S>}]`;
+export type ShapeText<S extends Shape> = number extends S["length"] ? "[...]" : `[${Joined<S>}]`;
 type Joined<S extends Shape> = S extends readonly [infer X extends number, ...infer Rest extends number[]]
   ? `${number extends X ? "*" : X}${Rest extends readonly [] ? "" : `, ${Joined<Rest>}`}`
   : "";
@@ -29,7 +29,7 @@ type Joined<S extends Shape> = S extends readonly [infer X extends number, ...in
 /** To be intersected with the type of a tensor of shape S: rejects it unless its shape can be `Want`. */
 export type Shaped<S extends Shape, Want extends Shape> = If<
   Matches<S, Want>,
-  `the shape must be ${Text<Want>}, not ${Text<S>}`
+  `the shape must be ${ShapeText<Want>}, not ${ShapeText<S>}`
 >;
 
 /** To be intersected with the type of a tensor of shape S: rejects it unless it can have one of the ranks R. */
