@@ -114,6 +114,17 @@ describe("JavaScript that runs while arguments are read", () => {
     expect(out.shape).toEqual([3, 2]);
   });
 
+  test("an argument that throws", () => {
+    const thrown = new RangeError("from a getter");
+    const args = {
+      x: device.zeros([2, 3]).handle,
+      get kind() {
+        throw thrown;
+      },
+    };
+    expect(() => native.activation!(args)).toThrow(thrown);
+  });
+
   test("an argument that disposes the device", async () => {
     const own = await open();
     const args = {
