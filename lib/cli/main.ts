@@ -13,6 +13,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     summary: "write a complete model directory with random weights",
     load: async () => (await import("./synth.js")).synthCommand(),
   },
+  slice: {
+    summary: "write a smaller model directory: the first layers and experts of another one",
+    load: async () => (await import("./slice.js")).sliceCommand(),
+  },
   inspect: {
     summary: "show the contents of a model directory or a file of tensors",
     load: async () => (await import("./inspect.js")).inspectCommand(),
