@@ -99,7 +99,7 @@ export function random<const S extends Shape, D extends DType>(
 }
 
 /** A packed `[n, k]` weight of small random values. */
-export function packed<D extends WeightDType, const N extends number, const K extends number>(
+export function packed<D extends Activations, const N extends number, const K extends number>(
   device: Device,
   n: N,
   k: K,

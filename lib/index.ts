@@ -106,7 +106,7 @@ export {
 export type { MemoryStatistics } from "./native/addon.js";
 export type { Activations, Weight, WeightDType } from "./ops/call.js";
 export * as ops from "./ops/index.js";
-export type { HasRank, If, Matches } from "./ops/shapes.js";
+export type { If, Matches, Problem, Ranked, Shaped } from "./ops/shapes.js";
 export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
 export type { BackendNote, DeviceOptions } from "./tensor/open.js";
@@ -115,6 +115,7 @@ export {
   disposeAll,
   type MappedFile,
   type NativeArray,
+  type PackedLayout,
   PackedWeight,
   type Row,
   type Shape,

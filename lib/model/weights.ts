@@ -1,7 +1,13 @@
 import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
 import { printable } from "../checkpoint/problems.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { type ConvWeight, foldWeightNorm, packConv1d, packConvTranspose1d } from "../ops/audio.js";
+import {
+  type Conv1dWeight,
+  type ConvTranspose1dWeight,
+  foldWeightNorm,
+  packConv1d,
+  packConvTranspose1d,
+} from "../ops/audio.js";
 import type { WeightDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
@@ -155,12 +161,12 @@ export class Weights implements Disposable {
   }
 
   /** A Conv1d with weight `[out, in / groups, k]`, its weight norm folded. */
-  conv1d(name: string): Affine<ConvWeight> {
+  conv1d(name: string): Affine<Conv1dWeight> {
     return { weight: this.derive(() => packConv1d(this.folded(name))), bias: this.optional(`${name}.bias`) };
   }
 
   /** A ConvTranspose1d with weight `[in, out, k]`, its weight norm folded. */
-  convTranspose1d(name: string): Affine<ConvWeight> {
+  convTranspose1d(name: string): Affine<ConvTranspose1dWeight> {
     const weight = this.derive(() => packConvTranspose1d(this.folded(name)));
     return { weight, bias: this.optional(`${name}.bias`) };
   }

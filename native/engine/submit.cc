@@ -1,5 +1,7 @@
 #include "engine/submit.h"
 
+#include "core/check.h"
+
 namespace caracal {
 namespace {
 
@@ -21,6 +23,17 @@ std::shared_ptr<Device> device_of(const Operation& op) {
     throw Error(code::kInvalidArgument, std::string(op.name()) + ": the arguments must have at least one tensor",
                 {{"operation", op.name()}});
   return device;
+}
+
+// Refuses packed weights that an argument does not take.
+void check_layouts(const Operation& op) {
+  for (const Operation::FieldInfo& field : op.fields())
+    op.for_each_tensor_of(field, [&](const Tensor& t) {
+      if (!t.packed() || t.layout == field.layout) return;
+      std::string expected = layout_text(Layout::rows);
+      if (field.layout != Layout::rows) expected += std::string(" or ") + layout_text(field.layout);
+      Checker{op.name()}.mismatch(code::kInvalidArgument, field.name, "must be", expected, layout_text(t.layout));
+    });
 }
 
 // Runs in a job of the device. The fault of an input becomes that of the outputs, and surfaces when one of them is
@@ -59,6 +72,7 @@ Tensor new_tensor(Device& device, const OutputSpec& spec) {
   t.dtype = spec.dtype;
   t.shape = spec.shape;
   t.layout = spec.layout;
+  t.groups = spec.groups;
   const size_t bytes = spec.bytes ? spec.bytes : t.bytes();
   if (bytes > device.capacity())
     throw Error(code::kOutOfMemory,
@@ -72,6 +86,7 @@ Tensor new_tensor(Device& device, const OutputSpec& spec) {
 std::vector<Tensor> submit(std::unique_ptr<const Operation> operation) {
   const std::shared_ptr<const Operation> op = std::move(operation);
   const std::shared_ptr<Device> device = device_of(*op);
+  check_layouts(*op);
   std::vector<Tensor> out;
   for (const OutputSpec& spec : op->check()) out.push_back(new_tensor(*device, spec));
   Recording* recording = device->recording.get();

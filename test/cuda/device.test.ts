@@ -59,7 +59,7 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
   });
   test("two GPUs work side by side, but their tensors do not mix", () => {
     expect(run("twoGpus", { CARACAL_VGPU_DEVICES: "2" })).toEqual({
-      mixed: error("DEVICE_MISMATCH", /another device/, { operation: "binary", argument: "b" }),
+      mixed: error("DEVICE_MISMATCH", /another device/, { operation: "add", argument: "b" }),
       sums: [
         [2, 4, 6, 8],
         [2, 4, 6, 8],

@@ -130,9 +130,9 @@ export class AudioHeads implements Disposable {
   }
 
   #history(histories: readonly (readonly number[])[]): Tensor<"i32", Matrix> {
-    const values = new Int32Array(histories.length * this.#window).fill(-1);
-    histories.forEach((ids, row) => {
-      values.set(ids.slice(-this.#window), row * this.#window);
+    const values = histories.flatMap((ids) => {
+      const last = ids.slice(-this.#window);
+      return [...last, ...new Array<number>(this.#window - last.length).fill(-1)];
     });
     return this.device.tensor(values, [histories.length, this.#window], "i32");
   }
