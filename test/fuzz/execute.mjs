@@ -91,7 +91,17 @@ async function reread(call, contract, args, maker, wrong) {
   return written;
 }
 
-function outputsOf(call, args, device) {
+/** Calls a function of the addon that is not an operation. */
+async function callFunction(call, contract, args, device) {
+  const native = nativeArgs(call, args, device);
+  const result = guarded(() => addon()[call.operation](...contract.fields.map(({ name }) => native[name])));
+  if (call.operation === "openCpu") addon().closeDevice(result);
+  if (result instanceof Promise) await guardedAsync(result);
+  return result?.handle ? [new Tensor(device, result)] : [];
+}
+
+async function outputsOf(call, contract, args, device) {
+  if (contract.positional) return callFunction(call, contract, args, device);
   if (call.layer === "ops") return tensorsIn(call.run(ops, args));
   const native = nativeArgs(call, args, device);
   const type = call.operation.startsWith("pack") ? PackedWeight : Tensor;
@@ -114,7 +124,7 @@ export async function once(call, contract, world, prepare = () => {}) {
     try {
       args = maker.args(call.args); // a changed weight may be refused when it is packed
       prepare(device);
-      outputs = outputsOf(call, args, device);
+      outputs = await outputsOf(call, contract, args, device);
       result = await awaited(outputs, wrong);
     } catch (error) {
       result = outcomeOf(error);

@@ -80,6 +80,7 @@ export class Maker {
     if (description === null || typeof description !== "object") return description;
     if (Array.isArray(description)) return description.map((d) => this.value(d, args));
     if (description.odd !== undefined) return odd[description.odd](this.#world);
+    if (description.array !== undefined) return new globalThis[description.array](description.length);
     if (description.same !== undefined) return this.#same(description, args);
     const device = description.other ? this.#world.other : this.#world.device;
     const made = description.packed ? this.#packed(description, device) : this.#tensor(description, device);

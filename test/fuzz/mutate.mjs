@@ -1,6 +1,6 @@
 // Changes to a valid call. Each says which outcomes it allows: "ok", or error codes. They know an argument's kind from
 // the contract and its value from the description, and nothing of the operation.
-import { oddNames, oddNumbers, product, tensor } from "./values.mjs";
+import { oddNames, oddNumbers, product } from "./values.mjs";
 
 const dtypes = ["f32", "f16", "bf16", "f8e4m3", "i32", "u8"];
 /** Outcomes of arguments that may or may not fit together. */
@@ -46,6 +46,8 @@ function otherShape(r, shape) {
   return changed;
 }
 
+/** Dimensions that would not take gigabytes. */
+const smallNames = oddNames.filter((name) => name !== "2^31" && name !== "2^32");
 const edges = [-1, -2, 2 ** 31 - 1, -(2 ** 31), 0, 1, 1000];
 
 const mutations = {
@@ -128,7 +130,7 @@ const mutations = {
       }),
     ),
   packed: (r, call) =>
-    replaceTensor(r, call, isTensor, (value, path) => {
+    replaceTensor(r, call, isTensor, (value) => {
       const plain = value.tensor ? value : plainOf(value);
       if (!plain || plain.fill) return undefined;
       const repacked = packedOtherwise(r, plain, value);
@@ -146,7 +148,7 @@ const mutations = {
     return { what: `${target}: shares the memory of ${source}`, allowed: any };
   },
   number: (r, call, contract) => {
-    const fields = fieldsOf(call, contract, "integer", "number", "boolean", "choice");
+    const fields = fieldsOf(call, contract, "integer", "number", "boolean", "choice", "handle", "value");
     if (fields.length === 0) return undefined;
     const field = r.pick(...fields);
     const value = call.args[field];
@@ -156,17 +158,18 @@ const mutations = {
     return { what: `${field}: ${changed.odd ?? changed}`, allowed: any };
   },
   numbers: (r, call, contract) => {
-    const fields = fieldsOf(call, contract, "integer[]", "number[]", "tensor[]").filter((f) =>
+    const fields = fieldsOf(call, contract, "integer[]", "small[]", "number[]", "tensor[]").filter((f) =>
       Array.isArray(call.args[f]),
     );
     if (fields.length === 0) return undefined;
     const field = r.pick(...fields);
     const list = call.args[field];
+    const small = contract.fields.some(({ name, kind }) => name === field && kind === "small[]");
     const i = r.int(0, list.length);
     const kind = r.int(0, 3);
     if (kind === 0) call.args[field] = { odd: r.pick(...oddNames) };
     else if (kind === 1) list.splice(i, 1);
-    else list.splice(i, kind === 2 ? 1 : 0, { odd: r.pick(...oddNumbers, ...oddNames) });
+    else list.splice(i, kind === 2 ? 1 : 0, { odd: r.pick(...(small ? smallNames : [...oddNumbers, ...oddNames])) });
     return {
       what: `${field}: ${["another value", "one less", "another element", "one more"][kind]} at ${i}`,
       allowed: any,
@@ -177,11 +180,12 @@ const mutations = {
     delete call.args[field];
     return { what: `no ${field}`, allowed: any };
   },
-  getter: (r, call) => {
+  getter: (r, call, contract) => {
     if (call.layer !== "addon") return undefined;
     const field = r.pick(...Object.keys(call.args));
     const value = call.args[field];
     const element = Array.isArray(value) && value.length > 0 ? r.int(0, value.length - 1) : undefined;
+    if (contract.positional && element === undefined) return undefined;
     const targets = tensorsOf(call).filter(([object]) => object === call.args);
     const action = r.pick("throw", "dispose", "closeDevice", ...(element === undefined ? [] : ["grow", "shrink"]));
     if (action === "dispose" && targets.length === 0) return undefined;

@@ -17,6 +17,12 @@ const range = args
   .find((arg) => /^\d+(-\d+)?$/.test(arg))
   ?.split("-")
   .map(Number);
+if (cuda && process.env.CARACAL_TEST_GPU !== "1") {
+  process.env.CARACAL_CUDA_LIBRARY ??= fileURLToPath(
+    new URL("../../build/Release/libcaracal_vgpu.so", import.meta.url),
+  );
+  process.env.CARACAL_VGPU_CHECK ??= "initcheck,racecheck";
+}
 /** A call that takes longer has hung: the slowest take a few seconds under a sanitizer. */
 const hang = 60_000;
 const maxFindings = 40;

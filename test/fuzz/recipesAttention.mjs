@@ -44,7 +44,7 @@ export function rope(r) {
     args: {
       x: tensor(r, dtype, shape),
       positions: i32(r, r.ints(shape[0], -(2 ** 31), 2 ** 31 - 1)),
-      theta: r.maybe(() => 1e7),
+      theta: r.pick(1e4, 1e7),
       ropeDim: 2 * r.int(0, Math.floor(shape[2] / 2)),
     },
     outputs: [[dtype, shape]],
@@ -129,7 +129,7 @@ export function mlaCacheWrite(r) {
       cache: { ...tensor(r, rows(r), [c.count, c.blockSize, c.latent + c.rope]), storage: r.pick("own", "view") },
       eps: r.maybe(() => 1e-5),
       scale: r.maybe(() => 3),
-      theta: r.maybe(() => 1e6),
+      theta: r.pick(1e4, 1e7),
     },
     outputs: [],
     run: (ops, options) => ops.mlaCacheWrite(options),

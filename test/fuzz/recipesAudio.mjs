@@ -57,7 +57,7 @@ export function splice(r) {
 }
 
 export function fsmnMemory(r) {
-  const [dtype, t, c] = [rows(r), r.dim(50), r.dim(70)];
+  const [dtype, t, c] = [rows(r), r.dim(50), r.dim(70, 1)];
   const [leftOrder, rightOrder, leftStride, rightStride] = [r.int(0, 6), r.int(0, 3), r.int(1, 3), r.int(1, 2)];
   const delay = rightOrder * rightStride;
   const taps = leftOrder + 1 + rightOrder;

@@ -165,7 +165,7 @@ export function patchify(r) {
 }
 
 export function resizeBicubic(r) {
-  const [height, width, channels] = [r.int(1, 40), r.int(1, 40), r.int(1, 5)];
+  const [height, width, channels] = [r.int(1, 40), r.int(1, 40), r.int(1, 4)];
   return {
     args: { image: tensor(r, "u8", [r.int(1, 30), r.int(1, 30), channels]), height, width },
     outputs: [["u8", [height, width, channels]]],

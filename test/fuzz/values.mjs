@@ -88,6 +88,12 @@ export const odd = {
   "{ valueOf }": () => ({ valueOf: () => 1 }),
   "null prototype": () => Object.create(null),
   proxy: () => new Proxy([1, 2], {}),
+  "Float32Array of shared memory": () => new Float32Array(new SharedArrayBuffer(8)),
+  "Float32Array without its buffer": () => {
+    const values = new Float32Array(2);
+    structuredClone(values.buffer, { transfer: [values.buffer] });
+    return values;
+  },
   device: (world) => world.device.handle,
   file: (world) => world.file.handle,
   graph: (world) => world.graph,
