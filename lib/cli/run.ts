@@ -9,11 +9,20 @@ import type { Part } from "../model/prompt/messages.js";
 import { Device } from "../tensor/tensor.js";
 import { type Answer, describeAnswer } from "./answer.js";
 import { interruptible } from "./interrupt.js";
-import { activationsOption, deviceOption, jsonOption, parseInteger, parseNumber, parsePositive } from "./options.js";
+import {
+  activationsOption,
+  deviceOption,
+  jsonOption,
+  parseInteger,
+  parseNumber,
+  parsePositive,
+  strictOption,
+} from "./options.js";
 import { ProgressBar } from "./progress.js";
 
 interface Options {
   readonly model: string;
+  readonly strict?: true;
   readonly out: string;
   readonly system?: string;
   readonly json?: true;
@@ -41,6 +50,7 @@ export function runCommand(): Command {
   return new Command("run")
     .description("answer a question of text, speech, images and videos, in the order of these options")
     .requiredOption("--model <dir>", "model directory")
+    .addOption(strictOption())
     .option("--text <text>", "text of the question", text)
     .option("--audio <file>", "speech or other sound", audio)
     .option("--image <file>", "image", image)
@@ -92,6 +102,8 @@ async function ask(
   await using model = await OmniModel.load(options.model, {
     device,
     signal,
+    strict: options.strict,
+    onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
     activations,
     kvCacheTokens: options.kvTokens,
     onProgress: ({ module, loaded, total }) => progress.show(`loading ${module}`, loaded, total),

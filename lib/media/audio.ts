@@ -1,5 +1,5 @@
 import { checkOptionNames } from "../options.js";
-import { inputFile, runTool, toolOutput } from "./ffmpeg.js";
+import { inputFile, inputPipe, runTool, toolOutput } from "./ffmpeg.js";
 import { hasField, inputError, mediaError, readMedia } from "./input.js";
 import { concat, Resampler, resample } from "./resample.js";
 import { WaveFile } from "./wavefile.js";
@@ -149,7 +149,7 @@ export async function decodeAudioTrack(
   options: { name: string; sampleRate: number; signal?: AbortSignal },
 ): Promise<Float32Array | null> {
   const { name, sampleRate, signal } = options;
-  const source = typeof input === "string" ? inputFile(input) : ["-i", "pipe:0"];
+  const source = typeof input === "string" ? inputFile(input) : inputPipe;
   const toolOptions = { name, stdin: typeof input === "string" ? undefined : input, signal };
   const probe = [
     "-v",

@@ -1,4 +1,5 @@
-import { access, constants, readFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { CaracalError, throwIfAborted } from "../errors.js";
 
 /** Whether `input` is an object with this field, as decoded media have it. */
@@ -17,29 +18,114 @@ export function mediaError(name: string, reason: string, cause?: unknown): Carac
   return new CaracalError("MEDIA_INVALID", `${name}: ${reason}`, { name, reason }, { cause });
 }
 
-/**
- * Reads a file.
- * @throws {CaracalError} `IO_ERROR`, `ABORTED`
- */
-export async function readMedia(path: string, signal?: AbortSignal): Promise<Uint8Array> {
+/** Settles as `promise` does, or rejects with `ABORTED` as soon as `signal` is aborted. */
+export async function untilAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+  during: string,
+): Promise<T> {
+  if (!signal) return promise;
+  promise.catch(() => {}); // it may fail after the abort
+  throwIfAborted(signal, during);
+  let onAbort = () => {};
+  const aborted = new Promise<void>((resolve) => {
+    onAbort = resolve;
+    signal.addEventListener("abort", onAbort);
+  });
   try {
-    return await readFile(path, { signal });
+    await Promise.race([promise, aborted]);
+    throwIfAborted(signal, during);
+    return await promise;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** A regular file that is open for reading. */
+export interface OpenFile {
+  readonly file: FileHandle;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/**
+ * Opens a file that is not empty. FIFOs, devices and folders are refused: opening or reading them may never end.
+ * @throws {CaracalError} `IO_ERROR`, `INVALID_ARGUMENT` for a URL or "-", `MEDIA_INVALID` for an empty file
+ */
+export async function openRegular(path: string): Promise<OpenFile> {
+  checkPath(path);
+  let file: FileHandle;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK); // a FIFO would block the open
   } catch (cause) {
-    throwIfAborted(signal, `reading ${path}`);
-    throw unreadable(path, cause);
+    throw unreadable(path, (cause as Error).message.replace(/, open '.*'$/s, ""), cause);
+  }
+  try {
+    const stat = await file.stat();
+    if (!stat.isFile()) throw unreadable(path, stat.isDirectory() ? "it is a folder" : "it is not a regular file");
+    if (stat.size === 0) throw mediaError(path, "it is empty");
+    return { file, size: stat.size };
+  } catch (error) {
+    await file.close();
+    throw error;
   }
 }
 
 /**
- * Checks that there is a readable file at `path`.
- * @throws {CaracalError} `IO_ERROR`
+ * Reads a file.
+ * @throws {CaracalError} as `openRegular`, `MEDIA_INVALID` for more than `maxBytes` (default 2^30) bytes, `ABORTED`
  */
-export async function checkReadable(path: string): Promise<void> {
-  await access(path, constants.R_OK).catch((cause: unknown) => {
-    throw unreadable(path, cause);
-  });
+export async function readMedia(path: string, signal?: AbortSignal, maxBytes = 2 ** 30): Promise<Uint8Array> {
+  const during = `reading ${path}`;
+  throwIfAborted(signal, during);
+  const { file, size } = await openRegular(path);
+  try {
+    if (size > maxBytes) throw mediaError(path, `it has ${size} bytes, at most ${maxBytes} are read`);
+    return await untilAborted(readRange(file, path, 0, size), signal, during);
+  } finally {
+    file.close().catch(() => {}); // not awaited: after an abort, a read may still be pending
+  }
 }
 
-function unreadable(path: string, cause: unknown): CaracalError {
-  return new CaracalError("IO_ERROR", `cannot read ${path}: ${(cause as Error).message}`, { path }, { cause });
+/** Reads `[from, to)` of a file, or less where the file ends. @throws {CaracalError} `IO_ERROR` */
+export async function readRange(file: FileHandle, path: string, from: number, to: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(to - from);
+  let done = 0;
+  try {
+    while (done < bytes.length) {
+      const { bytesRead } = await file.read(bytes, done, bytes.length - done, from + done);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+  } catch (cause) {
+    throw unreadable(path, (cause as Error).message, cause);
+  }
+  return bytes.subarray(0, done);
+}
+
+/**
+ * Checks that there is a readable, regular file with content at `path`.
+ * @throws {CaracalError} as `openRegular`
+ */
+export async function checkReadable(path: string): Promise<void> {
+  const { file } = await openRegular(path);
+  await file.close();
+}
+
+/** Refuses what other programs take in the place of a path. */
+function checkPath(path: string): void {
+  const got = path === "-" ? '"-" (standard input)' : /^(https?|ftp|s3|gs|blob|data|file):/i.exec(path) && "a URL";
+  if (!got) return;
+  const message = `expected the path of a file, got ${got}, ${abbreviated(path)}: read it and pass its bytes`;
+  throw new CaracalError("INVALID_ARGUMENT", message, { path: abbreviated(path) });
+}
+
+function unreadable(path: string, reason: string, cause?: unknown): CaracalError {
+  const name = abbreviated(path);
+  return new CaracalError("IO_ERROR", `cannot read ${name}: ${reason}`, { path: name }, { cause });
+}
+
+/** A path as messages show it: what is given for a path may be a whole file in base64. */
+function abbreviated(path: string): string {
+  return path.length > 200 ? `${path.slice(0, 60)}… (${path.length} characters)` : path;
 }

@@ -1,6 +1,6 @@
-import { type Checkpoint, openCheckpoint } from "../checkpoint/directory.js";
+import { type Checkpoint, type OpenCheckpointOptions, openCheckpoint } from "../checkpoint/directory.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { checkOptionNames, type OptionRule } from "../options.js";
 import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
 import { type AudioFraming, audioFraming } from "./audio/framing.js";
@@ -21,10 +21,9 @@ import { AudioHeads } from "./speech/heads.js";
 import { VisionEncoder } from "./vision/encoder.js";
 import { loadModule, type OpenModuleOptions } from "./weights.js";
 
-export interface OmniLoadOptions extends LlmOptions, SchedulerOptions {
+export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheckpointOptions {
   /** The device to run on. Default: a device opened for this model and disposed with it. */
   readonly device?: Device | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: OmniLoadProgress) => void) | undefined;
 }
 const omniLoadOptions = {
@@ -32,8 +31,10 @@ const omniLoadOptions = {
   ...schedulerOptions,
   device: true,
   signal: true,
+  strict: true,
+  onWarning: true,
   onProgress: true,
-} satisfies Record<keyof OmniLoadOptions, true>;
+} satisfies Record<keyof OmniLoadOptions, OptionRule | true>;
 
 /** Loading progress, in bytes of the checkpoint. */
 export interface OmniLoadProgress {
@@ -96,8 +97,8 @@ export class OmniModel implements AsyncDisposable {
    */
   static async load(directory: string, options: OmniLoadOptions = {}): Promise<OmniModel> {
     checkOptionNames("OmniModel.load", options, omniLoadOptions);
-    const { signal, onProgress, prefillChunk, maxBatch, device: givenDevice, ...llm } = options;
-    const checkpoint = await openCheckpoint(directory, { signal });
+    const { signal, strict, onWarning, onProgress, prefillChunk, maxBatch, device: givenDevice, ...llm } = options;
+    const checkpoint = await openCheckpoint(directory, { signal, strict, onWarning });
     const tokenizer = await OmniTokenizer.open(directory, { signal });
     throwIfAborted(signal, "loading the model");
     const device = givenDevice ?? (await Device.open());

@@ -3,11 +3,12 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import type { Finding } from "../../lib/cli/doctor.js";
 import { loadAudio } from "../../lib/media/audio.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const { bin, engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const { bin, engines, version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const main = join(root, bin.caracal);
 if (!existsSync(main)) throw new Error("these tests run the built command line: run `npm run build` first");
 const directory = await tinyDirectory(3);
@@ -41,15 +42,76 @@ describe("caracal", () => {
     expect(caracal("rnu")).toMatchObject({ status: 1, stderr: expect.stringContaining("unknown command 'rnu'") });
   });
 
-  test("doctor shows what works, and exits with 0", () => {
+  test("--version shows the version of the package", () => {
+    for (const option of ["--version", "-V"])
+      expect(caracal(option)).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
+  });
+
+  test.each(["rnu", "rnu --help", "help rnu", "rnu --model x"])("`caracal %s` suggests the nearest command", (args) => {
+    const { status, stdout, stderr } = caracal(...args.split(" "));
+    expect([status, stdout]).toEqual([1, ""]);
+    expect(stderr).toBe("error: unknown command 'rnu'\n(Did you mean run?)\n");
+  });
+
+  test.each(["run x", "synth a b", "inspect a b", "doctor x", "bench counters x", "bench ops x", "vgpu report a b"])(
+    "`caracal %s` refuses the argument that it does not take",
+    (args) => {
+      const model = args.startsWith("run") ? ["--model", directory] : [];
+      const { status, stderr } = caracal(...args.split(" "), ...model);
+      expect([status, stderr]).toEqual([1, expect.stringMatching(/^error: too many arguments for/)]);
+    },
+  );
+});
+
+describe("caracal doctor", () => {
+  const findings = (env: NodeJS.ProcessEnv = {}) => {
+    const all = { ...process.env, ...env };
+    const { status, stdout } = spawnSync(process.execPath, [main, "doctor", "--json"], { encoding: "utf8", env: all });
+    const { works, findings } = JSON.parse(stdout) as { works: boolean; findings: Finding[] };
+    return { status, works, of: (what: string) => findings.find((finding) => finding.what === what) };
+  };
+
+  test("shows what works, and exits with 0", () => {
     const { status, stdout } = caracal("doctor");
     expect(status).toBe(0);
     expect(stdout).toMatch(/^ok +node +v\d+/m);
+    expect(stdout).toMatch(/^ok +addon +built by \S+, with(out)? CUDA kernels/m);
     expect(stdout).toMatch(/^ok +cpu +(scalar|avx2|avx512), \d+ threads$/m);
     expect(stdout).toMatch(/^no +cuda +/m);
+    expect(stdout).toMatch(/^ok +disk +[\d.]+ GiB free of [\d.]+ GiB at /m);
+    expect(stdout).toMatch(/\nThe library can run here; .*\n$/);
     expect(stdout).not.toContain(`install Node.js ${engines.node.replace(">=", "")}`);
-    const { findings } = JSON.parse(caracal("doctor", "--json").stdout);
-    expect(findings.map(({ what }: { what: string }) => what)).toContain("ffmpeg");
+  });
+
+  test("knows the C library, the compilers and ffmpeg", () => {
+    const { works, of } = findings();
+    expect(works).toBe(true);
+    for (const what of ["glibc", "compiler", "nvcc", "ffmpeg", "ffprobe"])
+      expect(of(what), what).toMatchObject({ needed: false });
+  });
+
+  test("says what a missing program is good for, and how to get it", () => {
+    const { status, of } = findings({ PATH: directory, CXX: "" });
+    expect(status).toBe(0);
+    expect(of("ffmpeg")).toMatchObject({
+      works: false,
+      detail: expect.stringMatching(
+        /^not found, so compressed sound and videos cannot be read; .* apt-get install ffmpeg$/,
+      ),
+    });
+    expect(of("compiler")).toMatchObject({ works: false, detail: expect.stringMatching(/apt-get install g\+\+/) });
+    expect(of("nvcc")).toMatchObject({ works: false, detail: expect.stringMatching(/^not found, .*13\.0 or newer/) });
+  });
+
+  test("exits with 1 if the addon cannot be loaded", () => {
+    const CARACAL_BINDING = join(directory, "none.node");
+    const { status, works, of } = findings({ CARACAL_BINDING });
+    expect([status, works]).toEqual([1, false]);
+    expect(of("addon")).toMatchObject({
+      works: false,
+      needed: true,
+      detail: expect.stringMatching(/^NATIVE_LOAD_FAILED: /),
+    });
   });
 });
 

@@ -12,12 +12,18 @@ export interface SpeechSegment {
 
 /**
  * A part of a message. A video's `interleaveAudio` interleaves sound with the frames in step: `true` takes the video's
- * own track, otherwise the given audio. A `speech` part is an earlier spoken reply of the assistant, as history.
+ * own track, otherwise the given audio. An image is refused if it has more than `maxPixels` (default 2^26), and
+ * `autoOrient: false` leaves its EXIF orientation aside, as the published code does. A `speech` part is an earlier spoken reply of the assistant, as history.
  */
 export type Part =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "audio"; readonly audio: AudioInput }
-  | { readonly type: "image"; readonly image: ImageInput }
+  | {
+      readonly type: "image";
+      readonly image: ImageInput;
+      readonly maxPixels?: number;
+      readonly autoOrient?: boolean;
+    }
   | { readonly type: "video"; readonly video: VideoInput; readonly interleaveAudio?: boolean | AudioInput }
   | { readonly type: "speech"; readonly segments: readonly SpeechSegment[] };
 
@@ -32,7 +38,7 @@ const segmentFields = { text: true, codes: true } satisfies Record<keyof SpeechS
 const partFields: { [T in Part["type"]]: Record<keyof Extract<Part, { type: T }>, true> } = {
   text: { type: true, text: true },
   audio: { type: true, audio: true },
-  image: { type: true, image: true },
+  image: { type: true, image: true, maxPixels: true, autoOrient: true },
   video: { type: true, video: true, interleaveAudio: true },
   speech: { type: true, segments: true },
 };
@@ -109,8 +115,10 @@ async function loadPart(part: Part, name: string, options: LoadMessagesOptions):
       const samples = await loadAudio(part.audio, { name, ...options });
       return { type: "audio", samples, name: typeof part.audio === "string" ? part.audio : name };
     }
-    case "image":
-      return { type: "image", image: await loadImage(part.image, { name, signal: options.signal }) };
+    case "image": {
+      const { type, image, ...imageOptions } = part;
+      return { type, image: await loadImage(image, { ...imageOptions, name, signal: options.signal }) };
+    }
     case "video":
       return loadVideo(part, name, options);
   }
