@@ -51,15 +51,15 @@ const smallNames = oddNames.filter((name) => name !== "2^31" && name !== "2^32")
 const edges = [-1, -2, 2 ** 31 - 1, -(2 ** 31), 0, 1, 1000];
 
 const mutations = {
-  disposed: (r, call) =>
+  disposed: (r, call, contract) =>
     replaceTensor(r, call, isTensor, (value) => ({
       value: { ...value, disposed: true },
       what: "disposed",
-      allowed: ["DISPOSED"],
+      allowed: contract.name === "dispose" ? ["ok"] : ["DISPOSED"],
     })),
   otherDevice: (r, call) => {
     const places = tensorsOf(call);
-    if (places.length < 2 || places.some(([object, key]) => object[key].other || object[key].disposed))
+    if (call.aliased || places.length < 2 || places.some(([object, key]) => object[key].other || object[key].disposed))
       return undefined;
     return replaceTensor(r, call, isTensor, (value) => ({
       value: { ...value, other: true },
@@ -105,7 +105,7 @@ const mutations = {
     const inout = contract.fields
       .filter(({ name, inout }) => inout && isPlain(call.args[name]))
       .map(({ name }) => name);
-    if (inout.length === 0) return undefined;
+    if (call.aliased || inout.length === 0) return undefined;
     const name = r.pick(...inout);
     const { fill, ...value } = call.args[name];
     if (product(value.shape) === 0) return undefined;
@@ -229,5 +229,6 @@ export function mutate(r, call, contract) {
     call.allowed = [...new Set(ok ? ["ok", ...codes] : codes)];
     call.mutations.push(change.what);
     delete call.outputs;
+    if (!ok) return; // another change could make it valid again
   }
 }

@@ -121,7 +121,7 @@ export function conv1d(r) {
   const dtype = rows(r);
   const groups = r.pick(1, 1, 1, 2, 3);
   const depthwise = r.chance(0.15);
-  const [inputs, outputs] = depthwise ? [groups, groups] : [groups * r.dim(24), groups * r.dim(40)];
+  const [inputs, outputs] = depthwise ? [groups, groups] : [groups * r.dim(24, 1), groups * r.dim(40)];
   const [taps, dilation, stride, t] = [r.int(1, 5), r.int(1, 3), r.int(1, 3), r.dim(60)];
   const span = (taps - 1) * dilation;
   const streaming = r.chance(0.3);

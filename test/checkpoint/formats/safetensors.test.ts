@@ -179,7 +179,7 @@ describe("a safetensors file", () => {
 
   test("survives random mutations", { timeout: 30_000 }, async () => {
     const open = opening(join(folder, "fuzz.safetensors"), async (file) => (await openSafetensors(file)).entries);
-    const counts = await fuzz([good], open, 5000);
+    const counts = await fuzz([good], open);
     expect(counts.opened).toBeGreaterThan(0);
     expect(counts.refused).toBeGreaterThan(100);
   });
