@@ -18,6 +18,6 @@ export function drawn(seed, number, cuda) {
   for (const name of Object.keys(args)) if (args[name] === undefined) delete args[name];
   const call = { operation: contract.name, layer, args: structuredClone(args), outputs, allowed, mutations: [], cuda };
   Object.defineProperty(call, "run", { value: run }); // not part of the description
-  if (r.chance(0.5)) mutate(r, call, contract);
+  if (r.chance(0.65)) mutate(r, call, contract);
   return { r, contract, call };
 }

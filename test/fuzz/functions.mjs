@@ -80,7 +80,7 @@ const functions = {
     ["closeDevice", "beginRecording", "endRecording", "beginFork", "endFork", "disposeGraph"].map((name) => [
       name,
       [
-        { handle: "handle" },
+        { handle: "wrong" },
         (r) => ({
           args: { handle: { odd: r.pick("file", "null", "{}", "1.5", "symbol") } },
           allowed: ["INVALID_ARGUMENT"],

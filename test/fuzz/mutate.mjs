@@ -98,6 +98,7 @@ const mutations = {
         const fill = [...value.fill];
         const i = r.int(0, fill.length - 1);
         fill[i] = r.pick(...edges, fill[i] + 1, fill[i] - 1) | 0;
+        if (value.distinct && new Set(fill).size < fill.length) return undefined; // undefined results, as documented
         return { value: { ...value, fill }, what: `element ${i} is ${fill[i]}`, allowed: any };
       },
     ),
@@ -137,7 +138,7 @@ const mutations = {
       return repacked && { value: repacked, what: `packed by ${repacked.packed}`, allowed: any };
     }),
   same: (r, call) => {
-    const places = tensorsOf(call).filter(([object, key]) => isPlain(object[key]));
+    const places = tensorsOf(call).filter(([object, key]) => isPlain(object[key]) && !object[key].distinct);
     if (places.length < 2) return undefined;
     const [[from, fromKey, source], [to, toKey, target]] = [r.pick(...places), r.pick(...places)];
     if (source === target || source.includes("[")) return undefined;

@@ -31,7 +31,7 @@ const folder = mkdtempSync(join(tmpdir(), "caracal-fuzz-"));
 const current = () => Number(readFileSync(join(folder, "call"), "utf8"));
 
 /** Runs calls from `first` on in a process. Returns the number of the last one, and why the process ended early. */
-function runFrom(first, last, left, onFinding, onCounts) {
+function runFrom(first, last, left, { onFinding, onCounts }) {
   const options = JSON.stringify({ folder, seed, cuda, first, last, seconds: left });
   const child = fork(fileURLToPath(new URL("worker.mjs", import.meta.url)), [options]);
   let before = -1;
@@ -42,7 +42,11 @@ function runFrom(first, last, left, onFinding, onCounts) {
     if (hung) child.kill("SIGKILL");
     before = number;
   }, hang);
-  child.on("message", ({ counts, number, wrong }) => (counts ? onCounts(counts) : onFinding(number, wrong)));
+  child.on("message", ({ counts, number, wrong }) => {
+    if (counts) return onCounts(counts);
+    onFinding(number, wrong);
+    if (totals.findings >= maxFindings) child.kill();
+  });
   return new Promise((resolve) =>
     child.on("exit", (code, signal) => {
       clearInterval(watch);
@@ -71,15 +75,16 @@ let first = range?.[0] ?? 0;
 const last = range ? (range[1] ?? range[0]) : Number.MAX_SAFE_INTEGER;
 while (first <= last && elapsed() < seconds && totals.findings < maxFindings) {
   let counts = { calls: 0, operations: {} };
-  const found = (number, lines) => {
+  const onFinding = (number, lines) => {
     totals.findings++;
     report(number, lines);
   };
-  const { number, death } = await runFrom(first, last, seconds - elapsed(), found, (latest) => {
+  const onCounts = (latest) => {
     counts = latest;
-  });
+  };
+  const { number, death } = await runFrom(first, last, seconds - elapsed(), { onFinding, onCounts });
   add(counts);
-  if (death) found(number, [death]);
+  if (death && totals.findings < maxFindings) onFinding(number, [death]);
   first = number + 1;
 }
 rmSync(folder, { recursive: true });

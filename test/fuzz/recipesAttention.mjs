@@ -125,7 +125,7 @@ export function mlaCacheWrite(r) {
       kv: tensor(r, rows(r), [slots.length, c.latent + c.rope]),
       normWeight: tensor(r, rows(r), [c.latent]),
       positions: i32(r, r.ints(slots.length, 0, 5000)),
-      slots: i32(r, slots),
+      slots: { ...i32(r, slots), distinct: true },
       cache: { ...tensor(r, rows(r), [c.count, c.blockSize, c.latent + c.rope]), storage: r.pick("own", "view") },
       eps: r.maybe(() => 1e-5),
       scale: r.maybe(() => 3),

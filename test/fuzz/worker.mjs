@@ -56,6 +56,7 @@ for (let number = first; number <= last && performance.now() < end; number++) {
   counts.operations[name] ??= {};
   counts.operations[name][code] = (counts.operations[name][code] ?? 0) + 1;
   if (wrong.length > 0) process.send({ number, wrong });
+  if (code === "DEVICE_FAULT") break; // another process goes on, since this one has lost the GPU
   if (number % 100 === 0) process.send({ counts });
 }
 process.send({ counts });
