@@ -156,7 +156,8 @@ export class OmniModel implements AsyncDisposable {
    */
   generate(messages: readonly Message[], options: GenerateOptions = {}): Generation {
     const prepare = (events: Events, signal: AbortSignal) => this.#prepare(messages, options, events, signal);
-    return new Generation(prepare, options.signal, () => this.#scheduler.wake());
+    const { signal }: GenerateOptions = Object(options); // `next` refuses options of another type
+    return new Generation(prepare, signal, () => this.#scheduler.wake());
   }
 
   /** The replies in progress, and the use of the KV cache. */

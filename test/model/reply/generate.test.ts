@@ -336,6 +336,10 @@ describe("generate", () => {
     ];
     for (const options of wrong)
       await expect(reply("Hello!", options as GenerateOptions)).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    for (const options of [null, "fast", 5])
+      await expect(collect(model.generate(say("Hello!"), options as never))).rejects.toThrowError(
+        code("INVALID_ARGUMENT"),
+      );
     const misspelt = (options: object) => reply("Hello!", options as GenerateOptions);
     await expect(misspelt({ maxtokens: 5 })).rejects.toThrow(
       /generate has no option "maxtokens": did you mean "maxTokens"/,
