@@ -37,7 +37,7 @@ export const errorCodes = {
     fix: "Dispose it later: keep it outside of the `using` block or the `device.scope` that ended.",
   },
   OUT_OF_MEMORY: {
-    when: "Memory of the host or the GPU, the `memoryLimit` of a device, or the blocks of the KV cache do not suffice.",
+    when: "Memory or threads of the host, memory of the GPU, the `memoryLimit` of a device, or the blocks of the KV cache do not suffice.",
     fix: "Dispose tensors and conversations earlier, raise the limit, or use smaller batches, shorter prompts or bf16.",
   },
   ABORTED: {
@@ -53,8 +53,10 @@ export const errorCodes = {
     fix: "Try the file in a player or with `ffprobe`, and convert it if necessary.",
   },
   IO_ERROR: {
-    when: "The operating system refused to read or write a file. The message contains its reason.",
-    fix: "Check that the path exists, its permissions, and the free space of the disk.",
+    when:
+      "The operating system refused to read or write a file, for the reason in the message; or a mapped file, such as a " +
+      "loaded checkpoint's, was cut short or written to while it was in use.",
+    fix: "Check that the path exists, its permissions, and the free space of the disk. Load a changed checkpoint again.",
   },
   MISSING_TOOL: {
     when: "An external program, such as ffmpeg, is needed but not installed.",

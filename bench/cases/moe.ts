@@ -141,7 +141,7 @@ function groupedInPart(activations: Activations, op: GroupedOp, groups: number, 
   return counted(groupedCase(activations, op, groups, rows), part);
 }
 
-type Matrices = PackedWeight<"bf16", readonly [number, number, number]>;
+type Matrices = PackedWeight<"bf16", readonly [number, number, number], "experts">;
 const stacked = (device: Device, count: number, n: number, k: number): Matrices =>
   device.scope(() => packWeights(times(count, () => random(device, [n, k], "bf16", 0.05))));
 

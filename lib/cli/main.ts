@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { createRequire } from "node:module";
 import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 
@@ -36,15 +37,19 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
 };
 
 async function main(args: readonly string[]): Promise<void> {
+  const { version } = createRequire(import.meta.url)("caracal/package.json") as { version: string };
   const program = new Command("caracal")
     .description("Runs LongCat-Flash-Omni models: text, speech, images and videos in, text and speech out.")
+    .version(version, "-V, --version", "show the version")
     .addHelpText("after", "\n`caracal help COMMAND` and `caracal COMMAND --help` list the options of a command.");
   const asked = args[0] === "help" ? args[1] : args[0];
   for (const [name, { summary, load }] of Object.entries(commands)) {
     if (name === asked) program.addCommand(await load());
     else program.command(name).description(summary);
   }
-  await program.parseAsync(args, { from: "user" });
+  const isUnknown = asked !== undefined && !asked.startsWith("-") && !Object.hasOwn(commands, asked);
+  // Alone, an unknown command is an error that suggests the nearest; beside `help`, it would show the general help.
+  await program.parseAsync(isUnknown && asked !== "help" ? [asked] : args, { from: "user" });
 }
 
 /** Prints an error in one line; with CARACAL_DEBUG, also its stack. */
@@ -57,7 +62,8 @@ function report(error: unknown): void {
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0); // the reader of our output, such as `head`, has closed it
-  throw error;
+  if (error.code !== "EPIPE") throw error;
+  // The reader of our output, such as `head`, has closed it. A command with a listener of its own cleans up first.
+  if (process.stdout.listenerCount("error") === 1) process.exit();
 });
 await main(process.argv.slice(2)).catch(report);

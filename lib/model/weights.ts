@@ -1,7 +1,13 @@
 import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
 import { printable } from "../checkpoint/problems.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { type ConvWeight, foldWeightNorm, packConv1d, packConvTranspose1d } from "../ops/audio.js";
+import {
+  type Conv1dWeight,
+  type ConvTranspose1dWeight,
+  foldWeightNorm,
+  packConv1d,
+  packConvTranspose1d,
+} from "../ops/audio.js";
 import type { WeightDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
@@ -52,6 +58,8 @@ interface Source extends LoadOptions {
   readonly total: number;
   readonly used: Set<TensorEntry>;
   readonly made: NativeArray[];
+  /** Those of `made` that no `settle` has waited for. */
+  readonly unsettled: NativeArray[];
   loaded: number;
 }
 
@@ -87,7 +95,13 @@ export class Weights implements Disposable {
       for (const entry of list) entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
     const total = [...entries.values()].reduce((bytes, entry) => bytes + entry.byteLength, 0);
     const { signal, onProgress } = options;
-    const initial = { files: new Map<string, MappedFile>(), used: new Set<TensorEntry>(), made: [], loaded: 0 };
+    const initial = {
+      files: new Map<string, MappedFile>(),
+      used: new Set<TensorEntry>(),
+      made: [],
+      unsettled: [],
+      loaded: 0,
+    };
     return new Weights({ device, entries, total, signal, onProgress, ...initial }, "");
   }
 
@@ -155,12 +169,12 @@ export class Weights implements Disposable {
   }
 
   /** A Conv1d with weight `[out, in / groups, k]`, its weight norm folded. */
-  conv1d(name: string): Affine<ConvWeight> {
+  conv1d(name: string): Affine<Conv1dWeight> {
     return { weight: this.derive(() => packConv1d(this.folded(name))), bias: this.optional(`${name}.bias`) };
   }
 
   /** A ConvTranspose1d with weight `[in, out, k]`, its weight norm folded. */
-  convTranspose1d(name: string): Affine<ConvWeight> {
+  convTranspose1d(name: string): Affine<ConvTranspose1dWeight> {
     const weight = this.derive(() => packConvTranspose1d(this.folded(name)));
     return { weight, bias: this.optional(`${name}.bias`) };
   }
@@ -187,18 +201,21 @@ export class Weights implements Disposable {
 
   /**
    * Waits until all tensors requested so far are in place, and reports the progress.
-   * @throws {CaracalError} `ABORTED` when the signal is aborted, `DISPOSED` when the device was disposed
+   * @throws {CaracalError} `ABORTED` when the signal is aborted, `DISPOSED` when the device was disposed; the error of a
+   *   tensor that could not be made: `OUT_OF_MEMORY`, `IO_ERROR`, `DEVICE_FAULT`
    */
   async settle(): Promise<void> {
-    const { device, signal, onProgress, loaded, total, used } = this.#source;
+    const { device, signal, onProgress, loaded, total, used, unsettled } = this.#source;
     throwIfAborted(signal, "loading weights");
-    await device.synchronize();
+    const pending = unsettled.splice(0).filter((tensor) => !tensor.disposed);
+    await Promise.all([device.synchronize(), ...pending.map((tensor) => tensor.ready())]);
     throwIfAborted(signal, "loading weights");
     onProgress?.({ name: [...used].at(-1)?.name ?? "", loaded, total });
   }
 
   /** Frees all tensors made from these weights. Safe to call twice. */
   dispose(): void {
+    this.#source.unsettled.length = 0;
     for (const tensor of this.#source.made.splice(0)) tensor.dispose();
   }
 
@@ -208,6 +225,7 @@ export class Weights implements Disposable {
 
   #track<T extends NativeArray>(tensor: T): T {
     this.#source.made.push(tensor);
+    this.#source.unsettled.push(tensor);
     return tensor;
   }
 

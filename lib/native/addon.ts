@@ -19,6 +19,8 @@ export interface NativeTensor {
   readonly handle: TensorHandle;
   readonly dtype: DType;
   readonly shape: number[];
+  /** `"rows"`, or what the weight is packed for. */
+  readonly layout: string;
 }
 
 export interface MemoryStatistics {

@@ -15,7 +15,17 @@ export const nativeErrorCodes = ["INVALID_ARGUMENT", "SHAPE_MISMATCH", "DTYPE_MI
 export interface Operations<Handle> {
   activation: {
     x: Handle;
-    kind?: Activation | undefined;
+    kind: Activation;
+  };
+  add: {
+    a: Handle;
+    b: Handle;
+  };
+  addRmsNorm: {
+    x: Handle;
+    residual: Handle;
+    weight: Handle;
+    eps?: number | undefined;
   };
   argmax: {
     logits: Handle;
@@ -29,14 +39,9 @@ export interface Operations<Handle> {
     causal?: boolean | undefined;
     scale?: number | undefined;
   };
-  binary: {
-    kind?: "add" | "mul" | undefined;
-    a: Handle;
-    b: Handle;
-  };
   cast: {
     x: Handle;
-    dtype?: DType | undefined;
+    dtype: DType;
   };
   clamp: {
     x: Handle;
@@ -64,7 +69,7 @@ export interface Operations<Handle> {
     residual?: Handle | undefined;
   };
   concatRows: {
-    x?: readonly Handle[] | undefined;
+    x: readonly Handle[];
   };
   conv1d: {
     x: Handle;
@@ -88,7 +93,7 @@ export interface Operations<Handle> {
     bias?: Handle | undefined;
     /** Written in place. */
     state?: Handle | undefined;
-    stride?: number | undefined;
+    stride: number;
     padding?: number | undefined;
     outputPadding?: number | undefined;
     last?: boolean | undefined;
@@ -98,6 +103,12 @@ export interface Operations<Handle> {
     dst: Handle;
     src: Handle;
     dstRow?: number | undefined;
+  };
+  embedding: {
+    table: Handle;
+    ids: Handle;
+    allowNegative?: boolean | undefined;
+    outDtype?: DType | undefined;
   };
   fbank: {
     wave: Handle;
@@ -127,7 +138,7 @@ export interface Operations<Handle> {
     state?: Handle | undefined;
     /** Written in place. */
     pending?: Handle | undefined;
-    leftOrder?: number | undefined;
+    leftOrder: number;
     rightOrder?: number | undefined;
     leftStride?: number | undefined;
     rightStride?: number | undefined;
@@ -136,8 +147,6 @@ export interface Operations<Handle> {
   gatherRows: {
     x: Handle;
     rows: Handle;
-    allowNegative?: boolean | undefined;
-    outDtype?: DType | undefined;
   };
   groupedGemm: {
     x: Handle;
@@ -154,10 +163,10 @@ export interface Operations<Handle> {
   };
   interpolateTokens: {
     x: Handle;
-    height?: number | undefined;
-    width?: number | undefined;
-    toHeight?: number | undefined;
-    toWidth?: number | undefined;
+    height: number;
+    width: number;
+    toHeight: number;
+    toWidth: number;
   };
   layerNorm: {
     x: Handle;
@@ -190,7 +199,7 @@ export interface Operations<Handle> {
   };
   maskRows: {
     x: Handle;
-    lengths?: readonly number[] | undefined;
+    lengths: readonly number[];
   };
   mlaCacheWrite: {
     kv: Handle;
@@ -201,7 +210,7 @@ export interface Operations<Handle> {
     cache: Handle;
     eps?: number | undefined;
     scale?: number | undefined;
-    theta?: number | undefined;
+    theta: number;
   };
   mlaDecode: {
     q: Handle;
@@ -209,10 +218,10 @@ export interface Operations<Handle> {
     cache: Handle;
     blockTable: Handle;
     seqLens: Handle;
-    heads?: number | undefined;
-    nopeDim?: number | undefined;
-    ropeDim?: number | undefined;
-    vDim?: number | undefined;
+    heads: number;
+    nopeDim: number;
+    ropeDim: number;
+    vDim: number;
     scale?: number | undefined;
   };
   mlaPrefill: {
@@ -222,11 +231,15 @@ export interface Operations<Handle> {
     blockTable: Handle;
     cuSeqlens: Handle;
     seqLens: Handle;
-    heads?: number | undefined;
-    nopeDim?: number | undefined;
-    ropeDim?: number | undefined;
-    vDim?: number | undefined;
+    heads: number;
+    nopeDim: number;
+    ropeDim: number;
+    vDim: number;
     scale?: number | undefined;
+  };
+  mul: {
+    a: Handle;
+    b: Handle;
   };
   packConv1d: {
     w: Handle;
@@ -236,26 +249,29 @@ export interface Operations<Handle> {
     w: Handle;
   };
   packWeight: {
-    weights?: readonly Handle[] | undefined;
+    w: Handle;
+    scale?: Handle | undefined;
+  };
+  packWeights: {
+    weights: readonly Handle[];
     scales?: readonly Handle[] | undefined;
-    stack?: boolean | undefined;
   };
   patchify: {
     frames: Handle;
     patch?: number | undefined;
     temporal?: number | undefined;
     mergeSize?: number | undefined;
-    mean?: readonly number[] | undefined;
-    std?: readonly number[] | undefined;
+    mean: readonly number[];
+    std: readonly number[];
   };
   permutation: {
     ids: Handle;
-    experts?: number | undefined;
-    zeroExperts?: number | undefined;
+    experts: number;
+    zeroExperts: number;
   };
   promptEmbedding: {
     textTable: Handle;
-    codecTables?: readonly Handle[] | undefined;
+    codecTables: readonly Handle[];
     textIds: Handle;
     codecIds: Handle;
     audioRows?: Handle | undefined;
@@ -268,33 +284,32 @@ export interface Operations<Handle> {
   repetitionPenalty: {
     logits: Handle;
     history: Handle;
-    penalty?: number | undefined;
+    penalty: number;
   };
   resizeBicubic: {
     image: Handle;
-    height?: number | undefined;
-    width?: number | undefined;
+    height: number;
+    width: number;
   };
   rmsNorm: {
     x: Handle;
     weight: Handle;
-    residual?: Handle | undefined;
     eps?: number | undefined;
   };
   rope: {
     x: Handle;
     positions: Handle;
-    theta?: number | undefined;
+    theta: number;
     ropeDim?: number | undefined;
   };
   router: {
     x: Handle;
     classifier: Handle;
     correctionBias?: Handle | undefined;
-    topK?: number | undefined;
-    experts?: number | undefined;
-    zeroExperts?: number | undefined;
-    scale?: number | undefined;
+    topK: number;
+    experts: number;
+    zeroExperts: number;
+    scale: number;
     renormalize?: boolean | undefined;
     scaleZeroExperts?: boolean | undefined;
   };
@@ -303,8 +318,8 @@ export interface Operations<Handle> {
     temperature?: readonly number[] | undefined;
     topK?: readonly number[] | undefined;
     topP?: readonly number[] | undefined;
-    seed?: readonly number[] | undefined;
-    step?: readonly number[] | undefined;
+    seed: readonly number[];
+    step: readonly number[];
     allowed?: readonly number[] | undefined;
   };
   snake: {
@@ -315,8 +330,8 @@ export interface Operations<Handle> {
     x: Handle;
     /** Written in place. */
     state?: Handle | undefined;
-    left?: number | undefined;
-    right?: number | undefined;
+    left: number;
+    right: number;
     stride?: number | undefined;
     first?: number | undefined;
     rows?: number | undefined;
@@ -324,7 +339,7 @@ export interface Operations<Handle> {
   };
   splitColumns: {
     x: Handle;
-    widths?: readonly number[] | undefined;
+    widths: readonly number[];
   };
   swiglu: {
     x: Handle;
@@ -339,7 +354,7 @@ export interface Operations<Handle> {
     positions: Handle;
     qNorm: Handle;
     kNorm: Handle;
-    heads?: number | undefined;
+    heads: number;
     theta?: number | undefined;
     eps?: number | undefined;
   };
@@ -348,9 +363,10 @@ export interface Operations<Handle> {
 /** The names of the arguments, in the contracts' order. */
 export const operationFields = {
   activation: ["x", "kind"],
+  add: ["a", "b"],
+  addRmsNorm: ["x", "residual", "weight", "eps"],
   argmax: ["logits", "allowed"],
   attention: ["q", "k", "v", "cuSeqlens", "causal", "scale"],
-  binary: ["kind", "a", "b"],
   cast: ["x", "dtype"],
   clamp: ["x", "low", "high"],
   cmvn: ["x", "mean", "inverseStd"],
@@ -360,10 +376,11 @@ export const operationFields = {
   conv1d: ["x", "w", "bias", "snake", "residual", "state", "dilation", "groups", "stride", "padLeft", "padRight", "first", "activation"],
   convTranspose1d: ["x", "w", "bias", "state", "stride", "padding", "outputPadding", "last"],
   copyRows: ["dst", "src", "dstRow"],
+  embedding: ["table", "ids", "allowNegative", "outDtype"],
   fbank: ["wave", "sampleRate", "lowHz", "highHz", "preemphasis", "frameLength", "frameShift", "fftSize", "melBins", "removeDc", "window"],
   foldWeightNorm: ["v", "g"],
   fsmnMemory: ["x", "weight", "norm.weight", "norm.bias", "norm.eps", "residual", "state", "pending", "leftOrder", "rightOrder", "leftStride", "rightStride", "last"],
-  gatherRows: ["x", "rows", "allowNegative", "outDtype"],
+  gatherRows: ["x", "rows"],
   groupedGemm: ["x", "w", "offsets", "gather"],
   groupedSwiglu: ["x", "gate", "up", "offsets", "gather"],
   interpolateTokens: ["x", "height", "width", "toHeight", "toWidth"],
@@ -375,15 +392,17 @@ export const operationFields = {
   mlaCacheWrite: ["kv", "normWeight", "positions", "slots", "cache", "eps", "scale", "theta"],
   mlaDecode: ["q", "wKvB", "cache", "blockTable", "seqLens", "heads", "nopeDim", "ropeDim", "vDim", "scale"],
   mlaPrefill: ["q", "wKvB", "cache", "blockTable", "cuSeqlens", "seqLens", "heads", "nopeDim", "ropeDim", "vDim", "scale"],
+  mul: ["a", "b"],
   packConv1d: ["w", "groups"],
   packConvTranspose1d: ["w"],
-  packWeight: ["weights", "scales", "stack"],
+  packWeight: ["w", "scale"],
+  packWeights: ["weights", "scales"],
   patchify: ["frames", "patch", "temporal", "mergeSize", "mean", "std"],
   permutation: ["ids", "experts", "zeroExperts"],
   promptEmbedding: ["textTable", "codecTables", "textIds", "codecIds", "audioRows", "visionRows", "audioPadId", "imagePadId", "padId", "outDtype"],
   repetitionPenalty: ["logits", "history", "penalty"],
   resizeBicubic: ["image", "height", "width"],
-  rmsNorm: ["x", "weight", "residual", "eps"],
+  rmsNorm: ["x", "weight", "eps"],
   rope: ["x", "positions", "theta", "ropeDim"],
   router: ["x", "classifier", "correctionBias", "topK", "experts", "zeroExperts", "scale", "renormalize", "scaleZeroExperts"],
   sample: ["logits", "temperature", "topK", "topP", "seed", "step", "allowed"],

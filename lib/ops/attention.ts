@@ -1,6 +1,6 @@
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, type Weight, type WeightDType } from "./call.js";
-import type { HasRank, If, Matches } from "./shapes.js";
+import type { Ranked, Shaped } from "./shapes.js";
 
 export interface RopeOptions {
   /** Base of the frequencies. */
@@ -20,9 +20,9 @@ export interface RopeOptions {
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
  *   `INVALID_ARGUMENT` when `ropeDim` is odd or exceeds D, theta is not positive or an option is unknown
  */
-export function rope<D extends Activations, S extends Shape>(
-  x: Tensor<D, S> & If<HasRank<S, 3>>,
-  positions: Tensor<"i32">,
+export function rope<D extends Activations, S extends Shape, P extends Shape>(
+  x: Tensor<D, S> & Ranked<S, 3>,
+  positions: Tensor<"i32", P> & Shaped<P, readonly [S[0]]>,
   options: RopeOptions,
 ): Tensor<D, S> {
   return call("rope", { x, positions }, options)[0] as Tensor<D, S>;
@@ -50,9 +50,9 @@ export interface AttentionOptions {
  *   descends or does not span the rows
  */
 export function attention<D extends Activations, S extends Shape, K extends Shape, V extends Shape>(
-  q: Tensor<D, S> & If<HasRank<S, 3>>,
-  k: Tensor<NoInfer<D>, K> & If<Matches<K, S>>,
-  v: Tensor<NoInfer<D>, V> & If<Matches<V, S>>,
+  q: Tensor<D, S> & Ranked<S, 3>,
+  k: Tensor<NoInfer<D>, K> & Shaped<K, S>,
+  v: Tensor<NoInfer<D>, V> & Shaped<V, S>,
   options: AttentionOptions,
 ): Tensor<D, readonly [S[0], number]> {
   return call("attention", { q, k, v }, options)[0] as Tensor<D, readonly [S[0], number]>;
@@ -86,9 +86,9 @@ export interface VitAttentionOptions {
  *   `INVALID_ARGUMENT` when a number is not positive or an option is unknown. When the result is read:
  *   `INDEX_OUT_OF_RANGE` when `cuSeqlens` descends or does not span the rows
  */
-export function vitAttention<D extends Activations, S extends Shape>(
-  qkv: Tensor<D, S> & If<HasRank<S, 2>>,
-  options: VitAttentionOptions,
+export function vitAttention<D extends Activations, S extends Shape, P extends Shape>(
+  qkv: Tensor<D, S> & Ranked<S, 2>,
+  options: VitAttentionOptions & { readonly positions: Tensor<"i32", P> & Shaped<P, readonly [S[0], 2]> },
 ): Tensor<D, readonly [S[0], number]> {
   return call("vitAttention", { qkv }, options)[0] as Tensor<D, readonly [S[0], number]>;
 }
@@ -131,7 +131,7 @@ export function mlaCacheWrite(options: MlaCacheWriteOptions): void {
  */
 export interface MlaOptions<D extends Activations, S extends Shape = Shape> {
   /** `[T, H, N + P]`, f32 or bf16. The last P elements of each head are already rotated. */
-  readonly q: Tensor<D, S> & If<HasRank<S, 3>>;
+  readonly q: Tensor<D, S> & Ranked<S, 3>;
   /** `kv_b_proj`, `[H · (N + V), R]`: for each head N rows for keys, then V for values. f32, bf16 or f8e4m3. */
   readonly wKvB: Weight<WeightDType>;
   /** `[blocks, blockSize, R + P]`, f32 or bf16, as written by `mlaCacheWrite`. */

@@ -1,5 +1,5 @@
-import { checkOptionNames } from "../options.js";
-import type { Shape, Tensor } from "../tensor/tensor.js";
+import { checkObject, checkOptionNames } from "../options.js";
+import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
 import {
   type Conv1dGeometry,
   type ConvTranspose1dGeometry,
@@ -12,7 +12,9 @@ import {
   type SpliceOptions,
   spliceOptionNames,
 } from "./audioOptions.js";
-import { type Activations, call, callPacked, type Weight } from "./call.js";
+import { type Activations, call, callPacked, checkTensor, type Weight } from "./call.js";
+import type { PerColumn } from "./norm.js";
+import type { If, Last, Matches, Ranked, Shaped, Text } from "./shapes.js";
 
 export type {
   Conv1dGeometry,
@@ -36,8 +38,11 @@ export type {
  *   an option is unknown or out of range. On CUDA, when the result is read: `UNSUPPORTED` for a transform that does not fit
  *   into shared memory
  */
-export function fbank(wave: Tensor<"f32">, options: FbankOptions = {}): Tensor<"f32"> {
-  return call("fbank", { wave }, options)[0] as Tensor<"f32">;
+export function fbank<S extends Shape>(
+  wave: Tensor<"f32", S> & Ranked<S, 1>,
+  options: FbankOptions = {},
+): Tensor<"f32", readonly [number, number]> {
+  return call("fbank", { wave }, options)[0] as Tensor<"f32", readonly [number, number]>;
 }
 
 /**
@@ -49,10 +54,10 @@ export function fbank(wave: Tensor<"f32">, options: FbankOptions = {}): Tensor<"
  * @returns `[T, C]` of x's dtype
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors
  */
-export function cmvn<D extends Activations, S extends Shape>(
-  x: Tensor<D, S>,
-  mean: Tensor<"f32">,
-  inverseStd: Tensor<"f32">,
+export function cmvn<D extends Activations, S extends Shape, M extends Shape, I extends Shape>(
+  x: Tensor<D, S> & Ranked<S, 2>,
+  mean: Tensor<"f32", M> & Shaped<M, readonly [Last<S>]>,
+  inverseStd: Tensor<"f32", I> & Shaped<I, readonly [Last<S>]>,
 ): Tensor<D, S> {
   return call("cmvn", { x, mean, inverseStd })[0] as Tensor<D, S>;
 }
@@ -67,9 +72,13 @@ export function cmvn<D extends Activations, S extends Shape>(
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable x, `INVALID_ARGUMENT` when an
  *   option is unknown or out of range
  */
-export function splice<D extends Activations>(x: Tensor<D>, options: SpliceOptions): Tensor<D> {
+export function splice<D extends Activations, S extends Shape>(
+  x: Tensor<D, S> & Ranked<S, 2>,
+  options: SpliceOptions,
+): Tensor<D, readonly [number, number]> {
+  checkObject("ops.splice", "options", options);
   checkOptionNames("ops.splice", options, spliceOptionNames);
-  return call("splice", { x }, options)[0] as Tensor<D>;
+  return call("splice", { x }, options)[0] as Tensor<D, readonly [number, number]>;
 }
 
 export interface FsmnMemoryOptions<D extends Activations = Activations> extends FsmnParameters {
@@ -106,16 +115,21 @@ const fsmnMemoryOptionNames = {
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
  *   `INVALID_ARGUMENT` when an option is unknown, out of range or does not fit the others
  */
-export function fsmnMemory<D extends Activations>(
-  x: Tensor<D>,
-  weight: Tensor<Activations>,
+export function fsmnMemory<D extends Activations, S extends Shape, W extends Shape>(
+  x: Tensor<D, S> & Ranked<S, 2>,
+  weight: Tensor<Activations, W> &
+    If<
+      Matches<W, readonly [Last<S>, number]> | Matches<W, readonly [Last<S>, 1, number]>,
+      `the shape must be ${Text<readonly [Last<S>, number]>}, not ${Text<W>}`
+    >,
   options: FsmnMemoryOptions<D>,
-): Tensor<D> {
+): Tensor<D, readonly [number, Last<S>]> {
+  checkObject("ops.fsmnMemory", "options", options);
   checkOptionNames("ops.fsmnMemory", options, fsmnMemoryOptionNames);
   const { norm, ...rest } = options;
   checkOptionNames("ops.fsmnMemory: norm", norm, fusedLayerNormNames);
   const fused = { "norm.weight": norm?.weight, "norm.bias": norm?.bias, "norm.eps": norm?.eps };
-  return call("fsmnMemory", { x, weight, ...fused }, rest)[0] as Tensor<D>;
+  return call("fsmnMemory", { x, weight, ...fused }, rest)[0] as Tensor<D, readonly [number, Last<S>]>;
 }
 
 /**
@@ -126,9 +140,9 @@ export function fsmnMemory<D extends Activations>(
  * @returns of x's shape and dtype
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors
  */
-export function snake<D extends Activations, S extends Shape>(
+export function snake<D extends Activations, S extends Shape, A extends Shape>(
   x: Tensor<D, S>,
-  alpha: Tensor<Activations>,
+  alpha: PerColumn<A, S>,
 ): Tensor<D, S> {
   return call("snake", { x, alpha })[0] as Tensor<D, S>;
 }
@@ -154,12 +168,23 @@ export interface CodecEmbeddingArguments<D extends Activations> {
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
  *   `INVALID_ARGUMENT` for an unknown argument. When the result is read: `INDEX_OUT_OF_RANGE` for a code outside its table
  */
-export function codecEmbedding<D extends Activations>(args: CodecEmbeddingArguments<D>): Tensor<D> {
-  return call("codecEmbedding", {}, args)[0] as Tensor<D>;
+export function codecEmbedding<D extends Activations>(
+  args: CodecEmbeddingArguments<D>,
+): Tensor<D, readonly [number, number]> {
+  return call("codecEmbedding", {}, args)[0] as Tensor<D, readonly [number, number]>;
 }
 
-/** A convolution weight, plain or packed by `packConv1d` or `packConvTranspose1d`. */
-export type ConvWeight<D extends Activations = Activations> = Weight<D, readonly [number, number, number]>;
+type Taps = readonly [number, number, number];
+/** A weight of `conv1d`, `[Cout, Cin/groups, k]`, plain or packed by `packConv1d`. */
+export type Conv1dWeight<D extends Activations = Activations, S extends Shape = Taps> = Weight<D, S, "conv1d">;
+/** A weight of `convTranspose1d`, `[Cin, Cout, k]`, plain or packed by `packConvTranspose1d`. */
+export type ConvTranspose1dWeight<D extends Activations = Activations, S extends Shape = Taps> = Weight<
+  D,
+  S,
+  "convTranspose1d"
+>;
+/** The shape of a convolution weight of shape S. */
+export type ConvShape<S extends Shape> = number extends S["length"] ? Taps : S;
 
 export interface Conv1dOptions<D extends Activations = Activations> extends Conv1dGeometry {
   /** `[T', Cout]`, added last. */
@@ -188,9 +213,11 @@ export interface PackConv1dOptions {
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable w, `INVALID_ARGUMENT` when w
  *   is depthwise, groups does not divide Cout, or an option is unknown
  */
-export function packConv1d<D extends Activations>(w: Tensor<D>, options: PackConv1dOptions = {}): ConvWeight<D> {
-  checkOptionNames("ops.packConv1d", options, { groups: true });
-  return callPacked("packConv1d", { w, groups: options.groups }) as ConvWeight<D>;
+export function packConv1d<D extends Activations, S extends Shape>(
+  w: Tensor<D, S> & Ranked<S, 3>,
+  options: PackConv1dOptions = {},
+): PackedWeight<D, ConvShape<S>, "conv1d"> {
+  return callPacked("packConv1d", { w }, options) as PackedWeight<D, ConvShape<S>, "conv1d">;
 }
 
 /**
@@ -206,13 +233,24 @@ export function packConv1d<D extends Activations>(w: Tensor<D>, options: PackCon
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
  *   `INVALID_ARGUMENT` when an option is unknown, out of range or does not fit the others
  */
-export function conv1d<D extends Activations>(x: Tensor<D>, w: ConvWeight, options: Conv1dOptions<D> = {}): Tensor<D> {
+export function conv1d<D extends Activations, S extends Shape, W extends Shape, G extends number = 1>(
+  x: Tensor<D, S> & Ranked<S, 2>,
+  w: Conv1dWeight<Activations, W> & Shaped<W, readonly [number, InputsPerGroup<Last<S>, G>, number]>,
+  options: Conv1dOptions<D> & { readonly groups?: G } = {},
+): Tensor<D, readonly [number, W[0]]> {
+  checkTensor("ops.conv1d", "w", w);
   checkOptionNames("ops.conv1d", options, conv1dOptionNames);
   const { padding = "causal", ...rest } = options;
   const span = ((w.shape[2] ?? 1) - 1) * (options.dilation ?? 1);
   const [left, padRight] = paddingRows(padding, span);
-  return call("conv1d", { x, w, padLeft: options.state ? 0 : left, padRight }, rest)[0] as Tensor<D>;
+  return call("conv1d", { x, w, padLeft: options.state ? 0 : left, padRight }, rest)[0] as Tensor<
+    D,
+    readonly [number, W[0]]
+  >;
 }
+
+/** Cin/groups, where the compiler knows it. */
+type InputsPerGroup<C extends number, G extends number> = G extends 1 ? (number extends G ? number : C) : number;
 
 export interface ConvTranspose1dOptions extends ConvTranspose1dGeometry {
   /**
@@ -231,8 +269,10 @@ export interface ConvTranspose1dOptions extends ConvTranspose1dGeometry {
  * @param w `[Cin, Cout, k]`, f32 or bf16
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable w
  */
-export function packConvTranspose1d<D extends Activations>(w: Tensor<D>): ConvWeight<D> {
-  return callPacked("packConvTranspose1d", { w }) as ConvWeight<D>;
+export function packConvTranspose1d<D extends Activations, S extends Shape>(
+  w: Tensor<D, S> & Ranked<S, 3>,
+): PackedWeight<D, ConvShape<S>, "convTranspose1d"> {
+  return callPacked("packConvTranspose1d", { w }) as PackedWeight<D, ConvShape<S>, "convTranspose1d">;
 }
 
 /**
@@ -246,12 +286,12 @@ export function packConvTranspose1d<D extends Activations>(w: Tensor<D>): ConvWe
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
  *   `INVALID_ARGUMENT` when an option is unknown, out of range or does not fit the others
  */
-export function convTranspose1d<D extends Activations>(
-  x: Tensor<D>,
-  w: ConvWeight,
+export function convTranspose1d<D extends Activations, S extends Shape, W extends Shape>(
+  x: Tensor<D, S> & Ranked<S, 2>,
+  w: ConvTranspose1dWeight<Activations, W> & Shaped<W, readonly [Last<S>, number, number]>,
   options: ConvTranspose1dOptions,
-): Tensor<D> {
-  return call("convTranspose1d", { x, w }, options)[0] as Tensor<D>;
+): Tensor<D, readonly [number, number]> {
+  return call("convTranspose1d", { x, w }, options)[0] as Tensor<D, readonly [number, number]>;
 }
 
 export interface LstmParameters {
@@ -277,8 +317,14 @@ export interface LstmParameters {
  *   `INVALID_ARGUMENT` for an unknown parameter, a packed wHh whose H is not a multiple of 16, or a state that shares
  *   memory with another parameter
  */
-export function lstm<D extends Activations>(x: Tensor<D>, parameters: LstmParameters): Tensor<D> {
-  return call("lstm", { x }, parameters)[0] as Tensor<D>;
+export function lstm<D extends Activations, S extends Shape, I extends Shape, H extends Shape>(
+  x: Tensor<D, S> & Ranked<S, 2>,
+  parameters: LstmParameters & {
+    readonly wIh: Weight<Activations, I> & Shaped<I, readonly [H[0], Last<S>]>;
+    readonly wHh: Weight<Activations, H> & Ranked<H, 2>;
+  },
+): Tensor<D, readonly [S[0], Last<H>]> {
+  return call("lstm", { x }, parameters)[0] as Tensor<D, readonly [S[0], Last<H>]>;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { CaracalError } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { checkObject, checkOptionNames, refuseValue } from "../options.js";
 import type { Device, Tensor } from "../tensor/tensor.js";
-import { type ConvWeight, convTranspose1d, fbank, fsmnMemory } from "./audio.js";
+import { type Conv1dWeight, type ConvTranspose1dWeight, convTranspose1d, fbank, fsmnMemory } from "./audio.js";
 import {
   type Conv1dGeometry,
   type ConvTranspose1dGeometry,
@@ -15,13 +15,29 @@ import {
   type SpliceOptions,
   spliceOptionNames,
 } from "./audioOptions.js";
-import { type Activations, call } from "./call.js";
+import { type Activations, call, checkDevice, checkTensor } from "./call.js";
 
 export interface PushOptions {
   /** Whether these are the last rows of the stream. Default false. */
   readonly last?: boolean;
 }
 const pushOptions = { last: true } satisfies Record<keyof PushOptions, true>;
+
+/** Refuses what is not rows `[T, columns]`. */
+function checkRows(where: string, argument: string, x: unknown): void {
+  checkTensor(where, argument, x);
+  const { shape } = x as Tensor;
+  if (shape.length !== 2)
+    throw new CaracalError(
+      "SHAPE_MISMATCH",
+      `${where}: ${argument} must have 2 dimensions, got [${shape.join(", ")}]`,
+      {
+        argument,
+        expected: "2 dimensions",
+        actual: `[${shape.join(", ")}]`,
+      },
+    );
+}
 
 /** The rows of x from `skip` on. Disposes x if it is not returned. */
 function dropRows<D extends Activations>(x: Tensor<D>, skip: number): Tensor<D> {
@@ -43,6 +59,7 @@ export class FbankStream {
 
   /** @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown */
   constructor(device: Device, options: FbankOptions = {}) {
+    checkDevice("FbankStream", device);
     checkOptionNames("FbankStream", options, fbankOptionNames);
     this.#device = device;
     this.#options = options;
@@ -54,6 +71,7 @@ export class FbankStream {
    * @throws {CaracalError} as `fbank`
    */
   push(samples: Float32Array): Tensor<"f32"> {
+    if (!(samples instanceof Float32Array)) refuseValue("FbankStream.push", "samples", "a Float32Array", samples);
     const skipped = Math.min(this.#skip, samples.length);
     this.#skip -= skipped;
     const wave = new Float32Array(this.#waiting.length + samples.length - skipped);
@@ -81,6 +99,8 @@ export class SpliceStream<D extends Activations = "f32"> implements Disposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
    */
   constructor(device: Device, columns: number, options: SpliceOptions & { dtype?: D }) {
+    checkDevice("SpliceStream", device);
+    checkObject("SpliceStream", "options", options);
     checkOptionNames("SpliceStream", options, { ...spliceOptionNames, dtype: true });
     const { left, right, stride = 1, dtype = "f32" as D } = options;
     this.#options = { left, right, stride };
@@ -93,6 +113,7 @@ export class SpliceStream<D extends Activations = "f32"> implements Disposable {
    * @throws {CaracalError} as `splice`
    */
   push(frames: Tensor<D>, options: PushOptions = {}): Tensor<D> {
+    checkRows("SpliceStream.push", "frames", frames);
     checkOptionNames("SpliceStream.push", options, pushOptions);
     const { last = false } = options;
     const { left, right, stride } = this.#options;
@@ -138,6 +159,8 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
    * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
    */
   constructor(weight: Tensor<Activations>, options: FsmnParameters & { dtype?: D; residual?: boolean }) {
+    checkTensor("FsmnMemoryStream", "weight", weight);
+    checkObject("FsmnMemoryStream", "options", options);
     checkOptionNames("FsmnMemoryStream", options, { ...fsmnParameterNames, dtype: true, residual: true });
     const { dtype = "f32" as D, residual = true, ...parameters } = options;
     const { leftOrder, rightOrder = 0, leftStride = 1, rightStride = 1 } = parameters;
@@ -157,6 +180,7 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
    * @throws {CaracalError} as `fsmnMemory`
    */
   push(x: Tensor<D>, residual?: Tensor<D>, options: PushOptions = {}): Tensor<D> {
+    checkRows("FsmnMemoryStream.push", "x", x);
     checkOptionNames("FsmnMemoryStream.push", options, pushOptions);
     const { last = false } = options;
     const stream = { state: this.#state, pending: this.#pending, last };
@@ -181,7 +205,7 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
  * whole. With right padding, the output lags behind until the end.
  */
 export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
-  readonly #weight: ConvWeight;
+  readonly #weight: Conv1dWeight;
   readonly #options: Omit<Conv1dGeometry, "padding">;
   readonly #state: Tensor<D>;
   readonly #padRight: number;
@@ -194,7 +218,8 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` when the left padding exceeds the reach of the taps, `(k-1)·dilation`, or an
    *   option is unknown
    */
-  constructor(weight: ConvWeight, options: Conv1dGeometry & { dtype?: D } = {}) {
+  constructor(weight: Conv1dWeight, options: Conv1dGeometry & { dtype?: D } = {}) {
+    checkTensor("Conv1dStream", "weight", weight);
     checkOptionNames("Conv1dStream", options, { ...conv1dGeometryNames, dtype: true });
     const { padding = "causal", dtype = "f32" as D, ...geometry } = options;
     const [, channels, taps] = weight.shape;
@@ -215,6 +240,7 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
    * @throws {CaracalError} as `conv1d`
    */
   push(x: Tensor<D>, options: PushOptions = {}): Tensor<D> {
+    checkRows("Conv1dStream.push", "x", x);
     checkOptionNames("Conv1dStream.push", options, pushOptions);
     const y = call("conv1d", {
       ...this.#options,
@@ -240,7 +266,7 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
 
 /** `convTranspose1d` of rows that arrive in pieces: together, all rows are bit-identical to those of the whole. */
 export class ConvTranspose1dStream implements Disposable {
-  readonly #weight: ConvWeight;
+  readonly #weight: ConvTranspose1dWeight;
   readonly #options: ConvTranspose1dGeometry;
   readonly #state: Tensor<"f32">;
   #skip: number;
@@ -249,7 +275,9 @@ export class ConvTranspose1dStream implements Disposable {
    * @param weight as for `convTranspose1d`; the stream disposes neither it nor the bias
    * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
    */
-  constructor(weight: ConvWeight, options: ConvTranspose1dGeometry) {
+  constructor(weight: ConvTranspose1dWeight, options: ConvTranspose1dGeometry) {
+    checkTensor("ConvTranspose1dStream", "weight", weight);
+    checkObject("ConvTranspose1dStream", "options", options);
     checkOptionNames("ConvTranspose1dStream", options, convTranspose1dGeometryNames);
     const [, outputs, taps] = weight.shape;
     this.#weight = weight;
@@ -264,6 +292,7 @@ export class ConvTranspose1dStream implements Disposable {
    * @throws {CaracalError} as `convTranspose1d`
    */
   push<D extends Activations>(x: Tensor<D>, options: PushOptions = {}): Tensor<D> {
+    checkRows("ConvTranspose1dStream.push", "x", x);
     checkOptionNames("ConvTranspose1dStream.push", options, pushOptions);
     const { last = false } = options;
     const y = convTranspose1d(x, this.#weight, { ...this.#options, state: this.#state, last });

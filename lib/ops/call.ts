@@ -1,10 +1,17 @@
 import { CaracalError } from "../errors.js";
 import { addon, guarded, type NativeTensor } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
-import { refuseName } from "../options.js";
-import { type Device, NativeArray, PackedWeight, type Shape, Tensor } from "../tensor/tensor.js";
+import { checkObject, refuseName, refuseValue } from "../options.js";
+import type { DType } from "../tensor/dtype.js";
+import { Device, NativeArray, type PackedLayout, PackedWeight, type Shape, Tensor } from "../tensor/tensor.js";
 
-type Arguments<Name extends keyof Operations<never>> = Readonly<Operations<NativeArray>[Name]>;
+type Name = keyof Operations<never>;
+type Arguments<N extends Name> = Readonly<Operations<NativeArray>[N]>;
+/** The arguments that are not given yet. They may be left out if none of them is required. */
+type Rest<N extends Name, Given extends keyof Arguments<N>> =
+  Record<never, never> extends Omit<Arguments<N>, Given>
+    ? [options?: Omit<Arguments<N>, Given>]
+    : [options: Omit<Arguments<N>, Given>];
 
 /**
  * Queues a native operation and returns its outputs. Its contract in native/ops checks the arguments. Arguments that
@@ -14,23 +21,28 @@ type Arguments<Name extends keyof Operations<never>> = Readonly<Operations<Nativ
  * @throws {CaracalError} `INVALID_ARGUMENT` when an option is not an argument of the operation or is already in `args`;
  *   `DISPOSED` when a tensor was disposed; the errors of the contract
  */
-export function call<Name extends keyof Operations<never>>(
-  name: Name,
-  args: Partial<Arguments<Name>>,
-  options: Partial<Arguments<Name>> = {},
+export function call<N extends Name, Given extends keyof Arguments<N> = never>(
+  name: N,
+  args: Pick<Arguments<N>, Given>,
+  ...[options]: Rest<N, Given>
 ): Tensor[] {
-  const { device, outputs } = enqueue(name, args, options);
+  const { device, outputs } = enqueue(name, args, options ?? {});
   return outputs.map((t) => new Tensor(device, t));
 }
 
 /** Queues an operation whose only output is a packed weight. @throws {CaracalError} as `call` */
-export function callPacked<Name extends keyof Operations<never>>(name: Name, args: Arguments<Name>): PackedWeight {
-  const { device, outputs } = enqueue(name, args, {});
+export function callPacked<N extends Name, Given extends keyof Arguments<N> = never>(
+  name: N,
+  args: Pick<Arguments<N>, Given>,
+  ...[options]: Rest<N, Given>
+): PackedWeight<DType, Shape, PackedLayout> {
+  const { device, outputs } = enqueue(name, args, options ?? {});
   return new PackedWeight(device, outputs[0]!);
 }
 
-function enqueue(name: keyof Operations<never>, args: object, options: object) {
+function enqueue(name: Name, args: object, options: object) {
   const fields: readonly string[] = operationFields[name];
+  checkObject(`ops.${name}`, "options", options);
   for (const option of Object.keys(options))
     if (Object.hasOwn(args, option) || !fields.includes(option))
       refuseName(
@@ -57,11 +69,28 @@ function enqueue(name: keyof Operations<never>, args: object, options: object) {
   return { device: device as Device, outputs };
 }
 
+/** Refuses what is not a tensor, for functions that look at it before they call an operation. */
+export function checkTensor(where: string, argument: string, value: unknown): void {
+  if (!(value instanceof NativeArray)) refuseValue(where, argument, "a Tensor", value);
+}
+
+/** Refuses what is not a device. @throws {CaracalError} `INVALID_ARGUMENT` */
+export function checkDevice(where: string, value: unknown): void {
+  if (!(value instanceof Device)) refuseValue(where, "device", "a Device", value);
+}
+
+/** Refuses what is not a list of two numbers. @throws {CaracalError} `INVALID_ARGUMENT` */
+export function checkPair(where: string, argument: string, value: unknown): void {
+  if (!Array.isArray(value) || value.length !== 2) refuseValue(where, argument, "two numbers", value);
+}
+
 /** The dtypes of activations. */
 export type Activations = "f32" | "bf16";
 
 /** The dtypes of weights. */
 export type WeightDType = "f32" | "bf16" | "f8e4m3";
 
-/** A packed or plain weight. */
-export type Weight<D extends WeightDType = WeightDType, S extends Shape = Shape> = PackedWeight<D, S> | Tensor<D, S>;
+/** A weight, packed or plain. A plain f8e4m3 would lack its scales. */
+export type Weight<D extends WeightDType = WeightDType, S extends Shape = Shape, L extends PackedLayout = "matrix"> =
+  | PackedWeight<D, S, L>
+  | Tensor<Exclude<D, "f8e4m3">, S>;

@@ -1,11 +1,14 @@
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
-import type { Activation, Last } from "./linear.js";
-import type { If, Matches } from "./shapes.js";
+import type { Activation } from "./linear.js";
+import type { If, Last, Matches, Text } from "./shapes.js";
 
 /** The second operand: it has the first one's shape, or is `[C]` for an `a` of `[..., C]`. */
 export type BinaryOperand<B extends Shape, S extends Shape> = Tensor<Activations, B> &
-  If<Matches<B, S> | Matches<B, readonly [Last<S>]>>;
+  If<
+    Matches<B, S> | Matches<B, readonly [Last<S>]>,
+    `the shape must be ${Text<S>} or ${Text<readonly [Last<S>]>}, not ${Text<B>}`
+  >;
 
 /**
  * `a + b`, element by element, in f32.
@@ -19,7 +22,7 @@ export function add<D extends Activations, S extends Shape, B extends Shape>(
   a: Tensor<D, S>,
   b: BinaryOperand<B, S>,
 ): Tensor<D, S> {
-  return call("binary", { kind: "add", a, b })[0] as Tensor<D, S>;
+  return call("add", { a, b })[0] as Tensor<D, S>;
 }
 
 /**
@@ -34,7 +37,7 @@ export function mul<D extends Activations, S extends Shape, B extends Shape>(
   a: Tensor<D, S>,
   b: BinaryOperand<B, S>,
 ): Tensor<D, S> {
-  return call("binary", { kind: "mul", a, b })[0] as Tensor<D, S>;
+  return call("mul", { a, b })[0] as Tensor<D, S>;
 }
 
 /**

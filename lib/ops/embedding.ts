@@ -1,7 +1,7 @@
-import { checkOptionNames } from "../options.js";
+import { checkObject, checkOptionNames } from "../options.js";
 import type { Row, Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
-import type { HasRank, If } from "./shapes.js";
+import type { Ranked } from "./shapes.js";
 
 export interface EmbeddingOptions<Out extends Activations> {
   /** The result's dtype. Default: the table's. */
@@ -9,10 +9,6 @@ export interface EmbeddingOptions<Out extends Activations> {
   /** A negative id gives a row of zeros instead of an error. */
   readonly allowNegative?: boolean | undefined;
 }
-const embeddingOptions = { outDtype: true, allowNegative: true } satisfies Record<
-  keyof EmbeddingOptions<Activations>,
-  true
->;
 
 /**
  * Looks up rows, `y[i] = table[ids[i]]`.
@@ -25,12 +21,11 @@ const embeddingOptions = { outDtype: true, allowNegative: true } satisfies Recor
  *   table
  */
 export function embedding<D extends Activations, S extends Shape, I extends Shape, Out extends Activations = D>(
-  table: Tensor<D, S> & If<HasRank<S, 2>>,
+  table: Tensor<D, S> & Ranked<S, 2>,
   ids: Tensor<"i32", I>,
   options: EmbeddingOptions<Out> = {},
 ): Tensor<Out, readonly [...I, ...Row<S>]> {
-  checkOptionNames("ops.embedding", options, embeddingOptions);
-  return call("gatherRows", { x: table, rows: ids, ...options })[0] as Tensor<Out, readonly [...I, ...Row<S>]>;
+  return call("embedding", { table, ids }, options)[0] as Tensor<Out, readonly [...I, ...Row<S>]>;
 }
 
 /** The ids of one step of the speech loop, and their tables. */
@@ -93,6 +88,7 @@ export function promptEmbedding<Out extends Activations = Activations>(
 export function stepEmbedding<Out extends Activations = Activations>(
   inputs: StepEmbeddingInputs<Out>,
 ): Tensor<Out, readonly [number, number]> {
+  checkObject("ops.stepEmbedding", "inputs", inputs);
   checkOptionNames("ops.stepEmbedding", inputs, stepInputs);
   return call("promptEmbedding", { ...inputs, padId: -1 })[0] as Tensor<Out, readonly [number, number]>;
 }

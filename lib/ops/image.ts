@@ -1,8 +1,7 @@
-import { checkOptionNames } from "../options.js";
+import { checkObject, checkOptionNames, refuseValue } from "../options.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
-import { type Activations, call } from "./call.js";
-import type { Last } from "./linear.js";
-import type { HasRank, If } from "./shapes.js";
+import { type Activations, call, checkPair } from "./call.js";
+import type { Last, Ranked } from "./shapes.js";
 
 /**
  * Resizes an 8-bit image bit for bit as Pillow's `BICUBIC` does: a cubic kernel with a = −1/2, widened when shrinking, in
@@ -12,12 +11,13 @@ import type { HasRank, If } from "./shapes.js";
  * @param size `[height, width]` in pixels
  * @returns `[height, width, channels]` u8
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable image, `INVALID_ARGUMENT`
- *   for a size outside [1, 2²⁰]
+ *   for more than 4 channels, a side outside [1, 2¹⁶] or more than 2²⁸ pixels
  */
 export function resizeBicubic<S extends Shape, H extends number, W extends number>(
-  image: Tensor<"u8", S> & If<HasRank<S, 3>>,
+  image: Tensor<"u8", S> & Ranked<S, 3>,
   size: readonly [H, W],
 ): Tensor<"u8", readonly [H, W, Last<S>]> {
+  checkPair("ops.resizeBicubic", "size", size);
   const [height, width] = size;
   return call("resizeBicubic", { image, height, width })[0] as Tensor<"u8", readonly [H, W, Last<S>]>;
 }
@@ -44,7 +44,7 @@ export interface PatchifyOptions {
  *   an option is unknown or out of range
  */
 export function patchify<T extends Tensor<"u8">>(
-  frames: T & If<HasRank<T["shape"], 3 | 4>>,
+  frames: T & Ranked<T["shape"], 3 | 4>,
   options: PatchifyOptions,
 ): Tensor<"f32", readonly [number, number]> {
   return call("patchify", { frames }, options)[0] as Tensor<"f32", readonly [number, number]>;
@@ -61,12 +61,17 @@ const patchPositionsOptions = { mergeSize: true } satisfies Record<keyof PatchPo
  *
  * @param grid the numbers of patches down and across, both divisible by mergeSize
  * @returns pairs (row, column), `2 · rows · columns` numbers
- * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
+ * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown or the grid is not one of blocks
  */
 export function patchPositions(grid: readonly [number, number], options: PatchPositionsOptions = {}): Int32Array {
   checkOptionNames("ops.patchPositions", options, patchPositionsOptions);
+  checkPair("ops.patchPositions", "grid", grid);
   const [rows, columns] = grid;
   const m = options.mergeSize ?? 1;
+  if (!Number.isInteger(m) || m < 1) refuseValue("ops.patchPositions", "mergeSize", "a positive integer", m);
+  for (const n of grid)
+    if (!Number.isInteger(n) || n < 0 || n % m !== 0)
+      refuseValue("ops.patchPositions", "grid", `two multiples of mergeSize ${m}`, n);
   const positions = new Int32Array(2 * rows * columns);
   const across = columns / m;
   for (let i = 0; i < rows * columns; i++) {
@@ -93,13 +98,16 @@ const interpolateTokensSizes = { from: true, to: true } satisfies Record<keyof I
  * @param x `[h·w, C]`, f32 or bf16, in raster order
  * @returns `[h'·w', C]` of x's dtype
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable x, `INVALID_ARGUMENT` for a
- *   side outside [1, 2²⁰] or an unknown name
+ *   side outside [1, 2¹³] or an unknown name
  */
 export function interpolateTokens<D extends Activations, S extends Shape>(
-  x: Tensor<D, S> & If<HasRank<S, 2>>,
+  x: Tensor<D, S> & Ranked<S, 2>,
   sizes: InterpolateTokensSizes,
 ): Tensor<D, readonly [number, Last<S>]> {
   checkOptionNames("ops.interpolateTokens", sizes, interpolateTokensSizes);
+  checkObject("ops.interpolateTokens", "sizes", sizes);
+  checkPair("ops.interpolateTokens", "from", sizes.from);
+  checkPair("ops.interpolateTokens", "to", sizes.to);
   const [height, width] = sizes.from;
   const [toHeight, toWidth] = sizes.to;
   return call("interpolateTokens", { x, height, width, toHeight, toWidth })[0] as Tensor<D, readonly [number, Last<S>]>;

@@ -1,17 +1,10 @@
 import { type Activation, activations } from "../native/operations.js";
 import { checkOptionNames } from "../options.js";
-import type { DType } from "../tensor/dtype.js";
 import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, callPacked, type Weight, type WeightDType } from "./call.js";
+import type { If, Last, Ranked, Shaped, WithLast } from "./shapes.js";
 
-export { type Activation, activations };
-
-/** `[..., K]` with its last dimension replaced by `N`. */
-export type WithLast<S extends Shape, N extends number> = S extends readonly [...infer Lead extends number[], number]
-  ? readonly [...Lead, N]
-  : Shape;
-/** The last dimension of a shape. */
-export type Last<S extends Shape> = S extends readonly [...number[], infer L extends number] ? L : number;
+export { type Activation, activations, type Last, type WithLast };
 
 /**
  * Rearranges a weight matrix for the matrix kernels of the backend. Do this once, when loading. The pages of a mapped
@@ -25,13 +18,20 @@ export type Last<S extends Shape> = S extends readonly [...number[], infer L ext
  *   `INVALID_ARGUMENT` when f8e4m3 comes without a scale or an option is unknown. When the result is used:
  *   `INVALID_ARGUMENT` for an f8e4m3 weight that is NaN
  */
-export function packWeight<D extends WeightDType, S extends readonly [number, number]>(
-  w: Tensor<D, S>,
-  options: { scale?: Tensor<"f32"> | undefined } = {},
-): PackedWeight<D, S> {
-  checkOptionNames("ops.packWeight", options, { scale: true });
-  const scales = options.scale ? [options.scale] : [];
-  return callPacked("packWeight", { weights: [w], scales }) as PackedWeight<D, S>;
+export function packWeight<D extends Activations, S extends Shape>(
+  w: Tensor<D, S> & Ranked<S, 2>,
+  options?: { scale?: undefined },
+): PackedWeight<D, S>;
+export function packWeight<D extends WeightDType, S extends Shape>(
+  w: Tensor<D, S> & Ranked<S, 2>,
+  options: { scale: Tensor<"f32"> | undefined },
+): PackedWeight<D, S>;
+export function packWeight<D extends WeightDType, S extends Shape>(
+  w: Tensor<D, S> & Ranked<S, 2> & If<[D] extends ["f8e4m3"] ? false : true, "an f8e4m3 weight needs { scale }">,
+  options?: { scale?: undefined },
+): PackedWeight<D, S>;
+export function packWeight(w: Tensor, options: { scale?: Tensor | undefined } = {}): PackedWeight {
+  return callPacked("packWeight", { w }, options) as PackedWeight;
 }
 
 /**
@@ -42,17 +42,20 @@ export function packWeight<D extends WeightDType, S extends readonly [number, nu
  * @returns `[E, N, K]` of the weights' dtype
  * @throws {CaracalError} as `packWeight`
  */
-export function packWeights<D extends WeightDType>(
-  weights: readonly Tensor<D>[],
+export function packWeights<D extends WeightDType, S extends Shape>(
+  weights: readonly (Tensor<D, S> & Ranked<S, 2 | 3>)[],
   options: { scales?: readonly Tensor<"f32">[] | undefined } = {},
-): PackedWeight<D, readonly [number, number, number]> {
+): PackedWeight<D, Stacked<S>, "experts"> {
   checkOptionNames("ops.packWeights", options, { scales: true });
-  const scales = options.scales ?? [];
-  return callPacked("packWeight", { weights, scales, stack: true }) as PackedWeight<
-    D,
-    readonly [number, number, number]
-  >;
+  return callPacked("packWeights", { weights }, options) as PackedWeight<D, Stacked<S>, "experts">;
 }
+
+/** The shape of a list of matrices `[N, K]`, or of a single `[E, N, K]`. */
+export type Stacked<S extends Shape> = S extends readonly [infer N extends number, infer K extends number]
+  ? readonly [number, N, K]
+  : S extends readonly [number, number, number]
+    ? S
+    : readonly [number, number, number];
 
 export interface LinearOptions<Out extends Activations> {
   /** `[N]` */
@@ -79,15 +82,19 @@ export interface LinearOptions<Out extends Activations> {
 export function linear<
   D extends Activations,
   S extends Shape,
-  N extends number,
-  K extends Last<S>,
+  W extends Shape,
   Out extends Activations = D,
+  B extends Shape = Shape,
+  R extends Shape = Shape,
 >(
   x: Tensor<D, S>,
-  w: Weight<WeightDType, readonly [N, K]>,
-  options: LinearOptions<Out> = {},
-): Tensor<Out, WithLast<S, N>> {
-  return call("linear", { x, w }, options)[0] as Tensor<DType> as Tensor<Out, WithLast<S, N>>;
+  w: Weight<WeightDType, W> & Shaped<W, readonly [number, Last<S>]>,
+  options: LinearOptions<Out> & {
+    readonly bias?: (Tensor<Activations, B> & Shaped<B, readonly [W[0]]>) | undefined;
+    readonly residual?: (Tensor<Out, R> & Shaped<R, WithLast<S, W[0]>>) | undefined;
+  } = {},
+): Tensor<Out, WithLast<S, W[0]>> {
+  return call("linear", { x, w }, options)[0] as Tensor<Out, WithLast<S, W[0]>>;
 }
 
 /**
@@ -100,11 +107,11 @@ export function linear<
  * @returns `[..., N]` of x's dtype
  * @throws {CaracalError} as `linear`; `INVALID_ARGUMENT` when only one of the weights is packed
  */
-export function swiglu<D extends Activations, S extends Shape, N extends number, K extends Last<S>>(
+export function swiglu<D extends Activations, S extends Shape, G extends Shape, U extends Shape>(
   x: Tensor<D, S>,
-  gate: Weight<WeightDType, readonly [N, K]>,
-  up: Weight<WeightDType, readonly [N, K]>,
+  gate: Weight<WeightDType, G> & Shaped<G, readonly [number, Last<S>]>,
+  up: Weight<WeightDType, U> & Shaped<U, G>,
   options: { gateBias?: Tensor<Activations> | undefined; upBias?: Tensor<Activations> | undefined } = {},
-): Tensor<D, WithLast<S, N>> {
-  return call("swiglu", { x, gate, up }, options)[0] as Tensor<DType> as Tensor<D, WithLast<S, N>>;
+): Tensor<D, WithLast<S, G[0]>> {
+  return call("swiglu", { x, gate, up }, options)[0] as Tensor<D, WithLast<S, G[0]>>;
 }

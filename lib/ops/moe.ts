@@ -1,6 +1,7 @@
+import { checkObject } from "../options.js";
 import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
-import { type Activations, call, type Weight, type WeightDType } from "./call.js";
-import type { HasRank, If } from "./shapes.js";
+import { type Activations, call, checkTensor, type Weight, type WeightDType } from "./call.js";
+import type { If, Last, Matches, PlusOne, Ranked, Shaped } from "./shapes.js";
 
 /** The router's decision for T tokens with K picks each. */
 export interface Routing<T extends number = number, K extends number = number> {
@@ -41,12 +42,13 @@ export interface RouterOptions<K extends number = number> {
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
  *   `INVALID_ARGUMENT` when `topK` exceeds E+Z or an option is unknown
  */
-export function router<S extends Shape, K extends number>(
-  x: Tensor<Activations, S> & If<HasRank<S, 2>>,
-  classifier: Weight<"f32" | "bf16">,
-  correctionBias: Tensor<"f32"> | undefined,
+export function router<S extends Shape, C extends Shape, K extends number, B extends Shape = Shape>(
+  x: Tensor<Activations, S> & Ranked<S, 2>,
+  classifier: Weight<"f32" | "bf16", C> & Shaped<C, readonly [number, Last<S>]>,
+  correctionBias: (Tensor<"f32", B> & Shaped<B, readonly [C[0]]>) | undefined,
   options: RouterOptions<K>,
 ): Routing<S[0], K> {
+  checkObject("ops.router", "options", options);
   const [ids, weights, zeroWeight] = call("router", { x, classifier, correctionBias }, options);
   const { experts, zeroExperts } = options;
   return { ids, weights, zeroWeight, experts, zeroExperts } as Routing<S[0], K>;
@@ -71,13 +73,21 @@ export interface Permutation<T extends number = number, K extends number = numbe
 export function permutation<T extends number, K extends number>(
   routing: Pick<Routing<T, K>, "ids" | "experts" | "zeroExperts">,
 ): Permutation<T, K> {
+  checkObject("ops.permutation", "routing", routing);
   const { ids, experts, zeroExperts } = routing;
   const [offsets, tokenOf, slotOf] = call("permutation", { ids, experts, zeroExperts });
   return { offsets, tokenOf, slotOf } as Permutation<T, K>;
 }
 
 /** The packed matrices `[E, N, K]` of E experts. */
-export type ExpertWeight<N extends number = number> = PackedWeight<WeightDType, readonly [number, N, number]>;
+export type ExpertWeight<
+  N extends number = number,
+  K extends number = number,
+  E extends number = number,
+> = PackedWeight<WeightDType, readonly [E, N, K], "experts">;
+
+/** i32 `[E+1]`, the offsets of E experts. */
+type Offsets<O extends Shape, E extends number> = Tensor<"i32", O> & Shaped<O, readonly [PlusOne<E>]>;
 
 /**
  * One GEMM per expert over ragged rows, `y[r] = x[r]·W[e]ᵀ`. An expert may have any number of rows, also none.
@@ -91,10 +101,18 @@ export type ExpertWeight<N extends number = number> = PackedWeight<WeightDType, 
  *   `INVALID_ARGUMENT` when w is not packed or an option is unknown. When the result is read: `INDEX_OUT_OF_RANGE` for
  *   offsets or gathered rows outside x
  */
-export function groupedGemm<D extends Activations, S extends Shape, N extends number, G extends Shape = S>(
-  x: Tensor<D, S> & If<HasRank<S, 2>>,
-  w: ExpertWeight<N>,
-  offsets: Tensor<"i32">,
+export function groupedGemm<
+  D extends Activations,
+  S extends Shape,
+  E extends number,
+  N extends number,
+  K extends number,
+  O extends Shape,
+  G extends Shape = S,
+>(
+  x: Tensor<D, S> & Ranked<S, 2>,
+  w: ExpertWeight<N, K, E> & Shaped<readonly [E, N, K], readonly [number, number, Last<S>]>,
+  offsets: Offsets<O, E>,
   options: { gather?: Tensor<"i32", G> } = {},
 ): Tensor<D, readonly [G[0], N]> {
   return call("groupedGemm", { x, w, offsets }, options)[0] as Tensor<D, readonly [G[0], N]>;
@@ -108,11 +126,20 @@ export function groupedGemm<D extends Activations, S extends Shape, N extends nu
  * @returns `[R', F]` of x's dtype
  * @throws {CaracalError} as `groupedGemm`
  */
-export function groupedSwiglu<D extends Activations, S extends Shape, F extends number, G extends Shape = S>(
-  x: Tensor<D, S> & If<HasRank<S, 2>>,
-  gate: ExpertWeight<F>,
-  up: ExpertWeight<F>,
-  offsets: Tensor<"i32">,
+export function groupedSwiglu<
+  D extends Activations,
+  S extends Shape,
+  E extends number,
+  F extends number,
+  K extends number,
+  U extends Shape,
+  O extends Shape,
+  G extends Shape = S,
+>(
+  x: Tensor<D, S> & Ranked<S, 2>,
+  gate: ExpertWeight<F, K, E> & Shaped<readonly [E, F, K], readonly [number, number, Last<S>]>,
+  up: PackedWeight<WeightDType, U, "experts"> & Shaped<U, readonly [E, F, K]>,
+  offsets: Offsets<O, E>,
   options: { gather?: Tensor<"i32", G> } = {},
 ): Tensor<D, readonly [G[0], F]> {
   return call("groupedSwiglu", { x, gate, up, offsets }, options)[0] as Tensor<D, readonly [G[0], F]>;
@@ -129,23 +156,39 @@ export function groupedSwiglu<D extends Activations, S extends Shape, F extends 
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
  *   `INVALID_ARGUMENT` when an option is unknown. When the result is read: `INDEX_OUT_OF_RANGE` for a slot outside y
  */
-export function combine<D extends Activations, S extends Shape>(
-  y: Tensor<NoInfer<D>>,
-  x: Tensor<D, S> & If<HasRank<S, 2>>,
-  routing: Pick<Routing, "weights" | "zeroWeight">,
-  permutation: Pick<Permutation, "slotOf">,
-  options: { residual?: Tensor<NoInfer<D>> | undefined } = {},
+export function combine<
+  D extends Activations,
+  S extends Shape,
+  Y extends Shape,
+  T extends number,
+  K extends number,
+  P extends Shape,
+  R extends Shape = Shape,
+>(
+  y: Tensor<NoInfer<D>, Y> & Shaped<Y, readonly [number, Last<S>]>,
+  x: Tensor<D, S> & Ranked<S, 2>,
+  routing: Pick<Routing<T, K>, "weights" | "zeroWeight"> & OfTokens<T, S>,
+  permutation: { readonly slotOf: Tensor<"i32", P> & Shaped<P, readonly [T, K]> },
+  options: { residual?: (Tensor<NoInfer<D>, R> & Shaped<R, S>) | undefined } = {},
 ): Tensor<D, S> {
+  checkObject("ops.combine", "routing", routing);
+  checkObject("ops.combine", "permutation", permutation);
   const { weights, zeroWeight } = routing;
   const { slotOf } = permutation;
   return call("combine", { y, x, weights, zeroWeight, slotOf }, options)[0] as Tensor<D, S>;
 }
 
+/** Rejects the routing of T tokens for an x of another number of rows. */
+type OfTokens<T extends number, S extends Shape> = If<
+  Matches<readonly [T], readonly [S[0]]>,
+  `the routing is of ${T} tokens, but x has ${S[0]}`
+>;
+
 /** The FFN experts of one MoE layer: gate and up `[E, F, D]`, down `[E, D, F]`, packed. */
-export interface Experts {
-  readonly gate: ExpertWeight;
-  readonly up: ExpertWeight;
-  readonly down: ExpertWeight;
+export interface Experts<D extends number = number, F extends number = number, E extends number = number> {
+  readonly gate: ExpertWeight<F, D, E>;
+  readonly up: ExpertWeight<F, D, E>;
+  readonly down: ExpertWeight<D, F, E>;
 }
 
 /**
@@ -157,16 +200,29 @@ export interface Experts {
  * @returns `[T, D]` of x's dtype
  * @throws {CaracalError} as `permutation`, `groupedSwiglu`, `groupedGemm` and `combine`
  */
-export function moe<D extends Activations, S extends Shape>(
-  x: Tensor<D, S> & If<HasRank<S, 2>>,
-  experts: Experts,
-  routing: Routing,
-  options: { residual?: Tensor<NoInfer<D>> | undefined } = {},
+export function moe<
+  D extends Activations,
+  S extends Shape,
+  H extends number,
+  F extends number,
+  E extends number,
+  T extends number,
+  R extends Shape = Shape,
+>(
+  x: Tensor<D, S> & Ranked<S, 2>,
+  experts: Experts<H, F, E> & If<Matches<readonly [H], readonly [Last<S>]>, `x must have ${H} columns, not ${Last<S>}`>,
+  routing: Routing<T> & OfTokens<T, S>,
+  options: { residual?: (Tensor<NoInfer<D>, R> & Shaped<R, S>) | undefined } = {},
 ): Tensor<D, S> {
-  return x.device.scope(() => {
-    const rows = permutation(routing);
-    const hidden = groupedSwiglu(x, experts.gate, experts.up, rows.offsets, { gather: rows.tokenOf });
-    const y = groupedGemm(hidden, experts.down, rows.offsets);
-    return combine(y, x, routing, rows, options);
-  });
+  checkTensor("ops.moe", "x", x);
+  checkObject("ops.moe", "experts", experts);
+  const tokens: Tensor<D> = x;
+  const { gate, up, down }: Experts = experts;
+  const picks: Routing = routing;
+  return tokens.device.scope(() => {
+    const rows = permutation(picks);
+    const hidden = groupedSwiglu(tokens, gate, up, rows.offsets, { gather: rows.tokenOf });
+    const y = groupedGemm(hidden, down, rows.offsets);
+    return combine(y, tokens, picks, rows, options);
+  }) as Tensor<D, S>;
 }

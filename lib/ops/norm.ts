@@ -1,17 +1,14 @@
-import { checkOptionNames } from "../options.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
-import type { Last } from "./linear.js";
-import type { If, Matches } from "./shapes.js";
+import type { Last, Shaped } from "./shapes.js";
 
 /** `[C]` for an x of `[..., C]`. */
-export type PerColumn<W extends Shape, S extends Shape> = Tensor<Activations, W> & If<Matches<W, readonly [Last<S>]>>;
+export type PerColumn<W extends Shape, S extends Shape> = Tensor<Activations, W> & Shaped<W, readonly [Last<S>]>;
 
 export interface NormOptions {
   /** Added to the mean square or variance. Default: 1e-6 for `rmsNorm` and `addRmsNorm`, 1e-5 for `layerNorm`. */
   readonly eps?: number | undefined;
 }
-const normOptions = { eps: true } satisfies Record<keyof NormOptions, true>;
 
 /**
  * Root-mean-square normalisation, `y = weight ⊙ x / sqrt(mean(x²) + eps)` over the last dimension, with statistics in
@@ -28,8 +25,7 @@ export function rmsNorm<D extends Activations, S extends Shape, W extends Shape>
   weight: PerColumn<W, S>,
   options: NormOptions = {},
 ): Tensor<D, S> {
-  checkOptionNames("ops.rmsNorm", options, normOptions);
-  return call("rmsNorm", { x, weight, ...options })[0] as Tensor<D, S>;
+  return call("rmsNorm", { x, weight }, options)[0] as Tensor<D, S>;
 }
 
 /**
@@ -44,12 +40,11 @@ export function rmsNorm<D extends Activations, S extends Shape, W extends Shape>
  */
 export function addRmsNorm<D extends Activations, S extends Shape, R extends Shape, W extends Shape>(
   x: Tensor<D, S>,
-  residual: Tensor<NoInfer<D>, R> & If<Matches<R, S>>,
+  residual: Tensor<NoInfer<D>, R> & Shaped<R, S>,
   weight: PerColumn<W, S>,
   options: NormOptions = {},
 ): { y: Tensor<D, S>; residual: Tensor<D, S> } {
-  checkOptionNames("ops.addRmsNorm", options, normOptions);
-  const [y, h] = call("rmsNorm", { x, residual, weight, ...options }) as [Tensor<D, S>, Tensor<D, S>];
+  const [y, h] = call("addRmsNorm", { x, residual, weight }, options) as [Tensor<D, S>, Tensor<D, S>];
   return { y, residual: h };
 }
 

@@ -1,6 +1,7 @@
 import type { DType } from "../tensor/dtype.js";
 import type { Row, Shape, Tensor } from "../tensor/tensor.js";
 import { call } from "./call.js";
+import type { If, Matches, Shaped } from "./shapes.js";
 
 /**
  * Gathers rows of any dtype, `y[i] = x[rows[i]]`.
@@ -27,10 +28,25 @@ export function gatherRows<D extends DType, S extends Shape, I extends Shape>(
  *   `INVALID_ARGUMENT` for an empty list
  */
 export function concatRows<const X extends readonly Tensor[]>(
-  xs: X,
+  xs: X & If<SameRows<X>, "all tensors must have the same dtype and the same shape of rows">,
 ): Tensor<X[number]["dtype"], readonly [number, ...Row<X[number]["shape"]>]> {
   return call("concatRows", { x: xs })[0] as Tensor<X[number]["dtype"], readonly [number, ...Row<X[number]["shape"]>]>;
 }
+
+/** Whether all tensors of a list can have the dtype and the shape of rows of the first. */
+type SameRows<X extends readonly Tensor[]> = X extends readonly [
+  Tensor<infer D, infer S>,
+  ...infer Rest extends readonly Tensor[],
+]
+  ? Rest[number] extends infer T
+    ? false extends (T extends Tensor<infer E, infer R> ? SameRow<D, S, E, R> : never)
+      ? false
+      : true
+    : never
+  : true;
+type SameRow<D extends DType, S extends Shape, E extends DType, R extends Shape> = [D & E] extends [never]
+  ? false
+  : Matches<Row<S>, Row<R>>;
 
 /** The pieces of `[..., C]`: one tensor per width. */
 export type Columns<D extends DType, S extends Shape, W extends readonly number[]> = {
@@ -80,7 +96,11 @@ export function cast<S extends Shape, Out extends Exclude<DType, "i32" | "u8">>(
  * @throws {CaracalError} `INDEX_OUT_OF_RANGE` when the rows do not fit; `SHAPE_MISMATCH`, `DTYPE_MISMATCH`,
  *   `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors
  */
-export function copyRows<D extends DType>(dst: Tensor<D>, src: Tensor<NoInfer<D>>, dstRow = 0): void {
+export function copyRows<D extends DType, S extends Shape, X extends Tensor<NoInfer<D>>>(
+  dst: Tensor<D, S>,
+  src: X & Shaped<X["shape"], readonly [number, ...Row<S>]>,
+  dstRow = 0,
+): void {
   call("copyRows", { dst, src, dstRow });
 }
 

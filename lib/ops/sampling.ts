@@ -1,13 +1,13 @@
-import { checkOptionNames } from "../options.js";
+import { checkObject, checkOptionNames, refuseValue } from "../options.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
-import { type Activations, call } from "./call.js";
-import type { HasRank, If } from "./shapes.js";
+import { type Activations, call, checkPair } from "./call.js";
+import type { Ranked, Shaped } from "./shapes.js";
 
 /** Ascending ranges `[start, end)`, without overlap, of the ids that may be chosen. */
 export type AllowedIds = readonly (readonly [start: number, end: number])[];
 
 /** Logits `[B, V]`. */
-export type Logits<S extends Shape, D extends Activations = Activations> = Tensor<D, S> & If<HasRank<S, 2>>;
+export type Logits<S extends Shape, D extends Activations = Activations> = Tensor<D, S> & Ranked<S, 2>;
 
 export interface ArgmaxOptions {
   /** Default: all ids. */
@@ -29,7 +29,7 @@ export function argmax<S extends Shape>(
   options: ArgmaxOptions = {},
 ): Tensor<"i32", readonly [S[0]]> {
   checkOptionNames("ops.argmax", options, argmaxOptions);
-  return call("argmax", { logits, allowed: options.allowed?.flat() })[0] as Tensor<"i32", readonly [S[0]]>;
+  return call("argmax", { logits, allowed: flat("ops.argmax", options.allowed) })[0] as Tensor<"i32", readonly [S[0]]>;
 }
 
 /**
@@ -45,7 +45,7 @@ export function argmax<S extends Shape>(
  */
 export function repetitionPenalty<D extends Activations, S extends Shape, H extends Shape>(
   logits: Logits<S, D>,
-  history: Tensor<"i32", H> & If<HasRank<H, 2>>,
+  history: Tensor<"i32", H> & Shaped<H, readonly [S[0], number]>,
   penalty: number,
 ): Tensor<D, S> {
   return call("repetitionPenalty", { logits, history, penalty })[0] as Tensor<D, S>;
@@ -90,16 +90,25 @@ const sampleOptions = {
  *   an option is unknown or out of range
  */
 export function sample<S extends Shape>(logits: Logits<S>, options: SampleOptions): Tensor<"i32", readonly [S[0]]> {
+  checkObject("ops.sample", "options", options);
   checkOptionNames("ops.sample", options, sampleOptions);
-  const list = (value: number | readonly number[] | undefined) => (typeof value === "number" ? [value] : value);
   const { temperature, topK, topP, seed, step, allowed } = options;
   return call("sample", {
     logits,
-    temperature: list(temperature),
-    topK: list(topK),
-    topP: list(topP),
+    temperature: temperature === undefined ? undefined : list(temperature),
+    topK: topK === undefined ? undefined : list(topK),
+    topP: topP === undefined ? undefined : list(topP),
     seed: list(seed),
     step: list(step),
-    allowed: allowed?.flat(),
+    allowed: flat("ops.sample", allowed),
   })[0] as Tensor<"i32", readonly [S[0]]>;
+}
+
+const list = (value: number | readonly number[]): readonly number[] => (typeof value === "number" ? [value] : value);
+
+function flat(where: string, allowed: AllowedIds | undefined): number[] | undefined {
+  if (allowed === undefined) return undefined;
+  if (!Array.isArray(allowed)) refuseValue(where, "allowed", "a list of ranges [start, end)", allowed);
+  for (const range of allowed) checkPair(where, "each range of allowed", range);
+  return allowed.flat();
 }

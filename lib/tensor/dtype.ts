@@ -1,4 +1,5 @@
 import { type DType, dtypes } from "../native/operations.js";
+import { refuseValue } from "../options.js";
 
 export { type DType, dtypes };
 
@@ -35,10 +36,22 @@ export function rawArray(dtype: DType, buffer: ArrayBuffer): RawArray[DType] {
 /** The values that fill a tensor; see `Device.tensor`. */
 export type Values = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | readonly number[];
 
-/** Values as a TypedArray: plain numbers become one that can fill a tensor of the dtype. */
+/**
+ * Values as a TypedArray: plain numbers become one that can fill a tensor of the dtype.
+ * @throws {CaracalError} `INVALID_ARGUMENT` when a value is not a number, or one that an integer dtype cannot hold
+ */
 export function typedArray(dtype: DType, values: Values): Exclude<Values, readonly number[]> {
   if (ArrayBuffer.isView(values)) return values;
-  if (dtype === "i32") return Int32Array.from(values);
-  if (dtype === "u8") return Uint8Array.from(values);
-  return Float64Array.from(values);
+  if (!Array.isArray(values)) refuseValue("tensor", "values", "an array of numbers or a TypedArray", values);
+  const [low, high] = dtype === "i32" ? ([-(2 ** 31), 2 ** 31 - 1] as const) : ([0, 255] as const);
+  const integers = dtype === "i32" || dtype === "u8";
+  const array = new { i32: Int32Array, u8: Uint8Array, f32: Float64Array }[integers ? dtype : "f32"](values.length);
+  for (let i = 0; i < array.length; i++) {
+    const value: unknown = values[i];
+    if (typeof value !== "number") refuseValue("tensor", `values[${i}]`, "a number", value);
+    if (integers && !(Number.isInteger(value) && value >= low && value <= high))
+      refuseValue("tensor", `values[${i}]`, `an integer in [${low}, ${high}] for ${dtype}`, value);
+    array[i] = value;
+  }
+  return array;
 }

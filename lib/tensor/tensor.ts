@@ -11,11 +11,9 @@ import {
 } from "../native/addon.js";
 import { type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
 import { type BackendNote, type DeviceOptions, openDevice } from "./open.js";
+import { checkReshape, checkSlice, elements, type Row, type Shape } from "./shape.js";
 
-export type Shape = readonly number[];
-
-/** A shape without its leading dimension. */
-export type Row<S extends Shape> = S extends readonly [number, ...infer R extends number[]] ? R : number[];
+export type { Row, Shape };
 
 /** The base of tensors and packed weights: native memory on a device, with its dtype and shape in the type. */
 export abstract class NativeArray<D extends DType = DType, S extends Shape = Shape> implements Disposable {
@@ -53,6 +51,14 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
     return this.#disposed;
   }
 
+  /**
+   * Waits for the operations that compute the elements, without reading them.
+   * @throws {CaracalError} `DISPOSED` when this or its device was disposed, or the error of the operation that failed
+   */
+  async ready(): Promise<void> {
+    await guardedAsync(guarded(() => addon().ready(this.#handle)));
+  }
+
   /** Frees the memory once no queued operation needs it. Later calls do nothing. */
   dispose(): void {
     if (this.#disposed) return;
@@ -83,8 +89,9 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
 
   /**
    * Reads the elements, converted to f32. Waits for the operations that compute them.
-   * @throws {CaracalError} `DISPOSED` when the tensor or its device was disposed, or the error of the operation that
-   *   failed to compute the tensor
+   * @throws {CaracalError} `DISPOSED` when the tensor or its device was disposed, `OUT_OF_MEMORY` when there is no room
+   *   for the result, `IO_ERROR` when the tensor's mapped file was cut short or written to, or the error of the operation
+   *   that failed to compute the tensor
    */
   async toFloat32Array(): Promise<Float32Array> {
     return new Float32Array(await guardedAsync(guarded(() => addon().read(this.handle, true))));
@@ -110,14 +117,6 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
   }
 
   /**
-   * Waits for the operations that compute the tensor, without reading it.
-   * @throws {CaracalError} as `toFloat32Array`
-   */
-  async ready(): Promise<void> {
-    await guardedAsync(guarded(() => addon().ready(this.handle)));
-  }
-
-  /**
    * Clears the error of a failed operation that writes this tensor in place, after the queued operations: later
    * operations read the elements as they are. This is for the owner of a cache, who knows which rows are valid, since
    * the failed operation may have written all of its rows, some or none. A tensor whose memory could not be allocated
@@ -130,32 +129,21 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
 
   /**
    * A view of the same elements with another shape.
-   * @throws {CaracalError} `SHAPE_MISMATCH` when the numbers of elements differ, `DISPOSED` when the tensor was
-   *   disposed
+   * @throws {CaracalError} `SHAPE_MISMATCH` when the numbers of elements differ, `INVALID_ARGUMENT` when the shape is
+   *   not an array of dimensions, `DISPOSED` when the tensor was disposed
    */
   reshape<const T extends Shape>(shape: T): Tensor<D, T> {
-    const [expected, actual] = [this.size, elements(shape)];
-    if (actual !== expected)
-      throw new CaracalError(
-        "SHAPE_MISMATCH",
-        `reshape: [${shape.join(", ")}] has ${actual} elements, the tensor [${this.shape.join(", ")}] has ${expected}`,
-        { argument: "shape", expected, actual },
-      );
+    checkReshape(this.shape, shape);
     return this.#view<T>(0, shape);
   }
 
   /**
    * A view of the rows `[start, end)` of the leading dimension.
-   * @throws {CaracalError} `SHAPE_MISMATCH` when the tensor has no such rows, `DISPOSED` when it was disposed
+   * @throws {CaracalError} `SHAPE_MISMATCH` when the tensor has no such rows, `INVALID_ARGUMENT` when start or end is
+   *   not an integer, `DISPOSED` when it was disposed
    */
   slice(start: number, end: number = this.shape[0] ?? 0): Tensor<D, readonly [number, ...Row<S>]> {
-    const rows = this.shape[0];
-    if (rows === undefined || !(start >= 0 && start <= end && end <= rows))
-      throw new CaracalError(
-        "SHAPE_MISMATCH",
-        `slice: a tensor of shape [${this.shape.join(", ")}] has no rows [${start}, ${end})`,
-        { expected: `in [0, ${rows ?? 0}]`, actual: `[${start}, ${end})` },
-      );
+    checkSlice(this.shape, start, end);
     const row = this.shape.slice(1);
     return this.#view(start * elements(row), [end - start, ...row]);
   }
@@ -168,12 +156,26 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
   }
 }
 
+/** What a weight is packed for: the functions are `packWeight`, `packWeights`, `packConv1d` and `packConvTranspose1d`. */
+export type PackedLayout = "matrix" | "experts" | "conv1d" | "convTranspose1d";
+
 /**
- * A weight in the layout of a backend's matrix kernels, created by `packWeight`, `packWeights`, `packConv1d` or
- * `packConvTranspose1d`. It can only be passed to operations; it cannot be read, written or viewed like a tensor.
+ * A weight in the layout of a backend's matrix kernels. It can only be passed to operations that take its layout; it
+ * cannot be read, written or viewed like a tensor.
  */
-export class PackedWeight<D extends DType = DType, S extends Shape = Shape> extends NativeArray<D, S> {
+export class PackedWeight<
+  D extends DType = DType,
+  S extends Shape = Shape,
+  L extends PackedLayout = "matrix",
+> extends NativeArray<D, S> {
   declare protected readonly packedBrand: true;
+  readonly layout: L;
+
+  /** @hidden */
+  constructor(device: Device, native: NativeTensor) {
+    super(device, native);
+    this.layout = native.layout as L;
+  }
 }
 
 /** A file mapped into memory. The pages of tensors created from it are read from disk when they are first used. */
@@ -236,10 +238,11 @@ export class Device implements AsyncDisposable {
 
   /**
    * Copies values into a new tensor. Numbers and floating-point arrays are converted to `dtype`; a `Uint16Array` holds
-   * raw bf16 or f16, an `Int32Array` i32, and a `Uint8Array` u8 or raw f8e4m3.
+   * raw bf16 or f16, an `Int32Array` i32, and a `Uint8Array` u8 or raw f8e4m3. The copy is made before this returns, on
+   * the event loop, where 64 MiB take tenths of a second: bring in larger data from a file, with `mapped`.
    * @throws {CaracalError} `SHAPE_MISMATCH` when the numbers of elements differ or the shape is invalid,
-   *   `DTYPE_MISMATCH` when the array cannot hold the dtype, `INVALID_ARGUMENT` for another dtype or value,
-   *   `OUT_OF_MEMORY` when the device cannot hold the tensor, `DISPOSED` when it was disposed
+   *   `DTYPE_MISMATCH` when the array cannot hold the dtype, `INVALID_ARGUMENT` for another dtype, a number that an
+   *   integer dtype cannot hold, or memory that is shared with other threads, `OUT_OF_MEMORY` when the device cannot hold the tensor, `DISPOSED` when it was disposed
    */
   tensor<const S extends Shape, D extends DType = "f32">(values: Values, shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
     const type = (dtype ?? "f32") as D;
@@ -257,13 +260,18 @@ export class Device implements AsyncDisposable {
     );
   }
 
-  /** Maps a file read-only. @throws {CaracalError} `IO_ERROR` when it cannot be opened or mapped, or is empty */
+  /**
+   * Maps a file read-only. If it is cut short or written to later, its tensors, and what is computed from them, fail with
+   * `IO_ERROR`.
+   * @throws {CaracalError} `IO_ERROR` when it cannot be opened or mapped, is empty, or is not a regular file
+   */
   mapFile(path: string): MappedFile {
     return { path, handle: guarded(() => addon().mapFile(path)) };
   }
 
   /**
-   * Creates a tensor of the elements that start `offset` bytes into a mapped file.
+   * Creates a tensor of the elements that start `offset` bytes into a mapped file. It is read-only: `write` and
+   * operations that write in place refuse it and its views.
    * @throws {CaracalError} `IO_ERROR` when the tensor does not fit in the file, otherwise as `tensor`
    */
   mapped<const S extends Shape, D extends DType>(file: MappedFile, offset: number, shape: S, dtype: D): Tensor<D, S> {
@@ -367,17 +375,16 @@ export function disposeAll(value: unknown): void {
   for (const t of tensorsIn(value)) t.dispose();
 }
 
-const elements = (shape: Shape) => shape.reduce((n, d) => n * d, 1);
-
 function tensorsIn(root: unknown): Set<NativeArray> {
   const tensors = new Set<NativeArray>();
   const seen = new Set<object>(); // objects may refer to each other
-  const visit = (value: unknown) => {
-    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value) || seen.has(value)) return;
+  const waiting = [root]; // a list instead of a recursion, whose depth would be limited
+  while (waiting.length > 0) {
+    const value = waiting.pop();
+    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value) || seen.has(value)) continue;
     seen.add(value);
     if (value instanceof NativeArray) tensors.add(value);
-    else for (const v of Object.values(value)) visit(v);
-  };
-  visit(root);
+    else for (const v of Object.values(value)) waiting.push(v);
+  }
   return tensors;
 }

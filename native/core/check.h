@@ -3,6 +3,7 @@
 // expected and what was found.
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <string>
 
 #include "core/op.h"
@@ -56,15 +57,21 @@ struct Checker {
   void dtype(const std::optional<Tensor>& t, const char* arg, std::initializer_list<DType> allowed) const {
     if (t) dtype(*t, arg, allowed);
   }
-  void activations(const Tensor& t, const char* arg) const {
-    dtype(t, arg, {DType::f32, DType::bf16});
-    rows(t, arg);
+  void activations(const Tensor& t, const char* arg) const { dtype(t, arg, {DType::f32, DType::bf16}); }
+  void activations(const std::optional<Tensor>& t, const char* arg) const {
+    if (t) activations(*t, arg);
   }
-  void rows(const Tensor& t, const char* arg) const {
-    if (t.layout != Layout::rows) mismatch(code::kInvalidArgument, arg, "must be", "a plain tensor", "a packed weight");
+  // The dtype of a result that is computed as activations are.
+  void out_dtype(DType dtype) const {
+    if (dtype != DType::f32 && dtype != DType::bf16)
+      mismatch(code::kDtypeMismatch, "outDtype", "must be", "f32 or bf16", dtype_name(dtype));
+  }
+  void finite(double v, const char* arg) const {
+    if (!std::isfinite(v)) mismatch(code::kInvalidArgument, arg, "must be", "finite", number_text(v));
   }
   void positive(double v, const char* arg) const {
     if (!(v > 0)) mismatch(code::kInvalidArgument, arg, "must be", "positive", number_text(v));
+    finite(v, arg);
   }
   void range(int64_t v, const char* arg, int64_t low, int64_t high) const {
     if (v < low || v > high)

@@ -29,6 +29,8 @@ class Operation {
   struct FieldInfo {
     const char* name;
     Access access;
+    Layout layout;
+    bool required;
     FieldPointer (*locate)(Operation& op);
   };
 
@@ -42,15 +44,19 @@ class Operation {
   // Calls fn(tensor, name, access) for each tensor among the arguments.
   template <class Fn>
   void for_each_tensor(Fn&& fn) const {
-    for (const FieldInfo& field : fields()) {
-      const FieldPointer at = field.locate(const_cast<Operation&>(*this));
-      if (const auto* tensor = std::get_if<Tensor*>(&at)) {
-        fn(std::as_const(**tensor), field.name, field.access);
-      } else if (const auto* optional = std::get_if<std::optional<Tensor>*>(&at)) {
-        if (**optional) fn(std::as_const(***optional), field.name, field.access);
-      } else if (const auto* list = std::get_if<std::vector<Tensor>*>(&at)) {
-        for (const Tensor& t : **list) fn(t, field.name, field.access);
-      }
+    for (const FieldInfo& field : fields())
+      for_each_tensor_of(field, [&](const Tensor& t) { fn(t, field.name, field.access); });
+  }
+  // Calls fn(tensor) for each tensor of an argument.
+  template <class Fn>
+  void for_each_tensor_of(const FieldInfo& field, Fn&& fn) const {
+    const FieldPointer at = field.locate(const_cast<Operation&>(*this));
+    if (const auto* tensor = std::get_if<Tensor*>(&at)) {
+      fn(std::as_const(**tensor));
+    } else if (const auto* optional = std::get_if<std::optional<Tensor>*>(&at)) {
+      if (**optional) fn(std::as_const(***optional));
+    } else if (const auto* list = std::get_if<std::vector<Tensor>*>(&at)) {
+      for (const Tensor& t : **list) fn(t);
     }
   }
 };

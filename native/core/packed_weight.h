@@ -22,11 +22,11 @@ CARACAL_INLINE constexpr size_t packed_bytes(int64_t matrices, int64_t n, int64_
 }
 
 // Packing refuses f8e4m3 weights with a NaN, whose code the matrix kernels would read as a number.
-inline Error nan_weight_error(int64_t row, int64_t column) {
+inline Error nan_weight_error(const char* op, int64_t row, int64_t column) {
   return Error(code::kInvalidArgument,
-               "packWeight: the f8e4m3 weight is NaN at row " + std::to_string(row) + ", column " +
+               std::string(op) + ": the f8e4m3 weight is NaN at row " + std::to_string(row) + ", column " +
                    std::to_string(column) + ": the checkpoint is damaged",
-               {{"operation", "packWeight"}, {"argument", "weights"}});
+               {{"operation", op}});
 }
 
 }  // namespace caracal

@@ -10,19 +10,19 @@
 namespace caracal::CARACAL_ISA {
 
 // Throws if the rows of a panel contain a NaN: the kernels would read its code as a number.
-inline void refuse_nan(const f8e4m3* w, int64_t panel, int64_t n, int64_t k) {
+inline void refuse_nan(const char* op, const f8e4m3* w, int64_t panel, int64_t n, int64_t k) {
   const int64_t begin = panel * kPanelColumns * k, end = std::min((panel + 1) * kPanelColumns, n) * k;
   const int64_t at = begin + find_nan(w + begin, end - begin);
-  if (at < end) throw nan_weight_error(at / k, at % k);
+  if (at < end) throw nan_weight_error(op, at / k, at % k);
 }
 
-// Packs a row-major matrix [n, k] into panels, on all threads.
-inline void pack_matrix(Cpu& cpu, DType dtype, const void* w, int64_t n, int64_t k, void* panels) {
+// Packs a row-major matrix [n, k] into panels, on all threads. `op` is named in the error for a NaN.
+inline void pack_matrix(Cpu& cpu, const char* op, DType dtype, const void* w, int64_t n, int64_t k, void* panels) {
   const int64_t count = divide_up(n, kPanelColumns);
   auto pack = [&](auto type) {
     using T = typename decltype(type)::type;
     cpu.parallel_for(count, [&](int64_t panel, int) {
-      if constexpr (std::is_same_v<T, f8e4m3>) refuse_nan(static_cast<const f8e4m3*>(w), panel, n, k);
+      if constexpr (std::is_same_v<T, f8e4m3>) refuse_nan(op, static_cast<const f8e4m3*>(w), panel, n, k);
       pack_panels(static_cast<T*>(panels), static_cast<const T*>(w), n, k, panel, panel + 1);
     });
   };
@@ -38,12 +38,12 @@ inline void pack_matrix(Cpu& cpu, DType dtype, const void* w, int64_t n, int64_t
 class WeightPanels {
  public:
   WeightPanels(Cpu& cpu, const Tensor& w)
-      : packed_(cpu, w.layout == Layout::panels ? 0 : panels_bytes(w.shape[0], w.shape[1], w.dtype)) {
-    if (w.layout == Layout::panels) {
+      : packed_(cpu, w.packed() ? 0 : panels_bytes(w.shape[0], w.shape[1], w.dtype)) {
+    if (w.packed()) {
       panels_ = panels_of(w);
       return;
     }
-    pack_matrix(cpu, w.dtype, w.data<std::byte>(), w.shape[0], w.shape[1], packed_.data());
+    pack_matrix(cpu, "linear", w.dtype, w.data<std::byte>(), w.shape[0], w.shape[1], packed_.data());
     panels_ = {w.dtype, packed_.data(), w.shape[0], w.shape[1], nullptr};
   }
   operator const Panels&() const { return panels_; }

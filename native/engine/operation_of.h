@@ -47,7 +47,8 @@ class OperationOf final : public Operation {
   }
   template <size_t... I>
   static constexpr std::array<FieldInfo, kCount> info(std::index_sequence<I...>) {
-    return {FieldInfo{std::get<I>(Op::kFields).name, std::get<I>(Op::kFields).access, &locate<I>}...};
+    return {FieldInfo{std::get<I>(Op::kFields).name, std::get<I>(Op::kFields).access, std::get<I>(Op::kFields).layout,
+                      std::get<I>(Op::kFields).required, &locate<I>}...};
   }
   static constexpr std::array<FieldInfo, kCount> kInfo = info(std::make_index_sequence<kCount>());
 

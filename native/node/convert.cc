@@ -39,8 +39,6 @@ void bad_argument(Argument argument, const std::string& expected, const Napi::Va
               std::move(details));
 }
 
-void read(const Napi::Value& v, Argument argument, Tensor& out) { out = open_tensor(v, argument); }
-
 void read(const Napi::Value& v, Argument argument, bool& out) {
   if (!v.IsBoolean()) bad_argument(argument, "a boolean", v);
   out = v.As<Napi::Boolean>();
@@ -72,25 +70,53 @@ void read(const Napi::Value& v, Argument argument, const Choice& out) {
   bad_argument(argument, "one of " + all, v);
 }
 
+namespace {
+
+// The tensors of an argument whose handles have not been looked into yet.
+struct TensorArgument {
+  Argument argument;
+  FieldPointer member;
+  std::vector<Napi::Value> handles;
+};
+
+// Reads an argument that is not a tensor, or the handles of one.
+struct ReadArgument {
+  const Napi::Value& value;
+  TensorArgument& tensors;
+
+  void operator()(Tensor*) const { tensors.handles = {value}; }
+  void operator()(std::optional<Tensor>*) const { tensors.handles = {value}; }
+  void operator()(std::vector<Tensor>*) const { read(value, tensors.argument, tensors.handles); }
+  void operator()(const Choice& choice) const { read(value, tensors.argument, choice); }
+  template <class T>
+  void operator()(T* out) const {
+    read(value, tensors.argument, *out);
+  }
+};
+
+void open_tensors(const TensorArgument& from) {
+  auto open = [&](size_t i) { return open_tensor(from.handles[i], from.argument); };
+  if (auto* tensor = std::get_if<Tensor*>(&from.member)) **tensor = open(0);
+  if (auto* optional = std::get_if<std::optional<Tensor>*>(&from.member)) **optional = open(0);
+  if (auto* list = std::get_if<std::vector<Tensor>*>(&from.member))
+    for (size_t i = 0; i < from.handles.size(); i++) (*list)->push_back(open(i));
+}
+
+}  // namespace
+
 void read_fields(const Napi::Value& v, Operation& op) {
   if (!v.IsObject()) bad_argument({"arguments", op.name()}, "an object", v);
   const auto object = v.As<Napi::Object>();
+  std::vector<TensorArgument> tensors;
   for (const Operation::FieldInfo& field : op.fields()) {
     const Napi::Value value = object.Get(field.name);
-    const Argument argument{field.name, op.name()};
     const FieldPointer member = field.locate(op);
-    if (!value.IsUndefined() && !value.IsNull())
-      std::visit(
-          [&](const auto& m) {
-            if constexpr (std::is_pointer_v<std::decay_t<decltype(m)>>)
-              read(value, argument, *m);
-            else
-              read(value, argument, m);
-          },
-          member);
-    else if (std::holds_alternative<Tensor*>(member))
-      bad_argument(argument, TensorHandle::kWhat, value);
+    const bool required = field.required || std::holds_alternative<Tensor*>(member);
+    if (!required && (value.IsUndefined() || value.IsNull())) continue;
+    std::visit(ReadArgument{value, tensors.emplace_back(Argument{field.name, op.name()}, member)}, member);
   }
+  for (const TensorArgument& argument : tensors)
+    if (!argument.handles.empty()) open_tensors(argument);
 }
 
 DType read_dtype(const Napi::Value& v) {
@@ -99,6 +125,11 @@ DType read_dtype(const Napi::Value& v) {
        Choice{kDTypeNames, [](void* to, size_t index) { *static_cast<DType*>(to) = static_cast<DType>(index); },
               &dtype});
   return dtype;
+}
+
+Napi::Object read_options(const Napi::Value& v) {
+  if (!v.IsObject()) bad_argument("options", "an object", v);
+  return v.As<Napi::Object>();
 }
 
 Shape read_shape(const Napi::Value& v) {

@@ -15,15 +15,28 @@ Napi::Value make_device(const Napi::CallbackInfo& info, std::shared_ptr<Device> 
   });
 }
 
+// Reads an option if it is given, and returns whether it is.
+template <class T>
+bool read_option(const Napi::Object& options, const char* name, T& out) {
+  const Napi::Value value = options.Get(name);
+  if (value.IsUndefined()) return false;
+  read(value, name, out);
+  return true;
+}
+
+Napi::Value number(const Napi::CallbackInfo& info, int64_t n) {
+  return Napi::Number::New(info.Env(), static_cast<double>(n));
+}
+
 // openCpu({ threads?, isa? })
 Napi::Value open_cpu(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const auto options = info[0].As<Napi::Object>();
+    const Napi::Object options = read_options(info[0]);
     int64_t threads = available_threads();
     std::string isa;
-    if (!options.Get("threads").IsUndefined()) read(options.Get("threads"), "threads", threads);
-    if (!options.Get("isa").IsUndefined()) read(options.Get("isa"), "isa", isa);
-    if (threads < 1 || threads > 1024) bad_argument("threads", "in [1, 1024]", options.Get("threads"));
+    read_option(options, "threads", threads);
+    read_option(options, "isa", isa);
+    if (threads < 1 || threads > 1024) bad_argument("threads", "in [1, 1024]", number(info, threads));
     return make_device(info, CpuDevice::open(static_cast<int>(threads), choose_isa(isa)));
   });
 }
@@ -31,16 +44,15 @@ Napi::Value open_cpu(const Napi::CallbackInfo& info) {
 // openCuda({ ordinal?, memoryLimit?, cacheMemory? })
 Napi::Value open_cuda(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const auto given = info[0].As<Napi::Object>();
+    const Napi::Object given = read_options(info[0]);
     CudaDevice::Options options;
     int64_t ordinal = 0, limit = 0;
-    if (!given.Get("ordinal").IsUndefined()) read(given.Get("ordinal"), "ordinal", ordinal);
-    if (!given.Get("memoryLimit").IsUndefined()) {
-      read(given.Get("memoryLimit"), "memoryLimit", limit);
-      if (limit < 1) bad_argument("memoryLimit", "positive", given.Get("memoryLimit"));
+    read_option(given, "ordinal", ordinal);
+    if (read_option(given, "memoryLimit", limit)) {
+      if (limit < 1) bad_argument("memoryLimit", "positive", number(info, limit));
       options.memory_limit = static_cast<size_t>(limit);
     }
-    if (!given.Get("cacheMemory").IsUndefined()) read(given.Get("cacheMemory"), "cacheMemory", options.cache_memory);
+    read_option(given, "cacheMemory", options.cache_memory);
     options.ordinal = static_cast<int>(std::clamp<int64_t>(ordinal, -1, INT32_MAX));
     return make_device(info, CudaDevice::open(options));
   });
@@ -48,7 +60,8 @@ Napi::Value open_cuda(const Napi::CallbackInfo& info) {
 
 Napi::Value device_info(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    Device& device = *open_device(info[0]);
+    const std::shared_ptr<Device> opened = open_device(info[0]);
+    Device& device = *opened;
     Napi::Object o = Napi::Object::New(info.Env());
     if (device.backend() == Device::Backend::cuda) {
       const GpuProperties& gpu = static_cast<CudaDevice&>(device).properties();
@@ -82,11 +95,8 @@ Napi::Value device_memory(const Napi::CallbackInfo& info) {
 
 Napi::Value synchronize(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    Device& device = *open_device(info[0]);
-    return Environment::of(info.Env()).run_async(info.Env(), device, [&device] {
-      device.synchronize();
-      return Environment::MakeValue([](Napi::Env env) { return env.Undefined(); });
-    });
+    const std::shared_ptr<Device> opened = open_device(info[0]);
+    return Environment::of(info.Env()).run_async(info.Env(), *opened, [&device = *opened] { device.synchronize(); });
   });
 }
 

@@ -18,9 +18,9 @@ void drop_graph(GraphHandle& h) {
 // beginRecording(device)
 Napi::Value begin_recording(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    Device& device = *open_device(info[0]);
-    if (device.recording) throw Error(code::kInvalidArgument, "the device is already capturing a graph");
-    device.recording = std::make_unique<Recording>();
+    const std::shared_ptr<Device> device = open_device(info[0]);
+    if (device->recording) throw Error(code::kInvalidArgument, "the device is already capturing a graph");
+    device->recording = std::make_unique<Recording>();
     return info.Env().Undefined();
   });
 }
@@ -28,7 +28,7 @@ Napi::Value begin_recording(const Napi::CallbackInfo& info) {
 // endRecording(device): the graph
 Napi::Value end_recording(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const std::shared_ptr<Device>& device = open_device(info[0]);
+    const std::shared_ptr<Device> device = open_device(info[0]);
     const std::unique_ptr<Recording> recording = std::move(device->recording);
     if (!recording) throw Error(code::kInvalidArgument, "the device is not capturing a graph");
     return wrap(info.Env(), GraphHandle{device, device->make_graph(std::move(*recording))},

@@ -68,7 +68,7 @@ H& unwrap(const Napi::Value& v, Argument argument) {
 }
 
 // The tensor in an argument. @throws INVALID_ARGUMENT, DISPOSED
-inline const Tensor& open_tensor(const Napi::Value& v, Argument argument) {
+inline Tensor open_tensor(const Napi::Value& v, Argument argument) {
   const TensorHandle& h = unwrap<TensorHandle>(v, argument);
   if (!h.tensor.storage)
     throw Error(code::kDisposed,
@@ -79,7 +79,7 @@ inline const Tensor& open_tensor(const Napi::Value& v, Argument argument) {
 }
 
 // The device in an argument. @throws INVALID_ARGUMENT, DISPOSED
-inline const std::shared_ptr<Device>& open_device(const Napi::Value& v) {
+inline std::shared_ptr<Device> open_device(const Napi::Value& v) {
   const DeviceHandle& h = unwrap<DeviceHandle>(v, "device");
   if (!h.device) throw Error(code::kDisposed, "the device was disposed: open another with Device.open()");
   return h.device;

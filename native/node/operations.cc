@@ -29,7 +29,7 @@ Napi::Array strings(Napi::Env env, std::span<const char* const> names) {
 struct KindOf {
   Napi::Object& field;
   void operator()(Tensor*) const { field.Set("kind", "tensor"); }
-  void operator()(std::optional<Tensor>*) const { field.Set("kind", "tensor?"); }
+  void operator()(std::optional<Tensor>*) const { field.Set("kind", "tensor"); }
   void operator()(std::vector<Tensor>*) const { field.Set("kind", "tensor[]"); }
   void operator()(bool*) const { field.Set("kind", "boolean"); }
   void operator()(int64_t*) const { field.Set("kind", "integer"); }
@@ -50,13 +50,16 @@ Napi::Array describe_fields(Napi::Env env, Operation& op) {
     Napi::Object field = Napi::Object::New(env);
     field.Set("name", info.name);
     field.Set("inout", info.access == Access::inout);
+    field.Set("layout", EnumNames<Layout>::names[static_cast<int>(info.layout)]);
+    field.Set("required", info.required || std::holds_alternative<Tensor*>(info.locate(op)));
     std::visit(KindOf{field}, info.locate(op));
     fields[fields.Length()] = field;
   }
   return fields;
 }
 
-// contracts(): { dtypes, activations, errorCodes, operations: [{ name, fields: [{ name, kind, inout, choices? }] }] }
+// contracts(): { dtypes, activations, errorCodes, operations: [{ name, fields }] } with, for each field, its name, kind,
+// choices of an enum, whether it is required or written in place (inout), and the packed layout that it may have
 Napi::Value contracts(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Array operations = Napi::Array::New(env);

@@ -12,7 +12,7 @@ namespace caracal::node {
 static void account(Napi::Env env, Storage& storage, int handles) {
   const bool held = storage.handles > 0;
   storage.handles += handles;
-  if (storage.owner || held == (storage.handles > 0)) return;
+  if (storage.borrowed || held == (storage.handles > 0)) return;
   const int64_t bytes = static_cast<int64_t>(storage.bytes);
   Napi::MemoryManagement::AdjustExternalMemory(env, held ? -bytes : bytes);
 }
@@ -29,6 +29,7 @@ Napi::Object describe(Napi::Env env, Tensor tensor) {
   Napi::Object o = Napi::Object::New(env);
   o.Set("dtype", dtype_name(tensor.dtype));
   o.Set("shape", shape);
+  o.Set("layout", EnumNames<Layout>::names[static_cast<int>(tensor.layout)]);
   o.Set("handle", wrap(env, TensorHandle{std::move(tensor)}, drop_tensor));
   return o;
 }
@@ -38,6 +39,10 @@ namespace {
 Napi::TypedArray values_for(const Shape& shape, const Napi::Value& v) {
   if (!v.IsTypedArray()) bad_argument("values", "a TypedArray", v);
   const auto values = v.As<Napi::TypedArray>();
+  // Other threads can change it while it is read.
+  if (!values.ArrayBuffer().IsArrayBuffer())
+    throw Error(code::kInvalidArgument, "values must not be a view of a SharedArrayBuffer: pass a copy, values.slice()",
+                {{"argument", "values"}, {"expected", "a view of an ArrayBuffer"}, {"actual", "a SharedArrayBuffer"}});
   if (static_cast<int64_t>(values.ElementLength()) != shape.elements())
     throw Error(code::kShapeMismatch,
                 "shape " + shape.str() + " has " + std::to_string(shape.elements()) + " elements, got " +
@@ -48,6 +53,17 @@ Napi::TypedArray values_for(const Shape& shape, const Napi::Value& v) {
   return values;
 }
 
+std::string array_name(napi_typedarray_type type) {
+  switch (type) {
+    case napi_int8_array: return "Int8Array";
+    case napi_int16_array: return "Int16Array";
+    case napi_uint32_array: return "Uint32Array";
+    case napi_bigint64_array: return "BigInt64Array";
+    case napi_biguint64_array: return "BigUint64Array";
+    default: return "TypedArray of another type";
+  }
+}
+
 HostType host_type(const Napi::TypedArray& values) {
   switch (values.TypedArrayType()) {
     case napi_float32_array: return HostType::f32;
@@ -56,10 +72,13 @@ HostType host_type(const Napi::TypedArray& values) {
     case napi_uint16_array: return HostType::u16;
     case napi_uint8_array:
     case napi_uint8_clamped_array: return HostType::u8;
-    default:
-      throw Error(code::kDtypeMismatch,
-                  "values must be a Float32Array, Float64Array, Int32Array, Uint16Array (raw bf16, f16) or Uint8Array",
-                  {{"argument", "values"}});
+    default: {
+      const std::string expected =
+          "a Float32Array, Float64Array, Int32Array, Uint16Array (raw bf16, f16) or Uint8Array";
+      const std::string actual = "a " + array_name(values.TypedArrayType());
+      throw Error(code::kDtypeMismatch, "values must be " + expected + ", got " + actual,
+                  {{"argument", "values"}, {"expected", expected}, {"actual", actual}});
+    }
   }
 }
 
@@ -76,9 +95,9 @@ void submit_filling(const Tensor& t, std::function<void()> fill) {
 // tensorFrom(device, dtype, shape, values)
 Napi::Value tensor_from(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const auto& device = open_device(info[0]);
     const DType dtype = read_dtype(info[1]);
     const Shape shape = read_shape(info[2]);
+    const std::shared_ptr<Device> device = open_device(info[0]);
     const Napi::TypedArray values = values_for(shape, info[3]);
     Tensor t = new_tensor(*device, {dtype, shape});
     if (device->backend() == Device::Backend::cpu) {
@@ -97,8 +116,8 @@ Napi::Value tensor_from(const Napi::CallbackInfo& info) {
 Napi::Value write_tensor(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Tensor t = open_tensor(info[0], "tensor");
-    if (t.layout != Layout::rows) throw Error(code::kInvalidArgument, "a packed weight cannot be written");
-    if (t.storage->owner) throw Error(code::kInvalidArgument, "a tensor of a mapped file is read-only");
+    if (t.packed()) throw Error(code::kInvalidArgument, "a packed weight cannot be written");
+    if (t.storage->read_only) throw Error(code::kInvalidArgument, "a tensor of a mapped file is read-only");
     if (t.storage->device->recording)
       throw Error(code::kInvalidArgument, "write() cannot be called during a capture: write before a replay");
     const Napi::TypedArray values = values_for(t.shape, info[1]);
@@ -106,10 +125,9 @@ Napi::Value write_tensor(const Napi::CallbackInfo& info) {
     fill(values, t, bytes.get());
     // Writing a view does not clear an earlier fault, since the other rows may still be invalid.
     const bool whole = t.bytes() == t.storage->bytes;
-    t.storage->device->submit([t, bytes, whole] {
-      if (whole) t.storage->fault.reset();
-      if (t.storage->fault) return;
-      filling(t, [t, bytes] { t.storage->device->write(t, bytes.get()); })();
+    auto write = filling(t, [t, bytes] { t.storage->device->write(t, bytes.get()); });
+    t.storage->device->submit([t, whole, write = std::move(write)] {
+      if (whole || !t.storage->fault) write();
     });
     return info.Env().Undefined();
   });
@@ -125,7 +143,7 @@ Napi::Value clear_error(const Napi::CallbackInfo& info) {
       try {
         storage.device->synchronize();  // also clears an error that the GPU has not reported yet
         storage.fault.reset();
-      } catch (const Error&) {  // the GPU is lost, and with it the contents
+      } catch (const std::exception&) {  // the GPU is lost, and with it the contents
       }
     });
     return info.Env().Undefined();
@@ -135,9 +153,10 @@ Napi::Value clear_error(const Napi::CallbackInfo& info) {
 // zeros(device, dtype, shape)
 Napi::Value zeros(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const auto& device = open_device(info[0]);
     const DType dtype = read_dtype(info[1]);
-    Tensor t = new_tensor(*device, {dtype, read_shape(info[2])});
+    const Shape shape = read_shape(info[2]);
+    const std::shared_ptr<Device> device = open_device(info[0]);
+    Tensor t = new_tensor(*device, {dtype, shape});
     auto clear = [t] { t.storage->device->clear(t); };
     if (Recording* recording = device->recording.get()) {
       recording->makes(t.storage);
@@ -152,11 +171,11 @@ Napi::Value zeros(const Napi::CallbackInfo& info) {
 // view(tensor, firstElement, shape): shares the bytes of the tensor
 Napi::Value view(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    Tensor t = open_tensor(info[0], "tensor");
-    int64_t first;
+    int64_t first = 0;
     read(info[1], "first", first);
     const Shape shape = read_shape(info[2]);
-    if (t.layout != Layout::rows) throw Error(code::kInvalidArgument, "a packed weight has no views");
+    Tensor t = open_tensor(info[0], "tensor");
+    if (t.packed()) throw Error(code::kInvalidArgument, "a packed weight has no views");
     if (first < 0 || first + shape.elements() > t.shape.elements())
       throw Error(code::kShapeMismatch,
                   "a view of shape " + shape.str() + " from element " + std::to_string(first) +
@@ -175,31 +194,41 @@ Napi::Value dispose(const Napi::CallbackInfo& info) {
   });
 }
 
+// An ArrayBuffer made by its constructor, which throws when there is no memory, whereas that of Node-API ends the
+// process. Its memory is zeroed, but by the system and when it is first touched, so this takes no time.
+Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes) {
+  try {
+    return env.Global()
+        .Get("ArrayBuffer")
+        .As<Napi::Function>()
+        .New({Napi::Number::New(env, static_cast<double>(bytes))})
+        .As<Napi::ArrayBuffer>();
+  } catch (const Napi::Error& e) {
+    throw Error(code::kOutOfMemory,
+                "no ArrayBuffer of " + std::to_string(bytes) + " bytes can be allocated (" + e.Message() +
+                    "): read fewer rows at a time",
+                {{"bytes", static_cast<double>(bytes)}});
+  }
+}
+
 // read(tensor, asFloat32): Promise<ArrayBuffer>
 Napi::Value read_tensor(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Tensor t = open_tensor(info[0], "tensor");
-    if (t.layout != Layout::rows) throw Error(code::kInvalidArgument, "a packed weight cannot be read back");
-    const bool as_float = info[1].ToBoolean();
-    return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, [t, as_float] {
+    if (t.packed()) throw Error(code::kInvalidArgument, "a packed weight cannot be read back");
+    const bool widened = info[1].ToBoolean() && t.dtype != DType::f32;
+    const auto n = static_cast<size_t>(t.shape.elements());
+    Napi::ArrayBuffer buffer = new_array_buffer(info.Env(), widened ? n * sizeof(float) : t.bytes());
+    auto* out = static_cast<std::byte*>(buffer.Data());
+    auto work = [t, widened, n, out] {
       if (t.storage->fault) throw *t.storage->fault;
       materialize(*t.storage);
-      std::shared_ptr<std::byte[]> copy(new std::byte[t.bytes()]);
+      if (!widened) return t.storage->device->read(t, out);
+      const std::unique_ptr<std::byte[]> copy(new std::byte[t.bytes()]);
       t.storage->device->read(t, copy.get());
-      size_t bytes = t.bytes();
-      if (as_float && t.dtype != DType::f32) {
-        const auto n = static_cast<size_t>(t.shape.elements());
-        bytes = n * sizeof(float);
-        std::shared_ptr<std::byte[]> wide(new std::byte[bytes]);
-        to_float32(t.dtype, copy.get(), n, reinterpret_cast<float*>(wide.get()));
-        copy = std::move(wide);
-      }
-      return Environment::MakeValue([copy, bytes](Napi::Env env) -> Napi::Value {
-        Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes);
-        if (bytes > 0) std::memcpy(buffer.Data(), copy.get(), bytes);
-        return buffer;
-      });
-    });
+      to_float32(t.dtype, copy.get(), n, reinterpret_cast<float*>(out));
+    };
+    return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, std::move(work), buffer);
   });
 }
 
@@ -210,7 +239,7 @@ Napi::Value ready(const Napi::CallbackInfo& info) {
     return Environment::of(info.Env()).run_async(info.Env(), *storage->device, [storage] {
       storage->device->synchronize();
       if (storage->fault) throw *storage->fault;
-      return Environment::MakeValue([](Napi::Env env) { return env.Undefined(); });
+      if (const auto lost = storage->lost()) throw *lost;
     });
   });
 }
@@ -227,12 +256,13 @@ Napi::Value map_file(const Napi::CallbackInfo& info) {
 // mapTensor(device, file, offset, dtype, shape)
 Napi::Value map_tensor(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const auto& device = open_device(info[0]);
-    const FileHandle& file = unwrap<FileHandle>(info[1], "file");
     int64_t offset = 0;
     read(info[2], "offset", offset);
-    return describe(info.Env(),
-                    caracal::map_tensor(device, file.file, offset, read_dtype(info[3]), read_shape(info[4])));
+    const DType dtype = read_dtype(info[3]);
+    const Shape shape = read_shape(info[4]);
+    const std::shared_ptr<Device> device = open_device(info[0]);
+    const FileHandle& file = unwrap<FileHandle>(info[1], "file");
+    return describe(info.Env(), caracal::map_tensor(device, file.file, offset, dtype, shape));
   });
 }
 

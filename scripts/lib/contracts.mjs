@@ -5,7 +5,6 @@ import { root, writeIfChanged } from "./steps.mjs";
 
 const types = {
   tensor: "Handle",
-  "tensor?": "Handle",
   "tensor[]": "readonly Handle[]",
   boolean: "boolean",
   integer: "number",
@@ -28,11 +27,11 @@ export function operationsSource(contracts) {
     `export const ${name} = [${values.map((value) => JSON.stringify(value)).join(", ")}] as const;\n`;
   const operations = contracts.operations.slice().sort((a, b) => (a.name < b.name ? -1 : 1));
   const members = operations.map(({ name, fields }) => {
-    const lines = fields.map(({ name: field, kind, inout, choices }) => {
+    const lines = fields.map(({ name: field, kind, inout, required, choices }) => {
       const type = kind === "choice" ? choiceType(choices, contracts) : types[kind];
       const note = inout ? "    /** Written in place. */\n" : "";
       const property = /^\w+$/.test(field) ? field : JSON.stringify(field);
-      return `${note}    ${property}${kind === "tensor" ? `: ${type}` : `?: ${type} | undefined`};\n`;
+      return `${note}    ${property}${required ? `: ${type}` : `?: ${type} | undefined`};\n`;
     });
     return `  ${name}: {\n${lines.join("")}  };\n`;
   });

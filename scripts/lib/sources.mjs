@@ -30,7 +30,7 @@ function contracts() {
   return operationFiles(".h").flatMap((header) => {
     const text = readFileSync(join(root, "native", header), "utf8");
     const structs = Array.from(
-      text.matchAll(/^struct (\w+) \{(?:(?!^struct )[\s\S])*?\bkName = "/gm),
+      text.matchAll(/^struct (\w+)(?: : \w+)? \{(?:(?!^struct )[\s\S])*?\bkName = "/gm),
       ([, name]) => name,
     );
     return structs.length > 0 ? [{ header, structs }] : [];

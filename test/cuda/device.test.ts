@@ -59,7 +59,7 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
   });
   test("two GPUs work side by side, but their tensors do not mix", () => {
     expect(run("twoGpus", { CARACAL_VGPU_DEVICES: "2" })).toEqual({
-      mixed: error("DEVICE_MISMATCH", /another device/, { operation: "binary", argument: "b" }),
+      mixed: error("DEVICE_MISMATCH", /another device/, { operation: "add", argument: "b" }),
       sums: [
         [2, 4, 6, 8],
         [2, 4, 6, 8],
@@ -79,6 +79,15 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
       replies: ["DEVICE_FAULT", "DEVICE_FAULT"],
       substitute: true,
     });
+  });
+  // Opening makes 21 calls, and the thread of its queue the 22nd; then come the tensor, the sum and its read.
+  test.each([1, 2, 8, 20, 21, 22, 23, 24, 30, 36, 40])("a GPU is lost at its call %i", (call) => {
+    const { failed, cpu } = run("lostAtCall", { CARACAL_VGPU_FAULT: `lost:${call}` }) as {
+      failed: { code: string };
+      cpu: number[];
+    };
+    expect(failed.code).toBe(call === 1 ? "NO_DRIVER" : "DEVICE_FAULT");
+    expect(cpu).toEqual([2, 4, 6, 8]);
   });
   test("a tensor that does not fit in the GPU's memory", () => {
     const out = error(

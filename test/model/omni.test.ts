@@ -90,6 +90,25 @@ describe("OmniModel.load", () => {
   });
 });
 
+describe("values of OmniModel.load's options", () => {
+  test.each([
+    ...[0, -1, Number.NaN, 1.5, "64", Number.POSITIVE_INFINITY].flatMap((value) => [
+      { prefillChunk: value },
+      { maxBatch: value },
+      { kvCacheTokens: value },
+    ]),
+    ...[-1, Number.NaN, "10"].map((unreadSeconds) => ({ unreadSeconds })),
+    { activations: "f16" },
+    { decodeGraphs: 1 },
+    { signal: new AbortController() },
+  ])("out of range are refused before anything is read: %o", async (options) => {
+    const [name] = Object.keys(options) as [string];
+    const load = OmniModel.load(`${directory}-none`, options as OmniLoadOptions);
+    await expect(load).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    await expect(load).rejects.toThrow(new RegExp(`^OmniModel.load: ${name} must be `));
+  });
+});
+
 describe("OmniModel", () => {
   let model: OmniModel;
   beforeAll(async () => {

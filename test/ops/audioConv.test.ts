@@ -185,8 +185,11 @@ describe.each(allDevices)("conv1d on $name", (device) => {
     const x = device.zeros([6, 8]);
     const w = device.zeros([4, 8, 3]);
     const grouped = device.zeros([4, 4, 3]);
+    // @ts-expect-error x is a matrix
     expect(() => conv1d(device.zeros([8]), w)).toThrowError(code("SHAPE_MISMATCH"));
+    // @ts-expect-error w takes 8 channels
     expect(() => conv1d(device.zeros([6, 7]), w)).toThrowError(code("SHAPE_MISMATCH"));
+    // @ts-expect-error w takes 4 channels
     expect(() => conv1d(x, grouped)).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => conv1d(x, device.zeros([4, 8, 0]))).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => conv1d(x, device.zeros([4, 8]) as never)).toThrowError(code("SHAPE_MISMATCH"));

@@ -116,6 +116,7 @@ describe.each(allDevices)("convTranspose1d on $name", (device) => {
   test("bad input is refused before anything runs", () => {
     const x = device.zeros([6, 8]);
     const w = device.zeros([8, 4, 3]);
+    // @ts-expect-error w takes 8 channels
     expect(() => convTranspose1d(device.zeros([6, 4]), w, { stride: 1 })).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => convTranspose1d(x, device.zeros([8, 4]) as never, { stride: 1 })).toThrowError(code("SHAPE_MISMATCH"));
     for (const options of [
@@ -132,6 +133,7 @@ describe.each(allDevices)("convTranspose1d on $name", (device) => {
     const half = device.zeros([2, 4], "bf16") as never;
     expect(() => convTranspose1d(x, w, { stride: 1, state: half })).toThrowError(code("DTYPE_MISMATCH"));
     using packed = packConv1d(device.zeros([8, 4, 5]));
+    // @ts-expect-error the weight was packed for conv1d
     expect(() => convTranspose1d(x, packed, { stride: 1 })).toThrowError(code("INVALID_ARGUMENT"));
   });
 });

@@ -154,7 +154,9 @@ describe.each(allDevices)("lstm on $name", (device) => {
       h: device.zeros([20]),
       c: device.zeros([20]),
     });
+    // @ts-expect-error wIh takes 6 columns
     expect(() => lstm(device.zeros([2, 5]), good())).toThrowError(code("SHAPE_MISMATCH"));
+    // @ts-expect-error wIh has 80 rows
     expect(() => lstm(x, { ...good(), wHh: device.zeros([60, 20]) })).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => lstm(x, { ...good(), bIh: device.zeros([20]) })).toThrowError(code("SHAPE_MISMATCH"));
     expect(() => lstm(x, { ...good(), h: device.zeros([1, 20]) as never })).toThrowError(code("SHAPE_MISMATCH"));

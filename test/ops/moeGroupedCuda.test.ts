@@ -31,7 +31,7 @@ function experts(device: Device, dtype: Stored, count: number, n: number, k: num
   const ids = Array.from({ length: count }, (_, e) => e);
   return {
     all: packWeights(ids.map(matrix), scaled ? { scales: ids.map(scale) } : {}) as never,
-    one: (e: number) => packWeight(matrix(e) as never, scaled ? { scale: scale(e) } : {}) as never,
+    one: (e: number) => packWeight(matrix(e) as never, { scale: scaled ? scale(e) : undefined }) as never,
   };
 }
 

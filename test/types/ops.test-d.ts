@@ -173,7 +173,13 @@ test("attention keeps the tokens", () => {
     Tensor<"bf16", readonly [5, number]>
   >();
   expectTypeOf(
-    ops.vitAttention(x, { heads: 2, cuSeqlens: ids, positions: integers, qNorm: vector, kNorm: vector }),
+    ops.vitAttention(x, {
+      heads: 2,
+      cuSeqlens: ids,
+      positions: device.zeros([5, 2], "i32"),
+      qNorm: vector,
+      kNorm: vector,
+    }),
   ).toEqualTypeOf<Tensor<"bf16", readonly [5, number]>>();
   const mla = {
     ...{ wKvB: packed, cache: loose, blockTable: integers, seqLens: ids },

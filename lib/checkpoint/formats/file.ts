@@ -2,13 +2,10 @@ import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { CaracalError } from "../../errors.js";
 import { invalid } from "../problems.js";
 
-/** Options of every function that opens a checkpoint or one of its files. */
+/** Options of every function that reads the files of a checkpoint. */
 export interface OpenOptions {
   readonly signal?: AbortSignal | undefined;
 }
-
-/** The names of {@link OpenOptions}, for `checkOptionNames`. */
-export const openOptionNames = { signal: true } satisfies Record<keyof Required<OpenOptions>, true>;
 
 /** A file opened for bounded reads: a read outside the file is refused before any memory is allocated for it. */
 export class BoundedFile {

@@ -2,6 +2,7 @@ import { reservedSpeechIds } from "../../checkpoint/layout.js";
 import { CaracalError, shown } from "../../errors.js";
 import { mediaError } from "../../media/input.js";
 import type { Video } from "../../media/video.js";
+import { Turns } from "../../turns.js";
 import { type AudioFraming, audioTokenCount, defaultAudioFraming } from "../audio/framing.js";
 import { codecBooks, codecPadId, semanticEndId } from "../speech/state.js";
 import { timestampText } from "../vision/frames.js";
@@ -10,7 +11,6 @@ import type { VisionLimits } from "../vision/resize.js";
 import { interleaveAverage, interleaveSequential } from "./interleave.js";
 import type { LoadedMessage, LoadedPart } from "./messages.js";
 import { type OmniTokenizer, type TextPiece, textPadId } from "./tokenizer.js";
-import { Turns } from "./turns.js";
 
 /** Upper bounds on a request. */
 export interface PromptLimits {
@@ -211,7 +211,7 @@ class PromptBuilder {
     if (seconds > this.#limits.audioSeconds) {
       throw invalid(
         `${name} lasts ${seconds.toFixed(1)} s, at most ${this.#limits.audioSeconds} s are possible; ` +
-          "shorten it, or split it into several parts",
+          "shorten it, split it into several parts, or raise limits.audioSeconds",
       );
     }
     return [

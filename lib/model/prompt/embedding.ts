@@ -163,7 +163,7 @@ export class OmniEmbedding implements Disposable {
   }
 
   #ids<const S extends Shape>(ids: ArrayLike<number>, shape: S): Tensor<"i32", S> {
-    return this.device.tensor(Int32Array.from(ids), shape, "i32");
+    return this.device.tensor(ids instanceof Int32Array ? ids : Array.from(ids), shape, "i32");
   }
 }
 

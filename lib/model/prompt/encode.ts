@@ -7,7 +7,7 @@ import type { Rows } from "../types.js";
 import type { VisionEncoder, VisualUnit } from "../vision/encoder.js";
 import type { VisionUnit } from "../vision/plan.js";
 import { unitFrames } from "../vision/unitFrames.js";
-import { buildPrompt, type PromptAudio, type PromptOptions } from "./build.js";
+import { buildPrompt, defaultPromptLimits, type PromptAudio, type PromptOptions } from "./build.js";
 import type { OmniEmbedding } from "./embedding.js";
 import { loadMessages, type Message } from "./messages.js";
 import type { PromptProgress } from "./progress.js";
@@ -49,8 +49,10 @@ export async function encodePrompt(
   const { framing, tokenizer, vision, llm } = encoders;
   const { signal, progress } = options;
   const start = performance.now();
+  const { audioSeconds = defaultPromptLimits.audioSeconds } = options.limits ?? {};
   const loaded = await loadMessages(messages, {
     sampleRate: framing.sampleRate,
+    audioSeconds,
     signal,
     onRead: (count) => progress.stage("preprocess", 0, count),
   });

@@ -4,7 +4,7 @@ import { type AudioInput, loadAudio } from "../../media/audio.js";
 import { type ImageInput, loadImage, type RgbImage } from "../../media/image.js";
 import { openVideo, type Video, type VideoInput } from "../../media/video.js";
 import { checkOptionNames } from "../../options.js";
-import { Turns } from "./turns.js";
+import { Turns } from "../../turns.js";
 
 /** A segment of an earlier spoken reply: its text, and codec codes [frames, 4] of at least as many frames as tokens. */
 export interface SpeechSegment {
@@ -17,16 +17,26 @@ export type MediaFile = ArrayBuffer | Blob | URL;
 
 /**
  * A part of a message. A video's `interleaveAudio` interleaves sound with the frames in step: `true` takes the video's
- * own track, otherwise the given audio. A `speech` part is an earlier spoken reply of the assistant, as history.
+ * own track, otherwise the given audio. Images and videos are refused beyond their limits, whose defaults are those of
+ * `loadImage` and `openVideo`; an image with `autoOrient: false` leaves its EXIF orientation aside, as the published code
+ * does. A `speech` part is an earlier spoken reply of the assistant, as history.
  */
 export type Part =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "audio"; readonly audio: AudioInput | MediaFile }
-  | { readonly type: "image"; readonly image: ImageInput | MediaFile }
+  | {
+      readonly type: "image";
+      readonly image: ImageInput | MediaFile;
+      readonly maxPixels?: number;
+      readonly autoOrient?: boolean;
+    }
   | {
       readonly type: "video";
       readonly video: VideoInput | URL;
       readonly interleaveAudio?: boolean | AudioInput | MediaFile;
+      readonly maxPixels?: number;
+      readonly maxSeconds?: number;
+      readonly maxFrames?: number;
     }
   | { readonly type: "speech"; readonly segments: readonly SpeechSegment[] };
 
@@ -44,8 +54,8 @@ const segmentFields = { text: true, codes: true } satisfies Record<keyof SpeechS
 const partFields: { [T in Kind]: Record<keyof Extract<Part, { type: T }>, true> } = {
   text: { type: true, text: true },
   audio: { type: true, audio: true },
-  image: { type: true, image: true },
-  video: { type: true, video: true, interleaveAudio: true },
+  image: { type: true, image: true, maxPixels: true, autoOrient: true },
+  video: { type: true, video: true, interleaveAudio: true, maxPixels: true, maxSeconds: true, maxFrames: true },
   speech: { type: true, segments: true },
 };
 
@@ -70,6 +80,8 @@ export interface LoadedMessage {
 export interface LoadMessagesOptions {
   /** Rate in Hz to resample audio to. Default 16000. */
   readonly sampleRate?: number;
+  /** Longer audio parts are refused, without decoding what is beyond. Default: as `loadAudio`. */
+  readonly audioSeconds?: number;
   readonly signal?: AbortSignal;
   /** Receives the number of messages once all were found to be well-formed. */
   readonly onRead?: (messages: number) => void;
@@ -203,12 +215,15 @@ async function loadPart(part: Part, name: string, options: LoadMessagesOptions):
       return part;
     case "audio": {
       const audio = await mediaInput(part.audio, name);
-      const samples = await loadAudio(audio, { name, ...options });
+      const { audioSeconds: maxSeconds, sampleRate, signal } = options;
+      const limit = { maxSeconds, limitName: "limits.audioSeconds" };
+      const samples = await loadAudio(audio, { name, ...limit, sampleRate, signal });
       return { type: "audio", samples, name: typeof audio === "string" ? audio : name };
     }
     case "image": {
-      const image = await mediaInput(part.image, name);
-      return { type: "image", image: await loadImage(image, { name, signal: options.signal }) };
+      const { type, image: given, ...limits } = part;
+      const image = await mediaInput(given, name);
+      return { type, image: await loadImage(image, { ...limits, name, signal: options.signal }) };
     }
     case "video":
       return loadVideo(part, name, options);
@@ -220,14 +235,15 @@ async function loadVideo(
   name: string,
   options: LoadMessagesOptions,
 ): Promise<LoadedPart> {
-  const input = (await mediaInput(part.video, name)) as VideoInput; // openVideo refuses bytes
-  const video = await openVideo(input, { name, signal: options.signal });
-  const { interleaveAudio = false } = part;
+  const { type: _type, video: given, interleaveAudio = false, ...limits } = part;
+  const input = (await mediaInput(given, name)) as VideoInput; // openVideo refuses bytes
+  const video = await openVideo(input, { ...limits, name, signal: options.signal });
   if (interleaveAudio === false) return { type: "video", video, samples: null };
+  const { audioSeconds: _, ...mediaOptions } = options;
   const samples =
     interleaveAudio === true
-      ? await video.audio(options)
-      : await loadAudio(await mediaInput(interleaveAudio, name), { name, ...options });
+      ? await video.audio(mediaOptions)
+      : await loadAudio(await mediaInput(interleaveAudio, name), { name, ...mediaOptions });
   if (samples === null) {
     throw new CaracalError("MEDIA_INVALID", `${video.name}: it has no sound to interleave; omit interleaveAudio`);
   }

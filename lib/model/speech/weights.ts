@@ -5,7 +5,7 @@ import type { Affine, Norm, Weights } from "../weights.js";
 
 /** A convolution with all its arguments except the input. */
 export interface Conv extends ops.Conv1dGeometry {
-  readonly weight: ops.ConvWeight;
+  readonly weight: ops.Conv1dWeight;
 }
 
 /** One LSTM layer and the LayerNorm that follows it. */
@@ -22,7 +22,7 @@ export interface ResidualUnit {
 /** One upsampling block. */
 export interface Block {
   readonly snake: Tensor<"f32">;
-  readonly up: ops.ConvTranspose1dGeometry & { readonly weight: ops.ConvWeight };
+  readonly up: ops.ConvTranspose1dGeometry & { readonly weight: ops.ConvTranspose1dWeight };
   readonly units: readonly ResidualUnit[];
 }
 

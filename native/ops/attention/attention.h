@@ -29,6 +29,7 @@ struct Attention {
     }
     check_head_dim(c, q.shape[2]);
     check_cu_seqlens_tensor(c, cu_seqlens);
+    if (scale) c.finite(*scale, "scale");
     return {{q.dtype, {q.shape[0], q.shape[1] * q.shape[2]}}};
   }
 };

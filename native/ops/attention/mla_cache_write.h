@@ -13,7 +13,7 @@ namespace caracal {
 struct MlaCacheWrite {
   static constexpr const char* kName = "mlaCacheWrite";
   Tensor kv, norm_weight, positions, slots, cache;
-  double eps = 1e-6, scale = 1, theta = 10000;
+  double eps = 1e-6, scale = 1, theta = 0;
   static constexpr auto kFields = std::tuple{field("kv", &MlaCacheWrite::kv),
                                              field("normWeight", &MlaCacheWrite::norm_weight),
                                              field("positions", &MlaCacheWrite::positions),
@@ -21,7 +21,7 @@ struct MlaCacheWrite {
                                              field("cache", &MlaCacheWrite::cache, Access::inout),
                                              field("eps", &MlaCacheWrite::eps),
                                              field("scale", &MlaCacheWrite::scale),
-                                             field("theta", &MlaCacheWrite::theta)};
+                                             required("theta", &MlaCacheWrite::theta)};
 
   Outputs check() const {
     Checker c{kName};
@@ -40,6 +40,7 @@ struct MlaCacheWrite {
     }
     check_cache(c, cache, kv.shape[1]);
     c.positive(eps, "eps");
+    c.finite(scale, "scale");
     c.positive(theta, "theta");
     return {};
   }

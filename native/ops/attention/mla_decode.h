@@ -19,14 +19,14 @@ struct MlaDecode {
   int64_t heads = 0, nope_dim = 0, rope_dim = 0, v_dim = 0;
   std::optional<double> scale;  // (N + P)^-1/2 when absent
   static constexpr auto kFields = std::tuple{field("q", &MlaDecode::q),
-                                             field("wKvB", &MlaDecode::w_kv_b),
+                                             packable("wKvB", &MlaDecode::w_kv_b, Layout::matrix),
                                              field("cache", &MlaDecode::cache),
                                              field("blockTable", &MlaDecode::block_table),
                                              field("seqLens", &MlaDecode::seq_lens),
-                                             field("heads", &MlaDecode::heads),
-                                             field("nopeDim", &MlaDecode::nope_dim),
-                                             field("ropeDim", &MlaDecode::rope_dim),
-                                             field("vDim", &MlaDecode::v_dim),
+                                             required("heads", &MlaDecode::heads),
+                                             required("nopeDim", &MlaDecode::nope_dim),
+                                             required("ropeDim", &MlaDecode::rope_dim),
+                                             required("vDim", &MlaDecode::v_dim),
                                              field("scale", &MlaDecode::scale)};
 
   Outputs check() const {

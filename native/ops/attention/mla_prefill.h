@@ -20,15 +20,15 @@ struct MlaPrefill {
   int64_t heads = 0, nope_dim = 0, rope_dim = 0, v_dim = 0;
   std::optional<double> scale;  // (N + P)^-1/2 when absent
   static constexpr auto kFields = std::tuple{field("q", &MlaPrefill::q),
-                                             field("wKvB", &MlaPrefill::w_kv_b),
+                                             packable("wKvB", &MlaPrefill::w_kv_b, Layout::matrix),
                                              field("cache", &MlaPrefill::cache),
                                              field("blockTable", &MlaPrefill::block_table),
                                              field("cuSeqlens", &MlaPrefill::cu_seqlens),
                                              field("seqLens", &MlaPrefill::seq_lens),
-                                             field("heads", &MlaPrefill::heads),
-                                             field("nopeDim", &MlaPrefill::nope_dim),
-                                             field("ropeDim", &MlaPrefill::rope_dim),
-                                             field("vDim", &MlaPrefill::v_dim),
+                                             required("heads", &MlaPrefill::heads),
+                                             required("nopeDim", &MlaPrefill::nope_dim),
+                                             required("ropeDim", &MlaPrefill::rope_dim),
+                                             required("vDim", &MlaPrefill::v_dim),
                                              field("scale", &MlaPrefill::scale)};
 
   Outputs check() const {

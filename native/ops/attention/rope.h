@@ -10,10 +10,10 @@ namespace caracal {
 struct Rope {
   static constexpr const char* kName = "rope";
   Tensor x, positions;
-  double theta = 10000;
+  double theta = 0;
   std::optional<int64_t> rope_dim;  // D when absent
   static constexpr auto kFields = std::tuple{field("x", &Rope::x), field("positions", &Rope::positions),
-                                             field("theta", &Rope::theta), field("ropeDim", &Rope::rope_dim)};
+                                             required("theta", &Rope::theta), field("ropeDim", &Rope::rope_dim)};
 
   int64_t rotated() const { return rope_dim.value_or(x.shape[-1]); }
 

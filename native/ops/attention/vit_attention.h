@@ -23,7 +23,7 @@ struct VitAttention {
                                              field("positions", &VitAttention::positions),
                                              field("qNorm", &VitAttention::q_norm),
                                              field("kNorm", &VitAttention::k_norm),
-                                             field("heads", &VitAttention::heads),
+                                             required("heads", &VitAttention::heads),
                                              field("theta", &VitAttention::theta),
                                              field("eps", &VitAttention::eps)};
 

@@ -43,8 +43,9 @@ void run(const CodecEmbedding& op, std::span<Tensor> out, Cpu& cpu) {
     for_rows(cpu, out[0].shape[0], columns * (books + 1), [&](int64_t t) {
       T* y = out[0].data<T>() + t * columns;
       const int32_t* codes = op.acoustic.data<int32_t>() + t * books;
-      memcpy(y, op.semantic_table.data<T>() + op.semantic.data<int32_t>()[t] * semantic_columns,
-             static_cast<size_t>(semantic_columns) * sizeof(T));
+      if (semantic_columns > 0)
+        memcpy(y, op.semantic_table.data<T>() + op.semantic.data<int32_t>()[t] * semantic_columns,
+               static_cast<size_t>(semantic_columns) * sizeof(T));
       y += semantic_columns;
       sum_rows(op.table_a, [&](int64_t q) { return codes[q] / entries; }, y);
       sum_rows(op.table_b, [&](int64_t q) { return codes[q] % entries; }, y + op.table_a.shape[2]);

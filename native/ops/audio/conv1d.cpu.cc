@@ -83,7 +83,7 @@ void run_depthwise(const Conv1d& op, Tensor& out, Cpu& cpu) {
 void run(const Conv1d& op, std::span<Tensor> out, Cpu& cpu) {
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    if (op.depthwise() && op.w.layout == Layout::rows)
+    if (op.depthwise() && !op.w.packed())
       run_depthwise<T>(op, out[0], cpu);
     else
       run_dense<T>(op, out[0], cpu);

@@ -21,7 +21,7 @@ struct Conv1d {
   int64_t dilation = 1, groups = 1, stride = 1, pad_left = 0, pad_right = 0, first = 0;
   Activation activation = Activation::none;
   static constexpr auto kFields = std::tuple{field("x", &Conv1d::x),
-                                             field("w", &Conv1d::w),
+                                             packable("w", &Conv1d::w, Layout::conv1d),
                                              field("bias", &Conv1d::bias),
                                              field("snake", &Conv1d::snake),
                                              field("residual", &Conv1d::residual),
@@ -71,17 +71,19 @@ inline void Conv1d::check_options(const Checker& c) const {
 inline void Conv1d::check_weight(const Checker& c) const {
   c.rank(w, "w", 3);
   c.dtype(w, "w", {DType::f32, DType::bf16});
-  if (w.shape[2] < 1) c.bad(code::kShapeMismatch, "w", "must have at least one tap, got " + w.shape.str());
+  if (w.shape[1] < 1 || w.shape[2] < 1)
+    c.bad(code::kShapeMismatch, "w", "must have at least one input channel and one tap, got " + w.shape.str());
   if (x.shape[1] % groups != 0 || w.shape[0] % groups != 0)
     c.bad(code::kInvalidArgument, "groups",
           "must divide both channel counts " + std::to_string(x.shape[1]) + " and " + std::to_string(w.shape[0]) +
               ", got " + std::to_string(groups));
   c.shape(w, "w", {-1, x.shape[1] / groups, -1});
-  if (w.layout == Layout::rows) return;
+  if (!w.packed()) return;
   if (depthwise() && groups > 1)
     c.bad(code::kInvalidArgument, "w", "is packed, but a depthwise convolution needs a plain weight");
-  if (w.storage->bytes != packed_conv_bytes(w.shape, groups, w.dtype))
-    c.bad(code::kInvalidArgument, "w", "was not packed by packConv1d with groups " + std::to_string(groups));
+  if (w.groups != groups)
+    c.bad(code::kInvalidArgument, "w",
+          "was packed by packConv1d with groups " + std::to_string(w.groups) + ", not " + std::to_string(groups));
 }
 
 inline Outputs Conv1d::check() const {

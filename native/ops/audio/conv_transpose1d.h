@@ -15,13 +15,13 @@ struct ConvTranspose1d {
   static constexpr const char* kName = "convTranspose1d";
   Tensor x, w;
   std::optional<Tensor> bias, state;
-  int64_t stride = 1, padding = 0, output_padding = 0;
+  int64_t stride = 0, padding = 0, output_padding = 0;
   bool last = false;
   static constexpr auto kFields = std::tuple{field("x", &ConvTranspose1d::x),
-                                             field("w", &ConvTranspose1d::w),
+                                             packable("w", &ConvTranspose1d::w, Layout::conv_transpose1d),
                                              field("bias", &ConvTranspose1d::bias),
                                              field("state", &ConvTranspose1d::state, Access::inout),
-                                             field("stride", &ConvTranspose1d::stride),
+                                             required("stride", &ConvTranspose1d::stride),
                                              field("padding", &ConvTranspose1d::padding),
                                              field("outputPadding", &ConvTranspose1d::output_padding),
                                              field("last", &ConvTranspose1d::last)};
@@ -45,8 +45,6 @@ struct ConvTranspose1d {
     c.dtype(w, "w", {DType::f32, DType::bf16});
     c.shape(w, "w", {x.shape[1], -1, -1});
     if (w.shape[2] < 1) c.bad(code::kShapeMismatch, "w", "must have at least one tap, got " + w.shape.str());
-    if (w.layout == Layout::panels && w.storage->bytes != packed_conv_transpose_bytes(w))
-      c.bad(code::kInvalidArgument, "w", "was not packed by packConvTranspose1d");
     c.range(stride, "stride", 1, max);
     c.range(padding, "padding", 0, max);
     c.range(output_padding, "outputPadding", 0, stride - 1);

@@ -16,10 +16,8 @@ struct FoldWeightNorm {
     Checker c{kName};
     c.rank_at_least(v, "v", 2);
     c.rank_at_least(g, "g", 1);
-    for (auto [t, name] : {std::pair{&v, "v"}, std::pair{&g, "g"}}) {
-      c.rows(*t, name);
-      c.dtype(*t, name, {DType::f32});
-    }
+    c.dtype(v, "v", {DType::f32});
+    c.dtype(g, "g", {DType::f32});
     if (g.shape[0] != v.shape[0] || g.shape.elements() != v.shape[0])
       c.bad(code::kShapeMismatch, "g",
             "must hold one norm for each of " + std::to_string(v.shape[0]) + " rows, got " + g.shape.str());

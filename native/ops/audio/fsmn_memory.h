@@ -29,7 +29,7 @@ struct FsmnMemory {
                                              field("residual", &FsmnMemory::residual),
                                              field("state", &FsmnMemory::state, Access::inout),
                                              field("pending", &FsmnMemory::pending, Access::inout),
-                                             field("leftOrder", &FsmnMemory::left_order),
+                                             required("leftOrder", &FsmnMemory::left_order),
                                              field("rightOrder", &FsmnMemory::right_order),
                                              field("leftStride", &FsmnMemory::left_stride),
                                              field("rightStride", &FsmnMemory::right_stride),

@@ -17,11 +17,11 @@ class GatePanels {
       : dtype_(w.dtype),
         hidden_(w.shape[1]),
         gate_bytes_(panels_bytes(hidden_, hidden_, w.dtype)),
-        made_(cpu, w.layout == Layout::panels ? 0 : 4 * gate_bytes_) {
-    data_ = w.layout == Layout::panels ? w.data<std::byte>() : made_.data();
-    if (w.layout == Layout::panels) return;
+        made_(cpu, w.packed() ? 0 : 4 * gate_bytes_) {
+    data_ = w.packed() ? w.data<std::byte>() : made_.data();
+    if (w.packed()) return;
     for (size_t gate = 0; gate < 4; gate++)
-      pack_matrix(cpu, dtype_, w.data<std::byte>() + gate * w.bytes() / 4, hidden_, hidden_,
+      pack_matrix(cpu, "lstm", dtype_, w.data<std::byte>() + gate * w.bytes() / 4, hidden_, hidden_,
                   made_.data() + gate * gate_bytes_);
   }
 

@@ -13,8 +13,8 @@ struct Lstm {
   Tensor x, w_ih, w_hh, h, c;
   std::optional<Tensor> b_ih, b_hh;
   static constexpr auto kFields = std::tuple{field("x", &Lstm::x),
-                                             field("wIh", &Lstm::w_ih),
-                                             field("wHh", &Lstm::w_hh),
+                                             packable("wIh", &Lstm::w_ih, Layout::matrix),
+                                             packable("wHh", &Lstm::w_hh, Layout::matrix),
                                              field("bIh", &Lstm::b_ih),
                                              field("bHh", &Lstm::b_hh),
                                              field("h", &Lstm::h, Access::inout),
@@ -30,7 +30,7 @@ struct Lstm {
     k.dtype(w_hh, "wHh", {DType::f32, DType::bf16});
     k.shape(w_ih, "wIh", {4 * hidden, x.shape[1]});
     k.dtype(w_ih, "wIh", {DType::f32, DType::bf16});
-    if (w_hh.layout == Layout::panels && hidden % 16 != 0)
+    if (w_hh.packed() && hidden % 16 != 0)
       k.bad(code::kInvalidArgument, "wHh",
             "is packed, which requires a hidden size that is a multiple of 16, got " + std::to_string(hidden) +
                 ": pass it unpacked");

@@ -38,10 +38,9 @@ inline void pack_conv_transpose1d(Cpu& cpu, const Tensor& w, std::byte* panels) 
 class PackedConv {
  public:
   template <class Pack>
-  PackedConv(Cpu& cpu, const Tensor& w, size_t bytes, Pack&& pack)
-      : made_(cpu, w.layout == Layout::panels ? 0 : bytes) {
-    if (w.layout == Layout::rows) pack(made_.data());
-    data_ = w.layout == Layout::panels ? w.data<std::byte>() : made_.data();
+  PackedConv(Cpu& cpu, const Tensor& w, size_t bytes, Pack&& pack) : made_(cpu, w.packed() ? 0 : bytes) {
+    if (!w.packed()) pack(made_.data());
+    data_ = w.packed() ? w.data<std::byte>() : made_.data();
   }
   Panels matrix(DType dtype, int64_t n, int64_t k, int64_t index) const {
     return {dtype, data_ + panels_bytes(n, k, dtype) * static_cast<size_t>(index), n, k, nullptr};

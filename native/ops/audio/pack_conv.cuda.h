@@ -31,9 +31,9 @@ inline void pack_conv_transpose1d(Cuda& cuda, const Tensor& w, void* to) {
 class PackedConv {
  public:
   PackedConv(Cuda& cuda, const Tensor& w, void (*pack)(Cuda&, const Tensor&, void*))
-      : made_(cuda, w.layout == Layout::panels ? 0 : w.bytes()) {
-    if (w.layout == Layout::rows) pack(cuda, w, made_.data());
-    data_ = w.layout == Layout::panels ? w.data<std::byte>() : made_.data();
+      : made_(cuda, w.packed() ? 0 : w.bytes()) {
+    if (!w.packed()) pack(cuda, w, made_.data());
+    data_ = w.packed() ? w.data<std::byte>() : made_.data();
   }
   const std::byte* data() const { return data_; }
 

@@ -14,7 +14,6 @@ struct PackConv1d {
   Outputs check() const {
     Checker c{kName};
     c.rank(w, "w", 3);
-    c.rows(w, "w");
     c.activations(w, "w");
     c.range(groups, "groups", 1, 1 << 20);
     if (w.shape[0] % groups != 0)
@@ -22,7 +21,7 @@ struct PackConv1d {
             "must divide the " + std::to_string(w.shape[0]) + " output channels, got " + std::to_string(groups));
     if (groups > 1 && groups == w.shape[0] && w.shape[1] == 1)
       c.bad(code::kInvalidArgument, "w", "is depthwise: pass it to conv1d unpacked");
-    return {{w.dtype, w.shape, Layout::panels, packed_conv_bytes(w.shape, groups, w.dtype)}};
+    return {{w.dtype, w.shape, Layout::conv1d, packed_conv_bytes(w.shape, groups, w.dtype), groups}};
   }
 };
 

@@ -13,9 +13,8 @@ struct PackConvTranspose1d {
   Outputs check() const {
     Checker c{kName};
     c.rank(w, "w", 3);
-    c.rows(w, "w");
     c.activations(w, "w");
-    return {{w.dtype, w.shape, Layout::panels, ConvTranspose1d::packed_conv_transpose_bytes(w)}};
+    return {{w.dtype, w.shape, Layout::conv_transpose1d, ConvTranspose1d::packed_conv_transpose_bytes(w)}};
   }
 };
 

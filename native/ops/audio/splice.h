@@ -18,7 +18,7 @@ struct Splice {
   int64_t first = 0, rows = 0, known = 0;
   static constexpr auto kFields =
       std::tuple{field("x", &Splice::x),           field("state", &Splice::state, Access::inout),
-                 field("left", &Splice::left),     field("right", &Splice::right),
+                 required("left", &Splice::left),  required("right", &Splice::right),
                  field("stride", &Splice::stride), field("first", &Splice::first),
                  field("rows", &Splice::rows),     field("known", &Splice::known)};
 

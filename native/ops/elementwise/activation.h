@@ -11,7 +11,7 @@ struct ActivationOp {
   static constexpr const char* kName = "activation";
   Tensor x;
   Activation kind = Activation::none;
-  static constexpr auto kFields = std::tuple{field("x", &ActivationOp::x), field("kind", &ActivationOp::kind)};
+  static constexpr auto kFields = std::tuple{field("x", &ActivationOp::x), required("kind", &ActivationOp::kind)};
 
   Outputs check() const {
     Checker c{kName};

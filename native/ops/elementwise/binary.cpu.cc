@@ -1,10 +1,13 @@
 #include "ops/elementwise/binary.h"
 
 #include "cpu/implement.h"
+#include "ops/elementwise/binary_kind.h"
 
 namespace caracal::CARACAL_ISA {
+namespace {
 
-void run(const Binary& op, std::span<Tensor> out, Cpu& cpu) {
+template <BinaryKind kind>
+void run_binary(const Binary& op, std::span<Tensor> out, Cpu& cpu) {
   by_activation_type(op.a.dtype, [&](auto a_type) {
     by_activation_type(op.b.dtype, [&](auto b_type) {
       using A = typename decltype(a_type)::type;
@@ -12,7 +15,7 @@ void run(const Binary& op, std::span<Tensor> out, Cpu& cpu) {
       auto apply = [&](int64_t start, int64_t n, const B* b) {
         const A* a = op.a.data<A>() + start;
         A* y = out[0].data<A>() + start;
-        if (op.kind == BinaryKind::add)
+        if constexpr (kind == BinaryKind::add)
           for_columns(n, [&](int64_t i, int count) { store(y + i, load(a + i, count) + load(b + i, count), count); });
         else
           for_columns(n, [&](int64_t i, int count) { store(y + i, load(a + i, count) * load(b + i, count), count); });
@@ -27,5 +30,10 @@ void run(const Binary& op, std::span<Tensor> out, Cpu& cpu) {
     });
   });
 }
+
+}  // namespace
+
+void run(const Add& op, std::span<Tensor> out, Cpu& cpu) { run_binary<BinaryKind::add>(op, out, cpu); }
+void run(const Mul& op, std::span<Tensor> out, Cpu& cpu) { run_binary<BinaryKind::mul>(op, out, cpu); }
 
 }  // namespace caracal::CARACAL_ISA

@@ -23,7 +23,7 @@ struct PromptEmbedding {
   int64_t pad_id = 3;
   std::optional<DType> out_dtype;
   static constexpr auto kFields = std::tuple{field("textTable", &PromptEmbedding::text_table),
-                                             field("codecTables", &PromptEmbedding::codec_tables),
+                                             required("codecTables", &PromptEmbedding::codec_tables),
                                              field("textIds", &PromptEmbedding::text_ids),
                                              field("codecIds", &PromptEmbedding::codec_ids),
                                              field("audioRows", &PromptEmbedding::audio_rows),
@@ -48,14 +48,15 @@ struct PromptEmbedding {
     c.shape(codec_ids, "codecIds", {text_ids.shape[0], static_cast<int64_t>(codec_tables.size())});
     c.dtype(codec_ids, "codecIds", {DType::i32});
     c.shape(audio_rows, "audioRows", {-1, columns});
-    c.dtype(audio_rows, "audioRows", {DType::f32, DType::bf16});
+    c.activations(audio_rows, "audioRows");
     c.shape(vision_rows, "visionRows", {-1, columns});
-    c.dtype(vision_rows, "visionRows", {DType::f32, DType::bf16});
+    c.activations(vision_rows, "visionRows");
     if (audio_rows && !audio_pad_id) c.bad(code::kInvalidArgument, "audioPadId", "must come with audioRows");
     if (vision_rows && !image_pad_id) c.bad(code::kInvalidArgument, "imagePadId", "must come with visionRows");
+    for (auto [id, name] : {std::pair{audio_pad_id, "audioPadId"}, {image_pad_id, "imagePadId"}, {{pad_id}, "padId"}})
+      if (id) c.range(*id, name, INT32_MIN, INT32_MAX);
     const DType out = out_dtype.value_or(text_table.dtype);
-    if (out != DType::f32 && out != DType::bf16)
-      c.bad(code::kDtypeMismatch, "outDtype", std::string("must be f32 or bf16, got ") + dtype_name(out));
+    c.out_dtype(out);
     return {{out, {text_ids.shape[0], columns}}};
   }
   // The fault of media rows and pad ids that differ in number, the same on every backend.

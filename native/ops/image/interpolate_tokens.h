@@ -10,12 +10,12 @@ struct InterpolateTokens {
   Tensor x;
   int64_t height = 0, width = 0, to_height = 0, to_width = 0;
   static constexpr auto kFields =
-      std::tuple{field("x", &InterpolateTokens::x), field("height", &InterpolateTokens::height),
-                 field("width", &InterpolateTokens::width), field("toHeight", &InterpolateTokens::to_height),
-                 field("toWidth", &InterpolateTokens::to_width)};
+      std::tuple{field("x", &InterpolateTokens::x), required("height", &InterpolateTokens::height),
+                 required("width", &InterpolateTokens::width), required("toHeight", &InterpolateTokens::to_height),
+                 required("toWidth", &InterpolateTokens::to_width)};
 
   Outputs check() const {
-    constexpr int64_t max_side = 1 << 20;
+    constexpr int64_t max_side = 1 << 13;
     Checker c{kName};
     c.range(height, "from[0]", 1, max_side);
     c.range(width, "from[1]", 1, max_side);

@@ -17,7 +17,7 @@ struct Patchify {
   static constexpr auto kFields =
       std::tuple{field("frames", &Patchify::frames),     field("patch", &Patchify::patch),
                  field("temporal", &Patchify::temporal), field("mergeSize", &Patchify::merge_size),
-                 field("mean", &Patchify::mean),         field("std", &Patchify::std)};
+                 required("mean", &Patchify::mean),      required("std", &Patchify::std)};
 
   int64_t height() const { return frames.shape[-3]; }
   int64_t width() const { return frames.shape[-2]; }
@@ -45,6 +45,7 @@ struct Patchify {
       c.bad(code::kShapeMismatch, "frames",
             "must have sides divisible by patch · mergeSize = " + std::to_string(unit) + ", got " + frames.shape.str());
     if (mean.size() != 3 || std.size() != 3) c.bad(code::kInvalidArgument, "mean and std", "must have 3 values each");
+    for (double m : mean) c.finite(m, "mean");
     for (double s : std) c.positive(s, "std");
     return {{DType::f32, {height() / patch * (width() / patch), 3 * temporal * patch * patch}}};
   }

@@ -8,12 +8,12 @@ namespace caracal {
 
 struct ResizeBicubic {
   static constexpr const char* kName = "resizeBicubic";
-  static constexpr int64_t kMaxSide = 1 << 20;
+  static constexpr int64_t kMaxSide = 1 << 16, kMaxPixels = 1 << 28;
   Tensor image;
   int64_t height = 0, width = 0;
   static constexpr auto kFields =
-      std::tuple{field("image", &ResizeBicubic::image), field("height", &ResizeBicubic::height),
-                 field("width", &ResizeBicubic::width)};
+      std::tuple{field("image", &ResizeBicubic::image), required("height", &ResizeBicubic::height),
+                 required("width", &ResizeBicubic::width)};
 
   Outputs check() const {
     Checker c{kName};
@@ -23,6 +23,11 @@ struct ResizeBicubic {
       c.bad(code::kShapeMismatch, "image", "must not be empty, got " + image.shape.str());
     c.range(height, "height", 1, kMaxSide);
     c.range(width, "width", 1, kMaxSide);
+    c.range(image.shape[0], "height of image", 1, kMaxSide);
+    c.range(image.shape[1], "width of image", 1, kMaxSide);
+    c.range(image.shape[2], "channels of image", 1, 4);
+    // The horizontal pass makes an image of the old height and the new width.
+    for (int64_t rows : {image.shape[0], height}) c.range(rows * width, "pixels of the result", 1, kMaxPixels);
     return {{DType::u8, {height, width, image.shape[2]}}};
   }
 };

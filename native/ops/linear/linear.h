@@ -13,7 +13,7 @@ namespace caracal {
 inline void check_weight(const Checker& c, const Tensor& w, const char* arg, const Shape& shape) {
   c.dtype(w, arg, {DType::f32, DType::bf16, DType::f8e4m3});
   c.shape(w, arg, shape);
-  if (w.dtype == DType::f8e4m3 && w.layout == Layout::rows)
+  if (w.dtype == DType::f8e4m3 && !w.packed())
     c.bad(code::kInvalidArgument, arg, "is f8e4m3 without its block scales: pack it with packWeight(w, { scale })");
 }
 
@@ -24,7 +24,7 @@ struct Linear {
   Activation activation = Activation::none;
   std::optional<DType> out_dtype;
   static constexpr auto kFields = std::tuple{field("x", &Linear::x),
-                                             field("w", &Linear::w),
+                                             packable("w", &Linear::w, Layout::matrix),
                                              field("bias", &Linear::bias),
                                              field("residual", &Linear::residual),
                                              field("layerScale", &Linear::layer_scale),
@@ -39,10 +39,9 @@ struct Linear {
     const int64_t n = w.shape[0];
     const Shape shape = x.shape.with_last(n);
     const DType dtype = out_dtype.value_or(x.dtype);
-    if (dtype != DType::f32 && dtype != DType::bf16)
-      c.bad(code::kDtypeMismatch, "outDtype", std::string("must be f32 or bf16, got ") + dtype_name(dtype));
+    c.out_dtype(dtype);
     for (const auto& [t, arg] : {std::pair{&bias, "bias"}, std::pair{&layer_scale, "layerScale"}}) {
-      c.dtype(*t, arg, {DType::f32, DType::bf16});
+      c.activations(*t, arg);
       c.shape(*t, arg, {n});
     }
     c.dtype(residual, "residual", {dtype});

@@ -10,9 +10,9 @@ struct Swiglu {
   static constexpr const char* kName = "swiglu";
   Tensor x, gate, up;
   std::optional<Tensor> gate_bias, up_bias;
-  static constexpr auto kFields =
-      std::tuple{field("x", &Swiglu::x), field("gate", &Swiglu::gate), field("up", &Swiglu::up),
-                 field("gateBias", &Swiglu::gate_bias), field("upBias", &Swiglu::up_bias)};
+  static constexpr auto kFields = std::tuple{field("x", &Swiglu::x), packable("gate", &Swiglu::gate, Layout::matrix),
+                                             packable("up", &Swiglu::up, Layout::matrix),
+                                             field("gateBias", &Swiglu::gate_bias), field("upBias", &Swiglu::up_bias)};
 
   Outputs check() const {
     Checker c{kName};
@@ -23,7 +23,7 @@ struct Swiglu {
     c.dtype(up, "up", {gate.dtype});
     if (up.layout != gate.layout) c.bad(code::kInvalidArgument, "up", "must be packed exactly if gate is");
     for (const auto& [t, arg] : {std::pair{&gate_bias, "gateBias"}, std::pair{&up_bias, "upBias"}}) {
-      c.dtype(*t, arg, {DType::f32, DType::bf16});
+      c.activations(*t, arg);
       c.shape(*t, arg, {gate.shape[0]});
     }
     return {{x.dtype, x.shape.with_last(gate.shape[0])}};

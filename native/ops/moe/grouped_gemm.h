@@ -16,8 +16,7 @@ inline Shape check_groups(const Checker& c, const Tensor& x, const Tensor& w, co
   c.activations(x, "x");
   c.dtype(w, w_name, {DType::f32, DType::bf16, DType::f8e4m3});
   c.shape(w, w_name, {-1, -1, x.shape[1]});
-  if (w.layout != Layout::panels)
-    c.bad(code::kInvalidArgument, w_name, "must be packed: use packWeights on the experts' matrices");
+  if (!w.packed()) c.bad(code::kInvalidArgument, w_name, "must be packed: use packWeights on the experts' matrices");
   c.dtype(offsets, "offsets", {DType::i32});
   c.shape(offsets, "offsets", {w.shape[0] + 1});
   c.dtype(gather, "gather", {DType::i32});
@@ -42,8 +41,8 @@ struct GroupedGemm {
   Tensor x, w, offsets;
   std::optional<Tensor> gather;
   static constexpr auto kFields =
-      std::tuple{field("x", &GroupedGemm::x), field("w", &GroupedGemm::w), field("offsets", &GroupedGemm::offsets),
-                 field("gather", &GroupedGemm::gather)};
+      std::tuple{field("x", &GroupedGemm::x), packable("w", &GroupedGemm::w, Layout::experts),
+                 field("offsets", &GroupedGemm::offsets), field("gather", &GroupedGemm::gather)};
   Outputs check() const { return {{x.dtype, check_groups({kName}, x, w, "w", offsets, gather)}}; }
 };
 
@@ -53,14 +52,15 @@ struct GroupedSwiglu {
   Tensor x, gate, up, offsets;
   std::optional<Tensor> gather;
   static constexpr auto kFields =
-      std::tuple{field("x", &GroupedSwiglu::x), field("gate", &GroupedSwiglu::gate), field("up", &GroupedSwiglu::up),
-                 field("offsets", &GroupedSwiglu::offsets), field("gather", &GroupedSwiglu::gather)};
+      std::tuple{field("x", &GroupedSwiglu::x), packable("gate", &GroupedSwiglu::gate, Layout::experts),
+                 packable("up", &GroupedSwiglu::up, Layout::experts), field("offsets", &GroupedSwiglu::offsets),
+                 field("gather", &GroupedSwiglu::gather)};
   Outputs check() const {
     Checker c{kName};
     const Shape shape = check_groups(c, x, gate, "gate", offsets, gather);
     c.shape(up, "up", gate.shape);
     c.dtype(up, "up", {gate.dtype});
-    if (up.layout != Layout::panels) c.bad(code::kInvalidArgument, "up", "must be packed like gate");
+    if (!up.packed()) c.bad(code::kInvalidArgument, "up", "must be packed like gate");
     return {{x.dtype, shape}};
   }
 };

@@ -14,8 +14,9 @@ struct Permutation {
   static constexpr const char* kName = "permutation";
   Tensor ids;
   int64_t experts = 0, zero_experts = 0;
-  static constexpr auto kFields = std::tuple{field("ids", &Permutation::ids), field("experts", &Permutation::experts),
-                                             field("zeroExperts", &Permutation::zero_experts)};
+  static constexpr auto kFields =
+      std::tuple{field("ids", &Permutation::ids), required("experts", &Permutation::experts),
+                 required("zeroExperts", &Permutation::zero_experts)};
 
   Outputs check() const {
     Checker c{kName};

@@ -16,18 +16,19 @@ namespace caracal {
 
 struct Router {
   static constexpr const char* kName = "router";
+  static constexpr int64_t kMaxPicks = 1 << 10;  // each pick visits all experts
   Tensor x, classifier;
   std::optional<Tensor> correction_bias;
   int64_t top_k = 0, experts = 0, zero_experts = 0;
-  double scale = 1;
+  double scale = 0;
   bool renormalize = false, scale_zero_experts = true;
   static constexpr auto kFields = std::tuple{field("x", &Router::x),
-                                             field("classifier", &Router::classifier),
+                                             packable("classifier", &Router::classifier, Layout::matrix),
                                              field("correctionBias", &Router::correction_bias),
-                                             field("topK", &Router::top_k),
-                                             field("experts", &Router::experts),
-                                             field("zeroExperts", &Router::zero_experts),
-                                             field("scale", &Router::scale),
+                                             required("topK", &Router::top_k),
+                                             required("experts", &Router::experts),
+                                             required("zeroExperts", &Router::zero_experts),
+                                             required("scale", &Router::scale),
                                              field("renormalize", &Router::renormalize),
                                              field("scaleZeroExperts", &Router::scale_zero_experts)};
 
@@ -35,10 +36,11 @@ struct Router {
     Checker c{kName};
     c.rank(x, "x", 2);
     c.activations(x, "x");
-    c.range(experts, "experts", 1, 1 << 20);
-    c.range(zero_experts, "zeroExperts", 0, 1 << 20);
+    c.range(experts, "experts", 1, 1 << 16);
+    c.range(zero_experts, "zeroExperts", 0, 1 << 16);
     const int64_t all = all_experts();
-    c.range(top_k, "topK", 1, all);
+    c.range(top_k, "topK", 1, std::min(all, kMaxPicks));
+    c.finite(scale, "scale");
     c.dtype(classifier, "classifier", {DType::f32, DType::bf16});
     c.shape(classifier, "classifier", {all, x.shape[1]});
     c.dtype(correction_bias, "correctionBias", {DType::f32});

@@ -29,22 +29,26 @@ void normalise_row(const T* x, const T* residual, const W* weight, T* h, T* y, i
   });
 }
 
-}  // namespace
-
-void run(const RmsNorm& op, std::span<Tensor> out, Cpu& cpu) {
+// `residual` may be null; otherwise out[1] receives the sums.
+void normalise(const RmsNorm& op, const Tensor* residual_rows, std::span<Tensor> out, Cpu& cpu) {
   const int64_t n = op.x.shape[-1];
   by_activation_type(op.x.dtype, [&](auto x_type) {
     by_activation_type(op.weight.dtype, [&](auto w_type) {
       using T = typename decltype(x_type)::type;
       using W = typename decltype(w_type)::type;
       for_rows(cpu, op.x.shape.rows(), n, [&](int64_t row) {
-        const T* residual = op.residual ? op.residual->data<T>() + row * n : nullptr;
-        T* h = op.residual ? out[1].data<T>() + row * n : nullptr;
+        const T* residual = residual_rows ? residual_rows->data<T>() + row * n : nullptr;
+        T* h = residual_rows ? out[1].data<T>() + row * n : nullptr;
         normalise_row(op.x.data<T>() + row * n, residual, op.weight.data<W>(), h, out[0].data<T>() + row * n, n,
                       static_cast<float>(op.eps));
       });
     });
   });
 }
+
+}  // namespace
+
+void run(const RmsNorm& op, std::span<Tensor> out, Cpu& cpu) { normalise(op, nullptr, out, cpu); }
+void run(const AddRmsNorm& op, std::span<Tensor> out, Cpu& cpu) { normalise(op.norm(), &op.residual, out, cpu); }
 
 }  // namespace caracal::CARACAL_ISA

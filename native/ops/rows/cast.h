@@ -9,12 +9,12 @@ struct Cast {
   static constexpr const char* kName = "cast";
   Tensor x;
   DType dtype = DType::f32;
-  static constexpr auto kFields = std::tuple{field("x", &Cast::x), field("dtype", &Cast::dtype)};
+  static constexpr auto kFields = std::tuple{field("x", &Cast::x), required("dtype", &Cast::dtype)};
 
   Outputs check() const {
     Checker c{kName};
     if (dtype == DType::i32 || dtype == DType::u8)
-      c.bad(code::kDtypeMismatch, "dtype", std::string("must be a floating type, got ") + dtype_name(dtype));
+      c.mismatch(code::kDtypeMismatch, "dtype", "must be", "f32, bf16, f16 or f8e4m3", dtype_name(dtype));
     return {{dtype, x.shape}};
   }
 };

@@ -8,7 +8,7 @@ namespace caracal {
 struct ConcatRows {
   static constexpr const char* kName = "concatRows";
   std::vector<Tensor> x;
-  static constexpr auto kFields = std::tuple{field("x", &ConcatRows::x)};
+  static constexpr auto kFields = std::tuple{required("x", &ConcatRows::x)};
 
   Outputs check() const {
     Checker c{kName};

@@ -1,34 +1,48 @@
 #pragma once
-// y[i] = x[rows[i]]: an embedding look-up, or any other gather of rows. With allowNegative, a negative id gives a row
-// of zeros.
-//   x  [R, ...]      rows  [n...] i32, each in [0, R)      y  [n..., ...] of outDtype (default x's)
-// Only f32 and bf16 can be converted. A row id outside x raises INDEX_OUT_OF_RANGE when the operation runs.
+// y[i] = x[rows[i]]: a gather of rows, and as `embedding` a look-up in a table. With allowNegative, a negative id gives a
+// row of zeros.
+//   gatherRows  x [R, ...] of any dtype      rows [n...] i32, each in [0, R)      y [n..., ...] of x's dtype
+//   embedding   table [V, C] f32 | bf16      ids [n...] i32, each in [0, V)       y [n..., C] of outDtype (default table's)
+// A row id outside x raises INDEX_OUT_OF_RANGE when the operation runs.
 #include "core/check.h"
 
 namespace caracal {
 
 struct GatherRows {
   static constexpr const char* kName = "gatherRows";
+  static constexpr const char* kIds = "rows";
   Tensor x, rows;
-  bool allow_negative = false;
-  std::optional<DType> out_dtype;
-  static constexpr auto kFields =
-      std::tuple{field("x", &GatherRows::x), field("rows", &GatherRows::rows),
-                 field("allowNegative", &GatherRows::allow_negative), field("outDtype", &GatherRows::out_dtype)};
+  static constexpr auto kFields = std::tuple{field("x", &GatherRows::x), field("rows", &GatherRows::rows)};
 
   Outputs check() const {
     Checker c{kName};
     c.rank_at_least(x, "x", 1);
-    c.rows(x, "x");
     c.dtype(rows, "rows", {DType::i32});
-    const DType out = out_dtype.value_or(x.dtype);
-    if (out != x.dtype) {
-      c.activations(x, "x");
-      if (out != DType::f32 && out != DType::bf16)
-        c.bad(code::kDtypeMismatch, "outDtype", std::string("must be f32 or bf16, got ") + dtype_name(out));
-    }
     Shape shape = rows.shape;
     for (int i = 1; i < x.shape.rank(); i++) shape.push_back(x.shape[i]);
+    return {{x.dtype, shape}};
+  }
+};
+
+struct Embedding {
+  static constexpr const char* kName = "embedding";
+  static constexpr const char* kIds = "ids";
+  Tensor table, ids;
+  bool allow_negative = false;
+  std::optional<DType> out_dtype;
+  static constexpr auto kFields =
+      std::tuple{field("table", &Embedding::table), field("ids", &Embedding::ids),
+                 field("allowNegative", &Embedding::allow_negative), field("outDtype", &Embedding::out_dtype)};
+
+  Outputs check() const {
+    Checker c{kName};
+    c.rank(table, "table", 2);
+    c.activations(table, "table");
+    c.dtype(ids, "ids", {DType::i32});
+    const DType out = out_dtype.value_or(table.dtype);
+    c.out_dtype(out);
+    Shape shape = ids.shape;
+    shape.push_back(table.shape[1]);
     return {{out, shape}};
   }
 };

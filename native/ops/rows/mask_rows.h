@@ -9,7 +9,7 @@ struct MaskRows {
   static constexpr const char* kName = "maskRows";
   Tensor x;
   std::vector<int64_t> lengths;
-  static constexpr auto kFields = std::tuple{field("x", &MaskRows::x), field("lengths", &MaskRows::lengths)};
+  static constexpr auto kFields = std::tuple{field("x", &MaskRows::x), required("lengths", &MaskRows::lengths)};
 
   int64_t sequences() const { return static_cast<int64_t>(lengths.size()); }
 

@@ -9,7 +9,7 @@ struct SplitColumns {
   static constexpr const char* kName = "splitColumns";
   Tensor x;
   std::vector<int64_t> widths;
-  static constexpr auto kFields = std::tuple{field("x", &SplitColumns::x), field("widths", &SplitColumns::widths)};
+  static constexpr auto kFields = std::tuple{field("x", &SplitColumns::x), required("widths", &SplitColumns::widths)};
 
   Outputs check() const {
     Checker c{kName};

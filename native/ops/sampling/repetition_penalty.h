@@ -14,7 +14,7 @@ struct RepetitionPenalty {
   double penalty = 1;
   static constexpr auto kFields =
       std::tuple{field("logits", &RepetitionPenalty::logits), field("history", &RepetitionPenalty::history),
-                 field("penalty", &RepetitionPenalty::penalty)};
+                 required("penalty", &RepetitionPenalty::penalty)};
 
   static Error no_such_id(int64_t position, int64_t id, int64_t logits) {
     return index_error(

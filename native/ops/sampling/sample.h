@@ -25,7 +25,7 @@ struct Sample {
   static constexpr auto kFields =
       std::tuple{field("logits", &Sample::logits),  field("temperature", &Sample::temperature),
                  field("topK", &Sample::top_k),     field("topP", &Sample::top_p),
-                 field("seed", &Sample::seed),      field("step", &Sample::step),
+                 required("seed", &Sample::seed),   required("step", &Sample::step),
                  field("allowed", &Sample::allowed)};
 
   template <class T>

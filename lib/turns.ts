@@ -1,17 +1,17 @@
 import { setImmediate } from "node:timers/promises";
-import { throwIfAborted } from "../../errors.js";
+import { throwIfAborted } from "./errors.js";
 
 /** The longest that work runs at a stretch. */
 const sliceMilliseconds = 5;
 
-/** Gives the event loop its turns during long work on its thread. */
+/** Gives the event loop its turns during long work on its thread: `if (turns.due) await turns.next()`. */
 export class Turns {
   readonly #signal: AbortSignal | undefined;
   readonly #work: string;
   #start = performance.now();
 
   /** @param work names the work in the error of an aborted `signal` */
-  constructor(work: string, signal: AbortSignal | undefined) {
+  constructor(work: string, signal?: AbortSignal) {
     this.#work = work;
     this.#signal = signal;
   }
