@@ -93,6 +93,7 @@ export type { Ids, Logits, Matrix, PackedMatrix, Rows, Tap, Vector } from "./mod
 export {
   type EncodeUnitsOptions,
   type Grid,
+  type ResizedFrame,
   type VisionEncodeOptions,
   VisionEncoder,
   type VisionEncoderOptions,
@@ -111,10 +112,11 @@ export {
 export type { MemoryStatistics } from "./native/addon.js";
 export type { Activations, Weight, WeightDType } from "./ops/call.js";
 export * as ops from "./ops/index.js";
-export type { If, Matches, Problem, Ranked, Shaped } from "./ops/shapes.js";
+export type { If, Matches, PlusOne, Problem, Ranked, Shaped, ShapeText } from "./ops/shapes.js";
 export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
 export type { BackendNote, DeviceOptions } from "./tensor/open.js";
+export type { Elements, Holding } from "./tensor/shape.js";
 export {
   Device,
   disposeAll,

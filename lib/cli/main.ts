@@ -13,6 +13,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     summary: "write a complete model directory with random weights",
     load: async () => (await import("./synth.js")).synthCommand(),
   },
+  slice: {
+    summary: "write a smaller model directory: the first layers and experts of another one",
+    load: async () => (await import("./slice.js")).sliceCommand(),
+  },
   inspect: {
     summary: "show the contents of a model directory or a file of tensors",
     load: async () => (await import("./inspect.js")).inspectCommand(),
@@ -52,11 +56,11 @@ async function main(args: readonly string[]): Promise<void> {
   await program.parseAsync(isUnknown && asked !== "help" ? [asked] : args, { from: "user" });
 }
 
-/** Prints an error in one line; with CARACAL_DEBUG, also its stack. */
+/** Prints an error: one line, unless the message is a list of problems; with CARACAL_DEBUG, also its stack. */
 function report(error: unknown): void {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const code = error instanceof CaracalError ? ` ${error.code}` : "";
-  console.error(`error${code}: ${message.replaceAll("\n", " ")}`);
+  console.error(`error${code}: ${message}`);
   if (process.env.CARACAL_DEBUG) console.error(stack);
   process.exitCode ||= 1;
 }

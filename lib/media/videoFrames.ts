@@ -84,11 +84,13 @@ function decoderArgs(path: string, track: VideoTrack, { from, pictures }: Run): 
   const ends = pictures.map((n) =>
     isCounted ? n + 0.5 : Math.min((times[n]! + (times[n + 1] ?? Infinity)) / 2, times[n]! + 1e-3),
   );
-  // The fps filter ends with the stream's original time stamps, so the numbers must lie before them.
+  // The stream ends for the fps filter at the time of its last picture, in old or new time stamps, which depends on
+  // ffmpeg's version: numbers must lie before both, hence the origin and the halves.
   const origin = Math.floor(times[0]!) - pictures.length - 10;
   const filters = [
-    `setpts='(${origin}+${countBelow(ends, isCounted ? "N" : "T")})/TB'`,
-    `fps=1:start_time=${origin}:round=down`,
+    "settb=AVTB",
+    `setpts='(${origin + 0.5}+${countBelow(ends, isCounted ? "N" : "T")})/TB'`,
+    `fps=1:start_time=${origin}:round=down:eof_action=pass`,
     isSideways ? `scale=${height}:${width}` : `scale=${width}:${height}`, // the size may change within a stream
     `${turns[quarterTurns ?? 0]}format=rgb24`,
     "tpad=stop=-1:stop_mode=clone",

@@ -179,15 +179,6 @@ export class Weights implements Disposable {
     return { weight, bias: this.optional(`${name}.bias`) };
   }
 
-  /** A Conv1d with a single tap, weight `[out, in, 1]`, as the equivalent linear layer, its weight norm folded. */
-  pointwise(name: string): Affine {
-    const weight = this.derive(() => {
-      const folded = this.folded(name);
-      return packWeight(folded.reshape([folded.shape[0]!, folded.shape[1]!]));
-    });
-    return { weight, bias: this.optional(`${name}.bias`) };
-  }
-
   /** The weight of a convolution, its weight norm folded if it has one. The caller disposes it. */
   folded(name: string): Tensor<"f32"> {
     if (!this.has(`${name}.weight_g`)) return this.#map<"f32">(`${name}.weight`);

@@ -42,6 +42,12 @@ describe("caracal", () => {
     expect(caracal("rnu")).toMatchObject({ status: 1, stderr: expect.stringContaining("unknown command 'rnu'") });
   });
 
+  test("an error about several files has a line for each", () => {
+    const { status, stderr } = caracal("run", "--model", join(root, "samples"), "--text", "Hello!");
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^error CHECKPOINT_INVALID: .*samples:\n {2}- config\.json: no such file\n {2}- .*\n/);
+  });
+
   test("--version shows the version of the package", () => {
     for (const option of ["--version", "-V"])
       expect(caracal(option)).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });

@@ -83,7 +83,7 @@ describe.skipIf(!hasFfmpeg)("frames by time", () => {
   });
 
   it.skipIf(!hasEncoder("libvpx"))("a live WebM without rate and duration has those of its frames", async () => {
-    const live = [..."-c:v libvpx -b:v 1M -deadline realtime -live 1 -f webm".split(" ")];
+    const live = [..."-c:v libvpx -b:v 2M -qmax 8 -deadline realtime -live 1 -f webm".split(" ")];
     makeRamp("live.webm", live, "settb=1/1000,setpts=(N/9+mod(N*N\\,7)/60)/TB");
     // what ffprobe tells of MediaRecorder's files, too
     const entries = ["-show_entries", "stream=avg_frame_rate,r_frame_rate", "-of", "csv=p=0"];

@@ -53,10 +53,42 @@ async function findInDirectory(directory: string): Promise<string> {
   throw invalid(directory, `contains neither ${preferred} nor a .safetensors file`);
 }
 
-async function openSharded(indexFile: string, signal: AbortSignal | undefined): Promise<SafetensorsContents> {
+/**
+ * Finds some tensors of a directory, opening only the shards that hold them: the others may be absent.
+ * @returns those of `names` that exist
+ * @throws {CaracalError} as {@link openSafetensors}; `CHECKPOINT_INVALID` with the names of all shards that are missing
+ */
+export async function findTensors(
+  directory: string,
+  names: ReadonlySet<string>,
+  { signal }: OpenOptions = {},
+): Promise<TensorEntry[]> {
+  const file = await findInDirectory(directory);
+  let shards = [basename(file)];
+  if (file.endsWith(".json")) {
+    const weightMap = Object.entries(await readIndex(file));
+    shards = shardNames(Object.fromEntries(weightMap.filter(([name]) => names.has(name))), file);
+    const present = new Set(await listDirectory(directory));
+    const missing = shards.filter((shard) => !present.has(shard));
+    if (missing.length > 0) throw invalid(directory, `lacks ${missing.join(", ")}; download them`);
+  }
+  const found: TensorEntry[] = [];
+  for (const shard of shards) {
+    const { entries } = await openFile(join(directory, shard), signal);
+    found.push(...entries.filter(({ name }) => names.has(name)));
+  }
+  return found;
+}
+
+async function readIndex(indexFile: string): Promise<Record<string, unknown>> {
   const index = await parseJson(await readText(indexFile, maxIndexBytes), indexFile);
   const weightMap = isRecord(index) ? index.weight_map : undefined;
   if (!isRecord(weightMap)) throw invalid(indexFile, "expected an object with a `weight_map`");
+  return weightMap;
+}
+
+async function openSharded(indexFile: string, signal: AbortSignal | undefined): Promise<SafetensorsContents> {
+  const weightMap = await readIndex(indexFile);
   const entries = new Map<string, TensorEntry>();
   const metadata: Record<string, string> = {};
   const turns = new Turns(`reading ${indexFile}`, signal);

@@ -1,12 +1,14 @@
 import { CaracalError, throwIfAborted } from "../../errors.js";
+import type { RgbImage } from "../../media/image.js";
 import { concatRows } from "../../ops/rows.js";
+import { disposeAll } from "../../tensor/tensor.js";
 import type { AudioEncoder } from "../audio/encoder.js";
 import type { AudioFraming } from "../audio/framing.js";
 import type { Llm } from "../language/llm.js";
 import type { Rows } from "../types.js";
-import type { VisionEncoder, VisualUnit } from "../vision/encoder.js";
+import type { ResizedFrame, VisionEncoder, VisualUnit } from "../vision/encoder.js";
 import type { VisionUnit } from "../vision/plan.js";
-import { unitFrames } from "../vision/unitFrames.js";
+import { mapUnitFrames } from "../vision/unitFrames.js";
 import { buildPrompt, defaultPromptLimits, type PromptAudio, type PromptOptions } from "./build.js";
 import type { OmniEmbedding } from "./embedding.js";
 import { loadMessages, type Message } from "./messages.js";
@@ -134,13 +136,21 @@ async function encodeUnits(
 ): Promise<Rows[]> {
   const total = units.reduce((sum, { tokens }) => sum + tokens, 0);
   const rows: Rows[] = [];
+  const resized: ResizedFrame[] = [];
+  const resize = async (frame: RgbImage, { inputSize }: VisionUnit) => {
+    resized.push(vision.resize(frame, inputSize));
+    await vision.device.synchronize(); // the frame's pixels are no longer needed, on the device either
+    return resized.at(-1)!;
+  };
   let done = 0;
   try {
     let decodeStart = performance.now();
-    for await (const group of groups(visualUnits(units, signal), unitsAtATime)) {
+    const frames = mapUnitFrames(units, resize, { signal });
+    for await (const group of groups(visualUnits(units, frames), unitsAtATime)) {
       const encodeStart = performance.now();
       progress.add("preprocess", encodeStart - decodeStart, 0);
       const encoded = await vision.encodeUnits(group, { signal });
+      disposeAll(resized.splice(0));
       rows.push(...encoded.map(({ tokens }) => tokens));
       decodeStart = performance.now();
       const tokens = encoded.reduce((sum, unit) => sum + unit.tokens.shape[0], 0);
@@ -152,12 +162,17 @@ async function encodeUnits(
   } catch (error) {
     for (const tensor of rows) tensor.dispose();
     throw error;
+  } finally {
+    disposeAll(resized);
   }
 }
 
-async function* visualUnits(units: readonly VisionUnit[], signal: AbortSignal): AsyncGenerator<VisualUnit> {
+async function* visualUnits(
+  units: readonly VisionUnit[],
+  pairs: AsyncIterable<readonly [ResizedFrame, ResizedFrame]>,
+): AsyncGenerator<VisualUnit> {
   let next = 0;
-  for await (const pair of unitFrames(units, { signal })) {
+  for await (const pair of pairs) {
     const { frames, inputSize: size, tokenGrid } = units[next++]!;
     yield { frames: frames ? pair : [pair[0]], size, tokenGrid };
   }
