@@ -57,7 +57,7 @@ export {
   type OpenEmbeddingOptions,
   type PromptIds,
 } from "./model/prompt/embedding.js";
-export type { Message, Part, SpeechSegment } from "./model/prompt/messages.js";
+export type { MediaFile, Message, Part, SpeechSegment } from "./model/prompt/messages.js";
 export {
   type ChatMessage,
   type JsonObject,

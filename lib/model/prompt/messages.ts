@@ -61,8 +61,6 @@ const partFields: { [T in Kind]: Record<keyof Extract<Part, { type: T }>, true> 
 
 /** More messages, parts and segments than any prompt has tokens. */
 const maxItems = 2 ** 17;
-/** The longest path of Linux in bytes. What is longer is no path but a file's contents. */
-const maxPathLength = 4096;
 
 /** A part whose media are decoded as far as the prompt needs: audio to mono samples, images to pixels. */
 export type LoadedPart =
@@ -252,22 +250,11 @@ async function loadVideo(
 
 /** A medium as lib/media takes it: files of the web platform become bytes or paths. */
 async function mediaInput<T>(input: T | MediaFile, name: string): Promise<T | Uint8Array | string> {
-  if (input instanceof URL) {
-    if (input.protocol !== "file:") throw remote(input.href, name);
-    return guarded(name, () => fileURLToPath(input));
-  }
   if (input instanceof ArrayBuffer) return new Uint8Array(input);
   if (input instanceof Blob) return new Uint8Array(await input.arrayBuffer());
-  if (typeof input !== "string") return input;
-  if (/^(data|https?|blob|ftp|file):/i.test(input)) throw remote(input, name);
-  if (input.length > maxPathLength)
-    throw invalid(`${name}: ${shown(input)} is too long for a path; pass the bytes of a file as a Uint8Array`);
-  return input;
+  if (!(input instanceof URL)) return input;
+  if (input.protocol === "file:") return guarded(name, () => fileURLToPath(input));
+  throw invalid(`${name}: of URLs only file: is read, got ${shown(input.href)}; read it and pass its bytes`);
 }
-
-const remote = (url: string, name: string): CaracalError =>
-  invalid(
-    `${name}: ${shown(url)} is a URL, and only a URL object with file: is read; pass the file's path or its bytes`,
-  );
 
 const invalid = (message: string): CaracalError => new CaracalError("INVALID_ARGUMENT", message);

@@ -117,7 +117,7 @@ export class OmniTokenizer {
     const { signal } = options;
     const path = (name: keyof typeof files) => join(directory, files[name]);
     const read = async (name: "tokenizer" | "config"): Promise<JsonObject> => {
-      const value = await parseJson(await readText(path(name), maxBytes[name]), path(name));
+      const value: unknown = await parseJson(await readText(path(name), maxBytes[name]), path(name));
       if (isRecord(value)) return value;
       throw invalid(path(name), "must hold an object");
     };
