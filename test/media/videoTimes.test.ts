@@ -97,10 +97,10 @@ describe.skipIf(!hasFfmpeg)("frames by time", () => {
 
   it("skips what lies between frames far apart, and gets the same", async () => {
     const source =
-      "color=black:size=16x16:rate=25:duration=20,format=gray,geq=lum='mod(floor(N/25)*12,256)',scale=640:480";
+      "color=black:size=16x16:rate=25:duration=20,format=gray,geq=lum='mod(floor(N/25)*12,256)',scale=1280:720";
     ffmpeg("-f", "lavfi", "-i", source, ...h264, "-preset", "ultrafast", "-g", "25", file("long.mp4"));
     const video = await openVideo(file("long.mp4"));
-    const far = [3, 212, 213, 350, 499]; // more than 109 frames are worth skipping at this size
+    const far = [3, 212, 213, 380, 499]; // more than 145 frames are worth skipping at this size
     const levels: number[] = [];
     for await (const { data } of video.frames(far)) levels.push(Math.round(data[0]! / 12));
     expect(levels).toEqual(far.map((n) => Math.floor(n / 25)));
