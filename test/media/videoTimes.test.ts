@@ -52,6 +52,9 @@ describe.skipIf(!hasFfmpeg)("frames by time", () => {
     const video = await openVideo(makeRamp(`constant.${container}`, [...h264, "-bf", "0"]));
     expect([video.fps, video.frameCount]).toEqual([rate, frames]);
     expect(await numbers(video, all(video))).toEqual(range(0, frames));
+    const buffers = new Set<Uint8Array>();
+    for await (const { data } of video.frames([0, 5, 5, 9], { reuse: true })) buffers.add(data);
+    expect(buffers.size).toBe(1);
   });
 
   it("a pause shows the last picture before it", async () => {
