@@ -3,7 +3,7 @@ import { checkOptionNames } from "../options.js";
 import { type AudioInput, decodeAudioTrack, loadAudio } from "./audio.js";
 import { checkPixels, loadImage, type RgbImage } from "./image.js";
 import { checkReadable, hasField, inputError, mediaError } from "./input.js";
-import { decodePictures, lastAtOrBefore } from "./videoFrames.js";
+import { decodePictures, type FrameOptions, lastAtOrBefore } from "./videoFrames.js";
 import { checkFrames, checkSeconds, readVideoTrack, type VideoLimits, type VideoTrack } from "./videoTrack.js";
 
 /** Decoded frames of one size, with their rate and optional sound. */
@@ -34,9 +34,10 @@ export interface Video {
   readonly hasAudio: boolean;
   /**
    * Yields the frames at `indices` (ascending, may repeat) one by one, so that memory holds a single frame. Where a
-   * frame cannot be decoded, the last one before it that can is shown, as a player does, or the first one of all.
+   * frame cannot be decoded, the last one before it that can is shown, as a player does, or the first one of all. With
+   * `reuse`, a frame of a file is valid until the next one is asked for, and all of them take the memory of one.
    */
-  frames(indices: readonly number[], options?: { signal?: AbortSignal }): AsyncGenerator<RgbImage>;
+  frames(indices: readonly number[], options?: FrameOptions): AsyncGenerator<RgbImage>;
   /** The sound track from the start of the clock, as mono samples at `sampleRate` Hz (default 16000); null if none. */
   audio(options?: { sampleRate?: number; signal?: AbortSignal }): Promise<Float32Array | null>;
 }
@@ -127,7 +128,7 @@ async function openFile(path: string, limits: VideoLimits, signal?: AbortSignal)
       checkIndices(indices, frameCount, path);
       const pictures = indices.map(pictureAt);
       let at = 0;
-      for await (const frame of decodePictures(path, track, [...new Set(pictures)], options.signal)) {
+      for await (const frame of decodePictures(path, track, [...new Set(pictures)], options)) {
         const picture = pictures[at];
         for (; at < pictures.length && pictures[at] === picture; at++) yield frame;
       }

@@ -145,7 +145,7 @@ async function encodeUnits(
   let done = 0;
   try {
     let decodeStart = performance.now();
-    const frames = mapUnitFrames(units, resize, { signal });
+    const frames = mapUnitFrames(units, resize, { signal, reuse: true });
     for await (const group of groups(visualUnits(units, frames), unitsAtATime)) {
       const encodeStart = performance.now();
       progress.add("preprocess", encodeStart - decodeStart, 0);

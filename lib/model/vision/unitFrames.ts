@@ -13,11 +13,14 @@ export function unitFrames(
   return mapUnitFrames(units, (frame) => frame, options);
 }
 
-/** As `unitFrames`, but yields what `map` makes of each frame. It is called once a frame, so that one is in memory. */
+/**
+ * As `unitFrames`, but yields what `map` makes of each frame. It is called once a frame, so that one is in memory. With
+ * `reuse`, the next frame may overwrite the one that `map` was given.
+ */
 export async function* mapUnitFrames<T>(
   units: readonly VisionUnit[],
   map: (frame: RgbImage, unit: VisionUnit) => T | Promise<T>,
-  options: { signal?: AbortSignal } = {},
+  options: { signal?: AbortSignal; reuse?: boolean } = {},
 ): AsyncGenerator<readonly [T, T]> {
   for (let at = 0; at < units.length; ) {
     const { source } = units[at]!;
