@@ -67,9 +67,12 @@ export const nameOf = ({ op, size }: Pick<Case, "op" | "size">): string => `${op
 export const unitOf = (activations: Activations, weights: WeightDType = "bf16"): Unit =>
   activations === "bf16" && weights !== "f32" ? "matrix" : "fma";
 
+/** Bytes that no last-level cache holds. */
+export const outgrowsCaches = 200e6;
+
 /** The number of copies that together outgrow the last-level cache; 1 for `undefined`. */
 export const coldCopies = (bytes: number | undefined): number =>
-  bytes === undefined ? 1 : Math.max(1, Math.ceil(200e6 / bytes));
+  bytes === undefined ? 1 : Math.max(1, Math.ceil(outgrowsCaches / bytes));
 
 export const times = <T>(n: number, make: () => T): T[] => Array.from({ length: n }, make);
 

@@ -22,38 +22,57 @@ export async function loadMoeChart(): Promise<MoeChart> {
   }
 }
 
-/** The report's Figure 10 redrawn: MFU over EP; a colour per CP, FC1 solid, FC2 dashed; the report's figures faint. */
+const sources = ["measured here", "report: its GPUs, full size"] as const;
+
+/** The report's Figure 10 redrawn beside the report's figures: MFU over EP, a colour per CP, a dash and shape per GEMM. */
 function moeChart(results: readonly MoeResult[], subtitle: string): object {
+  const point = ({ cp, ep, gemm }: MoeResult, mfu: number, source: (typeof sources)[number]) => ({
+    ...{ ep, cp: `CP ${cp}`, gemm, mfu, source },
+  });
   const values = results.flatMap((r) => [
-    { ep: r.ep, cp: `CP ${r.cp}`, gemm: r.gemm, mfu: r.mfu, source: "measured here" },
-    ...(r.reportedMfu === undefined
-      ? []
-      : [{ ep: r.ep, cp: `CP ${r.cp}`, gemm: r.gemm, mfu: r.reportedMfu, source: "report, on its GPUs" }]),
+    point(r, r.mfu, sources[0]),
+    ...(r.reported === undefined ? [] : [point(r, r.reported.mfu, sources[1])]),
   ]);
+  const gemm = { field: "gemm", type: "nominal", title: "GEMM", scale: { domain: ["FC1", "FC2"] } };
+  const withRange = (range: unknown) => ({ ...gemm, scale: { ...gemm.scale, range } });
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     title: { text: "Grouped GEMM of the MoE under CP/EP layouts", subtitle },
-    width: 520,
-    height: 320,
     data: { values },
-    mark: { type: "line", point: true },
-    encoding: {
-      x: {
-        field: "ep",
-        type: "quantitative",
-        scale: { type: "log", base: 2 },
-        title: "expert-parallel size",
-        axis: { values: [...new Set(results.map((r) => r.ep))] },
+    facet: { column: { field: "source", title: null, header: { labelFontSize: 12, labelFontWeight: "bold" } } },
+    spec: {
+      width: 380,
+      height: 320,
+      encoding: {
+        x: {
+          field: "ep",
+          type: "quantitative",
+          scale: { type: "log", base: 2 },
+          title: "expert-parallel size",
+          axis: { values: [...new Set(results.map((r) => r.ep))] },
+        },
+        y: { field: "mfu", type: "quantitative", title: "share of the arithmetic peak (MFU)" },
+        color: { field: "cp", type: "nominal", title: "context parallel", sort: null },
       },
-      y: { field: "mfu", type: "quantitative", title: "share of the arithmetic peak (MFU)" },
-      color: { field: "cp", type: "nominal", title: "context parallel" },
-      strokeDash: { field: "gemm", type: "nominal", title: "GEMM" },
-      opacity: {
-        field: "source",
-        type: "ordinal",
-        title: "source",
-        scale: { domain: ["measured here", "report, on its GPUs"], range: [1, 0.3] },
-      },
+      layer: [
+        {
+          mark: { type: "line", strokeWidth: 2 },
+          encoding: {
+            strokeDash: withRange([
+              [1, 0],
+              [7, 4],
+            ]),
+          },
+        },
+        {
+          mark: { type: "point", filled: true, size: 70, opacity: 1 },
+          encoding: { shape: withRange(["circle", "triangle-up"]) },
+        },
+      ],
+    },
+    config: {
+      range: { category: ["#1b6ca8", "#d1495b", "#2e8540", "#8e44ad", "#c77700", "#4a4a4a"] },
+      legend: { symbolSize: 120, symbolStrokeWidth: 2 },
     },
   };
 }

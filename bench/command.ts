@@ -1,20 +1,44 @@
-import { spawnSync } from "node:child_process";
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { Command, Option } from "commander";
+import { checkWritable } from "../lib/cli/files.js";
+import {
+  deviceOption,
+  fileEndingIn,
+  integerIn,
+  listOf,
+  parsePositive,
+  parseRegExp,
+  threadsOption,
+} from "../lib/cli/options.js";
 import { CaracalError } from "../lib/errors.js";
 import { Device } from "../lib/tensor/tensor.js";
+import { type Case, nameOf } from "./case.js";
 import { loadMoeChart } from "./chart.js";
-import { benchCounters } from "./counters/count.js";
+import { countCases, countedCases } from "./counters/count.js";
 import { CountingDevice } from "./counters/device.js";
 import { kernelCompiler } from "./counters/kernels.js";
 import { countedHeader, countedRow, kernelHeader, kernelRows } from "./counters/tables.js";
 import { commandsIn, readDocument } from "./document.js";
-import { type RoutingKind, routings } from "./layouts.js";
-import { benchModel, modelHeader, modelRow } from "./model.js";
-import { benchMoe, countedMoeHeader, countedMoeRow, countMoe, type MoeBenchOptions, moeHeader, moeRow } from "./moe.js";
-import { activationsOn, benchOps, opHeader, opRow } from "./ops.js";
+import { routings } from "./layouts.js";
+import { peakWarnings } from "./limits.js";
+import { benchModel, modelHeader, modelResults, modelRow } from "./model.js";
+import {
+  countedMoeHeader,
+  countedMoeRow,
+  countMoe,
+  moeHeader,
+  moeResult,
+  moeRow,
+  planSweep,
+  type Sweep,
+  type SweepOptions,
+  timeMoe,
+} from "./moe.js";
+import { activationsOn, opHeader, opResult, opRow, timedCases, timeOps } from "./ops.js";
 import { output, outputOptions } from "./output.js";
+import { describePeaks, PeakMeter } from "./peaks.js";
 import { openPeer } from "./peers.js";
 
 interface DeviceOptions {
@@ -22,102 +46,101 @@ interface DeviceOptions {
   readonly threads?: number;
 }
 
-/** `caracal bench ops|moe|model|counters` */
+/** `caracal bench ops|moe|model|counters|document` */
 export function benchCommand(): Command {
-  const bench = new Command("bench")
-    .description("measure operations, CP/EP layouts and models on this machine")
-    .option("--write <file>", "run every command whose table a document holds, and replace the tables")
-    .allowExcessArguments()
-    .action(runAll);
+  const bench = new Command("bench").description("measure operations, CP/EP layouts and models on this machine");
   measured(bench, "ops", "each operation beside onnxruntime and the machine's measured peaks")
-    .option("--filter <regexp>", "only operations whose name and size match", ".")
+    .addOption(filterOption())
     .option("--no-peer", "leave onnxruntime out")
     .action(runOps);
   measured(bench, "moe", "the grouped GEMMs that one rank of each CP/EP layout runs")
-    .option("--cp <sizes>", "context-parallel sizes", wholes, [1, 2, 4])
-    .option("--ep <sizes>", "expert-parallel sizes", wholes, [8, 16, 32, 64])
-    .option("--seq <tokens>", "sequence length", whole, 8192)
-    .option("--scale <n>", "divide the hidden sizes and the sequence by n", whole, 8)
-    .option("--routing <kind>", `how rows fall on experts: ${routings.join(", ")}`, parseRouting, "balanced")
-    .option("--seed <n>", "seed of the routing", Number, 1)
-    .option("--svg <file>", "write a chart (needs vega and vega-lite)")
+    .addOption(sizesOption("--cp <sizes>", "context-parallel sizes", [1, 2, 4]))
+    .addOption(sizesOption("--ep <sizes>", "expert-parallel sizes, multiples of the CP size", [8, 16, 32, 64]))
+    .option("--seq <tokens>", "sequence length of the whole model", parsePositive, 8192)
+    .option("--scale <n>", "divide the hidden sizes and the sequence by n; 1 is the model's size", parsePositive, 8)
+    .addOption(new Option("--routing <kind>", "how rows fall on experts").choices(routings).default("balanced"))
+    .option("--seed <n>", "seed of the routing", integerIn({ min: 0, max: 2 ** 32 - 1 }), 1)
+    .option("--svg <file>", "also draw a chart (needs vega and vega-lite)", fileEndingIn(".svg"))
     .action(runMoe);
   measured(bench, "model", "each part of a model: tokens/s, real-time factors, peak memory")
-    .requiredOption("--model <dir>", "the model directory")
-    .option("--prompt <tokens>", "tokens of the prefill", whole, 256)
-    .option("--steps <n>", "decoding steps", whole, 32)
-    .option("--seconds <s>", "seconds of audio for the audio parts", whole, 6)
+    .requiredOption("--model <dir>", "model directory")
+    .option("--prompt <tokens>", "tokens of the prefill", parsePositive, 256)
+    .option("--steps <n>", "decoding steps", parsePositive, 32)
+    .option("--seconds <s>", "seconds of audio for the audio parts", parsePositive, 6)
     .action(runModel);
   outputOptions(bench.command("counters"))
     .description("count what CUDA kernels do at the model's sizes, on the virtual GPU, beside what they must do")
-    .option("--filter <regexp>", "only operations whose name and size match", ".")
+    .addOption(filterOption())
     .action(runCounters);
+  bench
+    .command("document")
+    .description("run every `caracal bench` command whose table a document holds, and replace the tables")
+    .argument("<file>", "Markdown document with marked tables, such as docs/benchmarks.md")
+    .action(runDocument);
   return bench;
 }
 
 const measured = (bench: Command, name: string, description: string): Command =>
-  outputOptions(
-    bench
-      .command(name)
-      .description(description)
-      .option("--device <backend>", "auto, cpu or cuda", "auto")
-      .option("--threads <n>", "CPU threads", whole),
+  outputOptions(bench.command(name).description(description).addOption(deviceOption()).addOption(threadsOption()));
+
+const sizesOption = (flags: string, description: string, sizes: readonly number[]) =>
+  new Option(flags, description).argParser(listOf(parsePositive)).default(sizes, sizes.join(","));
+
+const filterOption = () =>
+  new Option("--filter <regexp>", "only operations whose name and size match, such as 'linear M=1 '").argParser(
+    parseRegExp,
   );
 
-function whole(text: string): number {
-  const n = Number(text);
-  if (!Number.isInteger(n) || n < 1) throw new InvalidArgumentError("expected a positive integer");
-  return n;
+/** @throws {CaracalError} `INVALID_ARGUMENT` when no case matches */
+function matching(cases: readonly Case[], filter: RegExp | undefined): readonly Case[] {
+  if (!filter) return cases;
+  const found = cases.filter((c) => filter.test(nameOf(c)));
+  if (found.length > 0) return found;
+  const names = [...new Set(cases.map(({ op }) => op))].join(", ");
+  const example = cases[0] && `, and names with sizes are like "${nameOf(cases[0])}"`;
+  throw new CaracalError(
+    "INVALID_ARGUMENT",
+    `--filter ${filter.source} matches no operation. There are ${names}${example}`,
+  );
 }
 
-const wholes = (text: string): number[] => text.split(",").map(whole);
-
-function parseRouting(text: string): RoutingKind {
-  const kind = routings.find((r) => r === text);
-  if (!kind) throw new InvalidArgumentError(`expected one of ${routings.join(", ")}`);
-  return kind;
-}
-
-/** Runs each `caracal bench` of a document in a process of its own, since a process opens one CUDA driver. */
-async function runAll({ write }: { write?: string }, command: Command): Promise<void> {
-  const [unknown] = command.args;
-  if (unknown !== undefined) command.error(`error: unknown command '${unknown}'`);
-  if (write === undefined) return command.help({ error: true });
-  const prefix = "caracal bench ";
-  for (const line of commandsIn(await readDocument(write))) {
-    if (!line.startsWith(prefix)) {
-      process.stderr.write(`left as it is: ${line}\n`);
-      continue;
-    }
-    process.stderr.write(`${line}\n`);
-    const args = [...process.argv.slice(1, 2), "bench", ...line.slice(prefix.length).split(" "), "--write", write];
-    const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
-    if (status !== 0) process.exitCode = 1;
-  }
-}
-
-async function runOps(options: DeviceOptions & { filter: string; peer: boolean }, command: Command): Promise<void> {
+async function runOps(
+  options: DeviceOptions & { readonly filter?: RegExp; readonly peer: boolean },
+  command: Command,
+): Promise<void> {
   await using device = await open(options);
+  const cases = matching(timedCases(device), options.filter);
   const { peer, note } = options.peer ? await openPeer(device.threads ?? 1) : { note: "no peer" };
-  await output(
-    command,
-    benchOps(device, { filter: new RegExp(options.filter), peer }),
-    (r) => `${r.op} ${r.size}: ${r.time.best.toFixed(3)} ms`,
-    (results) => ({
-      device,
-      note: `${activationsOn(device)} activations; ${note}`,
-      json: { results },
-      tables: [{ header: opHeader, rows: results.map(opRow) }],
-    }),
-  );
+  const meter = new PeakMeter(device);
+  await output(command, {
+    total: cases.length,
+    run: (signal) => timeOps(device, cases, { meter, peer, signal }),
+    line: ({ case: c, time }) => `${nameOf(c)}: ${time.best.toFixed(3)} ms`,
+    summarise(timings) {
+      const { peaks } = meter;
+      const results = timings.map((timing) => opResult(timing, peaks));
+      const activations = activationsOn(device);
+      return {
+        device,
+        note: `${activations} activations; ${note}; ${describePeaks(peaks)}`,
+        warnings: peakWarnings(
+          peaks,
+          results.map(({ ofLimit }) => ofLimit),
+        ),
+        json: { activations, peer: peer?.name, peaks, results },
+        tables: [{ header: opHeader, rows: results.map(opRow) }],
+      };
+    },
+  });
 }
 
-async function runCounters({ filter }: { filter: string }, command: Command): Promise<void> {
-  await output(
-    command,
-    benchCounters(new RegExp(filter)),
-    (r) => `${r.op} ${r.size}: ${r.kernels.length} kernels`,
-    (results) => ({
+async function runCounters({ filter }: { readonly filter?: RegExp }, command: Command): Promise<void> {
+  const cases = matching(countedCases(), filter);
+  await output(command, {
+    total: cases.length,
+    run: (signal) => countCases(cases, signal),
+    line: (r) => `${nameOf(r)}: ${r.kernels.length === 1 ? "1 kernel" : `${r.kernels.length} kernels`}`,
+    summarise: (results) => ({
       note: `kernels compiled by nvcc ${kernelCompiler() ?? "of an unknown version"}`,
       json: { compiler: kernelCompiler(), operations: results },
       tables: [
@@ -125,74 +148,95 @@ async function runCounters({ filter }: { filter: string }, command: Command): Pr
         { header: kernelHeader, rows: results.flatMap(kernelRows) },
       ],
     }),
-  );
+  });
 }
 
-type MoeOptions = DeviceOptions & Omit<MoeBenchOptions, "sequence"> & { seq: number; svg?: string };
+type MoeOptions = DeviceOptions & SweepOptions & { readonly svg?: string };
 
 /** Counts on a virtual GPU, which nothing else can be asked of; times on any other device. */
-async function runMoe(options: MoeOptions, command: Command): Promise<void> {
-  const { cp, ep, seq: sequence, scale, routing, seed, svg } = options;
-  const sweep = { cp, ep, sequence, scale, routing, seed };
-  const sizes = `sequence ${sequence}, ${routing} routing, sizes and sequence divided by ${scale}`;
+async function runMoe({ svg, ...options }: MoeOptions, command: Command): Promise<void> {
+  const { cp, ep, seq, scale, routing, seed } = options;
+  const sweep = planSweep({ cp, ep, seq, scale, routing, seed });
   await using counting = options.device === "cuda" ? await CountingDevice.ifVirtual() : undefined;
-  if (counting) return await outputCountedMoe(counting, sweep, sizes, command);
-  const chart = svg === undefined ? undefined : await loadMoeChart();
+  if (counting) return await outputCountedMoe(counting, sweep, command);
+  const draw = svg === undefined ? undefined : await loadMoeChart();
+  if (svg !== undefined) await checkWritable(svg);
   await using device = await open(options);
-  const results = await output(
-    command,
-    benchMoe(device, sweep),
-    (r) => `CP ${r.cp} EP ${r.ep} ${r.gemm}: ${r.milliseconds.toFixed(2)} ms`,
-    (results) => ({
-      device,
-      note: `${sizes}; report's MFU: its GPUs, full size`,
-      json: { results },
-      tables: [{ header: moeHeader, rows: results.map(moeRow) }],
-    }),
-  );
-  if (!chart || svg === undefined) return;
-  await mkdir(dirname(svg), { recursive: true });
-  await writeFile(svg, await chart(results, `${device.name}; sizes divided by ${scale}, ${routing} routing`));
+  const meter = new PeakMeter(device);
+  const timings = await output(command, {
+    total: sweep.gemms.length,
+    run: (signal) => timeMoe(device, sweep, { meter, signal }),
+    line: ({ rank: { gemm, layout }, time }) => `CP ${layout.cp} EP ${layout.ep} ${gemm}: ${time.best.toFixed(2)} ms`,
+    summarise(timings) {
+      const { peaks } = meter;
+      const results = timings.map((timing) => moeResult(timing, sweep, peaks));
+      const shares = results.map(({ ofRoofline }) => ofRoofline);
+      return {
+        device,
+        note: `${describeSweep(sweep)}; report's MFU: on its GPUs, at full size; ${describePeaks(peaks)}`,
+        warnings: [...sweep.leftOut.map((layout) => `left out ${layout}`), ...peakWarnings(peaks, shares)],
+        json: { ...sweepJson(sweep), peaks, results },
+        tables: [{ header: moeHeader, rows: results.map(moeRow) }],
+      };
+    },
+  });
+  if (!draw || svg === undefined || !timings) return;
+  const results = timings.map((timing) => moeResult(timing, sweep, meter.peaks));
+  await writeFile(svg, await draw(results, `${device.name}; ${describeSweep(sweep)}`));
 }
 
-async function outputCountedMoe(
-  counting: CountingDevice,
-  sweep: MoeBenchOptions,
-  sizes: string,
-  command: Command,
-): Promise<void> {
-  await output(
-    command,
-    countMoe(counting, sweep),
-    (r) => r.size,
-    (results) => ({
+async function outputCountedMoe(counting: CountingDevice, sweep: Sweep, command: Command): Promise<void> {
+  await output(command, {
+    total: sweep.gemms.length,
+    run: (signal) => countMoe(counting, sweep, signal),
+    line: (r) => r.size,
+    summarise: (results) => ({
       device: counting.device,
-      note: `${sizes}; counted, not timed: this is not a GPU; ≥ µs: lower bounds for GPUs`,
-      json: { results },
+      note: `${describeSweep(sweep)}; counted, not timed: this is not a GPU; ≥ µs: lower bounds for GPUs`,
+      warnings: sweep.leftOut.map((layout) => `left out ${layout}`),
+      json: { ...sweepJson(sweep), results },
       tables: [{ header: countedMoeHeader, rows: results.map(countedMoeRow) }],
     }),
-  );
+  });
 }
 
-type ModelOptions = DeviceOptions & { model: string; prompt: number; steps: number; seconds: number };
+function describeSweep({ options: { seq, scale, routing } }: Sweep): string {
+  if (scale === 1) return `${routing} routing, sequence ${seq} and all sizes in full`;
+  return `${routing} routing, sizes and the sequence of ${seq} divided by ${scale}`;
+}
+
+/** The options, and the sizes that were measured. */
+const sweepJson = ({ options, sizes, leftOut }: Sweep) => ({
+  options,
+  sizes: { sequence: options.seq / options.scale, ...sizes, weights: "bf16", activations: "bf16" },
+  leftOut,
+});
+
+type ModelOptions = DeviceOptions & {
+  readonly model: string;
+  readonly prompt: number;
+  readonly steps: number;
+  readonly seconds: number;
+};
 
 async function runModel(options: ModelOptions, command: Command): Promise<void> {
   await using device = await open(options);
-  const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MB`;
-  await output(
-    command,
-    benchModel(options.model, device, options),
-    (r) => `${r.part}: ${r.seconds.toFixed(3)} s`,
-    (results) => {
-      const peak = megabytes(process.resourceUsage().maxRSS * 1024);
+  const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+  await output(command, {
+    total: modelResults,
+    run: (signal) => benchModel(options.model, device, { ...options, signal }),
+    line: (r) => `${r.part}: ${r.seconds.toFixed(3)} s`,
+    summarise(results) {
+      const { model, prompt, steps, seconds } = options;
+      const [processBytes, backendBytes] = [process.resourceUsage().maxRSS * 1024, device.memory.peak];
       return {
         device,
-        note: `peak memory ${peak}, of which the backend ${megabytes(device.memory.peak)}`,
-        json: { results },
+        note: `peak memory ${megabytes(processBytes)}, of which the backend ${megabytes(backendBytes)}`,
+        json: { options: { model, prompt, steps, seconds }, peakMemory: { processBytes, backendBytes }, results },
         tables: [{ header: modelHeader, rows: results.map(modelRow) }],
       };
     },
-  );
+  });
 }
 
 /**
@@ -207,4 +251,24 @@ async function open({ device: backend, threads }: DeviceOptions): Promise<Device
     "UNSUPPORTED",
     `${device.name} is not a GPU, so its times mean nothing: \`caracal bench counters\` counts what kernels do there`,
   );
+}
+
+/** Runs each `caracal bench` of a document in a process of its own, since a process opens one CUDA driver. */
+async function runDocument(file: string): Promise<void> {
+  const prefix = "caracal bench ";
+  const commands = commandsIn(await readDocument(file));
+  if (commands.length === 0)
+    throw new CaracalError("INVALID_ARGUMENT", `${file} holds no table: mark one with <!-- table: ${prefix}ops -->`);
+  process.on("SIGINT", () => {}); // a Ctrl-C reaches the running command, too, whose exit code says so
+  for (const [i, line] of commands.entries()) {
+    if (!line.startsWith(prefix)) {
+      process.stderr.write(`table ${i + 1} of ${commands.length} is left as it is: ${line}\n`);
+      continue;
+    }
+    process.stderr.write(`table ${i + 1} of ${commands.length}: ${line}\n`);
+    const args = [...process.argv.slice(1, 2), "bench", ...line.slice(prefix.length).split(" "), "--write", file];
+    const [status] = await once(spawn(process.execPath, args, { stdio: "inherit" }), "exit");
+    if (status !== 0) process.exitCode = status ?? 1;
+    if (status === 130) return;
+  }
 }

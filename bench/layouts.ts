@@ -25,7 +25,7 @@ export interface Layout {
   readonly rowsPerExpert: number;
 }
 
-/** A layout that shards tokens by CP and experts by EP, so that an EP group holds EP/CP sequences. */
+/** A layout that shards tokens by CP and experts by EP, so that an EP group of whole CP groups holds EP/CP sequences. */
 export function layout(cp: number, ep: number, sequence: number, sizes: MoeSizes): Layout {
   const localExperts = sizes.experts / ep;
   const rows = (sequence / cp) * sizes.realPicks;

@@ -1,5 +1,4 @@
 import type { Cell } from "../lib/cli/table.js";
-import { CaracalError } from "../lib/errors.js";
 import { OmniModel } from "../lib/model/omni.js";
 import type { Device } from "../lib/tensor/tensor.js";
 import { values } from "./case.js";
@@ -23,10 +22,15 @@ export interface ModelResult {
   readonly realTimeFactor?: number;
 }
 
+const parts = [languageModel, audioEncoder, vision, speechDecoder];
+
+/** The number of results of `benchModel`: loading and the parts, of which the language model gives prefill and decoding. */
+export const modelResults = parts.length + 2;
+
 /**
  * Times the parts of a model one by one: prefill and decoding of the language model, the audio encoder and the speech
  * decoder as they stream, the vision encoder on one image.
- * @throws {CaracalError} `INVALID_ARGUMENT` for options that are not positive; whatever `OmniModel.load` throws
+ * @throws {CaracalError} whatever `OmniModel.load` throws
  */
 export async function* benchModel(
   directory: string,
@@ -34,13 +38,11 @@ export async function* benchModel(
   options: ModelBenchOptions,
 ): AsyncGenerator<ModelResult> {
   const { signal } = options;
-  if (!(options.prompt > 0 && options.steps > 0 && options.seconds > 0))
-    throw new CaracalError("INVALID_ARGUMENT", "prompt, steps and seconds must be positive");
   const start = performance.now();
   const kvCacheTokens = options.prompt + options.steps + 64;
   await using model = await OmniModel.load(directory, { device, kvCacheTokens, signal });
   yield { part: "load", work: directory, seconds: (performance.now() - start) / 1000 };
-  for (const part of [languageModel, audioEncoder, vision, speechDecoder]) {
+  for (const part of parts) {
     signal?.throwIfAborted();
     yield* part(model, options);
   }

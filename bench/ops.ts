@@ -1,10 +1,18 @@
 import type { Cell } from "../lib/cli/table.js";
 import { type Device, disposeAll } from "../lib/tensor/tensor.js";
-import { type Case, coldCopies, nameOf } from "./case.js";
+import { type Case, coldCopies } from "./case.js";
 import { catalogue } from "./cases/index.js";
-import { type MachinePeaks, machinePeaks } from "./peaks.js";
+import { type LimitName, limitOf } from "./limits.js";
+import type { MachinePeaks, PeakMeter } from "./peaks.js";
 import type { Peer } from "./peers.js";
 import { type Timing, time, timeOperation } from "./timing.js";
+
+/** A timed case. */
+export interface OpTiming {
+  readonly case: Case;
+  readonly time: Timing;
+  readonly peer?: Timing | undefined;
+}
 
 export interface OpResult {
   readonly op: string;
@@ -12,10 +20,12 @@ export interface OpResult {
   readonly time: Timing;
   /** Absent for an operation that only moves data. */
   readonly gflops?: number;
+  /** All bytes of the operation per second, wherever they lie. */
   readonly gbps: number;
-  /** The limit that binds, and the share of it that was reached: the limit's time ÷ the best time. */
-  readonly limit: "FMA" | "matrix" | "read";
-  readonly ofLimit: number;
+  /** The limit that binds. */
+  readonly limit: LimitName;
+  /** The share of that limit that was reached: the limit's time ÷ the best time. Absent for operands in a cache. */
+  readonly ofLimit?: number;
   readonly peer?: Timing;
   /** The peer's best time ÷ ours. */
   readonly ratio?: number;
@@ -28,23 +38,21 @@ export const activationsOn = ({ backend }: Device): "f32" | "bf16" => (backend =
 export const timedCases = (device: Device): Case[] =>
   catalogue(activationsOn(device)).filter((c) => device.backend === "cuda" || !c.part);
 
-/**
- * Times the cases whose name matches `filter`. The device's peaks are measured again before the cases of each operation,
- * since a shared machine's bandwidth changes from minute to minute.
- */
-export async function* benchOps(
+/** Times cases. The peaks are measured before the cases of each operation, and at the end. */
+export async function* timeOps(
   device: Device,
-  options: { filter?: RegExp; peer?: Peer | undefined; signal?: AbortSignal | undefined } = {},
-): AsyncGenerator<OpResult> {
-  const { filter = /./, peer, signal } = options;
-  let peaks: MachinePeaks | undefined;
-  let measuredFor = "";
-  for (const c of timedCases(device).filter((c) => filter.test(nameOf(c)))) {
+  cases: readonly Case[],
+  options: { meter: PeakMeter; peer?: Peer | undefined; signal?: AbortSignal | undefined },
+): AsyncGenerator<OpTiming> {
+  const { meter, peer, signal } = options;
+  let measuredFor: string | undefined;
+  for (const c of cases) {
     signal?.throwIfAborted();
-    if (!peaks || c.op !== measuredFor) peaks = await machinePeaks(device);
+    if (c.op !== measuredFor) await meter.measure();
     measuredFor = c.op;
-    yield result(c, peaks, await timeOurs(device, c, signal), peer && (await timePeer(peer, c, signal)));
+    yield { case: c, time: await timeOurs(device, c, signal), peer: peer && (await timePeer(peer, c, signal)) };
   }
+  await meter.measure();
 }
 
 async function timeOurs(device: Device, c: Case, signal: AbortSignal | undefined): Promise<Timing> {
@@ -70,36 +78,44 @@ async function timePeer(peer: Peer, c: Case, signal: AbortSignal | undefined): P
   return time((i) => sessions[i % sessions.length]!(), { signal });
 }
 
-function result(c: Case, peaks: MachinePeaks, ours: Timing, peer: Timing | undefined): OpResult {
+/** A timing beside the limits that the peaks set. */
+export function opResult({ case: c, time, peer }: OpTiming, peaks: MachinePeaks): OpResult {
   const { flops, bytes } = c.work;
+  const { limit, milliseconds } = limitOf(c, peaks);
   return {
     op: c.op,
     size: c.size,
-    time: ours,
-    ...(flops === undefined ? {} : { gflops: flops / ours.best / 1e6 }),
-    gbps: bytes / ours.best / 1e6,
-    ...limitOf(c, peaks, ours.best),
-    ...(peer ? { peer, ratio: peer.best / ours.best } : {}),
+    time,
+    ...(flops === undefined ? {} : { gflops: flops / time.best / 1e6 }),
+    gbps: bytes / time.best / 1e6,
+    limit,
+    ...(milliseconds === undefined ? {} : { ofLimit: milliseconds / time.best }),
+    ...(peer ? { peer, ratio: peer.best / time.best } : {}),
   };
 }
 
-function limitOf({ unit, work }: Case, peaks: MachinePeaks, best: number): Pick<OpResult, "limit" | "ofLimit"> {
-  const compute = (work.flops ?? 0) / ((unit === "matrix" ? peaks.matrixGflops : peaks.gflops) * 1e6);
-  const memory = work.bytes / (peaks.readGBps * 1e6);
-  const arithmetic = unit === "matrix" ? "matrix" : "FMA";
-  return { limit: memory >= compute ? "read" : arithmetic, ofLimit: Math.max(compute, memory) / best };
-}
-
-export const opHeader = ["operation", "size", "ms", "GFLOP/s", "GB/s", "limit", "of limit", "peer ms", "× peer"];
+export const opHeader = [
+  "operation",
+  "size",
+  "ms",
+  "median",
+  "GFLOP/s",
+  "GB/s",
+  "limit",
+  "of limit",
+  "peer ms",
+  "× peer",
+];
 
 export const opRow = (r: OpResult): Cell[] => [
   r.op,
   r.size,
   r.time.best,
+  r.time.median,
   r.gflops,
   r.gbps,
   r.limit,
-  `${(100 * r.ofLimit).toFixed(0)} %`,
+  r.ofLimit === undefined ? undefined : `${(100 * r.ofLimit).toFixed(0)} %`,
   r.peer?.best,
   r.ratio,
 ];

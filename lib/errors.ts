@@ -37,7 +37,7 @@ export const errorCodes = {
     fix: "Dispose it later: keep it outside of the `using` block or the `device.scope` that ended.",
   },
   OUT_OF_MEMORY: {
-    when: "Memory of the host or the GPU, the `memoryLimit` of a device, or the blocks of the KV cache do not suffice.",
+    when: "Memory or threads of the host, memory of the GPU, the `memoryLimit` of a device, or the blocks of the KV cache do not suffice.",
     fix: "Dispose tensors and conversations earlier, raise the limit, or use smaller batches, shorter prompts or bf16.",
   },
   ABORTED: {
@@ -53,8 +53,10 @@ export const errorCodes = {
     fix: "Try the file in a player or with `ffprobe`, and convert it if necessary.",
   },
   IO_ERROR: {
-    when: "The operating system refused to read or write a file. The message contains its reason.",
-    fix: "Check that the path exists, its permissions, and the free space of the disk.",
+    when:
+      "The operating system refused to read or write a file, for the reason in the message; or a mapped file, such as a " +
+      "loaded checkpoint's, was cut short or written to while it was in use.",
+    fix: "Check that the path exists, its permissions, and the free space of the disk. Load a changed checkpoint again.",
   },
   MISSING_TOOL: {
     when: "An external program, such as ffmpeg, is needed but not installed.",
@@ -125,3 +127,35 @@ export class CaracalError extends Error {
 export function throwIfAborted(signal: AbortSignal | undefined, during: string): void {
   if (signal?.aborted) throw new CaracalError("ABORTED", `${during} was aborted`, { during }, { cause: signal.reason });
 }
+
+/** How many characters of a value a message shows. */
+const shownCharacters = 80;
+
+/**
+ * A value that somebody passed, for use in a message: short, whatever it is. Text is quoted and cut, of bytes and lists
+ * only the kind and the length are shown, of objects the class or the first keys.
+ */
+export function shown(value: unknown): string {
+  if (typeof value === "string") return shownText(value);
+  if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return cut(`${value}n`);
+  if (typeof value !== "object" || value === null) return cut(String(value));
+  try {
+    if (Array.isArray(value)) return `a list of ${value.length}`;
+    const name = Object.getPrototypeOf(value)?.constructor?.name;
+    if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `${name} of ${value.byteLength} bytes`;
+    if (typeof name === "string" && name !== "Object") return `an object of class ${cut(name)}`;
+    const keys = Object.keys(value);
+    if (keys.length === 0) return "an empty object";
+    return `an object with ${cut(keys.slice(0, 8).join(", "))}${keys.length > 8 ? ", …" : ""}`;
+  } catch {
+    return "an object that cannot be read"; // a proxy
+  }
+}
+
+function shownText(text: string): string {
+  const quoted = JSON.stringify(text.slice(0, shownCharacters));
+  return text.length > shownCharacters ? `${quoted}… (${text.length} characters)` : quoted;
+}
+
+const cut = (text: string): string => (text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text);

@@ -6,12 +6,13 @@ export type {
   LlmConfig,
   VisionConfig,
 } from "./checkpoint/config.js";
-export { type Checkpoint, openCheckpoint, type TensorMap } from "./checkpoint/directory.js";
+export { type Checkpoint, type OpenCheckpointOptions, openCheckpoint, type TensorMap } from "./checkpoint/directory.js";
 export type { EntryDType, TensorEntry } from "./checkpoint/entry.js";
 export type { OpenOptions } from "./checkpoint/formats/file.js";
 export {
   type DirectoryInspection,
   type FileInspection,
+  type InspectOptions,
   inspectPath,
   type PartSummary,
   type TensorTotals,
@@ -21,6 +22,7 @@ export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";
+export { encodeWav } from "./media/wav.js";
 export {
   type AudioEncodeOptions,
   AudioEncoder,
@@ -31,6 +33,7 @@ export {
 export { type AudioFeatureStream, AudioFeatures, type OpenFeaturesOptions } from "./model/audio/features.js";
 export type { AudioFraming } from "./model/audio/framing.js";
 export {
+  type AppendOptions,
   type CacheRows,
   type CacheTensors,
   KvCache,
@@ -45,8 +48,9 @@ export {
   type LlmOptions,
   type PrefillOptions,
 } from "./model/language/llm.js";
-export { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "./model/omni.js";
+export { type OmniLoadOptions, type OmniLoadProgress, OmniModel, type OmniStats } from "./model/omni.js";
 export type { PromptLimits } from "./model/prompt/build.js";
+export type { RenderOptions } from "./model/prompt/chatTemplate.js";
 export {
   type EmbeddingOptions,
   OmniEmbedding,
@@ -61,12 +65,13 @@ export {
   type OpenTokenizerOptions,
   type SpecialString,
   specialStrings,
-  type TokenStream,
-  type TokenStreamSnapshot,
+  type TextPiece,
 } from "./model/prompt/tokenizer.js";
+export type { TokenStream, TokenStreamSnapshot } from "./model/prompt/tokenStream.js";
 export type { GenerateEvent } from "./model/reply/events.js";
 export type { Generation } from "./model/reply/generation.js";
 export type { GenerateOptions } from "./model/reply/options.js";
+export type { QueueStats } from "./model/reply/queue.js";
 export type { SchedulerOptions } from "./model/reply/scheduler.js";
 export { type ReplyUsage, type Stage, type StageUsage, stages } from "./model/reply/usage.js";
 export {
@@ -88,6 +93,7 @@ export type { Ids, Logits, Matrix, PackedMatrix, Rows, Tap, Vector } from "./mod
 export {
   type EncodeUnitsOptions,
   type Grid,
+  type ResizedFrame,
   type VisionEncodeOptions,
   VisionEncoder,
   type VisionEncoderOptions,

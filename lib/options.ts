@@ -1,23 +1,43 @@
 import { closest } from "fastest-levenshtein";
-import { CaracalError } from "./errors.js";
+import { CaracalError, shown } from "./errors.js";
+
+/** The values that an option takes. */
+export interface OptionRule {
+  readonly accepts: (value: unknown) => boolean;
+  /** Completes the sentence "it must be …". */
+  readonly expected: string;
+}
+
+export const positiveInteger: OptionRule = {
+  accepts: (value) => Number.isSafeInteger(value) && (value as number) > 0,
+  expected: "a positive integer",
+};
+export const wholeNumber: OptionRule = {
+  accepts: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+  expected: "a whole number from 0",
+};
+
+export const positiveNumber: OptionRule = {
+  accepts: (value) => Number.isFinite(value) && (value as number) > 0,
+  expected: "a positive number",
+};
+
+/** Takes some strings, numbers or booleans only. */
+export function oneOf(...values: readonly unknown[]): OptionRule {
+  return { accepts: (value) => values.includes(value), expected: values.map((v) => JSON.stringify(v)).join(" or ") };
+}
+
+/** Takes `undefined` as well. */
+export function optional({ accepts, expected }: OptionRule): OptionRule {
+  return { accepts: (value) => value === undefined || accepts(value), expected };
+}
 
 /** The word for names in messages: functions have options, parts of messages have fields. */
 type NameKind = "option" | "field";
 
-/** A value as messages show it. */
-export function valueText(value: unknown): string {
-  if (typeof value === "string") return value.length <= 40 ? JSON.stringify(value) : "a string";
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
-  if (typeof value !== "object" || value === null) return String(value);
-  if (Array.isArray(value)) return "an array";
-  const name: unknown = value.constructor?.name;
-  return typeof name !== "string" || name === "Object" || name === "" ? "an object" : `a value of class ${name}`;
-}
-
 /** Refuses a value of another kind than expected. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function refuseValue(where: string, argument: string, expected: string, value: unknown): never {
-  const actual = valueText(value);
+  const actual = shown(value);
   const details = { argument, expected, actual };
   throw new CaracalError("INVALID_ARGUMENT", `${where}: ${argument} must be ${expected}, got ${actual}`, details);
 }
@@ -28,12 +48,12 @@ export function checkObject(where: string, argument: string, value: unknown): vo
 }
 
 /**
- * Refuses unknown options, since a misspelt one would otherwise be ignored silently.
+ * Refuses unknown options, since a misspelt one would otherwise be ignored silently, and a `signal` that is none.
  *
  * @param where the function that takes the options, by its public name: `"Device.open"`
  * @param known has all options as keys; its type requires them all
  * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown, with the nearest known one, or the options are
- *   not an object
+ *   not an object; or as `checkSignal`
  */
 export function checkOptionNames<T extends object>(
   where: string,
@@ -44,6 +64,61 @@ export function checkOptionNames<T extends object>(
   if (options !== undefined) checkObject(where, `${kind}s`, options);
   for (const name of Object.keys(options ?? {}))
     if (!Object.hasOwn(known, name)) refuseName(where, name, Object.keys(known), kind);
+  if (Object.hasOwn(known, "signal")) checkSignal(where, (options as { signal?: unknown } | undefined)?.signal);
+}
+
+/**
+ * Refuses what cannot abort anything. Any object with a boolean `aborted` and a function `addEventListener` can, such as
+ * a polyfill's signal or one of another realm.
+ * @throws {CaracalError} `INVALID_ARGUMENT`
+ */
+export function checkSignal(where: string, signal: unknown): asserts signal is AbortSignal | undefined {
+  const controller = isSignal(Object(signal).signal);
+  const expected = controller ? "an AbortSignal, such as the `signal` of the controller" : "an AbortSignal";
+  checkOption(where, "signal", signal, optional({ accepts: isSignal, expected }));
+}
+
+function isSignal(value: unknown): boolean {
+  try {
+    const { aborted, addEventListener } = Object(value);
+    return typeof aborted === "boolean" && typeof addEventListener === "function";
+  } catch {
+    return false; // such as an object that only has the prototype of a signal
+  }
+}
+
+/**
+ * An `AbortSignal` of this realm that follows `signal`: `AbortSignal.any` and child processes take no other.
+ * @param signal what `checkSignal` accepts
+ */
+export function nativeSignal(signal: AbortSignal): AbortSignal {
+  const native: boolean = signal instanceof AbortSignal;
+  if (native) return signal;
+  const controller = new AbortController();
+  const abort = () => controller.abort(signal.reason);
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
+  return controller.signal;
+}
+
+/**
+ * Refuses unknown options, and values that an option does not take.
+ * @param rules has all options as keys; `true` takes every value
+ * @throws {CaracalError} `INVALID_ARGUMENT`
+ */
+export function checkOptions<T extends object>(
+  where: string,
+  options: T | undefined,
+  rules: Readonly<Record<keyof Required<T>, OptionRule | true>>,
+): void {
+  checkOptionNames(where, options, rules);
+  for (const [name, rule] of Object.entries<OptionRule | true>(rules))
+    if (rule !== true) checkOption(where, name, options?.[name as keyof T], rule);
+}
+
+/** Refuses a value that an option does not take. @throws {CaracalError} `INVALID_ARGUMENT` */
+export function checkOption(where: string, name: string, value: unknown, { accepts, expected }: OptionRule): void {
+  if (!accepts(value)) refuseValue(where, name, expected, value);
 }
 
 /** Refuses a name that is not one of the known ones. @throws {CaracalError} `INVALID_ARGUMENT` */
@@ -51,5 +126,5 @@ export function refuseName(where: string, name: string, known: readonly string[]
   const nearest = known.length > 0 ? closest(name, known) : undefined;
   const advice = nearest ? `: did you mean "${nearest}"? It takes ${known.join(", ")}` : `: it takes no ${kind}s`;
   const details = { [kind]: name, nearest, known };
-  throw new CaracalError("INVALID_ARGUMENT", `${where} has no ${kind} "${name}"${advice}`, details);
+  throw new CaracalError("INVALID_ARGUMENT", `${where} has no ${kind} ${shown(name)}${advice}`, details);
 }

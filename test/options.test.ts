@@ -1,5 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { checkOptionNames } from "../lib/options.js";
+import {
+  checkOption,
+  checkOptionNames,
+  checkOptions,
+  checkSignal,
+  nativeSignal,
+  oneOf,
+  optional,
+  positiveInteger,
+  positiveNumber,
+  wholeNumber,
+} from "../lib/options.js";
+import { code } from "./support/errors.js";
+import { DuckSignal, foreignController } from "./support/signals.js";
 
 interface Options {
   threads?: number;
@@ -34,8 +47,108 @@ describe("option names", () => {
     );
   });
 
+  test("a name of any length makes a short message", () => {
+    const long = { ["x".repeat(140_000)]: 1 } as Options;
+    expect(() => checkOptionNames("f", long, known)).toThrow(
+      /^f has no option "x{80}"… \(140000 characters\): did you/,
+    );
+  });
+
   test("names that every object has are no options", () => {
     const hostile = JSON.parse('{"toString": 1}') as Options;
     expect(() => checkOptionNames("f", hostile, known)).toThrow(/"toString"/);
+  });
+});
+
+describe("option values", () => {
+  const accepts = (rule: typeof positiveInteger) => {
+    const values = [1, 0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, "1", null, undefined, true, 1n, [1]];
+    return values.filter((value) => rule.accepts(value));
+  };
+
+  test("each rule takes its values only", () => {
+    expect(accepts(positiveInteger)).toEqual([1]);
+    expect(accepts(wholeNumber)).toEqual([1, 0]);
+    expect(accepts(positiveNumber)).toEqual([1, 0.5]);
+    expect(accepts(oneOf(true, 0))).toEqual([0, true]);
+    expect(accepts(optional(positiveInteger))).toEqual([1, undefined]);
+  });
+
+  test("the message names the function, the option, what it takes and what came", () => {
+    const rules = { threads: optional(positiveInteger), backend: oneOf("cpu", "cuda") };
+    checkOptions<Options>("f", { backend: "cpu" }, rules);
+    expect(() => checkOptions<Options>("f", { backend: "cpu", threads: -1 }, rules)).toThrow(
+      expect.objectContaining({
+        code: "INVALID_ARGUMENT",
+        message: "f: threads must be a positive integer, got -1",
+        details: { argument: "threads", expected: "a positive integer", actual: "-1" },
+      }),
+    );
+    expect(() => checkOptions<Options>("f", {}, rules)).toThrow(/backend must be "cpu" or "cuda", got undefined$/);
+    expect(() => checkOptions<Options>("f", undefined, rules)).toThrow(/backend must be/);
+    expect(() => checkOptions("f", { thread: 1 } as Options, rules)).toThrow(/mean "threads"/);
+  });
+
+  test.each([
+    ["3", 'got "3"'],
+    ["x".repeat(1000), `got "${"x".repeat(80)}"… (1000 characters)`],
+    [Object.create(null), "got an empty object"],
+    [Symbol("s"), "got Symbol(s)"],
+    [() => 1, "got a function"],
+    [[1, 2], "got a list of 2"],
+  ])("values of every type can be shown", (value, shown) => {
+    const check = () => checkOption("f", "n", value, positiveInteger);
+    expect(check).toThrow(expect.objectContaining({ message: `f: n must be a positive integer, ${shown}` }));
+  });
+});
+
+describe("signals", () => {
+  const known = { signal: true, threads: true };
+  interface WithSignal {
+    signal?: AbortSignal;
+    threads?: number;
+  }
+
+  test("every bag with a signal is checked for one", () => {
+    for (const signal of [undefined, AbortSignal.abort(), new DuckSignal(), foreignController().signal])
+      checkOptionNames<WithSignal>("f", { signal: signal as AbortSignal }, known);
+    const wrong = [
+      new AbortController(),
+      "stop",
+      1,
+      null,
+      {},
+      { aborted: false },
+      Object.create(AbortSignal.prototype),
+    ];
+    for (const signal of wrong)
+      expect(() => checkOptionNames<WithSignal>("f", { signal: signal as AbortSignal }, known)).toThrowError(
+        code("INVALID_ARGUMENT"),
+      );
+    expect(() => checkSignal("generate", new AbortController())).toThrow(
+      "generate: signal must be an AbortSignal, such as the `signal` of the controller, got an object of class AbortController",
+    );
+  });
+
+  test("a signal of another class is followed by a native one", () => {
+    const own = new AbortController().signal;
+    expect(nativeSignal(own)).toBe(own);
+    for (const early of [true, false]) {
+      const duck = new DuckSignal();
+      const foreign = foreignController();
+      const abort = () => {
+        duck.abort("enough");
+        foreign.abort("enough");
+      };
+      if (early) abort();
+      const followers = [duck as unknown as AbortSignal, foreign.signal].map(nativeSignal);
+      expect(followers.every((signal) => signal instanceof AbortSignal)).toBe(true);
+      expect(followers.map(({ aborted }) => aborted)).toEqual([early, early]);
+      if (!early) abort();
+      expect(followers.map(({ aborted, reason }) => [aborted, reason])).toEqual([
+        [true, "enough"],
+        [true, "enough"],
+      ]);
+    }
   });
 });

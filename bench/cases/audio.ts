@@ -10,13 +10,14 @@ import {
   snake,
 } from "../../lib/ops/index.js";
 import { dtypeBytes } from "../../lib/tensor/dtype.js";
-import { type Case, counted, defineCase, dense, packed, random, unitOf } from "../case.js";
+import { type Case, counted, defineCase, dense, packed, random, times, turn, unitOf } from "../case.js";
 import type { PeerModel } from "../peers.js";
 import { audioHidden } from "./longcat.js";
 
 /**
  * The operations of the audio encoder and the speech decoder, on rows as they come while streaming and on long pieces.
- * Weights have the activations' dtype and are as warm as the previous call left them.
+ * Weights have the activations' dtype. Those of the LSTM and the convolutions are cold, as the other layers of a model
+ * leave them.
  */
 export function audioCases(activations: Activations): Case[] {
   return [
@@ -88,16 +89,19 @@ function lstmCase(activations: Activations, rows: number, size: number): Case {
       bytes: dtypeBytes[activations] * (8 * size * size + 2 * rows * size),
       flops: 2 * 8 * rows * size * size,
     },
-    prepare: (device) => ({
+    coldBytes: dtypeBytes[activations] * 8 * size * size,
+    prepare: (device, copies) => ({
       x: random(device, [rows, size], activations, 0.5),
-      wIh: packed(device, 4 * size, size, activations),
-      wHh: packed(device, 4 * size, size, activations),
+      weights: times(copies, () => ({
+        wIh: packed(device, 4 * size, size, activations),
+        wHh: packed(device, 4 * size, size, activations),
+      })),
       bIh: random(device, [4 * size], "f32"),
       bHh: random(device, [4 * size], "f32"),
       h: device.zeros([size]),
       c: device.zeros([size]),
     }),
-    run: ({ x, ...parameters }) => lstm(x, parameters),
+    run: ({ x, weights, ...parameters }, i) => lstm(x, { ...turn(weights, i), ...parameters }),
     peer: () => ({
       node: {
         op: "LSTM",
@@ -123,11 +127,13 @@ function convCase(activations: Activations, rows: number, channels: number): Cas
       bytes: dtypeBytes[activations] * channels * (taps * channels + 2 * rows),
       flops: 2 * taps * rows * channels * channels,
     },
-    prepare(device) {
+    coldBytes: dtypeBytes[activations] * taps * channels * channels,
+    prepare(device, copies) {
       using w = random(device, [channels, channels, taps], activations, 0.5);
-      return { x: random(device, [rows, channels], activations, 0.5), w: packConv1d(w) };
+      const weights = times(copies, () => packConv1d(w));
+      return { x: random(device, [rows, channels], activations, 0.5), weights };
     },
-    run: ({ x, w }) => conv1d(x, w, { dilation }),
+    run: ({ x, weights }, i) => conv1d(x, turn(weights, i), { dilation }),
     peer: () => convPeer({ rows, inputs: channels, outputs: channels, groups: 1, taps, dilation }),
   });
 }
@@ -170,11 +176,13 @@ function convTransposeCase(
       bytes: dtypeBytes[activations] * (stride * inputs * outputs + rows * (inputs + stride * outputs)),
       flops: 2 * rows * stride * inputs * outputs,
     },
-    prepare(device) {
+    coldBytes: dtypeBytes[activations] * stride * inputs * outputs,
+    prepare(device, copies) {
       using w = random(device, [inputs, outputs, stride], activations, 0.5);
-      return { x: random(device, [rows, inputs], activations, 0.5), w: packConvTranspose1d(w) };
+      const weights = times(copies, () => packConvTranspose1d(w));
+      return { x: random(device, [rows, inputs], activations, 0.5), weights };
     },
-    run: ({ x, w }) => convTranspose1d(x, w, { stride }),
+    run: ({ x, weights }, i) => convTranspose1d(x, turn(weights, i), { stride }),
     peer: () => ({
       node: {
         op: "ConvTranspose",

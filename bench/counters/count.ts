@@ -1,5 +1,5 @@
 import { disposeAll } from "../../lib/tensor/tensor.js";
-import { type Case, nameOf } from "../case.js";
+import type { Case } from "../case.js";
 import { catalogue } from "../cases/index.js";
 import { CountingDevice } from "./device.js";
 import { bound, gpus } from "./gpus.js";
@@ -54,10 +54,13 @@ export interface CountedOp {
 /** The cases that are counted, with bf16 activations. */
 export const countedCases = (): Case[] => catalogue("bf16").filter((c) => c.counted);
 
-/** Counts the cases whose name matches. */
-export async function* benchCounters(filter = /./): AsyncGenerator<CountedOp> {
+/** Counts cases. */
+export async function* countCases(cases: readonly Case[], signal?: AbortSignal): AsyncGenerator<CountedOp> {
   await using counting = await CountingDevice.open();
-  for (const c of countedCases()) if (filter.test(nameOf(c))) yield await count(counting, c);
+  for (const c of cases) {
+    signal?.throwIfAborted();
+    yield await count(counting, c);
+  }
 }
 
 /** Counts the launches of one call of a case, or of its part. */

@@ -5,22 +5,31 @@ import { plural, quote, throwProblems } from "./problems.js";
 /** The number of tensors that a message names for each kind of problem; the others are only counted. */
 const maxNamed = 8;
 
-/** @throws {CaracalError} `CHECKPOINT_INVALID` with everything that {@link tensorProblems} finds */
+/** @throws {CaracalError} `CHECKPOINT_INVALID` with everything that {@link compareTensors} finds */
 export function checkTensors(entries: Iterable<TensorEntry>, layout: Layout, file: string): void {
-  throwProblems(tensorProblems(entries, layout), file);
+  const { problems, unknown } = compareTensors(entries, layout);
+  throwProblems([...problems, ...unexpected(unknown)], file);
 }
 
-/** Lists every missing or unexpected tensor and every wrong shape or dtype, one line per kind of problem. */
-export function tensorProblems(entries: Iterable<TensorEntry>, layout: Layout): string[] {
+/** What distinguishes the tensors of a file from those that it should hold. */
+export interface TensorDifferences {
+  /** Missing tensors, wrong shapes and dtypes, and scales of a weight that has none, one line per kind. */
+  readonly problems: readonly string[];
+  /** The names of tensors that the layout does not contain. */
+  readonly unknown: readonly string[];
+}
+
+export function compareTensors(entries: Iterable<TensorEntry>, layout: Layout): TensorDifferences {
   const found = new Map([...entries].map((entry) => [entry.name, entry]));
   const missing = [...layout].filter(([name, tensor]) => !found.has(name) && isRequired(tensor, found));
-  const unexpected = [...found.keys()].filter((name) => !layout.has(name) || isStrayScale(layout.get(name)!, found));
+  const unknown = [...found.keys()].filter((name) => !layout.has(name));
+  const strayScales = [...found.keys()].filter((name) => layout.has(name) && isStrayScale(layout.get(name)!, found));
   const expected = [...found.values()].filter((entry) => layout.has(entry.name));
   const misshapen = expected.filter(({ name, shape }) => String(shape) !== String(layout.get(name)!.shape));
   const mistyped = expected.filter(({ name, dtype }) => !layout.get(name)!.dtypes.includes(dtype));
-  return [
+  const problems = [
     ...group("missing", missing, ([name, { shape }]) => `${quote(name)} [${shape}]`),
-    ...group("unexpected", unexpected, quote),
+    ...unexpected(strayScales),
     ...group("misshapen", misshapen, ({ name, shape }) => {
       return `${quote(name)} [${shape}], expected [${layout.get(name)!.shape}]`;
     }),
@@ -28,6 +37,12 @@ export function tensorProblems(entries: Iterable<TensorEntry>, layout: Layout): 
       return `${quote(name)} ${dtype}, expected ${layout.get(name)!.dtypes.join(" or ")}`;
     }),
   ];
+  return { problems, unknown };
+}
+
+/** A line that names unexpected tensors; none if there are none. */
+export function unexpected(names: readonly string[]): string[] {
+  return group("unexpected", names, quote);
 }
 
 function isRequired({ optional, scales }: ExpectedTensor, found: ReadonlyMap<string, TensorEntry>): boolean {

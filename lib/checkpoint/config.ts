@@ -148,7 +148,7 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
     routed_scaling_factor: f.number("routed_scaling_factor"),
     norm_topk_prob: f.boolean("norm_topk_prob", false),
     rms_norm_eps: f.number("rms_norm_eps", { default: 1e-5, min: 1e-12, max: 1 }),
-    rope_theta: f.number("rope_theta", { default: 1e7, min: 1 }),
+    rope_theta: ropeTheta(f),
     max_position_embeddings: f.integer("max_position_embeddings", { default: 131072 }),
     bos_token_id: f.integer("bos_token_id", { default: 1, min: 0 }),
     eos_token_id: f.integer("eos_token_id", { default: 2, min: 0 }),
@@ -176,6 +176,20 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
   }
   f.finish(file);
   return config;
+}
+
+/** The base of RoPE's frequencies: `rope_theta`, which newer files put in `rope_parameters`. */
+function ropeTheta(f: Fields): number {
+  const range = { default: 1e7, min: 1 };
+  if (!f.has("rope_parameters")) return f.number("rope_theta", range);
+  const rope = f.section("rope_parameters");
+  rope.fixed("rope_type", "default");
+  rope.only(["rope_type", "rope_theta"], "position scaling is not supported");
+  if (!rope.has("rope_theta")) return f.number("rope_theta", range);
+  const theta = rope.number("rope_theta", range);
+  const outer = f.number("rope_theta", { ...range, default: theta });
+  f.check([theta, outer], theta === outer, `rope_theta ${outer} differs from rope_parameters.rope_theta ${theta}`);
+  return theta;
 }
 
 const maxExperts = 1 << 18;
@@ -352,7 +366,7 @@ const maxBytes = { json: 4 << 20, yaml: 32 << 10 };
  * @throws {CaracalError} `CHECKPOINT_INVALID` when it is missing or does not parse
  */
 export async function readConfig(file: string): Promise<unknown> {
-  if (file.endsWith(".json")) return parseJson(await readText(file, maxBytes.json), file);
+  if (file.endsWith(".json")) return await parseJson(await readText(file, maxBytes.json), file);
   const text = await readText(file, maxBytes.yaml);
   try {
     return parseYaml(text, { logLevel: "error" });

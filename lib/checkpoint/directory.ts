@@ -1,11 +1,12 @@
 import { checkOptionNames } from "../options.js";
 import type { Cmvn } from "./cmvn.js";
 import * as configs from "./config.js";
-import { BoundedFile, listDirectory, type OpenOptions, openOptionNames } from "./formats/file.js";
+import { BoundedFile } from "./formats/file.js";
 import type { SpeechConfig } from "./layout.js";
-import { throwProblems } from "./problems.js";
 import {
   type CheckpointPart,
+  type OpenCheckpointOptions,
+  openCheckpointOptionNames,
   Surveyor,
   surveyAudio,
   surveyCodec,
@@ -16,7 +17,7 @@ import {
   tensorMap,
 } from "./survey.js";
 
-export type { CheckpointPart, TensorMap } from "./survey.js";
+export type { CheckpointPart, OpenCheckpointOptions, TensorMap } from "./survey.js";
 
 /** A complete, validated model directory: every tensor exists and has the shape that its configuration implies. */
 export interface Checkpoint {
@@ -44,6 +45,8 @@ export interface Checkpoint {
   readonly codec: { readonly config: configs.CodecConfig; readonly tensors: TensorMap };
   /** The paths of `tokenizer.json` and `tokenizer_config.json`. */
   readonly tokenizer: { readonly model: string; readonly config: string };
+  /** What is odd about the directory, file by file: tensors that the library does not know. */
+  readonly warnings: readonly string[];
 }
 
 /** The contents of a directory, as far as they can be read, and everything that is wrong with it. */
@@ -62,6 +65,8 @@ export interface CheckpointSurvey {
   readonly cmvn?: Cmvn;
   readonly tokenizer: Checkpoint["tokenizer"];
   readonly problems: readonly string[];
+  /** What is odd, but does not prevent loading the directory. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -69,10 +74,11 @@ export interface CheckpointSurvey {
  * @throws {CaracalError} `CHECKPOINT_INVALID` that lists everything missing, misshapen or inconsistent in any module;
  *   `IO_ERROR`, `ABORTED`; `INVALID_ARGUMENT` for an unknown option
  */
-export async function openCheckpoint(directory: string, options: OpenOptions = {}): Promise<Checkpoint> {
-  checkOptionNames("openCheckpoint", options, openOptionNames);
-  const survey = await surveyCheckpoint(directory, options);
-  throwProblems(survey.problems, directory);
+export async function openCheckpoint(directory: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
+  checkOptionNames("openCheckpoint", options, openCheckpointOptionNames);
+  const surveyor = await Surveyor.in(directory, options);
+  const survey = await surveyAll(surveyor, directory);
+  surveyor.finish(options);
   const { llm, vision, audio, features, speech, codec } = survey.configs;
   const tensors = (name: string) => tensorMap(survey.parts, name);
   return {
@@ -90,12 +96,19 @@ export async function openCheckpoint(directory: string, options: OpenOptions = {
     speech: { config: speech, embeddings: tensors("speech embeddings"), heads: tensors("speech heads") },
     codec: { config: codec!, tensors: tensors("speech decoder") },
     tokenizer: survey.tokenizer,
+    warnings: survey.warnings,
   };
 }
 
-/** Like {@link openCheckpoint}, but returns the problems instead of throwing them. */
-export async function surveyCheckpoint(directory: string, { signal }: OpenOptions = {}): Promise<CheckpointSurvey> {
-  const surveyor = new Surveyor(directory, await listDirectory(directory), signal);
+/** Like {@link openCheckpoint}, but returns the problems and warnings instead of throwing and reporting them. */
+export async function surveyCheckpoint(
+  directory: string,
+  options: Omit<OpenCheckpointOptions, "onWarning"> = {},
+): Promise<CheckpointSurvey> {
+  return surveyAll(await Surveyor.in(directory, options), directory);
+}
+
+async function surveyAll(surveyor: Surveyor, directory: string): Promise<CheckpointSurvey> {
   const { config: llm, synthetic } = await surveyLlm(surveyor);
   const vision = await surveyVision(surveyor, llm);
   const { audio, features, cmvn } = await surveyAudio(surveyor, llm);
@@ -104,7 +117,7 @@ export async function surveyCheckpoint(directory: string, { signal }: OpenOption
   const tokenizer = { model: surveyor.path("tokenizer.json"), config: surveyor.path("tokenizer_config.json") };
   await surveyor.attempt(() => configs.readConfig(tokenizer.config));
   await surveyor.attempt(() => BoundedFile.use(tokenizer.model, async () => {})); // large, so parsed only when used
-  const { parts, problems } = surveyor;
+  const { parts, problems, warnings } = surveyor;
   const found = { llm, vision, audio, features, speech, codec };
-  return { directory, synthetic, parts, problems, cmvn, tokenizer, configs: found };
+  return { directory, synthetic, parts, problems, warnings, cmvn, tokenizer, configs: found };
 }

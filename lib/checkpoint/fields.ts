@@ -72,6 +72,13 @@ export class Fields {
     this.#read(name, value, value, expected, (v): v is never => v === value);
   }
 
+  /** Notes every field that is set and is not one of `names`. */
+  only(names: readonly string[], reason: string): void {
+    for (const name of Object.keys(this.#source))
+      if (!names.includes(name) && this.has(name))
+        this.#problems.push(`${this.#prefix}${quote(name)} is set; expected only ${names.join(" and ")}: ${reason}`);
+  }
+
   /** Notes `problem` unless `holds`. Does nothing if one of `values` is NaN: that is reported as its own problem. */
   check(values: readonly number[], holds: boolean, problem: string): void {
     if (!holds && !values.some(Number.isNaN)) this.#problems.push(problem);

@@ -2,11 +2,14 @@ import { stat } from "node:fs/promises";
 import { basename, relative } from "node:path";
 import { CaracalError } from "../errors.js";
 import { checkOptionNames } from "../options.js";
-import { type CheckpointSurvey, surveyCheckpoint } from "./directory.js";
+import { type CheckpointSurvey, type OpenCheckpointOptions, surveyCheckpoint } from "./directory.js";
 import { type EntryDType, elementCount, type TensorEntry } from "./entry.js";
-import { type OpenOptions, openOptionNames } from "./formats/file.js";
 import { openTensorFile } from "./formats/tensorFile.js";
 import { plural } from "./problems.js";
+
+/** Options of {@link inspectPath}; `strict` concerns directories. */
+export type InspectOptions = Omit<OpenCheckpointOptions, "onWarning">;
+const inspectOptionNames = { signal: true, strict: true } satisfies Record<keyof Required<InspectOptions>, true>;
 
 /** Totals over a set of tensors. */
 export interface TensorTotals {
@@ -35,6 +38,8 @@ export interface DirectoryInspection {
   readonly synthetic: boolean;
   /** Everything missing, misshapen or inconsistent; empty if the directory can be loaded. */
   readonly problems: readonly string[];
+  /** What is odd but does not prevent loading: tensors that the library does not know. With `strict`, a problem. */
+  readonly warnings: readonly string[];
 }
 
 /** The contents of one file of tensors, or of an index and its shards. */
@@ -54,15 +59,15 @@ export interface FileInspection {
  */
 export async function inspectPath(
   path: string,
-  options: OpenOptions = {},
+  options: InspectOptions = {},
 ): Promise<DirectoryInspection | FileInspection> {
-  checkOptionNames("inspectPath", options, openOptionNames);
+  checkOptionNames("inspectPath", options, inspectOptionNames);
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new CaracalError("INVALID_ARGUMENT", `${path}: no such file or directory`, { path });
   return found.isDirectory() ? inspectDirectory(path, options) : inspectFile(path, options);
 }
 
-async function inspectDirectory(path: string, options: OpenOptions): Promise<DirectoryInspection> {
+async function inspectDirectory(path: string, options: InspectOptions): Promise<DirectoryInspection> {
   const survey = await surveyCheckpoint(path, options);
   const parts = survey.parts.map((part): PartSummary => {
     const files = new Set([...part.entries, ...part.unused].map((entry) => entry.file));
@@ -70,12 +75,12 @@ async function inspectDirectory(path: string, options: OpenOptions): Promise<Dir
     return { name: part.name, file, unused: part.unused.length, ...totals(part.entries) };
   });
   const total = totals(survey.parts.flatMap((part) => part.entries));
-  const { configs, synthetic, problems } = survey;
-  return { kind: "directory", path, parts, total, configs, synthetic, problems };
+  const { configs, synthetic, problems, warnings } = survey;
+  return { kind: "directory", path, parts, total, configs, synthetic, problems, warnings };
 }
 
-async function inspectFile(path: string, options: OpenOptions): Promise<FileInspection> {
-  const { entries, metadata } = await openTensorFile(path, options);
+async function inspectFile(path: string, { signal }: InspectOptions): Promise<FileInspection> {
+  const { entries, metadata } = await openTensorFile(path, { signal });
   const tensors = entries.map((entry) => ({ ...entry, file: basename(entry.file) }));
   return { kind: "file", path, tensors, total: totals(entries), metadata };
 }

@@ -3,12 +3,12 @@
 import { parseCodecConfig } from "./config.js";
 import type { Checkpoint } from "./directory.js";
 import type { TensorEntry } from "./entry.js";
-import { listDirectory, type OpenOptions } from "./formats/file.js";
 import { type SpeechConfig, speechEmbeddingsLayout, speechHeadsLayout } from "./layout.js";
-import { quote, throwProblems } from "./problems.js";
+import { quote } from "./problems.js";
 import { recoverHiddenSize, recoverSpeechConfig } from "./recover.js";
 import {
   bookProblems,
+  type OpenCheckpointOptions,
   Surveyor,
   surveyAudio,
   surveyAudioFeatures,
@@ -28,32 +28,32 @@ type Tensors = (name: string) => TensorMap;
  */
 async function openPart<S, T>(
   directory: string,
-  { signal }: OpenOptions,
+  options: OpenCheckpointOptions,
   survey: (s: Surveyor) => Promise<S>,
   build: (found: S, tensors: Tensors) => T,
 ): Promise<T> {
-  const surveyor = new Surveyor(directory, await listDirectory(directory), signal);
+  const surveyor = await Surveyor.in(directory, options);
   const found = await survey(surveyor);
-  throwProblems(surveyor.problems, directory);
+  surveyor.finish(options);
   return build(found, (name) => tensorMap(surveyor.parts, name));
 }
 
 /** Reads `config.json` and the headers of the language model's shards. */
-export function openLlm(directory: string, options: OpenOptions = {}): Promise<Checkpoint["llm"]> {
+export function openLlm(directory: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint["llm"]> {
   return openPart(directory, options, surveyLlm, ({ config }, tensors) => {
     return { config: config!, tensors: tensors("language model") };
   });
 }
 
 /** Reads the configuration and the headers in `vision/`. */
-export function openVision(directory: string, options: OpenOptions = {}): Promise<Checkpoint["vision"]> {
+export function openVision(directory: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint["vision"]> {
   return openPart(directory, options, surveyVision, (config, tensors) => {
     return { config: config!, encoder: tensors("vision encoder"), projector: tensors("vision projector") };
   });
 }
 
 /** Reads the audio encoder's configuration, normalisation and headers in `audio/`. */
-export function openAudio(directory: string, options: OpenOptions = {}): Promise<Checkpoint["audio"]> {
+export function openAudio(directory: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint["audio"]> {
   return openPart(directory, options, surveyAudio, ({ audio, features, cmvn }, tensors) => {
     const [encoder, projector] = [tensors("audio encoder"), tensors("audio projector")];
     return { config: audio!, features: features!, cmvn: cmvn!, encoder, projector };
@@ -63,7 +63,7 @@ export function openAudio(directory: string, options: OpenOptions = {}): Promise
 /** Reads `audio/preprocessor_config.json` and `audio/global_cmvn`. */
 export function openAudioFeatures(
   directory: string,
-  options: OpenOptions = {},
+  options: OpenCheckpointOptions = {},
 ): Promise<Pick<Checkpoint["audio"], "features" | "cmvn">> {
   return openPart(directory, options, surveyAudioFeatures, ({ features, cmvn }) => {
     return { features: features!, cmvn: cmvn! };
@@ -71,7 +71,7 @@ export function openAudioFeatures(
 }
 
 /** Reads the speech decoder's configuration and headers in `audio_codec/`. */
-export function openCodec(directory: string, options: OpenOptions = {}): Promise<Checkpoint["codec"]> {
+export function openCodec(directory: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint["codec"]> {
   return openPart(directory, options, surveyCodec, (config, tensors) => {
     return { config: config!, tensors: tensors("speech decoder") };
   });
@@ -85,7 +85,7 @@ export interface SpeechHeadsPart {
 }
 
 /** Reads the header of `audio/audio_output_layers.pt`, and `audio_codec/config.yaml`. */
-export function openSpeechHeads(directory: string, options: OpenOptions = {}): Promise<SpeechHeadsPart> {
+export function openSpeechHeads(directory: string, options: OpenCheckpointOptions = {}): Promise<SpeechHeadsPart> {
   const file = "audio/audio_output_layers.pt";
   const survey = async (s: Surveyor) => {
     const heads = await s.open("speech heads", file);
@@ -113,7 +113,7 @@ export interface EmbeddingsPart {
  * Reads the headers of `audio/audio_embeddings.pt` and of the text table, which is in `language_model_embedding.pt` or,
  * if that file is absent, in the language model's shards.
  */
-export function openEmbeddings(directory: string, options: OpenOptions = {}): Promise<EmbeddingsPart> {
+export function openEmbeddings(directory: string, options: OpenCheckpointOptions = {}): Promise<EmbeddingsPart> {
   const survey = async (s: Surveyor) => {
     const embeddings = await s.open("speech embeddings", "audio/audio_embeddings.pt");
     const copy = "language_model_embedding.pt";

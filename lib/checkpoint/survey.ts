@@ -1,25 +1,45 @@
 import { basename, isAbsolute, join, relative } from "node:path";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { tensorProblems } from "./checkTensors.js";
+import { compareTensors, unexpected } from "./checkTensors.js";
 import { cmvnFromStats } from "./cmvn.js";
 import * as configs from "./config.js";
 import type { TensorEntry } from "./entry.js";
-import { listDirectory } from "./formats/file.js";
+import { listDirectory, type OpenOptions } from "./formats/file.js";
 import { isRecord } from "./formats/json.js";
 import { readKaldiMatrix } from "./formats/kaldi.js";
 import { openTensorFile } from "./formats/tensorFile.js";
 import * as layouts from "./layout.js";
-import { plural } from "./problems.js";
+import { plural, throwProblems } from "./problems.js";
 import { recoverAudioConfig, recoverHiddenSize, recoverSpeechConfig, recoverVisionConfig } from "./recover.js";
 
 export type TensorMap = ReadonlyMap<string, TensorEntry>;
+
+/** Options of every function that opens a model directory, or a part of one. */
+export interface OpenCheckpointOptions extends OpenOptions {
+  /**
+   * Whether tensors that the library does not know make the checkpoint invalid. By default they are ignored, with a
+   * warning.
+   */
+  readonly strict?: boolean | undefined;
+  /**
+   * Receives a message for each file with something odd that does not prevent loading it: unknown tensors. Default:
+   * `process.emitWarning` with the type `CaracalWarning`.
+   */
+  readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+/** The names of {@link OpenCheckpointOptions}, for `checkOptionNames`. */
+export const openCheckpointOptionNames = { signal: true, strict: true, onWarning: true } satisfies Record<
+  keyof Required<OpenCheckpointOptions>,
+  true
+>;
 
 /** One file of tensors; for the LLM, all of its shards. */
 export interface CheckpointPart {
   readonly name: string;
   readonly path: string;
   readonly entries: readonly TensorEntry[];
-  /** Tensors of the published file that this library does not use: the multi-token-prediction layer. */
+  /** Tensors that this library does not use: the multi-token-prediction layer, and those that it does not know. */
   readonly unused: readonly TensorEntry[];
 }
 
@@ -33,14 +53,28 @@ export function tensorMap(parts: readonly CheckpointPart[], name: string): Tenso
 export class Surveyor {
   readonly parts: CheckpointPart[] = [];
   readonly problems: string[] = [];
+  readonly warnings: string[] = [];
   readonly #directory: string;
   readonly #names: readonly string[];
   readonly #signal: AbortSignal | undefined;
+  readonly #strict: boolean;
 
-  constructor(directory: string, names: readonly string[], signal: AbortSignal | undefined) {
+  private constructor(directory: string, names: readonly string[], options: OpenCheckpointOptions) {
     this.#directory = directory;
     this.#names = names;
-    this.#signal = signal;
+    this.#signal = options.signal;
+    this.#strict = options.strict ?? false;
+  }
+
+  /** @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such directory */
+  static async in(directory: string, options: OpenCheckpointOptions): Promise<Surveyor> {
+    return new Surveyor(directory, await listDirectory(directory), options);
+  }
+
+  /** @throws {CaracalError} `CHECKPOINT_INVALID` that lists the problems; without any, passes the warnings on */
+  finish({ onWarning = emitWarning }: OpenCheckpointOptions): void {
+    throwProblems(this.problems, this.#directory);
+    for (const warning of this.warnings) onWarning(`${this.#directory}: ${warning}`);
   }
 
   path(name: string): string {
@@ -82,11 +116,21 @@ export class Surveyor {
     return part;
   }
 
+  /** Compares the tensors of a part with its layout. Those that the layout does not contain become unused. */
   check(part: CheckpointPart | undefined, layout: layouts.Layout | undefined): void {
     if (!part || !layout) return;
     const file = relative(this.#directory, part.path) || "model-*.safetensors";
-    this.problems.push(...tensorProblems(part.entries, layout).map((problem) => `${file}: ${problem}`));
+    const { problems, unknown } = compareTensors(part.entries, layout);
+    this.problems.push(...problems.map((problem) => `${file}: ${problem}`));
+    const list = this.#strict ? this.problems : this.warnings;
+    list.push(...unexpected(unknown).map((line) => `${file}: ${line}`));
+    const [entries, strangers] = [true, false].map((known) => part.entries.filter((e) => layout.has(e.name) === known));
+    this.parts[this.parts.indexOf(part)] = { ...part, entries: entries!, unused: [...part.unused, ...strangers!] };
   }
+}
+
+function emitWarning(message: string): void {
+  process.emitWarning(message, { type: "CaracalWarning", code: "CHECKPOINT_UNEXPECTED" });
 }
 
 /** Reads `config.json` and the headers of the language model. */

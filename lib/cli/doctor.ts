@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { statfsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { freemem, totalmem } from "node:os";
 import { Command } from "commander";
@@ -12,30 +13,47 @@ import { alignColumns } from "./table.js";
 export interface Finding {
   readonly what: string;
   readonly works: boolean;
+  /** Whether nothing of the library runs without it. */
+  readonly needed: boolean;
   /** The version or size found, or the reason why it does not work and how to fix it. */
   readonly detail: string;
 }
 
-/** `caracal doctor`: says what works on this machine and why something does not. It always exits with 0. */
+/** `caracal doctor`: says what works on this machine and why something does not. Exits with 1 if the library cannot run. */
 export function doctorCommand(): Command {
   return new Command("doctor")
-    .description("show what works on this machine, and why something does not")
+    .description("show what works on this machine, and why something does not; exit code 1 if the library cannot run")
     .addOption(jsonOption())
     .action(async ({ json }: { json?: true }) => {
       const findings = await examine();
+      const broken = findings.filter(({ works, needed }) => needed && !works).map(({ what }) => what);
+      if (broken.length > 0) process.exitCode = 1;
+      const verdict =
+        broken.length > 0
+          ? `The library cannot run here: ${broken.join(" and ")} must work first.`
+          : "The library can run here; what is marked with `no` is optional.";
       const rows = findings.map(({ what, works, detail }) => [works ? "ok" : "no", what, detail]);
-      process.stdout.write(`${json ? JSON.stringify({ findings }, null, 2) : alignColumns(rows).join("\n")}\n`);
+      const text = json
+        ? JSON.stringify({ works: broken.length === 0, findings }, null, 2)
+        : [...alignColumns(rows), verdict].join("\n");
+      process.stdout.write(`${text}\n`);
     });
 }
 
+const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+
 async function examine(): Promise<Finding[]> {
-  const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const optional = { works: true, needed: false };
   return [
     nodeVersion(),
+    ...cLibrary(),
     ...(await backends()),
-    { what: "memory", works: true, detail: `${gibibytes(freemem())} free of ${gibibytes(totalmem())}` },
-    tool("ffmpeg", "compressed audio and video"),
-    tool("ffprobe", "video"),
+    { what: "memory", ...optional, detail: `${gibibytes(freemem())} free of ${gibibytes(totalmem())}` },
+    disk(process.cwd()),
+    ffmpegTool("ffmpeg", "compressed sound and videos"),
+    ffmpegTool("ffprobe", "videos"),
+    compiler(),
+    nvcc(),
   ];
 }
 
@@ -47,26 +65,41 @@ function nodeVersion(): Finding {
   ) as [[number, number], [number, number]];
   const works = major > minMajor || (major === minMajor && minor >= minMinor);
   const advice = works ? "" : `; install Node.js ${oldest} or newer`;
-  return { what: "node", works, detail: `${process.version}, ${process.platform} ${process.arch}${advice}` };
+  return {
+    what: "node",
+    works,
+    needed: true,
+    detail: `${process.version}, ${process.platform} ${process.arch}${advice}`,
+  };
+}
+
+/** The C library that the process runs with. Only glibc reports its version. */
+function cLibrary(): Finding[] {
+  if (process.platform !== "linux") return [];
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  const version = header.glibcVersionRuntime;
+  const detail = version ?? "not glibc (Alpine's musl perhaps): an addon that was built here works, others do not";
+  return [{ what: "glibc", works: version !== undefined, needed: false, detail }];
 }
 
 async function backends(): Promise<Finding[]> {
   try {
-    const { buildTool } = addon();
+    const { buildTool, cudaKernels } = addon();
+    const kernels = cudaKernels > 0 ? "with CUDA kernels" : "without CUDA kernels (`npm run build -- --cuda`)";
     return [
-      { what: "addon", works: true, detail: `built by ${buildTool}` },
-      await backend("cpu"),
+      { what: "addon", works: true, needed: true, detail: `built by ${buildTool}, ${kernels}` },
+      { ...(await backend("cpu")), needed: true },
       await backend("cuda"),
     ];
   } catch (error) {
-    return [failure("addon", error)];
+    return [{ ...failure("addon", error), needed: true }];
   }
 }
 
 async function backend(what: "cpu" | "cuda"): Promise<Finding> {
   try {
     await using device = await Device.open({ backend: what });
-    return { what, works: true, detail: device.name.slice(what.length + 1) };
+    return { what, works: true, needed: false, detail: device.name.slice(what.length + 1) };
   } catch (error) {
     return failure(what, error);
   }
@@ -74,12 +107,46 @@ async function backend(what: "cpu" | "cuda"): Promise<Finding> {
 
 function failure(what: string, error: unknown): Finding {
   if (!(error instanceof CaracalError)) throw error;
-  return { what, works: false, detail: `${error.code}: ${error.message}` };
+  return { what, works: false, needed: false, detail: `${error.code}: ${error.message}` };
 }
 
-function tool(name: string, use: string): Finding {
-  const { status, stdout } = spawnSync(name, ["-version"], { encoding: "utf8" });
-  if (status === 0) return { what: name, works: true, detail: stdout.split("\n")[0]!.split(" Copyright")[0]! };
-  const detail = `not found; needed only for ${use}. Install it with: sudo apt-get install ffmpeg`;
-  return { what: name, works: false, detail };
+function disk(folder: string): Finding {
+  const { bavail, blocks, bsize } = statfsSync(folder);
+  const detail = `${gibibytes(bavail * bsize)} free of ${gibibytes(blocks * bsize)} at ${folder}`;
+  return { what: "disk", works: true, needed: false, detail };
+}
+
+/** What a program prints about its version; undefined if it cannot be run. */
+function versionOf(program: string, option: string): string | undefined {
+  const { status, stdout } = spawnSync(program, [option], { encoding: "utf8" });
+  return status === 0 ? stdout : undefined;
+}
+
+function ffmpegTool(what: string, use: string): Finding {
+  const version = versionOf(what, "-version");
+  const detail =
+    version?.split(/\n| Copyright/)[0] ??
+    `not found, so ${use} cannot be read; everything else can. Install it with: sudo apt-get install ffmpeg`;
+  return { what, works: version !== undefined, needed: false, detail };
+}
+
+function compiler(): Finding {
+  for (const program of [process.env.CXX, "g++", "c++", "clang++"]) {
+    const version = program && versionOf(program, "--version");
+    if (version) return { what: "compiler", works: true, needed: false, detail: version.split("\n")[0]! };
+  }
+  const detail = "not found, so the addon cannot be built here. Install it with: sudo apt-get install g++ make python3";
+  return { what: "compiler", works: false, needed: false, detail };
+}
+
+function nvcc(): Finding {
+  const version = versionOf("nvcc", "--version");
+  const [, release = "of an unknown version"] = /release ([\d.]+)/.exec(version ?? "") ?? [];
+  const works = Number.parseInt(release, 10) >= 13;
+  const found = version === undefined ? "not found" : `release ${release}`;
+  const advice = works
+    ? ""
+    : ", so CUDA kernels cannot be built here: that needs release 13.0 or newer of the CUDA toolkit on the PATH, " +
+      "https://developer.nvidia.com/cuda-downloads";
+  return { what: "nvcc", works, needed: false, detail: `${found}${advice}` };
 }

@@ -6,7 +6,7 @@ import {
   type TensorTotals,
 } from "../checkpoint/inspect.js";
 import { plural, printable } from "../checkpoint/problems.js";
-import { jsonOption } from "./options.js";
+import { jsonOption, strictOption } from "./options.js";
 import { alignColumns } from "./table.js";
 
 /** `caracal inspect PATH`: shows the contents of a model directory or a file of tensors. Exits with 1 if it is faulty. */
@@ -14,9 +14,10 @@ export function inspectCommand(): Command {
   return new Command("inspect")
     .description("show the contents of a model directory, or of a .safetensors, .index.json or .pt file")
     .argument("<path>", "directory or file")
+    .addOption(strictOption())
     .addOption(jsonOption())
-    .action(async (path: string, { json }: { json?: true }) => {
-      const found = await inspectPath(path);
+    .action(async (path: string, { json, strict }: { json?: true; strict?: true }) => {
+      const found = await inspectPath(path, { strict });
       process.stdout.write(`${json ? JSON.stringify(found, null, 2) : describe(found).join("\n")}\n`);
       if (found.kind === "directory" && found.problems.length > 0) process.exitCode = 1;
     });
@@ -26,7 +27,15 @@ function describe(found: DirectoryInspection | FileInspection): string[] {
   return found.kind === "directory" ? describeDirectory(found) : describeFile(found);
 }
 
-function describeDirectory({ path, parts, total, configs, synthetic, problems }: DirectoryInspection): string[] {
+function describeDirectory({
+  path,
+  parts,
+  total,
+  configs,
+  synthetic,
+  problems,
+  warnings,
+}: DirectoryInspection): string[] {
   const header = ["part", "file", "tensors", "parameters", "dtypes", "size", ""];
   const rows = parts.map((part) => {
     return [part.name, part.file, ...columns(part), part.unused ? `${part.unused} unused` : ""];
@@ -39,12 +48,14 @@ function describeDirectory({ path, parts, total, configs, synthetic, problems }:
     ...alignColumns(describeConfigs(configs)),
     "",
     ...(synthetic ? ["The weights are random (`caracal synth`): the model's output means nothing."] : []),
-    ...(problems.length === 0 ? ["No problems found: the model can be loaded."] : describeProblems(problems)),
+    ...describeList("warning", warnings),
+    ...describeList("problem", problems),
+    ...(problems.length === 0 ? ["No problems found: the model can be loaded."] : []),
   ];
 }
 
-function describeProblems(problems: readonly string[]): string[] {
-  return [`${plural(problems.length, "problem")}:`, ...problems.map((problem) => `  - ${problem}`)];
+function describeList(kind: "warning" | "problem", lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [`${plural(lines.length, kind)}:`, ...lines.map((line) => `  - ${line}`)];
 }
 
 function describeFile({ path, tensors, total, metadata }: FileInspection): string[] {

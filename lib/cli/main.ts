@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { createRequire } from "node:module";
 import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 
@@ -11,6 +12,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
   synth: {
     summary: "write a complete model directory with random weights",
     load: async () => (await import("./synth.js")).synthCommand(),
+  },
+  slice: {
+    summary: "write a smaller model directory: the first layers and experts of another one",
+    load: async () => (await import("./slice.js")).sliceCommand(),
   },
   inspect: {
     summary: "show the contents of a model directory or a file of tensors",
@@ -36,28 +41,33 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
 };
 
 async function main(args: readonly string[]): Promise<void> {
+  const { version } = createRequire(import.meta.url)("caracal/package.json") as { version: string };
   const program = new Command("caracal")
     .description("Runs LongCat-Flash-Omni models: text, speech, images and videos in, text and speech out.")
+    .version(version, "-V, --version", "show the version")
     .addHelpText("after", "\n`caracal help COMMAND` and `caracal COMMAND --help` list the options of a command.");
   const asked = args[0] === "help" ? args[1] : args[0];
   for (const [name, { summary, load }] of Object.entries(commands)) {
     if (name === asked) program.addCommand(await load());
     else program.command(name).description(summary);
   }
-  await program.parseAsync(args, { from: "user" });
+  const isUnknown = asked !== undefined && !asked.startsWith("-") && !Object.hasOwn(commands, asked);
+  // Alone, an unknown command is an error that suggests the nearest; beside `help`, it would show the general help.
+  await program.parseAsync(isUnknown && asked !== "help" ? [asked] : args, { from: "user" });
 }
 
-/** Prints an error in one line; with CARACAL_DEBUG, also its stack. */
+/** Prints an error: one line, unless the message is a list of problems; with CARACAL_DEBUG, also its stack. */
 function report(error: unknown): void {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const code = error instanceof CaracalError ? ` ${error.code}` : "";
-  console.error(`error${code}: ${message.replaceAll("\n", " ")}`);
+  console.error(`error${code}: ${message}`);
   if (process.env.CARACAL_DEBUG) console.error(stack);
   process.exitCode ||= 1;
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0); // the reader of our output, such as `head`, has closed it
-  throw error;
+  if (error.code !== "EPIPE") throw error;
+  // The reader of our output, such as `head`, has closed it. A command with a listener of its own cleans up first.
+  if (process.stdout.listenerCount("error") === 1) process.exit();
 });
 await main(process.argv.slice(2)).catch(report);

@@ -1,35 +1,99 @@
 import { InvalidArgumentError, Option } from "commander";
 
-/** Parses a finite number. */
-export function parseNumber(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("Expected a number.");
-  return value;
+/** The numbers that an option takes. */
+interface Range {
+  readonly min?: number;
+  /** An exclusive minimum. */
+  readonly above?: number;
+  readonly max?: number;
 }
+
+/** A parser of finite numbers in a range. */
+export const numberIn = (range: Range): ((text: string) => number) => parser("number", Number.isFinite, range);
+
+/** A parser of whole numbers in a range. */
+export const integerIn = (range: Range): ((text: string) => number) =>
+  parser("whole number", Number.isSafeInteger, range);
+
+function parser(what: string, isValid: (value: number) => boolean, range: Range): (text: string) => number {
+  const { min = -Infinity, above = -Infinity, max = Infinity } = range;
+  return (text) => {
+    const value = text.trim() === "" ? Number.NaN : Number(text);
+    if (isValid(value) && value >= min && value > above && value <= max) return value;
+    throw new InvalidArgumentError(`Expected a ${what}${describe(range)}.`);
+  };
+}
+
+function describe({ min, above, max }: Range): string {
+  const lower = min !== undefined ? ` of at least ${min}` : above !== undefined ? ` above ${above}` : "";
+  if (max === undefined) return lower;
+  return lower === "" ? ` of at most ${max}` : `${lower} and at most ${max}`;
+}
+
+/** Parses a finite number. */
+export const parseNumber = numberIn({});
+
+/** Parses a number of at least 0. */
+export const parseNonNegative = numberIn({ min: 0 });
+
+/** Parses a number above 0. */
+export const parseAboveZero = numberIn({ above: 0 });
+
+/** Parses a probability that some outcome must have: above 0 and at most 1. */
+export const parseProbability = numberIn({ above: 0, max: 1 });
 
 /** Parses a whole number. */
-export function parseInteger(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isSafeInteger(value)) throw new InvalidArgumentError("Expected a whole number.");
-  return value;
-}
+export const parseInteger = integerIn({});
+
+/** Parses a whole number of at least 0. */
+export const parseCount = integerIn({ min: 0 });
 
 /** Parses a whole number of at least 1. */
-export function parsePositive(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError("Expected a positive whole number.");
-  return value;
-}
+export const parsePositive = integerIn({ min: 1 });
 
 /** A parser of comma-separated values, each of which `parse` takes. */
 export function listOf<T>(parse: (text: string) => T): (text: string) => T[] {
-  return (text) => text.split(",").map(parse);
+  return (text) =>
+    text.split(",").map((item) => {
+      try {
+        return parse(item);
+      } catch (error) {
+        if (!(error instanceof InvalidArgumentError)) throw error;
+        throw new InvalidArgumentError(`Item '${item}' of the list: ${error.message}`);
+      }
+    });
+}
+
+/** Parses a regular expression. */
+export function parseRegExp(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch (cause) {
+    throw new InvalidArgumentError(`Expected a regular expression: ${(cause as Error).message}.`);
+  }
+}
+
+/** A parser of file names with one ending, `.svg` for example: a file of another format would be written otherwise. */
+export function fileEndingIn(ending: string): (text: string) => string {
+  return (text) => {
+    if (text.toLowerCase().endsWith(ending)) return text;
+    throw new InvalidArgumentError(`Expected a file name that ends in ${ending}, since no other format is written.`);
+  };
 }
 
 export const deviceOption = () =>
-  new Option("--device <backend>", "where to compute").choices(["auto", "cpu", "cuda"]).default("auto");
+  new Option("--device <backend>", "where to compute; auto takes a usable GPU, otherwise the CPU")
+    .choices(["auto", "cpu", "cuda"])
+    .default("auto");
+
+export const threadsOption = () =>
+  new Option("--threads <n>", "CPU threads (default: all that this process may use)").argParser(
+    integerIn({ min: 1, max: 1024 }),
+  );
 
 export const activationsOption = () =>
   new Option("--activations <dtype>", "dtype of values between operations").choices(["f32", "bf16"]).default("f32");
 
-export const jsonOption = () => new Option("--json", "print one JSON document, and no progress");
+export const strictOption = () => new Option("--strict", "refuse a model with tensors that the library does not know");
+
+export const jsonOption = () => new Option("--json", "print one JSON document instead of text");

@@ -1,67 +1,113 @@
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
+import type { Readable } from "node:stream";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { mediaError } from "./input.js";
+import { nativeSignal } from "../options.js";
+import { mediaError, untilAborted } from "./input.js";
 
 export interface ToolOptions {
   /** Names the input in messages. */
   readonly name: string;
-  /** Bytes for the tool's standard input. */
-  readonly stdin?: Uint8Array;
   readonly signal?: AbortSignal;
-}
-
-const installCommand: Partial<Record<NodeJS.Platform, string>> = {
-  darwin: "brew install ffmpeg",
-  win32: "winget install ffmpeg",
-};
-
-/** The `-i` arguments for a local file. They keep ffmpeg from parsing the path as an option or following URLs. */
-export function inputFile(path: string): string[] {
-  return ["-protocol_whitelist", "file,pipe", "-i", `file:${path}`];
+  /** The input is refused when the tool writes more bytes. Default: no limit for `toolOutput`, 2^26 for `runTool`. */
+  readonly maxBytes?: number;
 }
 
 /**
- * Runs ffmpeg or ffprobe and yields its standard output in chunks. Ending the iteration early kills the tool.
+ * The containers that ffmpeg may read, by the names of its demuxers. Playlists, manifests, sequences of images and
+ * scripts are left out, whatever the file's name: they make ffmpeg open other files, or never end.
+ */
+const containers = {
+  "mov,mp4,m4a,3gp,3g2,mj2": "MP4/MOV",
+  "matroska,webm": "Matroska/WebM",
+  mpegts: "MPEG-TS",
+  mpeg: "MPEG-PS",
+  avi: "AVI",
+  flv: "FLV",
+  asf: "ASF",
+  ogg: "Ogg",
+  "wav,w64": "WAV",
+  aiff: "AIFF",
+  au: "AU",
+  caf: "CAF",
+  flac: "FLAC",
+  mp3: "MP3",
+  aac: "AAC",
+  ac3: "AC-3",
+  amr: "AMR",
+  wv: "WavPack",
+  gif: "GIF",
+};
+const onlyContainers = ["-format_whitelist", Object.keys(containers).join(",")];
+
+/**
+ * The `-i` arguments for a local file, which `checkReadable` should have accepted. They keep ffmpeg from parsing the
+ * path as an option, from following URLs and from opening a second file. (References of MP4 to other files are off
+ * unless ffmpeg is given `-enable_drefs`.)
+ */
+export function inputFile(path: string): string[] {
+  return ["-protocol_whitelist", "file", ...onlyContainers, "-i", `file:${path}`];
+}
+
+/**
+ * Runs ffmpeg or ffprobe and yields its standard output in chunks. Ending the iteration early kills the tool. At most
+ * `CARACAL_FFMPEG_PROCESSES` tools (default 4) run at once in a thread, the others wait; a tool that its reader waits
+ * for longer than `CARACAL_FFMPEG_SECONDS` (default 300) in total is stopped.
  *
- * @throws {CaracalError} `MEDIA_INVALID` with the tool's message when it fails, `MISSING_TOOL` with the command that
- *   installs it, `ABORTED`
+ * @throws {CaracalError} `MEDIA_INVALID` with the tool's message when it fails or exceeds a limit, `MISSING_TOOL` with
+ *   the command that installs it, `IO_ERROR` when the system cannot start it, `ABORTED`
  */
 export async function* toolOutput(
   tool: "ffmpeg" | "ffprobe",
   args: readonly string[],
   options: ToolOptions,
 ): AsyncGenerator<Uint8Array> {
-  const { name, stdin, signal } = options;
-  throwIfAborted(signal, `decoding ${name}`);
-  const child = spawn(tool, args, {
-    stdio: [stdin ? "pipe" : "ignore", "pipe", "pipe"],
-    signal,
-    killSignal: "SIGKILL",
-  });
+  const { name, maxBytes = Number.POSITIVE_INFINITY } = options;
+  const signal = options.signal && nativeSignal(options.signal);
+  const during = `decoding ${name}`;
+  const secondsLimit = setting("CARACAL_FFMPEG_SECONDS", 300);
+  await startTurn(signal, during);
+  const child = start(tool, args, name);
+  const closed = once(child, "close"); // rejects with the child's "error"
+  closed.catch(() => {}).finally(endTurn);
   let messages = "";
-  child.stderr!.setEncoding("utf8").on("data", (text: string) => {
-    messages = (messages + text).slice(-2000);
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    messages = (messages + text).slice(-4000);
   });
-  child.stdin?.on("error", () => {}); // the tool may stop reading early; its exit status tells whether that is an error
-  child.stdin?.end(stdin);
-  const closed = once(child, "close"); // rejects with the child's "error": not found, or aborted
-  closed.catch(() => {});
-  try {
-    yield* child.stdout! as AsyncIterable<Uint8Array>;
-    const [status] = await closed;
-    if (status !== 0) throw mediaError(name, lastLine(messages) ?? `${tool} failed with status ${status}`);
-  } catch (error) {
-    throwIfAborted(signal, `decoding ${name}`);
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    const install = installCommand[process.platform] ?? "sudo apt-get install ffmpeg";
-    throw new CaracalError(
-      "MISSING_TOOL",
-      `${tool} is needed to decode ${name} and was not found; install it with: ${install}`,
-      { tool, install },
-    );
-  } finally {
+  let stopped: CaracalError | undefined;
+  const stop = (error: CaracalError) => {
+    stopped ??= error;
     child.kill("SIGKILL");
+    child.stdout.destroy(error); // frees the reader at once
+  };
+  const onAbort = () => stop(abortedError(signal, during));
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort(); // while the turn began
+  const budget = new TimeBudget(secondsLimit, () => {
+    const advice = "CARACAL_FFMPEG_SECONDS raises the limit";
+    stop(mediaError(name, `${tool} was not done with it after ${secondsLimit} s; ${advice}`));
+  });
+  let bytes = 0;
+  try {
+    const output = child.stdout[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+    for (;;) {
+      const { value, done } = await budget.spend(output.next());
+      if (done) break;
+      bytes += value.length;
+      if (bytes > maxBytes) stop(mediaError(name, `${tool} wrote more than the limit of ${maxBytes} bytes`));
+      if (stopped) throw stopped;
+      yield value;
+    }
+    const [status] = await budget.spend(closed);
+    if (status !== 0)
+      throw stopped ?? mediaError(name, reasonOf(messages, args) || `${tool} failed with status ${status}`);
+  } catch (error) {
+    throw stopped ?? (error instanceof CaracalError ? error : startError(tool, name, error));
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    child.kill("SIGKILL");
+    child.stdout.destroy();
+    child.stderr.destroy();
   }
 }
 
@@ -75,12 +121,115 @@ export async function runTool(
   options: ToolOptions,
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of toolOutput(tool, args, options)) chunks.push(chunk);
+  for await (const chunk of toolOutput(tool, args, { maxBytes: 2 ** 26, ...options })) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
-/** The last line of ffmpeg's messages, without its "[mov,mp4 @ 0x…]" prefixes. */
-function lastLine(text: string): string | undefined {
-  const line = text.trim().split("\n").at(-1);
-  return line?.replaceAll(/\[[^\]]* @ 0x[0-9a-f]+\] /g, "") || undefined;
+function start(tool: string, args: readonly string[], name: string): ChildProcessByStdio<null, Readable, Readable> {
+  try {
+    return spawn(tool, args, { stdio: ["ignore", "pipe", "pipe"] });
+  } catch (error) {
+    endTurn(); // arguments that the system refuses, such as very long ones
+    throw startError(tool, name, error);
+  }
+}
+
+const installCommand: Partial<Record<NodeJS.Platform, string>> = {
+  darwin: "brew install ffmpeg",
+  win32: "winget install ffmpeg",
+};
+
+function startError(tool: string, name: string, cause: unknown): CaracalError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  if (code !== "ENOENT")
+    return new CaracalError("IO_ERROR", `cannot run ${tool} to decode ${name}: ${message}`, { tool }, { cause });
+  const install = installCommand[process.platform] ?? "sudo apt-get install ffmpeg";
+  return new CaracalError(
+    "MISSING_TOOL",
+    `${tool} is needed to decode ${name} and was not found; install it with: ${install}`,
+    { tool, install },
+  );
+}
+
+function abortedError(signal: AbortSignal | undefined, during: string): CaracalError {
+  return new CaracalError("ABORTED", `${during} was aborted`, { during }, { cause: signal?.reason });
+}
+
+/** The `reason` of the error when an input lacks the stream that `-map` names. */
+export const noSuchStream = "it has no such stream";
+
+/** Why ffmpeg failed: the last lines of its messages, without prefixes such as "[mov,mp4 @ 0x…]" and the path. */
+function reasonOf(messages: string, args: readonly string[]): string {
+  const taken = `taken are ${Object.values(containers).join(", ")}`;
+  const refused = /\[([^\]]*) @ 0x[0-9a-f]+\] Format not on whitelist/.exec(messages);
+  if (refused) return `ffmpeg sees the format "${refused[1]}" in it, which is not taken; ${taken}`;
+  if (messages.includes("matches no streams")) return noSuchStream;
+  const input = args[args.indexOf("-i") + 1];
+  const lines = messages.trim().replaceAll(`${input}: `, "").split("\n");
+  const unknown = "Invalid data found when processing input";
+  if (lines.length === 1 && lines[0]!.endsWith(unknown)) return `no sound or video is found in it; ${taken}`;
+  if (lines.length > 1 && lines.at(-1)!.endsWith(unknown)) lines.pop(); // the line before says more
+  return lines.at(-1)!.replaceAll(/\[[^\]]* @ 0x[0-9a-f]+\] /g, "");
+}
+
+let running = 0;
+const waiting: (() => void)[] = [];
+
+/** Waits until another process may run. Every call that succeeds needs one `endTurn`. */
+async function startTurn(signal: AbortSignal | undefined, during: string): Promise<void> {
+  throwIfAborted(signal, during);
+  if (running < setting("CARACAL_FFMPEG_PROCESSES", 4)) {
+    running++;
+    return;
+  }
+  let begin = () => {};
+  const turn = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  waiting.push(begin);
+  try {
+    await untilAborted(turn, signal, during);
+  } catch (error) {
+    const at = waiting.indexOf(begin);
+    if (at >= 0) waiting.splice(at, 1);
+    else endTurn(); // the turn came in the same moment
+    throw error;
+  }
+}
+
+function endTurn(): void {
+  const next = waiting.shift();
+  if (next) next();
+  else running--;
+}
+
+/** A positive number from the environment. @throws {CaracalError} `INVALID_ARGUMENT` for anything else */
+function setting(variable: string, byDefault: number): number {
+  const text = process.env[variable];
+  if (text === undefined) return byDefault;
+  const value = Number(text);
+  if (value > 0 && value <= 2 ** 20) return value;
+  throw new CaracalError("INVALID_ARGUMENT", `${variable} must be a positive number, got "${text}"`, { variable });
+}
+
+/** Calls back when the promises given to `spend` have taken too long in total. */
+class TimeBudget {
+  #milliseconds: number;
+  readonly #onEnd: () => void;
+
+  constructor(seconds: number, onEnd: () => void) {
+    this.#milliseconds = seconds * 1000;
+    this.#onEnd = onEnd;
+  }
+
+  async spend<T>(promise: Promise<T>): Promise<T> {
+    const start = performance.now();
+    const timer = setTimeout(this.#onEnd, this.#milliseconds);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      this.#milliseconds -= performance.now() - start;
+    }
+  }
 }

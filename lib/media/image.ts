@@ -1,7 +1,8 @@
-import sharp from "sharp";
-import { throwIfAborted } from "../errors.js";
+import { setImmediate } from "node:timers/promises";
+import sharp, { type Sharp } from "sharp";
+import { CaracalError, throwIfAborted } from "../errors.js";
 import { checkOptionNames } from "../options.js";
-import { hasField, inputError, mediaError, readMedia } from "./input.js";
+import { hasField, inputError, mediaError, readMedia, untilAborted } from "./input.js";
 
 /** 8-bit RGB pixels `[height, width, 3]`, rows from the top. */
 export interface RgbImage {
@@ -14,45 +15,149 @@ export interface RgbImage {
 export type ImageInput = string | Uint8Array | RgbImage;
 
 export interface ImageOptions {
-  /** Larger images are refused before decoding. Default 2^26 (64 megapixels). */
+  /** Larger images are refused before decoding. Default 2^26 (67 megapixels). */
   readonly maxPixels?: number;
+  /**
+   * Whether to turn and mirror the image as its EXIF orientation says. Default true, as viewers do; the published
+   * preprocessing does not.
+   */
+  readonly autoOrient?: boolean;
   /** Names the input in messages when it is not a path. */
   readonly name?: string;
   readonly signal?: AbortSignal;
 }
-const imageOptions = { maxPixels: true, name: true, signal: true } satisfies Record<keyof ImageOptions, true>;
+const imageOptions = {
+  maxPixels: true,
+  autoOrient: true,
+  name: true,
+  signal: true,
+} satisfies Record<keyof ImageOptions, true>;
 
 /**
- * Decodes a PNG, JPEG, WebP, GIF, TIFF or AVIF image, or the first frame of an animation, to 8-bit RGB. The EXIF
- * orientation is applied, transparency is blended over white, and colour profiles are ignored as in the published
- * preprocessing.
+ * Decodes a PNG, JPEG, WebP, GIF, TIFF or AVIF image, or the first frame of an animation, to 8-bit RGB. Transparency is
+ * blended over white, colour profiles are ignored and CMYK is converted by its definition, as in the published
+ * preprocessing. A JPEG may deviate from its standard, as those of some phones do, but it must be complete.
  *
- * @throws {CaracalError} `MEDIA_INVALID` for a damaged or too large image, or pixels that disagree with its size;
- *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
+ * @throws {CaracalError} `MEDIA_INVALID` for an image that is damaged, too large or of another format, or pixels that
+ *   disagree with its size; `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown or out of range
  */
 export async function loadImage(input: ImageInput, options: ImageOptions = {}): Promise<RgbImage> {
   checkOptionNames("loadImage", options, imageOptions);
-  const { maxPixels = 2 ** 26, signal } = options;
+  const { signal } = options;
   const name = typeof input === "string" ? input : (options.name ?? "image");
   if (typeof input !== "string" && !(input instanceof Uint8Array) && !hasField(input, "data"))
     throw inputError(input, name, "a path, bytes, or { width, height, data }");
-  throwIfAborted(signal, `decoding ${name}`);
+  const during = `decoding ${name}`;
+  throwIfAborted(signal, during);
   if (typeof input === "object" && "data" in input) return checkImage(input, name);
   const bytes = typeof input === "string" ? await readMedia(input, signal) : input;
   if (bytes.length === 0) throw mediaError(name, "it is empty");
-  const decoder = sharp(bytes, { failOn: "warning", limitInputPixels: maxPixels, ignoreIcc: true, autoOrient: true });
+  // libvips cannot be interrupted, but its threads are not the event loop's: an abort frees the caller at once.
+  return untilAborted(decode(bytes, name, options), signal, during);
+}
+
+/** The formats that are decoded, by the names that sharp gives them. */
+const decoded = { png: "PNG", jpeg: "JPEG", webp: "WebP", gif: "GIF", tiff: "TIFF", heif: "AVIF" };
+
+async function decode(bytes: Uint8Array, name: string, options: ImageOptions): Promise<RgbImage> {
+  const { maxPixels = 2 ** 26, autoOrient = true } = options;
+  checkMaxPixels(maxPixels);
+  const format = imageFormat(bytes);
+  if (!format || !Object.values(decoded).includes(format)) throw mediaError(name, refusal(format));
+  // libjpeg warns about headers that browsers and Pillow accept; the other libraries warn about lost pixels only.
+  const failOn = format === "JPEG" ? "error" : "warning";
+  const limits = { failOn, limitInputPixels: false } as const;
   try {
-    const { data, info } = await decoder
+    const { width, height, pageHeight, space, depth, format: reader } = await sharp(bytes, limits).metadata();
+    if (decoded[reader as keyof typeof decoded] !== format) throw mediaError(name, refusal(reader));
+    checkPixels({ width, height: pageHeight ?? height }, { name, maxPixels });
+    const source = sharp(bytes, { ...limits, ignoreIcc: true, autoOrient });
+    if (space === "cmyk") return await decodeCmyk(source, depth, name);
+    const { data, info } = await source
       .flatten({ background: "#ffffff" })
       .toColourspace("srgb")
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
-    throwIfAborted(signal, `decoding ${name}`);
     return { width: info.width, height: info.height, data };
   } catch (cause) {
-    throwIfAborted(signal, `decoding ${name}`);
+    if (cause instanceof CaracalError) throw cause;
     throw mediaError(name, (cause as Error).message.replaceAll("\n", "; "), cause);
   }
+}
+
+/** @throws {CaracalError} `INVALID_ARGUMENT` */
+export function checkMaxPixels(maxPixels: number): void {
+  if (maxPixels >= 1) return;
+  throw new CaracalError("INVALID_ARGUMENT", `maxPixels must be a positive number, got ${maxPixels}`, { maxPixels });
+}
+
+/** @throws {CaracalError} `MEDIA_INVALID` for a picture of more than `maxPixels` pixels */
+export function checkPixels(
+  { width, height }: { readonly width: number; readonly height: number },
+  { name, maxPixels }: { readonly name: string; readonly maxPixels: number },
+): void {
+  if (width * height <= maxPixels) return;
+  const got = `${width}x${height} = ${width * height} pixels`;
+  throw mediaError(name, `it has ${got}, the limit is ${maxPixels}: scale it down, or raise maxPixels`);
+}
+
+/** Converts by the definition, r = (1 − c)(1 − k), as Pillow does. libvips would apply a press's profile. */
+async function decodeCmyk(source: Sharp, depth: string, name: string): Promise<RgbImage> {
+  if (depth !== "uchar")
+    throw mediaError(name, `it is CMYK of type ${depth}, only 8 bits are decoded: convert it to RGB`);
+  const { data, info } = await source
+    .pipelineColourspace("cmyk")
+    .toColourspace("cmyk")
+    .raw({ depth: "uchar" })
+    .toBuffer({ resolveWithObject: true });
+  const { width, height, channels } = info;
+  const rgb = new Uint8Array(width * height * 3);
+  const rowsPerTurn = Math.ceil(2 ** 19 / width);
+  for (let row = 0; row < height; row++) {
+    for (let i = row * width; i < (row + 1) * width; i++) {
+      const white = 255 - data[i * channels + 3]!;
+      for (let c = 0; c < 3; c++) rgb[i * 3 + c] = Math.round((white * (255 - data[i * channels + c]!)) / 255);
+    }
+    if (row % rowsPerTurn === 0) await setImmediate(); // the event loop goes on
+  }
+  return { width, height, data: rgb };
+}
+
+function refusal(format: string | undefined): string {
+  const taken = Object.values(decoded).join(", ");
+  return `it is ${format ? `of the format ${format}` : "no image of a known format"}, taken are ${taken}: convert it`;
+}
+
+type Test = (start: string) => boolean;
+const has =
+  (offset: number, ...texts: string[]): Test =>
+  (start) =>
+    texts.some((text) => start.startsWith(text, offset));
+
+/** Formats by the bytes that their files begin with; those that are not decoded are known by name only. */
+const signatures: readonly [format: string, test: Test][] = [
+  ["PNG", has(0, "\x89PNG\r\n\x1a\n")],
+  ["JPEG", has(0, "\xff\xd8\xff")],
+  ["WebP", has(8, "WEBP")],
+  ["GIF", has(0, "GIF87a", "GIF89a")],
+  ["TIFF", has(0, "II*\0", "II+\0", "MM\0*", "MM\0+")],
+  ["AVIF", (start) => start.startsWith("ftyp", 4) && /avi[fs]/.test(start)],
+  ["HEIC", has(4, "ftyphe", "ftypmif1", "ftypmsf1")],
+  ["MP4/MOV (a video)", has(4, "ftyp")],
+  ["JPEG 2000", has(0, "\0\0\0\x0cjP  ", "\xff\x4f\xff\x51")],
+  ["JPEG XL", has(0, "\0\0\0\x0cJXL ", "\xff\x0a")],
+  ["BMP", has(0, "BM")],
+  ["ICO", has(0, "\0\0\x01\0")],
+  ["Photoshop", has(0, "8BPS")],
+  ["OpenEXR", has(0, "v/1\x01")],
+  ["PDF", has(0, "%PDF")],
+  ["SVG or XML", (start) => /^(\xef\xbb\xbf)?\s*<(\?xml|svg|!--|!DOCTYPE svg)/i.test(start)],
+];
+
+/** The format of an image file by its first bytes. */
+function imageFormat(bytes: Uint8Array): string | undefined {
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 72)).toString("latin1");
+  return signatures.find(([, test]) => test(start))?.[0];
 }
 
 function checkImage(image: RgbImage, name: string): RgbImage {

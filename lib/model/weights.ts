@@ -58,6 +58,8 @@ interface Source extends LoadOptions {
   readonly total: number;
   readonly used: Set<TensorEntry>;
   readonly made: NativeArray[];
+  /** Those of `made` that no `settle` has waited for. */
+  readonly unsettled: NativeArray[];
   loaded: number;
 }
 
@@ -93,7 +95,13 @@ export class Weights implements Disposable {
       for (const entry of list) entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
     const total = [...entries.values()].reduce((bytes, entry) => bytes + entry.byteLength, 0);
     const { signal, onProgress } = options;
-    const initial = { files: new Map<string, MappedFile>(), used: new Set<TensorEntry>(), made: [], loaded: 0 };
+    const initial = {
+      files: new Map<string, MappedFile>(),
+      used: new Set<TensorEntry>(),
+      made: [],
+      unsettled: [],
+      loaded: 0,
+    };
     return new Weights({ device, entries, total, signal, onProgress, ...initial }, "");
   }
 
@@ -171,15 +179,6 @@ export class Weights implements Disposable {
     return { weight, bias: this.optional(`${name}.bias`) };
   }
 
-  /** A Conv1d with a single tap, weight `[out, in, 1]`, as the equivalent linear layer, its weight norm folded. */
-  pointwise(name: string): Affine {
-    const weight = this.derive(() => {
-      const folded = this.folded(name);
-      return packWeight(folded.reshape([folded.shape[0]!, folded.shape[1]!]));
-    });
-    return { weight, bias: this.optional(`${name}.bias`) };
-  }
-
   /** The weight of a convolution, its weight norm folded if it has one. The caller disposes it. */
   folded(name: string): Tensor<"f32"> {
     if (!this.has(`${name}.weight_g`)) return this.#map<"f32">(`${name}.weight`);
@@ -193,18 +192,21 @@ export class Weights implements Disposable {
 
   /**
    * Waits until all tensors requested so far are in place, and reports the progress.
-   * @throws {CaracalError} `ABORTED` when the signal is aborted, `DISPOSED` when the device was disposed
+   * @throws {CaracalError} `ABORTED` when the signal is aborted, `DISPOSED` when the device was disposed; the error of a
+   *   tensor that could not be made: `OUT_OF_MEMORY`, `IO_ERROR`, `DEVICE_FAULT`
    */
   async settle(): Promise<void> {
-    const { device, signal, onProgress, loaded, total, used } = this.#source;
+    const { device, signal, onProgress, loaded, total, used, unsettled } = this.#source;
     throwIfAborted(signal, "loading weights");
-    await device.synchronize();
+    const pending = unsettled.splice(0).filter((tensor) => !tensor.disposed);
+    await Promise.all([device.synchronize(), ...pending.map((tensor) => tensor.ready())]);
     throwIfAborted(signal, "loading weights");
     onProgress?.({ name: [...used].at(-1)?.name ?? "", loaded, total });
   }
 
   /** Frees all tensors made from these weights. Safe to call twice. */
   dispose(): void {
+    this.#source.unsettled.length = 0;
     for (const tensor of this.#source.made.splice(0)) tensor.dispose();
   }
 
@@ -214,6 +216,7 @@ export class Weights implements Disposable {
 
   #track<T extends NativeArray>(tensor: T): T {
     this.#source.made.push(tensor);
+    this.#source.unsettled.push(tensor);
     return tensor;
   }
 

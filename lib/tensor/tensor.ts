@@ -51,6 +51,14 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
     return this.#disposed;
   }
 
+  /**
+   * Waits for the operations that compute the elements, without reading them.
+   * @throws {CaracalError} `DISPOSED` when this or its device was disposed, or the error of the operation that failed
+   */
+  async ready(): Promise<void> {
+    await guardedAsync(guarded(() => addon().ready(this.#handle)));
+  }
+
   /** Frees the memory once no queued operation needs it. Later calls do nothing. */
   dispose(): void {
     if (this.#disposed) return;
@@ -81,8 +89,9 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
 
   /**
    * Reads the elements, converted to f32. Waits for the operations that compute them.
-   * @throws {CaracalError} `DISPOSED` when the tensor or its device was disposed, or the error of the operation that
-   *   failed to compute the tensor
+   * @throws {CaracalError} `DISPOSED` when the tensor or its device was disposed, `OUT_OF_MEMORY` when there is no room
+   *   for the result, `IO_ERROR` when the tensor's mapped file was cut short or written to, or the error of the operation
+   *   that failed to compute the tensor
    */
   async toFloat32Array(): Promise<Float32Array> {
     return new Float32Array(await guardedAsync(guarded(() => addon().read(this.handle, true))));
@@ -105,14 +114,6 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    */
   write(values: Values): void {
     guarded(() => addon().write(this.handle, typedArray(this.dtype, values)));
-  }
-
-  /**
-   * Waits for the operations that compute the tensor, without reading it.
-   * @throws {CaracalError} as `toFloat32Array`
-   */
-  async ready(): Promise<void> {
-    await guardedAsync(guarded(() => addon().ready(this.handle)));
   }
 
   /**
@@ -237,7 +238,8 @@ export class Device implements AsyncDisposable {
 
   /**
    * Copies values into a new tensor. Numbers and floating-point arrays are converted to `dtype`; a `Uint16Array` holds
-   * raw bf16 or f16, an `Int32Array` i32, and a `Uint8Array` u8 or raw f8e4m3.
+   * raw bf16 or f16, an `Int32Array` i32, and a `Uint8Array` u8 or raw f8e4m3. The copy is made before this returns, on
+   * the event loop, where 64 MiB take tenths of a second: bring in larger data from a file, with `mapped`.
    * @throws {CaracalError} `SHAPE_MISMATCH` when the numbers of elements differ or the shape is invalid,
    *   `DTYPE_MISMATCH` when the array cannot hold the dtype, `INVALID_ARGUMENT` for another dtype, a number that an
    *   integer dtype cannot hold, or memory that is shared with other threads, `OUT_OF_MEMORY` when the device cannot hold the tensor, `DISPOSED` when it was disposed
@@ -262,13 +264,18 @@ export class Device implements AsyncDisposable {
     );
   }
 
-  /** Maps a file read-only. @throws {CaracalError} `IO_ERROR` when it cannot be opened or mapped, or is empty */
+  /**
+   * Maps a file read-only. If it is cut short or written to later, its tensors, and what is computed from them, fail with
+   * `IO_ERROR`.
+   * @throws {CaracalError} `IO_ERROR` when it cannot be opened or mapped, is empty, or is not a regular file
+   */
   mapFile(path: string): MappedFile {
     return { path, handle: guarded(() => addon().mapFile(path)) };
   }
 
   /**
-   * Creates a tensor of the elements that start `offset` bytes into a mapped file.
+   * Creates a tensor of the elements that start `offset` bytes into a mapped file. It is read-only: `write` and
+   * operations that write in place refuse it and its views.
    * @throws {CaracalError} `IO_ERROR` when the tensor does not fit in the file, otherwise as `tensor`
    */
   mapped<const S extends Shape, D extends DType>(file: MappedFile, offset: number, shape: S, dtype: D): Tensor<D, S> {

@@ -29,8 +29,21 @@ void Allocator::drop_pool(Pool pool) noexcept {
   std::lock_guard lock(mutex_);
   std::erase_if(pool_of_, [pool](const auto& block) { return block.second == pool; });
   for (auto it = cache_.lower_bound({pool, 0}); it != cache_.end() && it->first.first == pool; it = cache_.erase(it)) {
-    auto& common = cache_[{0, it->first.second}];
-    common.insert(common.end(), it->second.begin(), it->second.end());
+    const size_t size = it->first.second;
+    for (std::byte* p : it->second)
+      if (!keep({0, size}, p)) {
+        source_.give_back(p, size);
+        statistics_.cached -= size;
+      }
+  }
+}
+
+bool Allocator::keep(const Key& key, std::byte* data) noexcept {
+  try {
+    cache_[key].push_back(data);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
   }
 }
 
@@ -54,7 +67,12 @@ std::byte* Allocator::allocate(size_t bytes, Pool pool) {
                       std::to_string(statistics_.in_use) + " are in use" + source_.free_memory(),
                   {{"bytes", static_cast<double>(size)}, {"inUse", static_cast<double>(statistics_.in_use)}});
   }
-  if (pool != 0) pool_of_[p] = pool;
+  try {
+    if (pool != 0) pool_of_[p] = pool;
+  } catch (...) {
+    source_.give_back(p, size);
+    throw;
+  }
   statistics_.in_use += size;
   statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
   return p;
@@ -74,8 +92,10 @@ void Allocator::release(std::byte* data, size_t bytes) noexcept {
     source_.give_back(data, size);
     return;
   }
-  cache_[{pool, size}].push_back(data);
-  statistics_.cached += size;
+  if (keep({pool, size}, data))
+    statistics_.cached += size;
+  else if (pool == 0)
+    source_.give_back(data, size);  // the block of a graph is not freed at all: the next launch uses it
 }
 
 MemoryStatistics Allocator::statistics() const {

@@ -49,14 +49,16 @@ class Allocator {
   MemoryStatistics statistics() const;
 
  private:
+  using Key = std::pair<Pool, size_t>;
   static size_t block_bytes(size_t bytes);
   std::byte* take(size_t bytes);
-  void trim() noexcept;  // gives the cached blocks of pool 0 back to the source
+  bool keep(const Key& key, std::byte* data) noexcept;  // false if there is no memory for the cache's own list
+  void trim() noexcept;                                 // gives the cached blocks of pool 0 back to the source
 
   MemorySource& source_;
   const Limits limits_;
   mutable std::mutex mutex_;
-  std::map<std::pair<Pool, size_t>, std::vector<std::byte*>> cache_;
+  std::map<Key, std::vector<std::byte*>> cache_;
   std::unordered_map<std::byte*, Pool> pool_of_;  // blocks in use, except those of pool 0
   Pool last_pool_ = 0;
   MemoryStatistics statistics_;

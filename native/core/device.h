@@ -38,7 +38,7 @@ class Device : public std::enable_shared_from_this<Device> {
 };
 
 inline Storage::~Storage() {
-  if (data != nullptr && owner == nullptr) device->release(data, bytes);
+  if (data != nullptr && borrowed == nullptr) device->release(data, bytes);
 }
 
 inline void materialize(Storage& s) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -59,9 +60,9 @@ inline Error index_error(const char* operation, const char* argument, int64_t po
                 {"value", static_cast<double>(value)}});
 }
 
-// Converts an exception of the standard library: in jobs, only allocations throw those.
-inline Error out_of_host_memory(const char* job, const std::exception& e) {
-  return Error(code::kOutOfMemory, std::string(job) + ": the process is out of memory (" + e.what() + ")");
-}
+// The exception that is being handled, as the fault of what `job` computes; called in catch blocks. An exception of the
+// standard library becomes OUT_OF_MEMORY, since in jobs only allocations throw those. If even the Error cannot be
+// allocated, one that was made when the library was loaded takes its place.
+std::shared_ptr<const Error> current_fault(const char* job) noexcept;
 
 }  // namespace caracal

@@ -1,14 +1,22 @@
 #include "core/job_queue.h"
 
+#include <system_error>
+
 #include "core/error.h"
 
 namespace caracal {
 
-JobQueue::JobQueue(std::function<void()> prepare)
-    : thread_([state = state_, prepare = std::move(prepare)] {
-        prepare();
-        state->loop();
-      }) {}
+JobQueue::JobQueue(std::function<void()> prepare) {
+  try {
+    thread_ = std::thread([state = state_, prepare = std::move(prepare)] {
+      prepare();
+      state->loop();
+    });
+  } catch (const std::system_error& e) {
+    throw Error(code::kOutOfMemory, std::string("the system refused a thread for the device's queue (") + e.what() +
+                                        "): close other devices, or raise the limit of threads or memory");
+  }
+}
 
 void JobQueue::submit(std::function<void()> job) {
   {

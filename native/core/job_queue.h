@@ -11,7 +11,8 @@ namespace caracal {
 // Runs jobs in order on a thread of its own.
 class JobQueue {
  public:
-  // `prepare` runs before the first job, on the queue's thread.
+  // `prepare` runs before the first job, on the queue's thread. Neither it nor a job may throw.
+  // @throws OUT_OF_MEMORY if the system refuses the thread
   explicit JobQueue(std::function<void()> prepare = [] {});
   ~JobQueue() { stop(); }
   JobQueue(const JobQueue&) = delete;

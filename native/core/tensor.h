@@ -74,6 +74,15 @@ class Shape {
 
 class Device;
 
+// Memory that belongs to something other than a device's allocator, such as a mapped file.
+class BorrowedMemory {
+ public:
+  virtual ~BorrowedMemory() = default;
+  // Why its contents can no longer be trusted, or null. Whatever was computed from them before the call that first
+  // returns an error may be wrong, so this is called after every use.
+  virtual std::shared_ptr<const Error> error() const = 0;
+};
+
 // Bytes on a device. Memory is allocated when the first operation that writes it runs, not when it is called, so a long
 // queue of calls does not hold all of its temporaries at once.
 struct Storage {
@@ -84,10 +93,14 @@ struct Storage {
 
   std::shared_ptr<Device> device;
   size_t bytes;
-  std::byte* data = nullptr;           // once the storage is shared, used only by jobs of the device
-  std::shared_ptr<void> owner;         // set if the bytes belong to another object (a mapped file)
+  std::byte* data = nullptr;                       // once the storage is shared, used only by jobs of the device
+  std::shared_ptr<const BorrowedMemory> borrowed;  // set if the bytes are not the device's
+  bool read_only = false;              // whether operations and write() are refused; set before the storage is shared
   int handles = 0;                     // JavaScript objects that refer to the bytes; used only on the event loop
   std::shared_ptr<const Error> fault;  // why the contents are invalid; inherited by everything computed from them
+
+  // The error of borrowed memory, after it was read. Called by jobs.
+  std::shared_ptr<const Error> lost() const { return borrowed ? borrowed->error() : nullptr; }
 };
 
 // `rows` is row-major and contiguous. The others are packed weights, named after what they pack. Only their backend

@@ -22,6 +22,7 @@ void CpuDevice::clear(const Tensor& t) {
 void CpuDevice::read(const Tensor& t, std::byte* to) {
   if (t.storage->fault) throw *t.storage->fault;
   if (t.bytes() > 0) std::memcpy(to, t.data<std::byte>(), t.bytes());
+  if (const auto lost = t.storage->lost()) throw *lost;
 }
 
 std::shared_ptr<Graph> CpuDevice::make_graph(Recording recording) {

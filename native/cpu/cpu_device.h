@@ -36,7 +36,7 @@ class CpuDevice final : public Device {
   const Isa isa_;
   const size_t capacity_;
   HostMemory memory_;
-  Allocator allocator_{memory_, HostMemory::kLimits};
+  Allocator allocator_{memory_, HostMemory::limits(capacity_)};
   ThreadPool pool_;
   Cpu cpu_;
   JobQueue queue_;

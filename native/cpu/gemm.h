@@ -12,6 +12,10 @@
 
 namespace caracal::CARACAL_ISA {
 
+// The elements of k per chain of fma in the operations of the speech decoder, whose many layers in sequence magnify the
+// rounding of long sums.
+inline constexpr int64_t kShortChain = 32;
+
 // A product with G weights of equal shape and dtype. With two weights, both sums reach the epilogue together.
 template <int G, class RowSource, class Epilogue>
 struct Gemm {

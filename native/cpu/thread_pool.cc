@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "core/error.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define CARACAL_PAUSE() _mm_pause()
@@ -37,7 +39,17 @@ void wait_while_equal(const std::atomic<T>& value, T old) {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; i++) helpers_.emplace_back([this, i] { helper_loop(i); });
+  try {
+    for (int i = 1; i < threads; i++) helpers_.emplace_back([this, i] { helper_loop(i); });
+  } catch (const std::exception& e) {
+    const std::string asked = std::to_string(threads), got = std::to_string(helpers_.size() + 1);
+    stop();
+    throw Error(code::kOutOfMemory,
+                "the system gave " + got + " of " + asked + " threads (" + e.what() +
+                    "): open the device with fewer threads, or raise the limit of threads (ulimit -u, a cgroup's "
+                    "pids.max) or memory",
+                {{"argument", "threads"}, {"expected", asked}, {"actual", got}});
+  }
 }
 
 void ThreadPool::stop() {

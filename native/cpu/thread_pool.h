@@ -13,6 +13,7 @@ namespace caracal {
 // within microseconds and end with its device.
 class ThreadPool {
  public:
+  // @throws OUT_OF_MEMORY if the system refuses some of the threads; those already started are ended
   explicit ThreadPool(int threads);
   ~ThreadPool() { stop(); }
   ThreadPool(const ThreadPool&) = delete;

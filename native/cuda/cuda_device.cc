@@ -44,7 +44,13 @@ CudaDevice::CudaDevice(const Driver& driver, CUdevice device, const Options& opt
       staging_(driver),
       modules_(driver, properties_),
       cuda_(driver, properties_, allocator_, modules_),
-      queue_([this] { context_.make_current(); }) {}
+      queue_([this] {
+        try {
+          context_.make_current();
+        } catch (...) {
+          lost_ = current_fault("opening the device");
+        }
+      }) {}
 
 CudaDevice::~CudaDevice() {
   shutdown();
@@ -142,12 +148,12 @@ void CudaDevice::begin_fork() noexcept try {
   if (lost_) return;
   join();
   fork_.begin(stream_);
-} catch (const Error&) {
+} catch (const std::exception&) {
 }
 
 void CudaDevice::end_fork() noexcept try {
   if (fork_.open()) fork_.end();
-} catch (const Error&) {
+} catch (const std::exception&) {
 }
 
 // --- graphs ----------------------------------------------------------------------------------------------------------
@@ -167,8 +173,8 @@ CUgraphExec CudaDevice::capture(const Pools& pools, OperationLog& log, const std
   try {
     enqueue();
     join();
-  } catch (const Error& e) {
-    fault = std::make_shared<Error>(e);
+  } catch (...) {
+    fault = current_fault("graph");
   }
   pools_ = &own_pools_;
   log_ = &own_log_;

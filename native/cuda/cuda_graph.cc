@@ -43,18 +43,16 @@ void CudaGraph::replay() {
     if (!executable_) {
       try {
         capture();
-      } catch (const Error& e) {
-        broken_ = std::make_shared<Error>(e);  // a retry is impossible: some of the operations are already dropped
+      } catch (...) {
+        broken_ = current_fault("graph");  // a retry is impossible: some of the operations are already dropped
         throw;
       }
     }
     device_->launch(executable_, log_);
     for (const auto& output : recording_.outputs)
       if (const auto storage = output.lock()) storage->fault.reset();
-  } catch (const Error& e) {
-    fail(std::make_shared<Error>(e));
-  } catch (const std::exception& e) {
-    fail(std::make_shared<Error>(out_of_host_memory("graph", e)));
+  } catch (...) {
+    fail(current_fault("graph"));
   }
 }
 

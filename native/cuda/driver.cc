@@ -43,14 +43,19 @@ std::unique_ptr<Driver> open_driver() {
                 "the driver supports CUDA " + version_text(driver->version) + "; " + version_text(kOldestDriver) +
                     " or newer is needed: update it to R580 or newer",
                 {{"expected", version_text(kOldestDriver)}, {"actual", version_text(driver->version)}});
-  const CUresult result = driver->cuInit(0);
-  if (result == CUDA_SUCCESS) driver->cuDeviceGetCount(&driver->devices);
+  const char* call = "cuInit";
+  CUresult result = driver->cuInit(0);
+  if (result == CUDA_SUCCESS) {
+    call = "cuDeviceGetCount";
+    result = driver->cuDeviceGetCount(&driver->devices);
+  }
   if (result == CUDA_ERROR_NO_DEVICE || (result == CUDA_SUCCESS && driver->devices == 0))
     throw Error(code::kNoDevice,
                 "the driver found no GPU that is visible to this process: check nvidia-smi, CUDA_VISIBLE_DEVICES and "
                 "the container's --gpus");
   if (result != CUDA_SUCCESS)
-    throw Error(code::kNoDriver, "cuInit failed with " + driver->describe(result) + ": check that nvidia-smi works",
+    throw Error(code::kNoDriver,
+                std::string(call) + " failed with " + driver->describe(result) + ": check that nvidia-smi works",
                 {{"result", driver->name(result)}});
   return driver;
 }

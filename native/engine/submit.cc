@@ -25,6 +25,19 @@ std::shared_ptr<Device> device_of(const Operation& op) {
   return device;
 }
 
+// A write to the pages of a mapped file would end the process.
+void refuse_read_only(const Operation& op) {
+  op.for_each_tensor([&](const Tensor& t, const char* name, Access access) {
+    if (access == Access::inout && t.storage->read_only)
+      throw Error(
+          code::kInvalidArgument,
+          std::string(op.name()) + ": " + name +
+              " is written in place, but it is a tensor of a mapped file, which is read-only: pass a copy, such "
+              "as concatRows([tensor])",
+          {{"operation", op.name()}, {"argument", name}});
+  });
+}
+
 // Refuses packed weights that an argument does not take.
 void check_layouts(const Operation& op) {
   for (const Operation::FieldInfo& field : op.fields())
@@ -50,10 +63,15 @@ std::shared_ptr<const Error> execute(Device& device, const Operation& op, std::s
       for (Tensor& t : out) materialize(*t.storage);
       op.run(device, out);
     }
-  } catch (const Error& e) {
-    fault = std::make_shared<Error>(e);
-  } catch (const std::exception& e) {
-    fault = std::make_shared<Error>(out_of_host_memory(op.name(), e));
+  } catch (...) {
+    fault = current_fault(op.name());
+  }
+  try {
+    op.for_each_tensor([&](const Tensor& t, const char*, Access) {
+      if (auto lost = t.storage->lost()) fault = std::move(lost);  // also if the operation failed: for this reason
+    });
+  } catch (...) {
+    fault = current_fault(op.name());
   }
   if (!fault) return nullptr;
   for (Tensor& t : out) t.storage->fault = fault;
@@ -86,6 +104,7 @@ Tensor new_tensor(Device& device, const OutputSpec& spec) {
 std::vector<Tensor> submit(std::unique_ptr<const Operation> operation) {
   const std::shared_ptr<const Operation> op = std::move(operation);
   const std::shared_ptr<Device> device = device_of(*op);
+  refuse_read_only(*op);
   check_layouts(*op);
   std::vector<Tensor> out;
   for (const OutputSpec& spec : op->check()) out.push_back(new_tensor(*device, spec));
@@ -111,8 +130,8 @@ Recording::Job filling(const Tensor& t, std::function<void()> fill) {
     try {
       materialize(*t.storage);
       fill();
-    } catch (const Error& e) {
-      t.storage->fault = std::make_shared<Error>(e);
+    } catch (...) {
+      t.storage->fault = current_fault("filling a tensor");
     }
     return t.storage->fault;
   };

@@ -96,10 +96,7 @@ Napi::Value device_memory(const Napi::CallbackInfo& info) {
 Napi::Value synchronize(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const std::shared_ptr<Device> opened = open_device(info[0]);
-    return Environment::of(info.Env()).run_async(info.Env(), *opened, [&device = *opened] {
-      device.synchronize();
-      return Environment::MakeValue([](Napi::Env env) { return env.Undefined(); });
-    });
+    return Environment::of(info.Env()).run_async(info.Env(), *opened, [&device = *opened] { device.synchronize(); });
   });
 }
 

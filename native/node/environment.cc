@@ -6,33 +6,35 @@ namespace caracal::node {
 // memory.
 struct Mailbox {
   std::mutex mutex;
-  std::vector<Environment::Settled> settled;
+  std::list<Environment::Settled> settled;
   napi_threadsafe_function wake = nullptr;  // null once the environment is being torn down
 
-  void post(Environment::Settled s) {
+  void post(std::list<Environment::Settled>& one) noexcept {
     std::lock_guard lock(mutex);
     if (wake == nullptr) return;
-    settled.push_back(std::move(s));
+    settled.splice(settled.end(), one);
     napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking);
   }
 };
 
-// A promise that is not settled yet. If the last copy is dropped unsettled, the queue was shut down.
+// A promise that is not settled yet. If the last copy is dropped unsettled, the queue was shut down. The letter is
+// written in advance, so that a promise can be settled when there is no memory left.
 struct Environment::Pending {
   std::shared_ptr<Mailbox> mailbox;
-  uint64_t id;
-  bool done = false;
+  std::list<Settled> letter;
 
-  Pending(std::shared_ptr<Mailbox> m, uint64_t i) : mailbox(std::move(m)), id(i) {}
+  Pending(std::shared_ptr<Mailbox> m, uint64_t id) : mailbox(std::move(m)), letter{{id, kDropped}} {}
   Pending(const Pending&) = delete;
-  void settle(Settled s) {
-    done = true;
-    mailbox->post(std::move(s));
+  void settle(std::shared_ptr<const Error> error) noexcept {
+    letter.front().error = std::move(error);
+    mailbox->post(letter);
   }
   ~Pending() {
-    if (!done)
-      mailbox->post({id, nullptr, Error(code::kDisposed, "the device was disposed before the operation finished")});
+    if (!letter.empty()) mailbox->post(letter);
   }
+
+  static inline const auto kDropped =
+      std::make_shared<const Error>(code::kDisposed, "the device was disposed before the operation finished");
 };
 
 Environment::Environment(Napi::Env env) : env_(env), mailbox_(std::make_shared<Mailbox>()) {
@@ -60,28 +62,28 @@ void Environment::close() {
   promises_.clear();
 }
 
-Napi::Promise Environment::run_async(Napi::Env env, Device& device, std::function<MakeValue()> work) {
+Napi::Promise Environment::run_async(Napi::Env env, Device& device, std::function<void()> work, Napi::Object result) {
   auto pending = std::make_shared<Pending>(mailbox_, next_id_++);
-  const uint64_t id = pending->id;
+  const uint64_t id = pending->letter.front().id;
   // submit() throws for a disposed device, so the promise is created only afterwards: it could otherwise be rejected
   // unhandled. A result that arrives before that waits in the mailbox for the event loop, which runs on this thread.
   device.submit([pending = std::move(pending), work = std::move(work)] {
+    std::shared_ptr<const Error> error;
     try {
-      pending->settle({pending->id, work()});
-    } catch (const Error& e) {
-      pending->settle({pending->id, nullptr, e});
-    } catch (const std::exception& e) {
-      pending->settle({pending->id, nullptr, out_of_host_memory("read", e)});
+      work();
+    } catch (...) {
+      error = current_fault("read");
     }
+    pending->settle(std::move(error));
   });
   auto deferred = Napi::Promise::Deferred::New(env);
   if (promises_.empty()) napi_ref_threadsafe_function(env_, wake_);  // a pending promise keeps the process alive
-  promises_.emplace(id, deferred);
+  promises_.emplace(id, Promised{deferred, result.IsEmpty() ? Napi::ObjectReference() : Napi::Persistent(result)});
   return deferred.Promise();
 }
 
 void Environment::settle_all(Napi::Env env) {
-  std::vector<Settled> settled;
+  std::list<Settled> settled;
   {
     std::lock_guard lock(mailbox_->mutex);
     settled.swap(mailbox_->settled);
@@ -89,15 +91,16 @@ void Environment::settle_all(Napi::Env env) {
   for (Settled& s : settled) {
     auto it = promises_.find(s.id);
     if (it == promises_.end()) continue;
-    Napi::Promise::Deferred deferred = it->second;
+    const Napi::Promise::Deferred deferred = it->second.deferred;
+    const Napi::ObjectReference result = std::move(it->second.result);
     promises_.erase(it);
     if (promises_.empty()) napi_unref_threadsafe_function(env_, wake_);
     try {
-      if (s.make_value)
-        deferred.Resolve(s.make_value(env));
+      if (s.error)
+        deferred.Reject(to_js(env, *s.error).Value());
       else
-        deferred.Reject(to_js(env, s.error).Value());
-    } catch (const Napi::Error& e) {  // the value could not be created
+        deferred.Resolve(result.IsEmpty() ? env.Undefined() : Napi::Value(result.Value()));
+    } catch (const Napi::Error& e) {  // the error could not be created
       try {
         deferred.Reject(e.Value());
       } catch (const Napi::Error&) {  // the environment is being torn down, and the promise with it

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -25,17 +26,20 @@ class Environment {
     devices_.push_back(device);
   }
 
-  // Runs `work` as a job of the device. The function that it returns runs on the event loop and creates the promise's
-  // value. The promise is rejected if either throws, or if the queue is shut down before the job began.
-  using MakeValue = std::function<Napi::Value(Napi::Env)>;
-  Napi::Promise run_async(Napi::Env env, Device& device, std::function<MakeValue()> work);
+  // Runs `work` as a job of the device, and then fulfils the promise with `result`, or with undefined. It is rejected if
+  // the work throws, or if the queue is shut down before the job began. The result is an object that JavaScript does not
+  // see before, so the work may write to the memory of an ArrayBuffer.
+  Napi::Promise run_async(Napi::Env env, Device& device, std::function<void()> work, Napi::Object result = {});
 
  private:
   struct Pending;
   struct Settled {
     uint64_t id;
-    MakeValue make_value;  // empty: rejected with `error`
-    Error error{"", ""};
+    std::shared_ptr<const Error> error;  // null if the promise is fulfilled
+  };
+  struct Promised {
+    Napi::Promise::Deferred deferred;
+    Napi::ObjectReference result;
   };
   void settle_all(Napi::Env env);
   void close();
@@ -43,7 +47,7 @@ class Environment {
   napi_env env_;
   napi_threadsafe_function wake_ = nullptr;
   std::vector<std::weak_ptr<Device>> devices_;
-  std::map<uint64_t, Napi::Promise::Deferred> promises_;  // event loop only
+  std::map<uint64_t, Promised> promises_;  // event loop only
   uint64_t next_id_ = 0;
   std::shared_ptr<struct Mailbox> mailbox_;
   friend struct Mailbox;

@@ -22,10 +22,12 @@ Napi::Value guarded(const Napi::CallbackInfo& info, Fn&& fn) {
     return fn();
   } catch (const Error& e) {
     throw to_js(info.Env(), e);
-  } catch (const std::bad_alloc&) {
-    throw to_js(info.Env(), Error(code::kOutOfMemory, "the process is out of memory"));
   } catch (const std::length_error& e) {
     throw to_js(info.Env(), Error(code::kInvalidArgument, std::string("an argument is too long: ") + e.what()));
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception&) {  // std::bad_alloc, or std::system_error of a mutex or a thread
+    throw to_js(info.Env(), *current_fault("the call"));
   }
 }
 

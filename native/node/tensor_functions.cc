@@ -12,7 +12,7 @@ namespace caracal::node {
 static void account(Napi::Env env, Storage& storage, int handles) {
   const bool held = storage.handles > 0;
   storage.handles += handles;
-  if (storage.owner || held == (storage.handles > 0)) return;
+  if (storage.borrowed || held == (storage.handles > 0)) return;
   const int64_t bytes = static_cast<int64_t>(storage.bytes);
   Napi::MemoryManagement::AdjustExternalMemory(env, held ? -bytes : bytes);
 }
@@ -117,7 +117,7 @@ Napi::Value write_tensor(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Tensor t = open_tensor(info[0], "tensor");
     if (t.packed()) throw Error(code::kInvalidArgument, "a packed weight cannot be written");
-    if (t.storage->owner) throw Error(code::kInvalidArgument, "a tensor of a mapped file is read-only");
+    if (t.storage->read_only) throw Error(code::kInvalidArgument, "a tensor of a mapped file is read-only");
     if (t.storage->device->recording)
       throw Error(code::kInvalidArgument, "write() cannot be called during a capture: write before a replay");
     const Napi::TypedArray values = values_for(t.shape, info[1]);
@@ -125,10 +125,9 @@ Napi::Value write_tensor(const Napi::CallbackInfo& info) {
     fill(values, t, bytes.get());
     // Writing a view does not clear an earlier fault, since the other rows may still be invalid.
     const bool whole = t.bytes() == t.storage->bytes;
-    t.storage->device->submit([t, bytes, whole] {
-      if (whole) t.storage->fault.reset();
-      if (t.storage->fault) return;
-      filling(t, [t, bytes] { t.storage->device->write(t, bytes.get()); })();
+    auto write = filling(t, [t, bytes] { t.storage->device->write(t, bytes.get()); });
+    t.storage->device->submit([t, whole, write = std::move(write)] {
+      if (whole || !t.storage->fault) write();
     });
     return info.Env().Undefined();
   });
@@ -144,7 +143,7 @@ Napi::Value clear_error(const Napi::CallbackInfo& info) {
       try {
         storage.device->synchronize();  // also clears an error that the GPU has not reported yet
         storage.fault.reset();
-      } catch (const Error&) {  // the GPU is lost, and with it the contents
+      } catch (const std::exception&) {  // the GPU is lost, and with it the contents
       }
     });
     return info.Env().Undefined();
@@ -195,31 +194,41 @@ Napi::Value dispose(const Napi::CallbackInfo& info) {
   });
 }
 
+// An ArrayBuffer made by its constructor, which throws when there is no memory, whereas that of Node-API ends the
+// process. Its memory is zeroed, but by the system and when it is first touched, so this takes no time.
+Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes) {
+  try {
+    return env.Global()
+        .Get("ArrayBuffer")
+        .As<Napi::Function>()
+        .New({Napi::Number::New(env, static_cast<double>(bytes))})
+        .As<Napi::ArrayBuffer>();
+  } catch (const Napi::Error& e) {
+    throw Error(code::kOutOfMemory,
+                "no ArrayBuffer of " + std::to_string(bytes) + " bytes can be allocated (" + e.Message() +
+                    "): read fewer rows at a time",
+                {{"bytes", static_cast<double>(bytes)}});
+  }
+}
+
 // read(tensor, asFloat32): Promise<ArrayBuffer>
 Napi::Value read_tensor(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Tensor t = open_tensor(info[0], "tensor");
     if (t.packed()) throw Error(code::kInvalidArgument, "a packed weight cannot be read back");
-    const bool as_float = info[1].ToBoolean();
-    return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, [t, as_float] {
+    const bool widened = info[1].ToBoolean() && t.dtype != DType::f32;
+    const auto n = static_cast<size_t>(t.shape.elements());
+    Napi::ArrayBuffer buffer = new_array_buffer(info.Env(), widened ? n * sizeof(float) : t.bytes());
+    auto* out = static_cast<std::byte*>(buffer.Data());
+    auto work = [t, widened, n, out] {
       if (t.storage->fault) throw *t.storage->fault;
       materialize(*t.storage);
-      std::shared_ptr<std::byte[]> copy(new std::byte[t.bytes()]);
+      if (!widened) return t.storage->device->read(t, out);
+      const std::unique_ptr<std::byte[]> copy(new std::byte[t.bytes()]);
       t.storage->device->read(t, copy.get());
-      size_t bytes = t.bytes();
-      if (as_float && t.dtype != DType::f32) {
-        const auto n = static_cast<size_t>(t.shape.elements());
-        bytes = n * sizeof(float);
-        std::shared_ptr<std::byte[]> wide(new std::byte[bytes]);
-        to_float32(t.dtype, copy.get(), n, reinterpret_cast<float*>(wide.get()));
-        copy = std::move(wide);
-      }
-      return Environment::MakeValue([copy, bytes](Napi::Env env) -> Napi::Value {
-        Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes);
-        if (bytes > 0) std::memcpy(buffer.Data(), copy.get(), bytes);
-        return buffer;
-      });
-    });
+      to_float32(t.dtype, copy.get(), n, reinterpret_cast<float*>(out));
+    };
+    return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, std::move(work), buffer);
   });
 }
 
@@ -230,7 +239,7 @@ Napi::Value ready(const Napi::CallbackInfo& info) {
     return Environment::of(info.Env()).run_async(info.Env(), *storage->device, [storage] {
       storage->device->synchronize();
       if (storage->fault) throw *storage->fault;
-      return Environment::MakeValue([](Napi::Env env) { return env.Undefined(); });
+      if (const auto lost = storage->lost()) throw *lost;
     });
   });
 }

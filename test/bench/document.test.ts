@@ -99,14 +99,18 @@ describe("the command of a table", () => {
     onTestFinished(() => stderr.mockRestore());
     const path = file("<!-- table: caracal bench ops --threads 3 -->\n<!-- end of table -->\n");
     await parse(["ops", "--threads", "3", "--write", path], async (command) => {
-      await output(
-        command,
-        results(),
-        ({ cell }) => `${cell}`,
-        (all) => ({ note: "a note", json: {}, tables: [{ header: ["head"], rows: all.map(({ cell }) => [cell]) }] }),
-      );
+      await output(command, {
+        total: 1,
+        run: results,
+        line: ({ cell }) => `${cell}`,
+        summarise: (all) => ({
+          note: "a note",
+          json: {},
+          tables: [{ header: ["head"], rows: all.map(({ cell }) => [cell]) }],
+        }),
+      });
     });
-    expect(stderr).toHaveBeenCalledWith("12\n");
+    expect(stderr).toHaveBeenCalledWith("[1/1] 12\n");
     expect(readFileSync(path, "utf8")).toBe(`<!-- table: caracal bench ops --threads 3 -->
 
 \`caracal bench ops --threads 3\`: a note

@@ -40,6 +40,17 @@ describe("config.json", () => {
   test.each([
     [{ zero_expert_type: "drop" }, /zero_expert_type is "drop"; expected "identity"/],
     [{ rope_scaling: { type: "yarn" } }, /rope_scaling is set/],
+    [
+      { rope_parameters: { rope_type: "yarn", rope_theta: 1e6 } },
+      /rope_parameters\.rope_type is "yarn"; expected "default"/,
+    ],
+    [
+      { rope_parameters: { rope_theta: 1e6, factor: 4 } },
+      /rope_parameters\."factor" is set; expected only rope_type and/,
+    ],
+    [{ rope_parameters: { rope_theta: 0 } }, /rope_parameters\.rope_theta is 0; expected a number >= 1/],
+    [{ rope_parameters: "default" }, /rope_parameters must be an object/],
+    [{ rope_theta: 1e6, rope_parameters: { rope_theta: 5e6 } }, /rope_theta 1000000 differs from rope_parameters/],
     [{ eos_token_id: 1024 }, /eos_token_id 1024 is outside the vocabulary of 1024/],
     [{ num_layers: 1024, n_routed_experts: 4096 }, /1024 layers of 4096 experts; expected at most 262144/],
     [{ quantization_config: { quant_method: "gptq" } }, /quantization_config\.quant_method is "gptq"; expected "fp8"/],
@@ -51,6 +62,18 @@ describe("config.json", () => {
     const { pad_token_id, rope_theta, mla_scale_q_lora, ...rest } = tiny.llm;
     const fp8 = { quantization_config: { quant_method: "fp8", weight_block_size: [128, 128] } };
     expect(parseLlmConfig({ ...rest, ...fp8, architectures: ["x"] }, "c")).toEqual(tiny.llm);
+  });
+
+  test.each([
+    [{ rope_theta: 5e6 }, 5e6],
+    [{ rope_parameters: { rope_type: "default", rope_theta: 5e6 } }, 5e6],
+    [{ rope_parameters: { rope_theta: 5e6 }, rope_theta: 5e6, rope_scaling: null }, 5e6],
+    [{ rope_parameters: { rope_type: "default" }, rope_theta: 5e6 }, 5e6],
+    [{ rope_parameters: { rope_theta: null } }, 1e7],
+    [{ rope_parameters: null }, 1e7],
+  ])("%o has the rope_theta %d", (fields, theta) => {
+    const { rope_theta: _, ...rest } = tiny.llm;
+    expect(parseLlmConfig({ ...rest, ...fields }, "c").rope_theta).toBe(theta);
   });
 
   test("must be an object", () => invalid(() => parseLlmConfig([], "c"), /must be an object/));

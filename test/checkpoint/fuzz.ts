@@ -4,6 +4,9 @@ import type { TensorEntry } from "../../lib/checkpoint/entry.js";
 import { CaracalError } from "../../lib/errors.js";
 import { uniform } from "../support/numbers.js";
 
+/** How long each test looks for a failure. */
+export const fuzzSeconds = Number(process.env.CARACAL_FUZZ_SECONDS ?? 5);
+
 /** Byte values at which sizes and offsets tend to break. */
 const edges = [0x00, 0x01, 0x7f, 0x80, 0xff];
 
@@ -42,7 +45,7 @@ export function opening(path: string, open: (path: string) => Promise<readonly T
 export async function fuzz(
   seeds: readonly Buffer[],
   attempt: (bytes: Buffer) => void | Promise<void>,
-  milliseconds: number,
+  milliseconds = 1000 * fuzzSeconds,
 ): Promise<{ opened: number; refused: number }> {
   const random = uniform(20240917);
   const memory = process.memoryUsage().rss;

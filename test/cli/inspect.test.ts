@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeAll, expect, test } from "vitest";
 import { inspectCommand } from "../../lib/cli/inspect.js";
@@ -53,6 +53,23 @@ test("problems are listed, and the exit code is 1", async () => {
   const text = await inspect(faulty);
   expect(text).toMatch(/1 problem:\n {2}- vision\/config\.json: hidden_size 72 is not a multiple of 4 × 16 heads/);
   expect(process.exitCode).toBe(1);
+});
+
+test("tensors that the library does not know are warnings, or problems with --strict", async () => {
+  const odd = join(folder, "odd");
+  await synthesize(odd);
+  const header = { mystery: { dtype: "U32", shape: [1], data_offsets: [0, 4] } };
+  writeFileSync(join(odd, "more.safetensors"), safetensors(header, Buffer.alloc(4)));
+  const index = join(odd, "model.safetensors.index.json");
+  const { weight_map } = JSON.parse(readFileSync(index, "utf8"));
+  writeFileSync(index, JSON.stringify({ weight_map: { ...weight_map, mystery: "more.safetensors" } }));
+  const text = await inspect(odd);
+  expect(text).toMatch(/1 warning:\n {2}- model-\*\.safetensors: 1 tensor unexpected: "mystery"\nNo problems found/);
+  expect(text).toMatch(/^language model +4 shards .* 1 unused$/m);
+  expect(process.exitCode).toBeUndefined();
+  expect(await inspect(odd, "--strict")).toMatch(/1 problem:\n {2}- model-\*\.safetensors: 1 tensor unexpected/);
+  expect(process.exitCode).toBe(1);
+  expect(await inspect(join(odd, "more.safetensors"))).toMatch(/^mystery +u32 +\[1\]/m);
 });
 
 test("control characters of a hostile file are not printed", async () => {

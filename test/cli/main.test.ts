@@ -3,11 +3,12 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import type { Finding } from "../../lib/cli/doctor.js";
 import { loadAudio } from "../../lib/media/audio.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const { bin, engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const { bin, engines, version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const main = join(root, bin.caracal);
 if (!existsSync(main)) throw new Error("these tests run the built command line: run `npm run build` first");
 const directory = await tinyDirectory(3);
@@ -41,15 +42,82 @@ describe("caracal", () => {
     expect(caracal("rnu")).toMatchObject({ status: 1, stderr: expect.stringContaining("unknown command 'rnu'") });
   });
 
-  test("doctor shows what works, and exits with 0", () => {
+  test("an error about several files has a line for each", () => {
+    const { status, stderr } = caracal("run", "--model", join(root, "samples"), "--text", "Hello!");
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^error CHECKPOINT_INVALID: .*samples:\n {2}- config\.json: no such file\n {2}- .*\n/);
+  });
+
+  test("--version shows the version of the package", () => {
+    for (const option of ["--version", "-V"])
+      expect(caracal(option)).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
+  });
+
+  test.each(["rnu", "rnu --help", "help rnu", "rnu --model x"])("`caracal %s` suggests the nearest command", (args) => {
+    const { status, stdout, stderr } = caracal(...args.split(" "));
+    expect([status, stdout]).toEqual([1, ""]);
+    expect(stderr).toBe("error: unknown command 'rnu'\n(Did you mean run?)\n");
+  });
+
+  test.each(["run x", "synth a b", "inspect a b", "doctor x", "bench counters x", "bench ops x", "vgpu report a b"])(
+    "`caracal %s` refuses the argument that it does not take",
+    (args) => {
+      const model = args.startsWith("run") ? ["--model", directory] : [];
+      const { status, stderr } = caracal(...args.split(" "), ...model);
+      expect([status, stderr]).toEqual([1, expect.stringMatching(/^error: too many arguments for/)]);
+    },
+  );
+});
+
+describe("caracal doctor", () => {
+  const findings = (env: NodeJS.ProcessEnv = {}) => {
+    const all = { ...process.env, ...env };
+    const { status, stdout } = spawnSync(process.execPath, [main, "doctor", "--json"], { encoding: "utf8", env: all });
+    const { works, findings } = JSON.parse(stdout) as { works: boolean; findings: Finding[] };
+    return { status, works, of: (what: string) => findings.find((finding) => finding.what === what) };
+  };
+
+  test("shows what works, and exits with 0", () => {
     const { status, stdout } = caracal("doctor");
     expect(status).toBe(0);
     expect(stdout).toMatch(/^ok +node +v\d+/m);
+    expect(stdout).toMatch(/^ok +addon +built by \S+, with(out)? CUDA kernels/m);
     expect(stdout).toMatch(/^ok +cpu +(scalar|avx2|avx512), \d+ threads$/m);
     expect(stdout).toMatch(/^no +cuda +/m);
+    expect(stdout).toMatch(/^ok +disk +[\d.]+ GiB free of [\d.]+ GiB at /m);
+    expect(stdout).toMatch(/\nThe library can run here; .*\n$/);
     expect(stdout).not.toContain(`install Node.js ${engines.node.replace(">=", "")}`);
-    const { findings } = JSON.parse(caracal("doctor", "--json").stdout);
-    expect(findings.map(({ what }: { what: string }) => what)).toContain("ffmpeg");
+  });
+
+  test("knows the C library, the compilers and ffmpeg", () => {
+    const { works, of } = findings();
+    expect(works).toBe(true);
+    for (const what of ["glibc", "compiler", "nvcc", "ffmpeg", "ffprobe"])
+      expect(of(what), what).toMatchObject({ needed: false });
+  });
+
+  test("says what a missing program is good for, and how to get it", () => {
+    const { status, of } = findings({ PATH: directory, CXX: "" });
+    expect(status).toBe(0);
+    expect(of("ffmpeg")).toMatchObject({
+      works: false,
+      detail: expect.stringMatching(
+        /^not found, so compressed sound and videos cannot be read; .* apt-get install ffmpeg$/,
+      ),
+    });
+    expect(of("compiler")).toMatchObject({ works: false, detail: expect.stringMatching(/apt-get install g\+\+/) });
+    expect(of("nvcc")).toMatchObject({ works: false, detail: expect.stringMatching(/^not found, .*13\.0 or newer/) });
+  });
+
+  test("exits with 1 if the addon cannot be loaded", () => {
+    const CARACAL_BINDING = join(directory, "none.node");
+    const { status, works, of } = findings({ CARACAL_BINDING });
+    expect([status, works]).toEqual([1, false]);
+    expect(of("addon")).toMatchObject({
+      works: false,
+      needed: true,
+      detail: expect.stringMatching(/^NATIVE_LOAD_FAILED: /),
+    });
   });
 });
 
@@ -79,6 +147,10 @@ describe("caracal run", () => {
     expect(first.audio.seconds).toBeCloseTo(first.usage.stages["speech decoder"].tokens * 0.06, 6);
     expect(first.usage.steps).toBe(10);
     expect(second.text).toBe(first.text);
+    const withoutTopK = options.toSpliced(options.indexOf("--top-k"), 2);
+    expect(JSON.parse(caracal(...question, ...withoutTopK).stdout).text).toBe(first.text);
+    const likeliest = withoutTopK.toSpliced(withoutTopK.indexOf("--temperature"), 2);
+    expect(JSON.parse(caracal(...question, ...likeliest).stdout).text).not.toBe(first.text);
   });
 
   test("a full disk is an ordinary error", () => {
@@ -102,6 +174,30 @@ describe("caracal run", () => {
     expect(status).toBe(0);
     expect(stderr).toContain("no speech");
     expect(existsSync(join(directory, "answer.wav"))).toBe(false);
+  });
+
+  test("what is wrong with the question is told before the model is loaded", () => {
+    for (const [args, message] of [
+      [["--audio", "nope.wav"], /^error IO_ERROR: cannot read nope\.wav: ENOENT/],
+      [["--text", "Hello!", "--top-p", "2"], /^error INVALID_ARGUMENT: topP must be above 0/],
+      [["--text", "Hello!", "--out", "a.mp3"], /^error INVALID_ARGUMENT: --out writes WAV, got a\.mp3/],
+    ] as [string[], RegExp][]) {
+      const { status, stderr } = caracal("run", "--model", "nowhere", ...args);
+      expect([status, stderr]).toEqual([1, expect.stringMatching(message)]);
+    }
+  });
+
+  test("a closed output ends it with 141, and leaves a WAV file that can be played", async () => {
+    const out = join(directory, "closed.wav");
+    const args = ["run", "--model", directory, "--text", "Go on", "--max-tokens", "100000", "--out", out];
+    const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+    const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+    while (!existsSync(out) || readFileSync(out).length < 10_000)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    child.stdout.destroy();
+    expect(await closed).toBe(141);
+    const bytes = readFileSync(out);
+    expect(bytes.readUInt32LE(40)).toBe(bytes.length - 44);
   });
 
   test("Ctrl-C ends it cleanly, and leaves a WAV file that can be played", async () => {

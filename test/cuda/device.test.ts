@@ -80,6 +80,15 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
       substitute: true,
     });
   });
+  // Opening makes 21 calls, and the thread of its queue the 22nd; then come the tensor, the sum and its read.
+  test.each([1, 2, 8, 20, 21, 22, 23, 24, 30, 36, 40])("a GPU is lost at its call %i", (call) => {
+    const { failed, cpu } = run("lostAtCall", { CARACAL_VGPU_FAULT: `lost:${call}` }) as {
+      failed: { code: string };
+      cpu: number[];
+    };
+    expect(failed.code).toBe(call === 1 ? "NO_DRIVER" : "DEVICE_FAULT");
+    expect(cpu).toEqual([2, 4, 6, 8]);
+  });
   test("a tensor that does not fit in the GPU's memory", () => {
     const out = error(
       "OUT_OF_MEMORY",

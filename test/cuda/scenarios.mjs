@@ -106,6 +106,14 @@ const scenarios = {
     const again = await failure(openCuda());
     return { first, later, again, cpu: [...(await sum(await Device.open({ backend: "cpu" })).read())] };
   },
+  /** Opens a GPU and adds, until that fails; a CPU device still works. */
+  async lostAtCall() {
+    const work = async () => {
+      const device = await openCuda();
+      for (let i = 0; i < 100; i++) await sum(device).read();
+    };
+    return { failed: await failure(work()), cpu: [...(await sum(await Device.open({ backend: "cpu" })).read())] };
+  },
   async disposedInFlight() {
     const device = await openCuda();
     const reads = Array.from({ length: 20 }, () => failure(sum(device).read()));

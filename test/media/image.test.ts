@@ -17,6 +17,59 @@ const pixels = Uint8Array.from({ length: 4 * 2 * 3 }, (_, i) => i * 10);
 const raw = { width: 4, height: 2, channels: 3 as const };
 const png = () => sharp(pixels, { raw }).png().toBuffer();
 
+const inks = [
+  [255, 0, 0, 0],
+  [0, 255, 0, 0],
+  [0, 0, 255, 0],
+  [0, 0, 0, 255],
+  [128, 64, 0, 32],
+  [255, 255, 0, 0],
+  [10, 200, 90, 60],
+  [0, 0, 0, 0],
+];
+/** What Pillow makes of the inks. */
+const colours = [
+  [0, 255, 255],
+  [255, 0, 255],
+  [255, 255, 0],
+  [0, 0, 0],
+  [111, 167, 223],
+  [0, 0, 255],
+  [187, 42, 126],
+  [255, 255, 255],
+];
+
+const nearest = { kernel: "nearest", fit: "fill" } as const;
+
+/** An uncompressed TIFF of one row of CMYK pixels. */
+function cmykTiff(inks: number[][], bits = 8): Uint8Array {
+  const [short, long] = [3, 4];
+  const entries = [
+    [256, long, 1, inks.length],
+    [257, long, 1, 1],
+    [258, short, 4, 200], // where the four bits per sample are
+    [259, short, 1, 1],
+    [262, short, 1, 5], // CMYK
+    [273, long, 1, 300],
+    [277, short, 1, 4],
+    [278, long, 1, 1],
+    [279, long, 1, (inks.length * 4 * bits) / 8],
+  ];
+  const file = Buffer.alloc(300 + (inks.length * 4 * bits) / 8);
+  file.write("II*\0");
+  file.writeUInt32LE(8, 4);
+  file.writeUInt16LE(entries.length, 8);
+  entries.forEach(([tag, type, count, value], i) => {
+    file.writeUInt16LE(tag!, 10 + 12 * i);
+    file.writeUInt16LE(type!, 12 + 12 * i);
+    file.writeUInt32LE(count!, 14 + 12 * i);
+    file.writeUInt32LE(value!, 18 + 12 * i);
+  });
+  for (let i = 0; i < 4; i++) file.writeUInt16LE(bits, 200 + 2 * i);
+  file.set(inks.flat(), 300);
+  return file;
+}
+
 describe("loadImage", () => {
   it("reads PNG exactly, by path and as bytes, and returns pixels unchanged", async () => {
     const path = join(directory, "small.png");
@@ -69,6 +122,61 @@ describe("loadImage", () => {
     expect([...image.data.subarray(0, 3)]).toEqual([...pixels.subarray(12, 15)]);
   });
 
+  it("leaves the EXIF orientation aside when asked to", async () => {
+    const turned = await sharp(pixels, { raw }).withMetadata({ orientation: 6 }).png().toBuffer();
+    const image = await loadImage(turned, { autoOrient: false });
+    expect([image.width, image.height]).toEqual([4, 2]);
+    expect([...image.data]).toEqual([...pixels]);
+  });
+
+  it("reads the first frame of an animated GIF, TIFF and AVIF", async () => {
+    const frames = Buffer.concat([Buffer.alloc(8 * 8 * 3, 200), Buffer.alloc(8 * 8 * 3, 10)]);
+    const both = sharp(frames, { raw: { width: 8, height: 16, channels: 3, pageHeight: 8 } });
+    const grey = sharp(Buffer.alloc(8 * 8 * 3, 200), { raw: { width: 8, height: 8, channels: 3 } });
+    for (const file of [both.gif(), grey.clone().tiff(), grey.clone().avif()]) {
+      const image = await loadImage(await file.toBuffer());
+      expect([image.width, image.height]).toEqual([8, 8]);
+      for (const value of image.data) expect(Math.abs(value - 200)).toBeLessThan(3);
+    }
+  });
+
+  it("reads a JPEG whose scan header is wrong, as some phones write it, if it is whole", async () => {
+    const whole = await sharp({ create: { width: 96, height: 96, channels: 3, background: "#99aa33" } })
+      .jpeg()
+      .toBuffer();
+    const odd = Buffer.from(whole);
+    const scan = odd.indexOf(Buffer.from([0xff, 0xda]));
+    const end = scan + 2 + odd.readUInt16BE(scan + 2);
+    expect([...odd.subarray(end - 3, end)]).toEqual([0, 63, 0]);
+    odd[end - 2] = 0;
+    expect(await loadImage(odd)).toEqual(await loadImage(whole));
+    for (const file of [whole, odd])
+      await expect(loadImage(file.subarray(0, end + 10))).rejects.toThrow(/premature end of JPEG image/);
+  });
+
+  it("converts CMYK by its definition", async () => {
+    const image = await loadImage(cmykTiff(inks));
+    expect([image.width, image.height]).toEqual([8, 1]);
+    expect([...image.data]).toEqual(colours.flat());
+    const jpeg = await sharp(cmykTiff(inks)).pipelineColourspace("cmyk").toColourspace("cmyk").resize(128, 16, nearest);
+    const stripes = await loadImage(await jpeg.jpeg({ quality: 100, chromaSubsampling: "4:4:4" }).toBuffer());
+    colours.flat().forEach((value, i) => {
+      const at = 8 * 128 * 3 + (16 * Math.floor(i / 3) + 8) * 3 + (i % 3);
+      expect(Math.abs(stripes.data[at]! - value), `stripe ${Math.floor(i / 3)}`).toBeLessThan(6);
+    });
+  });
+
+  itWith("../cases/image/cmyk.jpg", "converts the stripes of a CMYK JPEG", async (path) => {
+    const { width, height, data } = await loadImage(path);
+    const middle = Array.from({ length: 8 }, (_, i) => (width * (height >> 1) + ((2 * i + 1) * width) / 16) * 3);
+    const got = middle.flatMap((at) => [...data.subarray(at, at + 3)]);
+    colours.flat().forEach((value, i) => void expect(Math.abs(got[i]! - value), `value ${i}`).toBeLessThan(6));
+  });
+
+  itWith("../cases/image/sos-se-0.jpg", "reads what a phone wrote", async (path) => {
+    expect(await loadImage(path)).toEqual(await loadImage(path.replace("sos-se-0", "plain")));
+  });
+
   itWith("image_case.png", "reads a real photo", async (path) => {
     const image = await loadImage(path);
     expect([image.width, image.height, image.data.length]).toEqual([2133, 2133, 2133 * 2133 * 3]);
@@ -99,8 +207,41 @@ describe("loadImage refuses", () => {
     }
   });
 
-  it("more pixels than allowed, before decoding", async () => {
-    await expect(loadImage(await png(), { maxPixels: 7 })).rejects.toThrow(/image: .*pixel limit/);
+  it("more pixels than allowed, before decoding, naming the limit and its option", async () => {
+    await expect(loadImage(await png(), { maxPixels: 7 })).rejects.toMatchObject({
+      code: "MEDIA_INVALID",
+      message: "image: it has 4x2 = 8 pixels, the limit is 7: scale it down, or raise maxPixels",
+    });
+    expect((await loadImage(await png(), { maxPixels: 8 })).width).toBe(4);
+    const large = await sharp({ create: { width: 9000, height: 8000, channels: 3, background: "#000" } })
+      .png()
+      .toBuffer();
+    await expect(loadImage(large)).rejects.toThrow(/9000x8000 = 72000000 pixels, the limit is 67108864/);
+    await expect(loadImage(await png(), { maxPixels: Number.NaN })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  const box = (brand: string) => `\0\0\0\x18ftyp${brand}\0\0\0\0mif1`;
+  it.each([
+    ["SVG or XML", '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'],
+    ["SVG or XML", '\n<?xml version="1.0"?><svg/>'],
+    ["PDF", "%PDF-1.7"],
+    ["HEIC", box("heic")],
+    ["MP4/MOV (a video)", box("isom").slice(0, 16)],
+    ["BMP", "BM\x46\0\0\0"],
+    ["JPEG 2000", "\0\0\0\x0cjP  \r\n\x87\n"],
+    ["JPEG XL", "\xff\x0a"],
+    [undefined, "P3 1 1 255 0 0 0"], // libvips reads text files of numbers
+    [undefined, "\u00ab\u00cd"],
+  ])("the format %s, naming it and those that it takes", async (format, text) => {
+    const reason = `it is ${format ? `of the format ${format}` : "no image of a known format"}`;
+    await expect(loadImage(Buffer.from(text, "latin1"))).rejects.toMatchObject({
+      code: "MEDIA_INVALID",
+      message: `image: ${reason}, taken are PNG, JPEG, WebP, GIF, TIFF, AVIF: convert it`,
+    });
+  });
+
+  it("CMYK of 16 bits", async () => {
+    await expect(loadImage(cmykTiff([[0, 0, 0, 0]], 16))).rejects.toThrow(/CMYK of type ushort, only 8 bits/);
   });
 
   it("pixels that do not match their size", async () => {
@@ -119,5 +260,19 @@ describe("loadImage refuses", () => {
   it("a missing file, and an aborted call", async () => {
     await expect(loadImage(join(directory, "nowhere.png"))).rejects.toMatchObject({ code: "IO_ERROR" });
     await expect(loadImage(await png(), { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
+    const controller = new AbortController();
+    let isDecoded = false;
+    const large = sharp({ create: { width: 3000, height: 3000, channels: 3, background: "#000" } });
+    const decoding = loadImage(await large.png().toBuffer(), { signal: controller.signal });
+    decoding.then(
+      () => {
+        isDecoded = true;
+      },
+      () => {},
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isDecoded).toBe(false);
+    controller.abort();
+    await expect(decoding).rejects.toMatchObject({ code: "ABORTED" });
   });
 });

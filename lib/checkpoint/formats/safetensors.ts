@@ -1,8 +1,9 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { throwIfAborted } from "../../errors.js";
-import { type EntryDType, entryBytes, type TensorEntry } from "../entry.js";
-import { invalid, plural, quote } from "../problems.js";
+import { Turns } from "../../turns.js";
+import { elementCount, entryBytes, isKnownDType, type TensorEntry } from "../entry.js";
+import { invalid, plural, printable, quote } from "../problems.js";
 import { BoundedFile, decodeUtf8, listDirectory, type OpenOptions, readText } from "./file.js";
 import { isRecord, parseJson } from "./json.js";
 
@@ -17,22 +18,11 @@ export interface SafetensorsContents {
 }
 
 /** A limit, because parsed JSON takes many times the memory of its text. The full model's header would have 7 MB. */
-const maxHeaderBytes = 32 << 20;
-const maxIndexBytes = 32 << 20;
+const maxHeaderBytes = 16 << 20;
+const maxIndexBytes = 16 << 20;
 
-const dtypes = new Map<unknown, EntryDType>([
-  ["F64", "f64"],
-  ["F32", "f32"],
-  ["F16", "f16"],
-  ["BF16", "bf16"],
-  ["F8_E4M3", "f8e4m3"],
-  ["I64", "i64"],
-  ["I32", "i32"],
-  ["I16", "i16"],
-  ["I8", "i8"],
-  ["U8", "u8"],
-  ["BOOL", "bool"],
-]);
+/** The names of dtypes in files are upper-case and separate the parts of small floats: `BF16`, `F8_E4M3`. */
+const dtypeName = (name: string) => name.toLowerCase().replaceAll("_", "");
 
 /**
  * Reads the headers, and only the headers, of a `.safetensors` file, of an `*.index.json` and the shards it names, or
@@ -63,12 +53,45 @@ async function findInDirectory(directory: string): Promise<string> {
   throw invalid(directory, `contains neither ${preferred} nor a .safetensors file`);
 }
 
-async function openSharded(indexFile: string, signal: AbortSignal | undefined): Promise<SafetensorsContents> {
-  const index = parseJson(await readText(indexFile, maxIndexBytes), indexFile);
+/**
+ * Finds some tensors of a directory, opening only the shards that hold them: the others may be absent.
+ * @returns those of `names` that exist
+ * @throws {CaracalError} as {@link openSafetensors}; `CHECKPOINT_INVALID` with the names of all shards that are missing
+ */
+export async function findTensors(
+  directory: string,
+  names: ReadonlySet<string>,
+  { signal }: OpenOptions = {},
+): Promise<TensorEntry[]> {
+  const file = await findInDirectory(directory);
+  let shards = [basename(file)];
+  if (file.endsWith(".json")) {
+    const weightMap = Object.entries(await readIndex(file));
+    shards = shardNames(Object.fromEntries(weightMap.filter(([name]) => names.has(name))), file);
+    const present = new Set(await listDirectory(directory));
+    const missing = shards.filter((shard) => !present.has(shard));
+    if (missing.length > 0) throw invalid(directory, `lacks ${missing.join(", ")}; download them`);
+  }
+  const found: TensorEntry[] = [];
+  for (const shard of shards) {
+    const { entries } = await openFile(join(directory, shard), signal);
+    found.push(...entries.filter(({ name }) => names.has(name)));
+  }
+  return found;
+}
+
+async function readIndex(indexFile: string): Promise<Record<string, unknown>> {
+  const index = await parseJson(await readText(indexFile, maxIndexBytes), indexFile);
   const weightMap = isRecord(index) ? index.weight_map : undefined;
   if (!isRecord(weightMap)) throw invalid(indexFile, "expected an object with a `weight_map`");
+  return weightMap;
+}
+
+async function openSharded(indexFile: string, signal: AbortSignal | undefined): Promise<SafetensorsContents> {
+  const weightMap = await readIndex(indexFile);
   const entries = new Map<string, TensorEntry>();
   const metadata: Record<string, string> = {};
+  const turns = new Turns(`reading ${indexFile}`, signal);
   for (const shard of shardNames(weightMap, indexFile)) {
     const contents = await openFile(join(dirname(indexFile), shard), signal);
     for (const entry of contents.entries) {
@@ -77,6 +100,7 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
       entries.set(entry.name, entry);
     }
     Object.assign(metadata, { ...contents.metadata, ...metadata });
+    if (turns.due) await turns.next();
   }
   for (const [name, shard] of Object.entries(weightMap)) {
     const file = entries.get(name)?.file;
@@ -108,23 +132,30 @@ function openFile(path: string, signal: AbortSignal | undefined): Promise<Safete
         `announces a header of ${length} bytes, but the file has ${file.size}: it is truncated or not safetensors`,
       );
     }
-    const header = parseJson(decodeUtf8(await file.read(8, Number(length), "the header"), path), path);
+    const header = await parseJson(decodeUtf8(await file.read(8, Number(length), "the header"), path), path);
     if (!isRecord(header)) throw invalid(path, "expected the header to be a JSON object");
-    const { __metadata__: metadata = {}, ...tensors } = header;
+    const metadata = header.__metadata__ ?? {};
     if (!isRecord(metadata) || Object.values(metadata).some((value) => typeof value !== "string")) {
       throw invalid(path, "__metadata__ must map strings to strings");
     }
     const dataStart = 8 + Number(length);
-    const entries = Object.entries(tensors).map(([name, info]) => parseEntry(path, name, info, dataStart));
-    return { entries: checkCoverage(entries, file, dataStart), metadata: metadata as Record<string, string> };
+    const entries: TensorEntry[] = [];
+    const turns = new Turns(`reading ${path}`);
+    for (const name of Object.keys(header)) {
+      if (name !== "__metadata__") entries.push(parseEntry(path, name, header[name], dataStart));
+      if (turns.due) await turns.next();
+    }
+    await checkCoverage(entries, file, dataStart);
+    return { entries, metadata: metadata as Record<string, string> };
   });
 }
 
 function parseEntry(file: string, name: string, info: unknown, dataStart: number): TensorEntry {
   const fail = (problem: string) => invalid(file, `tensor ${quote(name)}: ${problem}`);
   if (!isRecord(info)) throw fail("its header entry is not an object");
-  const dtype = dtypes.get(info.dtype);
-  if (!dtype) throw fail(`unknown dtype ${show(info.dtype)}; expected one of ${[...dtypes.keys()].join(", ")}`);
+  if (typeof info.dtype !== "string") throw fail(`dtype ${show(info.dtype)} is not a string`);
+  const known = isKnownDType(dtypeName(info.dtype));
+  const dtype = known ? dtypeName(info.dtype) : printable(info.dtype.slice(0, 32));
   const shape = info.shape;
   if (!isSizes(shape)) throw fail(`shape ${show(shape)} is not a list of whole numbers >= 0`);
   const offsets = info.data_offsets;
@@ -132,7 +163,8 @@ function parseEntry(file: string, name: string, info: unknown, dataStart: number
     throw fail(`data_offsets ${show(offsets)} is not [begin, end]`);
   }
   const byteLength = offsets[1]! - offsets[0]!;
-  const expected = entryBytes(dtype, shape);
+  if (!Number.isSafeInteger(elementCount(shape))) throw fail(`shape ${show(shape)} has too many elements`);
+  const expected = known ? entryBytes(dtype, shape) : byteLength;
   if (expected !== byteLength) {
     throw fail(`${dtype} [${shape}] takes ${expected} bytes, but its data_offsets span ${byteLength}`);
   }
@@ -148,20 +180,22 @@ function show(value: unknown): string {
 }
 
 /** Checks that the tensors tile the rest of the file: no overlap, no gap, nothing after the last. */
-function checkCoverage(entries: TensorEntry[], file: BoundedFile, dataStart: number): TensorEntry[] {
+async function checkCoverage(entries: TensorEntry[], file: BoundedFile, dataStart: number): Promise<void> {
   entries.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength);
+  const turns = new Turns(`reading ${file.path}`);
   let end = dataStart;
-  let previous = "the header";
+  let before: string | undefined;
+  const previous = () => (before === undefined ? "the header" : `tensor ${quote(before)}`);
   for (const { name, offset, byteLength } of entries) {
+    if (turns.due) await turns.next();
     const fail = (problem: string) => invalid(file.path, `tensor ${quote(name)} ${problem}`);
     if (offset + byteLength > file.size) {
       throw fail(`ends at byte ${offset + byteLength}, but the file has ${file.size}; download it again`);
     }
-    if (offset < end) throw fail(`overlaps ${previous}`);
-    if (offset > end) throw fail(`leaves a gap of ${plural(offset - end, "byte")} after ${previous}`);
+    if (offset < end) throw fail(`overlaps ${previous()}`);
+    if (offset > end) throw fail(`leaves a gap of ${plural(offset - end, "byte")} after ${previous()}`);
     end = offset + byteLength;
-    previous = `tensor ${quote(name)}`;
+    before = name;
   }
-  if (end !== file.size) throw invalid(file.path, `${plural(file.size - end, "stray byte")} after ${previous}`);
-  return entries;
+  if (end !== file.size) throw invalid(file.path, `${plural(file.size - end, "stray byte")} after ${previous()}`);
 }

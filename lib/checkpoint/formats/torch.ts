@@ -1,5 +1,5 @@
 import { throwIfAborted } from "../../errors.js";
-import { entryBytes, entryDTypeBytes, type TensorEntry } from "../entry.js";
+import { entryBytes, type TensorEntry } from "../entry.js";
 import { invalid, quote } from "../problems.js";
 import { BoundedFile, type OpenOptions } from "./file.js";
 import { Dict, PickledTensor, type Storage, unpickle } from "./pickle.js";
@@ -86,7 +86,7 @@ function storageLocator(file: BoundedFile, records: Map<string, ZipRecord>, root
     const record = records.get(`${root}data/${storage.key}`);
     const fail = (problem: string) => invalid(file.path, `tensor ${quote(name)}: ${problem}`);
     if (!record) throw fail(`its storage data/${quote(storage.key)} is missing`);
-    const expected = storage.elements * entryDTypeBytes[storage.dtype];
+    const expected = entryBytes(storage.dtype, [storage.elements]);
     if (record.size !== expected) {
       throw fail(`its storage has ${record.size} bytes, not ${storage.elements} × ${storage.dtype} = ${expected}`);
     }
@@ -105,7 +105,7 @@ async function toEntry(file: string, name: string, tensor: PickledTensor, locate
     );
   }
   const { dtype } = storage;
-  const offset = (await locate(storage, name)) + tensor.offset * entryDTypeBytes[dtype];
+  const offset = (await locate(storage, name)) + entryBytes(dtype, [tensor.offset]);
   return { name, dtype, shape, file, offset, byteLength: entryBytes(dtype, shape) };
 }
 

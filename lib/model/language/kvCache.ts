@@ -1,6 +1,14 @@
 import { CaracalError } from "../../errors.js";
 import type { Activations } from "../../ops/call.js";
-import { checkOptionNames } from "../../options.js";
+import {
+  checkOption,
+  checkOptions,
+  type OptionRule,
+  oneOf,
+  optional,
+  positiveInteger,
+  wholeNumber,
+} from "../../options.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Ids, Matrix } from "../types.js";
 
@@ -16,16 +24,33 @@ export interface KvCacheOptions {
   /** Default f32. */
   readonly dtype?: Activations;
 }
-const kvCacheOptions = { modules: true, width: true, tokens: true, blockSize: true, dtype: true } satisfies Record<
-  keyof KvCacheOptions,
-  true
->;
+const kvCacheOptions = {
+  modules: positiveInteger,
+  width: positiveInteger,
+  tokens: positiveInteger,
+  blockSize: optional(positiveInteger),
+  dtype: optional(oneOf("f32", "bf16")),
+} satisfies Record<keyof KvCacheOptions, OptionRule>;
 
 /** New tokens of one sequence. */
 export interface NewRows {
   readonly sequence: KvSequence;
   readonly rows: number;
 }
+
+export interface AppendOptions {
+  /** Minimum width of the block table; unused entries are 0. Default 1. */
+  readonly minWidth?: number | undefined;
+  /**
+   * Describes each new row as a sequence of its own that ends with it, so that `mlaDecode` can compute all rows at once:
+   * B is then T. Default false.
+   */
+  readonly rowByRow?: boolean | undefined;
+}
+const appendOptions = {
+  minWidth: optional(positiveInteger),
+  rowByRow: optional(oneOf(true, false)),
+} satisfies Record<keyof AppendOptions, OptionRule>;
 
 /** The positions of a packed batch's new tokens, in the form that the attention operations take. T rows, B sequences. */
 export interface CacheTensors {
@@ -61,20 +86,26 @@ export class KvCache implements Disposable {
   readonly #freeBlocks: number[];
 
   /**
-   * Memory is allocated on first use: `OUT_OF_MEMORY` surfaces when a result that depends on the cache is read.
-   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown, or there is no room for a token
+   * The memory is allocated by queued operations; `ready` waits for them.
+   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown or a size is not a positive integer;
+   *   `OUT_OF_MEMORY` when the device can never hold a module's rows
    */
   constructor(device: Device, options: KvCacheOptions) {
-    checkOptionNames("KvCache", options, kvCacheOptions);
+    checkOptions("KvCache", options, kvCacheOptions);
     const { modules, width, tokens, blockSize = 64, dtype = "f32" } = options;
-    if (!(Number.isInteger(tokens) && tokens > 0))
-      throw new CaracalError("INVALID_ARGUMENT", `a cache needs room for at least 1 token, got ${tokens}`);
     const blocks = Math.ceil(tokens / blockSize);
     this.device = device;
     this.blockSize = blockSize;
     this.tokens = blocks * blockSize;
-    this.modules = Array.from({ length: modules }, () => device.zeros([blocks, blockSize, width], dtype));
+    this.modules = device.scope(() =>
+      Array.from({ length: modules }, () => device.zeros([blocks, blockSize, width], dtype)),
+    );
     this.#freeBlocks = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
+  }
+
+  /** Waits until the cache has its memory. @throws {CaracalError} `OUT_OF_MEMORY` when the device has too little */
+  async ready(): Promise<void> {
+    await Promise.all(this.modules.map((module) => module.ready()));
   }
 
   /** Tokens in blocks that no sequence has taken. */
@@ -87,25 +118,32 @@ export class KvCache implements Disposable {
     return new KvSequence(this);
   }
 
-  /** Whether `append` would find room for these rows. */
+  /**
+   * Whether `append` would find room for these rows.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for rows that are not a whole number from 0
+   */
   fits(batch: readonly NewRows[]): boolean {
     return this.#blocksFor(batch) <= this.#freeBlocks.length;
   }
 
   /**
    * Makes room for new rows of every sequence: for all of them, or for none.
-   * @param minWidth minimum width of the block table; unused entries are 0
    * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED` for a disposed sequence,
-   *   `INVALID_ARGUMENT` for a sequence of another cache
+   *   `INVALID_ARGUMENT` for a sequence of another cache or one that occurs twice, for rows that are not a whole number
+   *   from 0, and for an unknown option
    */
-  append(batch: readonly NewRows[], minWidth = 1): CacheRows {
+  append(batch: readonly NewRows[], options: AppendOptions = {}): CacheRows {
+    checkOptions("KvCache.append", options, appendOptions);
+    const { minWidth = 1, rowByRow = false } = options;
     for (const { sequence } of batch) {
       if (sequence.cache !== this) throw new CaracalError("INVALID_ARGUMENT", "the sequence belongs to another cache");
       if (sequence.disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
     }
+    if (new Set(batch.map(({ sequence }) => sequence)).size < batch.length)
+      throw new CaracalError("INVALID_ARGUMENT", "a sequence may be extended only once per call");
     this.#checkRoom(batch);
     const grown = batch.map(({ sequence, rows }) => ({ sequence, rows, from: sequence.grow(rows) }));
-    const tensors = this.#describe(grown, minWidth);
+    const tensors = this.#describe(rowByRow ? grown.flatMap(singleRows) : grown, minWidth);
     for (const { sequence } of batch) sequence.hold();
     return {
       ...tensors,
@@ -126,6 +164,7 @@ export class KvCache implements Disposable {
 
   #blocksFor(batch: readonly NewRows[]): number {
     return batch.reduce((sum, { sequence, rows }) => {
+      checkOption("KvCache", "rows", rows, wholeNumber);
       return sum + Math.max(0, Math.ceil((sequence.length + rows) / this.blockSize) - sequence.blocks.length);
     }, 0);
   }
@@ -149,7 +188,7 @@ export class KvCache implements Disposable {
     return Array.from({ length: this.#blocksFor(batch) }, () => this.#freeBlocks.pop()!);
   }
 
-  #describe(batch: readonly (NewRows & { from: number })[], minWidth: number): CacheTensors {
+  #describe(batch: readonly PlacedRows[], minWidth: number): CacheTensors {
     const total = batch.reduce((sum, { rows }) => sum + rows, 0);
     const width = Math.max(minWidth, ...batch.map(({ sequence }) => sequence.blocks.length));
     const positions = new Int32Array(total);
@@ -167,7 +206,7 @@ export class KvCache implements Disposable {
       }
       starts[b + 1] = start + rows;
     });
-    const lengths = Int32Array.from(batch, ({ sequence }) => sequence.length);
+    const lengths = Int32Array.from(batch, ({ from, rows }) => from + rows);
     return {
       positions: this.device.tensor(positions, [total], "i32"),
       slots: this.device.tensor(slots, [total], "i32"),
@@ -190,6 +229,15 @@ export class KvCache implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** New rows of one sequence, from position `from` on. */
+interface PlacedRows extends NewRows {
+  readonly from: number;
+}
+
+function singleRows({ sequence, rows, from }: PlacedRows): PlacedRows[] {
+  return Array.from({ length: rows }, (_, i) => ({ sequence, rows: 1, from: from + i }));
 }
 
 /** The tokens of one sequence in a `KvCache`. */
@@ -221,7 +269,8 @@ export class KvSequence implements Disposable {
 
   /**
    * Takes blocks for this many more tokens in advance.
-   * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED`
+   * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED`, `INVALID_ARGUMENT` for rows that are
+   *   not a whole number from 0
    */
   reserve(rows: number): void {
     if (this.#disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");

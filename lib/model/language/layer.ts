@@ -13,7 +13,7 @@ export interface LlmPass {
   readonly config: LlmConfig;
   readonly cache: KvCache;
   readonly rows: CacheTensors;
-  /** `decode`: one row per sequence, scored directly against the compressed cache. */
+  /** `decode`: `rows` have one row per sequence, which is scored directly against the compressed cache. */
   readonly mode: "prefill" | "decode";
   /** Sees `layer<i>.` + `attn<j>`, `moe.input`, `router.ids`, `router.weights`, `moe.output`, `output`. */
   readonly tap?: Tap | undefined;

@@ -7,7 +7,7 @@ import { embedding } from "../../ops/embedding.js";
 import { linear } from "../../ops/linear.js";
 import { rmsNorm } from "../../ops/norm.js";
 import { concatRows, gatherRows } from "../../ops/rows.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptions, type OptionRule, oneOf, optional, positiveInteger } from "../../options.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Logits, Rows, Tap } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
@@ -26,10 +26,11 @@ export interface LlmOptions {
   readonly decodeGraphs?: boolean | undefined;
 }
 /** @internal */
-export const llmOptions = { activations: true, kvCacheTokens: true, decodeGraphs: true } satisfies Record<
-  keyof LlmOptions,
-  true
->;
+export const llmOptions = {
+  activations: optional(oneOf("f32", "bf16")),
+  kvCacheTokens: optional(positiveInteger),
+  decodeGraphs: optional(oneOf(true, false)),
+} satisfies Record<keyof LlmOptions, OptionRule>;
 
 /** Tokens to append to a sequence, as embeddings `[rows, hidden size]`. */
 export interface Extension {
@@ -44,14 +45,24 @@ export interface ForwardOptions {
   readonly tap?: Tap | undefined;
   /** Which rows to return: the last row of each sequence (default), or all rows. */
   readonly rows?: "last" | "all" | undefined;
+  /**
+   * `decode` gives each row the bits that `decode` gives it, in which it differs from `prefill` (default) by rounding:
+   * generated tokens are recomputed so, many at a time. It takes more memory per row.
+   */
+  readonly mode?: LlmPass["mode"] | undefined;
 }
-const forwardOptions = { signal: true, tap: true, rows: true } satisfies Record<keyof ForwardOptions, true>;
+const forwardOptions = {
+  signal: true,
+  tap: true,
+  rows: optional(oneOf("last", "all")),
+  mode: optional(oneOf("prefill", "decode")),
+} satisfies Record<keyof ForwardOptions, OptionRule | true>;
 
 export interface PrefillOptions extends ForwardOptions {
   /** Most rows per pass. Default 512. */
   readonly chunk?: number | undefined;
 }
-const prefillOptions = { ...forwardOptions, chunk: true } satisfies Record<keyof PrefillOptions, true>;
+const prefillOptions = { ...forwardOptions, chunk: optional(positiveInteger) };
 
 /**
  * The language model, LongCat-Flash: latent attention over a paged cache, and a mixture of experts that is computed
@@ -86,11 +97,18 @@ export class Llm implements Disposable {
   /**
    * Loads the tensors `model.…` and `lm_head.weight`. Disposing the model disposes `weights`.
    * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `ABORTED`, `OUT_OF_MEMORY`,
-   *   `INVALID_ARGUMENT` when an option is unknown
+   *   `INVALID_ARGUMENT` when an option is unknown or out of range
    */
   static async load(weights: Weights, config: LlmConfig, options: LlmOptions = {}): Promise<Llm> {
-    checkOptionNames("Llm.load", options, llmOptions);
-    return new Llm(weights, await loadLlmWeights(weights, config), config, options);
+    checkOptions("Llm.load", options, llmOptions);
+    const llm = new Llm(weights, await loadLlmWeights(weights, config), config, options);
+    try {
+      await llm.cache.ready();
+      return llm;
+    } catch (error) {
+      llm.cache.dispose();
+      throw error;
+    }
   }
 
   /**
@@ -99,7 +117,7 @@ export class Llm implements Disposable {
    * @throws {CaracalError} as `load`, and `IO_ERROR`
    */
   static async open(directory: string, options: LlmOptions & OpenModuleOptions): Promise<Llm> {
-    checkOptionNames("Llm.open", options, { ...openModuleOptions, ...llmOptions });
+    checkOptions("Llm.open", options, { ...openModuleOptions, ...llmOptions });
     const { device, signal, onProgress, ...modelOptions } = options;
     return Llm.fromCheckpoint(await openLlm(directory, { signal }), { device, signal, onProgress }, modelOptions);
   }
@@ -140,10 +158,8 @@ export class Llm implements Disposable {
    *   the cache is full; `ABORTED`
    */
   async prefill(extensions: readonly Extension[], options: PrefillOptions = {}): Promise<Rows> {
-    checkOptionNames("Llm.prefill", options, prefillOptions);
+    checkOptions("Llm.prefill", options, prefillOptions);
     const { chunk = 512, ...forward } = options;
-    if (!(Number.isInteger(chunk) && chunk > 0))
-      throw new CaracalError("INVALID_ARGUMENT", `chunk must be a positive integer, got ${chunk}`);
     const prompts = this.#batch(extensions).map(({ rows }) => ({ length: rows, done: 0 }));
     const lengthsBefore = extensions.map(({ sequence }) => sequence.length);
     const outputs: Rows[][] = extensions.map(() => []);
@@ -184,15 +200,15 @@ export class Llm implements Disposable {
    * @throws {CaracalError} as `prefill`
    */
   async forward(extensions: readonly Extension[], options: ForwardOptions = {}): Promise<Rows> {
-    checkOptionNames("Llm.forward", options, forwardOptions);
-    const { signal, tap, rows = "last" } = options;
+    checkOptions("Llm.forward", options, forwardOptions);
+    const { signal, tap, rows = "last", mode = "prefill" } = options;
     throwIfAborted(signal, "prefill");
     const batch = this.#batch(extensions);
     const lengthsBefore = extensions.map(({ sequence }) => sequence.length);
     let x: Rows | undefined;
     try {
-      using cached = this.cache.append(batch);
-      const pass: LlmPass = { config: this.config, cache: this.cache, rows: cached, mode: "prefill", tap };
+      using cached = this.cache.append(batch, { rowByRow: mode === "decode" });
+      const pass: LlmPass = { config: this.config, cache: this.cache, rows: cached, mode, tap };
       x = concatRows(extensions.map(({ embeddings }) => this.#rows(embeddings)));
       for (const [i, layer] of this.#weights.layers.entries()) {
         const input: Rows = x;
@@ -237,7 +253,7 @@ export class Llm implements Disposable {
     }
     // Table widths are powers of two, so that a sequence does not need a new graph for every block it takes.
     const blocks = Math.ceil((Math.max(0, ...sequences.map(({ length }) => length)) + 1) / this.cache.blockSize);
-    using rows = this.cache.append(batch, 2 ** Math.ceil(Math.log2(blocks)));
+    using rows = this.cache.append(batch, { minWidth: 2 ** Math.ceil(Math.log2(blocks)) });
     return this.#graphs.run(embeddings, rows);
   }
 

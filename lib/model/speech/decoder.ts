@@ -248,9 +248,10 @@ export class SpeechDecoderStream implements Disposable {
   }
 }
 
-function residual(x: Tensor<"f32">, { snake, conv, pointwise }: ResidualUnit, convolve: Convolve): Tensor<"f32"> {
+function residual(x: Tensor<"f32">, { snake, conv, pointwise: { weight, ...rest } }: ResidualUnit, convolve: Convolve) {
   const inner = convolve(ops.snake(x, snake), conv);
-  return ops.linear(inner, pointwise.weight, { bias: pointwise.bias, residual: x });
+  // Not `linear`: the sums of a convolution are more accurate.
+  return ops.conv1d(inner, weight, { ...rest, residual: x });
 }
 
 function newLstmStates(device: Device, size: number): LstmState[] {

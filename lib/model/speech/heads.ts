@@ -7,7 +7,14 @@ import { add } from "../../ops/elementwise.js";
 import { embedding } from "../../ops/embedding.js";
 import { linear } from "../../ops/linear.js";
 import { type AllowedIds, argmax, repetitionPenalty } from "../../ops/sampling.js";
-import { checkOptionNames } from "../../options.js";
+import {
+  checkOptionNames,
+  checkOptions,
+  type OptionRule,
+  optional,
+  positiveInteger,
+  positiveNumber,
+} from "../../options.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Ids, Logits, Matrix, PackedMatrix, Rows } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
@@ -23,10 +30,12 @@ export interface AudioHeadsOptions {
   /** The ids that each book may choose. Default: all ids. */
   readonly allowed?: readonly AllowedIds[] | undefined;
 }
-const audioHeadsOptions = { books: true, penalty: true, window: true, allowed: true } satisfies Record<
-  keyof AudioHeadsOptions,
-  true
->;
+const audioHeadsOptions = {
+  books: optional(positiveInteger),
+  penalty: optional(positiveNumber),
+  window: optional(positiveInteger),
+  allowed: true,
+} satisfies Record<keyof AudioHeadsOptions, OptionRule | true>;
 
 /**
  * The speech heads: one id per codec book and step, the most likely id. The books of a step are chosen in order: each
@@ -58,10 +67,10 @@ export class AudioHeads implements Disposable {
   /**
    * Loads `audio_output_layers.k.weight` and `embedding.k.weight`. Disposing the heads disposes `weights`.
    * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `ABORTED`, `INVALID_ARGUMENT`
-   *   when an option is unknown
+   *   when an option is unknown or out of range
    */
   static async load(weights: Weights, options: AudioHeadsOptions = {}): Promise<AudioHeads> {
-    checkOptionNames("AudioHeads.load", options, audioHeadsOptions);
+    checkOptions("AudioHeads.load", options, audioHeadsOptions);
     const heads = new AudioHeads(weights, options);
     await weights.settle();
     return heads;

@@ -1,6 +1,6 @@
 import { reservedSpeechIds } from "../../checkpoint/layout.js";
 import { CaracalError } from "../../errors.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptions, type OptionRule, optional, positiveInteger, wholeNumber } from "../../options.js";
 
 /** Codec books of one speech frame: one semantic book, then three acoustic books. */
 export const codecBooks = 4;
@@ -57,10 +57,11 @@ export interface SpeechStateOptions {
   /** Steps of history kept for the repetition penalty. Default 30. */
   readonly historySteps?: number;
 }
-const speechStateOptions = { pauseId: true, endId: true, historySteps: true } satisfies Record<
-  keyof SpeechStateOptions,
-  true
->;
+const speechStateOptions = {
+  pauseId: wholeNumber,
+  endId: wholeNumber,
+  historySteps: optional(positiveInteger),
+} satisfies Record<keyof SpeechStateOptions, OptionRule>;
 
 /**
  * The state machine that turns sampled ids into text, speech frames and the next model input. The acoustic ids of a
@@ -83,9 +84,9 @@ export class SpeechState {
   #textHistory: number[] = [];
   #codecHistory: (readonly number[])[] = [];
 
-  /** @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown */
+  /** @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown or out of range */
   constructor(options: SpeechStateOptions) {
-    checkOptionNames("SpeechState", options, speechStateOptions);
+    checkOptions("SpeechState", options, speechStateOptions);
     this.#pauseId = options.pauseId;
     this.#endId = options.endId;
     this.#historySteps = options.historySteps ?? 30;

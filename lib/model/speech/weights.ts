@@ -16,7 +16,7 @@ export interface Lstm extends Omit<ops.LstmParameters, "h" | "c"> {
 export interface ResidualUnit {
   readonly snake: Tensor<"f32">;
   readonly conv: Conv;
-  readonly pointwise: Affine;
+  readonly pointwise: Conv;
 }
 
 /** One upsampling block. */
@@ -106,7 +106,7 @@ function loadUnit(w: Weights, dilation: number, causal: boolean): ResidualUnit {
   return {
     snake: loadSnake(w, 0),
     conv: loadConv(w, `${conv}`, { dilation, padding, snake: loadSnake(w, after) }),
-    pointwise: w.pointwise(`${pointwise}`),
+    pointwise: loadConv(w, `${pointwise}`, {}),
   };
 }
 

@@ -44,10 +44,6 @@ ConvEpilogue<T> epilogue_of(const Conv1d& op, Tensor& out, int64_t first = 0) {
           .activation = op.activation};
 }
 
-// In deep stacks of convolutions the rounding of long sums grows, so each tap is summed in chains of at most this
-// length.
-constexpr int64_t kMaxChain = 256;
-
 // One product per group, whose rows are read through the taps (an implicit im2col).
 template <class T>
 void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
@@ -63,7 +59,7 @@ void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
     };
     const Panels w = panels.matrix(op.w.dtype, n, channels * taps, group);
     return make_gemm(out.shape[0], segmented_rows<T>(channels, tap_row), w, epilogue_of<T>(op, out, group * n),
-                     std::min(channels, kMaxChain));
+                     kShortChain);
   });
 }
 

@@ -6,7 +6,7 @@
 // At the model's sizes (f32; k Cin by Cout: 16128 x 1536 at 1 row per frame, then 7 C by C with C = 768, 384, 192, 96
 // at 8, 48, 288 and 1440 rows, 672 x 1 at 1440) the first products are memory-bound for few frames. There, blocks also
 // split the depth and leave the sums of its chains to a second kernel, which adds them in order, so the bits are the
-// same. That writes and reads 4 bytes per 64 products, for up to twice as many tiles as multiprocessors.
+// same. That writes and reads 4 bytes per 32 products, for up to twice as many tiles as multiprocessors.
 #include "core/math.h"
 #include "cuda/device/index.cuh"
 #include "cuda/gemm/tiles.cuh"

@@ -1,6 +1,6 @@
 #include "ops/audio/conv1d.h"
 
-#include "cuda/gemm/launch.h"
+#include "ops/audio/chains.cuda.h"
 #include "ops/audio/conv1d.cuda.h"
 #include "ops/audio/depthwise.cuda.h"
 #include "ops/audio/pack_conv.cuda.h"
@@ -22,23 +22,6 @@ ConvEpilogue epilogue_of(const Conv1d& op, const Tensor& out) {
           column_vector(op.snake)};
 }
 
-void run_exact(Cuda& cuda, const Conv1d& op, const ConvRows<void>& x, const GemmOperands& p,
-               const ConvEpilogue& epilogue) {
-  const ConvPlan plan = conv_plan(p.m, p.n, p.k, op.groups, cuda.gpu.sms);
-  const auto tiles = unsigned(op.groups * tile_count(plan.tile, p.m, p.n));
-  if (plan.shares == 1) {
-    cuda.launch(entry_of(kConv1d, plan.tile.name, op.x.dtype, op.w.dtype), {{tiles}, plan.tile.threads}, x, p,
-                epilogue);
-    return;
-  }
-  const int64_t count = divide_up(p.k, kConvChain);
-  Temporary<float> chains(cuda, size_t(count * p.m * p.n));
-  cuda.launch(entry_of(kConv1dShare, op.x.dtype, op.w.dtype), {{tiles, unsigned(plan.shares)}, plan.tile.threads}, x, p,
-              chains.data());
-  const ElementBlocks blocks = element_blocks(p.m * p.n, !epilogue.linear.aligned ? 1 : epilogue.linear.bf16 ? 8 : 4);
-  cuda.launch(entry_of(kConv1dAdd), {blocks.grid, blocks.threads}, chains.data(), int(count), p.m, p.n, epilogue);
-}
-
 void run_dense(Cuda& cuda, const Conv1d& op, const Tensor& out) {
   const int64_t channels = op.w.shape[1], taps = op.w.shape[2];
   const PackedConv w(cuda, op.w, pack_conv1d);
@@ -53,7 +36,10 @@ void run_dense(Cuda& cuda, const Conv1d& op, const Tensor& out) {
                        .aligned = vectorizable(channels, {address(op.x), address(op.state), w.data()})};
   const ConvEpilogue epilogue = epilogue_of(op, out);
   if (p.m == 0 || p.n == 0) return;
-  if (!uses_tensor_cores(op.x.dtype, op.w.dtype)) return run_exact(cuda, op, x, p, epilogue);
+  if (!uses_tensor_cores(op.x.dtype, op.w.dtype)) {
+    launch_chains(cuda, x, op.x.dtype, op.w.dtype, p, epilogue);
+    return;
+  }
   const GemmTile tile = conv_tile(p.m, p.n, cuda.gpu.sms);
   const auto blocks = unsigned(op.groups * tile_count(tile, p.m, p.n));
   cuda.launch(entry_of(kConv1d, tile.name, op.x.dtype, op.w.dtype), {{blocks}, tile.threads, tile.shared_bytes}, x, p,

@@ -36,7 +36,7 @@ struct ConvEpilogue {
 
 // Exact f32 sums are chains of this many products, which are added in order: in deep stacks of convolutions the
 // rounding of longer chains would grow.
-inline constexpr int kConvChain = 64;
+inline constexpr int kConvChain = 32;
 inline constexpr int kConvShare = 256;  // products per block where few rows leave a GPU idle and blocks split the depth
 
 // Tiles in exact f32; bf16 by bf16 uses the tensor-core tiles of linear.

@@ -20,7 +20,7 @@ void run_tiled(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cpu& cpu
     columns = {bias.data(), DType::f32};
   }
   const LinearEpilogue<T> epilogue{.out = out.data<T>(), .stride = w.n, .bias = columns};
-  run_gemm(cpu, make_gemm(op.x.shape[0], rows_of<T>(op.x), w, epilogue));
+  run_gemm(cpu, make_gemm(op.x.shape[0], rows_of<T>(op.x), w, epilogue, kShortChain));
 }
 
 // Adds the products' rows where they overlap. Positions count output rows from the first row of x, before padding is
@@ -83,7 +83,7 @@ void run_overlapping(const ConvTranspose1d& op, const Panels& w, Tensor& out, Cp
     const int64_t end = std::min(rows, begin + block);
     const LinearEpilogue<float> product_epilogue{.out = products.data(), .stride = w.n};
     const Rows<T> x{op.x.data<T>() + begin * op.x.shape[1], op.x.shape[1]};
-    run_gemm(cpu, make_gemm(end - begin, x, w, product_epilogue));
+    run_gemm(cpu, make_gemm(end - begin, x, w, product_epilogue, kShortChain));
     const OverlapAdd sums{outputs, taps, stride, products.data(), begin, end, carry.data(), overlap};
     write(sums, begin * stride, end * stride);
     for (int64_t r = 0; r < overlap; r++)

@@ -1,5 +1,5 @@
-// linear's kernels multiply x by the weight's rows (tap, o), giving [T, k · Cout]. With kernel = stride that is the
-// output, and only the bias must be repeated for every tap. Otherwise overlapping rows of the product are added:
+// A convolution with one tap multiplies x by the weight's rows (tap, o), giving [T, k · Cout]. With kernel = stride that
+// is the output, and only the bias must be repeated for every tap. Otherwise overlapping rows of the product are added:
 // memory-bound, with each product read once (k / stride of them per element) and each output element written once. At
 // the model's sizes (8C x C/2 with C = 1536 at 1 row per frame, 6C x C/2, 6C x C/2, 5C x C/2 with C = 768, 384, 192 at
 // 8, 48, 288) the product is 2 T Cin k Cout FLOP; reading the weight dominates for few frames.

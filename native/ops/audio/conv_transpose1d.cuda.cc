@@ -1,10 +1,9 @@
 #include "ops/audio/conv_transpose1d.h"
 
-#include "cuda/gemm/launch.h"
+#include "ops/audio/chains.cuda.h"
 #include "ops/audio/conv_transpose1d.cuda.h"
 #include "ops/audio/conv_transpose1d.kernels.h"
 #include "ops/audio/pack_conv.cuda.h"
-#include "ops/linear/linear.kernels.h"
 
 namespace caracal::cuda {
 namespace {
@@ -31,7 +30,7 @@ void multiply(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, int64_t
                        .n = op.w.shape[1] * op.w.shape[2],
                        .k = channels,
                        .aligned = vectorizable(channels, {x, w})};
-  launch_gemm(cuda, kLinear, p, op.x.dtype, op.w.dtype, 1, epilogue);
+  launch_rows(cuda, op.x.dtype, op.w.dtype, p, epilogue);
 }
 
 void run_tiled(Cuda& cuda, const ConvTranspose1d& op, const std::byte* w, const Tensor& out) {

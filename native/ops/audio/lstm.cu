@@ -1,6 +1,6 @@
-// linear's kernels compute the input half, x · wIh^T + bIh for all steps. The recurrent half is one launch: every block
-// owns a few hidden units and caches as many of their rows of wHh (four gates each) in shared memory as fit, and after
-// each step all blocks wait for each other. 8 H^2 FLOP per step.
+// A convolution with one tap computes the input half, x · wIh^T + bIh for all steps. The recurrent half is one launch:
+// every block owns a few hidden units and caches as many of their rows of wHh (four gates each) in shared memory as fit,
+// and after each step all blocks wait for each other. 8 H^2 FLOP per step.
 //
 // At the model's size (H = 2304), wHh is 85 MB of f32 or 42 MB of bf16. The shared memory of 108 multiprocessors with
 // 163 KiB each holds 18 MB of it, so a launch reads those rows once and the others once per step, from L2 if they fit

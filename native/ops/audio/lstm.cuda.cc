@@ -1,8 +1,7 @@
 #include "ops/audio/lstm.h"
 
-#include "cuda/gemm/launch.h"
+#include "ops/audio/chains.cuda.h"
 #include "ops/audio/lstm.cuda.h"
-#include "ops/linear/linear.kernels.h"
 
 namespace caracal::cuda {
 namespace {
@@ -20,7 +19,7 @@ void input_half(Cuda& cuda, const Lstm& op, int64_t first, int64_t steps, float*
                                 .activation = Activation::none,
                                 .bf16 = false,
                                 .aligned = vectorizable(n, {out, address(op.b_ih)})};
-  launch_gemm(cuda, kLinear, p, op.x.dtype, op.w_ih.dtype, 1, epilogue);
+  launch_rows(cuda, op.x.dtype, op.w_ih.dtype, p, epilogue);
 }
 
 void recurrent_half(Cuda& cuda, const Lstm& op, LstmSteps steps) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { KvCache, type NewRows } from "../../../lib/model/language/kvCache.js";
+import { KvCache, type KvCacheOptions, type NewRows } from "../../../lib/model/language/kvCache.js";
 import { devices } from "../../support/devices.js";
 import { code } from "../../support/errors.js";
 
@@ -36,6 +36,27 @@ describe("KvCache", () => {
     expect([...(await rows.cuSeqlens.read())]).toEqual([0, 2, 5]);
     expect([...(await rows.seqLens.read())]).toEqual([2, 10]);
     expect(new Set([first, second, other]).size).toBe(3);
+  });
+
+  test("describes rows as sequences of their own, each ending with its row", async () => {
+    const kv = cache();
+    const [a, b] = [kv.sequence(), kv.sequence()];
+    append(kv, { sequence: a, rows: 7 });
+    const batch = [
+      { sequence: b, rows: 1 },
+      { sequence: a, rows: 2 },
+    ];
+    using rows = kv.append(batch, { rowByRow: true });
+    const [first, second] = a.blocks as [number, number];
+    const [other] = b.blocks as [number];
+    expect([...(await rows.positions.read())]).toEqual([0, 7, 8]);
+    expect([...(await rows.slots.read())]).toEqual([other * 8, first * 8 + 7, second * 8]);
+    expect(rows.blockTable.shape).toEqual([3, 2]);
+    const table = [...(await rows.blockTable.read())];
+    expect([table[0], ...table.slice(2)]).toEqual([other, first, second, first, second]);
+    expect([...(await rows.cuSeqlens.read())]).toEqual([0, 1, 2, 3]);
+    expect([...(await rows.seqLens.read())]).toEqual([1, 8, 9]);
+    expect([a.length, b.length]).toEqual([9, 1]);
   });
 
   test("makes room for all rows or none", () => {
@@ -100,6 +121,44 @@ describe("KvCache", () => {
     rows[Symbol.dispose]();
     expect(kv.freeTokens).toBe(32);
     expect(rows.slots.disposed).toBe(true);
+  });
+
+  test.each([-5, 1.5, Number.NaN, "3", undefined])("refuses %o rows, and stays as it was", (rows) => {
+    const kv = cache();
+    const a = kv.sequence();
+    append(kv, { sequence: a, rows: 3 });
+    const batch = [{ sequence: a, rows: rows as number }];
+    expect(() => kv.append(batch)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => kv.fits(batch)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => a.reserve(rows as number)).toThrowError(code("INVALID_ARGUMENT"));
+    expect([a.length, a.blocks.length, kv.freeTokens]).toEqual([3, 1, 24]);
+  });
+
+  test("refuses a sequence that occurs twice in a batch", () => {
+    const kv = cache();
+    const a = kv.sequence();
+    const batch = [
+      { sequence: a, rows: 20 },
+      { sequence: a, rows: 20 },
+    ];
+    expect(() => kv.append(batch)).toThrowError(code("INVALID_ARGUMENT"));
+    expect([a.length, kv.freeTokens]).toEqual([0, 32]);
+  });
+
+  test.each([
+    { modules: -1 },
+    { modules: Number.NaN },
+    { modules: undefined },
+    { width: 0 },
+    { tokens: "32" },
+    { tokens: Number.POSITIVE_INFINITY },
+    { blockSize: 0.5 },
+    { dtype: "i32" },
+  ])("refuses options out of range: %o", (options) => {
+    const all = { modules: 1, width: 6, tokens: 8, ...options } as KvCacheOptions;
+    const [name] = Object.keys(options) as [string];
+    expect(() => new KvCache(device, all)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => new KvCache(device, all)).toThrowError(new RegExp(`^KvCache: ${name} must be `));
   });
 
   test("refuses a cache without room for a token, and unknown options", () => {

@@ -121,6 +121,25 @@ describe.each(allDevices)("Llm on $name", (device) => {
     for (const model of [called!, replayed!]) model.dispose();
   });
 
+  test.each(["f32", "bf16"] as const)(
+    "rows of %s computed again in mode decode have the bits of steps",
+    async (activations) => {
+      const model = await tinyLlm(device, directory, { activations });
+      const prompts = [ids(60), ids(5, 2)];
+      const tokens = device.virtual ? [ids(9, 3), ids(3, 4)] : [ids(70, 3), ids(30, 4)];
+      const expected = await Promise.all(prompts.map((prompt, i) => alone(model, prompt, [...tokens[i]!, 8])));
+      const sequences = prompts.map(() => model.cache.sequence());
+      await prefill(model, prompts, sequences);
+      const extensions = sequences.map((sequence, i) => ({ sequence, embeddings: model.embed(tokens[i]!) }));
+      const again = await read(await model.prefill(extensions, { mode: "decode", rows: "all", chunk: 40 }));
+      const rows = expected.flatMap(([, ...steps]) => steps.slice(0, -1).flatMap((row) => [...row]));
+      expect(again).toEqual(Float32Array.from(rows));
+      const next = await decode(model, sequences, [8, 8]);
+      expect(next).toEqual(Float32Array.from(expected.flatMap((results) => [...results.at(-1)!])));
+      model.dispose();
+    },
+  );
+
   test("after a rollback, decoding continues as if the removed tokens had never been", async () => {
     const prompt = ids(100);
     const expected = await alone(llm, prompt, [8]);
@@ -249,6 +268,29 @@ describe("Llm", () => {
     await expect(tinyLlm(device, directory, misspelt)).rejects.toThrowError(/Llm.load .* mean "kvCacheTokens"/);
     await expect(llm.prefill([], { chnk: 8 } as PrefillOptions)).rejects.toThrowError(/Llm.prefill .* mean "chunk"/);
     await expect(llm.forward([], { row: "all" } as ForwardOptions)).rejects.toThrowError(/Llm.forward .* mean "rows"/);
+  });
+
+  test.each([
+    { kvCacheTokens: 0 },
+    { kvCacheTokens: -64 },
+    { kvCacheTokens: Number.NaN },
+    { kvCacheTokens: 1.5 },
+    { kvCacheTokens: "64" },
+    { activations: "f16" },
+    { decodeGraphs: "no" },
+  ])("refuses options out of range: %o", async (options) => {
+    await expect(tinyLlm(device, directory, options as LlmOptions)).rejects.toThrowError(code("INVALID_ARGUMENT"));
+  });
+
+  test("refuses options of a pass that are out of range, and a sequence that occurs twice", async () => {
+    using sequence = llm.cache.sequence();
+    using embeddings = llm.embed([1, 2]);
+    for (const options of [{ rows: "first" }, { mode: "train" }, { chunk: 0.5 }, { chunk: Number.NaN }]) {
+      const pass = llm.prefill([{ sequence, embeddings }], options as unknown as PrefillOptions);
+      await expect(pass).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    }
+    expect(() => llm.decode([sequence, sequence], embeddings)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(sequence.length).toBe(0);
   });
 
   test("an abort between layers leaves sequences and cache as they were", async () => {

@@ -172,5 +172,9 @@ describe("SpeechState", () => {
     expect(() => create().step(500, [40, 40, 40])).toThrow(/expected 4 codec ids, got 3/);
     expect(() => create().step(null, ids(0))).toThrow(/text id is due/);
     expect(() => new SpeechState({ pauseId, endId, historyStep: 3 } as never)).toThrow(/did you mean "historySteps"/);
+    expect(() => new SpeechState({ pauseId, endId, historySteps: -1 })).toThrow(
+      /historySteps must be a positive integer/,
+    );
+    expect(() => new SpeechState({ pauseId, endId: Number.NaN })).toThrow(/endId must be a whole number/);
   });
 });
