@@ -43,6 +43,16 @@ describe("images and grids", () => {
   });
 });
 
+test("a padding is one of two words, or two numbers of rows", () => {
+  const x = device.zeros([4, 1]);
+  const w = device.zeros([1, 1, 3]);
+  for (const padding of ["left", "", 1, null, [1], [1, 2, 3], [1.5, 0], [0, -1], [0, 2 ** 20 + 1], ["1", 0]]) {
+    refused(() => ops.conv1d(x, w, { padding: padding as never }));
+    refused(() => new ops.Conv1dStream(w, { padding: padding as never }));
+  }
+  expect(ops.conv1d(x, w, { padding: [1, 3] }).shape).toEqual([6, 1]);
+});
+
 test("taps reach over at most 2²⁰ rows", () => {
   const x = device.zeros([4, 1]);
   refused(() => ops.conv1d(x, device.zeros([1, 1, 3]), { dilation: 2 ** 19 + 1 }));
