@@ -243,7 +243,7 @@ export function conv1d<D extends Activations, S extends Shape, W extends Shape, 
   checkOptionNames("ops.conv1d", options, conv1dOptionNames);
   const { padding = "causal", ...rest } = options;
   const span = ((w.shape[2] ?? 1) - 1) * (options.dilation ?? 1);
-  const [left, padRight] = paddingRows(padding, span);
+  const [left, padRight] = paddingRows("ops.conv1d", padding, span);
   return call("conv1d", { x, w, padLeft: options.state ? 0 : left, padRight }, rest)[0] as Tensor<
     D,
     readonly [number, W[0]]

@@ -1,5 +1,6 @@
 // The options that audio operations share with their streaming forms. Each interface has a table of its names beside it,
 // for checkOptionNames.
+import { refuseValue } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { Activations } from "./call.js";
 import type { Activation } from "./linear.js";
@@ -109,10 +110,17 @@ export const conv1dGeometryNames = {
   snake: true,
 } satisfies Record<keyof Conv1dGeometry, true>;
 
-/** The zero rows on either side of a convolution whose taps reach over `span` rows. */
-export function paddingRows(padding: ConvPadding, span: number): readonly [left: number, right: number] {
+/**
+ * The zero rows on either side of a convolution whose taps reach over `span` rows.
+ * @throws {CaracalError} `INVALID_ARGUMENT` for another padding
+ */
+export function paddingRows(where: string, padding: ConvPadding, span: number): readonly [left: number, right: number] {
   if (padding === "causal") return [span, 0];
   if (padding === "symmetric") return [Math.floor(span / 2), Math.ceil(span / 2)];
+  const expected = '"causal", "symmetric" or two numbers of rows from 0 to 2²⁰';
+  if (!Array.isArray(padding) || padding.length !== 2) refuseValue(where, "padding", expected, padding);
+  for (const rows of padding)
+    if (!(Number.isInteger(rows) && rows >= 0 && rows <= 2 ** 20)) refuseValue(where, "padding", expected, rows);
   return padding;
 }
 

@@ -224,7 +224,7 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
     const { padding = "causal", dtype = "f32" as D, ...geometry } = options;
     const [, channels, taps] = weight.shape;
     const span = (taps - 1) * (geometry.dilation ?? 1);
-    const [left, right] = paddingRows(padding, span);
+    const [left, right] = paddingRows("Conv1dStream", padding, span);
     if (left > span)
       throw new CaracalError("INVALID_ARGUMENT", `Conv1dStream: left padding must be at most ${span}, got ${left}`);
     this.#weight = weight;

@@ -11,7 +11,7 @@ import type { Last, Ranked } from "./shapes.js";
  * @param size `[height, width]` in pixels
  * @returns `[height, width, channels]` u8
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH` or `DISPOSED` for an unsuitable image, `INVALID_ARGUMENT`
- *   for more than 4 channels, a side outside [1, 2¹⁶] or more than 2²⁸ pixels
+ *   for a side outside [1, 2¹⁶] or more than 2³⁰ bytes
  */
 export function resizeBicubic<S extends Shape, H extends number, W extends number>(
   image: Tensor<"u8", S> & Ranked<S, 3>,

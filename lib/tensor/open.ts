@@ -5,7 +5,7 @@ import { checkOptionNames } from "../options.js";
 export interface DeviceOptions {
   /** The backend. `"auto"`, the default, selects the best usable one; `device.why` says why others were passed over. */
   readonly backend?: "auto" | "cpu" | "cuda";
-  /** Number of CPU threads. Default: as many as the process may use (CPU affinity and cgroup quota). */
+  /** Number of CPU threads, at most 1024. Default: as many as the process may use (CPU affinity and cgroup quota). */
   readonly threads?: number;
   /** The CPU instruction set. Default: `CARACAL_CPU` if it is set, else the best one of the processor. */
   readonly isa?: "scalar" | "avx2" | "avx512";

@@ -224,7 +224,8 @@ export class Device implements AsyncDisposable {
    * @throws {CaracalError} `NATIVE_LOAD_FAILED` when the addon cannot be loaded; `NO_DRIVER`, `DRIVER_TOO_OLD`,
    *   `NO_DEVICE` or `ARCH_UNSUPPORTED` when `"cuda"` was requested and no GPU can be used; `UNSUPPORTED` for an
    *   instruction set that the processor lacks, or when `"cuda"` was requested of a build without CUDA kernels;
-   *   `INVALID_ARGUMENT` for an invalid or unknown option
+   *   `OUT_OF_MEMORY` when the system refuses the threads; `DEVICE_FAULT` when the GPU fails; `INVALID_ARGUMENT` for an
+   *   invalid or unknown option
    */
   static async open(options: DeviceOptions = {}): Promise<Device> {
     const { handle, why } = openDevice(options);

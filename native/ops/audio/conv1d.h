@@ -60,6 +60,7 @@ inline void Conv1d::check_options(const Checker& c) const {
   c.range(groups, "groups", 1, max);
   c.range(stride, "stride", 1, max);
   check_weight(c);  // before the padding, which depends on the taps
+  c.range(span(), "(k - 1) · dilation", 0, max);
   c.range(pad_left, "padLeft", 0, max);
   c.range(pad_right, "padRight", 0, max);
   c.range(first, "first", 0, max);

@@ -50,6 +50,7 @@ struct FsmnMemory {
     c.range(right_order, "rightOrder", 0, 1 << 16);
     c.range(left_stride, "leftStride", 1, 1 << 16);
     c.range(right_stride, "rightStride", 1, 1 << 16);
+    c.range(span(), "leftOrder · leftStride + rightOrder · rightStride", 0, 1 << 20);
     c.activations(weight, "weight");
     const int64_t channels = x.shape[1];
     if (channels < 1) c.bad(code::kShapeMismatch, "x", "must have at least one column, got " + x.shape.str());

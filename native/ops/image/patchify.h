@@ -44,7 +44,9 @@ struct Patchify {
     if (height() % unit != 0 || width() % unit != 0)
       c.bad(code::kShapeMismatch, "frames",
             "must have sides divisible by patch · mergeSize = " + std::to_string(unit) + ", got " + frames.shape.str());
-    if (mean.size() != 3 || std.size() != 3) c.bad(code::kInvalidArgument, "mean and std", "must have 3 values each");
+    for (const auto& [values, name] : {std::pair{&mean, "mean"}, {&std, "std"}})
+      if (values->size() != 3)
+        c.mismatch(code::kInvalidArgument, name, "must have", "3 values", std::to_string(values->size()));
     for (double m : mean) c.finite(m, "mean");
     for (double s : std) c.positive(s, "std");
     return {{DType::f32, {height() / patch * (width() / patch), 3 * temporal * patch * patch}}};

@@ -8,7 +8,7 @@ namespace caracal {
 
 struct ResizeBicubic {
   static constexpr const char* kName = "resizeBicubic";
-  static constexpr int64_t kMaxSide = 1 << 16, kMaxPixels = 1 << 28;
+  static constexpr int64_t kMaxSide = 1 << 16, kMaxBytes = 1 << 30;
   Tensor image;
   int64_t height = 0, width = 0;
   static constexpr auto kFields =
@@ -25,9 +25,9 @@ struct ResizeBicubic {
     c.range(width, "width", 1, kMaxSide);
     c.range(image.shape[0], "height of image", 1, kMaxSide);
     c.range(image.shape[1], "width of image", 1, kMaxSide);
-    c.range(image.shape[2], "channels of image", 1, 4);
     // The horizontal pass makes an image of the old height and the new width.
-    for (int64_t rows : {image.shape[0], height}) c.range(rows * width, "pixels of the result", 1, kMaxPixels);
+    for (int64_t rows : {image.shape[0], height})
+      c.range(rows * width, "pixels of the result", 1, kMaxBytes / image.shape[2]);
     return {{DType::u8, {height, width, image.shape[2]}}};
   }
 };
