@@ -268,7 +268,8 @@ export class Device implements AsyncDisposable {
   /**
    * Maps a file read-only. If it is cut short or written to later, its tensors, and what is computed from them, fail with
    * `IO_ERROR`.
-   * @throws {CaracalError} `IO_ERROR` when it cannot be opened or mapped, is empty, or is not a regular file
+   * @throws {CaracalError} `IO_ERROR` when it cannot be opened or mapped, is empty, or is not a regular
+   *   file; `OUT_OF_MEMORY` when there is no address space
    */
   mapFile(path: string): MappedFile {
     return { path, handle: guarded(() => addon().mapFile(path)) };

@@ -44,6 +44,9 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (st.st_size == 0) fail("map", "the file is empty");
   const auto bytes = static_cast<size_t>(st.st_size);
   void* p = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (p == MAP_FAILED && errno == ENOMEM)
+    throw Error(code::kOutOfMemory, "there is no address space to map " + path,
+                {{"path", path}, {"bytes", static_cast<double>(bytes)}});
   if (p == MAP_FAILED) fail("map", std::strerror(errno));
   data_ = static_cast<std::byte*>(p);
   bytes_ = bytes;

@@ -16,7 +16,7 @@ namespace caracal {
 // that is computed from them, have the fault IO_ERROR from then on.
 class MappedFile final : public BorrowedMemory {
  public:
-  // @throws IO_ERROR if the file cannot be opened or mapped, is empty, or is not a regular file
+  // @throws IO_ERROR if the file cannot be opened or mapped, is empty, or is not a regular file; OUT_OF_MEMORY
   explicit MappedFile(const std::string& path);
   ~MappedFile() override;
   MappedFile(const MappedFile&) = delete;

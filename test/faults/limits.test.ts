@@ -1,6 +1,8 @@
 // Processes in which the system refuses threads or memory. Each lowers its own limit of address space, which needs no
 // privilege: the stack of a thread takes 8 MiB of it, an ArrayBuffer its size.
 import { spawnSync } from "node:child_process";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { OmniModel } from "../../lib/model/omni.js";
@@ -81,6 +83,22 @@ describe.skipIf(!hasPrlimit)("when the system refuses", () => {
       print({ errors, later: (await x.slice(0, 1000).read()).length });
     `);
     expect(result).toEqual({ errors: [outOfMemory({ bytes }), outOfMemory({ bytes: 4 * bytes })], later: 1000 });
+  });
+
+  test("the address space of a mapped file, it is not mapped", () => {
+    const bytes = 300 << 20;
+    const result = runLimited(`
+      const { rmSync, truncateSync, writeFileSync } = await import("node:fs");
+      const path = "${join(tmpdir(), "caracal-sparse-")}" + process.pid;
+      writeFileSync(path, "x");
+      truncateSync(path, ${bytes}); // a hole, which takes no space
+      const device = await Device.open({ backend: "cpu", threads: 1 });
+      limit(100 << 20);
+      const error = await failure((async () => device.mapFile(path))());
+      rmSync(path);
+      print({ error, later: (await device.zeros([1000]).read()).length });
+    `);
+    expect(result).toEqual({ error: outOfMemory({ bytes }), later: 1000 });
   });
 
   test("the memory of a tensor, what is computed from it fails", () => {

@@ -197,7 +197,7 @@ describe("loadAudio refuses", () => {
       message:
         "audio: samples must be a Float32Array of values in [-1, 1], got Int16Array of 8 bytes; divide 16-bit samples by 32768",
     });
-    await expect(loadAudio({ samples: [0, 1], sampleRate: 16000 } as never)).rejects.toThrow(/got an Array$/);
+    await expect(loadAudio({ samples: [0, 1], sampleRate: 16000 } as never)).rejects.toThrow(/got a list of 2$/);
     await expect(loadAudio(whole, { samplerate: 8000 } as never)).rejects.toThrow(/did you mean "sampleRate"/);
   });
 

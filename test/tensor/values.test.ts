@@ -34,7 +34,7 @@ describe("numbers as values", () => {
     ["f32", "3", '"3"'],
     ["f32", 3n, "3n"],
     ["f32", null, "null"],
-    ["f32", [3], "an array"],
+    ["f32", [3], "a list of 1"],
   ] as const)("%s does not hold %s", (dtype, value, got) => {
     expect(() => device.tensor([0, value] as number[], [2], dtype)).toThrowError(refused(got));
     expect(() => device.zeros([2], dtype).write([0, value] as number[])).toThrowError(refused(got));
@@ -49,9 +49,9 @@ describe("numbers as values", () => {
     [null, "null"],
     ["12", '"12"'],
     [12, "12"],
-    [new ArrayBuffer(8), "a value of class ArrayBuffer"],
-    [new Set([1, 2]), "a value of class Set"],
-    [{ length: 2 }, "an object"],
+    [new ArrayBuffer(8), "ArrayBuffer of 8 bytes"],
+    [new Set([1, 2]), "an object of class Set"],
+    [{ length: 2 }, "an object with length"],
   ])("values are arrays, not %s", (values, got) => {
     expect(() => device.tensor(values as never, [2])).toThrowError(refused(got));
   });
@@ -83,7 +83,7 @@ describe("shapes", () => {
     [[2.5, 2.4], "2.5"],
     [[-2, -3], "-2"],
     [[6n], "6n"],
-    [{ 0: 6, length: 1 }, "an object"],
+    [{ 0: 6, length: 1 }, "an object with 0, length"],
   ])("reshape(%s)", (shape, got) => {
     expect(() => x.reshape(shape as never)).toThrowError(refused(got));
   });
@@ -95,7 +95,7 @@ describe("shapes", () => {
     [0.5, 1, "0.5"],
     [0, Number.NaN, "NaN"],
     [null, 1, "null"],
-    [[0], 1, "an array"],
+    [[0], 1, "a list of 1"],
   ])("slice(%s, %s)", (start, end, got) => {
     expect(() => x.slice(start as never, end as never)).toThrowError(refused(got));
   });
