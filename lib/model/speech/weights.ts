@@ -1,7 +1,7 @@
 import type { CodecConfig } from "../../checkpoint/config.js";
 import * as ops from "../../ops/index.js";
 import type { Tensor } from "../../tensor/tensor.js";
-import type { Affine, Norm, Weights } from "../weights.js";
+import type { Norm, Weights } from "../weights.js";
 
 /** A convolution with all its arguments except the input. */
 export interface Conv extends ops.Conv1dGeometry {
