@@ -20,8 +20,9 @@ const takesCuda = (file: string) =>
     readFileSync(file, "utf8"),
   );
 const cudaAlone = files.filter((file) => file.startsWith("test/cuda/") || file.endsWith("Cuda.test.ts"));
-const cuda = [...new Set([...cudaAlone, ...files.filter(takesCuda)])];
-const cpu = files.filter((file) => !cudaAlone.includes(file) && !below("vgpu", "faults").includes(file));
+const onAll = below("faults"); // one project, which leaves all devices to its tests
+const cuda = [...new Set([...cudaAlone, ...files.filter((file) => takesCuda(file) && !onAll.includes(file))])];
+const cpu = files.filter((file) => !cudaAlone.includes(file) && !below("vgpu").includes(file) && !onAll.includes(file));
 
 const project = (name: string, include: string[], env: Record<string, string> = {}): TestProjectConfiguration => ({
   extends: true,
@@ -67,7 +68,7 @@ export default defineConfig({
       },
       project("cpu", cpu, { CARACAL_TEST_DEVICES: "cpu" }),
       project("cuda", cuda, { CARACAL_TEST_DEVICES: "cuda" }),
-      project("faults", below("faults")),
+      project("faults", onAll),
       ...(virtualGpu ? [project("vgpu", below("vgpu"))] : []),
       ...inModes,
     ],

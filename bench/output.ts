@@ -1,6 +1,7 @@
 // What every benchmark does with its results: a line each while it runs, then tables, JSON, or a place in a document.
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { interruptible } from "../lib/cli/interrupt.js";
+import { jsonOption } from "../lib/cli/options.js";
 import { type Cell, formatTable } from "../lib/cli/table.js";
 import { CaracalError } from "../lib/errors.js";
 import { addon } from "../lib/native/addon.js";
@@ -15,9 +16,9 @@ export interface OutputOptions {
 
 export const outputOptions = (command: Command): Command =>
   command
-    .option("--json", "print one JSON document")
-    .option("--markdown", "print Markdown tables")
-    .option("--write <file>", "replace this command's table in a document");
+    .addOption(jsonOption())
+    .addOption(new Option("--markdown", "print Markdown tables").conflicts("json"))
+    .addOption(new Option("--write <file>", "replace this command's table in a document").conflicts("json"));
 
 export interface Benchmark<Result> {
   /** How many results there will be. */

@@ -2,8 +2,7 @@
 // One module alone: the speech decoder turns frames of codes into a waveform as they arrive.
 //   npx caracal synth models/tiny && node examples/speech-decoder.mjs models/tiny out/speech.wav
 import { writeFile } from "node:fs/promises";
-import { Device, SpeechDecoder } from "caracal";
-import wavefile from "wavefile";
+import { Device, encodeWav, SpeechDecoder } from "caracal";
 
 const [directory, out] = process.argv.slice(2);
 if (!directory || !out) throw new Error("usage: node examples/speech-decoder.mjs MODEL_DIRECTORY FILE.wav");
@@ -27,10 +26,8 @@ for (let frame = 0; frame < 16; frame++) {
 }
 pieces.push((await stream.flush()) ?? new Float32Array());
 
-const samples = pieces.flatMap((piece) => [...piece]);
-const wav = new wavefile.WaveFile();
-wav.fromScratch(1, decoder.sampleRate, "32f", samples);
-await writeFile(out, wav.toBuffer());
+const samples = Float32Array.from(pieces.flatMap((piece) => [...piece]));
+await writeFile(out, encodeWav(samples, decoder.sampleRate));
 console.log(`${out}: ${samples.length} samples at ${decoder.sampleRate} Hz, in ${pieces.length} pieces`);
 
 stream.dispose();

@@ -127,3 +127,35 @@ export class CaracalError extends Error {
 export function throwIfAborted(signal: AbortSignal | undefined, during: string): void {
   if (signal?.aborted) throw new CaracalError("ABORTED", `${during} was aborted`, { during }, { cause: signal.reason });
 }
+
+/** How many characters of a value a message shows. */
+const shownCharacters = 80;
+
+/**
+ * A value that somebody passed, for use in a message: short, whatever it is. Text is quoted and cut, of bytes and lists
+ * only the kind and the length are shown, of objects the class or the first keys.
+ */
+export function shown(value: unknown): string {
+  if (typeof value === "string") return shownText(value);
+  if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return cut(`${value}n`);
+  if (typeof value !== "object" || value === null) return cut(String(value));
+  try {
+    if (Array.isArray(value)) return `a list of ${value.length}`;
+    const name = Object.getPrototypeOf(value)?.constructor?.name;
+    if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `${name} of ${value.byteLength} bytes`;
+    if (typeof name === "string" && name !== "Object") return `an object of class ${cut(name)}`;
+    const keys = Object.keys(value);
+    if (keys.length === 0) return "an empty object";
+    return `an object with ${cut(keys.slice(0, 8).join(", "))}${keys.length > 8 ? ", …" : ""}`;
+  } catch {
+    return "an object that cannot be read"; // a proxy
+  }
+}
+
+function shownText(text: string): string {
+  const quoted = JSON.stringify(text.slice(0, shownCharacters));
+  return text.length > shownCharacters ? `${quoted}… (${text.length} characters)` : quoted;
+}
+
+const cut = (text: string): string => (text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text);

@@ -22,6 +22,7 @@ export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";
+export { encodeWav } from "./media/wav.js";
 export {
   type AudioEncodeOptions,
   AudioEncoder,
@@ -32,6 +33,7 @@ export {
 export { type AudioFeatureStream, AudioFeatures, type OpenFeaturesOptions } from "./model/audio/features.js";
 export type { AudioFraming } from "./model/audio/framing.js";
 export {
+  type AppendOptions,
   type CacheRows,
   type CacheTensors,
   KvCache,
@@ -46,15 +48,16 @@ export {
   type LlmOptions,
   type PrefillOptions,
 } from "./model/language/llm.js";
-export { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "./model/omni.js";
+export { type OmniLoadOptions, type OmniLoadProgress, OmniModel, type OmniStats } from "./model/omni.js";
 export type { PromptLimits } from "./model/prompt/build.js";
+export type { RenderOptions } from "./model/prompt/chatTemplate.js";
 export {
   type EmbeddingOptions,
   OmniEmbedding,
   type OpenEmbeddingOptions,
   type PromptIds,
 } from "./model/prompt/embedding.js";
-export type { Message, Part, SpeechSegment } from "./model/prompt/messages.js";
+export type { MediaFile, Message, Part, SpeechSegment } from "./model/prompt/messages.js";
 export {
   type ChatMessage,
   type JsonObject,
@@ -62,12 +65,13 @@ export {
   type OpenTokenizerOptions,
   type SpecialString,
   specialStrings,
-  type TokenStream,
-  type TokenStreamSnapshot,
+  type TextPiece,
 } from "./model/prompt/tokenizer.js";
+export type { TokenStream, TokenStreamSnapshot } from "./model/prompt/tokenStream.js";
 export type { GenerateEvent } from "./model/reply/events.js";
 export type { Generation } from "./model/reply/generation.js";
 export type { GenerateOptions } from "./model/reply/options.js";
+export type { QueueStats } from "./model/reply/queue.js";
 export type { SchedulerOptions } from "./model/reply/scheduler.js";
 export { type ReplyUsage, type Stage, type StageUsage, stages } from "./model/reply/usage.js";
 export {
@@ -89,6 +93,7 @@ export type { Ids, Logits, Matrix, PackedMatrix, Rows, Tap, Vector } from "./mod
 export {
   type EncodeUnitsOptions,
   type Grid,
+  type ResizedFrame,
   type VisionEncodeOptions,
   VisionEncoder,
   type VisionEncoderOptions,
@@ -107,10 +112,11 @@ export {
 export type { MemoryStatistics } from "./native/addon.js";
 export type { Activations, Weight, WeightDType } from "./ops/call.js";
 export * as ops from "./ops/index.js";
-export type { If, Matches, Problem, Ranked, Shaped } from "./ops/shapes.js";
+export type { If, Matches, PlusOne, Problem, Ranked, Shaped, ShapeText } from "./ops/shapes.js";
 export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
 export type { BackendNote, DeviceOptions } from "./tensor/open.js";
+export type { Elements, Holding } from "./tensor/shape.js";
 export {
   Device,
   disposeAll,

@@ -1,5 +1,5 @@
 import { closest } from "fastest-levenshtein";
-import { CaracalError } from "./errors.js";
+import { CaracalError, shown } from "./errors.js";
 
 /** The values that an option takes. */
 export interface OptionRule {
@@ -35,20 +35,9 @@ export function optional({ accepts, expected }: OptionRule): OptionRule {
 /** The word for names in messages: functions have options, parts of messages have fields. */
 type NameKind = "option" | "field";
 
-/** A value as messages show it. */
-export function valueText(value: unknown): string {
-  if (typeof value === "string") return value.length <= 40 ? JSON.stringify(value) : "a string";
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
-  if (typeof value !== "object" || value === null) return String(value);
-  if (Array.isArray(value)) return "an array";
-  const name: unknown = value.constructor?.name;
-  return typeof name !== "string" || name === "Object" || name === "" ? "an object" : `a value of class ${name}`;
-}
-
 /** Refuses a value of another kind than expected. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function refuseValue(where: string, argument: string, expected: string, value: unknown): never {
-  const actual = valueText(value);
+  const actual = shown(value);
   const details = { argument, expected, actual };
   throw new CaracalError("INVALID_ARGUMENT", `${where}: ${argument} must be ${expected}, got ${actual}`, details);
 }
@@ -137,5 +126,5 @@ export function refuseName(where: string, name: string, known: readonly string[]
   const nearest = known.length > 0 ? closest(name, known) : undefined;
   const advice = nearest ? `: did you mean "${nearest}"? It takes ${known.join(", ")}` : `: it takes no ${kind}s`;
   const details = { [kind]: name, nearest, known };
-  throw new CaracalError("INVALID_ARGUMENT", `${where} has no ${kind} "${name}"${advice}`, details);
+  throw new CaracalError("INVALID_ARGUMENT", `${where} has no ${kind} ${shown(name)}${advice}`, details);
 }

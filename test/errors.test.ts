@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { CaracalError, errorCodes, throwIfAborted } from "../lib/errors.js";
+import { CaracalError, errorCodes, shown, throwIfAborted } from "../lib/errors.js";
 
 const url = (path: string) => new URL(`../${path}`, import.meta.url);
 const read = (path: string) => readFileSync(url(path), "utf8");
@@ -35,5 +35,34 @@ describe("throwIfAborted", () => {
     const run = () => throwIfAborted(AbortSignal.abort("enough"), "loading");
     expect(run).toThrow(CaracalError);
     expect(run).toThrow(expect.objectContaining({ code: "ABORTED", message: "loading was aborted", cause: "enough" }));
+  });
+});
+
+describe("a value in a message", () => {
+  const throwing = () => {
+    throw new Error("boo");
+  };
+  test.each<[unknown, string]>([
+    ["Hi\n", '"Hi\\n"'],
+    ["x".repeat(140_000), `"${"x".repeat(80)}"… (140000 characters)`],
+    [5, "5"],
+    [-0.5, "-0.5"],
+    [5n, "5n"],
+    [10n ** 100n, `1${"0".repeat(79)}…`],
+    [undefined, "undefined"],
+    [null, "null"],
+    [Symbol("s"), "Symbol(s)"],
+    [throwing, "a function"],
+    [new Array(1e9), "a list of 1000000000"],
+    [Buffer.alloc(140_000), "Buffer of 140000 bytes"],
+    [new ArrayBuffer(8), "ArrayBuffer of 8 bytes"],
+    [new Blob([]), "an object of class Blob"],
+    [{ role: "user", content: "Hi" }, "an object with role, content"],
+    [Object.fromEntries(Array.from("abcdefghij", (key) => [key, 1])), "an object with a, b, c, d, e, f, g, h, …"],
+    [{}, "an empty object"],
+    [Object.create(null), "an empty object"],
+    [new Proxy({}, { getPrototypeOf: throwing }), "an object that cannot be read"],
+  ])("%#", (value, text) => {
+    expect(shown(value)).toBe(text);
   });
 });

@@ -47,6 +47,13 @@ describe("option names", () => {
     );
   });
 
+  test("a name of any length makes a short message", () => {
+    const long = { ["x".repeat(140_000)]: 1 } as Options;
+    expect(() => checkOptionNames("f", long, known)).toThrow(
+      /^f has no option "x{80}"… \(140000 characters\): did you/,
+    );
+  });
+
   test("names that every object has are no options", () => {
     const hostile = JSON.parse('{"toString": 1}') as Options;
     expect(() => checkOptionNames("f", hostile, known)).toThrow(/"toString"/);
@@ -74,7 +81,7 @@ describe("option values", () => {
       expect.objectContaining({
         code: "INVALID_ARGUMENT",
         message: "f: threads must be a positive integer, got -1",
-        details: { name: "threads", value: -1 },
+        details: { argument: "threads", expected: "a positive integer", actual: "-1" },
       }),
     );
     expect(() => checkOptions<Options>("f", {}, rules)).toThrow(/backend must be "cpu" or "cuda", got undefined$/);
@@ -84,11 +91,11 @@ describe("option values", () => {
 
   test.each([
     ["3", 'got "3"'],
-    ["x".repeat(1000), `got "${"x".repeat(40)}…"`],
-    [Object.create(null), "got [object Object]"],
+    ["x".repeat(1000), `got "${"x".repeat(80)}"… (1000 characters)`],
+    [Object.create(null), "got an empty object"],
     [Symbol("s"), "got Symbol(s)"],
     [() => 1, "got a function"],
-    [[1, 2], "got [object Array]"],
+    [[1, 2], "got a list of 2"],
   ])("values of every type can be shown", (value, shown) => {
     const check = () => checkOption("f", "n", value, positiveInteger);
     expect(check).toThrow(expect.objectContaining({ message: `f: n must be a positive integer, ${shown}` }));
@@ -119,7 +126,7 @@ describe("signals", () => {
         code("INVALID_ARGUMENT"),
       );
     expect(() => checkSignal("generate", new AbortController())).toThrow(
-      "generate: signal must be an AbortSignal, such as the `signal` of the controller, got [object AbortController]",
+      "generate: signal must be an AbortSignal, such as the `signal` of the controller, got an object of class AbortController",
     );
   });
 

@@ -13,6 +13,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     summary: "write a complete model directory with random weights",
     load: async () => (await import("./synth.js")).synthCommand(),
   },
+  slice: {
+    summary: "write a smaller model directory: the first layers and experts of another one",
+    load: async () => (await import("./slice.js")).sliceCommand(),
+  },
   inspect: {
     summary: "show the contents of a model directory or a file of tensors",
     load: async () => (await import("./inspect.js")).inspectCommand(),
@@ -52,17 +56,18 @@ async function main(args: readonly string[]): Promise<void> {
   await program.parseAsync(isUnknown && asked !== "help" ? [asked] : args, { from: "user" });
 }
 
-/** Prints an error in one line; with CARACAL_DEBUG, also its stack. */
+/** Prints an error: one line, unless the message is a list of problems; with CARACAL_DEBUG, also its stack. */
 function report(error: unknown): void {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const code = error instanceof CaracalError ? ` ${error.code}` : "";
-  console.error(`error${code}: ${message.replaceAll("\n", " ")}`);
+  console.error(`error${code}: ${message}`);
   if (process.env.CARACAL_DEBUG) console.error(stack);
   process.exitCode ||= 1;
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0); // the reader of our output, such as `head`, has closed it
-  throw error;
+  if (error.code !== "EPIPE") throw error;
+  // The reader of our output, such as `head`, has closed it. A command with a listener of its own cleans up first.
+  if (process.stdout.listenerCount("error") === 1) process.exit();
 });
 await main(process.argv.slice(2)).catch(report);

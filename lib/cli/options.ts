@@ -96,4 +96,4 @@ export const activationsOption = () =>
 
 export const strictOption = () => new Option("--strict", "refuse a model with tensors that the library does not know");
 
-export const jsonOption = () => new Option("--json", "print one JSON document, and no progress");
+export const jsonOption = () => new Option("--json", "print one JSON document instead of text");

@@ -1,13 +1,12 @@
-import { constants } from "node:fs";
-import { access } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
 import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 import { WavWriter } from "../media/wav.js";
 import { OmniModel } from "../model/omni.js";
 import type { Part } from "../model/prompt/messages.js";
+import { checkGenerateOptions } from "../model/reply/options.js";
 import { Device } from "../tensor/tensor.js";
 import { type Answer, describeAnswer } from "./answer.js";
+import { checkMedia, checkOut } from "./checks.js";
 import { interruptible } from "./interrupt.js";
 import {
   activationsOption,
@@ -28,10 +27,10 @@ interface Options {
   readonly json?: true;
   readonly speech: boolean;
   readonly seed: number;
-  readonly temperature: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly repetitionPenalty: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly repetitionPenalty?: number;
   readonly maxTokens: number;
   readonly threads?: number;
   readonly activations: "f32" | "bf16";
@@ -60,24 +59,32 @@ export function runCommand(): Command {
     .option("--out <file>", "WAV file for the spoken answer", "answer.wav")
     .option("--no-speech", "answer in text only")
     .option("--max-tokens <n>", "maximum number of steps of the language model", parsePositive, 4096)
-    .option("--temperature <t>", "sampling temperature of text; 0 always takes the most likely token", parseNumber, 1)
-    .option("--top-k <k>", "sample text from the k most likely tokens; 0 means all", parseInteger, 1)
-    .option("--top-p <p>", "sample text from the most likely tokens with this total probability", parseNumber, 1)
-    .option("--repetition-penalty <r>", "penalty for text among the last 30 tokens; 1 is off", parseNumber, 1)
+    .option("--temperature <t>", "sampling temperature of text; 0: the most likely token (default: 1)", parseNumber)
+    .option("--top-k <k>", "sample text from the k most likely tokens; 0: all (default: see below)", parseInteger)
+    .option("--top-p <p>", "sample text from the most likely tokens with this total probability", parseNumber)
+    .option(
+      "--repetition-penalty <r>",
+      "penalty for sampled text among the last 30 tokens (default: 1, off)",
+      parseNumber,
+    )
     .option("--seed <n>", "seed of the sampling; the same seed gives the same answer", parseInteger, 0)
     .addOption(deviceOption())
     .option("--threads <n>", "CPU threads (default: all that this process may use)", parsePositive)
     .addOption(activationsOption())
     .option("--kv-tokens <n>", "tokens that the KV cache can hold", parsePositive)
     .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      "\nThe most likely token is always taken, unless --temperature, --top-k or --top-p is given: a temperature or\n" +
+        "--top-p alone samples from all tokens.",
+    )
     .action((options: Options) => run(options, content));
 }
 
 async function run(options: Options, content: readonly Part[]): Promise<void> {
   if (content.length === 0)
     throw new CaracalError("INVALID_ARGUMENT", "there is no question: pass --text, --audio, --image or --video");
-  const out = resolve(options.out);
-  if (options.speech) await checkWritable(out);
+  const out = options.speech ? await checkOut(options.out) : "";
   const progress = new ProgressBar(!options.json);
   try {
     const answer = await interruptible((signal) => ask(options, content, out, signal, progress));
@@ -98,6 +105,9 @@ async function ask(
 ): Promise<Answer> {
   const start = performance.now();
   const { json, speech, seed, temperature, topK, topP, repetitionPenalty, maxTokens, activations } = options;
+  const sampling = { seed, temperature, topK, topP, repetitionPenalty };
+  checkGenerateOptions({ speech, maxTokens, ...sampling });
+  await checkMedia(content, signal);
   await using device = await Device.open({ backend: options.device, threads: options.threads });
   await using model = await OmniModel.load(options.model, {
     device,
@@ -110,7 +120,6 @@ async function ask(
   });
   const loadSeconds = (performance.now() - start) / 1000;
   const system = options.system === undefined ? [] : [{ role: "system", content: options.system } as const];
-  const sampling = { seed, temperature, topK, topP, repetitionPenalty };
   const events = model.generate([...system, { role: "user", content }], { speech, maxTokens, signal, ...sampling });
   let wav: WavWriter | undefined;
   try {
@@ -144,11 +153,4 @@ async function ask(
     await wav?.close();
   }
   throw new CaracalError("ABORTED", "the answer ended before it was complete");
-}
-
-/** Checks the folder of `file` before minutes are spent on loading. The file is created only with the first samples. */
-async function checkWritable(file: string): Promise<void> {
-  await access(dirname(file), constants.W_OK).catch((cause) => {
-    throw new CaracalError("IO_ERROR", `cannot write ${file}: ${(cause as Error).message}`, { file }, { cause });
-  });
 }

@@ -1,8 +1,11 @@
+import { setImmediate } from "node:timers/promises";
+import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import { checkOptionNames } from "../options.js";
-import { inputFile, inputPipe, runTool, toolOutput } from "./ffmpeg.js";
-import { hasField, inputError, mediaError, readMedia } from "./input.js";
-import { concat, Resampler, resample } from "./resample.js";
-import { WaveFile } from "./wavefile.js";
+import { ByteReader } from "./byteReader.js";
+import { inputFile, noSuchStream, toolOutput } from "./ffmpeg.js";
+import { fileReader, hasField, inputError, mediaError, TemporaryFile } from "./input.js";
+import { Resampler } from "./resample.js";
+import { checkFormat, readWav, type WavSamples } from "./wavReader.js";
 
 /** Mono samples, nominally in [−1, 1]. */
 export interface AudioClip {
@@ -11,178 +14,161 @@ export interface AudioClip {
   readonly sampleRate: number;
 }
 
-/** A file's path, a file's bytes, or samples. */
+/**
+ * A file's path, a file's bytes, or samples. WAV files are read directly, other formats with ffmpeg. Of a file's channels
+ * the mean is taken, and of loudspeakers (5.1, 7.1) the mean of the left and right channel of ITU-R BS.775's downmix.
+ *
+ * An encoder's delay is removed as ffmpeg does it: for MP4, MP3 and Opus, whose files state it. AAC in Matroska, MPEG-TS
+ * or ADTS begins with the delay (often 1024 samples of near silence).
+ */
 export type AudioInput = string | Uint8Array | AudioClip;
 
 export interface AudioOptions {
   /** Rate of the result in Hz. Default 16000, the audio encoder's rate. */
   readonly sampleRate?: number;
+  /** Longer audio is refused as soon as this is known, without decoding the rest. Default 3600. */
+  readonly maxSeconds?: number;
+  /** The option that sets `maxSeconds`, for messages. */
+  readonly limitName?: string;
   /** Names the input in messages when it is not a path. */
   readonly name?: string;
   readonly signal?: AbortSignal;
 }
-const audioOptions = { sampleRate: true, name: true, signal: true } satisfies Record<keyof AudioOptions, true>;
+const audioOptions = {
+  sampleRate: true,
+  maxSeconds: true,
+  limitName: true,
+  name: true,
+  signal: true,
+} satisfies Record<keyof AudioOptions, true>;
 
 /**
- * Decodes audio to mono float samples: the mean of all channels, resampled. WAV (8- to 32-bit integers, floats, A-law,
- * µ-law, IMA ADPCM) is decoded directly, all other formats through ffmpeg.
+ * Decodes audio to mono float samples and resamples it, in pieces, between which other work goes on.
  *
- * @throws {CaracalError} `MEDIA_INVALID` for damaged, empty or non-finite audio, `IO_ERROR`, `MISSING_TOOL`, `ABORTED`,
- *   `INVALID_ARGUMENT` when an option is unknown
+ * @throws {CaracalError} `MEDIA_INVALID` for damaged, empty, too long or non-finite audio, `IO_ERROR`, `MISSING_TOOL`,
+ *   `ABORTED`, `INVALID_ARGUMENT` for an input of another kind or when an option is unknown
  */
 export async function loadAudio(input: AudioInput, options: AudioOptions = {}): Promise<Float32Array> {
   checkOptionNames("loadAudio", options, audioOptions);
-  const { sampleRate = 16000, signal } = options;
-  const name = typeof input === "string" ? input : (options.name ?? "audio");
-  if (typeof input !== "string" && !(input instanceof Uint8Array) && !hasField(input, "samples"))
-    throw inputError(input, name, "a path, bytes, or { samples, sampleRate }");
-  const clip = typeof input === "object" && "samples" in input ? input : await readWav(input, name, signal);
-  if (clip !== null) {
-    checkFormat(1, clip.sampleRate, name);
-    checkSamples(clip.samples, name);
-    return resample(clip.samples, clip.sampleRate, sampleRate, { signal });
-  }
-  const track = await decodeAudioTrack(input as string | Uint8Array, { name, sampleRate, signal });
-  if (track === null) throw mediaError(name, "it has no audio");
+  const { name = "audio", signal } = options;
+  if (typeof input === "string") return loadFile(input, { ...options, name: input });
+  if (input instanceof Uint8Array) return loadBytes(input, { ...options, name });
+  if (!hasField(input, "samples")) throw inputError(input, name, "a path, bytes, or { samples, sampleRate }");
+  throwIfAborted(signal, `decoding ${name}`);
+  return collect(clipSamples(input, name), { ...options, name });
+}
+
+type NamedOptions = AudioOptions & { readonly name: string };
+
+async function loadFile(path: string, options: NamedOptions): Promise<Float32Array> {
+  await using source = await fileReader(path, options.signal);
+  const wav = await readWav(source.reader, path);
+  return await (wav ? collect(wav, options) : soundOf(path, options));
+}
+
+async function loadBytes(bytes: Uint8Array, options: NamedOptions): Promise<Float32Array> {
+  if (bytes.length === 0) throw mediaError(options.name, "it is empty");
+  const wav = await readWav(new ByteReader(only(bytes), bytes.length), options.name);
+  if (wav) return collect(wav, options);
+  // MP4 often has its index at the end, which cannot be read from a pipe.
+  await using file = await TemporaryFile.write(bytes, options.signal);
+  return await soundOf(file.path, options);
+}
+
+async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+async function soundOf(path: string, options: NamedOptions): Promise<Float32Array> {
+  const track = await decodeAudioTrack(path, options);
+  if (track === null) throw mediaError(options.name, "it has no audio");
   return track;
 }
 
-/** Also keeps a hostile header from requesting a resampling filter of gigabytes. */
-function checkFormat(channels: number, sampleRate: number, name: string): void {
-  if (!(channels >= 1)) throw mediaError(name, `it has ${channels} channels`);
-  if (!(sampleRate >= 1000 && sampleRate <= 768000)) throw mediaError(name, `its sample rate is ${sampleRate} Hz`);
-}
-
-function checkSamples(samples: Float32Array, name: string): void {
-  if (samples.length === 0) throw mediaError(name, "it holds no samples");
-  const bad = samples.findIndex((sample) => !Number.isFinite(sample));
-  if (bad >= 0) throw mediaError(name, `sample ${bad} is ${samples[bad]}`);
-}
-
-async function readWav(input: string | Uint8Array, name: string, signal?: AbortSignal): Promise<AudioClip | null> {
-  const bytes = typeof input === "string" ? await readMedia(input, signal) : input;
-  if (bytes.length === 0) throw mediaError(name, "it is empty");
-  return decodeWav(bytes, name);
-}
-
-/** Returns null when `bytes` is not a WAV file, or uses a coding that only ffmpeg decodes. */
-function decodeWav(bytes: Uint8Array, name: string): AudioClip | null {
-  const container = latin1(bytes, 0, 4);
-  if (!["RIFF", "RIFX", "RF64"].includes(container) || latin1(bytes, 8, 12) !== "WAVE") return null;
-  checkChunks(bytes, name, container === "RIFX");
-  const wav = new WaveFile();
-  try {
-    wav.fromBuffer(bytes);
-    if (wav.bitDepth === "8a") wav.fromALaw();
-    else if (wav.bitDepth === "8m") wav.fromMuLaw();
-    else if (wav.bitDepth === "4") wav.fromIMAADPCM();
-  } catch (cause) {
-    throw mediaError(name, `not a readable WAV file: ${(cause as Error).message}`, cause);
+function clipSamples({ samples, sampleRate }: AudioClip, name: string): WavSamples {
+  if (!(samples instanceof Float32Array)) {
+    const advice = (samples as object) instanceof Int16Array ? "; divide 16-bit samples by 32768" : "";
+    const message = `${name}: samples must be a Float32Array of values in [-1, 1], got ${shown(samples)}${advice}`;
+    throw new CaracalError("INVALID_ARGUMENT", message, { name });
   }
-  const scale = sampleScale[wav.bitDepth];
-  if (scale === undefined) return null;
-  const { numChannels, sampleRate } = wav.fmt;
-  checkFormat(numChannels, sampleRate, name);
-  const values = wav.getSamples(true, Float64Array);
-  const offset = wav.bitDepth === "8" ? 128 : 0; // 8-bit WAV is unsigned
-  return { samples: mixDown(values, numChannels, scale, offset), sampleRate };
-}
-
-/** Full scale, by wavefile's name of the bit depth. */
-const sampleScale: Readonly<Record<string, number>> = {
-  "8": 2 ** 7,
-  "16": 2 ** 15,
-  "24": 2 ** 23,
-  "32": 2 ** 31,
-  "32f": 1,
-  "64": 1,
-};
-
-/** The mean of interleaved channels, as (value − offset) / scale. */
-function mixDown(values: ArrayLike<number>, channels: number, scale = 1, offset = 0): Float32Array {
-  const samples = new Float32Array(Math.floor(values.length / channels));
-  for (let i = 0, next = 0; i < samples.length; i++) {
-    let sum = 0;
-    for (let channel = 0; channel < channels; channel++) sum += values[next++]! - offset;
-    samples[i] = sum / (channels * scale);
-  }
-  return samples;
-}
-
-/** Checks that every chunk is as long as its header says; wavefile itself accepts truncated files. */
-function checkChunks(bytes: Uint8Array, name: string, bigEndian: boolean): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const unknownLength = 0xffffffff; // RF64, or a WAV written to a pipe: the data extend to the end
-  for (let at = 12; at < bytes.length; ) {
-    if (at + 8 > bytes.length) return; // padding
-    const id = latin1(bytes, at, at + 4);
-    const size = view.getUint32(at + 4, !bigEndian);
-    const available = bytes.length - at - 8;
-    if (id === "data" && size === unknownLength) return;
-    if (size > available) {
-      throw mediaError(name, `truncated: its "${id}" chunk should have ${size} bytes, got ${available}`);
-    }
-    if (id === "data") return;
-    at += 8 + size + (size % 2);
-  }
-  throw mediaError(name, 'truncated: it has no "data" chunk');
-}
-
-function latin1(bytes: Uint8Array, from: number, to: number): string {
-  return String.fromCharCode(...bytes.subarray(from, to));
-}
-
-/** An audio stream in ffprobe's description. */
-interface AudioStream {
-  readonly sample_rate: string;
-  readonly channels: number;
+  checkFormat(1, sampleRate, name);
+  return {
+    sampleRate,
+    frames: samples.length,
+    async *pieces(maxFrames) {
+      for (let at = 0; at < samples.length; at += maxFrames) yield samples.subarray(at, at + maxFrames);
+    },
+  };
 }
 
 /**
- * Decodes the first audio stream of any file that ffmpeg reads, mono and resampled; null when there is none. Samples are
- * converted as they arrive, so memory holds only the result.
+ * Decodes the first audio stream of a file that ffmpeg reads; null when there is none.
  *
  * @throws {CaracalError} as `loadAudio`
  */
-export async function decodeAudioTrack(
-  input: string | Uint8Array,
-  options: { name: string; sampleRate: number; signal?: AbortSignal },
-): Promise<Float32Array | null> {
-  const { name, sampleRate, signal } = options;
-  const source = typeof input === "string" ? inputFile(input) : inputPipe;
-  const toolOptions = { name, stdin: typeof input === "string" ? undefined : input, signal };
-  const probe = [
-    "-v",
-    "error",
-    "-select_streams",
-    "a:0",
-    "-show_entries",
-    "stream=sample_rate,channels",
-    "-of",
-    "json",
-  ];
-  const json = Buffer.from(await runTool("ffprobe", [...probe, ...source], toolOptions)).toString();
-  const stream = (JSON.parse(json) as { streams?: AudioStream[] }).streams?.[0];
-  if (stream === undefined) return null;
-  const rate = Number(stream.sample_rate);
-  checkFormat(stream.channels, rate, name);
-
-  const resampler = rate === sampleRate ? null : new Resampler(rate, sampleRate);
-  const frameBytes = 4 * stream.channels;
-  const parts: Float32Array[] = [];
-  let partialFrame = Buffer.alloc(0);
-  const decodeArgs = ["-v", "error", ...source, "-map", "0:a:0", "-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"];
-  for await (const chunk of toolOutput("ffmpeg", decodeArgs, toolOptions)) {
-    const bytes = Buffer.concat([partialFrame, chunk]);
-    const wholeBytes = bytes.length - (bytes.length % frameBytes);
-    const values = new Float32Array(wholeBytes / 4);
-    new Uint8Array(values.buffer).set(bytes.subarray(0, wholeBytes));
-    partialFrame = bytes.subarray(wholeBytes);
-    const samples = mixDown(values, stream.channels);
-    parts.push(resampler?.push(samples) ?? samples);
+export async function decodeAudioTrack(path: string, options: NamedOptions): Promise<Float32Array | null> {
+  const { name, signal } = options;
+  const output = ["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"];
+  const args = ["-v", "error", ...inputFile(path), ...output];
+  const reader = new ByteReader(toolOutput("ffmpeg", args, { name, signal }));
+  try {
+    const wav = await readWav(reader, name);
+    if (wav === null) throw mediaError(name, "ffmpeg returned something other than sound");
+    return await collect(wav, options);
+  } catch (error) {
+    if (error instanceof CaracalError && error.details.reason === noSuchStream) return null;
+    throw error;
+  } finally {
+    await reader.close();
   }
+}
+
+/** Samples that are read, checked and resampled at a time: a few milliseconds of work. */
+const pieceSamples = 16384;
+/** Beyond 40 dB above full scale, samples are not floats of [−1, 1] but integers, or noise. */
+const maxAmplitude = 100;
+
+/** Reads, checks and resamples samples, yielding to the event loop between pieces. */
+async function collect(sound: WavSamples, options: NamedOptions): Promise<Float32Array> {
+  const { name, signal, sampleRate = 16000, maxSeconds = 3600, limitName = "maxSeconds" } = options;
+  const tooLong = (length: string) => {
+    const advice = `shorten it, split it into several parts, or raise ${limitName}`;
+    return mediaError(name, `it lasts ${length}, at most ${maxSeconds} s are possible; ${advice}`);
+  };
+  const seconds = sound.frames / sound.sampleRate;
+  if (Number.isFinite(seconds) && !(seconds <= maxSeconds)) throw tooLong(`${seconds.toFixed(1)} s`);
+  const resampler = sound.sampleRate === sampleRate ? null : new Resampler(sound.sampleRate, sampleRate);
+  const parts: Float32Array[] = [];
+  let frames = 0;
+  const maxFrames = Math.ceil(pieceSamples * Math.min(1, sound.sampleRate / sampleRate));
+  for await (const piece of sound.pieces(maxFrames)) {
+    throwIfAborted(signal, `decoding ${name}`);
+    checkSamples(piece, frames, name);
+    frames += piece.length;
+    if (!(frames <= maxSeconds * sound.sampleRate)) throw tooLong(`more than ${maxSeconds} s`);
+    parts.push(resampler?.push(piece) ?? piece);
+    await setImmediate();
+  }
+  if (frames === 0) throw mediaError(name, "it holds no samples");
   if (resampler) parts.push(resampler.flush());
-  const samples = concat(parts);
-  checkSamples(samples, name);
-  return samples;
+  return join(parts);
+}
+
+function checkSamples(samples: Float32Array, first: number, name: string): void {
+  const bad = samples.findIndex((sample) => !(Math.abs(sample) <= maxAmplitude));
+  if (bad < 0) return;
+  const reason = `sample ${first + bad} is ${samples[bad]}`;
+  throw mediaError(name, `${reason}; full scale is 1, and nothing beyond ${maxAmplitude} is taken`);
+}
+
+/** Joins parts, yielding to the event loop now and then. */
+async function join(parts: readonly Float32Array[]): Promise<Float32Array> {
+  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const [i, part] of parts.entries()) {
+    whole.set(part, at);
+    at += part.length;
+    if (i % 256 === 255) await setImmediate();
+  }
+  return whole;
 }

@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import type { Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import { nativeSignal } from "../options.js";
 import { mediaError, untilAborted } from "./input.js";
@@ -8,8 +8,6 @@ import { mediaError, untilAborted } from "./input.js";
 export interface ToolOptions {
   /** Names the input in messages. */
   readonly name: string;
-  /** Bytes for the tool's standard input, which `inputPipe` makes the tool read. */
-  readonly stdin?: Uint8Array;
   readonly signal?: AbortSignal;
   /** The input is refused when the tool writes more bytes. Default: no limit for `toolOutput`, 2^26 for `runTool`. */
   readonly maxBytes?: number;
@@ -51,9 +49,6 @@ export function inputFile(path: string): string[] {
   return ["-protocol_whitelist", "file", ...onlyContainers, "-i", `file:${path}`];
 }
 
-/** The `-i` arguments for `stdin`. */
-export const inputPipe: readonly string[] = ["-protocol_whitelist", "pipe", ...onlyContainers, "-i", "pipe:0"];
-
 /**
  * Runs ffmpeg or ffprobe and yields its standard output in chunks. Ending the iteration early kills the tool. At most
  * `CARACAL_FFMPEG_PROCESSES` tools (default 4) run at once in a thread, the others wait; a tool that its reader waits
@@ -67,12 +62,12 @@ export async function* toolOutput(
   args: readonly string[],
   options: ToolOptions,
 ): AsyncGenerator<Uint8Array> {
-  const { name, stdin, maxBytes = Number.POSITIVE_INFINITY } = options;
+  const { name, maxBytes = Number.POSITIVE_INFINITY } = options;
   const signal = options.signal && nativeSignal(options.signal);
   const during = `decoding ${name}`;
   const secondsLimit = setting("CARACAL_FFMPEG_SECONDS", 300);
   await startTurn(signal, during);
-  const child = start(tool, args, stdin);
+  const child = start(tool, args, name);
   const closed = once(child, "close"); // rejects with the child's "error"
   closed.catch(() => {}).finally(endTurn);
   let messages = "";
@@ -87,6 +82,7 @@ export async function* toolOutput(
   };
   const onAbort = () => stop(abortedError(signal, during));
   signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort(); // while the turn began
   const budget = new TimeBudget(secondsLimit, () => {
     const advice = "CARACAL_FFMPEG_SECONDS raises the limit";
     stop(mediaError(name, `${tool} was not done with it after ${secondsLimit} s; ${advice}`));
@@ -103,7 +99,8 @@ export async function* toolOutput(
       yield value;
     }
     const [status] = await budget.spend(closed);
-    if (status !== 0) throw stopped ?? mediaError(name, reasonOf(messages) ?? `${tool} failed with status ${status}`);
+    if (status !== 0)
+      throw stopped ?? mediaError(name, reasonOf(messages, args) || `${tool} failed with status ${status}`);
   } catch (error) {
     throw stopped ?? (error instanceof CaracalError ? error : startError(tool, name, error));
   } finally {
@@ -128,15 +125,13 @@ export async function runTool(
   return Buffer.concat(chunks);
 }
 
-function start(
-  tool: string,
-  args: readonly string[],
-  stdin: Uint8Array | undefined,
-): ChildProcessByStdio<Writable | null, Readable, Readable> {
-  const child = spawn(tool, args, { stdio: [stdin ? "pipe" : "ignore", "pipe", "pipe"] });
-  child.stdin?.on("error", () => {}); // the tool may stop reading early; its exit status tells whether that is an error
-  child.stdin?.end(stdin);
-  return child as ChildProcessByStdio<Writable | null, Readable, Readable>;
+function start(tool: string, args: readonly string[], name: string): ChildProcessByStdio<null, Readable, Readable> {
+  try {
+    return spawn(tool, args, { stdio: ["ignore", "pipe", "pipe"] });
+  } catch (error) {
+    endTurn(); // arguments that the system refuses, such as very long ones
+    throw startError(tool, name, error);
+  }
 }
 
 const installCommand: Partial<Record<NodeJS.Platform, string>> = {
@@ -160,16 +155,21 @@ function abortedError(signal: AbortSignal | undefined, during: string): CaracalE
   return new CaracalError("ABORTED", `${during} was aborted`, { during }, { cause: signal?.reason });
 }
 
-/** Why ffmpeg failed: the last lines of its messages, without prefixes such as "[mov,mp4 @ 0x…]" and "file:…". */
-function reasonOf(messages: string): string | undefined {
+/** The `reason` of the error when an input lacks the stream that `-map` names. */
+export const noSuchStream = "it has no such stream";
+
+/** Why ffmpeg failed: the last lines of its messages, without prefixes such as "[mov,mp4 @ 0x…]" and the path. */
+function reasonOf(messages: string, args: readonly string[]): string {
   const taken = `taken are ${Object.values(containers).join(", ")}`;
   const refused = /\[([^\]]*) @ 0x[0-9a-f]+\] Format not on whitelist/.exec(messages);
   if (refused) return `ffmpeg sees the format "${refused[1]}" in it, which is not taken; ${taken}`;
-  const lines = messages.trim().split("\n");
-  const unknown = ": Invalid data found when processing input";
+  if (messages.includes("matches no streams")) return noSuchStream;
+  const input = args[args.indexOf("-i") + 1];
+  const lines = messages.trim().replaceAll(`${input}: `, "").split("\n");
+  const unknown = "Invalid data found when processing input";
   if (lines.length === 1 && lines[0]!.endsWith(unknown)) return `no sound or video is found in it; ${taken}`;
   if (lines.length > 1 && lines.at(-1)!.endsWith(unknown)) lines.pop(); // the line before says more
-  return lines.at(-1)!.replaceAll(/\[[^\]]* @ 0x[0-9a-f]+\] /g, "") || undefined;
+  return lines.at(-1)!.replaceAll(/\[[^\]]* @ 0x[0-9a-f]+\] /g, "");
 }
 
 let running = 0;

@@ -1,6 +1,9 @@
 import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import { CaracalError, throwIfAborted } from "../errors.js";
+import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CaracalError, shown, throwIfAborted } from "../errors.js";
+import { ByteReader } from "./byteReader.js";
 
 /** Whether `input` is an object with this field, as decoded media have it. */
 export function hasField(input: unknown, field: string): boolean {
@@ -9,8 +12,7 @@ export function hasField(input: unknown, field: string): boolean {
 
 /** The `INVALID_ARGUMENT` error for an input of another kind than `expected`. */
 export function inputError(input: unknown, name: string, expected: string): CaracalError {
-  const got = typeof input === "object" && input !== null ? `an object with ${Object.keys(input).join(", ")}` : input;
-  return new CaracalError("INVALID_ARGUMENT", `${name} must be ${expected}, got ${got}`, { name });
+  return new CaracalError("INVALID_ARGUMENT", `${name} must be ${expected}, got ${shown(input)}`, { name });
 }
 
 /** The `MEDIA_INVALID` error for an input. @param name a file's path, or another name of the input */
@@ -101,6 +103,60 @@ export async function readRange(file: FileHandle, path: string, from: number, to
     throw unreadable(path, (cause as Error).message, cause);
   }
   return bytes.subarray(0, done);
+}
+
+/** A file that is read from its beginning. Disposing it closes the file. */
+export interface FileReader extends AsyncDisposable {
+  readonly reader: ByteReader;
+}
+
+/** @throws {CaracalError} as `openRegular`, `ABORTED`; from the reader also `IO_ERROR` */
+export async function fileReader(path: string, signal?: AbortSignal): Promise<FileReader> {
+  throwIfAborted(signal, `reading ${path}`);
+  const { file, size } = await openRegular(path);
+  async function* chunks() {
+    for (let at = 0; at < size; at += chunkBytes) {
+      yield await untilAborted(readRange(file, path, at, Math.min(size, at + chunkBytes)), signal, `reading ${path}`);
+    }
+  }
+  return {
+    reader: new ByteReader(chunks(), size),
+    async [Symbol.asyncDispose]() {
+      file.close().catch(() => {}); // not awaited: after an abort, a read may still be pending
+    },
+  };
+}
+const chunkBytes = 2 ** 18;
+
+/** Bytes as a file, for tools that must seek in them. Disposing it removes the file. */
+export class TemporaryFile implements AsyncDisposable {
+  readonly path: string;
+  readonly #directory: string;
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+    this.path = join(directory, "input");
+  }
+
+  /** @throws {CaracalError} `IO_ERROR`, `ABORTED` */
+  static async write(bytes: Uint8Array, signal?: AbortSignal): Promise<TemporaryFile> {
+    let file: TemporaryFile | undefined;
+    try {
+      file = new TemporaryFile(await mkdtemp(join(tmpdir(), "caracal-")));
+      await writeFile(file.path, bytes, { mode: 0o600 });
+      throwIfAborted(signal, "writing a temporary file");
+      return file;
+    } catch (cause) {
+      await file?.[Symbol.asyncDispose]();
+      if (cause instanceof CaracalError) throw cause;
+      const message = `cannot write a temporary file: ${(cause as Error).message}`;
+      throw new CaracalError("IO_ERROR", message, { path: file?.path ?? tmpdir() }, { cause });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.#directory, { recursive: true, force: true });
+  }
 }
 
 /**

@@ -1,5 +1,4 @@
-import { setImmediate } from "node:timers/promises";
-import { CaracalError, throwIfAborted } from "../errors.js";
+import { CaracalError } from "../errors.js";
 
 // Written here because the output must not depend on how a stream is split, and a hostile rate must not cost gigabytes.
 
@@ -7,8 +6,12 @@ import { CaracalError, throwIfAborted } from "../errors.js";
 const attenuation = 96;
 /** Fraction of the lower Nyquist band that passes unchanged. */
 const passband = 0.93;
-/** Upper bound on interpolation phases. Common rates need 160 or fewer; others get the nearest ratio within it. */
+/**
+ * Upper bounds on interpolation phases and on the taps of all phases, which take about 40 ms to compute. Common rates
+ * need 160 phases or fewer; others get the nearest ratio within the bounds, a few millionths off.
+ */
 const maxPhases = 1000;
+const maxTaps = 2 ** 18;
 
 /** The modified Bessel function I0, which defines the Kaiser window, by its power series. */
 function besselI0(x: number): number {
@@ -39,7 +42,7 @@ function nearestFraction(value: number, limit: number): [number, number] {
 export class Resampler {
   readonly #step: number; // output n is at input position n · step / phases
   readonly #phases: number;
-  readonly #half: number; // taps on each side
+  readonly #half: number; // taps on each side, an even number
   readonly #taps: Float32Array; // [phases][2 · half]
   #pending: Float32Array; // input from index #first on
   #first: number;
@@ -55,10 +58,11 @@ export class Resampler {
     if (!(from > 0 && to > 0 && Number.isFinite(from) && Number.isFinite(to))) {
       throw new CaracalError("INVALID_ARGUMENT", `sample rates must be positive, got ${from} and ${to}`, { from, to });
     }
-    [this.#step, this.#phases] = nearestFraction(from / to, maxPhases);
     const nyquist = 0.5 * Math.min(1, to / from); // cycles per input sample
     const transition = (1 - passband) * nyquist;
-    this.#half = Math.ceil((attenuation - 7.95) / (2.285 * 2 * Math.PI * transition) / 2);
+    this.#half = 2 * Math.ceil((attenuation - 7.95) / (2.285 * 2 * Math.PI * transition) / 4); // even, for #emit
+    const phases = Math.max(1, Math.min(maxPhases, Math.floor(maxTaps / (2 * this.#half))));
+    [this.#step, this.#phases] = nearestFraction(from / to, phases);
     this.#taps = this.#designTaps(nyquist - transition / 2);
     this.#pending = new Float32Array(this.#half - 1); // silence before the first sample
     this.#first = 1 - this.#half;
@@ -120,9 +124,14 @@ export class Resampler {
       const n = this.#emitted + i;
       const from = inputOf(n);
       const row = ((n * this.#step) % this.#phases) * width;
-      let sum = 0;
-      for (let k = 0; k < width; k++) sum += taps[row + k]! * input[from + k]!;
-      out[i] = sum;
+      let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0]; // one sum would wait for each addition
+      for (let k = 0; k < width; k += 4) {
+        sum0 += taps[row + k]! * input[from + k]!;
+        sum1 += taps[row + k + 1]! * input[from + k + 1]!;
+        sum2 += taps[row + k + 2]! * input[from + k + 2]!;
+        sum3 += taps[row + k + 3]! * input[from + k + 3]!;
+      }
+      out[i] = sum0 + sum1 + (sum2 + sum3);
     }
     this.#emitted += out.length;
     const used = Math.min(Math.max(0, inputOf(this.#emitted)), input.length);
@@ -130,37 +139,4 @@ export class Resampler {
     this.#first += used;
     return out;
   }
-}
-
-/**
- * Resamples a whole signal, yielding to the event loop between pieces.
- * @throws {CaracalError} `INVALID_ARGUMENT` for a bad rate, `ABORTED`
- */
-export async function resample(
-  samples: Float32Array,
-  from: number,
-  to: number,
-  options: { signal?: AbortSignal } = {},
-): Promise<Float32Array> {
-  if (from === to) return samples;
-  const resampler = new Resampler(from, to);
-  const parts: Float32Array[] = [];
-  for (let at = 0; at < samples.length; at += 65536) {
-    throwIfAborted(options.signal, "resampling");
-    parts.push(resampler.push(samples.subarray(at, at + 65536)));
-    await setImmediate();
-  }
-  parts.push(resampler.flush());
-  return concat(parts);
-}
-
-/** Joins the parts of a signal. */
-export function concat(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

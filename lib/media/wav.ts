@@ -4,13 +4,15 @@ import { CaracalError } from "../errors.js";
 const headerBytes = 44;
 
 /**
- * The header of a mono 16-bit WAV file. Without `dataBytes` the length is marked as unknown, as usual for a streamed
- * WAV.
+ * The header of a mono 16-bit WAV file. Without `dataBytes`, or with 4 GiB or more, the length is marked as unknown, as
+ * usual for a streamed WAV.
  */
-export function wavHeader(sampleRate: number, dataBytes?: number): Uint8Array {
+export function wavHeader(sampleRate: number, dataBytes = Number.POSITIVE_INFINITY): Uint8Array {
+  const unknown = 0xffffffff;
+  const isKnown = headerBytes - 8 + dataBytes < unknown;
   const header = Buffer.alloc(headerBytes);
   header.write("RIFF", 0, "latin1");
-  header.writeUInt32LE(dataBytes === undefined ? 0xffffffff : headerBytes - 8 + dataBytes, 4);
+  header.writeUInt32LE(isKnown ? headerBytes - 8 + dataBytes : unknown, 4);
   header.write("WAVEfmt ", 8, "latin1");
   header.writeUInt32LE(16, 16);
   header.writeUInt16LE(1, 20); // PCM
@@ -20,7 +22,7 @@ export function wavHeader(sampleRate: number, dataBytes?: number): Uint8Array {
   header.writeUInt16LE(2, 32);
   header.writeUInt16LE(16, 34);
   header.write("data", 36, "latin1");
-  header.writeUInt32LE(dataBytes ?? 0xffffffff, 40);
+  header.writeUInt32LE(isKnown ? dataBytes : unknown, 40);
   return header;
 }
 
@@ -33,7 +35,11 @@ export function pcm16(samples: Float32Array): Uint8Array {
   return bytes;
 }
 
-/** A whole mono 16-bit WAV file. */
+/**
+ * A whole mono 16-bit WAV file.
+ * @param samples in [−1, 1]; values beyond are clipped
+ * @param sampleRate in Hz
+ */
 export function encodeWav(samples: Float32Array, sampleRate: number): Uint8Array {
   return Buffer.concat([wavHeader(sampleRate, samples.length * 2), pcm16(samples)]);
 }

@@ -1,6 +1,6 @@
 import { type Checkpoint, type OpenCheckpointOptions, openCheckpoint } from "../checkpoint/directory.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { checkOptionNames, type OptionRule } from "../options.js";
+import { checkOptions, type OptionRule } from "../options.js";
 import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
 import { type AudioFraming, audioFraming } from "./audio/framing.js";
@@ -12,7 +12,8 @@ import type { PromptProgress } from "./prompt/progress.js";
 import { OmniTokenizer } from "./prompt/tokenizer.js";
 import type { Events } from "./reply/events.js";
 import { Generation } from "./reply/generation.js";
-import { checkOptions, type GenerateOptions } from "./reply/options.js";
+import { checkGenerateOptions, type GenerateOptions } from "./reply/options.js";
+import type { QueueStats } from "./reply/queue.js";
 import { Reply, WholeUtterance } from "./reply/reply.js";
 import { Scheduler, type SchedulerOptions, schedulerOptions } from "./reply/scheduler.js";
 import { UsageMeter } from "./reply/usage.js";
@@ -35,6 +36,12 @@ const omniLoadOptions = {
   onWarning: true,
   onProgress: true,
 } satisfies Record<keyof OmniLoadOptions, OptionRule | true>;
+
+/** The load of a model at one moment. */
+export interface OmniStats extends QueueStats {
+  /** Replies whose messages are being read and encoded. */
+  readonly preparing: number;
+}
 
 /** Loading progress, in bytes of the checkpoint. */
 export interface OmniLoadProgress {
@@ -66,6 +73,7 @@ export class OmniModel implements AsyncDisposable {
   readonly embedding: OmniEmbedding;
   readonly #scheduler: Scheduler;
   readonly #free: () => void;
+  #preparing = 0;
   #disposed = false;
 
   private constructor(
@@ -93,11 +101,21 @@ export class OmniModel implements AsyncDisposable {
    * are packed once, so the weights occupy memory once.
    *
    * @throws {CaracalError} `CHECKPOINT_INVALID` (one error that lists everything missing or misshapen), `OUT_OF_MEMORY`,
-   *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown; everything loaded so far is freed
+   *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown or out of range; everything loaded so far is freed
    */
   static async load(directory: string, options: OmniLoadOptions = {}): Promise<OmniModel> {
-    checkOptionNames("OmniModel.load", options, omniLoadOptions);
-    const { signal, strict, onWarning, onProgress, prefillChunk, maxBatch, device: givenDevice, ...llm } = options;
+    checkOptions("OmniModel.load", options, omniLoadOptions);
+    const {
+      signal,
+      strict,
+      onWarning,
+      onProgress,
+      prefillChunk,
+      maxBatch,
+      unreadSeconds,
+      device: givenDevice,
+      ...llm
+    } = options;
     const checkpoint = await openCheckpoint(directory, { signal, strict, onWarning });
     const tokenizer = await OmniTokenizer.open(directory, { signal });
     throwIfAborted(signal, "loading the model");
@@ -109,7 +127,7 @@ export class OmniModel implements AsyncDisposable {
     };
     try {
       const modules = await loader.load(tokenizer, llm);
-      return new OmniModel(device, checkpoint, modules, { prefillChunk, maxBatch }, free);
+      return new OmniModel(device, checkpoint, modules, { prefillChunk, maxBatch, unreadSeconds }, free);
     } catch (error) {
       free();
       throw error;
@@ -130,12 +148,21 @@ export class OmniModel implements AsyncDisposable {
    * Answers a conversation. The first `next` starts the reply; leaving the iteration ends it. The model remains usable
    * after any error.
    *
+   * Replies that do not fit in the KV cache together take turns: the youngest waits, and may have to be computed again,
+   * which changes none of its bits (`ReplyUsage` says how often and how long).
+   *
    * @throws {CaracalError} from `next`: `INVALID_ARGUMENT`, `MEDIA_INVALID`, `IO_ERROR`, `MISSING_TOOL`,
-   *   `OUT_OF_MEMORY` when the KV cache is too small, `ABORTED`, `DISPOSED`
+   *   `OUT_OF_MEMORY` when the reply alone is longer than the KV cache, `ABORTED`, `DISPOSED`
    */
   generate(messages: readonly Message[], options: GenerateOptions = {}): Generation {
     const prepare = (events: Events, signal: AbortSignal) => this.#prepare(messages, options, events, signal);
-    return new Generation(prepare, options.signal, () => this.#scheduler.wake());
+    const { signal }: GenerateOptions = Object(options); // `next` refuses options of another type
+    return new Generation(prepare, signal, () => this.#scheduler.wake());
+  }
+
+  /** The replies in progress, and the use of the KV cache. */
+  stats(): OmniStats {
+    return { preparing: this.#preparing, ...this.#scheduler.stats() };
   }
 
   /** Ends all replies and frees the model, and its device if it was opened for the model. Safe to call twice. */
@@ -157,14 +184,16 @@ export class OmniModel implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<Reply> {
     if (this.#disposed) throw disposedError();
-    const { speech, maxTokens, ...sampling } = checkOptions(options);
+    const { speech, maxTokens, ...sampling } = checkGenerateOptions(options);
     const usage = new UsageMeter();
     const progress: PromptProgress = {
       stage: (stage, done, total) => events.push({ type: "stage", stage, done, total }),
       add: (stage, milliseconds, tokens, audioSeconds) => usage.add(stage, milliseconds, tokens, audioSeconds),
     };
     const { limits, template } = options;
-    const prompt = await encodePrompt(messages, this, { speech, signal, progress, limits, template });
+    this.#preparing++;
+    const encoding = encodePrompt(messages, this, { speech, signal, progress, limits, template });
+    const prompt = await encoding.finally(() => this.#preparing--);
     if (this.#disposed) {
       prompt.dispose();
       throw disposedError();

@@ -14,7 +14,7 @@ import {
 } from "./audioOptions.js";
 import { type Activations, call, callPacked, checkTensor, type Weight } from "./call.js";
 import type { PerColumn } from "./norm.js";
-import type { If, Last, Matches, Ranked, Shaped, Text } from "./shapes.js";
+import type { If, Last, Matches, Ranked, Shaped, ShapeText } from "./shapes.js";
 
 export type {
   Conv1dGeometry,
@@ -120,7 +120,7 @@ export function fsmnMemory<D extends Activations, S extends Shape, W extends Sha
   weight: Tensor<Activations, W> &
     If<
       Matches<W, readonly [Last<S>, number]> | Matches<W, readonly [Last<S>, 1, number]>,
-      `the shape must be ${Text<readonly [Last<S>, number]>}, not ${Text<W>}`
+      `the shape must be ${ShapeText<readonly [Last<S>, number]>}, not ${ShapeText<W>}`
     >,
   options: FsmnMemoryOptions<D>,
 ): Tensor<D, readonly [number, Last<S>]> {
@@ -174,7 +174,8 @@ export function codecEmbedding<D extends Activations>(
   return call("codecEmbedding", {}, args)[0] as Tensor<D, readonly [number, number]>;
 }
 
-type Taps = readonly [number, number, number];
+/** `[Cout, Cin/groups, k]` or `[Cin, Cout, k]`. */
+export type Taps = readonly [number, number, number];
 /** A weight of `conv1d`, `[Cout, Cin/groups, k]`, plain or packed by `packConv1d`. */
 export type Conv1dWeight<D extends Activations = Activations, S extends Shape = Taps> = Weight<D, S, "conv1d">;
 /** A weight of `convTranspose1d`, `[Cin, Cout, k]`, plain or packed by `packConvTranspose1d`. */
@@ -250,7 +251,7 @@ export function conv1d<D extends Activations, S extends Shape, W extends Shape, 
 }
 
 /** Cin/groups, where the compiler knows it. */
-type InputsPerGroup<C extends number, G extends number> = G extends 1 ? (number extends G ? number : C) : number;
+export type InputsPerGroup<C extends number, G extends number> = G extends 1 ? (number extends G ? number : C) : number;
 
 export interface ConvTranspose1dOptions extends ConvTranspose1dGeometry {
   /**

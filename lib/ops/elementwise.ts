@@ -1,13 +1,13 @@
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
 import type { Activation } from "./linear.js";
-import type { If, Last, Matches, Text } from "./shapes.js";
+import type { If, Last, Matches, ShapeText } from "./shapes.js";
 
 /** The second operand: it has the first one's shape, or is `[C]` for an `a` of `[..., C]`. */
 export type BinaryOperand<B extends Shape, S extends Shape> = Tensor<Activations, B> &
   If<
     Matches<B, S> | Matches<B, readonly [Last<S>]>,
-    `the shape must be ${Text<S>} or ${Text<readonly [Last<S>]>}, not ${Text<B>}`
+    `the shape must be ${ShapeText<S>} or ${ShapeText<readonly [Last<S>]>}, not ${ShapeText<B>}`
   >;
 
 /**

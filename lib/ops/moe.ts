@@ -87,7 +87,7 @@ export type ExpertWeight<
 > = PackedWeight<WeightDType, readonly [E, N, K], "experts">;
 
 /** i32 `[E+1]`, the offsets of E experts. */
-type Offsets<O extends Shape, E extends number> = Tensor<"i32", O> & Shaped<O, readonly [PlusOne<E>]>;
+export type Offsets<O extends Shape, E extends number> = Tensor<"i32", O> & Shaped<O, readonly [PlusOne<E>]>;
 
 /**
  * One GEMM per expert over ragged rows, `y[r] = x[r]·W[e]ᵀ`. An expert may have any number of rows, also none.
@@ -179,7 +179,7 @@ export function combine<
 }
 
 /** Rejects the routing of T tokens for an x of another number of rows. */
-type OfTokens<T extends number, S extends Shape> = If<
+export type OfTokens<T extends number, S extends Shape> = If<
   Matches<readonly [T], readonly [S[0]]>,
   `the routing is of ${T} tokens, but x has ${S[0]}`
 >;

@@ -34,7 +34,7 @@ export function concatRows<const X extends readonly Tensor[]>(
 }
 
 /** Whether all tensors of a list can have the dtype and the shape of rows of the first. */
-type SameRows<X extends readonly Tensor[]> = X extends readonly [
+export type SameRows<X extends readonly Tensor[]> = X extends readonly [
   Tensor<infer D, infer S>,
   ...infer Rest extends readonly Tensor[],
 ]

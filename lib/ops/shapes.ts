@@ -1,6 +1,9 @@
 // Checks of shapes at compile time. A dimension of type `number` and a shape of unknown rank match anything, since the
 // operation checks them when it is called.
+import type { If, Problem } from "../tensor/shape.js";
 import type { Shape } from "../tensor/tensor.js";
+
+export type { If, Problem };
 
 /** Whether two shapes can be equal. */
 export type Matches<A extends Shape, B extends Shape> = number extends A["length"] | B["length"]
@@ -17,17 +20,8 @@ export type Matches<A extends Shape, B extends Shape> = number extends A["length
       ? true
       : false;
 
-declare const problem: unique symbol;
-/** What the compiler shows for an argument that does not fit. No value has this type. */
-export interface Problem<Message extends string> {
-  readonly [problem]: Message;
-}
-
-/** To be intersected with a parameter's type: rejects the argument unless one of the conditions holds. */
-export type If<Condition extends boolean, Message extends string> = true extends Condition ? unknown : Problem<Message>;
-
 /** A shape as messages show it: `[*, 8]`, where `*` is a dimension of type `number`. */
-export type Text<S extends Shape> = number extends S["length"] ? "[...]" : `[${Joined<S>}]`;
+export type ShapeText<S extends Shape> = number extends S["length"] ? "[...]" : `[${Joined<S>}]`;
 type Joined<S extends Shape> = S extends readonly [infer X extends number, ...infer Rest extends number[]]
   ? `${number extends X ? "*" : X}${Rest extends readonly [] ? "" : `, ${Joined<Rest>}`}`
   : "";
@@ -35,7 +29,7 @@ type Joined<S extends Shape> = S extends readonly [infer X extends number, ...in
 /** To be intersected with the type of a tensor of shape S: rejects it unless its shape can be `Want`. */
 export type Shaped<S extends Shape, Want extends Shape> = If<
   Matches<S, Want>,
-  `the shape must be ${Text<Want>}, not ${Text<S>}`
+  `the shape must be ${ShapeText<Want>}, not ${ShapeText<S>}`
 >;
 
 /** To be intersected with the type of a tensor of shape S: rejects it unless it can have one of the ranks R. */

@@ -1,16 +1,21 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { entryBytes } from "../checkpoint/entry.js";
-import { type RandomTensor, tensorBytes } from "./random.js";
+import { entryBytes, type TensorEntry } from "../checkpoint/entry.js";
 import { OutputFile, type Progress } from "./writer.js";
 
 const maxShardBytes = 4 * 2 ** 30;
 
+/** What the header of a file says about a tensor. */
+export type TensorHead = Pick<TensorEntry, "name" | "dtype" | "shape">;
+
+/** The bytes of a tensor in chunks, each of which may be overwritten by the next. */
+type Contents<T> = (tensor: T) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
 /** Writes tensors to `directory` as at least two shards, `model-*-of-*.safetensors`, and their index. */
-export async function writeShards(
+export async function writeShards<T extends TensorHead>(
   directory: string,
-  tensors: readonly RandomTensor[],
-  seed: number,
+  tensors: readonly T[],
+  contents: Contents<T>,
   progress: Progress,
 ): Promise<void> {
   const shards = splitIntoShards(tensors);
@@ -18,20 +23,20 @@ export async function writeShards(
   for (const [i, shard] of shards.entries()) {
     const number = (n: number) => String(n).padStart(5, "0");
     const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
-    await writeSafetensors(join(directory, file), shard, seed, (bytes) => progress.advance(file, bytes));
+    await writeSafetensors(join(directory, file), shard, contents, (bytes) => progress.advance(file, bytes));
     for (const { name } of shard) weightMap[name] = file;
   }
   const index = { metadata: { total_size: totalBytes(tensors) }, weight_map: weightMap };
   await writeFile(join(directory, "model.safetensors.index.json"), `${JSON.stringify(index, null, 2)}\n`);
 }
 
-export function totalBytes(tensors: readonly RandomTensor[]): number {
+export function totalBytes(tensors: readonly TensorHead[]): number {
   return tensors.reduce((bytes, { dtype, shape }) => bytes + entryBytes(dtype, shape), 0);
 }
 
-function splitIntoShards(tensors: readonly RandomTensor[]): RandomTensor[][] {
+function splitIntoShards<T extends TensorHead>(tensors: readonly T[]): T[][] {
   const limit = Math.min(maxShardBytes, Math.ceil(totalBytes(tensors) / 2));
-  const shards: RandomTensor[][] = [];
+  const shards: T[][] = [];
   let room = 0;
   for (const tensor of tensors) {
     const bytes = entryBytes(tensor.dtype, tensor.shape);
@@ -46,18 +51,18 @@ function splitIntoShards(tensors: readonly RandomTensor[]): RandomTensor[][] {
 }
 
 /** Writes the wider dtype first and pads the header, so that every tensor is aligned to its item size. */
-async function writeSafetensors(
+async function writeSafetensors<T extends TensorHead>(
   path: string,
-  tensors: readonly RandomTensor[],
-  seed: number,
+  tensors: readonly T[],
+  contents: Contents<T>,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
-  const sorted = [...tensors].sort((a, b) => Number(a.dtype === "bf16") - Number(b.dtype === "bf16"));
+  const sorted = [...tensors].sort((a, b) => entryBytes(b.dtype, []) - entryBytes(a.dtype, []));
   let end = 0;
   const entries = sorted.map(({ name, dtype, shape }) => {
     const begin = end;
     end += entryBytes(dtype, shape);
-    return [name, { dtype: dtype.toUpperCase(), shape, data_offsets: [begin, end] }];
+    return [name, { dtype: dtype === "f8e4m3" ? "F8_E4M3" : dtype.toUpperCase(), shape, data_offsets: [begin, end] }];
   });
   const text = JSON.stringify({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) });
   const header = Buffer.from(text.padEnd(Math.ceil((text.length + 8) / 64) * 64 - 8));
@@ -66,7 +71,7 @@ async function writeSafetensors(
   await OutputFile.use(path, async (file) => {
     await file.write(Buffer.concat([length, header]));
     for (const tensor of sorted) {
-      for (const bytes of tensorBytes(tensor, seed)) {
+      for await (const bytes of contents(tensor)) {
         await file.write(bytes);
         onBytes(bytes.length);
       }

@@ -1,6 +1,5 @@
-import { randomUUID } from "node:crypto";
-import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { stringify as toYaml } from "yaml";
 import { syntheticNote } from "../checkpoint/config.js";
 import { elementCount } from "../checkpoint/entry.js";
@@ -8,10 +7,12 @@ import { CaracalError } from "../errors.js";
 import { checkOptionNames } from "../options.js";
 import { type Plan, planTensors } from "./plan.js";
 import { type Preset, type PresetName, preset as presetOf } from "./presets.js";
+import { tensorBytes } from "./random.js";
 import { totalBytes, writeShards } from "./safetensors.js";
+import { createCheckpoint } from "./target.js";
 import { makeTokenizer, type TokenizerFiles } from "./tokenizer.js";
 import { writeTorchArchive } from "./torch.js";
-import { asWriteError, Progress, type SynthProgress } from "./writer.js";
+import { Progress, type SynthProgress } from "./writer.js";
 
 export type { SynthProgress } from "./writer.js";
 
@@ -52,45 +53,15 @@ export async function synthesize(directory: string, options: SynthOptions = {}):
   const { preset: name = "tiny", seed = 0, force = false, signal, onProgress } = options;
   if (!Number.isSafeInteger(seed))
     throw new CaracalError("INVALID_ARGUMENT", `seed must be a whole number, got ${seed}`);
-  const target = resolve(directory);
-  await checkTarget(target, force);
   const preset = presetOf(name);
   const tokenizer = makeTokenizer(Math.min(preset.llm.vocab_size, 1 << 14), preset.llm.max_position_embeddings);
   const plan = planTensors(preset, tokenizer.size);
   const tensors = [...plan.llm, ...[...plan.archives.values()].flat()];
   const bytes = totalBytes(tensors);
-  const partial = `${target}.partial-${randomUUID().slice(0, 8)}`;
-  try {
-    await mkdir(partial, { recursive: true });
-    await checkSpace(partial, bytes);
-    await writeAll(partial, { preset, plan, tokenizer, seed }, new Progress(bytes, onProgress, signal));
-    await replace(target, partial);
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw asWriteError(target, error);
-  }
+  const target = await createCheckpoint(directory, { force, bytes }, (partial) =>
+    writeAll(partial, { preset, plan, tokenizer, seed }, new Progress(bytes, onProgress, signal)),
+  );
   return { directory: target, parameters: tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0), bytes };
-}
-
-/** Accepts a path that is absent or empty and, with `force`, a checkpoint, but never any other files. */
-async function checkTarget(target: string, force: boolean): Promise<void> {
-  const found = await stat(target).catch(() => undefined);
-  if (!found) return;
-  const names = found.isDirectory() ? await readdir(target) : undefined;
-  if (names?.length === 0) return;
-  const isCheckpoint = names?.includes("config.json") && names.includes("model.safetensors.index.json");
-  if (isCheckpoint && force) return;
-  const advice = isCheckpoint ? "pass force (--force) to replace it" : "it is not a checkpoint; choose another path";
-  throw new CaracalError("INVALID_ARGUMENT", `${target} already exists; ${advice}`, { directory: target });
-}
-
-async function checkSpace(directory: string, needed: number): Promise<void> {
-  const { bavail, bsize } = await statfs(directory);
-  const free = bavail * bsize;
-  if (free >= needed * 1.01 + (1 << 20)) return;
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-  const problem = `needs ${gigabytes(needed)}, but the disk has ${gigabytes(free)} free`;
-  throw new CaracalError("IO_ERROR", `${directory}: ${problem}; choose a smaller preset`, { needed, free });
 }
 
 interface Contents {
@@ -106,7 +77,7 @@ async function writeAll(directory: string, { preset, plan, tokenizer, seed }: Co
     await mkdir(dirname(join(directory, file)), { recursive: true });
     await writeFile(join(directory, file), text);
   }
-  await writeShards(directory, plan.llm, seed, progress);
+  await writeShards(directory, plan.llm, (tensor) => tensorBytes(tensor, seed), progress);
   for (const [file, tensors] of plan.archives) {
     await writeTorchArchive(join(directory, file), tensors, seed, (bytes) => progress.advance(file, bytes));
   }
@@ -165,18 +136,4 @@ function cmvnStats(bins: number): string {
 
 function json(value: object): string {
   return `${JSON.stringify(value, null, 2)}\n`;
-}
-
-/** Moves `partial` to `target`. A previous directory is removed only after the new one is in place. */
-async function replace(target: string, partial: string): Promise<void> {
-  const old = `${partial}-replaced`;
-  const hadOld = await rename(target, old).then(
-    () => true,
-    () => false,
-  );
-  await rename(partial, target).catch(async (error) => {
-    if (hadOld) await rename(old, target);
-    throw error;
-  });
-  await rm(old, { recursive: true, force: true });
 }

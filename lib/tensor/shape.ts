@@ -6,6 +6,50 @@ export type Shape = readonly number[];
 /** A shape without its leading dimension. */
 export type Row<S extends Shape> = S extends readonly [number, ...infer R extends number[]] ? R : number[];
 
+declare const problem: unique symbol;
+/** What the compiler shows for an argument that does not fit. No value has this type. */
+export interface Problem<Message extends string> {
+  readonly [problem]: Message;
+}
+
+/** To be intersected with a parameter's type: rejects the argument unless one of the conditions holds. */
+export type If<Condition extends boolean, Message extends string> = true extends Condition ? unknown : Problem<Message>;
+
+/** Rejects the shape `To` unless it can have N elements. */
+export type Holding<To extends Shape, N extends number> = If<
+  SameNumber<Elements<To>, N>,
+  `the shape has ${Elements<To>} elements, not ${N}`
+>;
+type SameNumber<A extends number, B extends number> = number extends A | B
+  ? true
+  : [B] extends [never]
+    ? true // the length of `values as never`
+    : [A] extends [B]
+      ? true
+      : false;
+
+/** The number of elements of a literal shape, if none of its products exceeds 99; otherwise `number`. */
+export type Elements<S extends Shape> = number extends S["length"] ? number : Product<S, 1>;
+type Product<S extends Shape, N extends number> = S extends readonly [
+  infer D extends number,
+  ...infer Rest extends number[],
+]
+  ? [Small<N>, Small<D>] extends [true, true]
+    ? Product<Rest, Length<Repeated<List<N>, D>>>
+    : number
+  : N;
+type Digit = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9;
+type Small<N extends number> = `${N}` extends `${Digit}` | `${Digit}${Digit}` ? true : false;
+type Length<L> = L extends { readonly length: infer N extends number } ? N : number;
+type List<N extends number, L extends unknown[] = []> = L["length"] extends N ? L : List<N, [...L, 0]>;
+/** D copies of a list, one after another. */
+type Repeated<
+  L extends unknown[],
+  D extends number,
+  All extends unknown[] = [],
+  Count extends unknown[] = [],
+> = Count["length"] extends D ? All : Repeated<L, D, [...All, ...L], [...Count, 0]>;
+
 /** The number of elements of a tensor. */
 export const elements = (shape: Shape) => shape.reduce((n, d) => n * d, 1);
 

@@ -11,7 +11,7 @@ import {
 } from "../native/addon.js";
 import { type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
 import { type BackendNote, type DeviceOptions, openDevice } from "./open.js";
-import { checkReshape, checkSlice, elements, type Row, type Shape } from "./shape.js";
+import { checkReshape, checkSlice, type Elements, elements, type Holding, type Row, type Shape } from "./shape.js";
 
 export type { Row, Shape };
 
@@ -132,7 +132,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    * @throws {CaracalError} `SHAPE_MISMATCH` when the numbers of elements differ, `INVALID_ARGUMENT` when the shape is
    *   not an array of dimensions, `DISPOSED` when the tensor was disposed
    */
-  reshape<const T extends Shape>(shape: T): Tensor<D, T> {
+  reshape<const T extends Shape>(shape: T & Holding<T, Elements<S>>): Tensor<D, T> {
     checkReshape(this.shape, shape);
     return this.#view<T>(0, shape);
   }
@@ -244,7 +244,11 @@ export class Device implements AsyncDisposable {
    *   `DTYPE_MISMATCH` when the array cannot hold the dtype, `INVALID_ARGUMENT` for another dtype, a number that an
    *   integer dtype cannot hold, or memory that is shared with other threads, `OUT_OF_MEMORY` when the device cannot hold the tensor, `DISPOSED` when it was disposed
    */
-  tensor<const S extends Shape, D extends DType = "f32">(values: Values, shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
+  tensor<const S extends Shape, D extends DType = "f32", const V extends Values = Values>(
+    values: V,
+    shape: S & Holding<S, V["length"]>,
+    dtype?: D,
+  ): Tensor<NoInfer<D>, S> {
     const type = (dtype ?? "f32") as D;
     return new Tensor<D, S>(
       this,

@@ -12,6 +12,7 @@ import ts from "typescript";
 const layers = [
   ["lib/errors.ts"],
   ["lib/options.ts"],
+  ["lib/turns.ts"],
   ["lib/native"],
   ["lib/tensor"],
   ["lib/ops", "lib/media", "lib/checkpoint"],

@@ -43,6 +43,8 @@ describe("caracal bench refuses", () => {
       /^--filter nothing matches no operation\. There are .*linear, router, .*"rmsNorm T=512/,
     ],
     ["counters --filter nothing", /^--filter nothing matches no operation\. There are .*groupedGemm/],
+    ["ops --json --markdown", /'--markdown' cannot be used with option '--json'/],
+    ["ops --json --write x.md", /'--write <file>' cannot be used with option '--json'/],
     ["model --model x --prompt 1.5", /'--prompt <tokens>' argument '1\.5' is invalid/],
     ["document nowhere.md", /nowhere\.md cannot be read/],
     ["document README.md", /README\.md holds no table/],

@@ -42,6 +42,12 @@ describe("caracal", () => {
     expect(caracal("rnu")).toMatchObject({ status: 1, stderr: expect.stringContaining("unknown command 'rnu'") });
   });
 
+  test("an error about several files has a line for each", () => {
+    const { status, stderr } = caracal("run", "--model", join(root, "samples"), "--text", "Hello!");
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^error CHECKPOINT_INVALID: .*samples:\n {2}- config\.json: no such file\n {2}- .*\n/);
+  });
+
   test("--version shows the version of the package", () => {
     for (const option of ["--version", "-V"])
       expect(caracal(option)).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
@@ -141,6 +147,10 @@ describe("caracal run", () => {
     expect(first.audio.seconds).toBeCloseTo(first.usage.stages["speech decoder"].tokens * 0.06, 6);
     expect(first.usage.steps).toBe(10);
     expect(second.text).toBe(first.text);
+    const withoutTopK = options.toSpliced(options.indexOf("--top-k"), 2);
+    expect(JSON.parse(caracal(...question, ...withoutTopK).stdout).text).toBe(first.text);
+    const likeliest = withoutTopK.toSpliced(withoutTopK.indexOf("--temperature"), 2);
+    expect(JSON.parse(caracal(...question, ...likeliest).stdout).text).not.toBe(first.text);
   });
 
   test("a full disk is an ordinary error", () => {
@@ -164,6 +174,30 @@ describe("caracal run", () => {
     expect(status).toBe(0);
     expect(stderr).toContain("no speech");
     expect(existsSync(join(directory, "answer.wav"))).toBe(false);
+  });
+
+  test("what is wrong with the question is told before the model is loaded", () => {
+    for (const [args, message] of [
+      [["--audio", "nope.wav"], /^error IO_ERROR: cannot read nope\.wav: ENOENT/],
+      [["--text", "Hello!", "--top-p", "2"], /^error INVALID_ARGUMENT: topP must be above 0/],
+      [["--text", "Hello!", "--out", "a.mp3"], /^error INVALID_ARGUMENT: --out writes WAV, got a\.mp3/],
+    ] as [string[], RegExp][]) {
+      const { status, stderr } = caracal("run", "--model", "nowhere", ...args);
+      expect([status, stderr]).toEqual([1, expect.stringMatching(message)]);
+    }
+  });
+
+  test("a closed output ends it with 141, and leaves a WAV file that can be played", async () => {
+    const out = join(directory, "closed.wav");
+    const args = ["run", "--model", directory, "--text", "Go on", "--max-tokens", "100000", "--out", out];
+    const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+    const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
+    while (!existsSync(out) || readFileSync(out).length < 10_000)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    child.stdout.destroy();
+    expect(await closed).toBe(141);
+    const bytes = readFileSync(out);
+    expect(bytes.readUInt32LE(40)).toBe(bytes.length - 44);
   });
 
   test("Ctrl-C ends it cleanly, and leaves a WAV file that can be played", async () => {

@@ -120,7 +120,7 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
   });
   test("a launch fails", () => {
     const result = "CUDA_ERROR_LAUNCH_FAILED";
-    const lost = error("DEVICE_FAULT", /the GPU stopped with CUDA_ERROR_LAUNCH_FAILED .* in one of: binary/, {
+    const lost = error("DEVICE_FAULT", /the GPU stopped with CUDA_ERROR_LAUNCH_FAILED .* in one of: add/, {
       result,
     });
     expect(run("launchFails", { CARACAL_VGPU_FAULT: "launch:1" })).toEqual({

@@ -42,6 +42,24 @@ describe.skipIf(!cuda)("OmniModel on CUDA", () => {
     expect(cuda!.memory.inUse).toBe(before);
   });
 
+  test("two replies in a cache for one end whole, with the bits that each has alone", {
+    timeout: 240_000,
+  }, async () => {
+    const model = await OmniModel.load(directory, { device: cuda!, kvCacheTokens: 128 });
+    const say = async (text: string) => {
+      const options = { speech: false, temperature: 1, seed: 3, maxTokens: 50 };
+      const events: GenerateEvent[] = [];
+      for await (const event of model.generate([{ role: "user", content: text }], options)) events.push(event);
+      const end = events.at(-1) as GenerateEvent & { type: "end" };
+      return { text: end.text, steps: end.usage.steps };
+    };
+    const questions = ["What is the first thing?", "What is the next thing?"];
+    const alone = [await say(questions[0]!), await say(questions[1]!)];
+    expect(await Promise.all(questions.map(say))).toEqual(alone);
+    expect(model.stats().preemptions).toBeGreaterThan(0);
+    model.dispose();
+  });
+
   // Compares hidden states, since bf16 does not decide between tokens that are almost equally likely.
   test("with bf16 activations, the language model agrees with the CPU", async () => {
     const ids = Array.from({ length: 40 }, (_, i) => (i * 7919) % 1000);

@@ -158,6 +158,12 @@ describe("a bus error that concerns no mapped file", () => {
   });
 });
 
+test("the handler of bus errors goes with the last mapped file, here that of a worker thread", () => {
+  const script = fileURLToPath(new URL("./mapping.mjs", import.meta.url));
+  const { signal, stdout } = spawnSync(process.execPath, [script, numbers()], { encoding: "utf8" });
+  expect([signal, stdout]).toEqual(["SIGBUS", '[true,"IO_ERROR",false]\n']);
+});
+
 describe("a model whose files change", () => {
   const copyOf = async (name: string) => {
     const directory = join(folder, name);

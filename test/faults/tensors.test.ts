@@ -113,6 +113,7 @@ describe("wrong arguments", () => {
   });
 
   test("values that do not fit the shape or the dtype", () => {
+    // @ts-expect-error 3 values, 4 elements
     expect(() => device.tensor([1, 2, 3], [2, 2])).toThrowError(error("SHAPE_MISMATCH"));
     expect(() => device.tensor(new Float32Array(4), [2, 2], "i32")).toThrowError(error("DTYPE_MISMATCH"));
     expect(() => device.tensor(new Int32Array(4), [4], "f32")).toThrowError(error("DTYPE_MISMATCH"));
@@ -132,14 +133,15 @@ describe("wrong arguments", () => {
 
   test("views outside the tensor", () => {
     const x = device.zeros([3, 4]);
+    // @ts-expect-error 12 elements
     expect(() => x.reshape([13])).toThrowError(error("SHAPE_MISMATCH"));
     for (const [start, end] of [
       [2, 4],
       [-1, 2],
       [2, 1],
-      [Number.NaN, 1],
     ] as const)
       expect(() => x.slice(start, end)).toThrowError(error("SHAPE_MISMATCH"));
+    expect(() => x.slice(Number.NaN, 1)).toThrowError(error("INVALID_ARGUMENT"));
     expect(x.slice(3, 3).shape).toEqual([0, 4]);
   });
 
@@ -206,9 +208,9 @@ describe("too much memory", () => {
 
   test("is refused for the output of an operation", () => {
     const ids = device.zeros([2 ** 20], "i32");
-    const wide = device.zeros([0, 2 ** 49]); // no rows, so no bytes
-    expect(() => embedding(wide, ids)).toThrowError(error("SHAPE_MISMATCH"));
-    expect(() => embedding(device.zeros([0, 2 ** 29]), ids)).toThrowError(error("OUT_OF_MEMORY"));
+    const wide = device.zeros([0, 2 ** 28]); // no rows, so no bytes
+    expect(() => embedding(wide, device.zeros([2 ** 22], "i32"))).toThrowError(error("SHAPE_MISMATCH"));
+    expect(() => embedding(wide, ids)).toThrowError(error("OUT_OF_MEMORY"));
   });
 });
 

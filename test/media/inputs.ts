@@ -38,3 +38,53 @@ export function rms(samples: Float32Array, margin = 1000): number {
   const inner = samples.subarray(margin, samples.length - margin);
   return Math.sqrt(inner.reduce((sum, sample) => sum + sample * sample, 0) / inner.length);
 }
+
+/** A RIFF chunk, padded to an even length. `size` is what its header says, its length by default. */
+export function riffChunk(id: string, body: Uint8Array, options: { size?: number; bigEndian?: boolean } = {}): Buffer {
+  const header = Buffer.alloc(8);
+  header.write(id, "latin1");
+  const size = options.size ?? body.length;
+  if (options.bigEndian) header.writeUInt32BE(size, 4);
+  else header.writeUInt32LE(size, 4);
+  return Buffer.concat([header, body, Buffer.alloc(body.length % 2)]);
+}
+
+/** The fields of a WAV file's `fmt ` chunk. With a `subFormat` or `speakers`, the chunk is an extensible one. */
+export interface WavFields {
+  readonly tag: number;
+  readonly bits: number;
+  readonly channels?: number;
+  readonly sampleRate?: number;
+  readonly frameBytes?: number;
+  readonly subFormat?: number;
+  readonly speakers?: number;
+}
+
+export function fmtChunk(fields: WavFields, bigEndian = false): Buffer {
+  const { tag, bits, channels = 1, sampleRate = 16000, subFormat, speakers = 0 } = fields;
+  const { frameBytes = channels * Math.ceil(bits / 8) } = fields;
+  const body = Buffer.alloc(subFormat === undefined ? 16 : 40);
+  const u16 = (value: number, at: number) =>
+    new DataView(body.buffer, body.byteOffset).setUint16(at, value, !bigEndian);
+  const u32 = (value: number, at: number) =>
+    new DataView(body.buffer, body.byteOffset).setUint32(at, value, !bigEndian);
+  u16(subFormat === undefined ? tag : 0xfffe, 0);
+  u16(channels, 2);
+  u32(sampleRate, 4);
+  u32(sampleRate * frameBytes, 8);
+  u16(frameBytes, 12);
+  u16(bits, 14);
+  if (subFormat !== undefined) {
+    u16(22, 16);
+    u16(bits, 18);
+    u32(speakers, 20);
+    u16(subFormat, 24);
+    body.write("000000001000800000aa00389b71", 26, "hex");
+  }
+  return riffChunk("fmt ", body, { bigEndian });
+}
+
+/** A RIFF file of chunks. */
+export function riff(chunks: readonly Uint8Array[], id = "RIFF"): Buffer {
+  return riffChunk(id, Buffer.concat([Buffer.from("WAVE"), ...chunks]), { bigEndian: id === "RIFX" });
+}

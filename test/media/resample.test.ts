@@ -1,6 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { Resampler, resample } from "../../lib/media/resample.js";
+import { Resampler } from "../../lib/media/resample.js";
 import { rms, sine } from "./inputs.js";
+
+function resample(samples: Float32Array, from: number, to: number): Float32Array {
+  const resampler = new Resampler(from, to);
+  return Float32Array.from([...resampler.push(samples), ...resampler.flush()]);
+}
 
 const decibel = (ratio: number) => 20 * Math.log10(ratio);
 
@@ -13,14 +18,14 @@ describe("resample", () => {
     [11025, 16000],
     [16000, 24000],
     [22255, 16000], // an uncommon rate
-  ])("%i -> %i: passes the common band, rejects aliases by more than 90 dB", async (from, to) => {
+  ])("%i -> %i: passes the common band, rejects aliases by more than 90 dB", (from, to) => {
     const nyquist = Math.min(from, to) / 2;
     for (const part of [0.01, 0.3, 0.6, 0.92]) {
-      const tone = await resample(sine(part * nyquist, from, 1), from, to);
+      const tone = resample(sine(part * nyquist, from, 1), from, to);
       expect(Math.abs(decibel(rms(tone) / (0.5 * Math.SQRT1_2))), `${part} of Nyquist`).toBeLessThan(0.02);
     }
     for (let frequency = nyquist * 1.01; frequency < from / 2; frequency *= 1.13) {
-      const alias = await resample(sine(frequency, from, 1), from, to);
+      const alias = resample(sine(frequency, from, 1), from, to);
       expect(decibel(rms(alias) / (0.5 * Math.SQRT1_2)), `${frequency} Hz`).toBeLessThan(-90);
     }
   });
@@ -29,8 +34,8 @@ describe("resample", () => {
     [48000, 16000],
     [44100, 16000],
     [16000, 24000],
-  ])("%i -> %i: has no delay and the right length", async (from, to) => {
-    const out = await resample(sine(440, from, 0.7), from, to);
+  ])("%i -> %i: has no delay and the right length", (from, to) => {
+    const out = resample(sine(440, from, 0.7), from, to);
     expect(out.length).toBe(Math.ceil((Math.round(from * 0.7) * to) / from));
     const exact = sine(440, to, 0.7);
     for (let i = 1000; i < out.length - 1000; i++) expect(Math.abs(out[i]! - exact[i]!)).toBeLessThan(1e-4);
@@ -51,19 +56,18 @@ describe("resample", () => {
     expect([...cut.push(input), ...cut.flush()]).toEqual(expected);
   });
 
-  it("handles very short input", async () => {
-    expect((await resample(new Float32Array([1]), 48000, 16000)).length).toBe(1);
-    expect((await resample(new Float32Array([1]), 16000, 48000)).length).toBe(3);
+  it("handles very short input", () => {
+    expect(resample(new Float32Array([1]), 48000, 16000).length).toBe(1);
+    expect(resample(new Float32Array([1]), 16000, 48000).length).toBe(3);
   });
 
-  it("takes less than a second of CPU time for 10 s at 48 kHz, and can be aborted", async () => {
+  it("takes less than a second of CPU time for 10 s at 48 kHz, or for the filter of an odd rate", () => {
     const input = sine(440, 48000, 10);
     const start = process.cpuUsage();
-    await resample(input, 48000, 16000);
+    resample(input, 48000, 16000);
     expect(process.cpuUsage(start).user).toBeLessThan(1e6);
-    await expect(resample(input, 48000, 16000, { signal: AbortSignal.abort() })).rejects.toMatchObject({
-      code: "ABORTED",
-    });
+    for (const rate of [480019, 767483, 700001]) resample(input.subarray(0, 100), rate, 16000);
+    expect(process.cpuUsage(start).user).toBeLessThan(1.5e6);
   });
 
   it("refuses rates that are not positive numbers", () => {

@@ -1,10 +1,11 @@
-import { cpSync, rmSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "../../lib/model/omni.js";
 import type { Part } from "../../lib/model/prompt/messages.js";
 import type { GenerateEvent } from "../../lib/model/reply/events.js";
 import { Device } from "../../lib/tensor/tensor.js";
+import { safetensors } from "../checkpoint/files.js";
 import { code } from "../support/errors.js";
 import { settledMemory } from "../support/garbage.js";
 import { tinyDirectory } from "./tinyModel.js";
@@ -82,11 +83,48 @@ describe("OmniModel.load", () => {
     await expect(OmniModel.load(`${directory}-none`, { device })).rejects.toThrowError(code("CHECKPOINT_INVALID"));
   });
 
+  test("ignores unknown tensors with a warning, unless it is strict", async () => {
+    const odd = `${directory}-odd`;
+    cpSync(directory, odd, { recursive: true });
+    const header = { mystery: { dtype: "U64", shape: [1], data_offsets: [0, 8] } };
+    writeFileSync(`${odd}/more.safetensors`, safetensors(header, Buffer.alloc(8)));
+    const index = `${odd}/model.safetensors.index.json`;
+    const { weight_map } = JSON.parse(readFileSync(index, "utf8"));
+    writeFileSync(index, JSON.stringify({ weight_map: { ...weight_map, mystery: "more.safetensors" } }));
+    const heard: string[] = [];
+    const options = { device, kvCacheTokens: 128, onWarning: (message: string) => heard.push(message) };
+    const model = await OmniModel.load(odd, options);
+    expect(heard).toEqual([`${odd}: model-*.safetensors: 1 tensor unexpected: "mystery"`]);
+    expect(model.checkpoint.warnings).toHaveLength(1);
+    model.dispose();
+    await expect(OmniModel.load(odd, { ...options, strict: true })).rejects.toThrow(/1 tensor unexpected: "mystery"/);
+    expect(heard).toHaveLength(1);
+  });
+
   test("refuses unknown options before anything is read", async () => {
     const misspelt = { prefilChunk: 64 } as OmniLoadOptions;
     await expect(OmniModel.load(`${directory}-none`, misspelt)).rejects.toThrowError(
       /OmniModel.load has no option "prefilChunk": did you mean "prefillChunk"/,
     );
+  });
+});
+
+describe("values of OmniModel.load's options", () => {
+  test.each([
+    ...[0, -1, Number.NaN, 1.5, "64", Number.POSITIVE_INFINITY].flatMap((value) => [
+      { prefillChunk: value },
+      { maxBatch: value },
+      { kvCacheTokens: value },
+    ]),
+    ...[-1, Number.NaN, "10"].map((unreadSeconds) => ({ unreadSeconds })),
+    { activations: "f16" },
+    { decodeGraphs: 1 },
+    { signal: new AbortController() },
+  ])("out of range are refused before anything is read: %o", async (options) => {
+    const [name] = Object.keys(options) as [string];
+    const load = OmniModel.load(`${directory}-none`, options as OmniLoadOptions);
+    await expect(load).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    await expect(load).rejects.toThrow(new RegExp(`^OmniModel.load: ${name} must be `));
   });
 });
 

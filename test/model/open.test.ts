@@ -2,6 +2,11 @@
 import { cpSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openCheckpoint } from "../../lib/checkpoint/directory.js";
+import { inspectPath } from "../../lib/checkpoint/inspect.js";
+import { loadAudio } from "../../lib/media/audio.js";
+import { loadImage } from "../../lib/media/image.js";
+import { openVideo } from "../../lib/media/video.js";
 import { AudioEncoder } from "../../lib/model/audio/encoder.js";
 import { AudioFeatures } from "../../lib/model/audio/features.js";
 import { Llm } from "../../lib/model/language/llm.js";
@@ -12,7 +17,9 @@ import { SpeechDecoder } from "../../lib/model/speech/decoder.js";
 import { AudioHeads } from "../../lib/model/speech/heads.js";
 import { VisionEncoder } from "../../lib/model/vision/encoder.js";
 import type { LoadProgress, OpenModuleOptions } from "../../lib/model/weights.js";
+import { synthesize } from "../../lib/synth/synthesize.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
+import { code } from "../support/errors.js";
 import { settledMemory } from "../support/garbage.js";
 import { devices } from "../support/modelDevices.js";
 import { randomArray } from "../support/numbers.js";
@@ -195,4 +202,33 @@ describe.each(openers)("%s.open", (name, open) => {
       `${name}.open has no option "singal": did you mean "signal"`,
     );
   });
+});
+
+test("everything that takes a signal refuses a controller, before it reads anything", async () => {
+  const signal = new AbortController() as unknown as AbortSignal;
+  const nowhere = `${directory}-nowhere`;
+  const calls: Record<string, () => Promise<unknown>> = {
+    "OmniModel.load": () => OmniModel.load(nowhere, { signal }),
+    "Llm.open": () => Llm.open(nowhere, { device, signal }),
+    "VisionEncoder.open": () => VisionEncoder.open(nowhere, { device, signal }),
+    "AudioEncoder.open": () => AudioEncoder.open(nowhere, { device, signal }),
+    "AudioFeatures.open": () => AudioFeatures.open(nowhere, { device, signal }),
+    "SpeechDecoder.open": () => SpeechDecoder.open(nowhere, { device, signal }),
+    "AudioHeads.open": () => AudioHeads.open(nowhere, { device, signal }),
+    "OmniEmbedding.open": () => OmniEmbedding.open(nowhere, { device, signal }),
+    "OmniTokenizer.open": () => OmniTokenizer.open(nowhere, { signal }),
+    openCheckpoint: () => openCheckpoint(nowhere, { signal }),
+    inspectPath: () => inspectPath(nowhere, { signal }),
+    synthesize: () => synthesize(nowhere, { signal }),
+    loadAudio: () => loadAudio(nowhere, { signal }),
+    loadImage: () => loadImage(nowhere, { signal }),
+    openVideo: () => openVideo(nowhere, { signal }),
+    "Llm.prefill": () => model.llm.prefill([], { signal }),
+    "Llm.forward": () => model.llm.forward([], { signal }),
+    "VisionEncoder.encodeUnits": () => model.vision.encodeUnits([], { signal }),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    await expect(call(), name).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    await expect(call(), name).rejects.toThrow(`${name}: signal must be an AbortSignal, such as the \`signal\` of`);
+  }
 });

@@ -116,6 +116,7 @@ describe.each(allDevices)("details of errors on $name", (device) => {
     ],
     [
       "values that do not fill a shape",
+      // @ts-expect-error 3 values, 4 elements
       () => device.tensor([1, 2, 3], [2, 2]),
       "SHAPE_MISMATCH",
       { argument: "values", expected: "4", actual: "3" },

@@ -205,6 +205,17 @@ test("attention keeps the tokens", () => {
 
 test("only the arguments of an operation are passed to it", () => {
   call("linear", { x, w: packed, activation: "silu" });
+  call("linear", { x }, { w: packed });
+  // @ts-expect-error w is required
+  call("linear", { x });
+  // @ts-expect-error x is required
+  call("linear", {}, { w: packed });
+  // @ts-expect-error x is given already
+  call("linear", { x, w: packed }, { x });
+  const sizes = { topK: 1, experts: 2, zeroExperts: 0 };
+  call("router", { x, classifier: x }, { ...sizes, scale: 1 });
+  // @ts-expect-error a router has no default scale
+  call("router", { x, classifier: x }, sizes);
   // @ts-expect-error misspelt argument
   call("linear", { x, w: packed, biass: vector });
   // @ts-expect-error misspelt option

@@ -1,4 +1,5 @@
-import { type FileHandle, open, readdir, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, open, readdir } from "node:fs/promises";
 import { CaracalError } from "../../errors.js";
 import { invalid } from "../problems.js";
 
@@ -27,10 +28,11 @@ export class BoundedFile {
   static async use<T>(path: string, use: (file: BoundedFile) => Promise<T>): Promise<T> {
     let handle: FileHandle | undefined;
     try {
-      // Checked before opening, because opening a FIFO would wait for a writer.
-      if (!(await stat(path)).isFile()) throw invalid(path, "expected a regular file");
-      handle = await open(path, "r");
-      return await use(new BoundedFile(path, (await handle.stat()).size, handle));
+      // Without O_NONBLOCK, opening a FIFO would wait for a writer. What was opened is checked, not what has the name now.
+      handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+      const found = await handle.stat();
+      if (!found.isFile()) throw invalid(path, "expected a regular file");
+      return await use(new BoundedFile(path, found.size, handle));
     } catch (error) {
       throw asReadError(path, error);
     } finally {

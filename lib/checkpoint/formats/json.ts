@@ -1,5 +1,5 @@
+import { Turns } from "../../turns.js";
 import { invalid, quote } from "../problems.js";
-import { Turns } from "./turns.js";
 
 const maxDepth = 64;
 
@@ -11,8 +11,8 @@ const maxDepth = 64;
  */
 export async function parseJson(text: string, file: string): Promise<unknown> {
   const parser = new JsonParser(text, file);
-  const turns = new Turns();
-  while (!parser.read(2000)) await turns.next();
+  const turns = new Turns(`reading ${file}`);
+  while (!parser.read(2000)) if (turns.due) await turns.next();
   return parser.value;
 }
 

@@ -1,11 +1,11 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { throwIfAborted } from "../../errors.js";
+import { Turns } from "../../turns.js";
 import { elementCount, entryBytes, isKnownDType, type TensorEntry } from "../entry.js";
 import { invalid, plural, printable, quote } from "../problems.js";
 import { BoundedFile, decodeUtf8, listDirectory, type OpenOptions, readText } from "./file.js";
 import { isRecord, parseJson } from "./json.js";
-import { Turns } from "./turns.js";
 
 // Parsed by hand rather than by a library: headers are untrusted, so every bound is checked here, and only offsets are
 // needed, since the data is mapped into memory later.
@@ -53,13 +53,45 @@ async function findInDirectory(directory: string): Promise<string> {
   throw invalid(directory, `contains neither ${preferred} nor a .safetensors file`);
 }
 
-async function openSharded(indexFile: string, signal: AbortSignal | undefined): Promise<SafetensorsContents> {
+/**
+ * Finds some tensors of a directory, opening only the shards that hold them: the others may be absent.
+ * @returns those of `names` that exist
+ * @throws {CaracalError} as {@link openSafetensors}; `CHECKPOINT_INVALID` with the names of all shards that are missing
+ */
+export async function findTensors(
+  directory: string,
+  names: ReadonlySet<string>,
+  { signal }: OpenOptions = {},
+): Promise<TensorEntry[]> {
+  const file = await findInDirectory(directory);
+  let shards = [basename(file)];
+  if (file.endsWith(".json")) {
+    const weightMap = Object.entries(await readIndex(file));
+    shards = shardNames(Object.fromEntries(weightMap.filter(([name]) => names.has(name))), file);
+    const present = new Set(await listDirectory(directory));
+    const missing = shards.filter((shard) => !present.has(shard));
+    if (missing.length > 0) throw invalid(directory, `lacks ${missing.join(", ")}; download them`);
+  }
+  const found: TensorEntry[] = [];
+  for (const shard of shards) {
+    const { entries } = await openFile(join(directory, shard), signal);
+    found.push(...entries.filter(({ name }) => names.has(name)));
+  }
+  return found;
+}
+
+async function readIndex(indexFile: string): Promise<Record<string, unknown>> {
   const index = await parseJson(await readText(indexFile, maxIndexBytes), indexFile);
   const weightMap = isRecord(index) ? index.weight_map : undefined;
   if (!isRecord(weightMap)) throw invalid(indexFile, "expected an object with a `weight_map`");
+  return weightMap;
+}
+
+async function openSharded(indexFile: string, signal: AbortSignal | undefined): Promise<SafetensorsContents> {
+  const weightMap = await readIndex(indexFile);
   const entries = new Map<string, TensorEntry>();
   const metadata: Record<string, string> = {};
-  const turns = new Turns();
+  const turns = new Turns(`reading ${indexFile}`, signal);
   for (const shard of shardNames(weightMap, indexFile)) {
     const contents = await openFile(join(dirname(indexFile), shard), signal);
     for (const entry of contents.entries) {
@@ -68,7 +100,7 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
       entries.set(entry.name, entry);
     }
     Object.assign(metadata, { ...contents.metadata, ...metadata });
-    await turns.next();
+    if (turns.due) await turns.next();
   }
   for (const [name, shard] of Object.entries(weightMap)) {
     const file = entries.get(name)?.file;
@@ -108,10 +140,10 @@ function openFile(path: string, signal: AbortSignal | undefined): Promise<Safete
     }
     const dataStart = 8 + Number(length);
     const entries: TensorEntry[] = [];
-    const turns = new Turns();
+    const turns = new Turns(`reading ${path}`);
     for (const name of Object.keys(header)) {
       if (name !== "__metadata__") entries.push(parseEntry(path, name, header[name], dataStart));
-      if (entries.length % 1000 === 0) await turns.next();
+      if (turns.due) await turns.next();
     }
     await checkCoverage(entries, file, dataStart);
     return { entries, metadata: metadata as Record<string, string> };
@@ -150,12 +182,12 @@ function show(value: unknown): string {
 /** Checks that the tensors tile the rest of the file: no overlap, no gap, nothing after the last. */
 async function checkCoverage(entries: TensorEntry[], file: BoundedFile, dataStart: number): Promise<void> {
   entries.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength);
-  const turns = new Turns();
+  const turns = new Turns(`reading ${file.path}`);
   let end = dataStart;
   let before: string | undefined;
   const previous = () => (before === undefined ? "the header" : `tensor ${quote(before)}`);
-  for (const [i, { name, offset, byteLength }] of entries.entries()) {
-    if (i % 1000 === 0) await turns.next();
+  for (const { name, offset, byteLength } of entries) {
+    if (turns.due) await turns.next();
     const fail = (problem: string) => invalid(file.path, `tensor ${quote(name)} ${problem}`);
     if (offset + byteLength > file.size) {
       throw fail(`ends at byte ${offset + byteLength}, but the file has ${file.size}; download it again`);

@@ -1,7 +1,8 @@
 import { reservedSpeechIds } from "../../checkpoint/layout.js";
-import { CaracalError } from "../../errors.js";
+import { CaracalError, shown } from "../../errors.js";
 import { mediaError } from "../../media/input.js";
 import type { Video } from "../../media/video.js";
+import { Turns } from "../../turns.js";
 import { type AudioFraming, audioTokenCount, defaultAudioFraming } from "../audio/framing.js";
 import { codecBooks, codecPadId, semanticEndId } from "../speech/state.js";
 import { timestampText } from "../vision/frames.js";
@@ -9,7 +10,7 @@ import { planVision, type VisionItem, type VisionSource, type VisionUnit } from 
 import type { VisionLimits } from "../vision/resize.js";
 import { interleaveAverage, interleaveSequential } from "./interleave.js";
 import type { LoadedMessage, LoadedPart } from "./messages.js";
-import { type OmniTokenizer, textPadId } from "./tokenizer.js";
+import { type OmniTokenizer, type TextPiece, textPadId } from "./tokenizer.js";
 
 /** Upper bounds on a request. */
 export interface PromptLimits {
@@ -32,6 +33,9 @@ export interface PromptOptions {
   readonly limits?: Partial<PromptLimits>;
   /** `checkpoint` uses the checkpoint's own chat template, for text-only requests. Default `omni`. */
   readonly template?: "omni" | "checkpoint";
+  /** Positions of the language model, of which the reply needs at least one. */
+  readonly positions?: number;
+  readonly signal?: AbortSignal;
 }
 
 /** An audio part of the prompt and the number of tokens it becomes. */
@@ -57,23 +61,27 @@ export interface Prompt {
   readonly text: string;
 }
 
-/** Text, or a run of placeholders whose rows an encoder fills. */
-type Piece = string | { readonly pad: "audio" | "vision"; readonly count: number };
+/** Text, a control token, or a run of placeholders whose rows an encoder fills. */
+type Piece = TextPiece | { readonly pad: "audio" | "vision"; readonly count: number };
 
 const padStrings = { audio: "<|audio_pad|>", vision: "<|image_pad|>" } as const;
 
 /**
  * Builds the prompt of LongCat-Flash-Omni ("text instruction" format, without round numbers): `USER:` parts `\n`, and
- * so on, ending with `VOICE ASSISTANT:` or `ASSISTANT:`. Every piece is tokenised separately, as published.
+ * so on, ending with `VOICE ASSISTANT:` or `ASSISTANT:`. Every piece is tokenised separately, as published. Only the
+ * prompt itself writes control tokens: text that spells their names stays text.
+ *
+ * Long text is encoded in slices, between which the event loop has its turn, and only as far as a limit allows.
  *
  * @throws {CaracalError} `INVALID_ARGUMENT` for parts that the role does not allow, or that exceed a limit;
- *   `MEDIA_INVALID` for audio shorter than one window
+ *   `MEDIA_INVALID` for audio shorter than one window; `ABORTED`; with the checkpoint's template, the errors of
+ *   `OmniTokenizer.renderChat`
  */
-export function buildPrompt(
+export async function buildPrompt(
   messages: readonly LoadedMessage[],
   tokenizer: OmniTokenizer,
   options: PromptOptions,
-): Prompt {
+): Promise<Prompt> {
   if (messages.length === 0) throw invalid("there are no messages");
   return new PromptBuilder(tokenizer, options).build(messages);
 }
@@ -83,7 +91,7 @@ class PromptBuilder {
   readonly #options: PromptOptions;
   readonly #framing: AudioFraming;
   readonly #limits: PromptLimits;
-  readonly #padIds: { readonly audio: number; readonly vision: number };
+  readonly #turns: Turns;
   readonly #textIds: number[] = [];
   readonly #speechRows = new Map<number, readonly number[]>(); // codec ids of the rows with speech
   readonly #rows = { audio: [] as number[], vision: [] as number[] };
@@ -96,19 +104,15 @@ class PromptBuilder {
     this.#options = options;
     this.#framing = options.audio ?? defaultAudioFraming;
     this.#limits = withDefaults(options.limits);
-    this.#padIds = {
-      audio: tokenizer.specialId(padStrings.audio),
-      vision: tokenizer.specialId(padStrings.vision),
-    };
+    this.#turns = new Turns("building the prompt", options.signal);
   }
 
-  build(messages: readonly LoadedMessage[]): Prompt {
+  async build(messages: readonly LoadedMessage[]): Promise<Prompt> {
     const sources = messages.flatMap((message) => message.content.flatMap(visionSource));
     const items = planVision(sources, this.#options.vision, this.#limits.visionTokens);
     this.#visionItems = [...items];
-    if (this.#options.template === "checkpoint") this.#addPieces([this.#renderChat(messages)]);
-    else this.#addConversation(messages);
-    this.#checkLength();
+    if (this.#options.template === "checkpoint") await this.#addPieces(await this.#renderChat(messages));
+    else await this.#addConversation(messages);
 
     const codecIds = new Int32Array(this.#textIds.length * codecBooks).fill(codecPadId);
     for (const [row, ids] of this.#speechRows) codecIds.set(ids, row * codecBooks);
@@ -123,81 +127,83 @@ class PromptBuilder {
     };
   }
 
-  #renderChat(messages: readonly LoadedMessage[]): string {
+  async #renderChat(messages: readonly LoadedMessage[]): Promise<Piece[]> {
     const chat = messages.map(({ role, content }) => ({
       role,
       content: content.map((part) => (part.type === "text" ? part.text : misplaced(part, "a chat template"))).join(""),
     }));
-    return this.#tokenizer.renderChat(chat);
+    for (const { content } of chat) await this.#checkText(content);
+    const pieces = await this.#tokenizer.renderChat(chat, {}, { signal: this.#options.signal });
+    const pads = Object.values(padStrings).map((pad) => this.#tokenizer.specialId(pad));
+    for (const piece of pieces)
+      if (typeof piece !== "string" && pads.includes(this.#tokenizer.specialId(piece.control)))
+        throw invalid(`the chat template writes ${piece.control}, which marks the position of media`);
+    return pieces;
   }
 
-  #addConversation(messages: readonly LoadedMessage[]): void {
+  async #addConversation(messages: readonly LoadedMessage[]): Promise<void> {
     for (const message of messages) {
-      if (message.role === "user") this.#addUser(message.content);
-      else if (message.content.some((part) => part.type === "speech")) this.#addSpokenReply(message);
-      else this.#addText(message);
+      if (message.role === "user") await this.#addUser(message.content);
+      else if (message.content.some((part) => part.type === "speech")) await this.#addSpokenReply(message);
+      else await this.#addText(message);
     }
-    this.#addPieces([this.#options.speech ? "VOICE ASSISTANT:" : "ASSISTANT:"]);
+    await this.#addPieces([this.#options.speech ? "VOICE ASSISTANT:" : "ASSISTANT:"]);
   }
 
-  #addUser(content: readonly LoadedPart[]): void {
-    this.#addPieces(["USER:"]);
-    for (const part of content) {
-      switch (part.type) {
-        case "text":
-          this.#addPieces([part.text]);
-          break;
-        case "audio":
-          this.#addPieces(this.#audioPieces(part.samples, part.name));
-          break;
-        case "image":
-          this.#addPieces([{ pad: "vision", count: this.#visionItems.shift()!.units[0]!.tokens }, "\n"]);
-          break;
-        case "video":
-          this.#addPieces(this.#videoPieces(part.video, part.samples));
-          break;
-        default:
-          misplaced(part, "a user message");
-      }
+  async #addUser(content: readonly LoadedPart[]): Promise<void> {
+    await this.#addPieces(["USER:"]);
+    for (const part of content) await this.#addPieces(this.#userPieces(part));
+    await this.#addPieces(["\n"]);
+  }
+
+  #userPieces(part: LoadedPart): Piece[] {
+    switch (part.type) {
+      case "text":
+        return [part.text];
+      case "audio":
+        return this.#audioPieces(part.samples, part.name);
+      case "image":
+        return [{ pad: "vision", count: this.#visionItems.shift()!.units[0]!.tokens }, "\n"];
+      case "video":
+        return this.#videoPieces(part.video, part.samples);
+      default:
+        return misplaced(part, "a user message");
     }
-    this.#addPieces(["\n"]);
   }
 
   /** Adds a system prompt, or an earlier reply as text. The end of text follows each part. */
-  #addText({ role, content }: LoadedMessage): void {
-    this.#addPieces([`${role.toUpperCase()}:`]);
+  async #addText({ role, content }: LoadedMessage): Promise<void> {
+    await this.#addPieces([`${role.toUpperCase()}:`]);
     for (const part of content) {
       if (part.type !== "text") misplaced(part, `a message of role ${role}`);
-      else this.#addPieces([part.text]);
-      this.#addPieces([this.#tokenizer.endText]);
+      else await this.#addPieces([part.text, { control: this.#tokenizer.endText }]);
     }
-    this.#addPieces(["\n"]);
+    await this.#addPieces(["\n"]);
   }
 
   /** Adds an earlier spoken reply: text and codec ids in the same rows, the acoustic books one row late. */
-  #addSpokenReply({ role, content }: LoadedMessage): void {
+  async #addSpokenReply({ role, content }: LoadedMessage): Promise<void> {
     if (role !== "assistant") misplaced({ type: "speech" }, `a message of role ${role}`);
-    this.#addPieces(["VOICE ASSISTANT:"]);
+    await this.#addPieces(["VOICE ASSISTANT:"]);
     const segments = content.flatMap((part) =>
       part.type === "speech" ? part.segments : misplaced(part, "a spoken reply"),
     );
-    segments.forEach(({ text, codes }, i) => {
-      const marked = text + (i === segments.length - 1 ? this.#tokenizer.endText : "</pause>");
+    for (const [i, { text, codes }] of segments.entries()) {
+      const first = this.#textIds.length;
+      this.#checkLength(first + Math.floor(codes.length / codecBooks));
       const rows = speechRows(codes);
-      const ids = this.#encodeText(marked);
-      if (ids.length > rows.length) {
+      await this.#addPieces([text, { control: i === segments.length - 1 ? this.#tokenizer.endText : "</pause>" }]);
+      const tokens = this.#textIds.length - first;
+      if (tokens > rows.length) {
         throw invalid(
-          `the speech of ${JSON.stringify(text)} has ${rows.length - 1} frames for ${ids.length} text tokens; ` +
+          `the speech of ${shown(text)} has ${rows.length - 1} frames for ${tokens} text tokens; ` +
             "it must be at least as long as its text",
         );
       }
-      for (const [row, codecIds] of rows.entries()) {
-        this.#speechRows.set(this.#textIds.length, codecIds);
-        this.#textIds.push(ids[row] ?? textPadId);
-      }
-      this.#text += marked;
-    });
-    this.#addPieces(["\n"]);
+      for (const [row, codecIds] of rows.entries()) this.#speechRows.set(first + row, codecIds);
+      while (this.#textIds.length < first + rows.length) this.#textIds.push(textPadId);
+    }
+    await this.#addPieces(["\n"]);
   }
 
   #audioPieces(samples: Float32Array, name: string): Piece[] {
@@ -205,10 +211,14 @@ class PromptBuilder {
     if (seconds > this.#limits.audioSeconds) {
       throw invalid(
         `${name} lasts ${seconds.toFixed(1)} s, at most ${this.#limits.audioSeconds} s are possible; ` +
-          "shorten it, or split it into several parts",
+          "shorten it, split it into several parts, or raise limits.audioSeconds",
       );
     }
-    return ["<|audio|>", { pad: "audio", count: this.#addAudio(samples, name) }, "<|/audio|>"];
+    return [
+      { control: "<|audio|>" },
+      { pad: "audio", count: this.#addAudio(samples, name) },
+      { control: "<|/audio|>" },
+    ];
   }
 
   #addAudio(samples: Float32Array, name: string): number {
@@ -235,56 +245,55 @@ class PromptBuilder {
     return interleave({ units: units.length, audioTokens }).flatMap((piece): Piece[] => {
       if (piece.type === "unit") return unitPieces(units[piece.unit]!);
       if (piece.type === "audio") return [{ pad: "audio", count: piece.tokens }];
-      return [piece.type === "audioStart" ? "<|audio|>" : "<|/audio|>"];
+      return [{ control: piece.type === "audioStart" ? "<|audio|>" : "<|/audio|>" }];
     });
   }
 
-  /**
-   * Tokenises one piece of the prompt. A run of placeholders is encoded as a single one and then repeated: special
-   * strings are split off first, so their number does not change the ids around them.
-   */
-  #addPieces(pieces: readonly Piece[]): void {
-    const runs = pieces.filter((piece) => typeof piece !== "string");
-    if (runs.length === 0) {
-      for (const id of this.#encodeText(pieces.join(""))) this.#textIds.push(id);
-      this.#text += pieces.join("");
-      return;
+  async #addPieces(pieces: readonly Piece[]): Promise<void> {
+    for (const piece of pieces) {
+      if (typeof piece === "string") {
+        await this.#checkText(piece);
+        for (const _ of this.#tokenizer.encodeSteps(piece, this.#textIds)) await this.#pause();
+        this.#text += piece;
+      } else if ("control" in piece) {
+        this.#textIds.push(this.#tokenizer.specialId(piece.control));
+        this.#text += piece.control;
+      } else this.#addPlaceholders(piece.pad, piece.count);
+      await this.#pause();
     }
-    const text = pieces.map((piece) => (typeof piece === "string" ? piece : padStrings[piece.pad]));
-    let run = 0;
-    for (const id of this.#tokenizer.encode(text.join(""))) {
-      const { pad, count } = runs[run] ?? { pad: "audio", count: 0 };
-      if (id !== this.#padIds[pad]) {
-        this.#textIds.push(id);
-        continue;
-      }
-      run++;
-      for (let i = 0; i < count; i++) {
-        this.#rows[pad].push(this.#textIds.length);
-        this.#textIds.push(id);
-      }
-    }
-    this.#text += pieces
-      .map((piece) => (typeof piece === "string" ? piece : `${padStrings[piece.pad]}*${piece.count}`))
-      .join("");
   }
 
-  #encodeText(text: string): number[] {
-    const ids = this.#tokenizer.encode(text);
-    for (const pad of ["audio", "vision"] as const) {
-      if (ids.includes(this.#padIds[pad])) {
-        throw invalid(`text must not contain ${padStrings[pad]}: it marks the position of media; remove or rewrite it`);
-      }
-    }
-    return ids;
+  #addPlaceholders(pad: "audio" | "vision", count: number): void {
+    this.#checkLength(this.#textIds.length + count);
+    const id = this.#tokenizer.specialId(padStrings[pad]);
+    for (let i = 0; i < count; i++) this.#rows[pad].push(this.#textIds.push(id) - 1);
+    this.#text += `${padStrings[pad]}*${count}`;
   }
 
-  #checkLength(): void {
+  /** Refuses text that cannot fit, before it is encoded. */
+  async #checkText(text: string): Promise<void> {
+    for (const tokens of this.#tokenizer.leastIds(text)) await this.#pause(this.#textIds.length + tokens);
+  }
+
+  async #pause(tokens = this.#textIds.length): Promise<void> {
+    this.#checkLength(tokens);
+    if (this.#turns.due) await this.#turns.next();
+  }
+
+  /** Checks a lower bound of the prompt's length. */
+  #checkLength(tokens: number): void {
     const { sequenceTokens } = this.#limits;
-    if (this.#textIds.length <= sequenceTokens) return;
-    throw invalid(
-      `the request has ${this.#textIds.length} tokens (${this.#rows.vision.length} visual, ` +
-        `${this.#rows.audio.length} audio), at most ${sequenceTokens} are possible; shorten the conversation or its media`,
+    const { positions = Number.POSITIVE_INFINITY } = this.#options;
+    if (tokens <= sequenceTokens && tokens < positions) return;
+    const media = `${this.#rows.vision.length} visual, ${this.#rows.audio.length} audio`;
+    const limit =
+      positions <= sequenceTokens
+        ? `the model has ${positions} positions`
+        : `at most ${sequenceTokens} are possible (limits.sequenceTokens)`;
+    throw new CaracalError(
+      "INVALID_ARGUMENT",
+      `prompt: the request has at least ${tokens} tokens (${media}), ${limit}; shorten the conversation or its media`,
+      { tokens, limit: Math.min(positions, sequenceTokens) },
     );
   }
 }

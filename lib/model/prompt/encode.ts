@@ -1,13 +1,15 @@
 import { CaracalError, throwIfAborted } from "../../errors.js";
+import type { RgbImage } from "../../media/image.js";
 import { concatRows } from "../../ops/rows.js";
+import { disposeAll } from "../../tensor/tensor.js";
 import type { AudioEncoder } from "../audio/encoder.js";
 import type { AudioFraming } from "../audio/framing.js";
 import type { Llm } from "../language/llm.js";
 import type { Rows } from "../types.js";
-import type { VisionEncoder, VisualUnit } from "../vision/encoder.js";
+import type { ResizedFrame, VisionEncoder, VisualUnit } from "../vision/encoder.js";
 import type { VisionUnit } from "../vision/plan.js";
-import { unitFrames } from "../vision/unitFrames.js";
-import { buildPrompt, type PromptAudio, type PromptOptions } from "./build.js";
+import { mapUnitFrames } from "../vision/unitFrames.js";
+import { buildPrompt, defaultPromptLimits, type PromptAudio, type PromptOptions } from "./build.js";
 import type { OmniEmbedding } from "./embedding.js";
 import { loadMessages, type Message } from "./messages.js";
 import type { PromptProgress } from "./progress.js";
@@ -49,12 +51,22 @@ export async function encodePrompt(
   const { framing, tokenizer, vision, llm } = encoders;
   const { signal, progress } = options;
   const start = performance.now();
-  progress.stage("preprocess", 0, messages.length);
-  const loaded = await loadMessages(messages, { sampleRate: framing.sampleRate, signal });
-  const prompt = buildPrompt(loaded, tokenizer, { ...options, vision: vision.limits, audio: framing });
+  const { audioSeconds = defaultPromptLimits.audioSeconds } = options.limits ?? {};
+  const loaded = await loadMessages(messages, {
+    sampleRate: framing.sampleRate,
+    audioSeconds,
+    signal,
+    onRead: (count) => progress.stage("preprocess", 0, count),
+  });
+  const prompt = await buildPrompt(loaded, tokenizer, {
+    ...options,
+    vision: vision.limits,
+    audio: framing,
+    positions: llm.config.max_position_embeddings,
+  });
   progress.add("preprocess", performance.now() - start, 0);
-  progress.stage("preprocess", messages.length, messages.length);
-  checkLength(prompt.textIds.length, llm);
+  progress.stage("preprocess", loaded.length, loaded.length);
+  checkCache(prompt.textIds.length, llm);
 
   const rows: Rows[] = [];
   try {
@@ -70,20 +82,13 @@ export async function encodePrompt(
   }
 }
 
-/** Checks the prompt's length before expensive work starts. A reply needs at least one more position. */
-function checkLength(tokens: number, llm: Llm): void {
-  const limit = llm.config.max_position_embeddings;
-  if (tokens >= limit)
-    throw new CaracalError(
-      "INVALID_ARGUMENT",
-      `the request has ${tokens} tokens, the model has ${limit} positions; shorten the conversation or its media`,
-      { tokens, limit },
-    );
-  if (tokens < llm.cache.tokens) return;
+/** Checks that the prompt fits into the cache before expensive work starts. A reply needs at least one more position. */
+function checkCache(tokens: number, { cache }: Llm): void {
+  if (tokens < cache.tokens) return;
   throw new CaracalError(
     "OUT_OF_MEMORY",
-    `the request has ${tokens} tokens, the KV cache holds ${llm.cache.tokens}; load the model with a larger kvCacheTokens`,
-    { tokens, cache: llm.cache.tokens },
+    `the request has ${tokens} tokens, the KV cache holds ${cache.tokens}; load the model with a larger kvCacheTokens`,
+    { tokens, cache: cache.tokens },
   );
 }
 
@@ -131,13 +136,21 @@ async function encodeUnits(
 ): Promise<Rows[]> {
   const total = units.reduce((sum, { tokens }) => sum + tokens, 0);
   const rows: Rows[] = [];
+  const resized: ResizedFrame[] = [];
+  const resize = async (frame: RgbImage, { inputSize }: VisionUnit) => {
+    resized.push(vision.resize(frame, inputSize));
+    await vision.device.synchronize(); // the frame's pixels are no longer needed, on the device either
+    return resized.at(-1)!;
+  };
   let done = 0;
   try {
     let decodeStart = performance.now();
-    for await (const group of groups(visualUnits(units, signal), unitsAtATime)) {
+    const frames = mapUnitFrames(units, resize, { signal, reuse: true });
+    for await (const group of groups(visualUnits(units, frames), unitsAtATime)) {
       const encodeStart = performance.now();
       progress.add("preprocess", encodeStart - decodeStart, 0);
       const encoded = await vision.encodeUnits(group, { signal });
+      disposeAll(resized.splice(0));
       rows.push(...encoded.map(({ tokens }) => tokens));
       decodeStart = performance.now();
       const tokens = encoded.reduce((sum, unit) => sum + unit.tokens.shape[0], 0);
@@ -149,12 +162,17 @@ async function encodeUnits(
   } catch (error) {
     for (const tensor of rows) tensor.dispose();
     throw error;
+  } finally {
+    disposeAll(resized);
   }
 }
 
-async function* visualUnits(units: readonly VisionUnit[], signal: AbortSignal): AsyncGenerator<VisualUnit> {
+async function* visualUnits(
+  units: readonly VisionUnit[],
+  pairs: AsyncIterable<readonly [ResizedFrame, ResizedFrame]>,
+): AsyncGenerator<VisualUnit> {
   let next = 0;
-  for await (const pair of unitFrames(units, { signal })) {
+  for await (const pair of pairs) {
     const { frames, inputSize: size, tokenGrid } = units[next++]!;
     yield { frames: frames ? pair : [pair[0]], size, tokenGrid };
   }

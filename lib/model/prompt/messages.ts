@@ -1,8 +1,10 @@
-import { CaracalError } from "../../errors.js";
+import { fileURLToPath } from "node:url";
+import { CaracalError, shown } from "../../errors.js";
 import { type AudioInput, loadAudio } from "../../media/audio.js";
 import { type ImageInput, loadImage, type RgbImage } from "../../media/image.js";
 import { openVideo, type Video, type VideoInput } from "../../media/video.js";
 import { checkOptionNames } from "../../options.js";
+import { Turns } from "../../turns.js";
 
 /** A segment of an earlier spoken reply: its text, and codec codes [frames, 4] of at least as many frames as tokens. */
 export interface SpeechSegment {
@@ -10,38 +12,55 @@ export interface SpeechSegment {
   readonly codes: ArrayLike<number>;
 }
 
+/** A file's bytes, or a `file:` URL. No other URL is fetched. */
+export type MediaFile = ArrayBuffer | Blob | URL;
+
 /**
  * A part of a message. A video's `interleaveAudio` interleaves sound with the frames in step: `true` takes the video's
- * own track, otherwise the given audio. An image is refused if it has more than `maxPixels` (default 2^26), and
- * `autoOrient: false` leaves its EXIF orientation aside, as the published code does. A `speech` part is an earlier spoken reply of the assistant, as history.
+ * own track, otherwise the given audio. Images and videos are refused beyond their limits, whose defaults are those of
+ * `loadImage` and `openVideo`; an image with `autoOrient: false` leaves its EXIF orientation aside, as the published code
+ * does. A `speech` part is an earlier spoken reply of the assistant, as history.
  */
 export type Part =
   | { readonly type: "text"; readonly text: string }
-  | { readonly type: "audio"; readonly audio: AudioInput }
+  | { readonly type: "audio"; readonly audio: AudioInput | MediaFile }
   | {
       readonly type: "image";
-      readonly image: ImageInput;
+      readonly image: ImageInput | MediaFile;
       readonly maxPixels?: number;
       readonly autoOrient?: boolean;
     }
-  | { readonly type: "video"; readonly video: VideoInput; readonly interleaveAudio?: boolean | AudioInput }
+  | {
+      readonly type: "video";
+      readonly video: VideoInput | URL;
+      readonly interleaveAudio?: boolean | AudioInput | MediaFile;
+      readonly maxPixels?: number;
+      readonly maxSeconds?: number;
+      readonly maxFrames?: number;
+    }
   | { readonly type: "speech"; readonly segments: readonly SpeechSegment[] };
 
+/** A message. Text in it is only text, also where it spells the name of a control token, such as `</longcat_s>`. */
 export interface Message {
   readonly role: "system" | "user" | "assistant";
   readonly content: string | readonly Part[];
 }
 
-const roles: readonly string[] = ["system", "user", "assistant"] satisfies Message["role"][];
+type Kind = Part["type"];
+
+const roles: readonly unknown[] = ["system", "user", "assistant"] satisfies Message["role"][];
 const messageFields = { role: true, content: true } satisfies Record<keyof Message, true>;
 const segmentFields = { text: true, codes: true } satisfies Record<keyof SpeechSegment, true>;
-const partFields: { [T in Part["type"]]: Record<keyof Extract<Part, { type: T }>, true> } = {
+const partFields: { [T in Kind]: Record<keyof Extract<Part, { type: T }>, true> } = {
   text: { type: true, text: true },
   audio: { type: true, audio: true },
   image: { type: true, image: true, maxPixels: true, autoOrient: true },
-  video: { type: true, video: true, interleaveAudio: true },
+  video: { type: true, video: true, interleaveAudio: true, maxPixels: true, maxSeconds: true, maxFrames: true },
   speech: { type: true, segments: true },
 };
+
+/** More messages, parts and segments than any prompt has tokens. */
+const maxItems = 2 ** 17;
 
 /** A part whose media are decoded as far as the prompt needs: audio to mono samples, images to pixels. */
 export type LoadedPart =
@@ -59,65 +78,150 @@ export interface LoadedMessage {
 export interface LoadMessagesOptions {
   /** Rate in Hz to resample audio to. Default 16000. */
   readonly sampleRate?: number;
+  /** Longer audio parts are refused, without decoding what is beyond. Default: as `loadAudio`. */
+  readonly audioSeconds?: number;
   readonly signal?: AbortSignal;
+  /** Receives the number of messages once all were found to be well-formed. */
+  readonly onRead?: (messages: number) => void;
 }
 
 /**
- * Decodes the media of a conversation as far as the prompt needs. Video frames stay undecoded.
+ * Decodes the media of a conversation as far as the prompt needs. Video frames stay undecoded. Every message is checked
+ * before the first file is read.
  *
- * @throws {CaracalError} `INVALID_ARGUMENT` for a message or part of unknown kind or with an unknown field, and the
- *   errors of loading its media: `MEDIA_INVALID`, `IO_ERROR`, `MISSING_TOOL`, `ABORTED`
+ * @throws {CaracalError} `INVALID_ARGUMENT` for a message or part of unknown kind, with an unknown field, or without one
+ *   that it needs, and the errors of loading its media: `MEDIA_INVALID`, `IO_ERROR`, `MISSING_TOOL`, `ABORTED`
  */
 export async function loadMessages(
   messages: readonly Message[],
   options: LoadMessagesOptions = {},
 ): Promise<LoadedMessage[]> {
+  const { onRead, ...mediaOptions } = options;
+  const turns = new Turns("reading the messages", options.signal);
+  const reader = new MessageReader();
+  const read: ReadMessage[] = [];
+  for (const message of reader.list(messages, "messages", "a list of { role, content }")) {
+    read.push(await reader.message(message, `message ${read.length}`, turns));
+  }
+  onRead?.(read.length);
+
   const loaded: LoadedMessage[] = [];
-  for (const [i, message] of messages.entries()) {
-    const parts = checkMessage(message, `message ${i}`);
-    const loadedParts: LoadedPart[] = [];
-    for (const [j, part] of parts.entries()) loadedParts.push(await loadPart(part, `message ${i}, part ${j}`, options));
-    loaded.push({ role: message.role, content: loadedParts });
+  for (const [i, { role, content }] of read.entries()) {
+    const parts: LoadedPart[] = [];
+    for (const [j, part] of content.entries()) {
+      parts.push(await loadPart(part, `message ${i}, part ${j}`, mediaOptions));
+      if (turns.due) await turns.next();
+    }
+    loaded.push({ role, content: parts });
   }
   return loaded;
 }
 
-/** Checks a message and returns its parts. */
-function checkMessage(message: Message, name: string): readonly Part[] {
-  checkOptionNames(name, message, messageFields, "field");
-  const { role, content } = message;
-  if (!roles.includes(role))
-    throw new CaracalError("INVALID_ARGUMENT", `${name}: role must be system, user or assistant, got ${role}`);
-  if (typeof content === "string") return [{ type: "text", text: content }];
-  if (Array.isArray(content)) return content;
-  throw new CaracalError("INVALID_ARGUMENT", `${name}: content must be text or a list of parts, got ${typeof content}`);
+interface ReadMessage {
+  readonly role: Message["role"];
+  readonly content: readonly Part[];
 }
 
-function checkPart(part: Part, name: string): void {
-  if (!Object.hasOwn(partFields, part.type))
-    throw new CaracalError(
-      "INVALID_ARGUMENT",
-      `${name}: type must be text, audio, image, video or speech, got ${part.type}`,
+/**
+ * Copies messages of any value while checking them, so that each property is read once: getters and proxies cannot
+ * change their answer after the check.
+ */
+class MessageReader {
+  #items = 0;
+
+  async message(value: unknown, name: string, turns: Turns): Promise<ReadMessage> {
+    const message = this.#copy(value, name, "{ role, content }");
+    checkOptionNames<object>(name, message, messageFields, "field");
+    const { role, content } = message;
+    if (!roles.includes(role)) throw invalid(`${name}: role must be system, user or assistant, got ${shown(role)}`);
+    const parts: Part[] = [];
+    if (typeof content === "string") parts.push({ type: "text", text: content });
+    else
+      for (const part of this.list(content, `${name}: content`, "text or a list of parts")) {
+        parts.push(this.#part(part, `${name}, part ${parts.length}`));
+        if (turns.due) await turns.next();
+      }
+    if (turns.due) await turns.next();
+    return { role: role as Message["role"], content: parts };
+  }
+
+  /** The elements of a list, read one by one. */
+  *list(value: unknown, name: string, expected: string): Generator<unknown, void> {
+    const length = guarded(name, () => (Array.isArray(value) ? value.length : undefined));
+    if (length === undefined) throw invalid(`${name} must be ${expected}, got ${shown(value)}`);
+    this.#items += length;
+    if (this.#items > maxItems) throw invalid(`more than ${maxItems} messages, parts and segments are not possible`);
+    for (let i = 0; i < length; i++) yield guarded(name, () => (value as unknown[])[i]);
+  }
+
+  #part(value: unknown, name: string): Part {
+    const part = this.#copy(value, name, 'a part, such as { type: "text", text }');
+    const { type } = part;
+    if (typeof type !== "string" || !Object.hasOwn(partFields, type))
+      throw invalid(`${name}: type must be text, audio, image, video or speech, got ${shown(type)}`);
+    checkOptionNames<object>(name, part, partFields[type as Kind], "field");
+    const main = type === "speech" ? "segments" : type;
+    if (part[main] === undefined || part[main] === null)
+      throw invalid(`${name} is of type ${type} and needs the field "${main}", got ${shown(part[main])}`);
+    if (type === "text") checkText(part.text, name);
+    if (type !== "speech") return part as Part;
+    const segments = [...this.list(part.segments, `${name}: segments`, "a list of { text, codes }")];
+    return { type, segments: segments.map((segment, i) => this.#segment(segment, `${name}, segment ${i}`)) };
+  }
+
+  #segment(value: unknown, name: string): SpeechSegment {
+    const segment = this.#copy(value, name, "{ text, codes }");
+    checkOptionNames<object>(name, segment, segmentFields, "field");
+    checkText(segment.text, name);
+    const { codes } = segment;
+    const length = guarded(name, () =>
+      typeof codes === "object" ? (codes as ArrayLike<number> | null)?.length : null,
     );
-  checkOptionNames<object>(name, part, partFields[part.type], "field");
-  if (part.type !== "speech") return;
-  for (const [i, segment] of part.segments.entries())
-    checkOptionNames(`${name}, segment ${i}`, segment, segmentFields, "field");
+    if (!Number.isInteger(length) || length! < 0)
+      throw invalid(`${name}: codes must be a list of numbers, got ${shown(codes)}`);
+    if (length! > 4 * maxItems)
+      throw invalid(`${name}: ${length} codes are too many, at most ${4 * maxItems} are possible`);
+    const copy = guarded(name, () => Array.from({ length: length! }, (_, i) => (codes as ArrayLike<number>)[i]!));
+    return { text: segment.text as string, codes: copy };
+  }
+
+  #copy(value: unknown, name: string, expected: string): Record<string, unknown> {
+    const isList = guarded(name, () => Array.isArray(value));
+    if (typeof value === "object" && value !== null && !isList) return guarded(name, () => ({ ...value }));
+    throw invalid(`${name} must be ${expected}, got ${shown(value)}`);
+  }
+}
+
+/** Reads from an object that may run code of its own. */
+function guarded<T>(name: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    const reason = shown(cause instanceof Error ? cause.message : cause);
+    throw new CaracalError("INVALID_ARGUMENT", `${name} cannot be read: ${reason}`, {}, { cause });
+  }
+}
+
+function checkText(text: unknown, name: string): void {
+  if (typeof text !== "string") throw invalid(`${name}: text must be a string, got ${shown(text)}`);
 }
 
 async function loadPart(part: Part, name: string, options: LoadMessagesOptions): Promise<LoadedPart> {
-  checkPart(part, name);
   switch (part.type) {
     case "text":
     case "speech":
       return part;
     case "audio": {
-      const samples = await loadAudio(part.audio, { name, ...options });
-      return { type: "audio", samples, name: typeof part.audio === "string" ? part.audio : name };
+      const audio = await mediaInput(part.audio, name);
+      const { audioSeconds: maxSeconds, sampleRate, signal } = options;
+      const limit = { maxSeconds, limitName: "limits.audioSeconds" };
+      const samples = await loadAudio(audio, { name, ...limit, sampleRate, signal });
+      return { type: "audio", samples, name: typeof audio === "string" ? audio : name };
     }
     case "image": {
-      const { type, image, ...imageOptions } = part;
-      return { type, image: await loadImage(image, { ...imageOptions, name, signal: options.signal }) };
+      const { type, image: given, ...limits } = part;
+      const image = await mediaInput(given, name);
+      return { type, image: await loadImage(image, { ...limits, name, signal: options.signal }) };
     }
     case "video":
       return loadVideo(part, name, options);
@@ -129,13 +233,28 @@ async function loadVideo(
   name: string,
   options: LoadMessagesOptions,
 ): Promise<LoadedPart> {
-  const video = await openVideo(part.video, { name, signal: options.signal });
-  const { interleaveAudio = false } = part;
+  const { type: _type, video: given, interleaveAudio = false, ...limits } = part;
+  const input = (await mediaInput(given, name)) as VideoInput; // openVideo refuses bytes
+  const video = await openVideo(input, { ...limits, name, signal: options.signal });
   if (interleaveAudio === false) return { type: "video", video, samples: null };
+  const { audioSeconds: _, ...mediaOptions } = options;
   const samples =
-    interleaveAudio === true ? await video.audio(options) : await loadAudio(interleaveAudio, { name, ...options });
+    interleaveAudio === true
+      ? await video.audio(mediaOptions)
+      : await loadAudio(await mediaInput(interleaveAudio, name), { name, ...mediaOptions });
   if (samples === null) {
     throw new CaracalError("MEDIA_INVALID", `${video.name}: it has no sound to interleave; omit interleaveAudio`);
   }
   return { type: "video", video, samples };
 }
+
+/** A medium as lib/media takes it: files of the web platform become bytes or paths. */
+async function mediaInput<T>(input: T | MediaFile, name: string): Promise<T | Uint8Array | string> {
+  if (input instanceof ArrayBuffer) return new Uint8Array(input);
+  if (input instanceof Blob) return new Uint8Array(await input.arrayBuffer());
+  if (!(input instanceof URL)) return input;
+  if (input.protocol === "file:") return guarded(name, () => fileURLToPath(input));
+  throw invalid(`${name}: of URLs only file: is read, got ${shown(input.href)}; read it and pass its bytes`);
+}
+
+const invalid = (message: string): CaracalError => new CaracalError("INVALID_ARGUMENT", message);

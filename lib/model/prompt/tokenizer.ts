@@ -1,12 +1,17 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { CaracalError, throwIfAborted } from "../../errors.js";
+import { readText } from "../../checkpoint/formats/file.js";
+import { isRecord, parseJson } from "../../checkpoint/formats/json.js";
+import { invalid } from "../../checkpoint/problems.js";
+import { CaracalError, shown, throwIfAborted } from "../../errors.js";
 import { checkOptionNames } from "../../options.js";
-import { Template, Tokenizer } from "./huggingface.js";
+import { type RenderOptions, renderTemplate } from "./chatTemplate.js";
+import { parseTokenizer, type TokenizerFile } from "./tokenizerFile.js";
+import { type Token, TokenStream } from "./tokenStream.js";
+import { words } from "./words.js";
 
 /**
- * The special strings of LongCat-Flash-Omni, in order. They take the reserved vocabulary entries `<mask_110>`,
- * `<mask_111>`, … of the text tokenizer, by plain replacement before encoding.
+ * The names of LongCat-Flash-Omni's special tokens, in order. They take the reserved vocabulary entries `<mask_110>`,
+ * `<mask_111>`, … of the text tokenizer.
  */
 export const specialStrings = [
   "<|audio|>",
@@ -29,7 +34,6 @@ export const textPadId = 3;
 
 const firstMask = 110;
 const maskOf = new Map<string, string>(specialStrings.map((special, i) => [special, `<mask_${firstMask + i}>`]));
-const specialOf = new Map([...maskOf].map(([special, mask]) => [mask, special]));
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -39,50 +43,56 @@ export interface ChatMessage {
   readonly content: string;
 }
 
+/** Text, or a control token by its name, such as `<|audio|>` or `</longcat_s>`. */
+export type TextPiece = string | { readonly control: string };
+
 export interface OpenTokenizerOptions {
   readonly signal?: AbortSignal | undefined;
 }
 const openTokenizerOptions = { signal: true } satisfies Record<keyof OpenTokenizerOptions, true>;
 
-/** The tokenizer of a model directory, with the Omni special strings. It adds no BOS or EOS. */
+const files = { tokenizer: "tokenizer.json", config: "tokenizer_config.json", template: "chat_template.jinja" };
+const maxBytes = { tokenizer: 64 << 20, config: 4 << 20, template: 1 << 20 };
+
+/**
+ * The tokenizer of a model directory, with the Omni special tokens. It adds no BOS or EOS.
+ *
+ * Text is only text: `encode` never gives a control id, also for a text that spells the name of one. Control ids come
+ * from `specialId`.
+ */
 export class OmniTokenizer {
-  readonly #tokenizer: Tokenizer;
-  readonly #specialIds: ReadonlyMap<string, number>;
+  readonly #file: TokenizerFile;
+  readonly #names: ReadonlyMap<number, string>; // of control tokens, special strings instead of masks
+  readonly #specialIds: ReadonlyMap<string, number>; // by either name
   /** End of text (`</longcat_s>`). */
   readonly endText: string;
   readonly endId: number;
   /** The checkpoint's Jinja chat template, or null. */
   readonly chatTemplate: string | null;
   readonly #config: JsonObject;
+  readonly #source: string;
 
   /**
    * @param json contents of `tokenizer.json`
    * @param config contents of `tokenizer_config.json`
    * @param source the name of the origin in errors
    * @param chatTemplate contents of `chat_template.jinja`; by default the template in `config`, if any
-   * @throws {CaracalError} `CHECKPOINT_INVALID` for a broken file, a missing special entry, or `</pause>` with an id
-   *   other than 137
+   * @throws {CaracalError} `CHECKPOINT_INVALID` for a broken file, a tokenizer of another kind than the published one, a
+   *   missing special entry, or `</pause>` with an id other than 137
    */
-  constructor(json: JsonObject, config: JsonObject, source = "tokenizer.json", chatTemplate?: string) {
-    try {
-      this.#tokenizer = new Tokenizer(json, config);
-    } catch (cause) {
-      throw new CaracalError(
-        "CHECKPOINT_INVALID",
-        `${source} is not a usable tokenizer: ${cause}`,
-        { source },
-        { cause },
-      );
-    }
-    this.#config = config;
+  constructor(json: JsonObject, config: JsonObject, source = files.tokenizer, chatTemplate?: string) {
+    this.#file = parseTokenizer(json, source);
+    this.#config = isRecord(config) ? config : {};
+    this.#source = source;
+    const { controls } = this.#file;
     const id = (token: string): number => {
-      const found = this.#tokenizer.token_to_id(token);
+      const found = controls.get(token);
       if (found !== undefined) return found;
-      throw new CaracalError("CHECKPOINT_INVALID", `${source} has no entry ${token}; is it an Omni checkpoint's?`, {
-        token,
-      });
+      throw invalid(source, `has no entry ${shown(token)} in added_tokens; is it an Omni checkpoint's?`);
     };
-    this.#specialIds = new Map(specialStrings.map((special) => [special, id(maskOf.get(special)!)]));
+    const specials = specialStrings.map((special) => [special, id(maskOf.get(special)!)] as const);
+    this.#specialIds = new Map([...controls, ...specials]);
+    this.#names = new Map(Array.from(this.#specialIds, ([name, id]) => [id, name]));
     const pauseId = this.specialId("</pause>");
     if (pauseId !== requiredPauseId) {
       throw new CaracalError(
@@ -92,130 +102,131 @@ export class OmniTokenizer {
         { expected: requiredPauseId, got: pauseId },
       );
     }
-    this.endText = tokenText(config.eos_token) ?? "</longcat_s>";
+    this.endText = tokenText(this.#config.eos_token) ?? "</longcat_s>";
     this.endId = id(this.endText);
-    this.chatTemplate = chatTemplate ?? templateOf(config.chat_template);
+    this.chatTemplate = chatTemplate ?? templateOf(this.#config.chat_template);
   }
 
   /**
    * Reads `tokenizer.json`, `tokenizer_config.json` and, if present, `chat_template.jinja` from a model directory.
-   * @throws {CaracalError} `CHECKPOINT_INVALID` as the constructor, or for a file that is missing or not JSON; `ABORTED`;
-   *   `INVALID_ARGUMENT` when an option is unknown
+   * @throws {CaracalError} `CHECKPOINT_INVALID` as the constructor, or for a file that is missing, too large or not JSON;
+   *   `IO_ERROR`; `ABORTED`; `INVALID_ARGUMENT` when an option is unknown
    */
   static async open(directory: string, options: OpenTokenizerOptions = {}): Promise<OmniTokenizer> {
     checkOptionNames("OmniTokenizer.open", options, openTokenizerOptions);
     const { signal } = options;
-    const [json, config, template] = await Promise.all([
-      readJson(join(directory, "tokenizer.json"), signal),
-      readJson(join(directory, "tokenizer_config.json"), signal),
-      readFile(join(directory, "chat_template.jinja"), "utf8").catch(() => undefined),
-    ]);
+    const path = (name: keyof typeof files) => join(directory, files[name]);
+    const read = async (name: "tokenizer" | "config"): Promise<JsonObject> => {
+      const value: unknown = await parseJson(await readText(path(name), maxBytes[name]), path(name));
+      if (isRecord(value)) return value;
+      throw invalid(path(name), "must hold an object");
+    };
+    const json = await read("tokenizer");
     throwIfAborted(signal, "loading the tokenizer");
-    return new OmniTokenizer(json, config, join(directory, "tokenizer.json"), template);
+    const config = await read("config");
+    const template = await readText(path("template"), maxBytes.template).catch(absent);
+    throwIfAborted(signal, "loading the tokenizer");
+    return new OmniTokenizer(json, config, path("tokenizer"), template);
   }
 
-  /** The id of a special string. */
-  specialId(special: SpecialString): number {
-    return this.#specialIds.get(special)!;
+  /**
+   * The id of a control token, by its name: a special string, or one of `added_tokens`.
+   * @throws {CaracalError} `INVALID_ARGUMENT` when there is none
+   */
+  specialId(name: SpecialString | (string & {})): number {
+    const id = this.#specialIds.get(name);
+    if (id !== undefined) return id;
+    throw new CaracalError("INVALID_ARGUMENT", `the tokenizer has no control token ${shown(name)}`, { name });
   }
 
-  /** Token ids of `text`; each special string in it becomes one id. */
+  /** Token ids of `text`. It blocks the event loop: about 0.5 s per million characters. */
   encode(text: string): number[] {
-    let masked = text;
-    for (const [special, mask] of maskOf) masked = masked.replaceAll(special, mask);
-    return masked === "" ? [] : this.#tokenizer.encode(masked, { add_special_tokens: false }).ids;
+    const ids: number[] = [];
+    const steps = this.encodeSteps(text, ids);
+    while (!steps.next().done);
+    return ids;
   }
 
-  /** The text of `ids`, special strings included. Ids without a token are skipped. */
+  /** @internal Encodes `text` onto the end of `ids`, and yields now and then. */
+  *encodeSteps(text: string, ids: number[]): Generator<void, void> {
+    const { pairs, patterns } = this.#file;
+    for (const word of words(text, patterns)) {
+      yield* pairs.encode(word, ids);
+      yield;
+    }
+  }
+
+  /** @internal Yields numbers of ids that longer and longer beginnings of `text` need at least. */
+  *leastIds(text: string): Generator<number, void> {
+    let sum = 0;
+    for (let at = 0; at < text.length; ) {
+      let end = at + charactersPerStep;
+      if (isHighSurrogate(text.charCodeAt(end - 1))) end--;
+      sum += this.#file.pairs.share(Buffer.from(text.slice(at, end)));
+      at = end;
+      yield Math.floor(sum);
+    }
+  }
+
+  /** The text of `ids`, with the names of control tokens. Ids without a token are skipped. */
   decode(ids: ArrayLike<number>): string {
-    const tokens = Array.from(ids).filter((id) => this.#tokenizer.id_to_token(id) !== undefined);
-    if (tokens.length === 0) return "";
-    let text = this.#tokenizer.decode(tokens, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
-    for (const [mask, special] of specialOf) text = text.replaceAll(mask, special);
-    return text;
+    const stream = this.stream();
+    const text = Array.from(ids, (id) => stream.push(id));
+    return text.join("") + stream.end();
   }
 
   /** Decodes ids that arrive one by one. */
   stream(): TokenStream {
-    return new TokenStream(this);
+    return new TokenStream((id): Token => this.#names.get(id) ?? this.#file.pairs.bytes(id));
   }
 
   /**
-   * Renders a text-only conversation with the checkpoint's own chat template.
+   * Renders a text-only conversation with the checkpoint's own chat template. The names of control tokens that the
+   * template writes become control tokens, those in messages and variables stay text. The template sees the latter with
+   * an invisible character after each letter that begins such a name.
    *
-   * @param variables further variables of the template
-   * @throws {CaracalError} `CHECKPOINT_INVALID` when the checkpoint has no template, or the template fails
+   * @param variables further variables of the template, as plain data
+   * @returns the pieces of the prompt
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when the checkpoint has no template, or the template fails, takes more
+   *   than `timeLimit` or `memoryLimit`, or writes more than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option
+   *   is unknown or out of range, or a variable is no plain data
    */
-  renderChat(messages: readonly ChatMessage[], variables: JsonObject = {}): string {
-    if (this.chatTemplate === null) {
+  async renderChat(
+    messages: readonly ChatMessage[],
+    variables: JsonObject = {},
+    options: RenderOptions = {},
+  ): Promise<TextPiece[]> {
+    const template = this.chatTemplate;
+    if (template === null) {
       throw new CaracalError("CHECKPOINT_INVALID", "the checkpoint has no chat template; use the Omni prompt instead");
     }
-    const tokens = Object.fromEntries(
-      ["bos_token", "eos_token", "pad_token", "unk_token"].map((key) => [key, tokenText(this.#config[key]) ?? ""]),
-    );
-    try {
-      const template = new Template(this.chatTemplate);
-      return template.render({ ...tokens, messages: [...messages], add_generation_prompt: true, ...variables });
-    } catch (cause) {
-      throw new CaracalError("CHECKPOINT_INVALID", `the checkpoint's chat template fails: ${cause}`, {}, { cause });
-    }
+    const tokenKeys = ["bos_token", "eos_token", "pad_token", "unk_token"];
+    const input = {
+      template,
+      tokens: Object.fromEntries(tokenKeys.map((key) => [key, tokenText(this.#config[key]) ?? ""])),
+      json: plainJson({ messages, add_generation_prompt: true, ...variables }),
+      names: this.#specialIds.keys(),
+      file: `${this.#source} (${files.template}, or chat_template in ${files.config})`,
+    };
+    const rendered = await renderTemplate(input, options);
+    const pieces = rendered.map((text, i) => (i % 2 === 1 ? { control: text } : text));
+    return pieces.filter((piece) => piece !== "");
   }
 }
 
-/** A plain copy of a `TokenStream`'s state. */
-export interface TokenStreamSnapshot {
-  readonly ids: readonly number[];
-  readonly decoded: number;
+const charactersPerStep = 1 << 16;
+const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00;
+
+function absent(error: CaracalError): undefined {
+  if (error.code !== "CHECKPOINT_INVALID" || !error.message.endsWith("no such file")) throw error;
 }
 
-/**
- * Decodes ids one by one into text that never splits a character: the bytes of an incomplete UTF-8 sequence are held
- * back. Each id is decoded together with the few before it, since a tokenizer may write a token differently at the start
- * of a text.
- */
-export class TokenStream {
-  readonly #tokenizer: OmniTokenizer;
-  #ids: number[] = []; // context, then ids whose text is held back
-  #decoded = 0; // length of the context
-
-  /** @internal Use `OmniTokenizer.stream`. */
-  constructor(tokenizer: OmniTokenizer) {
-    this.#tokenizer = tokenizer;
-  }
-
-  /** Adds an id and returns the text that became final. */
-  push(id: number): string {
-    this.#ids.push(id);
-    const text = this.#newText();
-    if (text.endsWith("\uFFFD") || text === "") return "";
-    this.#ids = this.#ids.slice(this.#decoded);
-    this.#decoded = this.#ids.length;
-    return text;
-  }
-
-  /** Ends the text and returns what was held back; an incomplete character becomes U+FFFD. */
-  end(): string {
-    const text = this.#newText();
-    this.#ids = [];
-    this.#decoded = 0;
-    return text;
-  }
-
-  /** The text of the ids after the context. */
-  #newText(): string {
-    const context = this.#tokenizer.decode(this.#ids.slice(0, this.#decoded));
-    return this.#tokenizer.decode(this.#ids).slice(context.length);
-  }
-
-  /** Copies the state. `restore` rolls a reply back to it when a live session retracts ids. */
-  snapshot(): TokenStreamSnapshot {
-    return { ids: [...this.#ids], decoded: this.#decoded };
-  }
-
-  /** Returns to the state of a snapshot. */
-  restore(snapshot: TokenStreamSnapshot): void {
-    this.#ids = [...snapshot.ids];
-    this.#decoded = snapshot.decoded;
+function plainJson(variables: object): string {
+  try {
+    return JSON.stringify(variables);
+  } catch (cause) {
+    const message = `the variables of a chat template must be plain data: ${shown((cause as Error).message)}`;
+    throw new CaracalError("INVALID_ARGUMENT", message, {}, { cause });
   }
 }
 
@@ -230,23 +241,6 @@ function tokenText(token: unknown): string | undefined {
 function templateOf(value: unknown): string | null {
   if (typeof value === "string") return value;
   if (!Array.isArray(value)) return null;
-  const named = value as { name?: string; template?: string }[];
-  return named.find(({ name }) => name === "default")?.template ?? null;
-}
-
-async function readJson(path: string, signal: AbortSignal | undefined): Promise<JsonObject> {
-  let text: string;
-  try {
-    text = await readFile(path, { encoding: "utf8", signal });
-  } catch (cause) {
-    throwIfAborted(signal, "loading the tokenizer");
-    throw new CaracalError("CHECKPOINT_INVALID", `cannot read ${path}: ${cause}`, { path }, { cause });
-  }
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as JsonObject;
-    throw new TypeError("expected an object");
-  } catch (cause) {
-    throw new CaracalError("CHECKPOINT_INVALID", `${path} is not JSON: ${cause}`, { path }, { cause });
-  }
+  const named: unknown = value.find((entry: unknown) => isRecord(entry) && entry.name === "default");
+  return isRecord(named) && typeof named.template === "string" ? named.template : null;
 }

@@ -28,6 +28,7 @@ export class EventBuffer<T> {
   readonly #waiting: { resolve(result: IteratorResult<T>): void; reject(error: unknown): void }[] = [];
   readonly #onTake: () => void;
   #end: { readonly error?: unknown } | undefined;
+  #changed = performance.now();
 
   /** @param onTake called whenever the consumer requests an event */
   constructor(onTake: () => void = () => {}) {
@@ -39,12 +40,18 @@ export class EventBuffer<T> {
     return this.#events.length;
   }
 
+  /** When an event was last added or requested, as `performance.now()`. */
+  get changed(): number {
+    return this.#changed;
+  }
+
   get ended(): boolean {
     return this.#end !== undefined;
   }
 
   push(event: T): void {
     if (this.#end) return;
+    this.#changed = performance.now();
     const waiting = this.#waiting.shift();
     if (waiting) waiting.resolve({ done: false, value: event });
     else this.#events.push(event);
@@ -73,6 +80,7 @@ export class EventBuffer<T> {
   }
 
   next(): Promise<IteratorResult<T>> {
+    this.#changed = performance.now();
     const result = new Promise<IteratorResult<T>>((resolve, reject) => {
       const event = this.#events.shift();
       if (event !== undefined) resolve({ done: false, value: event });

@@ -1,4 +1,5 @@
 import { CaracalError } from "../../errors.js";
+import { checkSignal, nativeSignal } from "../../options.js";
 import { EventBuffer, type Events, type GenerateEvent } from "./events.js";
 import type { Reply } from "./reply.js";
 
@@ -50,8 +51,10 @@ export class Generation implements AsyncIterableIterator<GenerateEvent>, AsyncDi
 
   async #run(): Promise<void> {
     this.#started = true;
-    const signal = AbortSignal.any([this.#returned.signal, ...(this.#signal ? [this.#signal] : [])]);
     try {
+      checkSignal("generate", this.#signal);
+      const signals = this.#signal ? [nativeSignal(this.#signal)] : [];
+      const signal = AbortSignal.any([this.#returned.signal, ...signals]);
       const reply = await this.#prepare(this.#events, signal);
       this.#reply = reply;
       const abort = () => {

@@ -1,5 +1,6 @@
 import type { KvSequence } from "../language/kvCache.js";
-import type { OmniTokenizer, TokenStream } from "../prompt/tokenizer.js";
+import type { OmniTokenizer } from "../prompt/tokenizer.js";
+import type { TokenStream } from "../prompt/tokenStream.js";
 import type { SpeechFrame } from "../speech/decoder.js";
 import { maskedId, type SpeechInput, SpeechState } from "../speech/state.js";
 import type { Rows } from "../types.js";
@@ -42,8 +43,9 @@ export class Reply {
   readonly sequence: KvSequence;
   readonly sampling: Sampling;
   readonly usage: UsageMeter;
-  /** Prompt rows in the cache. */
-  prefilled = 0;
+  /** Prompt rows that have been in the cache, even if a preemption removed them. */
+  #prefilled = 0;
+  readonly #steps: SpeechInput[] = [];
   readonly #parts: ReplyParts;
   readonly #settled = new AbortController();
   readonly #ended = new AbortController();
@@ -82,6 +84,7 @@ export class Reply {
     return this.#ended.signal;
   }
 
+  /** Whether the reply waits for its events to be read. */
   get paused(): boolean {
     return this.events.length >= maxBufferedEvents;
   }
@@ -95,9 +98,19 @@ export class Reply {
     return this.#state?.phase !== "speech";
   }
 
-  /** The next input of the language model. */
-  get next(): SpeechInput {
-    return this.#next!;
+  /** The next input of the language model; null before the prompt's end was computed. */
+  get next(): SpeechInput | null {
+    return this.#next;
+  }
+
+  /** The inputs of the steps so far, whose rows follow the prompt's in the cache. */
+  get steps(): readonly SpeechInput[] {
+    return this.#steps;
+  }
+
+  /** Rows that the cache must hold before the next step. */
+  get rows(): number {
+    return this.prompt.shape[0] + this.#steps.length;
   }
 
   /** The last text ids, oldest first. */
@@ -109,10 +122,36 @@ export class Reply {
     return this.#state?.codecHistory(book) ?? [];
   }
 
+  /** Notes that rows `[from, to)` of the prompt are in the cache. */
+  prefill(from: number, to: number, milliseconds: number): void {
+    const added = Math.max(0, to - Math.max(from, this.#prefilled));
+    this.recompute(to - from - added, 0);
+    this.usage.add("prefill", milliseconds, added);
+    if (added === 0) return;
+    this.#prefilled = to;
+    this.events.push({ type: "stage", stage: "prefill", done: to, total: this.prompt.shape[0] });
+  }
+
+  /** Notes that rows that a preemption removed are in the cache again. */
+  recompute(rows: number, milliseconds: number): void {
+    this.usage.add("prefill", milliseconds, 0);
+    this.usage.recomputedTokens += rows;
+  }
+
+  /**
+   * Removes the reply's rows from the cache, so that others may have the room. Computed again from `prompt` and `steps`,
+   * the reply goes on as if nothing had happened: all its other state is kept.
+   */
+  preempt(): void {
+    this.usage.preemptions++;
+    this.sequence.truncate(0);
+  }
+
   /** Takes the ids sampled after a step of the language model. */
   take(textId: number, codecIds: readonly number[]): void {
     const { tokenizer, books, maxTokens, maxPositions } = this.#parts;
     this.usage.step();
+    if (this.#next) this.#steps.push(this.#next);
     let done: boolean;
     if (this.#state) {
       const step = this.#state.step(this.writes ? textId : null, codecIds);

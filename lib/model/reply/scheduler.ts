@@ -1,10 +1,13 @@
 import { concatRows } from "../../ops/rows.js";
 import { repetitionPenalty, sample } from "../../ops/sampling.js";
+import { type OptionRule, optional, positiveInteger } from "../../options.js";
+import { disposeAll } from "../../tensor/tensor.js";
 import type { Llm } from "../language/llm.js";
 import { nextPass, type Slice } from "../language/passes.js";
 import type { OmniEmbedding } from "../prompt/embedding.js";
 import type { AudioHeads } from "../speech/heads.js";
 import type { Ids, Logits, Rows } from "../types.js";
+import { type QueueStats, ReplyQueue } from "./queue.js";
 import { type Reply, textWindow } from "./reply.js";
 
 export interface SchedulerOptions {
@@ -12,19 +15,37 @@ export interface SchedulerOptions {
   readonly prefillChunk?: number | undefined;
   /** Most replies per step. Default 16. */
   readonly maxBatch?: number | undefined;
+  /**
+   * Seconds for which a reply that nobody reads keeps its room in the KV cache while other replies wait for room; 0: not
+   * at all, `Infinity`: for ever. It goes on when it is read again. Default 10.
+   */
+  readonly unreadSeconds?: number | undefined;
 }
 /** @internal */
-export const schedulerOptions = { prefillChunk: true, maxBatch: true } satisfies Record<keyof SchedulerOptions, true>;
+export const schedulerOptions = {
+  prefillChunk: optional(positiveInteger),
+  maxBatch: optional(positiveInteger),
+  unreadSeconds: optional({
+    accepts: (value) => typeof value === "number" && value >= 0,
+    expected: "a number of seconds from 0",
+  }),
+} satisfies Record<keyof SchedulerOptions, OptionRule>;
 
-/** A reply with its part of a pass over prompts. */
+/** Most generated rows per pass that computes them again: in that form of the attention a row takes much memory. */
+const maxRecomputedRows = 64;
+/** The longest time that `setTimeout` takes, in milliseconds. */
+const maxTimeout = 2 ** 31 - 1;
+
+/** A reply with its part of a pass over rows. */
 interface ReplySlice extends Slice {
   readonly reply: Reply;
 }
 
 /**
- * Runs the replies in progress on one language model, alternating between one pass over prompts (packed, a chunk at a
- * time) and one step for all replies that can advance. A reply whose events are not taken pauses without holding up the
- * others. Replies that do not fit in the cache wait until others end.
+ * Runs the replies in progress on one language model. It alternates between one pass over prompts (packed, a chunk at a
+ * time), one over generated rows that preempted replies have lost, and one step for all replies that can advance. A
+ * reply whose events are not taken pauses without holding up the others. `ReplyQueue` decides who holds room in the
+ * cache.
  */
 export class Scheduler {
   readonly #llm: Llm;
@@ -32,126 +53,106 @@ export class Scheduler {
   readonly #heads: AudioHeads;
   readonly #prefillChunk: number;
   readonly #maxBatch: number;
-  /** Not yet admitted: the cache has no room for their prompts. */
-  #waiting: Reply[] = [];
-  #active: Reply[] = [];
+  readonly #queue: ReplyQueue;
   #running = false;
+  /** Whether something may have become runnable since the last decisions. */
+  #woken = false;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(llm: Llm, embedding: OmniEmbedding, heads: AudioHeads, options: SchedulerOptions = {}) {
+    const { prefillChunk = 512, maxBatch = 16, unreadSeconds = 10 } = options;
     this.#llm = llm;
     this.#embedding = embedding;
     this.#heads = heads;
-    this.#prefillChunk = options.prefillChunk ?? 512;
-    this.#maxBatch = options.maxBatch ?? 16;
+    this.#prefillChunk = prefillChunk;
+    this.#maxBatch = maxBatch;
+    this.#queue = new ReplyQueue(llm.cache, unreadSeconds);
   }
 
   add(reply: Reply): void {
-    this.#waiting.push(reply);
+    this.#queue.add(reply);
     reply.settled.addEventListener("abort", () => this.wake());
     this.wake();
   }
 
   /** Resumes the loop. Call whenever a reply may have become runnable. */
   wake(): void {
-    if (this.#running) return;
-    this.#running = true;
-    void this.#run();
+    this.#woken = true;
+    if (!this.#running) void this.#run();
   }
 
   /** Fails every reply. */
   failAll(error: unknown): void {
-    for (const reply of [...this.#waiting, ...this.#active]) reply.fail(error);
+    for (const reply of this.#queue.replies) reply.fail(error);
+  }
+
+  stats(): QueueStats {
+    return this.#queue.stats();
   }
 
   async #run(): Promise<void> {
+    this.#running = true;
+    clearTimeout(this.#timer);
     await Promise.resolve(); // lets the caller of wake() finish first
-    while (this.#running) {
-      this.#waiting = this.#waiting.filter((reply) => !reply.settled.aborted);
-      this.#active = this.#active.filter((reply) => !reply.settled.aborted);
-      this.#admit();
-      const pass = this.#nextPass();
-      if (pass.length > 0)
-        await failing(
-          pass.map(({ reply }) => reply),
-          () => this.#prefill(pass),
-        );
-      const batch = this.#nextBatch(pass.length > 0);
+    while (this.#woken) {
+      this.#woken = false;
+      this.#queue.admit();
+      const prompts = promptPass(this.#queue.active, this.#prefillChunk);
+      if (prompts.length > 0) await failing(repliesOf(prompts), () => this.#prefill(prompts));
+      const lost = recomputingPass(this.#queue.active, Math.min(this.#prefillChunk, maxRecomputedRows));
+      if (lost.length > 0) await failing(repliesOf(lost), () => this.#recompute(lost));
+      const batch = this.#queue.nextBatch(this.#maxBatch);
       if (batch.length > 0) await failing(batch, () => this.#step(batch));
-      this.#running = pass.length + batch.length > 0; // set synchronously after the decision, so no wake is lost
+      if (prompts.length + lost.length + batch.length > 0) this.#woken = true;
     }
-  }
-
-  /** Reserves cache space for whole prompts, in order, so that two partial prompts never block each other. */
-  #admit(): void {
-    for (;;) {
-      const reply = this.#waiting[0];
-      if (!reply) return;
-      const rows = reply.prompt.shape[0] + 1;
-      const fits = this.#llm.cache.fits([{ sequence: reply.sequence, rows }]);
-      if (!fits && this.#active.length > 0) return;
-      this.#waiting.shift();
-      try {
-        reply.sequence.reserve(rows);
-        this.#active.push(reply);
-      } catch (error) {
-        reply.fail(error); // no other reply will make room
-      }
-    }
-  }
-
-  #nextPass(): ReplySlice[] {
-    const prompts = this.#active.map(({ prompt, prefilled }) => ({ length: prompt.shape[0], done: prefilled }));
-    return nextPass(prompts, this.#prefillChunk).map((slice) => ({ ...slice, reply: this.#active[slice.index]! }));
-  }
-
-  /** Replies that can take a step now. If none can for lack of space, one of them is run, and fails. */
-  #nextBatch(prefilling: boolean): Reply[] {
-    const decoding = this.#active.filter((r) => !r.settled.aborted && r.prefilled === r.prompt.shape[0]);
-    const ready = decoding.filter((reply) => !reply.paused);
-    const batch: Reply[] = [];
-    for (const reply of ready) {
-      if (batch.length === this.#maxBatch) break;
-      if (this.#llm.cache.fits([...batch, reply].map(({ sequence }) => ({ sequence, rows: 1 })))) batch.push(reply);
-    }
-    const spaceMayFree = prefilling || decoding.length > ready.length;
-    if (batch.length === 0 && ready.length > 0 && !spaceMayFree) return [ready.at(-1)!];
-    // Replies left out go first next time.
-    this.#active = [...this.#active.filter((reply) => !batch.includes(reply)), ...batch];
-    return batch;
+    this.#running = false; // in the same turn as the last decisions, so no wake is lost
+    const delay = this.#queue.untilRoom;
+    if (delay !== undefined) this.#timer = setTimeout(() => this.wake(), Math.min(Math.ceil(delay), maxTimeout));
   }
 
   async #prefill(pass: readonly ReplySlice[]): Promise<void> {
     const start = performance.now();
+    const embeddings = pass.map(({ reply: { prompt }, from, to }) => prompt.slice(from, to));
+    using hidden = await this.#forward(pass, embeddings, "prefill");
+    for (const { reply, from, to } of pass) reply.prefill(from, to, performance.now() - start);
+    const ending = [...pass.entries()].filter(
+      ([, { reply, last }]) => last && reply.next === null && !reply.settled.aborted,
+    );
+    if (ending.length === 0) return;
+    using rows = this.#llm.device.scope(() => concatRows(ending.map(([row]) => hidden.slice(row, row + 1))));
+    await this.#choose(rows, repliesOf(ending.map(([, slice]) => slice)), performance.now());
+  }
+
+  /** Computes generated rows that were lost; what followed from them is known. */
+  async #recompute(pass: readonly ReplySlice[]): Promise<void> {
+    const start = performance.now();
+    const embeddings = pass.map(({ reply: { steps }, from, to }) => this.#embedding.step(steps.slice(from, to)));
+    using _ = await this.#forward(pass, embeddings, "decode");
+    for (const { reply, from, to } of pass) reply.recompute(to - from, performance.now() - start);
+  }
+
+  /** Appends rows to sequences, and disposes their embeddings. */
+  async #forward(pass: readonly ReplySlice[], embeddings: readonly Rows[], mode: "prefill" | "decode"): Promise<Rows> {
     const abort = allAborted(pass.map(({ reply }) => reply.settled));
-    const extensions = pass.map(({ reply: { sequence, prompt }, from, to }) => {
-      return { sequence, embeddings: prompt.slice(from, to) };
-    });
+    const extensions = pass.map(({ reply: { sequence } }, i) => ({ sequence, embeddings: embeddings[i]! }));
+    let hidden: Rows | undefined;
     try {
-      using hidden = await this.#llm.forward(extensions, { signal: abort.signal });
+      hidden = await this.#llm.forward(extensions, { signal: abort.signal, mode });
       await this.#computed(hidden.ready()); // so that an error surfaces here, not in steps of other replies
-      for (const { reply, from, to } of pass) {
-        reply.prefilled = to;
-        reply.usage.add("prefill", performance.now() - start, to - from);
-        reply.events.push({ type: "stage", stage: "prefill", done: to, total: reply.prompt.shape[0] });
-      }
-      const ending = [...pass.entries()].filter(([, { reply, last }]) => last && !reply.settled.aborted);
-      if (ending.length === 0) return;
-      using rows = this.#llm.device.scope(() => concatRows(ending.map(([row]) => hidden.slice(row, row + 1))));
-      await this.#choose(
-        rows,
-        ending.map(([, { reply }]) => reply),
-        performance.now(),
-      );
+      return hidden;
+    } catch (error) {
+      hidden?.dispose();
+      throw error;
     } finally {
       abort.release();
-      for (const { embeddings } of extensions) embeddings.dispose();
+      disposeAll(embeddings);
     }
   }
 
   async #step(replies: readonly Reply[]): Promise<void> {
     const start = performance.now();
     using hidden = this.#llm.device.scope(() => {
-      const x = this.#embedding.step(replies.map(({ next }) => next));
+      const x = this.#embedding.step(replies.map(({ next }) => next!));
       return this.#llm.decode(
         replies.map(({ sequence }) => sequence),
         x,
@@ -192,6 +193,25 @@ export class Scheduler {
     }
   }
 }
+
+/** The next rows of prompts. */
+function promptPass(replies: readonly Reply[], maxRows: number): ReplySlice[] {
+  const prompts = replies.map(({ prompt: { shape }, sequence }) => {
+    return { length: shape[0], done: Math.min(sequence.length, shape[0]) };
+  });
+  return nextPass(prompts, maxRows).map((slice) => ({ ...slice, reply: replies[slice.index]! }));
+}
+
+/** The next generated rows that preempted replies have lost; `from` and `to` count steps. */
+function recomputingPass(replies: readonly Reply[], maxRows: number): ReplySlice[] {
+  const behind = replies.filter(({ prompt, sequence }) => sequence.length >= prompt.shape[0]);
+  const steps = behind.map((reply) => {
+    return { length: reply.steps.length, done: reply.sequence.length - reply.prompt.shape[0] };
+  });
+  return nextPass(steps, maxRows).map((slice) => ({ ...slice, reply: behind[slice.index]! }));
+}
+
+const repliesOf = (pass: readonly ReplySlice[]) => pass.map(({ reply }) => reply);
 
 const readAll = (tensors: readonly Ids[]) => Promise.all(tensors.map((tensor) => tensor.read()));
 

@@ -27,6 +27,12 @@ export interface ReplyUsage {
   readonly firstAudio: number | null;
   /** Seconds from the call to the end. */
   readonly total: number;
+  /** Seconds that the reply waited for room in the KV cache, before its start and after every preemption. */
+  readonly queued: number;
+  /** How often the reply was preempted: its room in the KV cache went to others, and its rows were computed again. */
+  readonly preemptions: number;
+  /** Rows of the prompt and of the reply that were computed again; they count in the seconds of `prefill` alone. */
+  readonly recomputedTokens: number;
 }
 
 /** Measures a reply. All times are values of `performance.now()`. */
@@ -35,10 +41,14 @@ export class UsageMeter {
   textTokens = 0;
   steps = 0;
   audioSeconds = 0;
+  preemptions = 0;
+  recomputedTokens = 0;
   readonly #start = performance.now();
   readonly #stages = new Map<Stage, StageUsage>();
   #firstText: number | null = null;
   #firstAudio: number | null = null;
+  #queuedSince: number | null = null;
+  #queued = 0;
   /** When the device last finished work of this reply's speech decoder. */
   #speechDone = 0;
 
@@ -50,6 +60,20 @@ export class UsageMeter {
       tokens: sum.tokens + tokens,
       audioSeconds: sum.audioSeconds + audioSeconds,
     });
+  }
+
+  /** Seconds of the present wait for room in the KV cache; 0 when there is none. */
+  get waiting(): number {
+    return this.#queuedSince === null ? 0 : (performance.now() - this.#queuedSince) / 1000;
+  }
+
+  /** Notes whether the reply waits for room in the KV cache. */
+  wait(waits: boolean): void {
+    if (waits) this.#queuedSince ??= performance.now();
+    else {
+      this.#queued += this.waiting;
+      this.#queuedSince = null;
+    }
   }
 
   /** Counts a step of the language model. */
@@ -87,6 +111,9 @@ export class UsageMeter {
       firstText: this.#firstText,
       firstAudio: this.#firstAudio,
       total: this.#elapsed(),
+      queued: this.#queued,
+      preemptions: this.preemptions,
+      recomputedTokens: this.recomputedTokens,
     };
   }
 

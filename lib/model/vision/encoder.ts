@@ -17,9 +17,12 @@ type Rgb = readonly [number, number, number];
 /** The patches of one image or pair of frames: time slices (1), rows, columns. */
 export type Grid = readonly [t: number, h: number, w: number];
 
-/** One input of the ViT: an image, or two frames of a video. */
+/** The pixels of an image or frame at its unit's size, on the encoder's device: `[height, width, 3]`. */
+export type ResizedFrame = Tensor<"u8", readonly [number, number, number]>;
+
+/** One input of the ViT: an image, or two frames of a video. What is resized already stays the caller's. */
 export interface VisualUnit {
-  readonly frames: readonly [RgbImage] | readonly [RgbImage, RgbImage];
+  readonly frames: readonly [RgbImage | ResizedFrame] | readonly [RgbImage | ResizedFrame, RgbImage | ResizedFrame];
   /** The size in pixels at which the unit enters the ViT. */
   readonly size: Size;
   /** The post-squeeze: the grid of tokens to interpolate the projected tokens to. Default: no interpolation. */
@@ -180,6 +183,17 @@ export class VisionEncoder implements Disposable {
   }
 
   /**
+   * Resizes decoded pixels as `encodeUnits` does, so that the large original need not be kept until then. The caller
+   * disposes the result.
+   */
+  resize({ data, height, width }: RgbImage, size: Size): ResizedFrame {
+    return this.device.scope(() => {
+      const pixels = this.device.tensor(data, [height, width, 3], "u8");
+      return ops.resizeBicubic(pixels, [size.height, size.width]);
+    });
+  }
+
+  /**
    * Encodes images, each at the size that the config's limits give it.
    * @throws {CaracalError} as `encodeUnits`
    */
@@ -304,9 +318,7 @@ export class VisionEncoder implements Disposable {
   #patches({ frames, size }: VisualUnit): Rows<"f32"> {
     const { patch_size: patch, temporal_patch_size: temporal, spatial_merge_size: mergeSize } = this.config;
     const { image_mean, image_std } = this.config;
-    const resized = frames.map(({ data, height, width }) =>
-      ops.resizeBicubic(this.device.tensor(data, [height, width, 3], "u8"), [size.height, size.width]),
-    );
+    const resized = frames.map((frame) => ("data" in frame ? this.resize(frame, size) : frame));
     const image = resized.length === 1 ? resized[0]! : ops.concatRows(resized).reshape([2, size.height, size.width, 3]);
     return ops.patchify(image, { patch, temporal, mergeSize, mean: image_mean as Rgb, std: image_std as Rgb });
   }

@@ -52,6 +52,7 @@ struct FsmnMemory {
     c.range(right_stride, "rightStride", 1, 1 << 16);
     c.activations(weight, "weight");
     const int64_t channels = x.shape[1];
+    if (channels < 1) c.bad(code::kShapeMismatch, "x", "must have at least one column, got " + x.shape.str());
     if (weight.shape.rank() == 3)
       c.shape(weight, "weight", {channels, 1, taps()});
     else

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -168,6 +169,8 @@ describe("a safetensors file", () => {
       /contains neither model\.safetensors\.index\.json nor a \.safetensors file/,
     );
     await expectInvalid(openSafetensors("/dev/zero"), /expected a regular file/);
+    execFileSync("mkfifo", [join(folder, "fifo.safetensors")]);
+    await expectInvalid(openSafetensors(join(folder, "fifo.safetensors")), /expected a regular file/);
   });
 
   test("stops when aborted", async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { RgbImage } from "../../../lib/media/image.js";
 import { buildPrompt, type Prompt, type PromptOptions } from "../../../lib/model/prompt/build.js";
 import { loadMessages, type Message } from "../../../lib/model/prompt/messages.js";
@@ -169,6 +169,70 @@ describe("buildPrompt", () => {
     expect(row(12)).toEqual([3, 3, 3, 3]);
   });
 
+  it("leaves text that spells control tokens as text, whoever wrote it", async () => {
+    const text = "</longcat_s><image></pause><mask_112><|audio_pad|><|image_pad|>";
+    const speech = { type: "speech", segments: [{ text, codes: new Int32Array(400) }] } as const;
+    const result = await prompt([
+      { role: "system", content: text },
+      {
+        role: "user",
+        content: [
+          { type: "text", text },
+          { type: "audio", audio: clip(1) },
+        ],
+      },
+      { role: "assistant", content: text },
+      { role: "user", content: text },
+      { role: "assistant", content: [speech] },
+    ]);
+    const controls = [...result.textIds].filter((id) => id < 152 && id !== 3);
+    expect(controls).toEqual([2, 134, ...new Array(13).fill(136), 135, 2, 2]);
+    expect(result.text.split(text).length).toBe(6);
+    expect([...result.audioRows].map((row) => result.textIds[row])).toEqual(new Array(13).fill(136));
+    expect(result.visionRows.length).toBe(0);
+  });
+
+  it("leaves text as text in the checkpoint's chat template too", async () => {
+    const chat = tinyTokenizer({
+      ...tokenizerConfig,
+      chat_template: "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}",
+    });
+    const loaded = await loadMessages([{ role: "user", content: "</pause>\uE000</longcat_s>" }]);
+    const result = await buildPrompt(loaded, chat, { speech: false, vision, template: "checkpoint" });
+    expect([...result.textIds]).toEqual([...chat.encode("</pause>\uE000</longcat_s>"), 2]);
+    expect(result.text).toBe("</pause>\uE000</longcat_s></longcat_s>");
+  });
+
+  it("gives the event loop turns while it encodes long text, and can be aborted", async () => {
+    const loaded = await loadMessages([{ role: "user", content: "long text ".repeat(50_000) }]);
+    const controller = new AbortController();
+    const options = { speech: false, vision, limits: { sequenceTokens: 1e6 }, signal: controller.signal };
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    expect((await buildPrompt(loaded, tokenizer, options)).textIds.length).toBe(500_016);
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(0);
+    setImmediate(() => controller.abort());
+    await expect(buildPrompt(loaded, tokenizer, options)).rejects.toMatchObject({ code: "ABORTED" });
+  });
+
+  it("does not encode text that cannot fit", async () => {
+    const counting = tinyTokenizer();
+    const encodeSteps = vi.spyOn(counting, "encodeSteps");
+    const loaded = await loadMessages([{ role: "user", content: "x".repeat(1e6) }]);
+    const options = { speech: false, vision };
+    await expect(buildPrompt(loaded, counting, options)).rejects.toThrow(
+      /at least 65541 tokens .* at most 34816 are possible \(limits.sequenceTokens\)/,
+    );
+    expect(encodeSteps.mock.calls.map(([text]) => text)).toEqual(["USER:"]);
+    await expect(buildPrompt(loaded, counting, { ...options, positions: 1000 })).rejects.toThrow(
+      expect.objectContaining({
+        message: expect.stringMatching(/at least 65541 tokens .* the model has 1000 positions; shorten/),
+        details: { tokens: 65541, limit: 1000 },
+      }),
+    );
+  });
+
   it("uses the checkpoint's chat template on request", async () => {
     const chat = tinyTokenizer({
       ...tokenizerConfig,
@@ -176,10 +240,11 @@ describe("buildPrompt", () => {
         "{% for m in messages %}[{{ loop.index0 }}] {{ m.role|upper }}:{{ m.content }} {% endfor %}ASSISTANT:",
     });
     const loaded = await loadMessages([{ role: "user", content: "Hi" }]);
-    const result = buildPrompt(loaded, chat, { speech: false, vision, template: "checkpoint" });
+    const result = await buildPrompt(loaded, chat, { speech: false, vision, template: "checkpoint" });
     expect(written(result)).toBe("[0] USER:Hi ASSISTANT:");
+    expect(result.text).toBe("[0] USER:Hi ASSISTANT:");
     const seen = await loadMessages([{ role: "user", content: [{ type: "audio", audio: clip(1) }] }]);
-    expect(() => buildPrompt(seen, chat, { speech: false, vision, template: "checkpoint" })).toThrow(
+    await expect(buildPrompt(seen, chat, { speech: false, vision, template: "checkpoint" })).rejects.toThrow(
       /type audio is not allowed in a chat template/,
     );
   });
@@ -199,15 +264,18 @@ describe("buildPrompt refuses", () => {
       /lasts 121\.0 s, at most 120 s .* shorten it/,
     ],
     ["audio below one window", user([{ type: "audio", audio: clip(0.02) }]), {}, /part 0: 320 samples are too few/],
-    ["too many tokens", user("x".repeat(300)), { limits: { sequenceTokens: 200 } }, /has 322 tokens .*, at most 200/],
+    [
+      "too many tokens",
+      user("x".repeat(300)),
+      { limits: { sequenceTokens: 200 } },
+      /has at least 305 tokens .*, at most 200/,
+    ],
     [
       "too many visual tokens",
       user([{ type: "image", image: image(112, 112) }]),
       { limits: { visionTokens: 1 } },
       /1 images and frame pairs are too many for 1 visual tokens/,
     ],
-    ["a placeholder in text", user("see <|image_pad|>"), {}, /must not contain <\|image_pad\|>/],
-    ["a reserved entry in text", user("see <mask_112>"), {}, /must not contain <\|audio_pad\|>/],
     [
       "media in a reply",
       [{ role: "assistant", content: [{ type: "audio", audio: clip(1) }] }],
@@ -220,10 +288,19 @@ describe("buildPrompt refuses", () => {
       {},
       /type speech is not allowed in a user message/,
     ],
+    [
+      "a chat template that writes placeholders",
+      user("Hi"),
+      { template: "checkpoint" },
+      /the chat template writes <\|audio_pad\|>, which marks/,
+    ],
+    ["more speech than fits", speech(new Array(4 * 40_000).fill(0)), {}, /has at least 40016 tokens/],
     ["half a frame", speech([1, 2, 3, 4, 5, 6]), {}, /whole frames of 4 codes/],
     ["a negative code", speech([1, 2, 3, -4]), {}, /whole frames of 4 codes/],
     ["speech shorter than its text", speech([1, 2, 3, 4], "hello"), {}, /1 frames for 6 text tokens/],
   ])("%s", async (_, messages, options, message) => {
-    await expect(prompt(messages, options)).rejects.toThrow(message);
+    const chat = tinyTokenizer({ ...tokenizerConfig, chat_template: "<|audio_pad|>" });
+    const request = buildPrompt(await loadMessages(messages), chat, { speech: true, vision, ...options });
+    await expect(request).rejects.toThrow(message);
   });
 });

@@ -3,6 +3,7 @@ import { parseVisionConfig } from "../../../lib/checkpoint/config.js";
 import type { RgbImage } from "../../../lib/media/image.js";
 import { defaultAudioFraming } from "../../../lib/model/audio/framing.js";
 import { encodePrompt, type PromptEncoders } from "../../../lib/model/prompt/encode.js";
+import { loadMessages, type Part } from "../../../lib/model/prompt/messages.js";
 import type { PromptStage } from "../../../lib/model/prompt/progress.js";
 import type { Rows } from "../../../lib/model/types.js";
 import { VisionEncoder } from "../../../lib/model/vision/encoder.js";
@@ -60,6 +61,28 @@ test("visual tokens are squeezed to the limits of the request", async () => {
   expect((await rows.toFloat32Array()).subarray(0, 4 * 80)).toEqual(await unit!.tokens.toFloat32Array());
   rows.dispose();
   unit!.tokens.dispose();
+});
+
+test("an audio part is measured before it is encoded, a video's sound is not", async () => {
+  const encoders = await encodersOf("vision_merge1");
+  const audio = { samples: new Float32Array(3 * 16000), sampleRate: 16000 };
+  const encodeAudio = (limits: object) => {
+    const options = { speech: false, signal: new AbortController().signal, progress: { stage() {}, add() {} }, limits };
+    return encodePrompt([{ role: "user", content: [{ type: "audio", audio }] }], encoders, options);
+  };
+  await expect(encodeAudio({ audioSeconds: 2 })).rejects.toMatchObject({
+    code: "MEDIA_INVALID",
+    message: expect.stringMatching(/lasts 3\.0 s, at most 2 s are possible; .* raise limits\.audioSeconds$/),
+  });
+  const long = { samples: new Float32Array(121 * 1000), sampleRate: 1000 };
+  const load = (part: Part, audioSeconds: number) =>
+    loadMessages([{ role: "user", content: [part] }], { audioSeconds });
+  await expect(load({ type: "audio", audio: long }, 120)).rejects.toThrow(/lasts 121\.0 s, at most 120 s/);
+  for (const interleaveAudio of [true, long]) {
+    const part: Part = { type: "video", video: { frames: [image(1)], fps: 1, audio: long }, interleaveAudio };
+    const [message] = await load(part, 120);
+    expect(message!.content[0]).toMatchObject({ samples: { length: 121 * 16000 } });
+  }
 });
 
 test("an encoder that merges patches refuses to squeeze, because its tokens are not in raster order", async () => {

@@ -12,17 +12,22 @@ describe("OmniTokenizer", () => {
     expect(specialStrings.map((special) => tokenizer.specialId(special))).toEqual(
       Array.from({ length: 10 }, (_, i) => 134 + i),
     );
-    expect(tokenizer.encode("<|audio|><|audio_pad|><|/audio|>")).toEqual([134, 136, 135]);
     expect(tokenizer.decode([134, 136, 135, 137, 2])).toBe("<|audio|><|audio_pad|><|/audio|></pause></longcat_s>");
   });
 
   it("adds no BOS or EOS, and decodes to the original text", () => {
-    const text = "USER: 你好, wörld 🙂\n</pause>ok";
+    const text = "USER: 你好, wörld 🙂\n\uFEFFok";
     const ids = tokenizer.encode(text);
-    expect(ids.length).toBe(Buffer.byteLength("USER: 你好, wörld 🙂\n") + 1 + 2);
+    expect(ids.length).toBe(Buffer.byteLength(text));
     expect(tokenizer.decode(ids)).toBe(text);
     expect(tokenizer.encode("")).toEqual([]);
     expect(tokenizer.decode([])).toBe("");
+  });
+
+  it("knows control tokens by name", () => {
+    expect(tokenizer.specialId("</longcat_s>")).toBe(2);
+    expect(tokenizer.specialId("<mask_113>")).toBe(137);
+    expect(() => tokenizer.specialId("<nonsense>")).toThrow(/no control token "<nonsense>"/);
   });
 
   it("skips ids that have no token", () => {
@@ -40,18 +45,48 @@ describe("OmniTokenizer", () => {
     );
     const json = tokenizerJson();
     json.added_tokens = (json.added_tokens as { content: string }[]).filter(({ content }) => content !== "<mask_118>");
-    expect(() => new OmniTokenizer(json, tokenizerConfig)).toThrow(/no entry <mask_118>/);
-    expect(() => new OmniTokenizer({}, tokenizerConfig)).toThrow(/not a usable tokenizer/);
+    expect(() => new OmniTokenizer(json, tokenizerConfig)).toThrow(/no entry "<mask_118>"/);
+    expect(() => new OmniTokenizer({}, tokenizerConfig)).toThrow(/decoder.type is missing/);
+  });
+});
+
+describe("text is only text", () => {
+  const tokenizer = tinyTokenizer();
+  const controls = new Set(Array.from({ length: 152 }, (_, id) => id));
+
+  it.each([...specialStrings, "<longcat_s>", "</longcat_s>", "<longcat_pad>", "<mask_113>", "<mask_118>"])(
+    "%s is spelt with ordinary ids, and decodes to itself",
+    (name) => {
+      const text = `see ${name}${name}!`;
+      const ids = tokenizer.encode(text);
+      expect(ids.length).toBe(text.length);
+      expect(ids.filter((id) => controls.has(id))).toEqual([]);
+      expect(tokenizer.decode(ids)).toBe(text);
+      const stream = tokenizer.stream();
+      expect(ids.map((id) => stream.push(id)).join("") + stream.end()).toBe(text);
+    },
+  );
+
+  it("entries that look like control tokens, but are none, keep their ids", () => {
+    const json = tokenizerJson();
+    const model = json.model as { vocab: Record<string, number>; merges: unknown[] };
+    Object.assign(model.vocab, { "<?": 500, "<?>": 501 });
+    model.merges = ["< ?", ["<?", ">"]];
+    const withEntry = new OmniTokenizer(json, tokenizerConfig);
+    expect(withEntry.encode("a<?>")).toEqual([tokenizer.encode("a")[0], 501]);
+    expect(withEntry.decode([501])).toBe("<?>");
+    expect(() => withEntry.specialId("<?>")).toThrow(/no control token/);
   });
 });
 
 describe("TokenStream", () => {
   const tokenizer = tinyTokenizer();
   const text = "añ你🙂 </pause>.é\u0301x";
+  const ids = [...tokenizer.encode("añ你🙂 "), tokenizer.specialId("</pause>"), ...tokenizer.encode(".é\u0301x")];
 
   it("never splits a character, and its pieces join to the whole text", () => {
     const stream = tokenizer.stream();
-    const pieces = tokenizer.encode(text).map((id) => stream.push(id));
+    const pieces = ids.map((id) => stream.push(id));
     expect(pieces.every((piece) => !piece.includes("\uFFFD"))).toBe(true);
     expect(pieces.join("") + stream.end()).toBe(text);
     expect(pieces[0]).toBe("a");
@@ -67,6 +102,16 @@ describe("TokenStream", () => {
     expect(others.map((id) => stream.push(id)).join("")).toBe("🙂");
   });
 
+  it("decodes bytes that are no text like a whole, before and after a control token", () => {
+    const [e4, bd] = tokenizer.encode("你");
+    const broken = [e4!, e4!, bd!, tokenizer.specialId("</pause>"), bd!, ...tokenizer.encode("a"), e4!];
+    const stream = tokenizer.stream();
+    const pieces = broken.map((id) => stream.push(id));
+    expect(pieces).toEqual(["", "\uFFFD", "", "\uFFFD</pause>", "\uFFFD", "a", ""]);
+    expect(stream.end()).toBe("\uFFFD");
+    expect(tokenizer.decode(broken)).toBe("\uFFFD\uFFFD</pause>\uFFFDa\uFFFD");
+  });
+
   it("skips ids without a token", () => {
     const stream = tokenizer.stream();
     expect([
@@ -74,27 +119,6 @@ describe("TokenStream", () => {
       stream.push(99999),
       stream.push(tokenizer.encode("b")[0]!),
     ]).toEqual(["a", "", "b"]);
-  });
-});
-
-describe("chat template", () => {
-  const messages = [{ role: "user", content: "Hi" }];
-  const template =
-    "{% for m in messages %}[Round {{ loop.index0 }}] {{ m.role|upper }}:{{ m.content }} {% endfor %}" +
-    "{% if add_generation_prompt %}ASSISTANT:{% endif %}{{ eos_token }}";
-
-  it("renders the checkpoint's own template", () => {
-    const tokenizer = tinyTokenizer({ ...tokenizerConfig, chat_template: template });
-    expect(tokenizer.renderChat(messages)).toBe("[Round 0] USER:Hi ASSISTANT:</longcat_s>");
-    expect(tokenizer.renderChat(messages, { add_generation_prompt: false })).toBe("[Round 0] USER:Hi </longcat_s>");
-    const named = tinyTokenizer({ ...tokenizerConfig, chat_template: [{ name: "default", template: "x" }] });
-    expect(named.renderChat(messages)).toBe("x");
-  });
-
-  it("reports a missing or failing template", () => {
-    expect(() => tinyTokenizer().renderChat(messages)).toThrow(/no chat template/);
-    const broken = tinyTokenizer({ ...tokenizerConfig, chat_template: "{% for" });
-    expect(() => broken.renderChat(messages)).toThrow(/chat template fails/);
   });
 });
 
@@ -106,14 +130,17 @@ describe("OmniTokenizer.open", () => {
   afterAll(() => rm(directory, { recursive: true }));
 
   it("reads a directory, and names missing or broken files", async () => {
-    await expect(OmniTokenizer.open(directory)).rejects.toThrow(/cannot read .*tokenizer(_config)?\.json/);
+    await expect(OmniTokenizer.open(directory)).rejects.toThrow(/tokenizer\.json: no such file/);
     await writeFile(join(directory, "tokenizer.json"), JSON.stringify(tokenizerJson()));
     await writeFile(join(directory, "tokenizer_config.json"), "{ nonsense");
-    await expect(OmniTokenizer.open(directory)).rejects.toMatchObject({ code: "CHECKPOINT_INVALID" });
+    await expect(OmniTokenizer.open(directory)).rejects.toMatchObject({
+      code: "CHECKPOINT_INVALID",
+      message: expect.stringContaining("tokenizer_config.json: not JSON"),
+    });
     await writeFile(join(directory, "tokenizer_config.json"), JSON.stringify(tokenizerConfig));
     await writeFile(join(directory, "chat_template.jinja"), "{{ messages[0].content }}!");
     const tokenizer = await OmniTokenizer.open(directory);
-    expect(tokenizer.renderChat([{ role: "user", content: "Hi" }])).toBe("Hi!");
+    expect(await tokenizer.renderChat([{ role: "user", content: "Hi" }])).toEqual(["Hi!"]);
     await expect(OmniTokenizer.open(directory, { device: 1 } as never)).rejects.toThrow(/no option "device"/);
     const signal = AbortSignal.abort();
     await expect(OmniTokenizer.open(directory, { signal })).rejects.toMatchObject({ code: "ABORTED" });

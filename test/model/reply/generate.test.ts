@@ -9,6 +9,7 @@ import { SpeechState } from "../../../lib/model/speech/state.js";
 import { Device } from "../../../lib/tensor/tensor.js";
 import { code } from "../../support/errors.js";
 import { settledMemory } from "../../support/garbage.js";
+import { DuckSignal, foreignController } from "../../support/signals.js";
 import { tinyDirectory } from "../tinyModel.js";
 
 const directory = await tinyDirectory();
@@ -180,6 +181,29 @@ describe("generate", () => {
     expect(other).not.toBe(first);
   });
 
+  test("a temperature or topP alone samples from all tokens; without them, the likeliest is taken", async () => {
+    const text = async (options: GenerateOptions) =>
+      content(await reply("Tell me", { speech: false, maxTokens: 30, ...options })).text;
+    const likeliest = await text({});
+    expect(await text({ seed: 7, topK: 1, temperature: 2 })).toBe(likeliest);
+    expect(await text({ seed: 7, temperature: 0 })).toBe(likeliest);
+    expect(await text({ seed: 7 })).toBe(likeliest);
+    const hot = await text({ seed: 7, temperature: 2 });
+    expect(hot).not.toBe(likeliest);
+    expect(hot).toBe(await text({ seed: 7, temperature: 2, topK: 0 }));
+    const nucleus = await text({ seed: 7, topP: 0.9 });
+    expect(nucleus).toBe(await text({ seed: 7, temperature: 1, topP: 0.9, topK: 0 }));
+    expect(nucleus).not.toBe(likeliest);
+  });
+
+  test("refuses a repetition penalty that would change nothing", async () => {
+    for (const options of [{}, { topK: 1, temperature: 2 }, { temperature: 0, topK: 20 }])
+      await expect(reply("Hello!", { ...options, repetitionPenalty: 1.2 })).rejects.toThrow(
+        /give a temperature above 0/,
+      );
+    expect(content(await reply("Hello!", { temperature: 1, repetitionPenalty: 1.2, maxTokens: 5 })).steps).toBe(5);
+  });
+
   test("a slow consumer pauses its own reply only", async () => {
     const options = (seed: number) => ({ speech: false, temperature: 1, topK: 0, seed, maxTokens: 300 });
     const alone = await Promise.all(Array.from({ length: 8 }, (_, seed) => reply("Slowly", options(seed))));
@@ -261,6 +285,30 @@ describe("generate", () => {
     await idleMemory();
   });
 
+  test.each([
+    ["polyfill", new DuckSignal()],
+    ["another realm", foreignController()],
+  ])("signals of a %s abort it, and earlier or later ones do no harm", async (_, source) => {
+    const signal = ("signal" in source ? source.signal : source) as AbortSignal;
+    expect(content(await reply("Hello!", { signal, maxTokens: 5 })).steps).toBe(5);
+    const events = model.generate(say("Hello!"), { signal, maxTokens: 200 });
+    const run = async () => {
+      for await (const event of events) if (event.type === "text") source.abort("enough");
+    };
+    await expect(run()).rejects.toMatchObject({ code: "ABORTED", cause: "enough" });
+    await expect(reply("Hello!", { signal })).rejects.toThrowError(code("ABORTED"));
+    await idleMemory();
+  });
+
+  test("refuses a signal that is none, from the first next", async () => {
+    for (const signal of [new AbortController(), "stop", null, {}, Object.create(AbortSignal.prototype)]) {
+      const events = model.generate(say("Hello!"), { signal });
+      await expect(events.next()).rejects.toThrowError(code("INVALID_ARGUMENT"));
+      expect(await events.next()).toEqual({ done: true, value: undefined });
+      expect(model.stats()).toMatchObject({ preparing: 0, waiting: 0, active: 0 });
+    }
+  });
+
   test("one abort among several leaves the others alone", async () => {
     const alone = content(await reply("Second", { maxTokens: 30 }));
     const abort = new AbortController();
@@ -274,8 +322,24 @@ describe("generate", () => {
   test("refuses invalid conversations, and options that are unknown or out of range", async () => {
     await expect(collect(model.generate([]))).rejects.toThrowError(code("INVALID_ARGUMENT"));
     await expect(reply("x".repeat(9000))).rejects.toThrowError(code("INVALID_ARGUMENT"));
-    for (const options of [{ maxTokens: 0 }, { topP: 0 }, { temperature: -1 }, { seed: 0.5 }, { topK: -1 }])
-      await expect(reply("Hello!", options)).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    const wrong = [
+      ...[
+        { maxTokens: 0 },
+        { topP: 0 },
+        { topP: 1.5 },
+        { temperature: -1 },
+        { temperature: Number.NaN },
+        { seed: 0.5 },
+      ],
+      ...[{ topK: -1 }, { topK: "5" }, { speech: "no" }, { repetitionPenalty: 0 }, { template: "checkpoint" }],
+      ...[{ max_tokens: 5 }, { stop: ["."] }],
+    ];
+    for (const options of wrong)
+      await expect(reply("Hello!", options as GenerateOptions)).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    for (const options of [null, "fast", 5])
+      await expect(collect(model.generate(say("Hello!"), options as never))).rejects.toThrowError(
+        code("INVALID_ARGUMENT"),
+      );
     const misspelt = (options: object) => reply("Hello!", options as GenerateOptions);
     await expect(misspelt({ maxtokens: 5 })).rejects.toThrow(
       /generate has no option "maxtokens": did you mean "maxTokens"/,

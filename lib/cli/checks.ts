@@ -1,0 +1,52 @@
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import { dirname, extname, resolve } from "node:path";
+import { CaracalError } from "../errors.js";
+import { loadAudio } from "../media/audio.js";
+import { loadImage } from "../media/image.js";
+import { openVideo } from "../media/video.js";
+import { defaultPromptLimits } from "../model/prompt/build.js";
+import type { Part } from "../model/prompt/messages.js";
+
+// What is wrong with a question should be known before minutes are spent on loading the model.
+
+/**
+ * Opens all media of a question, which are given by their paths.
+ * @throws {CaracalError} `INVALID_ARGUMENT` for a video without the sound that is asked for, and the errors of loading
+ *   media
+ */
+export async function checkMedia(content: readonly Part[], signal: AbortSignal): Promise<void> {
+  const limit = { maxSeconds: defaultPromptLimits.audioSeconds, limitName: "limits.audioSeconds, in a program" };
+  for (const part of content) {
+    if (part.type === "audio") await loadAudio(part.audio as string, { ...limit, signal });
+    if (part.type === "image") await loadImage(part.image as string, { signal });
+    if (part.type !== "video") continue;
+    const { name, hasAudio } = await openVideo(part.video as string, { signal });
+    if (part.interleaveAudio === true && !hasAudio)
+      throw new CaracalError(
+        "INVALID_ARGUMENT",
+        `${name} has no sound: use --video in the place of --video-with-sound`,
+      );
+  }
+}
+
+/**
+ * Checks where the spoken answer should go. The file is created only with the first samples.
+ * @returns the absolute path
+ * @throws {CaracalError} `INVALID_ARGUMENT` for standard output and for other formats than WAV, `IO_ERROR` when the
+ *   folder cannot be written
+ */
+export async function checkOut(out: string): Promise<string> {
+  if (out === "-")
+    throw new CaracalError("INVALID_ARGUMENT", "--out takes a file: standard output is for the text; use ./- if meant");
+  const extension = extname(out).toLowerCase();
+  if (!["", ".wav", ".wave"].includes(extension)) {
+    const advice = `name the file .wav, and convert it with "ffmpeg -i answer.wav answer${extension}"`;
+    throw new CaracalError("INVALID_ARGUMENT", `--out writes WAV, got ${out}: ${advice}`, { out });
+  }
+  const file = resolve(out);
+  await access(dirname(file), constants.W_OK).catch((cause) => {
+    throw new CaracalError("IO_ERROR", `cannot write ${file}: ${(cause as Error).message}`, { file }, { cause });
+  });
+  return file;
+}

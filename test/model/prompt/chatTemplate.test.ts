@@ -1,0 +1,116 @@
+import { describe, expect, it } from "vitest";
+import { OmniTokenizer } from "../../../lib/model/prompt/tokenizer.js";
+import { makeTokenizer } from "../../../lib/synth/tokenizer.js";
+import { tinyTokenizer, tokenizerConfig, tokenizerJson } from "./tinyTokenizer.js";
+
+const withTemplate = (chat_template: unknown) => tinyTokenizer({ ...tokenizerConfig, chat_template });
+const messages = [{ role: "user", content: "Hi" }];
+const template =
+  "{% for m in messages %}[Round {{ loop.index0 }}] {{ m.role|upper }}:{{ m.content }} {% endfor %}" +
+  "{% if add_generation_prompt %}ASSISTANT:{% endif %}{{ eos_token }}";
+
+describe("the checkpoint's chat template", () => {
+  it("is rendered, and the control tokens that it writes are told from text", async () => {
+    const tokenizer = withTemplate(template);
+    const end = { control: "</longcat_s>" };
+    expect(await tokenizer.renderChat(messages)).toEqual(["[Round 0] USER:Hi ASSISTANT:", end]);
+    const variables = { add_generation_prompt: false };
+    expect(await tokenizer.renderChat(messages, variables)).toEqual(["[Round 0] USER:Hi ", end]);
+    expect(await withTemplate([{ name: "default", template: "x" }]).renderChat(messages)).toEqual(["x"]);
+  });
+
+  it("cannot make control tokens of what messages and variables spell", async () => {
+    const tokenizer = withTemplate(`${template}{{ tools | tojson }}{{ messages[0].content }}_s></pause>`);
+    const content = "</longcat_s><mask_113>\uE000<longcat";
+    const pieces = await tokenizer.renderChat([{ role: "user", content }], { tools: ["<image>"] });
+    expect(pieces).toEqual([
+      `[Round 0] USER:${content} ASSISTANT:`,
+      { control: "</longcat_s>" },
+      `["<image>"]${content}_s>`,
+      { control: "</pause>" },
+    ]);
+  });
+
+  // The expected texts are those of Python's Jinja2 3.1.6 with Hugging Face's `tojson`.
+  it.each([
+    ["{% for m in messages %}[Round {{ loop.index0 // 2 }}] {% endfor %}", "[Round 0] [Round 0] [Round 1] "],
+    ["{%- set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "3"],
+    ["{{ messages | length - 1 }} {{ 7 // 2 }} {{ 7 % 3 }} {{ 7 / 2 }} {{ 2.0 }} {{ 1.5 * 2 }}", "2 3 1 3.5 2.0 3.0"],
+    ["{{ messages[0].content | trim | upper }}{{ messages[-1]['content'] ~ 1 }}", "QUESTION 0answer 2 1"],
+    ["{{ tools[0] | tojson }}", '{"name": "é<b>", "list": [1.5, true, null], "empty": [], "none": {}}'],
+    [
+      "{{ tools[0] | tojson(indent=2) }}",
+      '{\n  "name": "é<b>",\n  "list": [\n    1.5,\n    true,\n    null\n  ],\n  "empty": [],\n  "none": {}\n}',
+    ],
+    ["{% if tools is defined and not x is defined %}\n  a\n  {%- endif %}\nb", "  ab"],
+  ])("is rendered as by Jinja2: %j", async (chat_template, expected) => {
+    const chat = ["question 0", "answer 1", "answer 2 "].map((content) => ({ role: "user", content }));
+    const tools = [{ name: "é<b>", list: [1.5, true, null], empty: [], none: {} }];
+    expect(await withTemplate(chat_template).renderChat(chat, { tools })).toEqual([expected]);
+  });
+
+  it("renders what `caracal synth` writes as the Omni prompt does", async () => {
+    const { model, config } = makeTokenizer(500, 4096);
+    const tokenizer = new OmniTokenizer(model as never, config as never);
+    const chat = ["system", "user", "assistant", "user"].map((role, i) => ({ role, content: `${role} ${i}` }));
+    const end = { control: "</longcat_s>" };
+    expect(await tokenizer.renderChat(chat)).toEqual([
+      "SYSTEM:system 0",
+      end,
+      "\nUSER:user 1\nASSISTANT:assistant 2",
+      end,
+      "\nUSER:user 3\nASSISTANT:",
+    ]);
+  });
+});
+
+describe("a chat template that", () => {
+  const slow = "{% for i in range(3000) %}{% for j in range(3000) %}{% endfor %}{% endfor %}";
+  const large =
+    "{% set ns = namespace(list=[]) %}{% for i in range(100000) %}{% set ns.list = ns.list + [i] %}{% endfor %}";
+  it.each<[string, string | null, object, RegExp]>([
+    ["is missing", null, {}, /no chat template/],
+    ["is broken", "{% for", {}, /^x\/tokenizer\.json \(chat_template\.jinja, .*: the chat template fails: /],
+    ["raises an exception", "{{ raise_exception('no system role') }}", {}, /the chat template fails: no system role/],
+    ["takes too long", slow, { timeLimit: 20 }, /it takes longer than 20 ms \(timeLimit\)/],
+    ["takes too much memory", large, { memoryLimit: 4 }, /it needs more than 4 MiB \(memoryLimit\)/],
+    [
+      "writes too much",
+      "{% for i in range(17) %}{{ messages[0].content }}{% endfor %}",
+      {},
+      /it writes \d+ characters/,
+    ],
+  ])("%s fails, naming the file", async (_, chat_template, options, message) => {
+    const tokenizer = new OmniTokenizer(tokenizerJson(), { ...tokenizerConfig, chat_template }, "x/tokenizer.json");
+    const content = "x".repeat(2 ** 20);
+    await expect(tokenizer.renderChat([{ role: "user", content }], {}, options)).rejects.toMatchObject({
+      code: "CHECKPOINT_INVALID",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it("is aborted ends", async () => {
+    const controller = new AbortController();
+    const rendered = withTemplate(slow).renderChat(messages, {}, { signal: controller.signal });
+    setTimeout(() => controller.abort("enough"), 10);
+    await expect(rendered).rejects.toMatchObject({ code: "ABORTED", cause: "enough" });
+    const late = withTemplate("x").renderChat(messages, {}, { signal: controller.signal });
+    await expect(late).rejects.toMatchObject({ code: "ABORTED" });
+  });
+
+  it("gets a variable that is no data is not rendered", async () => {
+    const circle: Record<string, unknown> = {};
+    circle.self = circle;
+    await expect(withTemplate("x").renderChat(messages, circle)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("has unknown options or limits out of range is refused", async () => {
+    const render = (options: object) => withTemplate("x").renderChat(messages, {}, options);
+    await expect(render({ time: 1 })).rejects.toThrow(/no option "time"/);
+    for (const options of [{ timeLimit: 0 }, { memoryLimit: Number.NaN }, { timeLimit: "1" }, { memoryLimit: 2 ** 31 }])
+      await expect(render(options)).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringMatching(/Limit must be a number above 0 and below 2\^31, got /),
+      });
+  });
+});
