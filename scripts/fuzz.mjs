@@ -16,9 +16,7 @@ buildTypeScript();
 function sanitized() {
   needTool("cmake");
   const options = ["-T", "caracal", "-O", "build/sanitized", "--CDCARACAL_ASAN=ON", "-p", `${availableParallelism()}`];
-  run("built the addon with sanitizers", "npx", ["cmake-js", "build", ...options], {
-    CARACAL_CUDA: args.includes("--cuda") ? "on" : "off",
-  });
+  run("built the addon with sanitizers", "npx", ["cmake-js", "build", ...options]);
   // Node.js is built without them, so their runtime must be loaded first.
   const runtime = execFileSync(process.env.CXX ?? "g++", ["-print-file-name=libasan.so"], { encoding: "utf8" }).trim();
   return {

@@ -15,6 +15,7 @@ namespace {
 // --- blocking -------------------------------------------------------------------------------------------------------
 
 constexpr int64_t kChunkBytes = 16384;  // of a panel: half of L1
+static_assert(kChunkBytes / (kPanelColumns * 4) % kShortChain == 0, "a chain of f32 products ends with its chunk");
 constexpr int64_t kBlockRows = 192 / kTileRows * kTileRows;
 constexpr int64_t kSlabFloats = 48 * 1024;  // rows x k that stay in L2
 constexpr int64_t kSumFloats = 128 * 1024;  // unfinished sums of an item
@@ -48,7 +49,7 @@ CARACAL_INLINE Blocking plan_gemm(const Product& g, int64_t target) {
   b.block_rows = b.row_blocks > 0 ? round_up(divide_up(m, b.row_blocks), kTileRows) : 0;
   const int64_t rows = std::min(m, b.block_rows);
   const bool single_tile = rows <= kTileRows;
-  b.chunk_k = g.chain ? g.chain : chunk_k(w.dtype, single_tile, w.k);
+  b.chunk_k = chunk_k(w.dtype, single_tile, w.k);
   b.slab_k = std::max<int64_t>(w.k, 1);
   if (!single_tile && rows * w.k > kSlabFloats)
     b.slab_k = std::min(w.k, std::max<int64_t>(kSlabFloats / rows / b.chunk_k, 1) * b.chunk_k);
@@ -150,7 +151,7 @@ struct Chunk {
   int64_t a_stride;
   float* sums;
   int64_t panel_stride;
-  bool chain;  // the chunk is summed in a chain of its own
+  int64_t chain;  // k per chain, 0: all
 };
 
 constexpr int64_t kPrefetchBytes = 2048;
@@ -164,8 +165,9 @@ CARACAL_INLINE void run_tiles(Tile<W>& tile, const PanelPass<Stored>& pass, cons
   tile.a_stride = chunk.a_stride;
   tile.k = chunk.count;
   tile.c_panel_stride = chunk.panel_stride;
-  tile.resume = chunk.k > 0 && !chunk.chain;
-  tile.add = chunk.k > 0 && chunk.chain;
+  tile.resume = chunk.k > 0 && chunk.chain == 0;
+  tile.add = chunk.k > 0 && chunk.chain > 0;
+  tile.chain = chunk.chain;
   tile.ahead_step = streams ? 64 : divide_up(64 * sizeof(Stored) / sizeof(W), tiles.count);
   const int64_t share = chunk.count / 4 * sizeof(W) * tile.ahead_step;
   int64_t row = 0;
@@ -250,7 +252,7 @@ void run_pass(const Product& g, const Blocking& b, const Item& item, const Tiles
     const bool is_last = k + count == slab.end;
     run_chunk(pass, tiles,
               {k, count, is_last ? pass.next : pass.w, is_last ? slab.begin : k + count, slab.a + (k - slab.begin),
-               slab.stride, sums, item.panel_stride(), g.chain > 0},
+               slab.stride, sums, item.panel_stride(), g.chain},
               decoded);
     k += count;
   } while (k < slab.end);

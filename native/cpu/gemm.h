@@ -23,7 +23,7 @@ struct Gemm {
   RowSource rows;
   Panels w[G];
   Epilogue epilogue;
-  int64_t chain = 0;  // elements of k per chain of fma (gemm_kernel.h), 0: all; not for f8e4m3
+  int64_t chain = 0;  // elements of k per chain of fma (gemm_kernel.h): kShortChain, or 0: all; not for f8e4m3
 };
 
 template <class RowSource, class Epilogue>

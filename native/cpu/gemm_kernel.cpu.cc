@@ -64,27 +64,33 @@ void tile(const Tile<W>& t) {
   const float* a = t.a;
   const int64_t a_stride = t.a_stride;
   int64_t k = 0;
-  for (; k + kUnroll <= t.k; k += kUnroll) {
+  bool add = t.add;
+  do {  // once per chain
+    const int64_t end = t.chain > 0 && t.chain < t.k - k ? k + t.chain : t.k;
+    for (; k + kUnroll <= end; k += kUnroll) {
+#pragma GCC unroll 4
+      for (int p = 0; p < P; p++) {
+#pragma GCC unroll 4
+        for (size_t i = 0; i < sizeof(W); i++) {
+          __builtin_prefetch(ahead[p], 0, 2);
+          ahead[p] += ahead_step;
+        }
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < kUnroll; i++) step<R, P>(sum, a, a_stride, w, scale, k + i);
+    }
+    for (; k < end; k++) step<R, P>(sum, a, a_stride, w, scale, k);
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
-#pragma GCC unroll 4
-      for (size_t i = 0; i < sizeof(W); i++) {
-        __builtin_prefetch(ahead[p], 0, 2);
-        ahead[p] += ahead_step;
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) {
+        float* c = t.c + p * t.c_panel_stride + r * kPanelColumns;
+        store16(c, add ? load16(c) + sum[p][r] : sum[p][r]);
+        sum[p][r] = zero();
       }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < kUnroll; i++) step<R, P>(sum, a, a_stride, w, scale, k + i);
-  }
-  for (; k < t.k; k++) step<R, P>(sum, a, a_stride, w, scale, k);
-#pragma GCC unroll 4
-  for (int p = 0; p < P; p++) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++) {
-      float* c = t.c + p * t.c_panel_stride + r * kPanelColumns;
-      store16(c, t.add ? load16(c) + sum[p][r] : sum[p][r]);
-    }
-  }
+    add = true;
+  } while (k < t.k);
 }
 
 template <class W, int R = kTileRows, int P = panels_per_pass(R)>

@@ -96,8 +96,9 @@ struct Tile {
   int64_t k;
   float* c;
   int64_t c_panel_stride;
-  bool resume;  // continues the chains in c
-  bool add;     // adds new chains to the sums in c
+  bool resume;    // continues the chains in c
+  bool add;       // adds new chains to the sums in c
+  int64_t chain;  // k per chain, a multiple of 4, of chains that are added in order; 0: all
   const char* ahead[kMaxPanels];
   int64_t ahead_step;
 };

@@ -65,5 +65,6 @@ export async function fuzz(
     expect(performance.now() - start).toBeLessThan(5000);
   }
   expect(process.memoryUsage().rss - memory).toBeLessThan(300 << 20);
+  if (process.env.CARACAL_FUZZ_SECONDS) console.log(counts);
   return counts;
 }

@@ -93,6 +93,7 @@ const functions = {
 export const functionContracts = Object.entries(functions).map(([name, [fields]]) => ({
   name,
   positional: true,
+  codes: name === "mapTensor" ? ["IO_ERROR"] : [],
   fields: Object.entries(fields).map(([field, kind]) => ({
     name: field,
     kind,

@@ -227,9 +227,9 @@ export function mutate(r, call, contract) {
     const before = call.allowed ?? ["ok"];
     const codes = [...before, ...change.allowed].filter((outcome) => outcome !== "ok");
     const ok = before.includes("ok") && change.allowed.includes("ok");
-    call.allowed = [...new Set(ok ? ["ok", ...codes] : codes)];
+    call.allowed = [...new Set(ok ? ["ok", ...codes] : codes), ...(contract.codes ?? [])];
     call.mutations.push(change.what);
     delete call.outputs;
-    if (!ok) return; // another change could make it valid again
+    if (!ok || call.getter) return; // another change could make it valid again, or remove what the getter reads
   }
 }

@@ -49,6 +49,16 @@ describe.each(allDevices)("mlaCacheWrite on $name", (device) => {
       expect(after.slice(row * 32, row * 32 + 32)).toEqual(before.slice(row * 32, row * 32 + 32));
   });
 
+  test("refuses arguments that are views of the cache", () => {
+    const cache = device.zeros([3, 4, 32]);
+    const rows = cache.reshape([12, 32]).slice(0, tokens);
+    expect(() => mlaCacheWrite({ ...options(cache), kv: rows })).toThrow(
+      /cache is written in place and must not share/,
+    );
+    const row = cache.reshape([12 * 32]).slice(32, 32 + latent);
+    expect(() => mlaCacheWrite({ ...options(cache), normWeight: row })).toThrow(/must not share memory/);
+  });
+
   test("rounds once to a bf16 cache", async () => {
     const cache = device.zeros([3, 4, 32], "bf16");
     mlaCacheWrite(options(cache));

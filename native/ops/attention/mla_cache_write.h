@@ -7,6 +7,7 @@
 //   positions, slots  [T] i32; slot = block * blockSize + offset, all distinct
 //   cache       [blocks, blockSize, R + P] f32 | bf16, written in place
 #include "ops/attention/mla.h"
+#include "ops/audio/streaming.h"
 
 namespace caracal {
 
@@ -39,6 +40,7 @@ struct MlaCacheWrite {
       c.dtype(*t, name, {DType::i32});
     }
     check_cache(c, cache, kv.shape[1]);
+    check_state(c, cache, "cache", cache.dtype, cache.shape, {&kv, &norm_weight, &positions, &slots});
     c.positive(eps, "eps");
     c.finite(scale, "scale");
     c.positive(theta, "theta");

@@ -40,22 +40,19 @@ class GatePanels {
     constexpr int64_t prefetch_bytes = 2048;
     constexpr int together = std::min(4, panels_per_pass(1));
     Tile<W> tile{};
+    tile.a = h;
+    tile.k = hidden_;
+    tile.chain = kShortChain;
     tile.c_panel_stride = 16;
     tile.ahead_step = 64;
     for (int gate = 0; gate < 4; gate += together) {
       for (int p = 0; p < together; p++) {
         const std::byte* panels = data_ + static_cast<size_t>(gate + p) * gate_bytes_;
         tile.w[p] = reinterpret_cast<const W*>(panels) + group * hidden_ * kPanelColumns;
+        tile.ahead[p] = reinterpret_cast<const char*>(tile.w[p]) + prefetch_bytes;
       }
       tile.c = sums + gate * 16;
-      for (int64_t k = 0; k < hidden_; k += kShortChain) {
-        tile.a = h + k;
-        tile.k = std::min(kShortChain, hidden_ - k);
-        tile.add = k > 0;
-        for (int p = 0; p < together; p++) tile.ahead[p] = reinterpret_cast<const char*>(tile.w[p]) + prefetch_bytes;
-        run_tile(tile, 1, together);
-        for (int p = 0; p < together; p++) tile.w[p] += kShortChain * kPanelColumns;
-      }
+      run_tile(tile, 1, together);
     }
   }
 
