@@ -63,28 +63,31 @@ void run(const MachinePeaks& op, std::span<Tensor> out, Cpu& cpu) {
   };
   float start[16 * kChains];
   for (int i = 0; i < 16 * kChains; i++) start[i] = static_cast<float>(i);
-  // Each timing takes about a millisecond, since on a machine with other work all cores are seldom free for longer.
-  // A piece of the buffer has left the caches by the time it is read again: all others were read in between.
-  constexpr int64_t steps = 500'000;
-  constexpr int kPieces = 8;
   const float* buffer = op.buffer.data<float>();
-  const int64_t share = op.buffer.shape.elements() / kPieces / workers / 128 * 128;
-  double arithmetic = 1e9, reading = 1e9;
-  auto read = [&](auto streams) {
-    for (int piece = 0; piece < kPieces; piece++) {
-      const float* p = buffer + piece * workers * share;
-      reading = std::min(reading, timed([&](int64_t w) { return read_streams<streams()>(p + w * share, share); }));
+  double flops = 0, bytes = 0;
+  // Pieces take about a millisecond, since on a machine with other work all cores are seldom free for longer. The whole
+  // takes long enough for the start of many threads not to count.
+  for (const int pieces : {8, 1}) {
+    const int64_t steps = 4'000'000 / pieces;
+    const int64_t share = op.buffer.shape.elements() / pieces / workers / 128 * 128;
+    // A piece has left the caches by the time it is read again: all others were read in between.
+    auto read = [&](auto streams) {
+      for (int piece = 0; piece < pieces; piece++) {
+        const float* p = buffer + piece * workers * share;
+        const double time = timed([&](int64_t w) { return read_streams<streams()>(p + w * share, share); });
+        bytes = std::max(bytes, 4.0 * static_cast<double>(share) * workers / time);
+      }
+    };
+    for (int repeat = 0; repeat < 3; repeat++) {
+      for (int piece = 0; piece < pieces; piece++) {
+        const double time = timed([&](int64_t) { return multiply_add(steps, start); });
+        flops = std::max(flops, 2.0 * 16 * kChains * static_cast<double>(steps) * workers / time);
+      }
+      read(std::integral_constant<int, 2>{});
+      read(std::integral_constant<int, 4>{});
+      read(std::integral_constant<int, 8>{});
     }
-  };
-  for (int repeat = 0; repeat < 5; repeat++) {
-    for (int i = 0; i < 8; i++)
-      arithmetic = std::min(arithmetic, timed([&](int64_t) { return multiply_add(steps, start); }));
-    read(std::integral_constant<int, 2>{});
-    read(std::integral_constant<int, 4>{});
-    read(std::integral_constant<int, 8>{});
   }
-  const double flops = 2.0 * 16 * kChains * steps * workers / arithmetic;
-  const double bytes = 4.0 * static_cast<double>(share) * workers / reading;
   const double peaks[] = {flops, flops, bytes};
   for (int i = 0; i < 3; i++) out[0].data<float>()[i] = static_cast<float>(peaks[i] / 1e9);
 }
