@@ -84,7 +84,7 @@ void input_half(const Lstm& op, Cpu& cpu, float* gates) {
 template <class T>
 void run_typed(const Lstm& op, Tensor& out, Cpu& cpu) {
   const int64_t steps = op.x.shape[0], hidden = op.w_hh.shape[1], groups = divide_up(hidden, 16);
-  if (steps == 0) return;
+  if (steps == 0 || hidden == 0) return;
   Temporary<float> gates(cpu, static_cast<size_t>(steps * 4 * hidden));
   input_half<T>(op, cpu, gates.data());
   const GatePanels w(cpu, op.w_hh);

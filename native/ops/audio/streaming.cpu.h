@@ -18,6 +18,7 @@ TimeRows<T> time_rows(const Tensor& x, const std::optional<Tensor>& state = {}) 
 
 // Advances a state: afterwards it holds the last rows of [state; x]. x has `rows` rows of the state's width.
 inline void advance(const Tensor& state, const std::byte* x, int64_t rows) {
+  if (state.shape.elements() == 0) return;
   const size_t row_bytes = static_cast<size_t>(state.shape[1]) * dtype_bytes(state.dtype);
   const size_t new_rows = static_cast<size_t>(std::min(state.shape[0], rows));
   const size_t old_rows = static_cast<size_t>(state.shape[0]) - new_rows;
