@@ -1,12 +1,11 @@
-import { constants } from "node:fs";
-import { access } from "node:fs/promises";
-import { dirname, extname, resolve } from "node:path";
+import { extname, resolve } from "node:path";
 import { CaracalError } from "../errors.js";
 import { loadAudio } from "../media/audio.js";
 import { loadImage } from "../media/image.js";
 import { openVideo } from "../media/video.js";
 import { defaultPromptLimits } from "../model/prompt/build.js";
 import type { Part } from "../model/prompt/messages.js";
+import { checkWritable } from "./files.js";
 
 // What is wrong with a question should be known before minutes are spent on loading the model.
 
@@ -45,8 +44,6 @@ export async function checkOut(out: string): Promise<string> {
     throw new CaracalError("INVALID_ARGUMENT", `--out writes WAV, got ${out}: ${advice}`, { out });
   }
   const file = resolve(out);
-  await access(dirname(file), constants.W_OK).catch((cause) => {
-    throw new CaracalError("IO_ERROR", `cannot write ${file}: ${(cause as Error).message}`, { file }, { cause });
-  });
+  await checkWritable(file);
   return file;
 }

@@ -30,9 +30,6 @@ function describe({ min, above, max }: Range): string {
   return lower === "" ? ` of at most ${max}` : `${lower} and at most ${max}`;
 }
 
-/** Parses a finite number. */
-export const parseNumber = numberIn({});
-
 /** Parses a number of at least 0. */
 export const parseNonNegative = numberIn({ min: 0 });
 

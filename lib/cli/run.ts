@@ -12,10 +12,13 @@ import {
   activationsOption,
   deviceOption,
   jsonOption,
-  parseInteger,
-  parseNumber,
+  parseAboveZero,
+  parseCount,
+  parseNonNegative,
   parsePositive,
+  parseProbability,
   strictOption,
+  threadsOption,
 } from "./options.js";
 import { ProgressBar } from "./progress.js";
 
@@ -59,17 +62,21 @@ export function runCommand(): Command {
     .option("--out <file>", "WAV file for the spoken answer", "answer.wav")
     .option("--no-speech", "answer in text only")
     .option("--max-tokens <n>", "maximum number of steps of the language model", parsePositive, 4096)
-    .option("--temperature <t>", "sampling temperature of text; 0: the most likely token (default: 1)", parseNumber)
-    .option("--top-k <k>", "sample text from the k most likely tokens; 0: all (default: see below)", parseInteger)
-    .option("--top-p <p>", "sample text from the most likely tokens with this total probability", parseNumber)
+    .option(
+      "--temperature <t>",
+      "sampling temperature of text; 0: the most likely token (default: 1)",
+      parseNonNegative,
+    )
+    .option("--top-k <k>", "sample text from the k most likely tokens; 0: all (default: see below)", parseCount)
+    .option("--top-p <p>", "sample text from the most likely tokens with this total probability", parseProbability)
     .option(
       "--repetition-penalty <r>",
       "penalty for sampled text among the last 30 tokens (default: 1, off)",
-      parseNumber,
+      parseAboveZero,
     )
-    .option("--seed <n>", "seed of the sampling; the same seed gives the same answer", parseInteger, 0)
+    .option("--seed <n>", "seed of the sampling; the same seed gives the same answer", parseCount, 0)
     .addOption(deviceOption())
-    .option("--threads <n>", "CPU threads (default: all that this process may use)", parsePositive)
+    .addOption(threadsOption())
     .addOption(activationsOption())
     .option("--kv-tokens <n>", "tokens that the KV cache can hold", parsePositive)
     .addOption(jsonOption())

@@ -61,7 +61,7 @@ describe("checkOut", () => {
   it.each([
     ["-", "INVALID_ARGUMENT", /^--out takes a file: standard output is for the text/],
     ["a.mp3", "INVALID_ARGUMENT", /^--out writes WAV, got a\.mp3: name the file \.wav, and convert it with "ffmpeg -i/],
-    ["/nowhere/a.wav", "IO_ERROR", /^cannot write \/nowhere\/a\.wav: ENOENT/],
+    ["/nowhere/a.wav", "IO_ERROR", /^cannot write \/nowhere\/a\.wav: the folder \/nowhere does not exist/],
   ])("refuses %s", async (out, code, message) => {
     await expect(checkOut(out)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
   });

@@ -179,7 +179,10 @@ describe("caracal run", () => {
   test("what is wrong with the question is told before the model is loaded", () => {
     for (const [args, message] of [
       [["--audio", "nope.wav"], /^error IO_ERROR: cannot read nope\.wav: ENOENT/],
-      [["--text", "Hello!", "--top-p", "2"], /^error INVALID_ARGUMENT: generate: topP must be above 0/],
+      [
+        ["--text", "Hello!", "--top-p", "2"],
+        /^error: option '--top-p <p>' argument '2' is invalid. Expected a number above 0 and at most 1/,
+      ],
       [["--text", "Hello!", "--out", "a.mp3"], /^error INVALID_ARGUMENT: --out writes WAV, got a\.mp3/],
     ] as [string[], RegExp][]) {
       const { status, stderr } = caracal("run", "--model", "nowhere", ...args);

@@ -9,7 +9,6 @@ import {
   parseCount,
   parseInteger,
   parseNonNegative,
-  parseNumber,
   parsePositive,
   parseProbability,
   parseRegExp,
@@ -17,8 +16,8 @@ import {
 
 describe("option values", () => {
   test.each<[string, (text: string) => unknown, string, unknown]>([
-    ["a number", parseNumber, "0.5", 0.5],
-    ["a negative number", parseNumber, "-1e3", -1000],
+    ["a number", numberIn({}), "0.5", 0.5],
+    ["a negative number", numberIn({}), "-1e3", -1000],
     ["a number of at least 0", parseNonNegative, "0", 0],
     ["a number above 0", parseAboveZero, "1e-9", 1e-9],
     ["a probability", parseProbability, "1", 1],
@@ -33,7 +32,7 @@ describe("option values", () => {
   ])("%s is parsed", (_, parse, text, value) => expect(parse(text)).toEqual(value));
 
   test.each<[string, (text: string) => unknown, string[], string]>([
-    ["a number", parseNumber, ["", " ", "x", "1x", "Infinity", "NaN"], "Expected a number."],
+    ["a number", numberIn({}), ["", " ", "x", "1x", "Infinity", "NaN"], "Expected a number."],
     ["a number of at least 0", parseNonNegative, ["", "-1e-9", "NaN"], "Expected a number of at least 0."],
     ["a number above 0", parseAboveZero, ["", "0", "-1"], "Expected a number above 0."],
     ["a probability", parseProbability, ["0", "2", "1.01", "-1", "x"], "Expected a number above 0 and at most 1."],
