@@ -155,9 +155,10 @@ export class OmniModel implements AsyncDisposable {
    *   `OUT_OF_MEMORY` when the reply alone is longer than the KV cache, `ABORTED`, `DISPOSED`
    */
   generate(messages: readonly Message[], options: GenerateOptions = {}): Generation {
-    const prepare = (events: Events, signal: AbortSignal) => this.#prepare(messages, options, events, signal);
-    const { signal }: GenerateOptions = Object(options); // `next` refuses options of another type
-    return new Generation(prepare, signal, () => this.#scheduler.wake());
+    return new Generation(options, {
+      prepare: (given, events, signal) => this.#prepare(messages, given, events, signal),
+      onTake: () => this.#scheduler.wake(),
+    });
   }
 
   /** The replies in progress, and the use of the KV cache. */

@@ -309,11 +309,15 @@ export class Device implements AsyncDisposable {
       return result;
     } finally {
       this.#scopes.pop();
-      const returned = tensorsIn(result);
-      const outer = this.#scopes.at(-1);
-      for (const t of created) {
-        if (!returned.has(t)) t.dispose();
-        else outer?.push(t);
+      let returned = new Set<NativeArray>(); // all tensors are disposed when a getter of the result throws
+      try {
+        returned = tensorsIn(result);
+      } finally {
+        const outer = this.#scopes.at(-1);
+        for (const t of created) {
+          if (!returned.has(t)) t.dispose();
+          else outer?.push(t);
+        }
       }
     }
   }
@@ -376,7 +380,13 @@ export class Device implements AsyncDisposable {
   }
 }
 
-/** Disposes all tensors and packed weights in a value: a tensor, or an array or plain object of tensors. */
+/** The most objects that are searched for tensors; a proxy could present endlessly many. */
+const maxSearched = 2 ** 20;
+
+/**
+ * Disposes all tensors and packed weights in a value: a tensor, or an array or plain object of tensors.
+ * @throws {CaracalError} `INVALID_ARGUMENT` for a value of more than 2^20 objects
+ */
 export function disposeAll(value: unknown): void {
   for (const t of tensorsIn(value)) t.dispose();
 }
@@ -389,6 +399,8 @@ function tensorsIn(root: unknown): Set<NativeArray> {
     const value = waiting.pop();
     if (value === null || typeof value !== "object" || ArrayBuffer.isView(value) || seen.has(value)) continue;
     seen.add(value);
+    if (seen.size > maxSearched)
+      throw new CaracalError("INVALID_ARGUMENT", `a result of at most ${maxSearched} objects may hold tensors`);
     if (value instanceof NativeArray) tensors.add(value);
     else for (const v of Object.values(value)) waiting.push(v);
   }

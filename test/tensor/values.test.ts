@@ -200,3 +200,31 @@ describe.each(loose)("ops.%s", (name, operation) => {
     }
   });
 });
+
+describe("a scope whose result cannot be searched disposes everything", () => {
+  test.each<[string, () => unknown]>([
+    ["a getter throws", () => Object.defineProperty({}, "b", { enumerable: true, get: () => fail() })],
+    ["it presents endlessly many objects", () => endless()],
+  ])("%s", (_, result) => {
+    let made: Tensor | undefined;
+    const scoped = () => {
+      made = device.zeros([4]);
+      return result();
+    };
+    expect(() => device.scope(scoped)).toThrow();
+    expect(made!.disposed).toBe(true);
+  });
+
+  const fail = () => {
+    throw new Error("unreadable");
+  };
+  const endless = (): object =>
+    new Proxy(
+      {},
+      {
+        ownKeys: () => ["next"],
+        getOwnPropertyDescriptor: () => ({ configurable: true, enumerable: true, value: 1 }),
+        get: (_, key) => (key === "next" ? endless() : undefined),
+      },
+    );
+});

@@ -25,7 +25,7 @@ export interface KvCacheOptions {
   readonly dtype?: Activations;
 }
 const kvCacheOptions = {
-  modules: positiveInteger,
+  modules: { accepts: (n) => positiveInteger.accepts(n) && (n as number) <= 4096, expected: "an integer in [1, 4096]" },
   width: positiveInteger,
   tokens: positiveInteger,
   blockSize: optional(positiveInteger),
@@ -48,7 +48,10 @@ export interface AppendOptions {
   readonly rowByRow?: boolean | undefined;
 }
 const appendOptions = {
-  minWidth: optional(positiveInteger),
+  minWidth: optional({
+    accepts: (n) => positiveInteger.accepts(n) && (n as number) <= 2 ** 20,
+    expected: "an integer in [1, 2^20]",
+  }),
   rowByRow: optional(oneOf(true, false)),
 } satisfies Record<keyof AppendOptions, OptionRule>;
 
@@ -83,7 +86,11 @@ export class KvCache implements Disposable {
   readonly tokens: number;
   /** One tensor `[blocks, blockSize, width]` per attention module. */
   readonly modules: readonly Tensor<Activations>[];
-  readonly #freeBlocks: number[];
+  /** @internal Called when blocks became free. */
+  onFreed: (() => void) | undefined;
+  /** Blocks that sequences have returned. Those from `#nextBlock` on were never taken. */
+  readonly #returnedBlocks: number[] = [];
+  #nextBlock = 0;
 
   /**
    * The memory is allocated by queued operations; `ready` waits for them.
@@ -100,7 +107,6 @@ export class KvCache implements Disposable {
     this.modules = device.scope(() =>
       Array.from({ length: modules }, () => device.zeros([blocks, blockSize, width], dtype)),
     );
-    this.#freeBlocks = Array.from({ length: blocks }, (_, i) => blocks - 1 - i);
   }
 
   /** Waits until the cache has its memory. @throws {CaracalError} `OUT_OF_MEMORY` when the device has too little */
@@ -110,7 +116,11 @@ export class KvCache implements Disposable {
 
   /** Tokens in blocks that no sequence has taken. */
   get freeTokens(): number {
-    return this.#freeBlocks.length * this.blockSize;
+    return this.#freeBlocks * this.blockSize;
+  }
+
+  get #freeBlocks(): number {
+    return this.#returnedBlocks.length + this.tokens / this.blockSize - this.#nextBlock;
   }
 
   /** Returns a new, empty sequence. */
@@ -123,7 +133,7 @@ export class KvCache implements Disposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` for rows that are not a whole number from 0
    */
   fits(batch: readonly NewRows[]): boolean {
-    return this.#blocksFor(batch) <= this.#freeBlocks.length;
+    return this.#blocksFor(batch) <= this.#freeBlocks;
   }
 
   /**
@@ -143,11 +153,20 @@ export class KvCache implements Disposable {
       throw new CaracalError("INVALID_ARGUMENT", "a sequence may be extended only once per call");
     this.#checkRoom(batch);
     const grown = batch.map(({ sequence, rows }) => ({ sequence, rows, from: sequence.grow(rows) }));
-    const tensors = this.#describe(rowByRow ? grown.flatMap(singleRows) : grown, minWidth);
+    let tensors: CacheTensors;
+    try {
+      tensors = this.#describe(rowByRow ? grown.flatMap(singleRows) : grown, minWidth);
+    } catch (error) {
+      for (const { sequence, from } of grown) sequence.truncate(from);
+      throw error;
+    }
     for (const { sequence } of batch) sequence.hold();
+    let disposed = false;
     return {
       ...tensors,
       [Symbol.dispose]: () => {
+        if (disposed) return;
+        disposed = true;
         for (const tensor of Object.values(tensors)) tensor.dispose();
         for (const { sequence } of batch) sequence.release();
       },
@@ -171,7 +190,7 @@ export class KvCache implements Disposable {
 
   #checkRoom(batch: readonly NewRows[]): void {
     const wantedBlocks = this.#blocksFor(batch);
-    const freeBlocks = this.#freeBlocks.length;
+    const freeBlocks = this.#freeBlocks;
     if (wantedBlocks <= freeBlocks) return;
     throw new CaracalError(
       "OUT_OF_MEMORY",
@@ -185,7 +204,7 @@ export class KvCache implements Disposable {
   take(sequence: KvSequence, rows: number): number[] {
     const batch = [{ sequence, rows }];
     this.#checkRoom(batch);
-    return Array.from({ length: this.#blocksFor(batch) }, () => this.#freeBlocks.pop()!);
+    return Array.from({ length: this.#blocksFor(batch) }, () => this.#returnedBlocks.pop() ?? this.#nextBlock++);
   }
 
   #describe(batch: readonly PlacedRows[], minWidth: number): CacheTensors {
@@ -218,7 +237,8 @@ export class KvCache implements Disposable {
 
   /** @internal Returns blocks to the free list. */
   give(blocks: readonly number[]): void {
-    this.#freeBlocks.push(...blocks);
+    for (const block of blocks) this.#returnedBlocks.push(block);
+    if (blocks.length > 0) this.onFreed?.();
   }
 
   /** Frees the cache's memory. Safe to call twice. */

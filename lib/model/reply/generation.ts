@@ -1,30 +1,32 @@
 import { CaracalError } from "../../errors.js";
-import { checkSignal, nativeSignal } from "../../options.js";
+import { checkObject, checkSignal, nativeSignal } from "../../options.js";
 import { EventBuffer, type Events, type GenerateEvent } from "./events.js";
+import type { GenerateOptions } from "./options.js";
 import type { Reply } from "./reply.js";
 
-/** Makes a reply that pushes to `events`; it stops when `signal` is aborted. */
-type Prepare = (events: Events, signal: AbortSignal) => Promise<Reply>;
+interface Callbacks {
+  /** Makes a reply that pushes to `events`; it stops when `signal` is aborted. */
+  readonly prepare: (options: GenerateOptions, events: Events, signal: AbortSignal) => Promise<Reply>;
+  /** Called whenever the consumer requests an event. */
+  readonly onTake: () => void;
+}
 
 /**
  * The events of one reply, for one consumer. Nothing happens before the first `next`. `return`, which leaving a
  * `for await` loop calls, ends the reply and frees its resources at once, even while a `next` is pending.
  */
 export class Generation implements AsyncIterableIterator<GenerateEvent>, AsyncDisposable {
-  readonly #prepare: Prepare;
-  readonly #signal: AbortSignal | undefined;
+  readonly #options: GenerateOptions;
+  readonly #prepare: Callbacks["prepare"];
   readonly #events: Events;
   readonly #returned = new AbortController();
   #reply: Reply | undefined;
   #started = false;
 
-  /**
-   * @internal Use `OmniModel.generate`.
-   * @param onTake called whenever the consumer requests an event
-   */
-  constructor(prepare: Prepare, signal: AbortSignal | undefined, onTake: () => void) {
+  /** @internal Use `OmniModel.generate`. */
+  constructor(options: GenerateOptions, { prepare, onTake }: Callbacks) {
+    this.#options = options;
     this.#prepare = prepare;
-    this.#signal = signal;
     this.#events = new EventBuffer(onTake);
   }
 
@@ -52,10 +54,12 @@ export class Generation implements AsyncIterableIterator<GenerateEvent>, AsyncDi
   async #run(): Promise<void> {
     this.#started = true;
     try {
-      checkSignal("generate", this.#signal);
-      const signals = this.#signal ? [nativeSignal(this.#signal)] : [];
+      checkObject("generate", "options", this.#options);
+      const options = { ...this.#options }; // read once: a getter could return another value after the check
+      checkSignal("generate", options.signal);
+      const signals = options.signal ? [nativeSignal(options.signal)] : [];
       const signal = AbortSignal.any([this.#returned.signal, ...signals]);
-      const reply = await this.#prepare(this.#events, signal);
+      const reply = await this.#prepare(options, this.#events, signal);
       this.#reply = reply;
       const abort = () => {
         this.#events.drop(); // after an abort, the consumer receives nothing but the error

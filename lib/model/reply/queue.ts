@@ -131,15 +131,13 @@ export class ReplyQueue {
 
   /**
    * Makes room for more rows of a reply, in that of replies that were unread for too long, then of `younger` ones from
-   * the end. A reply that could not get it from all others together fails.
+   * the end. A reply that the whole cache could not hold fails.
    * @returns whether there is room
    */
   #makeRoom(reply: Reply, rows: number, younger: readonly Reply[]): boolean {
     const { sequence } = reply;
-    const held = [...this.#admitted].reduce((sum, other) => sum + other.sequence.blocks.length, 0);
-    const room = this.#cache.freeTokens + held * this.#cache.blockSize;
-    if (sequence.length + rows > room) {
-      reply.fail(tooLong(sequence.length + rows, room, this.#cache.tokens));
+    if (sequence.length + rows > this.#cache.tokens) {
+      reply.fail(tooLong(sequence.length + rows, this.#cache.tokens));
       return false;
     }
     while (!this.#cache.fits([{ sequence, rows }])) {
@@ -166,12 +164,11 @@ export class ReplyQueue {
 
 const unreadFor = ({ events }: Reply) => performance.now() - events.changed;
 
-function tooLong(wanted: number, room: number, tokens: number): CaracalError {
-  const others = room < tokens ? `, of which ${tokens - room} are held by sequences of other code` : "";
+function tooLong(wanted: number, tokens: number): CaracalError {
   return new CaracalError(
     "OUT_OF_MEMORY",
-    `the reply and its prompt need ${wanted} tokens of the KV cache, which has ${tokens}${others}: load the model with ` +
+    `the reply and its prompt need ${wanted} tokens of the KV cache, which has ${tokens}: load the model with ` +
       "a larger kvCacheTokens, shorten the prompt, or lower maxTokens",
-    { wanted, room, tokens },
+    { wanted, tokens },
   );
 }

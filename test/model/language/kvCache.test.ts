@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { KvCache, type KvCacheOptions, type NewRows } from "../../../lib/model/language/kvCache.js";
+import { Device } from "../../../lib/tensor/tensor.js";
 import { devices } from "../../support/devices.js";
 import { code } from "../../support/errors.js";
 
@@ -167,5 +168,25 @@ describe("KvCache", () => {
     expect(() => new KvCache(device, misspelt)).toThrowError(
       /KvCache has no option "blocksize": did you mean "blockSize"/,
     );
+  });
+});
+
+describe("what a caller may do wrong", () => {
+  test("rows that are disposed twice give their blocks back once", () => {
+    using kv = cache(32);
+    const sequence = kv.sequence();
+    const rows = kv.append([{ sequence, rows: 5 }]);
+    for (let i = 0; i < 2; i++) rows[Symbol.dispose]();
+    sequence.dispose();
+    expect(kv.freeTokens).toBe(32);
+  });
+
+  test("rows that cannot be described are not added", async () => {
+    const other = await Device.open({ backend: "cpu" });
+    const kv = new KvCache(other, { modules: 1, width: 6, tokens: 32, blockSize: 8 });
+    const sequence = kv.sequence();
+    other.dispose();
+    expect(() => kv.append([{ sequence, rows: 3 }])).toThrowError(code("DISPOSED"));
+    expect(sequence.length).toBe(0);
   });
 });
