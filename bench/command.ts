@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { checkWritable } from "../lib/cli/files.js";
 import {
   deviceOption,
@@ -57,7 +57,7 @@ export function benchCommand(): Command {
     .addOption(sizesOption("--cp <sizes>", "context-parallel sizes", [1, 2, 4]))
     .addOption(sizesOption("--ep <sizes>", "expert-parallel sizes, multiples of the CP size", [8, 16, 32, 64]))
     .option("--seq <tokens>", "sequence length of the whole model", parsePositive, 8192)
-    .option("--scale <n>", "divide the hidden sizes and the sequence by n; 1 is the model's size", parsePositive, 8)
+    .option("--scale <n>", "divide the hidden sizes and the sequence by n; 1 is the model's size", parseDivisor, 8)
     .addOption(new Option("--routing <kind>", "how rows fall on experts").choices(routings).default("balanced"))
     .option("--seed <n>", "seed of the routing", integerIn({ min: 0, max: 2 ** 32 - 1 }), 1)
     .option("--svg <file>", "also draw a chart (needs vega and vega-lite)", fileEndingIn(".svg"))
@@ -85,6 +85,16 @@ const measured = (bench: Command, name: string, description: string): Command =>
 
 const sizesOption = (flags: string, description: string, sizes: readonly number[]) =>
   new Option(flags, description).argParser(listOf(parsePositive)).default(sizes, sizes.join(","));
+
+/** @throws {InvalidArgumentError} for what is no divisor, such as the fraction that it stands for */
+function parseDivisor(text: string): number {
+  try {
+    return parsePositive(text);
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error;
+    throw new InvalidArgumentError(`${error.message} It divides the sizes: 64 makes each a 64th.`);
+  }
+}
 
 const filterOption = () =>
   new Option("--filter <regexp>", "only operations whose name and size match, such as 'linear M=1 '").argParser(

@@ -1,6 +1,6 @@
 // @ts-check
 // A conversation on the terminal, one question per line. Ctrl-C ends the current answer.
-//   npx caracal synth models/mini --preset mini && node examples/chat.mjs models/mini
+//   mkdir -p models && npx caracal synth models/mini --preset mini && node examples/chat.mjs models/mini
 import { createInterface } from "node:readline";
 import { CaracalError, OmniModel } from "caracal";
 

@@ -1,6 +1,6 @@
 // @ts-check
 // One module alone: the speech decoder turns frames of codes into a waveform as they arrive.
-//   npx caracal synth models/tiny && node examples/speech-decoder.mjs models/tiny out/speech.wav
+//   mkdir -p models && npx caracal synth models/tiny && node examples/speech-decoder.mjs models/tiny out/speech.wav
 import { writeFile } from "node:fs/promises";
 import { Device, encodeWav, SpeechDecoder } from "caracal";
 

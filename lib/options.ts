@@ -1,4 +1,4 @@
-import { closest } from "fastest-levenshtein";
+import { closest, distance } from "fastest-levenshtein";
 import { CaracalError, shown } from "./errors.js";
 
 /** The values that an option takes. */
@@ -123,8 +123,21 @@ export function checkOption(where: string, name: string, value: unknown, { accep
 
 /** Refuses a name that is not one of the known ones. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function refuseName(where: string, name: string, known: readonly string[], kind: NameKind = "option"): never {
-  const nearest = known.length > 0 ? closest(name, known) : undefined;
-  const advice = nearest ? `: did you mean "${nearest}"? It takes ${known.join(", ")}` : `: it takes no ${kind}s`;
+  const similar = known.filter((other) => isSimilar(name, other));
+  const lower = similar.map((other) => other.toLowerCase());
+  const nearest = lower.length > 0 ? similar[lower.indexOf(closest(name.toLowerCase(), lower))] : undefined;
+  const list = known.join(", ");
+  const advice = nearest ? `did you mean "${nearest}"? It takes ${list}` : `it takes ${list || `no ${kind}s`}`;
   const details = { [kind]: name, nearest, known };
-  throw new CaracalError("INVALID_ARGUMENT", `${where} has no ${kind} ${shown(name)}${advice}`, details);
+  throw new CaracalError("INVALID_ARGUMENT", `${where} has no ${kind} ${shown(name)}: ${advice}`, details);
+}
+
+/** Whether one name may be meant by another: it differs in less than half, is its beginning, or has the same letters. */
+function isSimilar(name: string, other: string): boolean {
+  const [a, b] = [name.toLowerCase(), other.toLowerCase()];
+  const [shorter, longer] = a.length < b.length ? [a, b] : [b, a];
+  const letters = (text: string) => [...text].sort().join("");
+  if (2 * distance(a, b) < longer.length) return true;
+  if (shorter.length >= 3 && longer.startsWith(shorter)) return true; // fewer letters begin too many names
+  return a.length === b.length && letters(a) === letters(b);
 }

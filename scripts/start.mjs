@@ -16,6 +16,7 @@ const caracal = (args) =>
 
 const model = join(root, "models/mini");
 if (!existsSync(join(model, "config.json"))) {
+  mkdirSync(join(root, "models"), { recursive: true }); // synth creates the last folder only
   const { status } = caracal(["synth", model, "--preset", "mini", "--seed", "1"]);
   if (status !== 0) fail("the sample checkpoint could not be written; the reason is above");
 }

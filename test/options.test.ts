@@ -9,6 +9,7 @@ import {
   optional,
   positiveInteger,
   positiveNumber,
+  refuseName,
   wholeNumber,
 } from "../lib/options.js";
 import { code } from "./support/errors.js";
@@ -38,6 +39,25 @@ describe("option names", () => {
     );
   });
 
+  test.each([
+    ["stop", ["topK", "topP", "seed"], undefined],
+    ["verbose", ["threads", "backend"], undefined],
+    ["e", ["experts"], undefined],
+    ["toString", ["threads"], undefined],
+    ["", ["seed"], undefined],
+    ["topk", ["topP", "topK"], "topK"],
+    ["form", ["bias", "from"], "from"],
+    ["merge", ["range", "mergeSize"], "mergeSize"],
+    ["epsilon", ["axis", "eps"], "eps"],
+  ])("%j among %j is taken for %j", (name, among, nearest) => {
+    const list = among.join(", ");
+    const advice = nearest ? `did you mean "${nearest}"? It takes ${list}` : `it takes ${list}`;
+    const message = `f has no option "${name}": ${advice}`;
+    const details = { option: name, nearest, known: among };
+    expect(() => refuseName("f", name, among)).toThrow(expect.objectContaining({ message, details }));
+    expect(() => refuseName("f", name, [])).toThrow(`f has no option "${name}": it takes no options`);
+  });
+
   test("a message can call the names fields", () => {
     expect(() => checkOptionNames("part 0", { theads: 1 } as Options, known, "field")).toThrow(
       expect.objectContaining({
@@ -50,7 +70,7 @@ describe("option names", () => {
   test("a name of any length makes a short message", () => {
     const long = { ["x".repeat(140_000)]: 1 } as Options;
     expect(() => checkOptionNames("f", long, known)).toThrow(
-      /^f has no option "x{80}"… \(140000 characters\): did you/,
+      /^f has no option "x{80}"… \(140000 characters\): it takes threads, backend$/,
     );
   });
 

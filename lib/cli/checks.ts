@@ -32,10 +32,12 @@ export async function checkMedia(content: readonly Part[], signal: AbortSignal):
 /**
  * Checks where the spoken answer should go. The file is created only with the first samples.
  * @returns the absolute path
- * @throws {CaracalError} `INVALID_ARGUMENT` for standard output and for other formats than WAV, `IO_ERROR` when the
- *   folder cannot be written
+ * @throws {CaracalError} `INVALID_ARGUMENT` for an empty name, standard output and other formats than WAV, `IO_ERROR`
+ *   when the file cannot be written, or is a folder
  */
 export async function checkOut(out: string): Promise<string> {
+  if (out === "")
+    throw new CaracalError("INVALID_ARGUMENT", "--out takes a file, got an empty name: use --no-speech for text alone");
   if (out === "-")
     throw new CaracalError("INVALID_ARGUMENT", "--out takes a file: standard output is for the text; use ./- if meant");
   const extension = extname(out).toLowerCase();

@@ -2,6 +2,7 @@
 import { createRequire } from "node:module";
 import { Command } from "commander";
 import { CaracalError } from "../errors.js";
+import { asWriteError } from "../synth/writer.js";
 
 /** Only the requested command is imported, so that `--help` is quick. */
 const commands: Readonly<Record<string, { readonly summary: string; load(): Promise<Command> }>> = {
@@ -56,8 +57,11 @@ async function main(args: readonly string[]): Promise<void> {
   await program.parseAsync(isUnknown && asked !== "help" ? [asked] : args, { from: "user" });
 }
 
+let isReported = false;
+
 /** Prints an error: one line, unless the message is a list of problems; with CARACAL_DEBUG, also its stack. */
 function report(error: unknown): void {
+  isReported = true;
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const code = error instanceof CaracalError ? ` ${error.code}` : "";
   console.error(`error${code}: ${message}`);
@@ -66,8 +70,10 @@ function report(error: unknown): void {
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  // The reader of our output, such as `head`, has closed it. A command with a listener of its own cleans up first.
-  if (process.stdout.listenerCount("error") === 1) process.exit();
+  // A command with a listener of its own cleans up first.
+  if (process.stdout.listenerCount("error") > 1) return;
+  // The reader of our output, such as `head`, may close it. Everything else, such as a full disk, is an error.
+  if (error.code !== "EPIPE" && !isReported) report(asWriteError("standard output", error));
+  process.exit();
 });
 await main(process.argv.slice(2)).catch(report);

@@ -20,7 +20,7 @@ export function sliceCommand(): Command {
     .argument("<directory>", "model directory to create")
     .option("--layers <n>", "layers of the language model to keep (default: all)", parsePositive)
     .option("--experts <n>", "experts of each layer to keep, beside the zero experts (default: all)", parsePositive)
-    .option("--force", "replace an existing model directory")
+    .option("--force", "replace a model directory that synth or slice wrote")
     .addOption(jsonOption())
     .action(run);
 }

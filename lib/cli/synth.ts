@@ -2,7 +2,7 @@ import { Command, Option } from "commander";
 import { type PresetName, presetNames } from "../synth/presets.js";
 import { type SynthProgress, synthesize } from "../synth/synthesize.js";
 import { interruptible } from "./interrupt.js";
-import { jsonOption, parseInteger } from "./options.js";
+import { jsonOption, parseCount } from "./options.js";
 import { ProgressBar } from "./progress.js";
 
 interface Options {
@@ -18,8 +18,8 @@ export function synthCommand(): Command {
     .description("write a complete model directory with random weights: it runs like the real model, but says nothing")
     .argument("<directory>", "model directory to create")
     .addOption(new Option("--preset <name>", "sizes of the modules").choices(presetNames).default("tiny"))
-    .option("--seed <n>", "seed of the weights; the same seed gives the same bytes", parseInteger, 0)
-    .option("--force", "replace an existing model directory")
+    .option("--seed <n>", "seed of the weights; the same seed gives the same bytes", parseCount, 0)
+    .option("--force", "replace a model directory that synth or slice wrote")
     .addOption(jsonOption())
     .action(run);
 }

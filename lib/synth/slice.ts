@@ -10,7 +10,7 @@ import { llmLayout } from "../checkpoint/layout.js";
 import { CaracalError } from "../errors.js";
 import { checkOptionNames } from "../options.js";
 import { totalBytes, writeShards } from "./safetensors.js";
-import { createCheckpoint } from "./target.js";
+import { checkApart, createCheckpoint } from "./target.js";
 import { Progress, type SynthProgress } from "./writer.js";
 
 export interface SliceOptions {
@@ -18,7 +18,7 @@ export interface SliceOptions {
   readonly layers?: number | undefined;
   /** How many of the first experts of each layer to keep, beside the zero experts. Default: all. */
   readonly experts?: number | undefined;
-  /** Allows replacing an existing checkpoint, but never other files. Default false. */
+  /** Allows replacing a checkpoint that `synthesize` or `slice` wrote, but never other files. Default false. */
   readonly force?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: SynthProgress) => void) | undefined;
@@ -49,15 +49,17 @@ interface Cut {
  * Writes a smaller model directory: the first layers and experts of the language model of `source`, and all other modules
  * as they are. It has the real model's sizes and weights, and runs where that does not fit; what it says means nothing.
  * Shards of `source` that hold nothing of the slice may be absent. The directory appears complete or not at all.
- * @throws {CaracalError} `INVALID_ARGUMENT` for more layers or experts than there are, for a bad option, or when
- *   `directory` exists and may not be replaced; `CHECKPOINT_INVALID` when `source` lacks a file or tensor of the slice;
- *   `IO_ERROR` when the disk is too small or full; `ABORTED`
+ * @throws {CaracalError} `INVALID_ARGUMENT` for more layers or experts than there are, for a bad option, when
+ *   `directory` exists and may not be replaced, or is, contains or lies inside `source`; `CHECKPOINT_INVALID` when
+ *   `source` lacks a file or tensor of the slice; `IO_ERROR` when the parent of `directory` does not exist, or the disk
+ *   is too small or full; `ABORTED`
  */
 export async function slice(source: string, directory: string, options: SliceOptions = {}): Promise<SliceResult> {
   checkOptionNames("slice", options, sliceOptions);
   const configFile = join(source, "config.json");
   const raw = await readConfig(configFile);
   const whole = parseLlmConfig(raw, configFile);
+  await checkApart(source, directory);
   const { signal, onProgress, force = false } = options;
   const layers = count("layers", options.layers, whole.num_layers);
   const experts = count("experts", options.experts, whole.n_routed_experts);

@@ -21,7 +21,7 @@ export interface SynthOptions {
   readonly preset?: PresetName | undefined;
   /** A whole number. The same seed gives the same bytes. Default 0. */
   readonly seed?: number | undefined;
-  /** Allows replacing an existing checkpoint, but never other files. Default false. */
+  /** Allows replacing a checkpoint that `synthesize` or `slice` wrote, but never other files. Default false. */
   readonly force?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: SynthProgress) => void) | undefined;
@@ -46,7 +46,7 @@ export interface SynthResult {
  * Writes a complete model directory in the published layout, with random weights: it runs like the real model, but its
  * output means nothing. The directory appears complete or not at all.
  * @throws {CaracalError} `INVALID_ARGUMENT` when `directory` exists and may not be replaced, or for a bad option;
- *   `IO_ERROR` when the disk is too small or full; `ABORTED`
+ *   `IO_ERROR` when the parent of `directory` does not exist, or the disk is too small or full; `ABORTED`
  */
 export async function synthesize(directory: string, options: SynthOptions = {}): Promise<SynthResult> {
   checkOptionNames("synthesize", options, optionNames);

@@ -1,22 +1,24 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, rename, rm, stat, statfs } from "node:fs/promises";
-import { resolve } from "node:path";
+import { mkdir, readdir, readFile, realpath, rename, rm, stat, statfs } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { syntheticNote } from "../checkpoint/config.js";
 import { CaracalError } from "../errors.js";
 import { asWriteError } from "./writer.js";
 
 export interface TargetOptions {
-  /** Allows replacing an existing checkpoint, but never other files. */
+  /** Allows replacing a checkpoint that `synthesize` or `slice` wrote, but never other files. */
   readonly force: boolean;
   /** The size of what will be written. */
   readonly bytes: number;
 }
 
 /**
- * Creates a model directory that appears complete or not at all.
+ * Creates a model directory that appears complete or not at all. Its parent must exist: a missing one is more often a
+ * misspelt one, and the recursive `mkdir` of Node.js never returns below `/proc`.
  * @param write writes the files into a directory beside it, which then takes its place
  * @returns the absolute path
- * @throws {CaracalError} `INVALID_ARGUMENT` when the directory exists and may not be replaced; `IO_ERROR` when the disk is
- *   too small or full; the errors of `write`
+ * @throws {CaracalError} `INVALID_ARGUMENT` when the directory exists and may not be replaced; `IO_ERROR` when the
+ *   parent does not exist, or the disk is too small or full; the errors of `write`
  */
 export async function createCheckpoint(
   directory: string,
@@ -24,10 +26,11 @@ export async function createCheckpoint(
   write: (partial: string) => Promise<void>,
 ): Promise<string> {
   const target = resolve(directory);
+  await checkParent(target);
   await checkTarget(target, force);
   const partial = `${target}.partial-${randomUUID().slice(0, 8)}`;
   try {
-    await mkdir(partial, { recursive: true });
+    await mkdir(partial);
     await checkSpace(partial, bytes);
     await write(partial);
     await replace(target, partial);
@@ -38,16 +41,69 @@ export async function createCheckpoint(
   return target;
 }
 
-/** Accepts a path that is absent or empty and, with `force`, a checkpoint, but never any other files. */
+/**
+ * Refuses a target that is the same folder as `source`, contains it or lies inside it: writing it would change or remove
+ * what is being read.
+ * @throws {CaracalError} `INVALID_ARGUMENT`
+ */
+export async function checkApart(source: string, directory: string): Promise<void> {
+  const [from, to] = [await realpath(source), await realPath(directory)];
+  const relation =
+    from === to ? "is the source itself" : isInside(from, to) ? "contains the source" : "lies inside the source";
+  if (from !== to && !isInside(from, to) && !isInside(to, from)) return;
+  const [shown, details] = [resolve(directory), { source: from, directory: to }];
+  throw new CaracalError("INVALID_ARGUMENT", `${shown} ${relation}, ${from}: choose a folder beside it`, details);
+}
+
+/** The path without symbolic links, of which the last parts need not exist. */
+async function realPath(path: string): Promise<string> {
+  const whole = resolve(path);
+  const parent = dirname(whole);
+  return realpath(whole).catch(async () => (parent === whole ? whole : join(await realPath(parent), basename(whole))));
+}
+
+function isInside(path: string, folder: string): boolean {
+  const from = relative(folder, path);
+  return from !== ".." && !from.startsWith(`..${sep}`) && resolve(folder, from) === path;
+}
+
+async function checkParent(target: string): Promise<void> {
+  const parent = dirname(target);
+  const found = await stat(parent).catch(() => undefined);
+  if (found?.isDirectory()) return;
+  const reason = found ? "is not a folder; choose another path" : "does not exist; create it first";
+  throw new CaracalError("IO_ERROR", `${target} cannot be created: ${parent} ${reason}`, { directory: target });
+}
+
+/** Accepts a path that is absent or empty and, with `force`, a checkpoint of ours, but never any other files. */
 async function checkTarget(target: string, force: boolean): Promise<void> {
   const found = await stat(target).catch(() => undefined);
   if (!found) return;
   const names = found.isDirectory() ? await readdir(target) : undefined;
   if (names?.length === 0) return;
-  const isCheckpoint = names?.includes("config.json") && names.includes("model.safetensors.index.json");
-  if (isCheckpoint && force) return;
-  const advice = isCheckpoint ? "pass force (--force) to replace it" : "it is not a checkpoint; choose another path";
-  throw new CaracalError("INVALID_ARGUMENT", `${target} already exists; ${advice}`, { directory: target });
+  const refuse = (advice: string): never => {
+    throw new CaracalError("INVALID_ARGUMENT", `${target} already exists; ${advice}`, { directory: target });
+  };
+  if (!names?.includes("config.json") || !names.includes("model.safetensors.index.json"))
+    return refuse("it is not a checkpoint; choose another path");
+  const { _note: note, _slice: part } = await readMarks(join(target, "config.json"));
+  if (note !== syntheticNote && typeof part !== "string")
+    refuse("it is a checkpoint that neither synth nor slice wrote; choose another path, or remove it yourself");
+  // A slice holds everything that its source does, except for hidden files.
+  const foreign = names.find((name) => (typeof part === "string" ? name.startsWith(".") : !synthesized.test(name)));
+  if (foreign !== undefined) refuse(`it also holds ${foreign}, which is not of the checkpoint; move that elsewhere`);
+  if (!force) refuse("pass force (--force) to replace it");
+}
+
+const synthesized =
+  /^(?:config|tokenizer|tokenizer_config|model\.safetensors\.index)\.json$|^(?:vision|audio|audio_codec)$|^model-\d+-of-\d+\.safetensors$|\.pt$/;
+
+async function readMarks(file: string): Promise<{ readonly _note?: unknown; readonly _slice?: unknown }> {
+  try {
+    return Object(JSON.parse(await readFile(file, "utf8")));
+  } catch {
+    return {}; // a file that is no JSON has no mark of ours
+  }
 }
 
 async function checkSpace(directory: string, needed: number): Promise<void> {

@@ -27,6 +27,7 @@ describe("caracal bench refuses", () => {
     ["moe --seed -1", /'--seed <n>' argument '-1' is invalid\. Expected a whole number of at least 0/],
     ["moe --seed 4294967296", /at most 4294967295/],
     ["moe --cp 1,x", /'--cp <sizes>' argument '1,x' is invalid\. Item 'x' of the list: Expected a whole number/],
+    ["moe --scale 1/64", /'1\/64' is invalid\. Expected a whole number of at least 1\. It divides the sizes: 64 makes/],
     ["moe --cp 0", /'--cp <sizes>' argument '0' is invalid/],
     [
       "moe --routing even",

@@ -60,9 +60,11 @@ describe("checkOut", () => {
 
   it.each([
     ["-", "INVALID_ARGUMENT", /^--out takes a file: standard output is for the text/],
+    ["", "INVALID_ARGUMENT", /^--out takes a file, got an empty name: use --no-speech/],
+    [tmpdir(), "IO_ERROR", /^cannot write .*: it is a folder$/],
     ["a.mp3", "INVALID_ARGUMENT", /^--out writes WAV, got a\.mp3: name the file \.wav, and convert it with "ffmpeg -i/],
     ["/nowhere/a.wav", "IO_ERROR", /^cannot write \/nowhere\/a\.wav: the folder \/nowhere does not exist/],
-  ])("refuses %s", async (out, code, message) => {
+  ])("refuses %j", async (out, code, message) => {
     await expect(checkOut(out)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
   });
 });

@@ -1,5 +1,5 @@
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { type StdioOptions, spawn, spawnSync } from "node:child_process";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -183,12 +183,41 @@ describe("caracal run", () => {
         ["--text", "Hello!", "--top-p", "2"],
         /^error: option '--top-p <p>' argument '2' is invalid. Expected a number above 0 and at most 1/,
       ],
+      [["--text", "Hello!", "--out", ""], /^error INVALID_ARGUMENT: --out takes a file, got an empty name.*\n$/],
+      [["--text", "Hello!", "--out", directory], /^error IO_ERROR: cannot write .*: it is a folder\n$/],
       [["--text", "Hello!", "--out", "a.mp3"], /^error INVALID_ARGUMENT: --out writes WAV, got a\.mp3/],
     ] as [string[], RegExp][]) {
       const { status, stderr } = caracal("run", "--model", "nowhere", ...args);
       expect([status, stderr]).toEqual([1, expect.stringMatching(message)]);
     }
   });
+
+  test.skipIf(!existsSync("/dev/full"))(
+    "an output that cannot be written ends it, and any command, in one line",
+    () => {
+      const full = openSync("/dev/full", "w");
+      try {
+        for (const args of [
+          ["run", "--model", directory, "--text", "Go on", "--max-tokens", "50"],
+          ["run", "--model", directory, "--text", "Go on", "--max-tokens", "5", "--json"],
+          ["inspect", directory],
+          ["doctor", "--json"],
+        ]) {
+          const stdio: StdioOptions = ["ignore", full, "pipe"];
+          const { status, stderr } = spawnSync(process.execPath, [main, ...args], {
+            encoding: "utf8",
+            cwd: directory,
+            stdio,
+          });
+          const message =
+            "error IO_ERROR: standard output: cannot be written: the disk is full; free some space or write elsewhere\n";
+          expect([args[0], status, stderr]).toEqual([args[0], 1, message]);
+        }
+      } finally {
+        closeSync(full);
+      }
+    },
+  );
 
   test("a closed output ends it with 141, and leaves a WAV file that can be played", async () => {
     const out = join(directory, "closed.wav");

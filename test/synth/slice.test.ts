@@ -1,4 +1,4 @@
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { type Checkpoint, openCheckpoint } from "../../lib/checkpoint/directory.js";
@@ -94,11 +94,47 @@ test("needs only the shards that hold the slice, and names those that are missin
 test("refuses what it cannot cut, and to overwrite", async () => {
   for (const options of [{ layers: 3 }, { layers: 0 }, { experts: 9 }, { experts: 1.5 }, { expert: 1 } as object])
     await expect(slice(source, join(folder, "never"), options)).rejects.toThrowError(code("INVALID_ARGUMENT"));
-  await expect(slice(source, source, { layers: 1 })).rejects.toThrow(/already exists; pass force/);
+  await slice(source, join(folder, "present"), { layers: 1 });
+  await expect(slice(source, join(folder, "present"), { layers: 1 })).rejects.toThrow(/already exists; pass force/);
   const signal = AbortSignal.abort();
   await expect(slice(source, join(folder, "never"), { signal })).rejects.toThrowError(code("ABORTED"));
   await expectInvalid(slice(join(folder, "none"), join(folder, "never")), /config\.json: no such file/);
   expect(readdirSync(folder).filter((name) => name.startsWith("never"))).toEqual([]);
+});
+
+test("never replaces, contains or enters its source, whatever path leads there", async () => {
+  const home = join(folder, "home");
+  const original = join(home, "original");
+  cpSync(source, original, { recursive: true });
+  symlinkSync(home, join(folder, "link"));
+  symlinkSync(original, join(folder, "linked-model"));
+  const names = () => readdirSync(home, { recursive: true, encoding: "utf8" }).sort();
+  const before = names();
+  for (const [target, relation] of [
+    [original, /original is the source itself, .*: choose a folder beside it$/],
+    [`${original}/../original/`, /is the source itself/],
+    [join(folder, "link/original"), /is the source itself/],
+    [join(folder, "linked-model"), /is the source itself/],
+    [home, /contains the source/],
+    [join(folder, "link"), /contains the source/],
+    [join(original, "vision"), /lies inside the source/],
+    [join(folder, "link/original/new"), /lies inside the source/],
+    [join(original, "..new"), /lies inside the source/],
+  ] as const)
+    for (const from of [original, join(folder, "linked-model")]) {
+      const refused = expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(relation) });
+      await expect(slice(from, target, { layers: 1, force: true }), target).rejects.toThrowError(refused);
+    }
+  expect(names()).toEqual(before);
+  await slice(original, join(home, "original-2"), { layers: 1 });
+});
+
+test("never replaces a slice with hidden files, which it never wrote", async () => {
+  const target = join(folder, "versioned");
+  await slice(source, target, { layers: 1 });
+  mkdirSync(join(target, ".git"));
+  await expect(slice(source, target, { force: true })).rejects.toThrowError(code("INVALID_ARGUMENT"));
+  expect(existsSync(join(target, ".git"))).toBe(true);
 });
 
 test("caracal slice says what it wrote", async () => {

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
 import { Tokenizer } from "@huggingface/tokenizers";
@@ -80,6 +80,46 @@ describe("synthesize", () => {
     await expect(synthesize(home, { force: true })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     expect(readdirSync(root).filter((name) => name.includes("partial"))).toEqual([]);
   });
+
+  test("never replaces a folder that holds more than a checkpoint, or a checkpoint from elsewhere", async () => {
+    const directory = join(root, "ours");
+    await synthesize(directory);
+    const refused = async (message: RegExp) => {
+      const before = digests(directory);
+      const run = synthesize(directory, { seed: 2, force: true });
+      await expect(run).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
+      expect(digests(directory)).toEqual(before);
+    };
+    writeFileSync(join(directory, "letter.txt"), "dear");
+    await refused(/it also holds letter\.txt, .* move that elsewhere$/);
+    rmSync(join(directory, "letter.txt"));
+    const file = join(directory, "config.json");
+    const { _note, ...published } = JSON.parse(readFileSync(file, "utf8"));
+    for (const text of [JSON.stringify(published), "{", "null"]) {
+      writeFileSync(file, text);
+      await refused(/neither synth nor slice wrote/);
+    }
+  });
+
+  test("creates the last folder only", async () => {
+    for (const [directory, message] of [
+      [join(root, "missing/model"), /missing\/model cannot be created: .*missing does not exist; create it first$/],
+      ["/dev/null/model", /\/dev\/null is not a folder; choose another path$/],
+    ] as const)
+      await expect(synthesize(directory)).rejects.toMatchObject({ code: "IO_ERROR", message });
+    expect(existsSync(join(root, "missing"))).toBe(false);
+  });
+
+  test.skipIf(!existsSync("/proc/self"))(
+    "a folder in which nothing can be created is an IO_ERROR",
+    async () => {
+      await expect(synthesize("/proc/model")).rejects.toMatchObject({
+        code: "IO_ERROR",
+        message: /^\/proc\/model: cannot be written: E/,
+      });
+    },
+    20_000,
+  );
 
   test("refuses a fractional seed, an unknown preset, a misspelt option, and a preset that does not fit on the disk", async () => {
     await expect(synthesize(join(root, "x"), { seed: 0.5 })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });

@@ -344,6 +344,7 @@ describe("generate", () => {
     await expect(misspelt({ maxtokens: 5 })).rejects.toThrow(
       /generate has no option "maxtokens": did you mean "maxTokens"/,
     );
+    await expect(misspelt({ stop: ["."] })).rejects.toThrow(/generate has no option "stop": it takes /);
     await expect(misspelt({ limits: { audioSecond: 5 } })).rejects.toThrow(/did you mean "audioSeconds"/);
     await idleMemory();
   });
