@@ -1,6 +1,6 @@
 import { type Checkpoint, type OpenCheckpointOptions, openCheckpoint } from "../checkpoint/directory.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { checkOptions, type OptionRule } from "../options.js";
+import { checkOptions, type OptionRule, optional } from "../options.js";
 import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
 import { type AudioFraming, audioFraming } from "./audio/framing.js";
@@ -20,7 +20,7 @@ import { UsageMeter } from "./reply/usage.js";
 import { SpeechDecoder } from "./speech/decoder.js";
 import { AudioHeads } from "./speech/heads.js";
 import { VisionEncoder } from "./vision/encoder.js";
-import { loadModule, type OpenModuleOptions } from "./weights.js";
+import { deviceRule, loadModule, type OpenModuleOptions } from "./weights.js";
 
 export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheckpointOptions {
   /** The device to run on. Default: a device opened for this model and disposed with it. */
@@ -30,7 +30,7 @@ export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheck
 const omniLoadOptions = {
   ...llmOptions,
   ...schedulerOptions,
-  device: true,
+  device: optional(deviceRule),
   signal: true,
   strict: true,
   onWarning: true,
@@ -101,7 +101,8 @@ export class OmniModel implements AsyncDisposable {
    * are packed once, so the weights occupy memory once.
    *
    * @throws {CaracalError} `CHECKPOINT_INVALID` (one error that lists everything missing or misshapen), `OUT_OF_MEMORY`,
-   *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown or out of range; everything loaded so far is freed
+   *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when the directory is no path, or an option is unknown or out of
+   *   range; everything loaded so far is freed
    */
   static async load(directory: string, options: OmniLoadOptions = {}): Promise<OmniModel> {
     checkOptions("OmniModel.load", options, omniLoadOptions);
