@@ -73,6 +73,8 @@ export class OmniModel implements AsyncDisposable {
   readonly embedding: OmniEmbedding;
   readonly #scheduler: Scheduler;
   readonly #free: () => void;
+  /** The replies that have not ended, also those whose speech alone is unfinished. */
+  readonly #replies = new Set<Reply>();
   #preparing = 0;
   #disposed = false;
 
@@ -170,7 +172,7 @@ export class OmniModel implements AsyncDisposable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#scheduler.failAll(disposedError());
+    for (const reply of this.#replies) reply.fail(disposedError());
     this.#free();
   }
 
@@ -194,7 +196,12 @@ export class OmniModel implements AsyncDisposable {
     const { limits, template } = options;
     this.#preparing++;
     const encoding = encodePrompt(messages, this, { speech, signal, progress, limits, template });
-    const prompt = await encoding.finally(() => this.#preparing--);
+    const prompt = await encoding
+      .finally(() => this.#preparing--)
+      .catch((error) => {
+        // Whatever the encoding was doing, it met a tensor or device that the disposal of the model freed.
+        throw this.#disposed && error.code === "DISPOSED" ? disposedError() : error;
+      });
     if (this.#disposed) {
       prompt.dispose();
       throw disposedError();
@@ -209,6 +216,8 @@ export class OmniModel implements AsyncDisposable {
       books: this.embedding.books,
       usage,
     });
+    this.#replies.add(reply);
+    reply.ended.addEventListener("abort", () => this.#replies.delete(reply), { once: true });
     this.#scheduler.add(reply);
     return reply;
   }
