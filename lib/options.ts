@@ -42,9 +42,10 @@ export function refuseValue(where: string, argument: string, expected: string, v
   throw new CaracalError("INVALID_ARGUMENT", `${where}: ${argument} must be ${expected}, got ${actual}`, details);
 }
 
-/** Refuses what is not an object. @throws {CaracalError} `INVALID_ARGUMENT` */
+/** Refuses what is not an object, or a list. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function checkObject(where: string, argument: string, value: unknown): void {
-  if (typeof value !== "object" || value === null) refuseValue(where, argument, "an object", value);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    refuseValue(where, argument, "an object", value);
 }
 
 /**

@@ -74,6 +74,17 @@ describe("option names", () => {
     );
   });
 
+  test("what is no object, or is a list, is refused", () => {
+    for (const options of [null, 5, "fast", true, [], [{ threads: 1 }], new Array(2)]) {
+      expect(() => checkOptionNames<Options>("f", options as never, known)).toThrow(
+        expect.objectContaining({
+          code: "INVALID_ARGUMENT",
+          message: expect.stringMatching(/^f: options must be an object, got /),
+        }),
+      );
+    }
+  });
+
   test("names that every object has are no options", () => {
     const hostile = JSON.parse('{"toString": 1}') as Options;
     expect(() => checkOptionNames("f", hostile, known)).toThrow(/"toString"/);

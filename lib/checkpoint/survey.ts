@@ -1,5 +1,5 @@
 import { basename, isAbsolute, join, relative } from "node:path";
-import { CaracalError, throwIfAborted } from "../errors.js";
+import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import { compareTensors, unexpected } from "./checkTensors.js";
 import { cmvnFromStats } from "./cmvn.js";
 import * as configs from "./config.js";
@@ -49,6 +49,14 @@ export function tensorMap(parts: readonly CheckpointPart[], name: string): Tenso
   return new Map(entries.map((entry) => [entry.name, entry]));
 }
 
+/** Refuses a model directory that is not a path. @throws {CaracalError} `INVALID_ARGUMENT` */
+export function checkDirectory(directory: unknown): asserts directory is string {
+  if (typeof directory === "string" && directory !== "") return;
+  const advice = directory instanceof URL ? "; pass fileURLToPath(url) of node:url" : '; pass "." for the current one';
+  const message = `a model directory must be a path, as a string that is not empty, got ${shown(directory)}${advice}`;
+  throw new CaracalError("INVALID_ARGUMENT", message, { argument: "directory", actual: shown(directory) });
+}
+
 /** Reads the files of one directory, collecting the parts that it can open and the problems of the others. */
 export class Surveyor {
   readonly parts: CheckpointPart[] = [];
@@ -66,8 +74,9 @@ export class Surveyor {
     this.#strict = options.strict ?? false;
   }
 
-  /** @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such directory */
+  /** @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such directory, `INVALID_ARGUMENT` for no path */
   static async in(directory: string, options: OpenCheckpointOptions): Promise<Surveyor> {
+    checkDirectory(directory);
     return new Surveyor(directory, await listDirectory(directory), options);
   }
 

@@ -1,6 +1,6 @@
 import { type Checkpoint, type OpenCheckpointOptions, openCheckpoint } from "../checkpoint/directory.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { checkOptions, type OptionRule } from "../options.js";
+import { checkOptions, type OptionRule, optional } from "../options.js";
 import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
 import { type AudioFraming, audioFraming } from "./audio/framing.js";
@@ -20,7 +20,7 @@ import { UsageMeter } from "./reply/usage.js";
 import { SpeechDecoder } from "./speech/decoder.js";
 import { AudioHeads } from "./speech/heads.js";
 import { VisionEncoder } from "./vision/encoder.js";
-import { loadModule, type OpenModuleOptions } from "./weights.js";
+import { deviceRule, loadModule, type OpenModuleOptions } from "./weights.js";
 
 export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheckpointOptions {
   /** The device to run on. Default: a device opened for this model and disposed with it. */
@@ -30,7 +30,7 @@ export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheck
 const omniLoadOptions = {
   ...llmOptions,
   ...schedulerOptions,
-  device: true,
+  device: optional(deviceRule),
   signal: true,
   strict: true,
   onWarning: true,
@@ -73,6 +73,8 @@ export class OmniModel implements AsyncDisposable {
   readonly embedding: OmniEmbedding;
   readonly #scheduler: Scheduler;
   readonly #free: () => void;
+  /** The replies that have not ended, also those whose speech alone is unfinished. */
+  readonly #replies = new Set<Reply>();
   #preparing = 0;
   #disposed = false;
 
@@ -101,7 +103,8 @@ export class OmniModel implements AsyncDisposable {
    * are packed once, so the weights occupy memory once.
    *
    * @throws {CaracalError} `CHECKPOINT_INVALID` (one error that lists everything missing or misshapen), `OUT_OF_MEMORY`,
-   *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown or out of range; everything loaded so far is freed
+   *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when the directory is no path, or an option is unknown or out of
+   *   range; everything loaded so far is freed
    */
   static async load(directory: string, options: OmniLoadOptions = {}): Promise<OmniModel> {
     checkOptions("OmniModel.load", options, omniLoadOptions);
@@ -170,7 +173,7 @@ export class OmniModel implements AsyncDisposable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#scheduler.failAll(disposedError());
+    for (const reply of this.#replies) reply.fail(disposedError());
     this.#free();
   }
 
@@ -194,7 +197,12 @@ export class OmniModel implements AsyncDisposable {
     const { limits, template } = options;
     this.#preparing++;
     const encoding = encodePrompt(messages, this, { speech, signal, progress, limits, template });
-    const prompt = await encoding.finally(() => this.#preparing--);
+    const prompt = await encoding
+      .finally(() => this.#preparing--)
+      .catch((error) => {
+        // Whatever the encoding was doing, it met a tensor or device that the disposal of the model freed.
+        throw this.#disposed && error.code === "DISPOSED" ? disposedError() : error;
+      });
     if (this.#disposed) {
       prompt.dispose();
       throw disposedError();
@@ -209,6 +217,8 @@ export class OmniModel implements AsyncDisposable {
       books: this.embedding.books,
       usage,
     });
+    this.#replies.add(reply);
+    reply.ended.addEventListener("abort", () => this.#replies.delete(reply), { once: true });
     this.#scheduler.add(reply);
     return reply;
   }

@@ -11,9 +11,9 @@ import {
 import type { WeightDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
-import { checkOptionNames } from "../options.js";
+import { checkOptionNames, type OptionRule } from "../options.js";
 import { type DType, dtypes } from "../tensor/dtype.js";
-import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
+import { Device, type MappedFile, type NativeArray, type Shape, type Tensor } from "../tensor/tensor.js";
 import type { Matrix, PackedMatrix, Vector } from "./types.js";
 
 /** The packed weight of a linear layer or a convolution, and its bias. */
@@ -47,8 +47,16 @@ export interface OpenModuleOptions extends LoadOptions {
   /** The device to load the module on. */
   readonly device: Device;
 }
+/** @internal Takes a device. */
+export const deviceRule: OptionRule = {
+  accepts: (value) => value instanceof Device,
+  expected: "a Device, as Device.open() gives",
+};
 /** @internal */
-export const openModuleOptions = { ...loadOptions, device: true } satisfies Record<keyof OpenModuleOptions, true>;
+export const openModuleOptions = { ...loadOptions, device: deviceRule } satisfies Record<
+  keyof OpenModuleOptions,
+  OptionRule | true
+>;
 
 /** The state that a `Weights` and its parts share. */
 interface Source extends LoadOptions {

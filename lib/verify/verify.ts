@@ -1,7 +1,8 @@
 import { quote } from "../checkpoint/problems.js";
 import { CaracalError, type ErrorCode } from "../errors.js";
+import { deviceRule } from "../model/weights.js";
 import type { Activations } from "../ops/call.js";
-import { checkOptionNames } from "../options.js";
+import { checkOptions, type OptionRule, refuseValue } from "../options.js";
 import type { Device } from "../tensor/tensor.js";
 import { verifyAudioEncoder } from "./audioEncoder.js";
 import { verifyAudioFeatures } from "./audioFeatures.js";
@@ -37,7 +38,10 @@ export interface VerifyOptions {
   readonly activations?: Activations | undefined;
 }
 
-const optionNames = { device: true, activations: true } satisfies Record<keyof Required<VerifyOptions>, true>;
+const optionRules = { device: deviceRule, activations: true } satisfies Record<
+  keyof Required<VerifyOptions>,
+  OptionRule | true
+>;
 
 /** The results for one file, or an `error` if the file could not be run at all. */
 export interface FileReport {
@@ -52,10 +56,11 @@ export interface FileReport {
  * Runs the module of a golden file through the public API and compares every expected tensor. A file that cannot be run
  * gives a report with its error.
  * @param file a `.safetensors` golden file, or a `.json` of preprocessing cases
- * @throws {CaracalError} `INVALID_ARGUMENT` for an unknown option
+ * @throws {CaracalError} `INVALID_ARGUMENT` for a file that is no path, no device, or an unknown option
  */
 export async function verifyFile(file: string, options: VerifyOptions): Promise<FileReport> {
-  checkOptionNames("verifyFile", options, optionNames);
+  checkOptions("verifyFile", options, optionRules);
+  if (typeof file !== "string") refuseValue("verifyFile", "file", "a path", file);
   let module: string | undefined;
   try {
     if (file.endsWith(".json")) return report(file, "preprocess", await verifyPreprocess(file));

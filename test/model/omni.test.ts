@@ -1,9 +1,10 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "../../lib/model/omni.js";
-import type { Part } from "../../lib/model/prompt/messages.js";
+import type { Message, Part } from "../../lib/model/prompt/messages.js";
 import type { GenerateEvent } from "../../lib/model/reply/events.js";
+import { SpeechDecoderStream } from "../../lib/model/speech/decoder.js";
 import { Device } from "../../lib/tensor/tensor.js";
 import { safetensors } from "../checkpoint/files.js";
 import { code } from "../support/errors.js";
@@ -230,5 +231,56 @@ describe("OmniModel", () => {
     own.dispose();
     await expect(rest).rejects.toThrowError(code("DISPOSED"));
     await expect(own.generate([{ role: "user", content: "Hello!" }]).next()).rejects.toThrowError(code("DISPOSED"));
+  });
+
+  describe.each([true, false])("disposed while it answers, its device given: %s", (given) => {
+    const disposed = { code: "DISPOSED", message: "the model was disposed: load it again" };
+    const load = () => OmniModel.load(directory, { kvCacheTokens: 512, ...(given && { device }) });
+    const messages: Message[] = [{ role: "user", content: [photo, question] }];
+
+    test("at any stage of the prompt, it says so", async () => {
+      const stages = ["preprocess", "audio encoder", "vision", "prefill"];
+      const seen: string[] = [];
+      for (const stage of stages) {
+        const own = await load();
+        const run = async () => {
+          for await (const event of own.generate(messages, { maxTokens: 200 })) {
+            if (event.type !== "stage" || event.stage !== stage) continue;
+            seen.push(stage);
+            own.dispose();
+          }
+        };
+        await expect(run(), stage).rejects.toMatchObject(disposed);
+      }
+      expect(seen.filter((stage, i) => stage !== seen[i - 1])).toEqual(stages);
+    });
+
+    test("after the last token, while the speech is unfinished, it says so", async () => {
+      const own = await load();
+      // The decoder's part of the speech waits until the model is disposed.
+      const { push } = SpeechDecoderStream.prototype;
+      let release = () => {};
+      const released = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      const spy = vi.spyOn(SpeechDecoderStream.prototype, "push").mockImplementation(async function (
+        this: SpeechDecoderStream,
+        frames,
+      ) {
+        await released;
+        return push.call(this, frames);
+      });
+      const events = own.generate([{ role: "user", content: "Hello!" }], { maxTokens: 30 });
+      const run = (async () => {
+        for await (const _ of events);
+      })();
+      run.catch(() => {});
+      await vi.waitFor(() => expect(spy).toHaveBeenCalled());
+      await vi.waitFor(() => expect(own.llm.cache.freeTokens).toBe(own.llm.cache.tokens));
+      own.dispose();
+      release();
+      spy.mockRestore();
+      await expect(run).rejects.toMatchObject(disposed);
+    });
   });
 });

@@ -1,6 +1,7 @@
 // Every module's `open` reads only its own files of a model directory, and gives the module that the whole model has.
 import { cpSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openCheckpoint } from "../../lib/checkpoint/directory.js";
 import { inspectPath } from "../../lib/checkpoint/inspect.js";
@@ -202,6 +203,40 @@ describe.each(openers)("%s.open", (name, open) => {
       `${name}.open has no option "singal": did you mean "signal"`,
     );
   });
+});
+
+test("everything that takes a device refuses what is none, before it reads anything", async () => {
+  const nowhere = `${directory}-nowhere`;
+  for (const [name, open] of openers) {
+    for (const given of [undefined, {}, { device: undefined }, { device: 5 }, { device: {} }, { device: null }]) {
+      const opened = open(nowhere, given as never);
+      await expect(opened, name).rejects.toThrowError(code("INVALID_ARGUMENT"));
+      await expect(opened, name).rejects.toThrow(`${name}.open: device must be a Device, as Device.open() gives, got`);
+    }
+    await expect(open(nowhere, null as never), name).rejects.toThrowError(code("INVALID_ARGUMENT"));
+  }
+  for (const given of [{}, 5, null]) {
+    const loading = OmniModel.load(nowhere, { device: given as never });
+    await expect(loading).rejects.toThrowError(code("INVALID_ARGUMENT"));
+    await expect(loading).rejects.toThrow("OmniModel.load: device must be a Device, as Device.open() gives, got");
+  }
+});
+
+test("everything that opens a model directory refuses what is no path", async () => {
+  const calls: [string, (directory: string) => Promise<unknown>][] = [
+    ...openers.map(([name, open]): [string, (path: string) => Promise<unknown>] => [name, (p) => open(p, { device })]),
+    ["OmniModel", (path) => OmniModel.load(path, { device })],
+    ["OmniTokenizer", (path) => OmniTokenizer.open(path)],
+    ["openCheckpoint", (path) => openCheckpoint(path)],
+  ];
+  for (const [name, call] of calls) {
+    for (const path of [null, undefined, 5, {}, "", Buffer.from(directory), pathToFileURL(directory)]) {
+      const opened = call(path as never);
+      await expect(opened, name).rejects.toThrowError(code("INVALID_ARGUMENT"));
+      await expect(opened, name).rejects.toThrow("a model directory must be a path");
+    }
+    await expect(call(pathToFileURL(directory) as never), name).rejects.toThrow("pass fileURLToPath(url) of node:url");
+  }
 });
 
 test("everything that takes a signal refuses a controller, before it reads anything", async () => {

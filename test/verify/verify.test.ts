@@ -22,6 +22,16 @@ const device = devices.at(-1)!;
 const folder = scratch();
 const altered = (name: string, change: Change) => alteredGolden(folder, name, change);
 
+test("what is no path or no device is refused", async () => {
+  const refused = expect.objectContaining({ code: "INVALID_ARGUMENT" });
+  for (const file of [null, undefined, 5, {}])
+    await expect(verifyFile(file as never, { device })).rejects.toThrow(refused);
+  const path = goldenPath("audio_features");
+  for (const options of [undefined, {}, { device: 5 }]) {
+    await expect(verifyFile(path, options as never)).rejects.toThrow(refused);
+  }
+});
+
 describe.each(allDevices)("verify on $name", (device) => {
   test.each(files)("%s passes in f32", async (name) => {
     const report = await verifyFile(goldenPath(name), { device });

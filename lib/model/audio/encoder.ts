@@ -5,7 +5,7 @@ import { openAudio } from "../../checkpoint/parts.js";
 import { CaracalError } from "../../errors.js";
 import type { Activations } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptionNames, checkOptions, type OptionRule } from "../../options.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Rows, Tap, Vector } from "../types.js";
 import {
@@ -52,7 +52,7 @@ const audioEncoderOptions = { activations: true, features: true, cmvn: true } sa
 export interface OpenAudioEncoderOptions extends OpenModuleOptions, Pick<AudioEncoderOptions, "activations"> {}
 const openAudioEncoderOptions = { ...openModuleOptions, activations: true } satisfies Record<
   keyof OpenAudioEncoderOptions,
-  true
+  OptionRule | true
 >;
 
 export interface AudioEncodeOptions {
@@ -115,7 +115,7 @@ export class AudioEncoder implements Disposable {
    * @throws {CaracalError} as `load`, and `IO_ERROR`
    */
   static async open(directory: string, options: OpenAudioEncoderOptions): Promise<AudioEncoder> {
-    checkOptionNames("AudioEncoder.open", options, openAudioEncoderOptions);
+    checkOptions("AudioEncoder.open", options, openAudioEncoderOptions);
     const { device, signal, onProgress, ...encoderOptions } = options;
     return AudioEncoder.fromCheckpoint(
       await openAudio(directory, { signal }),

@@ -3,15 +3,18 @@ import type { AudioFeatureConfig } from "../../checkpoint/config.js";
 import { openAudioFeatures } from "../../checkpoint/parts.js";
 import { CaracalError } from "../../errors.js";
 import * as ops from "../../ops/index.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptions, type OptionRule } from "../../options.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Rows } from "../types.js";
-import type { OpenModuleOptions } from "../weights.js";
+import { deviceRule, type OpenModuleOptions } from "../weights.js";
 import { audioFraming } from "./framing.js";
 
 /** Options of `AudioFeatures.open`. */
 export type OpenFeaturesOptions = Omit<OpenModuleOptions, "onProgress">;
-const openFeaturesOptions = { device: true, signal: true } satisfies Record<keyof OpenFeaturesOptions, true>;
+const openFeaturesOptions = { device: deviceRule, signal: true } satisfies Record<
+  keyof OpenFeaturesOptions,
+  OptionRule | true
+>;
 
 /**
  * The audio encoder's front end: log-mel filter banks, mean and variance normalisation, and stacking of neighbouring
@@ -62,7 +65,7 @@ export class AudioFeatures implements Disposable {
    *   features, `ABORTED`, `IO_ERROR`, `INVALID_ARGUMENT` when an option is unknown
    */
   static async open(directory: string, options: OpenFeaturesOptions): Promise<AudioFeatures> {
-    checkOptionNames("AudioFeatures.open", options, openFeaturesOptions);
+    checkOptions("AudioFeatures.open", options, openFeaturesOptions);
     const { features, cmvn } = await openAudioFeatures(directory, { signal: options.signal });
     return new AudioFeatures(options.device, features, cmvn);
   }

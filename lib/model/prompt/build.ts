@@ -2,6 +2,7 @@ import { reservedSpeechIds } from "../../checkpoint/layout.js";
 import { CaracalError, shown } from "../../errors.js";
 import { mediaError } from "../../media/input.js";
 import type { Video } from "../../media/video.js";
+import { type OptionRule, optional, positiveInteger, positiveNumber } from "../../options.js";
 import { Turns } from "../../turns.js";
 import { type AudioFraming, audioTokenCount, defaultAudioFraming } from "../audio/framing.js";
 import { codecBooks, codecPadId, semanticEndId } from "../speech/state.js";
@@ -12,7 +13,7 @@ import { interleaveAverage, interleaveSequential } from "./interleave.js";
 import type { LoadedMessage, LoadedPart } from "./messages.js";
 import { type OmniTokenizer, type TextPiece, textPadId } from "./tokenizer.js";
 
-/** Upper bounds on a request. */
+/** Upper bounds on a request: positive, and those of tokens whole. */
 export interface PromptLimits {
   /** Tokens of the whole prompt. */
   readonly sequenceTokens: number;
@@ -21,6 +22,13 @@ export interface PromptLimits {
   /** Length of each audio part in seconds. */
   readonly audioSeconds: number;
 }
+
+/** @internal The values that the limits take. */
+export const promptLimitRules = {
+  sequenceTokens: optional(positiveInteger),
+  visionTokens: optional(positiveInteger),
+  audioSeconds: optional(positiveNumber),
+} satisfies Record<keyof PromptLimits, OptionRule>;
 
 /** The limits of the published demo. */
 export const defaultPromptLimits: PromptLimits = { sequenceTokens: 34816, visionTokens: 28672, audioSeconds: 120 };

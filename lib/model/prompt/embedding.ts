@@ -2,7 +2,7 @@ import { openEmbeddings } from "../../checkpoint/parts.js";
 import type { Activations } from "../../ops/call.js";
 import { promptEmbedding, stepEmbedding } from "../../ops/embedding.js";
 import { cast } from "../../ops/rows.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptionNames, checkOptions, type OptionRule } from "../../options.js";
 import type { Device, Shape, Tensor } from "../../tensor/tensor.js";
 import { codecPadId, maskedId, type SpeechInput } from "../speech/state.js";
 import type { Rows } from "../types.js";
@@ -47,7 +47,7 @@ const embeddingOptions = {
 export interface OpenEmbeddingOptions extends OpenModuleOptions, Pick<EmbeddingOptions, "activations"> {}
 const openEmbeddingOptions = { ...openModuleOptions, activations: true } satisfies Record<
   keyof OpenEmbeddingOptions,
-  true
+  OptionRule | true
 >;
 
 /**
@@ -91,7 +91,7 @@ export class OmniEmbedding implements Disposable {
    * @throws {CaracalError} as `load`, and `IO_ERROR`
    */
   static async open(directory: string, options: OpenEmbeddingOptions): Promise<OmniEmbedding> {
-    checkOptionNames("OmniEmbedding.open", options, openEmbeddingOptions);
+    checkOptions("OmniEmbedding.open", options, openEmbeddingOptions);
     const { signal, activations } = options;
     const tokenizer = await OmniTokenizer.open(directory, { signal });
     const { config, embeddings, text } = await openEmbeddings(directory, { signal });

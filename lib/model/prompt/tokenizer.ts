@@ -2,8 +2,9 @@ import { join } from "node:path";
 import { readText } from "../../checkpoint/formats/file.js";
 import { isRecord, parseJson } from "../../checkpoint/formats/json.js";
 import { invalid } from "../../checkpoint/problems.js";
+import { checkDirectory } from "../../checkpoint/survey.js";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptionNames, refuseValue } from "../../options.js";
 import { type RenderOptions, renderTemplate } from "./chatTemplate.js";
 import { parseTokenizer, type TokenizerFile } from "./tokenizerFile.js";
 import { type Token, TokenStream } from "./tokenStream.js";
@@ -110,10 +111,11 @@ export class OmniTokenizer {
   /**
    * Reads `tokenizer.json`, `tokenizer_config.json` and, if present, `chat_template.jinja` from a model directory.
    * @throws {CaracalError} `CHECKPOINT_INVALID` as the constructor, or for a file that is missing, too large or not JSON;
-   *   `IO_ERROR`; `ABORTED`; `INVALID_ARGUMENT` when an option is unknown
+   *   `IO_ERROR`; `ABORTED`; `INVALID_ARGUMENT` when the directory is no path, or an option is unknown
    */
   static async open(directory: string, options: OpenTokenizerOptions = {}): Promise<OmniTokenizer> {
     checkOptionNames("OmniTokenizer.open", options, openTokenizerOptions);
+    checkDirectory(directory);
     const { signal } = options;
     const path = (name: keyof typeof files) => join(directory, files[name]);
     const read = async (name: "tokenizer" | "config"): Promise<JsonObject> => {
@@ -139,8 +141,12 @@ export class OmniTokenizer {
     throw new CaracalError("INVALID_ARGUMENT", `the tokenizer has no control token ${shown(name)}`, { name });
   }
 
-  /** Token ids of `text`. It blocks the event loop: about 0.5 s per million characters. */
+  /**
+   * Token ids of `text`. It blocks the event loop: about 0.5 s per million characters.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a string
+   */
   encode(text: string): number[] {
+    if (typeof text !== "string") refuseValue("OmniTokenizer.encode", "text", "a string", text);
     const ids: number[] = [];
     const steps = this.encodeSteps(text, ids);
     while (!steps.next().done);
@@ -168,8 +174,16 @@ export class OmniTokenizer {
     }
   }
 
-  /** The text of `ids`, with the names of control tokens. Ids without a token are skipped. */
+  /**
+   * The text of `ids`, with the names of control tokens. Ids without a token are skipped.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a list of whole numbers
+   */
   decode(ids: ArrayLike<number>): string {
+    if (typeof ids !== "object" || !Number.isSafeInteger((ids as ArrayLike<number> | null)?.length))
+      refuseValue("OmniTokenizer.decode", "ids", "a list of whole numbers", ids);
+    for (let i = 0; i < ids.length; i++) {
+      if (!Number.isInteger(ids[i])) refuseValue("OmniTokenizer.decode", `ids[${i}]`, "a whole number", ids[i]);
+    }
     const stream = this.stream();
     const text = Array.from(ids, (id) => stream.push(id));
     return text.join("") + stream.end();

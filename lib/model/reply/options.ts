@@ -1,6 +1,5 @@
 import { CaracalError } from "../../errors.js";
 import {
-  checkOptionNames,
   checkOptions,
   type OptionRule,
   oneOf,
@@ -9,7 +8,7 @@ import {
   positiveNumber,
   wholeNumber,
 } from "../../options.js";
-import { defaultPromptLimits, type PromptLimits } from "../prompt/build.js";
+import { type PromptLimits, promptLimitRules } from "../prompt/build.js";
 
 export interface GenerateOptions {
   /** Whether to speak the reply as well. Default true. */
@@ -76,7 +75,7 @@ export interface Sampling {
  */
 export function checkGenerateOptions(options: GenerateOptions): Sampling & { speech: boolean; maxTokens: number } {
   checkOptions("generate", options, generateOptions);
-  checkOptionNames("generate: limits", options.limits, defaultPromptLimits);
+  checkOptions("generate: limits", options.limits, promptLimitRules);
   const { speech = true, maxTokens = 4096, temperature = 1, topP = 1, repetitionPenalty = 1, seed = 0 } = options;
   const { topK = options.temperature === undefined && options.topP === undefined ? 1 : 0 } = options;
   if (speech && options.template === "checkpoint")

@@ -82,11 +82,6 @@ export class Scheduler {
     if (!this.#running) void this.#run();
   }
 
-  /** Fails every reply. */
-  failAll(error: unknown): void {
-    for (const reply of this.#queue.replies) reply.fail(error);
-  }
-
   stats(): QueueStats {
     return this.#queue.stats();
   }

@@ -3,7 +3,7 @@ import type { Checkpoint } from "../../checkpoint/directory.js";
 import { openCodec } from "../../checkpoint/parts.js";
 import { CaracalError } from "../../errors.js";
 import * as ops from "../../ops/index.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptionNames, checkOptions, refuseValue } from "../../options.js";
 import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
 import type { Tap } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
@@ -63,7 +63,7 @@ export class SpeechDecoder implements Disposable {
    * @throws {CaracalError} as `load`, `IO_ERROR`, and `INVALID_ARGUMENT` when an option is unknown
    */
   static async open(directory: string, options: OpenModuleOptions): Promise<SpeechDecoder> {
-    checkOptionNames("SpeechDecoder.open", options, openModuleOptions);
+    checkOptions("SpeechDecoder.open", options, openModuleOptions);
     return SpeechDecoder.fromCheckpoint(await openCodec(directory, { signal: options.signal }), options);
   }
 
@@ -80,11 +80,12 @@ export class SpeechDecoder implements Disposable {
    * Decodes a whole utterance. Temporaries take some megabytes per frame at the published size; `stream` decodes long
    * utterances piece by piece.
    * @returns `samplesPerFrame` samples per frame, in [−1, 1], at `sampleRate`
-   * @throws {CaracalError} `INVALID_ARGUMENT` for a frame of the wrong length or an unknown option,
+   * @throws {CaracalError} `INVALID_ARGUMENT` for a frame of the wrong length, no list of frames, or an unknown option,
    *   `INDEX_OUT_OF_RANGE` for a code outside its book
    */
   async decode(frames: readonly SpeechFrame[], options: SpeechDecodeOptions = {}): Promise<Float32Array> {
     checkOptionNames("SpeechDecoder.decode", options, decodeOptions);
+    checkFrames("SpeechDecoder.decode", frames);
     const { tap } = options;
     if (frames.length === 0) return new Float32Array(0);
     using wave = this.device.scope(() => {
@@ -218,8 +219,9 @@ export class SpeechDecoderStream implements Disposable {
    * @returns the samples that became final, in [−1, 1]; `undefined` when there are none
    * @throws {CaracalError} as `SpeechDecoder.decode`; the stream is then unchanged
    */
-  push(frames: readonly SpeechFrame[]): Promise<Float32Array | undefined> {
-    return frames.length > 0 ? this.#advance(frames) : Promise.resolve(undefined);
+  async push(frames: readonly SpeechFrame[]): Promise<Float32Array | undefined> {
+    checkFrames("SpeechDecoderStream.push", frames);
+    return frames.length > 0 ? this.#advance(frames) : undefined;
   }
 
   /** Ends the utterance and returns its remaining samples. Then restarts the stream. */
@@ -252,6 +254,13 @@ function residual(x: Tensor<"f32">, { snake, conv, pointwise: { weight, ...rest 
   const inner = convolve(ops.snake(x, snake), conv);
   // Not `linear`: the sums of a convolution are more accurate.
   return ops.conv1d(inner, weight, { ...rest, residual: x });
+}
+
+function checkFrames(where: string, frames: unknown): void {
+  const expected = "a list of frames, each a list of codes";
+  if (!Array.isArray(frames)) refuseValue(where, "frames", expected, frames);
+  const other = frames.findIndex((frame) => !Array.isArray(frame));
+  if (other >= 0) refuseValue(where, `frames[${other}]`, "a list of codes", frames[other]);
 }
 
 function newLstmStates(device: Device, size: number): LstmState[] {

@@ -7,14 +7,7 @@ import { add } from "../../ops/elementwise.js";
 import { embedding } from "../../ops/embedding.js";
 import { linear } from "../../ops/linear.js";
 import { type AllowedIds, argmax, repetitionPenalty } from "../../ops/sampling.js";
-import {
-  checkOptionNames,
-  checkOptions,
-  type OptionRule,
-  optional,
-  positiveInteger,
-  positiveNumber,
-} from "../../options.js";
+import { checkOptions, type OptionRule, optional, positiveInteger, positiveNumber } from "../../options.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Ids, Logits, Matrix, PackedMatrix, Rows } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
@@ -82,7 +75,7 @@ export class AudioHeads implements Disposable {
    * @throws {CaracalError} as `load`, and `IO_ERROR`
    */
   static async open(directory: string, options: OpenModuleOptions): Promise<AudioHeads> {
-    checkOptionNames("AudioHeads.open", options, openModuleOptions);
+    checkOptions("AudioHeads.open", options, openModuleOptions);
     return AudioHeads.fromCheckpoint(await openSpeechHeads(directory, { signal: options.signal }), options);
   }
 

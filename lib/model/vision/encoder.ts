@@ -5,7 +5,7 @@ import { CaracalError, throwIfAborted } from "../../errors.js";
 import type { RgbImage } from "../../media/image.js";
 import type { Activations } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptionNames, checkOptions } from "../../options.js";
 import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
 import type { Ids, Matrix, Rows, Tap } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
@@ -102,7 +102,7 @@ export class VisionEncoder implements Disposable {
    * @throws {CaracalError} as `load`, and `IO_ERROR`
    */
   static async open(directory: string, options: VisionEncoderOptions & OpenModuleOptions): Promise<VisionEncoder> {
-    checkOptionNames("VisionEncoder.open", options, { ...openModuleOptions, ...visionEncoderOptions });
+    checkOptions("VisionEncoder.open", options, { ...openModuleOptions, ...visionEncoderOptions });
     const { device, signal, onProgress, ...encoderOptions } = options;
     const part = await openVision(directory, { signal });
     return VisionEncoder.fromCheckpoint(part, { device, signal, onProgress }, encoderOptions);

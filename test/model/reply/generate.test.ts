@@ -336,7 +336,7 @@ describe("generate", () => {
     ];
     for (const options of wrong)
       await expect(reply("Hello!", options as GenerateOptions)).rejects.toThrowError(code("INVALID_ARGUMENT"));
-    for (const options of [null, "fast", 5])
+    for (const options of [null, "fast", 5, [], [{}]])
       await expect(collect(model.generate(say("Hello!"), options as never))).rejects.toThrowError(
         code("INVALID_ARGUMENT"),
       );
@@ -345,6 +345,14 @@ describe("generate", () => {
       /generate has no option "maxtokens": did you mean "maxTokens"/,
     );
     await expect(misspelt({ stop: ["."] })).rejects.toThrow(/generate has no option "stop": it takes /);
+    for (const name of ["sequenceTokens", "visionTokens", "audioSeconds"]) {
+      for (const limit of [-5, 0, Number.NaN, "x", null, {}]) {
+        const request = misspelt({ limits: { [name]: limit } });
+        await expect(request).rejects.toThrowError(code("INVALID_ARGUMENT"));
+        await expect(request).rejects.toThrow(`generate: limits: ${name} must be a positive`);
+      }
+    }
+    await expect(misspelt({ limits: [] })).rejects.toThrow("generate: limits: options must be an object, got a list");
     await expect(misspelt({ limits: { audioSecond: 5 } })).rejects.toThrow(/did you mean "audioSeconds"/);
     await idleMemory();
   });

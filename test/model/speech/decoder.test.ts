@@ -25,6 +25,18 @@ describe.each(backends)("on $name", (device) => {
       decoder = await load("codec_decoder_24k");
     });
 
+    it("refuses what is no list of frames", async () => {
+      using stream = decoder.stream();
+      for (const frames of [null, undefined, 5, {}, "ab", [null], [5], [[1, 2, 3, 4], Int32Array.of(1, 2, 3, 4)]]) {
+        const expected = expect.objectContaining({ code: "INVALID_ARGUMENT" });
+        await expect(decoder.decode(frames as never)).rejects.toThrow(expected);
+        await expect(stream.push(frames as never)).rejects.toThrow(expected);
+      }
+      await expect(decoder.decode([5] as never)).rejects.toThrow(
+        "SpeechDecoder.decode: frames[0] must be a list of codes, got 5",
+      );
+    });
+
     it("gives 1440 samples per frame", async () => {
       expect([decoder.sampleRate, decoder.samplesPerFrame]).toEqual([24000, 1440]);
       for (const frames of device.virtual ? [0, 2] : [0, 1, 2, 7])
