@@ -5,6 +5,9 @@ import { join } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import { ByteReader } from "./byteReader.js";
 
+/** The most bytes of a medium that are read into memory. */
+export const maxFileBytes = 2 ** 30;
+
 /** Whether `input` is an object with this field, as decoded media have it. */
 export function hasField(input: unknown, field: string): boolean {
   return typeof input === "object" && input !== null && field in input;
@@ -75,9 +78,9 @@ export async function openRegular(path: string): Promise<OpenFile> {
 
 /**
  * Reads a file.
- * @throws {CaracalError} as `openRegular`, `MEDIA_INVALID` for more than `maxBytes` (default 2^30) bytes, `ABORTED`
+ * @throws {CaracalError} as `openRegular`, `MEDIA_INVALID` for more than `maxBytes` (default `maxFileBytes`) bytes, `ABORTED`
  */
-export async function readMedia(path: string, signal?: AbortSignal, maxBytes = 2 ** 30): Promise<Uint8Array> {
+export async function readMedia(path: string, signal?: AbortSignal, maxBytes = maxFileBytes): Promise<Uint8Array> {
   const during = `reading ${path}`;
   throwIfAborted(signal, during);
   const { file, size } = await openRegular(path);

@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { CaracalError, shown } from "../../errors.js";
 import { type AudioInput, loadAudio } from "../../media/audio.js";
 import { type ImageInput, loadImage, type RgbImage } from "../../media/image.js";
+import { maxFileBytes, mediaError, untilAborted } from "../../media/input.js";
 import { openVideo, type Video, type VideoInput } from "../../media/video.js";
 import { checkOptionNames } from "../../options.js";
 import { Turns } from "../../turns.js";
@@ -212,7 +213,7 @@ async function loadPart(part: Part, name: string, options: LoadMessagesOptions):
     case "speech":
       return part;
     case "audio": {
-      const audio = await mediaInput(part.audio, name);
+      const audio = await mediaInput(part.audio, name, options.signal);
       const { audioSeconds: maxSeconds, sampleRate, signal } = options;
       const limit = { maxSeconds, limitName: "limits.audioSeconds" };
       const samples = await loadAudio(audio, { name, ...limit, sampleRate, signal });
@@ -220,7 +221,7 @@ async function loadPart(part: Part, name: string, options: LoadMessagesOptions):
     }
     case "image": {
       const { type, image: given, ...limits } = part;
-      const image = await mediaInput(given, name);
+      const image = await mediaInput(given, name, options.signal);
       return { type, image: await loadImage(image, { ...limits, name, signal: options.signal }) };
     }
     case "video":
@@ -234,14 +235,14 @@ async function loadVideo(
   options: LoadMessagesOptions,
 ): Promise<LoadedPart> {
   const { type: _type, video: given, interleaveAudio = false, ...limits } = part;
-  const input = (await mediaInput(given, name)) as VideoInput; // openVideo refuses bytes
+  const input = (await mediaInput(given, name, options.signal)) as VideoInput; // openVideo refuses bytes
   const video = await openVideo(input, { ...limits, name, signal: options.signal });
   if (interleaveAudio === false) return { type: "video", video, samples: null };
   const { audioSeconds: _, ...mediaOptions } = options;
   const samples =
     interleaveAudio === true
       ? await video.audio(mediaOptions)
-      : await loadAudio(await mediaInput(interleaveAudio, name), { name, ...mediaOptions });
+      : await loadAudio(await mediaInput(interleaveAudio, name, options.signal), { name, ...mediaOptions });
   if (samples === null) {
     throw new CaracalError("MEDIA_INVALID", `${video.name}: it has no sound to interleave; omit interleaveAudio`);
   }
@@ -249,12 +250,26 @@ async function loadVideo(
 }
 
 /** A medium as lib/media takes it: files of the web platform become bytes or paths. */
-async function mediaInput<T>(input: T | MediaFile, name: string): Promise<T | Uint8Array | string> {
+async function mediaInput<T>(
+  input: T | MediaFile,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<T | Uint8Array | string> {
   if (input instanceof ArrayBuffer) return new Uint8Array(input);
-  if (input instanceof Blob) return new Uint8Array(await input.arrayBuffer());
+  if (input instanceof Blob) return readBlob(input, name, signal);
   if (!(input instanceof URL)) return input;
   if (input.protocol === "file:") return guarded(name, () => fileURLToPath(input));
   throw invalid(`${name}: of URLs only file: is read, got ${shown(input.href)}; read it and pass its bytes`);
+}
+
+async function readBlob(blob: Blob, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  if (!(blob.size <= maxFileBytes))
+    throw mediaError(name, `it has ${shown(blob.size)} bytes, at most ${maxFileBytes} are read`);
+  const reading = Promise.resolve(blob.arrayBuffer()).then((bytes) => new Uint8Array(bytes));
+  const unreadable = (cause: unknown) => {
+    throw new CaracalError("IO_ERROR", `${name} cannot be read: ${shown(Object(cause).message)}`, {}, { cause });
+  };
+  return untilAborted(reading.catch(unreadable), signal, `reading ${name}`);
 }
 
 const invalid = (message: string): CaracalError => new CaracalError("INVALID_ARGUMENT", message);

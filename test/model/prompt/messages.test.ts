@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { loadMessages, type Message } from "../../../lib/model/prompt/messages.js";
+import { code } from "../../support/errors.js";
 
 /** Loads a message from the user, which the type system may not allow. */
 const load = (content: unknown) => loadMessages([{ role: "user", content } as Message]);
@@ -52,6 +53,18 @@ describe("media in the forms of the web platform", () => {
     } finally {
       await rm(directory, { recursive: true });
     }
+  });
+
+  it("a Blob is read within the limit of files, until the signal is aborted, and its errors have a code", async () => {
+    const odd = (size: number, arrayBuffer: () => Promise<ArrayBuffer>) =>
+      Object.defineProperties(new Blob([]), { size: { value: size }, arrayBuffer: { value: arrayBuffer } });
+    const ask = (image: Blob, signal?: AbortSignal) =>
+      loadMessages([{ role: "user", content: [{ type: "image", image }] }], signal ? { signal } : {});
+    const never = () => new Promise<ArrayBuffer>(() => {});
+    const failing = () => Promise.reject(new DOMException("the file changed", "NotReadableError"));
+    await expect(ask(odd(2 ** 31, never))).rejects.toThrowError(code("MEDIA_INVALID"));
+    await expect(ask(odd(9, never), AbortSignal.timeout(1))).rejects.toThrowError(code("ABORTED"));
+    await expect(ask(odd(9, failing))).rejects.toThrowError(code("IO_ERROR"));
   });
 
   const base64 = `data:image/png;base64,${"A".repeat(140_000)}`;
