@@ -221,6 +221,26 @@ describe("OmniModel", () => {
     expect(logits.shape).toEqual([1, model.llm.config.vocab_size]);
   });
 
+  test("names the speech code of an earlier reply that no book has", async () => {
+    const own = await OmniModel.load(directory, { device, kvCacheTokens: 256 });
+    const segment = (code: number) => ({ text: "a", codes: [1, 2, 3, 4, 5, code, 7, 8, 1, 2, 3, 4] });
+    const answerTo = async (code: number) => {
+      const segments = [segment(6), segment(code)];
+      const spoken: Message = { role: "assistant", content: [{ type: "speech", segments }] };
+      const said: Message = { role: "user", content: "Hi" };
+      for await (const _ of own.generate([said, spoken, said], { maxTokens: 2 }));
+    };
+    const { codes } = own.embedding;
+    await answerTo(codes - 1);
+    for (const code of [codes, 1e9, 2 ** 40, 0.5]) {
+      await expect(answerTo(code)).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message: `prompt: message 1, part 0, segment 1: codes[5] must be a whole number from 0 to ${codes - 1}, got ${code}`,
+      });
+    }
+    own.dispose();
+  });
+
   test("disposed, it ends its replies and starts no more", async () => {
     const own = await OmniModel.load(directory, { kvCacheTokens: 256 });
     const events = own.generate([{ role: "user", content: "Hello!" }], { maxTokens: 200 });

@@ -43,6 +43,8 @@ export interface PromptOptions {
   readonly template?: "omni" | "checkpoint";
   /** Positions of the language model, of which the reply needs at least one. */
   readonly positions?: number;
+  /** The number of speech codes in each book, for earlier spoken replies. Default: as many as ids can name. */
+  readonly speechCodes?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -150,9 +152,10 @@ class PromptBuilder {
   }
 
   async #addConversation(messages: readonly LoadedMessage[]): Promise<void> {
-    for (const message of messages) {
+    for (const [i, message] of messages.entries()) {
       if (message.role === "user") await this.#addUser(message.content);
-      else if (message.content.some((part) => part.type === "speech")) await this.#addSpokenReply(message);
+      else if (message.content.some((part) => part.type === "speech"))
+        await this.#addSpokenReply(message, `message ${i}`);
       else await this.#addText(message);
     }
     await this.#addPieces([this.#options.speech ? "VOICE ASSISTANT:" : "ASSISTANT:"]);
@@ -190,16 +193,17 @@ class PromptBuilder {
   }
 
   /** Adds an earlier spoken reply: text and codec ids in the same rows, the acoustic books one row late. */
-  async #addSpokenReply({ role, content }: LoadedMessage): Promise<void> {
+  async #addSpokenReply({ role, content }: LoadedMessage, name: string): Promise<void> {
     if (role !== "assistant") misplaced({ type: "speech" }, `a message of role ${role}`);
     await this.#addPieces(["VOICE ASSISTANT:"]);
-    const segments = content.flatMap((part) =>
-      part.type === "speech" ? part.segments : misplaced(part, "a spoken reply"),
-    );
-    for (const [i, { text, codes }] of segments.entries()) {
+    const segments = content.flatMap((part, j) => {
+      if (part.type !== "speech") return misplaced(part, "a spoken reply");
+      return part.segments.map((segment, k) => ({ ...segment, name: `${name}, part ${j}, segment ${k}` }));
+    });
+    for (const [i, { text, codes, name }] of segments.entries()) {
       const first = this.#textIds.length;
       this.#checkLength(first + Math.floor(codes.length / codecBooks));
-      const rows = speechRows(codes);
+      const rows = speechRows(codes, name, this.#options.speechCodes);
       await this.#addPieces([text, { control: i === segments.length - 1 ? this.#tokenizer.endText : "</pause>" }]);
       const tokens = this.#textIds.length - first;
       if (tokens > rows.length) {
@@ -318,12 +322,17 @@ function visionSource(part: LoadedPart): VisionSource[] {
   return [];
 }
 
+/** Ids are i32. */
+const mostSpeechCodes = 2 ** 31 - reservedSpeechIds;
+
 /** Codec ids of a segment, [frames + 1][4]: semantic ids then the end id; acoustic ids one row late. */
-function speechRows(codes: ArrayLike<number>): number[][] {
+function speechRows(codes: ArrayLike<number>, name: string, count = mostSpeechCodes): number[][] {
   const frames = codes.length / codecBooks;
-  if (!Number.isInteger(frames) || Array.from(codes).some((code) => !Number.isInteger(code) || code < 0)) {
-    throw invalid(`speech codes must be whole frames of ${codecBooks} codes from 0, got ${codes.length} values`);
-  }
+  if (!Number.isInteger(frames))
+    throw invalid(`${name}: codes must be whole frames of ${codecBooks} codes, got ${codes.length} values`);
+  const bad = Array.from(codes).findIndex((code) => !(Number.isInteger(code) && code >= 0 && code < count));
+  if (bad >= 0)
+    throw invalid(`${name}: codes[${bad}] must be a whole number from 0 to ${count - 1}, got ${shown(codes[bad])}`);
   const id = (frame: number, book: number, outside: number): number =>
     frame >= 0 && frame < frames ? codes[frame * codecBooks + book]! + reservedSpeechIds : outside;
   return Array.from({ length: frames + 1 }, (_, row) =>

@@ -1,3 +1,4 @@
+import { reservedSpeechIds } from "../../checkpoint/layout.js";
 import { openEmbeddings } from "../../checkpoint/parts.js";
 import type { Activations } from "../../ops/call.js";
 import { promptEmbedding, stepEmbedding } from "../../ops/embedding.js";
@@ -103,6 +104,11 @@ export class OmniEmbedding implements Disposable {
 
   get device(): Device {
     return this.#tables.text.device;
+  }
+
+  /** @internal The number of codes that the table of each book embeds. */
+  get codes(): number {
+    return Math.min(...this.#tables.codec.map(({ shape }) => shape[0]! - reservedSpeechIds));
   }
 
   /**

@@ -63,6 +63,7 @@ export async function encodePrompt(
     vision: vision.limits,
     audio: framing,
     positions: llm.config.max_position_embeddings,
+    speechCodes: encoders.embedding.codes,
   });
   progress.add("preprocess", performance.now() - start, 0);
   progress.stage("preprocess", loaded.length, loaded.length);

@@ -296,7 +296,9 @@ describe("buildPrompt refuses", () => {
     ],
     ["more speech than fits", speech(new Array(4 * 40_000).fill(0)), {}, /has at least 40016 tokens/],
     ["half a frame", speech([1, 2, 3, 4, 5, 6]), {}, /whole frames of 4 codes/],
-    ["a negative code", speech([1, 2, 3, -4]), {}, /whole frames of 4 codes/],
+    ["a negative code", speech([1, 2, 3, -4]), {}, /message 0, part 0, segment 0: codes\[3\] must .*, got -4/],
+    ["a code that is no id", speech([1, 2, 2 ** 31, 4]), {}, /segment 0: codes\[2\] must .*, got 2147483648/],
+    ["a code beyond its book", speech([1, 50, 3, 4]), { speechCodes: 50 }, /codes\[1\] must .* from 0 to 49, got 50/],
     ["speech shorter than its text", speech([1, 2, 3, 4], "hello"), {}, /1 frames for 6 text tokens/],
   ])("%s", async (_, messages, options, message) => {
     const chat = tinyTokenizer({ ...tokenizerConfig, chat_template: "<|audio_pad|>" });
