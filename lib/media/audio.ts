@@ -1,11 +1,11 @@
 import { setImmediate } from "node:timers/promises";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
 import { ByteReader } from "./byteReader.js";
 import { inputFile, noSuchStream, toolOutput } from "./ffmpeg.js";
-import { fileReader, hasField, inputError, mediaError, TemporaryFile } from "./input.js";
+import { fileReader, hasField, inputError, limit, mediaError, nameRule, TemporaryFile } from "./input.js";
 import { Resampler } from "./resample.js";
-import { checkFormat, readWav, type WavSamples } from "./wavReader.js";
+import { isSampleRate, maxSampleRate, minSampleRate, readWav, type WavSamples } from "./wavReader.js";
 
 /** Mono samples, nominally in [−1, 1]. */
 export interface AudioClip {
@@ -34,22 +34,27 @@ export interface AudioOptions {
   readonly name?: string;
   readonly signal?: AbortSignal;
 }
+const rate: OptionRule = {
+  accepts: (value) => Number.isInteger(value) && isSampleRate(value as number),
+  expected: `a whole number of Hz from ${minSampleRate} to ${maxSampleRate}`,
+};
 const audioOptions = {
-  sampleRate: true,
-  maxSeconds: true,
-  limitName: true,
-  name: true,
+  sampleRate: optional(rate),
+  maxSeconds: limit,
+  limitName: nameRule,
+  name: nameRule,
   signal: true,
-} satisfies Record<keyof AudioOptions, true>;
+} satisfies Record<keyof AudioOptions, OptionRule | true>;
+const clipFields = { samples: true, sampleRate: true } satisfies Record<keyof AudioClip, true>;
 
 /**
  * Decodes audio to mono float samples and resamples it, in pieces, between which other work goes on.
  *
  * @throws {CaracalError} `MEDIA_INVALID` for damaged, empty, too long or non-finite audio, `IO_ERROR`, `MISSING_TOOL`,
- *   `ABORTED`, `INVALID_ARGUMENT` for an input of another kind or when an option is unknown
+ *   `ABORTED`, `INVALID_ARGUMENT` for an input of another kind, or when an option or field is unknown or has a wrong value
  */
 export async function loadAudio(input: AudioInput, options: AudioOptions = {}): Promise<Float32Array> {
-  checkOptionNames("loadAudio", options, audioOptions);
+  checkOptions("loadAudio", options, audioOptions);
   const { name = "audio", signal } = options;
   if (typeof input === "string") return loadFile(input, { ...options, name: input });
   if (input instanceof Uint8Array) return loadBytes(input, { ...options, name });
@@ -85,13 +90,15 @@ async function soundOf(path: string, options: NamedOptions): Promise<Float32Arra
   return track;
 }
 
-function clipSamples({ samples, sampleRate }: AudioClip, name: string): WavSamples {
+function clipSamples(clip: AudioClip, name: string): WavSamples {
+  checkOptionNames(name, clip, clipFields, "field");
+  const { samples, sampleRate } = clip;
   if (!(samples instanceof Float32Array)) {
     const advice = (samples as object) instanceof Int16Array ? "; divide 16-bit samples by 32768" : "";
     const message = `${name}: samples must be a Float32Array of values in [-1, 1], got ${shown(samples)}${advice}`;
     throw new CaracalError("INVALID_ARGUMENT", message, { name });
   }
-  checkFormat(1, sampleRate, name);
+  checkOption(name, "sampleRate", sampleRate, rate);
   return {
     sampleRate,
     frames: samples.length,
