@@ -313,6 +313,26 @@ describe("loadAudio refuses", () => {
   });
 });
 
+describe("encodeWav refuses", () => {
+  it.each<[unknown, unknown, string]>([
+    [new Float32Array(2), "16000", 'sampleRate must be a positive integer up to 2147483647, got "16000"'],
+    [new Float32Array(2), 0, "sampleRate must be a positive integer up to 2147483647, got 0"],
+    [new Float32Array(2), 1.5, "sampleRate must be a positive integer up to 2147483647, got 1.5"],
+    [new Float32Array(2), undefined, "sampleRate must be a positive integer up to 2147483647, got undefined"],
+    [[0, 1], 16000, "samples must be a Float32Array of values in [-1, 1], got a list of 2"],
+    [
+      new Int16Array(2),
+      16000,
+      "samples must be a Float32Array of values in [-1, 1] (16-bit samples divided by 32768), got Int16Array of 4 bytes",
+    ],
+    [new Float32Array([0, Number.NaN]), 16000, "samples[1] must be a number in [-1, 1], got NaN"],
+  ])("%j at %j Hz", (samples, sampleRate, message) => {
+    expect(() => encodeWav(samples as never, sampleRate as never)).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT", message: `encodeWav: ${message}` }),
+    );
+  });
+});
+
 describe("WavWriter", () => {
   it("writes a file that loadAudio can read at any time, and patches its header at the end", async () => {
     const path = join(directory, "written.wav");
