@@ -2,8 +2,18 @@ import { setImmediate } from "node:timers/promises";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import { checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
 import { ByteReader } from "./byteReader.js";
-import { inputFile, noSuchStream, toolOutput } from "./ffmpeg.js";
-import { fileReader, hasField, inputError, limit, mediaError, nameRule, TemporaryFile } from "./input.js";
+import { inputFile, toolOutput } from "./ffmpeg.js";
+import {
+  fileReader,
+  hasField,
+  inputError,
+  limit,
+  mediaError,
+  nameRule,
+  TemporaryFile,
+  tolerableDamage,
+} from "./input.js";
+import { audioStream, probe, statedSeconds } from "./probe.js";
 import { Resampler } from "./resample.js";
 import { isSampleRate, maxSampleRate, minSampleRate, readWav, type WavSamples } from "./wavReader.js";
 
@@ -109,22 +119,35 @@ function clipSamples(clip: AudioClip, name: string): WavSamples {
 }
 
 /**
- * Decodes the first audio stream of a file that ffmpeg reads; null when there is none.
+ * Decodes the default audio stream of a file that ffmpeg reads, or the first; null when there is none.
  *
  * @throws {CaracalError} as `loadAudio`
  */
 export async function decodeAudioTrack(path: string, options: NamedOptions): Promise<Float32Array | null> {
-  const { name, signal } = options;
-  const output = ["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"];
+  const { name, signal, sampleRate = 16000 } = options;
+  const description = await probe(path, { name, signal });
+  const stream = audioStream(description.streams);
+  if (stream === undefined) return null;
+  let messages = "";
+  const onMessages = (text: string) => {
+    messages = text;
+  };
+  const output = ["-map", `0:${stream.index}`, "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"];
   const args = ["-v", "error", ...inputFile(path), ...output];
-  const reader = new ByteReader(toolOutput("ffmpeg", args, { name, signal }));
+  const reader = new ByteReader(toolOutput("ffmpeg", args, { name, signal, onMessages }));
   try {
     const wav = await readWav(reader, name);
     if (wav === null) throw mediaError(name, "ffmpeg returned something other than sound");
-    return await collect(wav, options);
-  } catch (error) {
-    if (error instanceof CaracalError && error.details.reason === noSuchStream) return null;
-    throw error;
+    const samples = await collect(wav, options);
+    const got = samples.length / sampleRate;
+    const stated = statedSeconds(stream, description) ?? 0;
+    // Without a message, sound that is short has pauses, which other containers than FLAC may leave out.
+    const isDamaged = messages !== "" || description.format.format_name === "flac";
+    if (isDamaged && got < stated * (1 - tolerableDamage)) {
+      const reason = `it is damaged or cut short: ${got.toFixed(1)} of ${stated.toFixed(1)} s of sound can be decoded`;
+      throw mediaError(name, `${reason}; copy or encode it again`);
+    }
+    return samples;
   } finally {
     await reader.close();
   }

@@ -11,6 +11,9 @@ export function hasField(input: unknown, field: string): boolean {
   return typeof input === "object" && input !== null && field in input;
 }
 
+/** A file of which more is missing or cannot be decoded is refused as damaged. */
+export const tolerableDamage = 0.25;
+
 /** Takes limits: positive numbers, also Infinity, and `undefined`. */
 export const limit: OptionRule = optional({
   accepts: (value) => typeof value === "number" && value > 0,
