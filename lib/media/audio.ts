@@ -1,11 +1,21 @@
 import { setImmediate } from "node:timers/promises";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
 import { ByteReader } from "./byteReader.js";
-import { inputFile, noSuchStream, toolOutput } from "./ffmpeg.js";
-import { fileReader, hasField, inputError, mediaError, TemporaryFile } from "./input.js";
+import { inputFile, toolOutput } from "./ffmpeg.js";
+import {
+  fileReader,
+  hasField,
+  inputError,
+  limit,
+  mediaError,
+  nameRule,
+  TemporaryFile,
+  tolerableDamage,
+} from "./input.js";
+import { audioStream, probe, statedSeconds } from "./probe.js";
 import { Resampler } from "./resample.js";
-import { checkFormat, readWav, type WavSamples } from "./wavReader.js";
+import { isSampleRate, maxSampleRate, minSampleRate, readWav, type WavSamples } from "./wavReader.js";
 
 /** Mono samples, nominally in [−1, 1]. */
 export interface AudioClip {
@@ -34,22 +44,27 @@ export interface AudioOptions {
   readonly name?: string;
   readonly signal?: AbortSignal;
 }
+const rate: OptionRule = {
+  accepts: (value) => Number.isInteger(value) && isSampleRate(value as number),
+  expected: `a whole number of Hz from ${minSampleRate} to ${maxSampleRate}`,
+};
 const audioOptions = {
-  sampleRate: true,
-  maxSeconds: true,
-  limitName: true,
-  name: true,
+  sampleRate: optional(rate),
+  maxSeconds: limit,
+  limitName: nameRule,
+  name: nameRule,
   signal: true,
-} satisfies Record<keyof AudioOptions, true>;
+} satisfies Record<keyof AudioOptions, OptionRule | true>;
+const clipFields = { samples: true, sampleRate: true } satisfies Record<keyof AudioClip, true>;
 
 /**
  * Decodes audio to mono float samples and resamples it, in pieces, between which other work goes on.
  *
  * @throws {CaracalError} `MEDIA_INVALID` for damaged, empty, too long or non-finite audio, `IO_ERROR`, `MISSING_TOOL`,
- *   `ABORTED`, `INVALID_ARGUMENT` for an input of another kind or when an option is unknown
+ *   `ABORTED`, `INVALID_ARGUMENT` for an input of another kind, or when an option or field is unknown or has a wrong value
  */
 export async function loadAudio(input: AudioInput, options: AudioOptions = {}): Promise<Float32Array> {
-  checkOptionNames("loadAudio", options, audioOptions);
+  checkOptions("loadAudio", options, audioOptions);
   const { name = "audio", signal } = options;
   if (typeof input === "string") return loadFile(input, { ...options, name: input });
   if (input instanceof Uint8Array) return loadBytes(input, { ...options, name });
@@ -85,13 +100,15 @@ async function soundOf(path: string, options: NamedOptions): Promise<Float32Arra
   return track;
 }
 
-function clipSamples({ samples, sampleRate }: AudioClip, name: string): WavSamples {
+function clipSamples(clip: AudioClip, name: string): WavSamples {
+  checkOptionNames(name, clip, clipFields, "field");
+  const { samples, sampleRate } = clip;
   if (!(samples instanceof Float32Array)) {
     const advice = (samples as object) instanceof Int16Array ? "; divide 16-bit samples by 32768" : "";
     const message = `${name}: samples must be a Float32Array of values in [-1, 1], got ${shown(samples)}${advice}`;
     throw new CaracalError("INVALID_ARGUMENT", message, { name });
   }
-  checkFormat(1, sampleRate, name);
+  checkOption(name, "sampleRate", sampleRate, rate);
   return {
     sampleRate,
     frames: samples.length,
@@ -102,22 +119,35 @@ function clipSamples({ samples, sampleRate }: AudioClip, name: string): WavSampl
 }
 
 /**
- * Decodes the first audio stream of a file that ffmpeg reads; null when there is none.
+ * Decodes the default audio stream of a file that ffmpeg reads, or the first; null when there is none.
  *
  * @throws {CaracalError} as `loadAudio`
  */
 export async function decodeAudioTrack(path: string, options: NamedOptions): Promise<Float32Array | null> {
-  const { name, signal } = options;
-  const output = ["-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"];
+  const { name, signal, sampleRate = 16000 } = options;
+  const description = await probe(path, { name, signal });
+  const stream = audioStream(description.streams);
+  if (stream === undefined) return null;
+  let messages = "";
+  const onMessages = (text: string) => {
+    messages = text;
+  };
+  const output = ["-map", `0:${stream.index}`, "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"];
   const args = ["-v", "error", ...inputFile(path), ...output];
-  const reader = new ByteReader(toolOutput("ffmpeg", args, { name, signal }));
+  const reader = new ByteReader(toolOutput("ffmpeg", args, { name, signal, onMessages }));
   try {
     const wav = await readWav(reader, name);
     if (wav === null) throw mediaError(name, "ffmpeg returned something other than sound");
-    return await collect(wav, options);
-  } catch (error) {
-    if (error instanceof CaracalError && error.details.reason === noSuchStream) return null;
-    throw error;
+    const samples = await collect(wav, options);
+    const got = samples.length / sampleRate;
+    const stated = statedSeconds(stream, description) ?? 0;
+    // Without a message, sound that is short has pauses, which other containers than FLAC may leave out.
+    const isDamaged = messages !== "" || description.format.format_name === "flac";
+    if (isDamaged && got < stated * (1 - tolerableDamage)) {
+      const reason = `it is damaged or cut short: ${got.toFixed(1)} of ${stated.toFixed(1)} s of sound can be decoded`;
+      throw mediaError(name, `${reason}; copy or encode it again`);
+    }
+    return samples;
   } finally {
     await reader.close();
   }

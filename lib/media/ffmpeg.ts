@@ -11,6 +11,8 @@ export interface ToolOptions {
   readonly signal?: AbortSignal;
   /** The input is refused when the tool writes more bytes. Default: no limit for `toolOutput`, 2^26 for `runTool`. */
   readonly maxBytes?: number;
+  /** Is given the end of what the tool wrote to its standard error, once it has succeeded. */
+  readonly onMessages?: (messages: string) => void;
 }
 
 /**
@@ -99,8 +101,12 @@ export async function* toolOutput(
       yield value;
     }
     const [status] = await budget.spend(closed);
+    // Its last message is then about some piece of the file only.
+    if (status === tooManyErrors && !stopped)
+      throw mediaError(name, "it is damaged: much of it cannot be decoded; copy or encode it again");
     if (status !== 0)
       throw stopped ?? mediaError(name, reasonOf(messages, args) || `${tool} failed with status ${status}`);
+    options.onMessages?.(messages);
   } catch (error) {
     throw stopped ?? (error instanceof CaracalError ? error : startError(tool, name, error));
   } finally {
@@ -125,6 +131,9 @@ export async function runTool(
   return Buffer.concat(chunks);
 }
 
+/** The status of ffmpeg when the share of errors exceeds its `-max_error_rate`. */
+const tooManyErrors = 69;
+
 function start(tool: string, args: readonly string[], name: string): ChildProcessByStdio<null, Readable, Readable> {
   try {
     return spawn(tool, args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -146,7 +155,7 @@ function startError(tool: string, name: string, cause: unknown): CaracalError {
   const install = installCommand[process.platform] ?? "sudo apt-get install ffmpeg";
   return new CaracalError(
     "MISSING_TOOL",
-    `${tool} is needed to decode ${name} and was not found; install it with: ${install}`,
+    `${tool === "ffprobe" ? "ffprobe of ffmpeg" : tool} is needed to decode ${name} and was not found; install it with: ${install}`,
     { tool, install },
   );
 }
@@ -165,11 +174,15 @@ function reasonOf(messages: string, args: readonly string[]): string {
   if (refused) return `ffmpeg sees the format "${refused[1]}" in it, which is not taken; ${taken}`;
   if (messages.includes("matches no streams")) return noSuchStream;
   const input = args[args.indexOf("-i") + 1];
-  const lines = messages.trim().replaceAll(`${input}: `, "").split("\n");
+  const lines = messages
+    .trim()
+    .replaceAll(`${input}: `, "")
+    .split("\n")
+    .filter((line) => !line.includes("[warning] "));
   const unknown = "Invalid data found when processing input";
   if (lines.length === 1 && lines[0]!.endsWith(unknown)) return `no sound or video is found in it; ${taken}`;
   if (lines.length > 1 && lines.at(-1)!.endsWith(unknown)) lines.pop(); // the line before says more
-  return lines.at(-1)!.replaceAll(/\[[^\]]* @ 0x[0-9a-f]+\] /g, "");
+  return (lines.at(-1) ?? "").replaceAll(/\[([^\]]* @ 0x[0-9a-f]+|error|fatal|panic)\] /g, "");
 }
 
 let running = 0;

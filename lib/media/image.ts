@@ -1,8 +1,16 @@
 import { setImmediate } from "node:timers/promises";
 import sharp, { type Sharp } from "sharp";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { checkOptionNames } from "../options.js";
-import { hasField, inputError, mediaError, readMedia, untilAborted } from "./input.js";
+import {
+  checkOption,
+  checkOptionNames,
+  checkOptions,
+  type OptionRule,
+  oneOf,
+  optional,
+  positiveInteger,
+} from "../options.js";
+import { hasField, inputError, limit, mediaError, nameRule, readMedia, untilAborted } from "./input.js";
 
 /** 8-bit RGB pixels `[height, width, 3]`, rows from the top. */
 export interface RgbImage {
@@ -27,11 +35,16 @@ export interface ImageOptions {
   readonly signal?: AbortSignal;
 }
 const imageOptions = {
-  maxPixels: true,
-  autoOrient: true,
-  name: true,
+  maxPixels: limit,
+  autoOrient: optional(oneOf(true, false)),
+  name: nameRule,
   signal: true,
-} satisfies Record<keyof ImageOptions, true>;
+} satisfies Record<keyof ImageOptions, OptionRule | true>;
+const imageFields = { width: true, height: true, data: true } satisfies Record<keyof RgbImage, true>;
+const pixelBytes: OptionRule = {
+  accepts: (value) => value instanceof Uint8Array,
+  expected: "a Uint8Array of RGB bytes",
+};
 
 /**
  * Decodes a PNG, JPEG, WebP, GIF, TIFF or AVIF image, or the first frame of an animation, to 8-bit RGB. Transparency is
@@ -39,10 +52,10 @@ const imageOptions = {
  * preprocessing. A JPEG may deviate from its standard, as those of some phones do, but it must be complete.
  *
  * @throws {CaracalError} `MEDIA_INVALID` for an image that is damaged, too large or of another format, or pixels that
- *   disagree with its size; `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown or out of range
+ *   disagree with its size; `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option or field is unknown or has a wrong value
  */
 export async function loadImage(input: ImageInput, options: ImageOptions = {}): Promise<RgbImage> {
-  checkOptionNames("loadImage", options, imageOptions);
+  checkOptions("loadImage", options, imageOptions);
   const { signal } = options;
   const name = typeof input === "string" ? input : (options.name ?? "image");
   if (typeof input !== "string" && !(input instanceof Uint8Array) && !hasField(input, "data"))
@@ -61,7 +74,6 @@ const decoded = { png: "PNG", jpeg: "JPEG", webp: "WebP", gif: "GIF", tiff: "TIF
 
 async function decode(bytes: Uint8Array, name: string, options: ImageOptions): Promise<RgbImage> {
   const { maxPixels = 2 ** 26, autoOrient = true } = options;
-  checkMaxPixels(maxPixels);
   const format = imageFormat(bytes);
   if (!format || !Object.values(decoded).includes(format)) throw mediaError(name, refusal(format));
   // libjpeg warns about headers that browsers and Pillow accept; the other libraries warn about lost pixels only.
@@ -83,12 +95,6 @@ async function decode(bytes: Uint8Array, name: string, options: ImageOptions): P
     if (cause instanceof CaracalError) throw cause;
     throw mediaError(name, (cause as Error).message.replaceAll("\n", "; "), cause);
   }
-}
-
-/** @throws {CaracalError} `INVALID_ARGUMENT` */
-export function checkMaxPixels(maxPixels: number): void {
-  if (maxPixels >= 1) return;
-  throw new CaracalError("INVALID_ARGUMENT", `maxPixels must be a positive number, got ${maxPixels}`, { maxPixels });
 }
 
 /** @throws {CaracalError} `MEDIA_INVALID` for a picture of more than `maxPixels` pixels */
@@ -161,10 +167,11 @@ function imageFormat(bytes: Uint8Array): string | undefined {
 }
 
 function checkImage(image: RgbImage, name: string): RgbImage {
+  checkOptionNames(name, image, imageFields, "field");
   const { width, height, data } = image;
-  if (!(Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0)) {
-    throw mediaError(name, `its size is ${width}x${height}`);
-  }
+  checkOption(name, "width", width, positiveInteger);
+  checkOption(name, "height", height, positiveInteger);
+  checkOption(name, "data", data, pixelBytes);
   if (data.length !== width * height * 3) {
     throw mediaError(name, `expected ${width * height * 3} bytes of RGB for ${width}x${height}, got ${data.length}`);
   }

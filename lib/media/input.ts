@@ -3,6 +3,7 @@ import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
+import { type OptionRule, optional } from "../options.js";
 import { ByteReader } from "./byteReader.js";
 
 /** The most bytes of a medium that are read into memory. */
@@ -12,6 +13,17 @@ export const maxFileBytes = 2 ** 30;
 export function hasField(input: unknown, field: string): boolean {
   return typeof input === "object" && input !== null && field in input;
 }
+
+/** A file of which more is missing or cannot be decoded is refused as damaged. */
+export const tolerableDamage = 0.25;
+
+/** Takes limits: positive numbers, also Infinity, and `undefined`. */
+export const limit: OptionRule = optional({
+  accepts: (value) => typeof value === "number" && value > 0,
+  expected: "a positive number",
+});
+/** Takes the option `name`. */
+export const nameRule: OptionRule = optional({ accepts: (value) => typeof value === "string", expected: "a string" });
 
 /** The `INVALID_ARGUMENT` error for an input of another kind than `expected`. */
 export function inputError(input: unknown, name: string, expected: string): CaracalError {

@@ -1,8 +1,7 @@
-import { CaracalError } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { checkOption, checkOptionNames, checkOptions, type OptionRule, positiveNumber } from "../options.js";
 import { type AudioInput, decodeAudioTrack, loadAudio } from "./audio.js";
 import { checkPixels, loadImage, type RgbImage } from "./image.js";
-import { checkReadable, hasField, inputError, mediaError } from "./input.js";
+import { checkReadable, hasField, inputError, limit, mediaError, nameRule } from "./input.js";
 import { decodePictures, type FrameOptions, lastAtOrBefore } from "./videoFrames.js";
 import { checkFrames, checkSeconds, readVideoTrack, type VideoLimits, type VideoTrack } from "./videoTrack.js";
 
@@ -54,42 +53,44 @@ export interface VideoOptions {
   readonly signal?: AbortSignal;
 }
 const videoOptions = {
-  maxPixels: true,
-  maxSeconds: true,
-  maxFrames: true,
-  name: true,
+  maxPixels: limit,
+  maxSeconds: limit,
+  maxFrames: limit,
+  name: nameRule,
   signal: true,
-} satisfies Record<keyof VideoOptions, true>;
+} satisfies Record<keyof VideoOptions, OptionRule | true>;
+const clipFields = { frames: true, fps: true, audio: true } satisfies Record<keyof VideoClip, true>;
+const frameList: OptionRule = { accepts: Array.isArray, expected: "a list of { width, height, data }" };
 
 /**
  * Opens a video without decoding it. Files are read through ffmpeg, up to the containers that it may read.
  *
  * @throws {CaracalError} `MEDIA_INVALID` for a damaged file, frames of several sizes or a video beyond a limit;
- *   `IO_ERROR`; `MISSING_TOOL` with the command that installs ffmpeg; `ABORTED`; `INVALID_ARGUMENT` when an option is
- *   unknown or out of range
+ *   `IO_ERROR`; `MISSING_TOOL` with the command that installs ffmpeg; `ABORTED`; `INVALID_ARGUMENT` when an option or
+ *   field is unknown or has a wrong value
  */
 export async function openVideo(input: VideoInput, options: VideoOptions = {}): Promise<Video> {
-  checkOptionNames("openVideo", options, videoOptions);
+  checkOptions("openVideo", options, videoOptions);
   const { maxPixels = 2 ** 26, maxSeconds = 14400, maxFrames = 2 ** 20, name = "video", signal } = options;
   const limits = { maxPixels, maxSeconds, maxFrames };
-  for (const [limit, value] of Object.entries(limits)) {
-    if (value > 0) continue;
-    throw new CaracalError("INVALID_ARGUMENT", `openVideo: ${limit} must be a positive number, got ${value}`, limits);
-  }
   if (typeof input === "string") return openFile(input, limits, signal);
   if (!hasField(input, "frames")) throw inputError(input, name, "a path, or { frames, fps }");
   return openClip(input, name, limits);
 }
 
 async function openClip(clip: VideoClip, name: string, limits: VideoLimits): Promise<Video> {
-  const first = clip.frames[0];
-  if (first === undefined) throw mediaError(name, "it has no frames");
-  if (!(clip.fps > 0 && Number.isFinite(clip.fps))) throw mediaError(name, `its rate is ${clip.fps} frames/s`);
+  checkOptionNames(name, clip, clipFields, "field");
+  checkOption(name, "frames", clip.frames, frameList);
+  checkOption(name, "fps", clip.fps, positiveNumber);
+  if (clip.frames.length === 0) throw mediaError(name, "it has no frames");
+  const first = clip.frames[0]!;
   checkFrames(clip.frames.length, name, limits);
   checkSeconds(clip.frames.length / clip.fps, name, limits);
-  checkPixels(first, { name, maxPixels: limits.maxPixels });
   for (const [i, frame] of clip.frames.entries()) {
-    await loadImage(frame, { name: `${name}, frame ${i}` });
+    const frameName = `${name}, frame ${i}`;
+    if (!hasField(frame, "data")) throw inputError(frame, frameName, "{ width, height, data }");
+    await loadImage(frame, { name: frameName });
+    if (i === 0) checkPixels(frame, { name, maxPixels: limits.maxPixels });
     if (frame.width !== first.width || frame.height !== first.height) {
       throw mediaError(name, `frame ${i} is ${frame.width}x${frame.height}, frame 0 ${first.width}x${first.height}`);
     }

@@ -1,7 +1,7 @@
 import { inputFile, toolOutput } from "./ffmpeg.js";
 import type { RgbImage } from "./image.js";
-import { mediaError } from "./input.js";
-import { tolerableDamage, type VideoTrack } from "./videoTrack.js";
+import { mediaError, tolerableDamage } from "./input.js";
+import type { VideoTrack } from "./videoTrack.js";
 
 export interface FrameOptions {
   readonly signal?: AbortSignal;

@@ -1,6 +1,7 @@
-import { inputFile, runTool, toolOutput } from "./ffmpeg.js";
+import { inputFile, toolOutput } from "./ffmpeg.js";
 import { checkPixels } from "./image.js";
-import { mediaError } from "./input.js";
+import { mediaError, tolerableDamage } from "./input.js";
+import { audioStream, probe, type Stream } from "./probe.js";
 
 /** The bounds of a video. */
 export interface VideoLimits {
@@ -35,27 +36,6 @@ export interface VideoTrack {
   readonly audioStart: number | null;
 }
 
-/** A stream in ffprobe's description. */
-interface Stream {
-  readonly index: number;
-  readonly codec_type: string;
-  readonly width?: number;
-  readonly height?: number;
-  readonly avg_frame_rate?: string;
-  readonly r_frame_rate?: string;
-  readonly nb_frames?: string;
-  readonly start_time?: string;
-  readonly side_data_list?: readonly { readonly rotation?: number; readonly displaymatrix?: string }[];
-  readonly disposition?: { readonly attached_pic?: number };
-}
-interface Description {
-  readonly streams?: readonly Stream[];
-  readonly format?: { readonly format_name?: string; readonly start_time?: string; readonly duration?: string };
-}
-
-/** A file of which more is missing or cannot be decoded is refused as damaged. */
-export const tolerableDamage = 0.25;
-
 /** Containers in which ffmpeg finds every picture by its time. */
 const searchable = /^(mov|matroska)\b/;
 
@@ -64,9 +44,7 @@ const searchable = /^(mov|matroska)\b/;
  * @throws {CaracalError} `MEDIA_INVALID` for a file without usable video or beyond a limit, and as `runTool`
  */
 export async function readVideoTrack(path: string, limits: VideoLimits, signal?: AbortSignal): Promise<VideoTrack> {
-  const args = ["-v", "error", "-show_format", "-show_streams", "-of", "json", ...inputFile(path)];
-  const json = Buffer.from(await runTool("ffprobe", args, { name: path, signal })).toString();
-  const { streams = [], format = {} } = JSON.parse(json) as Description;
+  const { streams, format } = await probe(path, { name: path, signal });
   const stream = streams.find((s) => s.codec_type === "video" && s.disposition?.attached_pic !== 1);
   if (stream === undefined) throw mediaError(path, "it has no video");
   const { width = 0, height = 0 } = stream;
@@ -87,7 +65,7 @@ export async function readVideoTrack(path: string, limits: VideoLimits, signal?:
   if (times.length === 0) throw mediaError(path, "it has no frames");
   if (!times.every(Number.isFinite)) throw mediaError(path, "neither the rate nor the times of its frames are known");
   const { quarterTurns, isSideways } = orientation(stream);
-  const audio = streams.find((s) => s.codec_type === "audio");
+  const audio = audioStream(streams);
   return {
     index: stream.index,
     width: isSideways ? height : width,

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { CaracalError } from "../errors.js";
+import { checkOption, type OptionRule, refuseValue } from "../options.js";
 
 const headerBytes = 44;
 
@@ -35,12 +36,27 @@ export function pcm16(samples: Float32Array): Uint8Array {
   return bytes;
 }
 
+/** The bytes per second, two per sample, have 32 bits in a header. */
+const maxHeaderRate = 2 ** 31 - 1;
+const headerRate: OptionRule = {
+  accepts: (value) => Number.isInteger(value) && (value as number) >= 1 && (value as number) <= maxHeaderRate,
+  expected: `a positive integer up to ${maxHeaderRate}`,
+};
+
 /**
  * A whole mono 16-bit WAV file.
  * @param samples in [−1, 1]; values beyond are clipped
  * @param sampleRate in Hz
+ * @throws {CaracalError} `INVALID_ARGUMENT` for samples of another kind or NaN, or a rate that a header cannot hold
  */
 export function encodeWav(samples: Float32Array, sampleRate: number): Uint8Array {
+  if (!(samples instanceof Float32Array)) {
+    const advice = (samples as object) instanceof Int16Array ? " (16-bit samples divided by 32768)" : "";
+    refuseValue("encodeWav", "samples", `a Float32Array of values in [-1, 1]${advice}`, samples);
+  }
+  checkOption("encodeWav", "sampleRate", sampleRate, headerRate);
+  const bad = samples.findIndex(Number.isNaN);
+  if (bad >= 0) refuseValue("encodeWav", `samples[${bad}]`, "a number in [-1, 1]", Number.NaN);
   return Buffer.concat([wavHeader(sampleRate, samples.length * 2), pcm16(samples)]);
 }
 

@@ -111,10 +111,18 @@ function parseFormat(body: Uint8Array, littleEndian: boolean, name: string): For
 }
 
 /** Also keeps a hostile header from requesting a resampling filter of gigabytes. */
-export function checkFormat(channels: number, sampleRate: number, name: string): void {
+function checkFormat(channels: number, sampleRate: number, name: string): void {
   if (!(channels >= 1 && channels <= 256)) throw mediaError(name, `it has ${channels} channels, 1 to 256 are possible`);
-  if (!(sampleRate >= 1000 && sampleRate <= 768000))
-    throw mediaError(name, `its sample rate is ${sampleRate} Hz, 1000 to 768000 are possible`);
+  if (!isSampleRate(sampleRate))
+    throw mediaError(name, `its sample rate is ${sampleRate} Hz, ${minSampleRate} to ${maxSampleRate} are possible`);
+}
+
+/** Hz. */
+export const minSampleRate = 1000;
+/** Hz. */
+export const maxSampleRate = 768000;
+export function isSampleRate(rate: number): boolean {
+  return rate >= minSampleRate && rate <= maxSampleRate;
 }
 
 function samplesOf(reader: ByteReader, format: Format, bytes: number, name: string): WavSamples | null {

@@ -159,7 +159,6 @@ describe("loadAudio refuses", () => {
     ["no samples", { samples: new Float32Array(0), sampleRate: 16000 }, /it holds no samples/],
     ["NaN", { samples: new Float32Array([0, Number.NaN]), sampleRate: 16000 }, /sample 1 is NaN/],
     ["Infinity", { samples: new Float32Array([Number.POSITIVE_INFINITY]), sampleRate: 16000 }, /sample 0 is Infinity/],
-    ["rate 0", { samples: new Float32Array([0, 1]), sampleRate: 0 }, /sample rate is 0 Hz/],
     ["NaN in a float WAV", wav(codings.f32!, [new Float32Array([0, 0, Number.NaN])], 16000), /sample 2 is NaN/],
     ["a truncated WAV", whole.subarray(0, 4000), /"data" chunk should have 16000 bytes, got 3956/],
     ["a lying header", changed((view) => view.setUint32(40, 1e9, true)), /should have 1000000000 bytes, got 16000/],
@@ -199,6 +198,38 @@ describe("loadAudio refuses", () => {
     });
     await expect(loadAudio({ samples: [0, 1], sampleRate: 16000 } as never)).rejects.toThrow(/got a list of 2$/);
     await expect(loadAudio(whole, { samplerate: 8000 } as never)).rejects.toThrow(/did you mean "sampleRate"/);
+  });
+
+  it("unknown fields of a clip, since interleaved channels would be taken for one", async () => {
+    const samples = new Float32Array(4);
+    await expect(loadAudio({ samples, sampleRate: 16000, channels: 2 } as never)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: 'audio has no field "channels": did you mean "samples"? It takes samples, sampleRate',
+    });
+  });
+
+  it.each<[unknown, string]>([
+    ["16000", '"16000"'],
+    [Number.NaN, "NaN"],
+    [0, "0"],
+    [22050.5, "22050.5"],
+    [undefined, "undefined"],
+  ])("the sample rate %j of a clip", async (sampleRate, got) => {
+    await expect(loadAudio({ samples: new Float32Array(4), sampleRate } as never)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: `audio: sampleRate must be a whole number of Hz from 1000 to 768000, got ${got}`,
+    });
+  });
+
+  it.each<[object, RegExp]>([
+    [{ sampleRate: "16000" }, /^loadAudio: sampleRate must be a whole number of Hz .*, got "16000"$/],
+    [{ maxSeconds: "9" }, /^loadAudio: maxSeconds must be a positive number, got "9"$/],
+    [{ name: 3 }, /^loadAudio: name must be a string, got 3$/],
+  ])("the options %j", async (options, message) => {
+    await expect(loadAudio(whole, options)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(message),
+    });
   });
 
   it("what is no path of a file, in few words", async () => {
@@ -279,6 +310,26 @@ describe("loadAudio refuses", () => {
     } finally {
       process.env.PATH = path;
     }
+  });
+});
+
+describe("encodeWav refuses", () => {
+  it.each<[unknown, unknown, string]>([
+    [new Float32Array(2), "16000", 'sampleRate must be a positive integer up to 2147483647, got "16000"'],
+    [new Float32Array(2), 0, "sampleRate must be a positive integer up to 2147483647, got 0"],
+    [new Float32Array(2), 1.5, "sampleRate must be a positive integer up to 2147483647, got 1.5"],
+    [new Float32Array(2), undefined, "sampleRate must be a positive integer up to 2147483647, got undefined"],
+    [[0, 1], 16000, "samples must be a Float32Array of values in [-1, 1], got a list of 2"],
+    [
+      new Int16Array(2),
+      16000,
+      "samples must be a Float32Array of values in [-1, 1] (16-bit samples divided by 32768), got Int16Array of 4 bytes",
+    ],
+    [new Float32Array([0, Number.NaN]), 16000, "samples[1] must be a number in [-1, 1], got NaN"],
+  ])("%j at %j Hz", (samples, sampleRate, message) => {
+    expect(() => encodeWav(samples as never, sampleRate as never)).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT", message: `encodeWav: ${message}` }),
+    );
   });
 });
 

@@ -246,7 +246,28 @@ describe("loadImage refuses", () => {
 
   it("pixels that do not match their size", async () => {
     await expect(loadImage({ width: 4, height: 3, data: pixels })).rejects.toThrow(/expected 36 bytes of RGB.* got 24/);
-    await expect(loadImage({ width: 0, height: 3, data: pixels })).rejects.toThrow(/its size is 0x3/);
+  });
+
+  it.each<[object, string]>([
+    [{ width: 0 }, "image: width must be a positive integer, got 0"],
+    [{ height: "2" }, 'image: height must be a positive integer, got "2"'],
+    [{ data: new Float32Array(24) }, "image: data must be a Uint8Array of RGB bytes, got Float32Array of 96 bytes"],
+    [{ data: null }, "image: data must be a Uint8Array of RGB bytes, got null"],
+    [{ channels: 3 }, 'image has no field "channels": did you mean "height"? It takes width, height, data'],
+  ])("pixels whose fields are %j", async (fields, message) => {
+    const image = { width: 4, height: 2, data: pixels, ...fields } as never;
+    await expect(loadImage(image)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
+  });
+
+  it("values that its options do not take", async () => {
+    for (const [options, message] of [
+      [{ autoOrient: "no" }, 'loadImage: autoOrient must be true or false, got "no"'],
+      [{ maxPixels: "99" }, 'loadImage: maxPixels must be a positive number, got "99"'],
+    ] as const)
+      await expect(loadImage(await png(), options as never)).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message,
+      });
   });
 
   it("inputs of another kind, and unknown options", async () => {

@@ -165,7 +165,19 @@ describe("openVideo", () => {
     await expect(openVideo({ frames: [], fps: 2 })).rejects.toThrow(/no frames/);
     const wide = { width: 4, height: 1, data: new Uint8Array(12) };
     await expect(openVideo({ frames: [frame(1), wide], fps: 2 })).rejects.toThrow(/frame 1 is 4x1, frame 0 2x1/);
-    await expect(openVideo({ frames: [frame(1)], fps: 0 })).rejects.toThrow(/rate is 0/);
+    for (const [clip, message] of [
+      [{ fps: 0 }, "video: fps must be a positive number, got 0"],
+      [{ fps: "25" }, 'video: fps must be a positive number, got "25"'],
+      [{ frames: null }, "video: frames must be a list of { width, height, data }, got null"],
+      [{ frames: "abc" }, 'video: frames must be a list of { width, height, data }, got "abc"'],
+      [{ frames: [null] }, "video, frame 0 must be { width, height, data }, got null"],
+      [{ frames: [frame(1), "a.png"] }, 'video, frame 1 must be { width, height, data }, got "a.png"'],
+      [{ foo: 1 }, 'video has no field "foo": did you mean "fps"? It takes frames, fps, audio'],
+    ] as const)
+      await expect(openVideo({ frames: [frame(1)], fps: 2, ...clip } as never)).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message,
+      });
     await expect(openVideo({ frame: [frame(1)], fps: 2 } as never)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       message: "video must be a path, or { frames, fps }, got an object with frame, fps",

@@ -1,0 +1,58 @@
+import { execFileSync } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadAudio } from "../../lib/media/audio.js";
+import { hasFfmpeg, rms } from "./inputs.js";
+
+let directory = "";
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "caracal-audio-tracks-"));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+describe.skipIf(!hasFfmpeg)("loadAudio through ffmpeg", () => {
+  it("takes the track that the file marks as default, else the first", async () => {
+    const tones = [0.1, 0.4].flatMap((level) => ["-f", "lavfi", "-i", `aevalsrc=${level}*sin(2*PI*440*t):d=1:s=16000`]);
+    const maps = ["-map", "0", "-map", "1", "-c:a", "pcm_s16le"];
+    const levels = [];
+    for (const [first, second] of [
+      ["0", "default"],
+      ["default", "0"],
+      ["0", "0"],
+    ]) {
+      const path = join(directory, "tracks.mkv");
+      const dispositions = ["-disposition:a:0", first!, "-disposition:a:1", second!];
+      execFileSync("ffmpeg", ["-v", "error", "-y", ...tones, ...maps, ...dispositions, path]);
+      levels.push(Math.round(rms(await loadAudio(path)) * Math.SQRT2 * 10) / 10);
+    }
+    expect(levels).toEqual([0.4, 0.1, 0.1]);
+  });
+
+  const codecs = ["flac", "m4a", "mp3", "ogg", "opus", "mka", "webm"];
+  it.each(codecs)("refuses damaged %s of which much is lost, but not a little", async (extension) => {
+    const path = join(directory, `damaged.${extension}`);
+    const codec = extension === "opus" || extension === "webm" ? ["-c:a", "libopus"] : [];
+    const noise = "anoisesrc=duration=20:sample_rate=48000:amplitude=0.3:seed=1";
+    execFileSync("ffmpeg", ["-v", "error", "-y", "-f", "lavfi", "-i", noise, "-ac", "1", ...codec, path]);
+    const bytes = await readFile(path);
+    const lost = (from: number, to: number) => {
+      const copy = Buffer.from(bytes);
+      let state = 1;
+      for (let i = Math.floor(bytes.length * from); i < bytes.length * to; i++) {
+        state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+        copy[i] = state >>> 24;
+      }
+      return copy;
+    };
+    expect((await loadAudio(bytes)).length / 16000).toBeCloseTo(20, 0);
+    expect((await loadAudio(lost(0.9, 0.91))).length / 16000).toBeGreaterThan(15);
+    await expect(loadAudio(lost(0.15, 0.85), { name: "noisy" })).rejects.toMatchObject({
+      code: "MEDIA_INVALID",
+      message: expect.stringMatching(
+        /^noisy: it is damaged( or cut short: \d\.\d of 20\.\d s of sound can be decoded|: much of it cannot be decoded)/,
+      ),
+    });
+  });
+});
