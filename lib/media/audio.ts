@@ -67,7 +67,8 @@ export async function loadAudio(input: AudioInput, options: AudioOptions = {}): 
   checkOptions("loadAudio", options, audioOptions);
   const { name = "audio", signal } = options;
   if (typeof input === "string") return loadFile(input, { ...options, name: input });
-  if (input instanceof Uint8Array) return loadBytes(input, { ...options, name });
+  // Copies, since the caller could change or shrink the memory while other work goes on.
+  if (input instanceof Uint8Array) return loadBytes(new Uint8Array(input), { ...options, name });
   if (!hasField(input, "samples")) throw inputError(input, name, "a path, bytes, or { samples, sampleRate }");
   throwIfAborted(signal, `decoding ${name}`);
   return collect(clipSamples(input, name), { ...options, name });
@@ -109,11 +110,12 @@ function clipSamples(clip: AudioClip, name: string): WavSamples {
     throw new CaracalError("INVALID_ARGUMENT", message, { name });
   }
   checkOption(name, "sampleRate", sampleRate, rate);
+  const own = new Float32Array(samples);
   return {
     sampleRate,
-    frames: samples.length,
+    frames: own.length,
     async *pieces(maxFrames) {
-      for (let at = 0; at < samples.length; at += maxFrames) yield samples.subarray(at, at + maxFrames);
+      for (let at = 0; at < own.length; at += maxFrames) yield own.subarray(at, at + maxFrames);
     },
   };
 }

@@ -72,6 +72,8 @@ export async function* toolOutput(
   const child = start(tool, args, name);
   const closed = once(child, "close"); // rejects with the child's "error"
   closed.catch(() => {}).finally(endTurn);
+  const hasPipes: boolean = Boolean(child.stdout && child.stderr);
+  if (!hasPipes) throw startError(tool, name, await closed.catch((cause: unknown) => cause)); // no file descriptors
   let messages = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     messages = (messages + text).slice(-4000);

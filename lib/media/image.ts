@@ -63,7 +63,8 @@ export async function loadImage(input: ImageInput, options: ImageOptions = {}): 
   const during = `decoding ${name}`;
   throwIfAborted(signal, during);
   if (typeof input === "object" && "data" in input) return checkImage(input, name);
-  const bytes = typeof input === "string" ? await readMedia(input, signal) : input;
+  // A copy, since libvips reads in threads of its own while the caller could shrink a resizable buffer.
+  const bytes = typeof input === "string" ? await readMedia(input, signal) : new Uint8Array(input);
   if (bytes.length === 0) throw mediaError(name, "it is empty");
   // libvips cannot be interrupted, but its threads are not the event loop's: an abort frees the caller at once.
   return untilAborted(decode(bytes, name, options), signal, during);

@@ -56,6 +56,31 @@ describe.skipIf(!hasPrlimit)("when the system refuses", () => {
     expect([left, later]).toEqual([0, [1, 2]]);
   });
 
+  test("file descriptors, media fail with a code", () => {
+    const errors = runLimited(`
+      const { closeSync, openSync, readdirSync, writeFileSync, mkdtempSync, rmSync } = await import("node:fs");
+      const { loadAudio } = await import("./dist/lib/media/audio.js");
+      const directory = mkdtempSync("${join(tmpdir(), "caracal-descriptors-")}");
+      const path = directory + "/sound.mp3";
+      writeFileSync(path, "no sound");
+      await failure(loadAudio(path)); // loads everything that is loaded on demand
+      const open = Math.max(...readdirSync("/proc/self/fd").map(Number)) + 30;
+      execFileSync("prlimit", ["--pid", String(process.pid), "--nofile=" + open]);
+      const taken = [];
+      try { for (;;) taken.push(openSync("/dev/null")); } catch {}
+      const errors = [];
+      for (let free = 0; free < 8; free++) {
+        errors.push(await failure(loadAudio(path)));
+        closeSync(taken.pop());
+      }
+      for (const file of taken) closeSync(file);
+      rmSync(directory, { recursive: true });
+      print(errors);
+    `) as { name: string; code: string }[];
+    expect(errors.map(({ name }) => name)).toEqual(Array(8).fill("CaracalError"));
+    expect(errors.slice(0, 3).map(({ code }) => code)).toEqual(Array(3).fill("IO_ERROR"));
+  });
+
   test("the thread of a queue, the other devices go on", () => {
     const result = runLimited(`
       limit(300 << 20);
