@@ -130,6 +130,10 @@ export async function decodeAudioTrack(path: string, options: NamedOptions): Pro
   const description = await probe(path, { name, signal });
   const stream = audioStream(description.streams);
   if (stream === undefined) return null;
+  if (stream.codec_name === undefined || stream.codec_name === "unknown") {
+    const reason = `its sound has a coding that ffmpeg does not know (tag ${stream.codec_tag ?? "unknown"})`;
+    throw mediaError(name, `${reason}; convert it to FLAC or WAV with 16-bit PCM`);
+  }
   let messages = "";
   const onMessages = (text: string) => {
     messages = text;

@@ -167,13 +167,19 @@ function abortedError(signal: AbortSignal | undefined, during: string): CaracalE
 }
 
 /** The `reason` of the error when an input lacks the stream that `-map` names. */
-export const noSuchStream = "it has no such stream";
+const noSuchStream = "it has no such stream";
 
 /** Why ffmpeg failed: the last lines of its messages, without prefixes such as "[mov,mp4 @ 0x…]" and the path. */
 function reasonOf(messages: string, args: readonly string[]): string {
   const taken = `taken are ${Object.values(containers).join(", ")}`;
-  const refused = /\[([^\]]*) @ 0x[0-9a-f]+\] Format not on whitelist/.exec(messages);
-  if (refused) return `ffmpeg sees the format "${refused[1]}" in it, which is not taken; ${taken}`;
+  const refused = /\[([^\]]*) @ 0x[0-9a-f]+\] (?:\[\w+\] )?Format not on whitelist/.exec(messages)?.[1];
+  if (refused !== undefined && /^image2|_pipe$/.test(refused))
+    return `by its name or content it is an image, not sound or video; ${taken}`;
+  if (refused !== undefined) return `ffmpeg sees the format "${refused}" in it, which is not taken; ${taken}`;
+  if (messages.includes("moov atom not found")) {
+    const reason = 'it is cut short or no MP4/MOV file, whatever its name: its index (the "moov" box) is missing';
+    return `${reason}; ${taken}`;
+  }
   if (messages.includes("matches no streams")) return noSuchStream;
   const input = args[args.indexOf("-i") + 1];
   const lines = messages

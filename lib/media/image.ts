@@ -94,7 +94,10 @@ async function decode(bytes: Uint8Array, name: string, options: ImageOptions): P
     return { width: info.width, height: info.height, data };
   } catch (cause) {
     if (cause instanceof CaracalError) throw cause;
-    throw mediaError(name, (cause as Error).message.replaceAll("\n", "; "), cause);
+    const message = (cause as Error).message.replaceAll("\n", "; ");
+    if (format === "AVIF" && message.includes("unsupported image format"))
+      throw mediaError(name, `${unreadableAvif}; the reader says: ${message}`, cause);
+    throw mediaError(name, message, cause);
   }
 }
 
@@ -129,6 +132,10 @@ async function decodeCmyk(source: Sharp, depth: string, name: string): Promise<R
   }
   return { width, height, data: rgb };
 }
+
+const unreadableAvif =
+  "this AVIF cannot be decoded: it is damaged, or an animation, but still images are taken; " +
+  "convert it to a still AVIF, PNG or WebP";
 
 function refusal(format: string | undefined): string {
   const taken = Object.values(decoded).join(", ");

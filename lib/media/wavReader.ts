@@ -50,7 +50,11 @@ export async function readWav(reader: ByteReader, name: string): Promise<WavSamp
       if (format === undefined) throw mediaError(name, 'its "data" chunk comes before its "fmt " chunk');
       return samplesOf(reader, format, await dataBytes(reader, size, format, name), name);
     }
-    if (size > reader.remaining) throw truncated(name, id, size, reader.remaining);
+    if (size > reader.remaining) {
+      const other = viewOf(header).getUint32(4, !littleEndian);
+      if (id === "fmt " && other <= maxBodyBytes) throw wrongByteOrder(name, container, littleEndian);
+      throw truncated(name, id, size, reader.remaining);
+    }
     const body = await reader.read(Math.min(size, maxBodyBytes));
     if (id === "fmt ") format = parseFormat(body, littleEndian, name);
     if (id === "ds64" && body.length >= 16) longDataBytes = Number(viewOf(body).getBigUint64(8, true));
@@ -66,6 +70,15 @@ const maxBodyBytes = 64;
 
 function truncated(name: string, id: string, size: number, available: number) {
   return mediaError(name, `truncated: its "${id}" chunk should have ${size} bytes, got ${available}`);
+}
+
+function wrongByteOrder(name: string, container: string, littleEndian: boolean) {
+  const [stated, got] = littleEndian ? ["little", "big"] : ["big", "little"];
+  const remedy = `write "${littleEndian ? "RIFX" : "RIFF"}" for ${got}-endian files`;
+  return mediaError(
+    name,
+    `its header "${container}" means ${stated}-endian, but its sizes are ${got}-endian: ${remedy}`,
+  );
 }
 
 /** The length of the samples, given what the header of their chunk says. */

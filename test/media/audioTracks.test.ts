@@ -1,10 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadAudio } from "../../lib/media/audio.js";
-import { hasFfmpeg, rms } from "./inputs.js";
+import { fmtChunk, hasFfmpeg, riff, riffChunk, rms } from "./inputs.js";
 
 let directory = "";
 beforeAll(async () => {
@@ -54,5 +54,39 @@ describe.skipIf(!hasFfmpeg)("loadAudio through ffmpeg", () => {
         /^noisy: it is damaged( or cut short: \d\.\d of 20\.\d s of sound can be decoded|: much of it cannot be decoded)/,
       ),
     });
+  });
+
+  const subtitles = "1\n00:00:01,000 --> 00:00:02,000\nOnce upon a time\n\n";
+  it.each([
+    ["text.mp4", /text\.mp4: it is cut short or no MP4\/MOV file, .*; taken are MP4/],
+    ["text.png", /text\.png: by its name or content it is an image, not sound or video; taken are MP4/],
+    ["text.srt", /text\.srt: ffmpeg sees the format "srt" in it, which is not taken; taken are MP4/],
+  ])("says in plain words why it does not take %s", async (name, message) => {
+    const path = join(directory, name);
+    await writeFile(path, name.endsWith("srt") ? subtitles : "Once upon a time\n");
+    await expect(loadAudio(path)).rejects.toMatchObject({
+      code: "MEDIA_INVALID",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it("names the tag of a coding that nobody knows", async () => {
+    const file = riff([fmtChunk({ tag: 0x1234, bits: 8 }), riffChunk("data", new Uint8Array(64))]);
+    await expect(loadAudio(file)).rejects.toThrow(
+      "audio: its sound has a coding that ffmpeg does not know (tag 0x1234); convert it to FLAC or WAV with 16-bit PCM",
+    );
+  });
+});
+
+describe("loadAudio", () => {
+  it.each([
+    ["RIFX", "big", "little", "RIFF"],
+    ["RIFF", "little", "big", "RIFX"],
+  ])("says that the sizes of a file disagree with its header %s", async (id, stated, got, remedy) => {
+    const data = riffChunk("data", new Uint8Array(64));
+    const file = riff([fmtChunk({ tag: 1, bits: 16 }, id === "RIFF"), data], id);
+    await expect(loadAudio(file)).rejects.toThrow(
+      `audio: its header "${id}" means ${stated}-endian, but its sizes are ${got}-endian: write "${remedy}" for ${got}-endian files`,
+    );
   });
 });

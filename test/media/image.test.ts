@@ -259,6 +259,17 @@ describe("loadImage refuses", () => {
     await expect(loadImage(image)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
   });
 
+  it("an animated AVIF, saying what is taken", async () => {
+    const still = await sharp(pixels, { raw }).avif().toBuffer();
+    const animated = Buffer.from(still);
+    animated.write("avis", 8, "latin1");
+    animated.fill(0, animated.indexOf("pitm"), animated.indexOf("pitm") + 4); // animations may lack a still image
+    await expect(loadImage(animated)).rejects.toMatchObject({
+      code: "MEDIA_INVALID",
+      message: expect.stringMatching(/^image: this AVIF cannot be decoded: .* convert it to a still AVIF, PNG or WebP/),
+    });
+  });
+
   it("values that its options do not take", async () => {
     for (const [options, message] of [
       [{ autoOrient: "no" }, 'loadImage: autoOrient must be true or false, got "no"'],
