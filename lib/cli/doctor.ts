@@ -51,7 +51,7 @@ async function examine(): Promise<Finding[]> {
     { what: "memory", ...optional, detail: `${gibibytes(freemem())} free of ${gibibytes(totalmem())}` },
     disk(process.cwd()),
     ffmpegTool("ffmpeg", "compressed sound and videos"),
-    ffmpegTool("ffprobe", "videos"),
+    ffmpegTool("ffprobe", "compressed sound and videos"),
     compiler(),
     nvcc(),
   ];
