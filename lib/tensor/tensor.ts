@@ -11,6 +11,7 @@ import {
 } from "../native/addon.js";
 import { type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
 import { type BackendNote, type DeviceOptions, openDevice } from "./open.js";
+import { instancesIn } from "./search.js";
 import { checkReshape, checkSlice, type Elements, elements, type Holding, type Row, type Shape } from "./shape.js";
 
 export type { Row, Shape };
@@ -311,7 +312,7 @@ export class Device implements AsyncDisposable {
       this.#scopes.pop();
       let returned = new Set<NativeArray>(); // all tensors are disposed when a getter of the result throws
       try {
-        returned = tensorsIn(result);
+        returned = instancesIn(result, NativeArray);
       } finally {
         const outer = this.#scopes.at(-1);
         for (const t of created) {
@@ -380,29 +381,10 @@ export class Device implements AsyncDisposable {
   }
 }
 
-/** The most objects that are searched for tensors; a proxy could present endlessly many. */
-const maxSearched = 2 ** 20;
-
 /**
  * Disposes all tensors and packed weights in a value: a tensor, or an array or plain object of tensors.
  * @throws {CaracalError} `INVALID_ARGUMENT` for a value of more than 2^20 objects
  */
 export function disposeAll(value: unknown): void {
-  for (const t of tensorsIn(value)) t.dispose();
-}
-
-function tensorsIn(root: unknown): Set<NativeArray> {
-  const tensors = new Set<NativeArray>();
-  const seen = new Set<object>(); // objects may refer to each other
-  const waiting = [root]; // a list instead of a recursion, whose depth would be limited
-  while (waiting.length > 0) {
-    const value = waiting.pop();
-    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value) || seen.has(value)) continue;
-    seen.add(value);
-    if (seen.size > maxSearched)
-      throw new CaracalError("INVALID_ARGUMENT", `a result of at most ${maxSearched} objects may hold tensors`);
-    if (value instanceof NativeArray) tensors.add(value);
-    else for (const v of Object.values(value)) waiting.push(v);
-  }
-  return tensors;
+  for (const t of instancesIn(value, NativeArray)) t.dispose();
 }

@@ -183,6 +183,20 @@ describe("loadImage", () => {
   });
 });
 
+it("bytes are copied, so that their buffer may be shrunk while they are decoded", async () => {
+  const bytes = await png();
+  const Resizable = ArrayBuffer as unknown as new (
+    length: number,
+    options: { maxByteLength: number },
+  ) => ArrayBuffer & { resize(length: number): void };
+  const buffer = new Resizable(bytes.length, { maxByteLength: bytes.length });
+  const view = new Uint8Array(buffer);
+  view.set(bytes);
+  const decoding = loadImage(view);
+  buffer.resize(0);
+  expect((await decoding).data).toEqual(new Uint8Array(pixels));
+});
+
 describe("loadImage refuses", () => {
   it("corrupt, truncated, empty and random bytes, naming the file and the reason", async () => {
     const whole = await sharp({ create: { width: 64, height: 64, channels: 3, background: "#123456" } })
