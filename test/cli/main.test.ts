@@ -20,12 +20,10 @@ function caracal(...args: string[]) {
 }
 
 describe("caracal", () => {
-  test("--help lists the commands, and is quick", () => {
-    const start = performance.now();
+  test("--help lists the commands", () => {
     const { status, stdout } = caracal("--help");
     expect(status).toBe(0);
     for (const name of ["run", "synth", "inspect", "verify", "doctor", "bench"]) expect(stdout).toContain(`  ${name}`);
-    expect(performance.now() - start).toBeLessThan(3000);
     expect(caracal("help", "run").stdout).toContain("--repetition-penalty");
     expect(caracal("run", "--help").stdout).toContain("--video-with-sound");
   });

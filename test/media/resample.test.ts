@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Resampler } from "../../lib/media/resample.js";
 import { rms, sine } from "./inputs.js";
 
@@ -61,13 +61,18 @@ describe("resample", () => {
     expect(resample(new Float32Array([1]), 16000, 48000).length).toBe(3);
   });
 
-  it("takes less than a second of CPU time for 10 s at 48 kHz, or for the filter of an odd rate", () => {
-    const input = sine(440, 48000, 10);
-    const start = process.cpuUsage();
-    resample(input, 48000, 16000);
-    expect(process.cpuUsage(start).user).toBeLessThan(1e6);
-    for (const rate of [480019, 767483, 700001]) resample(input.subarray(0, 100), rate, 16000);
-    expect(process.cpuUsage(start).user).toBeLessThan(1.5e6);
+  it("computes a bounded number of taps, also for rates that have no common divisor", () => {
+    const sin = vi.spyOn(Math, "sin"); // called once per tap
+    try {
+      for (const rate of [48000, 480019, 767483, 700001]) {
+        sin.mockClear();
+        new Resampler(rate, 16000);
+        expect(sin.mock.calls.length).toBeGreaterThan(0);
+        expect(sin.mock.calls.length).toBeLessThanOrEqual(2 ** 18);
+      }
+    } finally {
+      sin.mockRestore();
+    }
   });
 
   it("refuses rates that are not positive numbers", () => {
