@@ -37,7 +37,7 @@ export function buildAddon(tool = "node-gyp", cmakeOptions = []) {
   const began = new Date();
   needTool("c++");
   needTool("make");
-  if (first) console.error("caracal: building the addon takes a few minutes the first time …");
+  if (first) console.error("caracal: building the addon takes a minute or two the first time …");
   const jobs = String(availableParallelism());
   if (tool === "cmake") {
     needTool("cmake");
