@@ -12,7 +12,7 @@ buildAddon();
 buildTypeScript();
 
 const caracal = (args) =>
-  spawnSync(process.execPath, [join(root, "dist/lib/cli/main.js"), ...args], { cwd: root, stdio: "inherit" });
+  spawnSync(process.execPath, [join(root, "bin/caracal.mjs"), ...args], { cwd: root, stdio: "inherit" });
 
 const model = join(root, "models/mini");
 if (!existsSync(join(model, "config.json"))) {

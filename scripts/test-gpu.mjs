@@ -32,7 +32,7 @@ function step(name, args, { json = false } = {}) {
   }
 }
 
-const cli = "dist/lib/cli/main.js";
+const cli = "bin/caracal.mjs";
 const golden = readdirSync(join(root, "test/golden"))
   .filter((name) => name.endsWith(".safetensors"))
   .map((name) => `test/golden/${name}`);
