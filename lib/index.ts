@@ -62,10 +62,11 @@ export {
   type ChatMessage,
   type JsonObject,
   OmniTokenizer,
-  type OpenTokenizerOptions,
   type SpecialString,
   specialStrings,
   type TextPiece,
+  type TokenizerContents,
+  type TokenizerOptions,
 } from "./model/prompt/tokenizer.js";
 export type { TokenStream, TokenStreamSnapshot } from "./model/prompt/tokenStream.js";
 export type { GenerateEvent } from "./model/reply/events.js";

@@ -27,4 +27,14 @@ export class Turns {
     throwIfAborted(this.#signal, this.#work);
     this.#start = performance.now();
   }
+
+  /** Runs `steps` to its end; where it yields, the event loop has its turns. @throws {CaracalError} `ABORTED` */
+  async during<T>(steps: Generator<void, T>): Promise<T> {
+    throwIfAborted(this.#signal, this.#work);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+      if (this.due) await this.next();
+    }
+  }
 }
