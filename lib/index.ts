@@ -108,6 +108,7 @@ export {
   type LoadProgress,
   type Norm,
   type OpenModuleOptions,
+  type WeightParts,
   Weights,
 } from "./model/weights.js";
 export type { MemoryStatistics } from "./native/addon.js";

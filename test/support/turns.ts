@@ -1,8 +1,9 @@
 import { vi } from "vitest";
+import { Turns } from "../../lib/turns.js";
 
 /**
- * The turns that the event loop has during `run`, when work gives it one wherever it can. So the count says into how
- * many slices the work is cut, whatever the speed of the machine. Waits for files count too.
+ * How often `run` gives the event loop its turn, when every stretch of work counts as too long. So the count says into
+ * how many slices the work is cut, whatever the speed of the machine.
  */
 export async function turnsDuring(run: () => Promise<unknown>): Promise<number> {
   let now = 0;
@@ -10,16 +11,12 @@ export async function turnsDuring(run: () => Promise<unknown>): Promise<number> 
     now += 1000;
     return now;
   });
-  let turns = 0;
-  let next = setImmediate(function turn() {
-    turns++;
-    next = setImmediate(turn);
-  });
+  const next = vi.spyOn(Turns.prototype, "next");
   try {
     await run();
+    return next.mock.calls.length;
   } finally {
-    clearImmediate(next);
+    next.mockRestore();
     clock.mockRestore();
   }
-  return turns;
 }

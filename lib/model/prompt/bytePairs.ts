@@ -1,4 +1,5 @@
 import { invalid, quote } from "../../checkpoint/problems.js";
+import type { Steps } from "../../turns.js";
 
 /** The 256 characters that stand for bytes in a vocabulary: printable Latin-1, the others from U+0100 (GPT-2). */
 const letters: readonly string[] = byteLetters();
@@ -58,7 +59,7 @@ export class BytePairs {
     { ids, entries }: Vocabulary,
     merges: Iterable<readonly [string, string]>,
     file: string,
-  ): Generator<void, BytePairs> {
+  ): Steps<BytePairs> {
     const id = (entry: string): number => {
       const found = ids.get(entry);
       if (found === undefined) throw invalid(file, `model.vocab has no entry ${quote(entry)}`);
@@ -93,7 +94,7 @@ export class BytePairs {
   }
 
   /** Encodes a word, and yields now and then. Its ids are appended to `ids`. */
-  *encode(word: string, ids: number[]): Generator<void, void> {
+  *encode(word: string, ids: number[]): Steps<void> {
     let known = this.#recent.get(word);
     if (known === undefined) {
       known = yield* this.#merge(Buffer.from(word));
@@ -108,7 +109,7 @@ export class BytePairs {
     }
   }
 
-  *#merge(bytes: Uint8Array): Generator<void, number[]> {
+  *#merge(bytes: Uint8Array): Steps<number[]> {
     const symbols = new Symbols(bytes.length);
     const queue = new Queue();
     const push = (at: number) => {
@@ -194,7 +195,7 @@ class Symbols {
     if (after < this.ids.length) this.previous[after] = at;
   }
 
-  *result(): Generator<void, number[]> {
+  *result(): Steps<number[]> {
     const ids: number[] = [];
     for (let at = 0; at < this.ids.length; at = this.next[at]!) {
       if (ids.push(this.ids[at]!) % stepsPerYield === 0) yield;

@@ -5,7 +5,7 @@ import { invalid } from "../../checkpoint/problems.js";
 import { checkDirectory } from "../../checkpoint/survey.js";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
 import { checkOptionNames, checkOptions, type OptionRule, optional, refuseValue } from "../../options.js";
-import { Turns } from "../../turns.js";
+import { type Steps, Turns } from "../../turns.js";
 import { stepsPerYield } from "./bytePairs.js";
 import { type RenderOptions, renderTemplate } from "./chatTemplate.js";
 import { parseTokenizer, type TokenizerFile } from "./tokenizerFile.js";
@@ -184,7 +184,7 @@ export class OmniTokenizer {
   }
 
   /** @internal Encodes `text` onto the end of `ids`, and yields now and then. */
-  *encodeSteps(text: string, ids: number[]): Generator<void, void> {
+  *encodeSteps(text: string, ids: number[]): Steps<void> {
     const { pairs, patterns } = this.#file;
     for (const word of words(text, patterns)) {
       yield* pairs.encode(word, ids);
@@ -215,7 +215,7 @@ export class OmniTokenizer {
     return new Turns("decoding ids", options.signal).during(this.#decodeSteps(ids));
   }
 
-  *#decodeSteps(ids: ArrayLike<number>): Generator<void, string> {
+  *#decodeSteps(ids: ArrayLike<number>): Steps<string> {
     const stream = this.stream();
     let text = "";
     for (let i = 0; i < ids.length; i++) {

@@ -1,6 +1,7 @@
 import { Fields } from "../../checkpoint/fields.js";
 import { isRecord } from "../../checkpoint/formats/json.js";
 import { invalid, quote } from "../../checkpoint/problems.js";
+import type { Steps } from "../../turns.js";
 import { BytePairs, maxIds, stepsPerYield, type Vocabulary } from "./bytePairs.js";
 import { type WordPatterns, wordPatterns } from "./words.js";
 
@@ -21,7 +22,7 @@ const maxNameLength = 256;
  * then, since there may be a million entries.
  * @throws {CaracalError} `CHECKPOINT_INVALID`
  */
-export function* parseTokenizer(json: unknown, file: string): Generator<void, TokenizerFile> {
+export function* parseTokenizer(json: unknown, file: string): Steps<TokenizerFile> {
   const fields = new Fields(json);
   const { normalizer, pre_tokenizer, model, added_tokens } = isRecord(json) ? json : {};
   if (normalizer !== null && normalizer !== undefined) fields.check([], false, "normalizer must be null");
@@ -62,7 +63,7 @@ function controlTokens(tokens: unknown, file: string): Map<string, number> {
 }
 
 /** The vocabulary of text: without the control tokens, which published files list there too. */
-function* entries(vocab: unknown, controls: ReadonlyMap<string, number>, file: string): Generator<void, Vocabulary> {
+function* entries(vocab: unknown, controls: ReadonlyMap<string, number>, file: string): Steps<Vocabulary> {
   if (!isRecord(vocab)) throw invalid(file, "model.vocab must be an object");
   const taken = new Set(controls.values());
   const vocabulary = { ids: new Map<string, number>(), entries: [] as string[] };
