@@ -130,5 +130,6 @@ export {
   type Shape,
   Tensor,
 } from "./tensor/tensor.js";
+export { type UploadOptions, upload } from "./tensor/upload.js";
 export type { TensorReport } from "./verify/golden.js";
 export { type FileReport, type VerifyOptions, verifyFile } from "./verify/verify.js";
