@@ -178,7 +178,9 @@ async function collect(sound: WavSamples, options: NamedOptions): Promise<Float3
   };
   const seconds = sound.frames / sound.sampleRate;
   if (Number.isFinite(seconds) && !(seconds <= maxSeconds)) throw tooLong(`${seconds.toFixed(1)} s`);
-  const resampler = sound.sampleRate === sampleRate ? null : new Resampler(sound.sampleRate, sampleRate);
+  const turns = new Turns(`decoding ${name}`, signal);
+  const design = sound.sampleRate === sampleRate ? null : Resampler.design(sound.sampleRate, sampleRate);
+  const resampler = design && (await turns.during(design));
   const parts: Float32Array[] = [];
   let frames = 0;
   const maxFrames = Math.ceil(pieceSamples * Math.min(1, sound.sampleRate / sampleRate));
