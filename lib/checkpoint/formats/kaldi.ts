@@ -9,7 +9,7 @@ export interface KaldiMatrix {
 }
 
 /** The statistics of the published features take 4 kB. */
-const maxBytes = 256 << 10;
+const maxBytes = 64 << 10;
 
 /**
  * Reads a Kaldi matrix file, in text (`[ 1 2 … ]`, one row per line) or binary form (`\0B`, then a float or double
