@@ -50,7 +50,11 @@ function* writeSteps(tensor: Tensor, values: Exclude<Values, readonly number[]>)
   for (let at = 0; at === 0 || at < size; at += pieceElements) {
     if (values.length !== size) {
       const message = `upload: the values became ${values.length} of ${size} meanwhile: keep them until it resolves`;
-      throw new CaracalError("INVALID_ARGUMENT", message, { argument: "values", expected: size, actual: values.length });
+      throw new CaracalError("INVALID_ARGUMENT", message, {
+        argument: "values",
+        expected: size,
+        actual: values.length,
+      });
     }
     const end = Math.min(size, at + pieceElements);
     tensor.device.outOfScope(() => {
