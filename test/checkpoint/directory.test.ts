@@ -193,6 +193,8 @@ describe("openCheckpoint", () => {
     const { num_layers, n_routed_experts } = llm.config;
     const steps = 3 * llm.tensors.size + num_layers * n_routed_experts;
     expect(await turnsDuring(() => openCheckpoint(whole))).toBeGreaterThan(steps);
+    const index = join(whole, "model.safetensors.index.json");
+    expect(await turnsDuring(() => inspectPath(index))).toBeGreaterThan(3 * llm.tensors.size);
   });
 
   test("refuses a misspelt option", async () => {
