@@ -52,8 +52,11 @@ interface Measure {
   readonly frameSeconds: number;
 }
 
-/** The most bytes of a frame of one channel, for the codings that are files without a container. */
-const maxFrameBytes: Partial<Record<string, number>> = { aac: 775, ac3: 3840, mp2: 1729, mp3: 1441 };
+/** The most bytes of a frame, for the codings that are files without a container. */
+function largestFrame({ codec_name: codec, channels = 1 }: Stream): number {
+  if (codec === "aac") return 768 * channels + 9; // 6144 bits of each channel, behind a header
+  return { ac3: 3840, mp2: 1729, mp3: 1441 }[codec ?? ""] ?? Infinity;
+}
 
 /**
  * How long sound is by its packets: where the clock runs ahead of them, others are missing. A file without container has
@@ -61,12 +64,12 @@ const maxFrameBytes: Partial<Record<string, number>> = { aac: 775, ac3: 3840, mp
  */
 async function measure({ path, stream, description, name, signal }: DecodedSound): Promise<Measure> {
   const { format_name: container = "", size } = description.format;
-  const largest = (maxFrameBytes[stream.codec_name ?? ""] ?? Infinity) * (stream.channels ?? 1);
+  const largest = largestFrame(stream);
   const clock: Point[] = [];
   let [count, seconds, bytes, start, position] = [0, 0, 0, Infinity, 0];
   for await (const packet of readPackets({ path, container, index: stream.index }, { name, signal })) {
     count++;
-    position = packet.position || position; // MPEG-TS states some
+    position = packet.position || position; // MPEG-TS tells it of some
     if (Number.isFinite(packet.pts)) clock.push({ ahead: packet.pts - seconds, position });
     seconds += packet.duration || 0;
     bytes += Math.min(packet.size, largest);
