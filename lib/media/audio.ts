@@ -27,7 +27,8 @@ export interface AudioClip {
  * files without a duration (ADTS, AC-3, AMR, MP3 without a header), of frames without a checksum whose bits are wrong
  * (AAC, AMR, most MP3), and of MPEG-TS where the clock jumps by more than 10 s without bytes for it, as between two
  * recordings. Recordings that were appended to one another are all read, except behind the end that a header states
- * (WAV, AIFF, CAF, FLV), where no player looks; MP4 and Matroska with another file behind them are refused.
+ * (WAV, AIFF, CAF, FLV, ASF), where players do not look; MP4, Matroska and Ogg with pictures are refused if another
+ * file is behind them.
  */
 export type AudioInput = string | Uint8Array | AudioClip;
 

@@ -140,8 +140,9 @@ export async function runTool(
   return Buffer.concat(chunks);
 }
 
-/** Messages about a second MP4 or Matroska file behind the first, of which ffmpeg leaves out parts. */
-const isAppended = /Found duplicated MOOV Atom|File extends beyond end of segment/;
+/** Messages about a second MP4, Matroska or Ogg file behind the first, of which ffmpeg leaves out parts. */
+const isAppended =
+  /Found duplicated MOOV Atom|File extends beyond end of segment|Changing stream parameters in multistream ogg/;
 const appended =
   "another file is appended to it, of which parts would be lost: pass them one by one, or join them with ffmpeg's concat demuxer";
 

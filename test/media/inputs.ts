@@ -25,6 +25,10 @@ export const hasFfmpeg = (() => {
   }
 })();
 
+/** Whether this ffmpeg has an encoder. */
+export const hasEncoder = (name: string) =>
+  hasFfmpeg && execFileSync("ffmpeg", ["-v", "error", "-encoders"], { encoding: "utf8" }).includes(` ${name} `);
+
 /** Runs ffmpeg, to make an input. */
 export const ffmpeg = (...args: string[]) => execFileSync("ffmpeg", ["-v", "error", "-y", ...args]);
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadAudio } from "../../lib/media/audio.js";
 import { openVideo, type Video } from "../../lib/media/video.js";
-import { damaged, ffmpeg, hasFfmpeg } from "./inputs.js";
+import { damaged, ffmpeg, hasEncoder, hasFfmpeg } from "./inputs.js";
 
 let directory = "";
 const file = (name: string) => join(directory, name);
@@ -98,9 +98,13 @@ describe.skipIf(!hasFfmpeg)("a recording that was appended to another", () => {
     ["MP4", "mp4", []],
     ["fragmented MP4", "mp4", ["-movflags", "frag_keyframe+empty_moov+default_base_moof"]],
     ["Matroska that states its size", "mkv", []],
-  ])("is refused in %s", async (_, container, flags) => {
+    ["Ogg with pictures", "ogv", ["-c:v", "libtheora"]],
+  ])("is refused in %s", async (kind, container, flags) => {
+    if (container === "ogv" && !hasEncoder("libtheora"))
+      return void console.warn(`${kind} is not tested: no libtheora`);
     record(`closed.${container}`, [0, 30], [...h264, ...flags]);
-    const path = await append(`two.${container}`, `closed.${container}`, `closed.${container}`);
+    record(`other.${container}`, [10, 25], [...h264, ...flags]);
+    const path = await append(`two.${container}`, `closed.${container}`, `other.${container}`);
     const refused = {
       code: "MEDIA_INVALID",
       message: `${path}: another file is appended to it, of which parts would be lost: pass them one by one, or join them with ffmpeg's concat demuxer`,

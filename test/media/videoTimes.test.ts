@@ -6,14 +6,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openVideo, type Video, type VideoOptions } from "../../lib/media/video.js";
 import { sampleInterleavedVideo, sampleVideo } from "../../lib/model/vision/frames.js";
-import { ffmpeg, hasFfmpeg, itWith } from "./inputs.js";
+import { ffmpeg, hasEncoder, hasFfmpeg, itWith } from "./inputs.js";
 
 let directory = "";
 const file = (name: string) => join(directory, name);
-
-/** Whether this ffmpeg has an encoder. */
-const hasEncoder = (name: string) =>
-  hasFfmpeg && execFileSync("ffmpeg", ["-v", "error", "-encoders"], { encoding: "utf8" }).includes(` ${name} `);
 
 const rate = 10;
 const frames = 30;
