@@ -159,6 +159,6 @@ describe.skipIf(!hasFfmpeg)("damaged MPEG-TS", () => {
     const last = async (video: Video) => {
       for await (const { data } of video.frames([video.frameCount - 1])) return data;
     };
-    expect(await last(hole)).toEqual(await last(whole));
+    expect(Buffer.from((await last(hole))!).equals((await last(whole))!)).toBe(true);
   });
 });
