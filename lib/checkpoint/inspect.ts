@@ -1,15 +1,16 @@
 import { stat } from "node:fs/promises";
 import { basename, relative } from "node:path";
 import { CaracalError } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { checkOptions, checkPath } from "../options.js";
 import { type CheckpointSurvey, type OpenCheckpointOptions, surveyCheckpoint } from "./directory.js";
 import { type EntryDType, elementCount, type TensorEntry } from "./entry.js";
 import { openTensorFile } from "./formats/tensorFile.js";
 import { plural } from "./problems.js";
+import { openCheckpointOptions } from "./survey.js";
 
 /** Options of {@link inspectPath}; `strict` concerns directories. */
 export type InspectOptions = Omit<OpenCheckpointOptions, "onWarning">;
-const inspectOptionNames = { signal: true, strict: true } satisfies Record<keyof Required<InspectOptions>, true>;
+const { onWarning: _, ...inspectOptions } = openCheckpointOptions;
 
 /** Totals over a set of tensors. */
 export interface TensorTotals {
@@ -61,7 +62,8 @@ export async function inspectPath(
   path: string,
   options: InspectOptions = {},
 ): Promise<DirectoryInspection | FileInspection> {
-  checkOptionNames("inspectPath", options, inspectOptionNames);
+  checkOptions("inspectPath", options, inspectOptions);
+  checkPath("inspectPath", "path", path);
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new CaracalError("INVALID_ARGUMENT", `${path}: no such file or directory`, { path });
   return found.isDirectory() ? inspectDirectory(path, options) : inspectFile(path, options);

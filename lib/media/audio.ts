@@ -1,12 +1,13 @@
 import { setImmediate } from "node:timers/promises";
-import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
+import { throwIfAborted } from "../errors.js";
+import { checkFloats, checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
 import { ByteReader } from "./byteReader.js";
 import { inputFile, toolOutput } from "./ffmpeg.js";
 import {
   fileReader,
   hasField,
   inputError,
+  isBytes,
   limit,
   mediaError,
   nameRule,
@@ -68,7 +69,7 @@ export async function loadAudio(input: AudioInput, options: AudioOptions = {}): 
   const { name = "audio", signal } = options;
   if (typeof input === "string") return loadFile(input, { ...options, name: input });
   // Copies, since the caller could change or shrink the memory while other work goes on.
-  if (input instanceof Uint8Array) return loadBytes(new Uint8Array(input), { ...options, name });
+  if (isBytes(input)) return loadBytes(new Uint8Array(input), { ...options, name });
   if (!hasField(input, "samples")) throw inputError(input, name, "a path, bytes, or { samples, sampleRate }");
   throwIfAborted(signal, `decoding ${name}`);
   return collect(clipSamples(input, name), { ...options, name });
@@ -104,11 +105,7 @@ async function soundOf(path: string, options: NamedOptions): Promise<Float32Arra
 function clipSamples(clip: AudioClip, name: string): WavSamples {
   checkOptionNames(name, clip, clipFields, "field");
   const { samples, sampleRate } = clip;
-  if (!(samples instanceof Float32Array)) {
-    const advice = (samples as object) instanceof Int16Array ? "; divide 16-bit samples by 32768" : "";
-    const message = `${name}: samples must be a Float32Array of values in [-1, 1], got ${shown(samples)}${advice}`;
-    throw new CaracalError("INVALID_ARGUMENT", message, { name });
-  }
+  checkFloats(name, "samples", samples);
   checkOption(name, "sampleRate", sampleRate, rate);
   const own = new Float32Array(samples);
   return {

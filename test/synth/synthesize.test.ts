@@ -49,6 +49,16 @@ describe("synthesize", () => {
     expect(readFileSync(join(directory, "language_model_embedding.pt")).indexOf(table)).toBeGreaterThan(0);
   });
 
+  test("refuses what is no path or seed", async () => {
+    for (const path of [null, "", {}, "\0"])
+      await expect(synthesize(path as never)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    for (const seed of [-1, 1.5, "1", null])
+      await expect(synthesize(join(root, "seed"), { seed: seed as never })).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringMatching(/^synthesize: seed must be a whole number from 0, got /),
+      });
+  });
+
   test("reports progress up to the announced total", async () => {
     const seen: number[] = [];
     const { bytes } = await synthesize(join(root, "progress"), { onProgress: ({ loaded }) => seen.push(loaded) });

@@ -4,7 +4,18 @@ import { isRecord, parseJson } from "../../checkpoint/formats/json.js";
 import { invalid } from "../../checkpoint/problems.js";
 import { checkDirectory } from "../../checkpoint/survey.js";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
-import { checkOptionNames, refuseValue } from "../../options.js";
+import {
+  aString,
+  checkObject,
+  checkObjects,
+  checkOption,
+  checkOptionNames,
+  integer,
+  isObject,
+  optional,
+  refuseValue,
+  wholeNumber,
+} from "../../options.js";
 import { type RenderOptions, renderTemplate } from "./chatTemplate.js";
 import { parseTokenizer, type TokenizerFile } from "./tokenizerFile.js";
 import { type Token, TokenStream } from "./tokenStream.js";
@@ -79,9 +90,12 @@ export class OmniTokenizer {
    * @param source the name of the origin in errors
    * @param chatTemplate contents of `chat_template.jinja`; by default the template in `config`, if any
    * @throws {CaracalError} `CHECKPOINT_INVALID` for a broken file, a tokenizer of another kind than the published one, a
-   *   missing special entry, or `</pause>` with an id other than 137
+   *   missing special entry, or `</pause>` with an id other than 137; `INVALID_ARGUMENT` when `source` or `chatTemplate`
+   *   is no string
    */
   constructor(json: JsonObject, config: JsonObject, source = files.tokenizer, chatTemplate?: string) {
+    checkOption("OmniTokenizer", "source", source, aString);
+    checkOption("OmniTokenizer", "chatTemplate", chatTemplate, optional(aString));
     this.#file = parseTokenizer(json, source);
     this.#config = isRecord(config) ? config : {};
     this.#source = source;
@@ -146,7 +160,7 @@ export class OmniTokenizer {
    * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a string
    */
   encode(text: string): number[] {
-    if (typeof text !== "string") refuseValue("OmniTokenizer.encode", "text", "a string", text);
+    checkOption("OmniTokenizer.encode", "text", text, aString);
     const ids: number[] = [];
     const steps = this.encodeSteps(text, ids);
     while (!steps.next().done);
@@ -179,14 +193,15 @@ export class OmniTokenizer {
    * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a list of whole numbers
    */
   decode(ids: ArrayLike<number>): string {
-    if (typeof ids !== "object" || !Number.isSafeInteger((ids as ArrayLike<number> | null)?.length))
-      refuseValue("OmniTokenizer.decode", "ids", "a list of whole numbers", ids);
-    for (let i = 0; i < ids.length; i++) {
-      if (!Number.isInteger(ids[i])) refuseValue("OmniTokenizer.decode", `ids[${i}]`, "a whole number", ids[i]);
-    }
+    if (!isObject(ids) || !wholeNumber.accepts(ids.length) || ids.length > maxDecoded)
+      refuseValue("OmniTokenizer.decode", "ids", `a list of at most ${maxDecoded} whole numbers`, ids);
     const stream = this.stream();
-    const text = Array.from(ids, (id) => stream.push(id));
-    return text.join("") + stream.end();
+    let text = "";
+    for (let i = 0; i < ids.length; i++) {
+      checkOption("OmniTokenizer.decode", `ids[${i}]`, ids[i], integer);
+      text += stream.push(ids[i]!);
+    }
+    return text + stream.end();
   }
 
   /** Decodes ids that arrive one by one. */
@@ -203,13 +218,15 @@ export class OmniTokenizer {
    * @returns the pieces of the prompt
    * @throws {CaracalError} `CHECKPOINT_INVALID` when the checkpoint has no template, or the template fails, takes more
    *   than `timeLimit` or `memoryLimit`, or writes more than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option
-   *   is unknown or out of range, or a variable is no plain data
+   *   is unknown or out of range, or a variable is no plain data, or messages are no list of objects
    */
   async renderChat(
     messages: readonly ChatMessage[],
     variables: JsonObject = {},
     options: RenderOptions = {},
   ): Promise<TextPiece[]> {
+    checkObjects("renderChat", "messages", messages, "{ role, content }");
+    checkObject("renderChat", "variables", variables);
     const template = this.chatTemplate;
     if (template === null) {
       throw new CaracalError("CHECKPOINT_INVALID", "the checkpoint has no chat template; use the Omni prompt instead");
@@ -229,6 +246,8 @@ export class OmniTokenizer {
 }
 
 const charactersPerStep = 1 << 16;
+/** More ids than any reply has. */
+const maxDecoded = 2 ** 24;
 const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00;
 
 function absent(error: CaracalError): undefined {

@@ -1,14 +1,25 @@
-import type { VisionConfig } from "../../checkpoint/config.js";
+import { parseVisionConfig, type VisionConfig } from "../../checkpoint/config.js";
 import type { Checkpoint } from "../../checkpoint/directory.js";
 import { openVision } from "../../checkpoint/parts.js";
 import { CaracalError, throwIfAborted } from "../../errors.js";
-import type { RgbImage } from "../../media/image.js";
-import type { Activations } from "../../ops/call.js";
+import { checkImage, type RgbImage } from "../../media/image.js";
+import { type Activations, activationsRule } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
-import { checkOptionNames, checkOptions } from "../../options.js";
-import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
+import {
+  aFunction,
+  checkList,
+  checkObjects,
+  checkOption,
+  checkOptions,
+  type OptionRule,
+  optional,
+  positiveInteger,
+  refuseValue,
+} from "../../options.js";
+import { checkTensor } from "../../tensor/check.js";
+import { type Device, disposeAll, Tensor } from "../../tensor/tensor.js";
 import type { Ids, Matrix, Rows, Tap } from "../types.js";
-import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
 import { gridTokens, type Size, tokenGrid, type VisionLimits, visionInputSize, visionLimits } from "./resize.js";
 import { loadVisionWeights, type VisionLayer, type VisionWeights } from "./weights.js";
 
@@ -39,13 +50,13 @@ export interface VisionEncoderOptions {
   /** The dtype between the operations. Default f32. */
   readonly activations?: Activations | undefined;
 }
-const visionEncoderOptions = { activations: true } satisfies Record<keyof VisionEncoderOptions, true>;
+const visionEncoderOptions = { activations: activationsRule } satisfies Record<keyof VisionEncoderOptions, OptionRule>;
 
 export interface VisionEncodeOptions {
   /** Sees `patch_embeds`, `layer<i>.` + `attn.input`, `attn.output`, `output`, and `encoder`. */
   readonly tap?: Tap | undefined;
 }
-const encodeOptions = { tap: true } satisfies Record<keyof VisionEncodeOptions, true>;
+const encodeOptions = { tap: optional(aFunction) } satisfies Record<keyof VisionEncodeOptions, OptionRule>;
 
 export interface EncodeUnitsOptions {
   /** Checked between groups of units. */
@@ -82,18 +93,21 @@ export class VisionEncoder implements Disposable {
   /**
    * Loads the parts `vision_encoder` and `vision_projector` of `weights`, each under the published names. Disposing the
    * encoder disposes `weights`.
-   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `UNSUPPORTED` for a config
-   *   without QK-norm, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen or a field of the config is wrong,
+   *   `UNSUPPORTED` for a config without QK-norm, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
    */
   static async load(
     weights: Weights,
     config: VisionConfig,
     options: VisionEncoderOptions = {},
   ): Promise<VisionEncoder> {
-    checkOptionNames("VisionEncoder.load", options, visionEncoderOptions);
-    if (!config.qk_normalization)
+    checkOption("VisionEncoder.load", "weights", weights, weightsRule);
+    checkOptions("VisionEncoder.load", options, visionEncoderOptions);
+    const checked = parseVisionConfig(config, "VisionEncoder.load: config");
+    if (!checked.qk_normalization)
       throw new CaracalError("UNSUPPORTED", "the vision encoder needs qk_normalization: true, its config says false");
-    return new VisionEncoder(weights, await loadVisionWeights(weights, config), config, options.activations ?? "f32");
+    const { activations = "f32" } = options;
+    return new VisionEncoder(weights, await loadVisionWeights(weights, checked), checked, activations);
   }
 
   /**
@@ -103,9 +117,8 @@ export class VisionEncoder implements Disposable {
    */
   static async open(directory: string, options: VisionEncoderOptions & OpenModuleOptions): Promise<VisionEncoder> {
     checkOptions("VisionEncoder.open", options, { ...openModuleOptions, ...visionEncoderOptions });
-    const { device, signal, onProgress, ...encoderOptions } = options;
-    const part = await openVision(directory, { signal });
-    return VisionEncoder.fromCheckpoint(part, { device, signal, onProgress }, encoderOptions);
+    const { activations } = options;
+    return VisionEncoder.fromCheckpoint(await openVision(directory, options), options, { activations });
   }
 
   /** @internal Loads the encoder from an opened checkpoint. */
@@ -133,7 +146,10 @@ export class VisionEncoder implements Disposable {
    *   be merged, or an unknown option
    */
   encode(patches: Tensor<Activations>, grids: readonly Grid[], options: VisionEncodeOptions = {}): Rows {
-    checkOptionNames("VisionEncoder.encode", options, encodeOptions);
+    checkTensor("VisionEncoder.encode", "patches", patches);
+    checkList("VisionEncoder.encode", "grids", grids, "a list of [t, h, w]", maxUnits);
+    for (const [i, grid] of grids.entries()) checkGrid(`grids[${i}]`, grid);
+    checkOptions("VisionEncoder.encode", options, encodeOptions);
     const { tap } = options;
     const rows = this.#check(patches, grids);
     const { device, config } = this;
@@ -163,7 +179,8 @@ export class VisionEncoder implements Disposable {
    *   `INVALID_ARGUMENT` for a size that does not divide into patches, or an unknown option
    */
   async encodeUnits(units: readonly VisualUnit[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
-    checkOptionNames("VisionEncoder.encodeUnits", options, encodeUnitsOptions);
+    checkUnits(units);
+    checkOptions("VisionEncoder.encodeUnits", options, encodeUnitsOptions);
     const { signal } = options;
     if (units.some((unit) => this.#isSqueezed(unit)) && this.config.spatial_merge_size > 1)
       throw new CaracalError("UNSUPPORTED", "tokens can be interpolated in raster order only: spatial_merge_size 1");
@@ -185,8 +202,12 @@ export class VisionEncoder implements Disposable {
   /**
    * Resizes decoded pixels as `encodeUnits` does, so that the large original need not be kept until then. The caller
    * disposes the result.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for another image or size, `MEDIA_INVALID` for pixels that disagree with
+   *   the image's size
    */
-  resize({ data, height, width }: RgbImage, size: Size): ResizedFrame {
+  resize(image: RgbImage, size: Size): ResizedFrame {
+    const { data, height, width } = checkImage(image, "VisionEncoder.resize: image");
+    checkSize("VisionEncoder.resize", "size", size);
     return this.device.scope(() => {
       const pixels = this.device.tensor(data, [height, width, 3], "u8");
       return ops.resizeBicubic(pixels, [size.height, size.width]);
@@ -197,8 +218,12 @@ export class VisionEncoder implements Disposable {
    * Encodes images, each at the size that the config's limits give it.
    * @throws {CaracalError} as `encodeUnits`
    */
-  encodeImages(images: readonly RgbImage[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
-    const units = images.map((image): VisualUnit => ({ frames: [image], size: visionInputSize(image, this.limits) }));
+  async encodeImages(images: readonly RgbImage[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
+    checkList("VisionEncoder.encodeImages", "images", images, "a list of { width, height, data }", maxUnits);
+    const units = images.map((given, i): VisualUnit => {
+      const image = checkImage(given, `VisionEncoder.encodeImages: images[${i}]`);
+      return { frames: [image], size: visionInputSize(image, this.limits) };
+    });
     return this.encodeUnits(units, options);
   }
 
@@ -318,9 +343,35 @@ export class VisionEncoder implements Disposable {
   #patches({ frames, size }: VisualUnit): Rows<"f32"> {
     const { patch_size: patch, temporal_patch_size: temporal, spatial_merge_size: mergeSize } = this.config;
     const { image_mean, image_std } = this.config;
-    const resized = frames.map((frame) => ("data" in frame ? this.resize(frame, size) : frame));
+    const resized = frames.map((frame) => (frame instanceof Tensor ? frame : this.resize(frame, size)));
     const image = resized.length === 1 ? resized[0]! : ops.concatRows(resized).reshape([2, size.height, size.width, 3]);
     return ops.patchify(image, { patch, temporal, mergeSize, mean: image_mean as Rgb, std: image_std as Rgb });
+  }
+}
+
+/** More images and frame pairs than any prompt has tokens. */
+const maxUnits = 2 ** 17;
+
+function checkGrid(argument: string, grid: Grid): void {
+  const isGrid = Array.isArray(grid) && grid.length === 3 && grid.every(positiveInteger.accepts);
+  if (!isGrid) refuseValue("VisionEncoder.encode", argument, "[t, h, w], three positive integers", grid);
+}
+
+function checkSize(where: string, argument: string, size: Size): void {
+  const { height, width } = Object(size) as Partial<Size>;
+  if (![height, width].every(positiveInteger.accepts))
+    refuseValue(where, argument, "{ height, width }, two positive integers", size);
+}
+
+function checkUnits(units: readonly VisualUnit[]): void {
+  const where = "VisionEncoder.encodeUnits";
+  checkObjects(where, "units", units, "{ frames, size }", maxUnits);
+  for (const [i, { frames, size, tokenGrid }] of units.entries()) {
+    checkSize(where, `units[${i}].size`, size);
+    if (tokenGrid !== undefined) checkSize(where, `units[${i}].tokenGrid`, tokenGrid);
+    if (!Array.isArray(frames) || !(frames.length === 1 || frames.length === 2))
+      refuseValue(where, `units[${i}].frames`, "a list of one or two frames", frames);
+    for (const frame of frames) if (!(frame instanceof Tensor)) checkImage(frame, `${where}: a frame of units[${i}]`);
   }
 }
 
