@@ -1,9 +1,8 @@
-import { stat } from "node:fs/promises";
 import { basename, relative } from "node:path";
-import { CaracalError } from "../errors.js";
 import { checkOptions, checkPath } from "../options.js";
 import { type CheckpointSurvey, type OpenCheckpointOptions, surveyCheckpoint } from "./directory.js";
 import { type EntryDType, elementCount, type TensorEntry } from "./entry.js";
+import { isDirectory } from "./formats/file.js";
 import { openTensorFile } from "./formats/tensorFile.js";
 import { plural } from "./problems.js";
 import { openCheckpointOptions } from "./survey.js";
@@ -55,8 +54,8 @@ export interface FileInspection {
 /**
  * Describes a model directory, a `.safetensors` file, an `*.index.json` or a `.pt` file, reading headers only. A faulty
  * directory is described too, along with its problems.
- * @throws {CaracalError} `INVALID_ARGUMENT` when `path` does not exist or an option is unknown, `CHECKPOINT_INVALID`
- *   for a faulty file, `IO_ERROR`, `ABORTED`
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when `path` does not exist or is a faulty file, `INVALID_ARGUMENT` when it
+ *   is no path or an option is unknown, `IO_ERROR`, `ABORTED`
  */
 export async function inspectPath(
   path: string,
@@ -64,9 +63,7 @@ export async function inspectPath(
 ): Promise<DirectoryInspection | FileInspection> {
   checkOptions("inspectPath", options, inspectOptions);
   checkPath("inspectPath", "path", path);
-  const found = await stat(path).catch(() => undefined);
-  if (!found) throw new CaracalError("INVALID_ARGUMENT", `${path}: no such file or directory`, { path });
-  return found.isDirectory() ? inspectDirectory(path, options) : inspectFile(path, options);
+  return (await isDirectory(path)) ? inspectDirectory(path, options) : inspectFile(path, options);
 }
 
 async function inspectDirectory(path: string, options: InspectOptions): Promise<DirectoryInspection> {
