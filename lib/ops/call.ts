@@ -63,7 +63,7 @@ function enqueue(name: Name, args: object, options: object) {
     if (value.disposed)
       throw new CaracalError(
         "DISPOSED",
-        `${name}: ${argument} was disposed: create it outside of the scope or \`using\` block that ended`,
+        `${name}: ${argument} was disposed: create it outside of the scope or \`using\` block that ended, or dispose it later`,
         { operation: name, argument },
       );
     return value.handle;
