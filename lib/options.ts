@@ -129,7 +129,7 @@ export function checkFloats(
 export function checkPath(where: string, argument: string, value: unknown): asserts value is string {
   if (typeof value === "string" && value !== "" && !value.includes("\0")) return;
   const advice = value instanceof URL ? " (of a URL, fileURLToPath(url) of node:url)" : "";
-  refuseValue(where, argument, `a path, as a string that is not empty${advice}`, value);
+  refuseValue(where, argument, `a path, as a string that is not empty and has no NUL${advice}`, value);
 }
 
 /**
