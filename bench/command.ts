@@ -6,8 +6,10 @@ import { checkWritable } from "../lib/cli/files.js";
 import {
   deviceOption,
   fileEndingIn,
+  givenModel,
   integerIn,
   listOf,
+  modelOption,
   parsePositive,
   parseRegExp,
   threadsOption,
@@ -63,7 +65,7 @@ export function benchCommand(): Command {
     .option("--svg <file>", "also draw a chart (needs vega and vega-lite)", fileEndingIn(".svg"))
     .action(runMoe);
   measured(bench, "model", "each part of a model: tokens/s, real-time factors, peak memory")
-    .requiredOption("--model <dir>", "model directory")
+    .addOption(modelOption())
     .option("--prompt <tokens>", "tokens of the prefill", parsePositive, 256)
     .option("--steps <n>", "decoding steps", parsePositive, 32)
     .option("--seconds <s>", "seconds of audio for the audio parts", parsePositive, 6)
@@ -223,21 +225,22 @@ const sweepJson = ({ options, sizes, leftOut }: Sweep) => ({
 });
 
 type ModelOptions = DeviceOptions & {
-  readonly model: string;
+  readonly model?: string;
   readonly prompt: number;
   readonly steps: number;
   readonly seconds: number;
 };
 
 async function runModel(options: ModelOptions, command: Command): Promise<void> {
+  const model = givenModel(options);
   await using device = await open(options);
   const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   await output(command, {
     total: modelResults,
-    run: (signal) => benchModel(options.model, device, { ...options, signal }),
+    run: (signal) => benchModel(model, device, { ...options, signal }),
     line: (r) => `${r.part}: ${r.seconds.toFixed(3)} s`,
     summarise(results) {
-      const { model, prompt, steps, seconds } = options;
+      const { prompt, steps, seconds } = options;
       const [processBytes, backendBytes] = [process.resourceUsage().maxRSS * 1024, device.memory.peak];
       return {
         device,

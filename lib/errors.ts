@@ -1,3 +1,5 @@
+import { types } from "node:util";
+
 interface ErrorDescription {
   readonly when: string;
   readonly fix: string;
@@ -97,7 +99,7 @@ export const errorCodes = {
 export type ErrorCode = keyof typeof errorCodes;
 
 /**
- * The only error class that this library throws. `code` is stable and meant for programs. `message` says what was
+ * The only error class that this library throws; what the caller's own code throws is passed on as it is. `code` is stable and meant for programs. `message` says what was
  * expected, what was found and how to fix it. `details` holds the offending values, where there are any.
  */
 export class CaracalError extends Error {
@@ -142,9 +144,13 @@ export function shown(value: unknown): string {
   if (typeof value !== "object" || value === null) return cut(String(value));
   try {
     if (Array.isArray(value)) return `a list of ${value.length}`;
-    const name = Object.getPrototypeOf(value)?.constructor?.name;
+    const prototype = Object.getPrototypeOf(value);
+    const name = prototype?.constructor?.name;
+    if (types.isProxy(value)) return `a proxy of ${ofClass(name)}`;
     if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `${name} of ${value.byteLength} bytes`;
-    if (typeof name === "string" && name !== "Object") return `an object of class ${cut(name)}`;
+    if (name !== undefined && !Object.hasOwn(prototype, "constructor"))
+      return `an object that inherits from ${ofClass(name)}`;
+    if (typeof name === "string" && name !== "Object") return ofClass(name);
     const keys = Object.keys(value);
     if (keys.length === 0) return "an empty object";
     return `an object with ${cut(keys.slice(0, 8).join(", "))}${keys.length > 8 ? ", …" : ""}`;
@@ -152,6 +158,9 @@ export function shown(value: unknown): string {
     return "an object that cannot be read"; // a proxy
   }
 }
+
+const ofClass = (name: unknown): string =>
+  typeof name === "string" && name !== "Object" ? `an object of class ${cut(name)}` : "an object";
 
 function shownText(text: string): string {
   const quoted = JSON.stringify(text.slice(0, shownCharacters));

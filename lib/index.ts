@@ -93,15 +93,12 @@ export {
 export type { Ids, Logits, Matrix, PackedMatrix, Rows, Tap, Vector } from "./model/types.js";
 export {
   type EncodeUnitsOptions,
-  type Grid,
-  type ResizedFrame,
   type VisionEncodeOptions,
   VisionEncoder,
   type VisionEncoderOptions,
-  type VisualTokens,
-  type VisualUnit,
 } from "./model/vision/encoder.js";
 export type { Size, VisionLimits } from "./model/vision/resize.js";
+export type { Grid, ResizedFrame, VisualTokens, VisualUnit } from "./model/vision/units.js";
 export {
   type Affine,
   type LoadOptions,

@@ -12,6 +12,7 @@ export const positiveInteger: OptionRule = {
   accepts: (value) => Number.isSafeInteger(value) && (value as number) > 0,
   expected: "a positive integer",
 };
+export const integer: OptionRule = { accepts: Number.isSafeInteger, expected: "an integer" };
 export const wholeNumber: OptionRule = {
   accepts: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
   expected: "a whole number from 0",
@@ -21,6 +22,11 @@ export const positiveNumber: OptionRule = {
   accepts: (value) => Number.isFinite(value) && (value as number) > 0,
   expected: "a positive number",
 };
+
+/** Takes callbacks. */
+export const aFunction: OptionRule = { accepts: (value) => typeof value === "function", expected: "a function" };
+
+export const aString: OptionRule = { accepts: (value) => typeof value === "string", expected: "a string" };
 
 /** Takes some strings, numbers or booleans only. */
 export function oneOf(...values: readonly unknown[]): OptionRule {
@@ -42,10 +48,88 @@ export function refuseValue(where: string, argument: string, expected: string, v
   throw new CaracalError("INVALID_ARGUMENT", `${where}: ${argument} must be ${expected}, got ${actual}`, details);
 }
 
+export const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
+
 /** Refuses what is not an object, or a list. @throws {CaracalError} `INVALID_ARGUMENT` */
-export function checkObject(where: string, argument: string, value: unknown): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    refuseValue(where, argument, "an object", value);
+export function checkObject(where: string, argument: string, value: unknown): asserts value is object {
+  if (!isObject(value) || Array.isArray(value)) refuseValue(where, argument, "an object", value);
+}
+
+/** Longer lists are refused: a proxy can claim any length, and reading its elements would block the event loop. */
+const maxListLength = 2 ** 24;
+
+/**
+ * Refuses what is not a list, before any of its elements is read.
+ * @param expected names the list in the error: `"a list of ids"`
+ * @throws {CaracalError} `INVALID_ARGUMENT`
+ */
+export function checkList(
+  where: string,
+  argument: string,
+  value: unknown,
+  expected = "a list",
+  maxLength = maxListLength,
+): asserts value is readonly unknown[] {
+  if (!Array.isArray(value)) refuseValue(where, argument, expected, value);
+  const { length } = value;
+  if (!(length >= 0 && length <= maxLength))
+    refuseValue(where, argument, `${expected}, at most ${maxLength} long`, value);
+}
+
+/** Refuses what is not a list of objects. @throws {CaracalError} `INVALID_ARGUMENT` */
+export function checkObjects(
+  where: string,
+  argument: string,
+  value: unknown,
+  expected: string,
+  maxLength = maxListLength,
+): void {
+  checkList(where, argument, value, `a list of ${expected}`, maxLength);
+  for (const [i, item] of value.entries()) if (!isObject(item)) refuseValue(where, `${argument}[${i}]`, expected, item);
+}
+
+/**
+ * Refuses what is not a list of integers. Their range is for the function to check.
+ * @throws {CaracalError} `INVALID_ARGUMENT`
+ */
+export function checkIntegers(where: string, argument: string, value: unknown, maxLength = maxListLength): void {
+  if (hasMemory(value) && value instanceof Int32Array && value.length <= maxLength) return;
+  checkList(where, argument, value, "a list of integers", maxLength);
+  for (let i = 0; i < value.length; i++)
+    if (!integer.accepts(value[i])) refuseValue(where, `${argument}[${i}]`, integer.expected, value[i]);
+}
+
+/** Whether a value is a TypedArray with memory: a proxy has none, nor has one whose buffer was given to a worker. */
+export function hasMemory(value: unknown): value is ArrayBufferView {
+  if (!ArrayBuffer.isView(value)) return false;
+  try {
+    new Uint8Array(value.buffer);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Refuses what is not a Float32Array.
+ * @throws {CaracalError} `INVALID_ARGUMENT`
+ */
+export function checkFloats(
+  where: string,
+  argument: string,
+  value: unknown,
+  expected = "a Float32Array of values in [-1, 1]",
+): asserts value is Float32Array {
+  if (hasMemory(value) && value instanceof Float32Array) return;
+  const advice = value instanceof Int16Array ? " (16-bit samples divided by 32768)" : "";
+  refuseValue(where, argument, `${expected}${advice}`, value);
+}
+
+/** Refuses a path that is not a string with content. @throws {CaracalError} `INVALID_ARGUMENT` */
+export function checkPath(where: string, argument: string, value: unknown): asserts value is string {
+  if (typeof value === "string" && value !== "" && !value.includes("\0")) return;
+  const advice = value instanceof URL ? " (of a URL, fileURLToPath(url) of node:url)" : "";
+  refuseValue(where, argument, `a path, as a string that is not empty and has no NUL${advice}`, value);
 }
 
 /**

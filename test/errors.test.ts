@@ -61,6 +61,9 @@ describe("a value in a message", () => {
     [Object.fromEntries(Array.from("abcdefghij", (key) => [key, 1])), "an object with a, b, c, d, e, f, g, h, …"],
     [{}, "an empty object"],
     [Object.create(null), "an empty object"],
+    [new Proxy(new Blob([]), {}), "a proxy of an object of class Blob"],
+    [new Proxy({}, {}), "a proxy of an object"],
+    [Object.create(new Blob([])), "an object that inherits from an object of class Blob"],
     [new Proxy({}, { getPrototypeOf: throwing }), "an object that cannot be read"],
   ])("%#", (value, text) => {
     expect(shown(value)).toBe(text);

@@ -1,4 +1,4 @@
-import { checkOptionNames } from "../options.js";
+import { checkOptions } from "../options.js";
 import type { Cmvn } from "./cmvn.js";
 import * as configs from "./config.js";
 import type { TensorMap } from "./entry.js";
@@ -7,7 +7,7 @@ import type { SpeechConfig } from "./layout.js";
 import {
   type CheckpointPart,
   type OpenCheckpointOptions,
-  openCheckpointOptionNames,
+  openCheckpointOptions,
   Surveyor,
   surveyAudio,
   surveyCodec,
@@ -75,7 +75,7 @@ export interface CheckpointSurvey {
  *   `IO_ERROR`, `ABORTED`; `INVALID_ARGUMENT` for an unknown option
  */
 export async function openCheckpoint(directory: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
-  checkOptionNames("openCheckpoint", options, openCheckpointOptionNames);
+  checkOptions("openCheckpoint", options, openCheckpointOptions);
   const surveyor = await Surveyor.in(directory, options);
   const survey = await surveyAll(surveyor, directory);
   surveyor.finish(options);

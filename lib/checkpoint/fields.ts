@@ -1,3 +1,4 @@
+import { shown } from "../errors.js";
 import { isRecord } from "./formats/json.js";
 import { printable, quote, throwProblems } from "./problems.js";
 
@@ -62,7 +63,11 @@ export class Fields {
   numbers(name: string, { default: fallback, min = -Infinity, max = Infinity }: Range<readonly number[]> = {}) {
     const expected = `a list of numbers${within(min, max)}`;
     return this.#read(name, fallback, [], expected, (value): value is readonly number[] => {
-      return Array.isArray(value) && value.every((v) => Number.isFinite(v) && v >= min && v <= max);
+      return (
+        Array.isArray(value) &&
+        value.length <= maxNumbers &&
+        value.every((v) => Number.isFinite(v) && v >= min && v <= max)
+      );
     });
   }
 
@@ -98,8 +103,17 @@ export class Fields {
   }
 }
 
+/** Longer lists of numbers are refused, and not shown: a proxy that a program passes can claim any length. */
+const maxNumbers = 4096;
+
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  if (Array.isArray(value) && !(value.length <= maxNumbers)) return shown(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? shown(value);
+  } catch {
+    return shown(value); // no JSON: a bigint, or a cycle
+  }
   return text.length > 80 ? quote(text) : printable(text);
 }
 

@@ -1,16 +1,16 @@
-import { stat } from "node:fs/promises";
 import { basename, relative } from "node:path";
-import { CaracalError } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { checkOptions, checkPath } from "../options.js";
 import { Turns } from "../turns.js";
 import { type CheckpointSurvey, type OpenCheckpointOptions, surveyCheckpoint } from "./directory.js";
 import { type EntryDType, elementCount, type TensorEntry } from "./entry.js";
+import { isDirectory } from "./formats/file.js";
 import { openTensorFile } from "./formats/tensorFile.js";
 import { plural } from "./problems.js";
+import { openCheckpointOptions } from "./survey.js";
 
 /** Options of {@link inspectPath}; `strict` concerns directories. */
 export type InspectOptions = Omit<OpenCheckpointOptions, "onWarning">;
-const inspectOptionNames = { signal: true, strict: true } satisfies Record<keyof Required<InspectOptions>, true>;
+const { onWarning: _, ...inspectOptions } = openCheckpointOptions;
 
 /** Totals over a set of tensors. */
 export interface TensorTotals {
@@ -55,17 +55,16 @@ export interface FileInspection {
 /**
  * Describes a model directory, a `.safetensors` file, an `*.index.json` or a `.pt` file, reading headers only. A faulty
  * directory is described too, along with its problems.
- * @throws {CaracalError} `INVALID_ARGUMENT` when `path` does not exist or an option is unknown, `CHECKPOINT_INVALID`
- *   for a faulty file, `IO_ERROR`, `ABORTED`
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when `path` does not exist or is a faulty file, `INVALID_ARGUMENT` when it
+ *   is no path or an option is unknown, `IO_ERROR`, `ABORTED`
  */
 export async function inspectPath(
   path: string,
   options: InspectOptions = {},
 ): Promise<DirectoryInspection | FileInspection> {
-  checkOptionNames("inspectPath", options, inspectOptionNames);
-  const found = await stat(path).catch(() => undefined);
-  if (!found) throw new CaracalError("INVALID_ARGUMENT", `${path}: no such file or directory`, { path });
-  return found.isDirectory() ? inspectDirectory(path, options) : inspectFile(path, options);
+  checkOptions("inspectPath", options, inspectOptions);
+  checkPath("inspectPath", "path", path);
+  return (await isDirectory(path)) ? inspectDirectory(path, options) : inspectFile(path, options);
 }
 
 async function inspectDirectory(path: string, options: InspectOptions): Promise<DirectoryInspection> {

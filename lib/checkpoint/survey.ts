@@ -1,5 +1,6 @@
 import { basename, isAbsolute, join, relative } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
+import { aFunction, type OptionRule, oneOf, optional } from "../options.js";
 import { Turns } from "../turns.js";
 import { compareSteps, unexpected } from "./checkTensors.js";
 import { cmvnFromStats } from "./cmvn.js";
@@ -27,11 +28,11 @@ export interface OpenCheckpointOptions extends OpenOptions {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
-/** The names of {@link OpenCheckpointOptions}, for `checkOptionNames`. */
-export const openCheckpointOptionNames = { signal: true, strict: true, onWarning: true } satisfies Record<
-  keyof Required<OpenCheckpointOptions>,
-  true
->;
+export const openCheckpointOptions = {
+  signal: true,
+  strict: optional(oneOf(true, false)),
+  onWarning: optional(aFunction),
+} satisfies Record<keyof OpenCheckpointOptions, OptionRule | true>;
 
 /** One file of tensors; for the LLM, all of its shards. */
 export interface CheckpointPart {

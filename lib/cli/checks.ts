@@ -3,7 +3,6 @@ import { CaracalError } from "../errors.js";
 import { loadAudio } from "../media/audio.js";
 import { loadImage } from "../media/image.js";
 import { openVideo } from "../media/video.js";
-import { defaultPromptLimits } from "../model/prompt/build.js";
 import type { Part } from "../model/prompt/messages.js";
 import { checkWritable } from "./files.js";
 
@@ -11,17 +10,22 @@ import { checkWritable } from "./files.js";
 
 /**
  * Opens all media of a question, which are given by their paths.
+ * @param audioSeconds the longest sound
  * @throws {CaracalError} `INVALID_ARGUMENT` for a video without the sound that is asked for, and the errors of loading
  *   media
  */
-export async function checkMedia(content: readonly Part[], signal: AbortSignal): Promise<void> {
-  const limit = { maxSeconds: defaultPromptLimits.audioSeconds, limitName: "limits.audioSeconds, in a program" };
+export async function checkMedia(content: readonly Part[], audioSeconds: number, signal: AbortSignal): Promise<void> {
+  const limit = { maxSeconds: audioSeconds, limitName: "limits.audioSeconds" };
   for (const part of content) {
     if (part.type === "audio") await loadAudio(part.audio as string, { ...limit, signal });
-    if (part.type === "image") await loadImage(part.image as string, { signal });
+    if (part.type === "image") {
+      const { type, image, ...limits } = part;
+      await loadImage(image as string, { ...limits, signal });
+    }
     if (part.type !== "video") continue;
-    const { name, hasAudio } = await openVideo(part.video as string, { signal });
-    if (part.interleaveAudio === true && !hasAudio)
+    const { type, video, interleaveAudio, ...limits } = part;
+    const { name, hasAudio } = await openVideo(video as string, { ...limits, signal });
+    if (interleaveAudio === true && !hasAudio)
       throw new CaracalError(
         "INVALID_ARGUMENT",
         `${name} has no sound: use --video in the place of --video-with-sound`,

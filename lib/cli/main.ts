@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import { CaracalError } from "../errors.js";
 import { asWriteError } from "../synth/writer.js";
 
@@ -51,9 +51,19 @@ async function main(args: readonly string[]): Promise<void> {
     if (name === asked) program.addCommand(await load());
     else program.command(name).description(summary);
   }
+  throwOnExit(program);
   const isUnknown = asked !== undefined && !asked.startsWith("-") && !Object.hasOwn(commands, asked);
   // Alone, an unknown command is an error that suggests the nearest; beside `help`, it would show the general help.
   await program.parseAsync(isUnknown && asked !== "help" ? [asked] : args, { from: "user" });
+}
+
+/**
+ * Lets a command throw where it would end the process, which would lose the error of an output that cannot be written.
+ * Commander has printed the message then.
+ */
+function throwOnExit(command: Command): void {
+  command.exitOverride();
+  for (const part of command.commands) throwOnExit(part);
 }
 
 let isReported = false;
@@ -75,4 +85,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE" && !isReported) report(asWriteError("standard output", error));
   process.exit();
 });
-await main(process.argv.slice(2)).catch(report);
+await main(process.argv.slice(2)).catch((error) => {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode;
+  else report(error);
+});

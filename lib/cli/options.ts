@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from "commander";
+import { CaracalError } from "../errors.js";
 
 /** The numbers that an option takes. */
 interface Range {
@@ -76,6 +77,36 @@ export function fileEndingIn(ending: string): (text: string) => string {
     if (text.toLowerCase().endsWith(ending)) return text;
     throw new InvalidArgumentError(`Expected a file name that ends in ${ending}, since no other format is written.`);
   };
+}
+
+/** What the library's errors say to programs, and what it is on the command line. */
+const spoken: Readonly<Record<string, string>> = {
+  "load the model with a larger kvCacheTokens": "raise --kv-tokens",
+  "read it and pass its bytes": "save it as a file, and pass that",
+  "limits.audioSeconds": "--audio-seconds",
+  "generate: ": "",
+  ...Object.fromEntries(
+    ["maxPixels", "maxSeconds", "maxFrames", "maxTokens", "temperature", "topK", "topP", "repetitionPenalty"].map(
+      (name) => [name, `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`],
+    ),
+  ),
+};
+const spokenWords = new RegExp(Object.keys(spoken).join("|"), "g");
+
+/** An error of the library in the words of `caracal run`: with its options, and advice that a command line can follow. */
+export function asCommandLine(error: unknown): unknown {
+  if (!(error instanceof CaracalError)) return error;
+  const message = error.message.replace(spokenWords, (words) => spoken[words]!);
+  return new CaracalError(error.code, message, error.details, { cause: error });
+}
+
+/** Not a mandatory option of commander: it would be missed before the misspelt one in its place is found. */
+export const modelOption = () => new Option("--model <dir>", "model directory (required)");
+
+/** @throws {CaracalError} `INVALID_ARGUMENT` when there is no --model */
+export function givenModel({ model }: { readonly model?: string }): string {
+  if (model !== undefined) return model;
+  throw new CaracalError("INVALID_ARGUMENT", "there is no model: pass --model and its directory");
 }
 
 export const deviceOption = () =>

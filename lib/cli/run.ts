@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 import { WavWriter } from "../media/wav.js";
 import { OmniModel } from "../model/omni.js";
+import { defaultPromptLimits } from "../model/prompt/build.js";
 import type { Part } from "../model/prompt/messages.js";
 import { checkGenerateOptions } from "../model/reply/options.js";
 import { Device } from "../tensor/tensor.js";
@@ -10,8 +11,11 @@ import { checkMedia, checkOut } from "./checks.js";
 import { interruptible } from "./interrupt.js";
 import {
   activationsOption,
+  asCommandLine,
   deviceOption,
+  givenModel,
   jsonOption,
+  modelOption,
   parseAboveZero,
   parseCount,
   parseNonNegative,
@@ -23,7 +27,7 @@ import {
 import { ProgressBar } from "./progress.js";
 
 interface Options {
-  readonly model: string;
+  readonly model?: string;
   readonly strict?: true;
   readonly out: string;
   readonly system?: string;
@@ -38,6 +42,11 @@ interface Options {
   readonly threads?: number;
   readonly activations: "f32" | "bf16";
   readonly kvTokens?: number;
+  readonly audioSeconds: number;
+  readonly maxPixels?: number;
+  readonly maxSeconds?: number;
+  readonly maxFrames?: number;
+  readonly autoOrient: boolean;
   readonly device: "auto" | "cpu" | "cuda";
 }
 
@@ -51,13 +60,18 @@ export function runCommand(): Command {
   const video = (interleaveAudio: boolean) => part((video) => ({ type: "video", video, interleaveAudio }));
   return new Command("run")
     .description("answer a question of text, speech, images and videos, in the order of these options")
-    .requiredOption("--model <dir>", "model directory")
+    .addOption(modelOption())
     .addOption(strictOption())
     .option("--text <text>", "text of the question", text)
     .option("--audio <file>", "speech or other sound", audio)
     .option("--image <file>", "image", image)
     .option("--video <file>", "frames of a video, without its sound", video(false))
     .option("--video-with-sound <file>", "frames of a video, interleaved with its sound", video(true))
+    .option("--audio-seconds <s>", "longest sound in seconds", parseAboveZero, defaultPromptLimits.audioSeconds)
+    .option("--max-pixels <n>", "most pixels of an image or frame (default: 67108864)", parseAboveZero)
+    .option("--max-seconds <s>", "longest video in seconds (default: 14400)", parseAboveZero)
+    .option("--max-frames <n>", "most frames of a video (default: 1048576)", parseAboveZero)
+    .option("--no-auto-orient", "leave the EXIF orientation of images aside, as the published code does")
     .option("--system <text>", "system prompt")
     .option("--out <file>", "WAV file for the spoken answer", "answer.wav")
     .option("--no-speech", "answer in text only")
@@ -88,46 +102,69 @@ export function runCommand(): Command {
     .action((options: Options) => run(options, content));
 }
 
-async function run(options: Options, content: readonly Part[]): Promise<void> {
+async function run(options: Options, parts: readonly Part[]): Promise<void> {
+  const model = givenModel(options);
+  const content = parts.map((part) => limited(part, options));
   if (content.length === 0)
     throw new CaracalError("INVALID_ARGUMENT", "there is no question: pass --text, --audio, --image or --video");
   const out = options.speech ? await checkOut(options.out) : "";
   const progress = new ProgressBar(!options.json);
   try {
-    const answer = await interruptible((signal) => ask(options, content, out, signal, progress));
+    const answer = await interruptible((signal) => ask({ ...options, model }, content, out, signal, progress));
     progress.clear();
     if (options.json) process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
     else process.stderr.write(describeAnswer(answer));
+  } catch (error) {
+    throw asCommandLine(error);
   } finally {
     progress.clear();
   }
 }
 
+/** A part with the limits of the command line. */
+function limited(part: Part, { maxPixels, maxSeconds, maxFrames, autoOrient }: Options): Part {
+  if (part.type === "image") return { ...part, maxPixels, autoOrient };
+  if (part.type === "video") return { ...part, maxPixels, maxSeconds, maxFrames };
+  return part;
+}
+
+type ModelOptions = Options & { readonly model: string };
+
+function load(options: ModelOptions, device: Device, signal: AbortSignal, progress: ProgressBar): Promise<OmniModel> {
+  return OmniModel.load(options.model, {
+    device,
+    signal,
+    strict: options.strict,
+    onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
+    activations: options.activations,
+    kvCacheTokens: options.kvTokens,
+    onProgress: ({ module, loaded, total }) => progress.show(`loading ${module}`, loaded, total),
+  });
+}
+
 async function ask(
-  options: Options,
+  options: ModelOptions,
   content: readonly Part[],
   out: string,
   signal: AbortSignal,
   progress: ProgressBar,
 ): Promise<Answer> {
   const start = performance.now();
-  const { json, speech, seed, temperature, topK, topP, repetitionPenalty, maxTokens, activations } = options;
+  const { json, speech, seed, temperature, topK, topP, repetitionPenalty, maxTokens, audioSeconds } = options;
   const sampling = { seed, temperature, topK, topP, repetitionPenalty };
   checkGenerateOptions({ speech, maxTokens, ...sampling });
-  await checkMedia(content, signal);
+  await checkMedia(content, audioSeconds, signal);
   await using device = await Device.open({ backend: options.device, threads: options.threads });
-  await using model = await OmniModel.load(options.model, {
-    device,
-    signal,
-    strict: options.strict,
-    onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
-    activations,
-    kvCacheTokens: options.kvTokens,
-    onProgress: ({ module, loaded, total }) => progress.show(`loading ${module}`, loaded, total),
-  });
+  await using model = await load(options, device, signal, progress);
   const loadSeconds = (performance.now() - start) / 1000;
   const system = options.system === undefined ? [] : [{ role: "system", content: options.system } as const];
-  const events = model.generate([...system, { role: "user", content }], { speech, maxTokens, signal, ...sampling });
+  const events = model.generate([...system, { role: "user", content }], {
+    speech,
+    maxTokens,
+    signal,
+    limits: { audioSeconds },
+    ...sampling,
+  });
   let wav: WavWriter | undefined;
   try {
     for await (const event of events) {

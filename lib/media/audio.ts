@@ -1,10 +1,20 @@
 import { setImmediate } from "node:timers/promises";
-import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
+import { throwIfAborted } from "../errors.js";
+import { checkFloats, checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
 import { type Steps, Turns } from "../turns.js";
 import { ByteReader } from "./byteReader.js";
 import { inputFile, toolOutput } from "./ffmpeg.js";
-import { fileReader, hasField, inputError, limit, mediaError, nameRule, ownBytes, TemporaryFile } from "./input.js";
+import {
+  fileReader,
+  hasField,
+  inputError,
+  isBytes,
+  limit,
+  mediaError,
+  nameRule,
+  ownBytes,
+  TemporaryFile,
+} from "./input.js";
 import { audioStream, probe } from "./probe.js";
 import { Resampler } from "./resample.js";
 import { checkDamage, DamageMessages } from "./soundDamage.js";
@@ -67,7 +77,7 @@ export async function loadAudio(input: AudioInput, options: AudioOptions = {}): 
   checkOptions("loadAudio", options, audioOptions);
   const { name = "audio", signal } = options;
   if (typeof input === "string") return loadFile(input, { ...options, name: input });
-  if (input instanceof Uint8Array) return loadBytes(await ownBytes(input, name, signal), { ...options, name });
+  if (isBytes(input)) return loadBytes(await ownBytes(input, name, signal), { ...options, name });
   if (!hasField(input, "samples")) throw inputError(input, name, "a path, bytes, or { samples, sampleRate }");
   throwIfAborted(signal, `decoding ${name}`);
   return collect(clipSamples(input, name), { ...options, name });
@@ -103,11 +113,7 @@ async function soundOf(path: string, options: NamedOptions): Promise<Float32Arra
 function clipSamples(clip: AudioClip, name: string): WavSamples {
   checkOptionNames(name, clip, clipFields, "field");
   const { samples, sampleRate } = clip;
-  if (!(samples instanceof Float32Array)) {
-    const advice = (samples as object) instanceof Int16Array ? "; divide 16-bit samples by 32768" : "";
-    const message = `${name}: samples must be a Float32Array of values in [-1, 1], got ${shown(samples)}${advice}`;
-    throw new CaracalError("INVALID_ARGUMENT", message, { name });
-  }
+  checkFloats(name, "samples", samples);
   checkOption(name, "sampleRate", sampleRate, rate);
   const frames = samples.length;
   return {

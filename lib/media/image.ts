@@ -2,6 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import sharp, { type Sharp } from "sharp";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import {
+  checkObject,
   checkOption,
   checkOptionNames,
   checkOptions,
@@ -10,7 +11,17 @@ import {
   optional,
   positiveInteger,
 } from "../options.js";
-import { hasField, inputError, limit, mediaError, nameRule, ownBytes, readMedia, untilAborted } from "./input.js";
+import {
+  hasField,
+  inputError,
+  isBytes,
+  limit,
+  mediaError,
+  nameRule,
+  ownBytes,
+  readMedia,
+  untilAborted,
+} from "./input.js";
 import { tiffLayout } from "./tiff.js";
 
 /** 8-bit RGB pixels `[height, width, 3]`, rows from the top. */
@@ -43,7 +54,7 @@ const imageOptions = {
 } satisfies Record<keyof ImageOptions, OptionRule | true>;
 const imageFields = { width: true, height: true, data: true } satisfies Record<keyof RgbImage, true>;
 const pixelBytes: OptionRule = {
-  accepts: (value) => value instanceof Uint8Array,
+  accepts: isBytes,
   expected: "a Uint8Array of RGB bytes",
 };
 
@@ -60,11 +71,11 @@ export async function loadImage(input: ImageInput, options: ImageOptions = {}): 
   checkOptions("loadImage", options, imageOptions);
   const { signal } = options;
   const name = typeof input === "string" ? input : (options.name ?? "image");
-  if (typeof input !== "string" && !(input instanceof Uint8Array) && !hasField(input, "data"))
+  if (typeof input !== "string" && !isBytes(input) && !hasField(input, "data"))
     throw inputError(input, name, "a path, bytes, or { width, height, data }");
   const during = `decoding ${name}`;
   throwIfAborted(signal, during);
-  if (typeof input === "object" && "data" in input) return checkImage(input, name);
+  if (typeof input === "object" && !isBytes(input)) return checkImage(input, name);
   // A copy, since libvips reads in threads of its own while the caller could shrink a resizable buffer.
   const bytes = typeof input === "string" ? await readMedia(input, signal) : await ownBytes(input, name, signal);
   if (bytes.length === 0) throw mediaError(name, "it is empty");
@@ -183,7 +194,12 @@ function imageFormat(bytes: Uint8Array): string | undefined {
   return signatures.find(([, test]) => test(start))?.[0];
 }
 
-function checkImage(image: RgbImage, name: string): RgbImage {
+/**
+ * @returns a copy of the image, whose pixels it shares
+ * @throws {CaracalError} `INVALID_ARGUMENT` for what is no image, `MEDIA_INVALID` for pixels that disagree with its size
+ */
+export function checkImage(image: RgbImage, name: string): RgbImage {
+  checkObject(name, "the image", image);
   checkOptionNames(name, image, imageFields, "field");
   const { width, height, data } = image;
   checkOption(name, "width", width, positiveInteger);
@@ -192,5 +208,5 @@ function checkImage(image: RgbImage, name: string): RgbImage {
   if (data.length !== width * height * 3) {
     throw mediaError(name, `expected ${width * height * 3} bytes of RGB for ${width}x${height}, got ${data.length}`);
   }
-  return image;
+  return { width, height, data };
 }

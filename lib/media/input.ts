@@ -3,12 +3,17 @@ import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { type OptionRule, optional } from "../options.js";
+import { aString, hasMemory, type OptionRule, optional } from "../options.js";
 import { type Steps, Turns } from "../turns.js";
 import { ByteReader } from "./byteReader.js";
 
 /** The most bytes of a medium that are read into memory. */
 export const maxFileBytes = 2 ** 30;
+
+/** Whether `input` is a Uint8Array. */
+export function isBytes(input: unknown): input is Uint8Array {
+  return hasMemory(input) && input instanceof Uint8Array;
+}
 
 /** Whether `input` is an object with this field, as decoded media have it. */
 export function hasField(input: unknown, field: string): boolean {
@@ -24,7 +29,7 @@ export const limit: OptionRule = optional({
   expected: "a positive number",
 });
 /** Takes the option `name`. */
-export const nameRule: OptionRule = optional({ accepts: (value) => typeof value === "string", expected: "a string" });
+export const nameRule: OptionRule = optional(aString);
 
 /** The `INVALID_ARGUMENT` error for an input of another kind than `expected`. */
 export function inputError(input: unknown, name: string, expected: string): CaracalError {

@@ -1,4 +1,4 @@
-import { checkOption, checkOptionNames, checkOptions, type OptionRule, positiveNumber } from "../options.js";
+import { checkList, checkOption, checkOptionNames, checkOptions, type OptionRule, positiveNumber } from "../options.js";
 import { type AudioInput, decodeAudioTrack, joinSamples, loadAudio } from "./audio.js";
 import { checkPixels, loadImage, type RgbImage } from "./image.js";
 import { checkReadable, hasField, inputError, limit, mediaError, nameRule } from "./input.js";
@@ -65,7 +65,6 @@ const videoOptions = {
   signal: true,
 } satisfies Record<keyof VideoOptions, OptionRule | true>;
 const clipFields = { frames: true, fps: true, audio: true } satisfies Record<keyof VideoClip, true>;
-const frameList: OptionRule = { accepts: Array.isArray, expected: "a list of { width, height, data }" };
 
 /**
  * Opens a video without decoding it. Files are read through ffmpeg, up to the containers that it may read.
@@ -85,7 +84,7 @@ export async function openVideo(input: VideoInput, options: VideoOptions = {}): 
 
 async function openClip(clip: VideoClip, name: string, limits: VideoLimits): Promise<Video> {
   checkOptionNames(name, clip, clipFields, "field");
-  checkOption(name, "frames", clip.frames, frameList);
+  checkList(name, "frames", clip.frames, "a list of { width, height, data }");
   checkOption(name, "fps", clip.fps, positiveNumber);
   if (clip.frames.length === 0) throw mediaError(name, "it has no frames");
   const first = clip.frames[0]!;

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { CaracalError } from "../errors.js";
-import { checkOption, type OptionRule, refuseValue } from "../options.js";
+import { checkFloats, checkOption, type OptionRule, refuseValue } from "../options.js";
 
 const headerBytes = 44;
 
@@ -56,10 +56,7 @@ const headerRate: OptionRule = {
  * @throws {CaracalError} `INVALID_ARGUMENT` for samples of another kind or NaN, or a rate that a header cannot hold
  */
 export function encodeWav(samples: Float32Array, sampleRate: number): Uint8Array {
-  if (!(samples instanceof Float32Array)) {
-    const advice = (samples as object) instanceof Int16Array ? " (16-bit samples divided by 32768)" : "";
-    refuseValue("encodeWav", "samples", `a Float32Array of values in [-1, 1]${advice}`, samples);
-  }
+  checkFloats("encodeWav", "samples", samples);
   checkOption("encodeWav", "sampleRate", sampleRate, headerRate);
   for (let i = 0; i < samples.length; i++)
     if (Number.isNaN(samples[i])) refuseValue("encodeWav", `samples[${i}]`, "a number in [-1, 1]", Number.NaN);

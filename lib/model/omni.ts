@@ -1,6 +1,8 @@
 import { type Checkpoint, type OpenCheckpointOptions, openCheckpoint } from "../checkpoint/directory.js";
+import { openCheckpointOptions } from "../checkpoint/survey.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { checkOptions, type OptionRule, optional } from "../options.js";
+import { aFunction, checkOptions, type OptionRule, optional } from "../options.js";
+import { deviceRule } from "../tensor/check.js";
 import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
 import { type AudioFraming, audioFraming } from "./audio/framing.js";
@@ -20,7 +22,7 @@ import { UsageMeter } from "./reply/usage.js";
 import { SpeechDecoder } from "./speech/decoder.js";
 import { AudioHeads } from "./speech/heads.js";
 import { VisionEncoder } from "./vision/encoder.js";
-import { deviceRule, loadModule, type OpenModuleOptions } from "./weights.js";
+import { loadModule, type OpenModuleOptions } from "./weights.js";
 
 export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheckpointOptions {
   /** The device to run on. Default: a device opened for this model and disposed with it. */
@@ -30,11 +32,9 @@ export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheck
 const omniLoadOptions = {
   ...llmOptions,
   ...schedulerOptions,
+  ...openCheckpointOptions,
   device: optional(deviceRule),
-  signal: true,
-  strict: true,
-  onWarning: true,
-  onProgress: true,
+  onProgress: optional(aFunction),
 } satisfies Record<keyof OmniLoadOptions, OptionRule | true>;
 
 /** The load of a model at one moment. */
@@ -201,7 +201,8 @@ export class OmniModel implements AsyncDisposable {
       .finally(() => this.#preparing--)
       .catch((error) => {
         // Whatever the encoding was doing, it met a tensor or device that the disposal of the model freed.
-        throw this.#disposed && error.code === "DISPOSED" ? disposedError() : error;
+        const isDisposed = this.#disposed && error instanceof CaracalError && error.code === "DISPOSED";
+        throw isDisposed ? disposedError() : error;
       });
     if (this.#disposed) {
       prompt.dispose();

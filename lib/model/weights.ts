@@ -1,6 +1,7 @@
 import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
 import { printable } from "../checkpoint/problems.js";
-import { CaracalError, throwIfAborted } from "../errors.js";
+import { type OpenCheckpointOptions, openCheckpointOptions } from "../checkpoint/survey.js";
+import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import {
   type Conv1dWeight,
   type ConvTranspose1dWeight,
@@ -11,9 +12,22 @@ import {
 import type { WeightDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
-import { checkOptionNames, type OptionRule } from "../options.js";
+import {
+  aFunction,
+  checkList,
+  checkObject,
+  checkOption,
+  checkOptions,
+  isObject,
+  type OptionRule,
+  optional,
+  refuseValue,
+  wholeNumber,
+} from "../options.js";
+import { checkTensor, deviceRule } from "../tensor/check.js";
 import { type DType, dtypes } from "../tensor/dtype.js";
-import { Device, type MappedFile, type NativeArray, type Shape, type Tensor } from "../tensor/tensor.js";
+import { checkShape } from "../tensor/shape.js";
+import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import { atOnce, type Steps, Turns } from "../turns.js";
 import type { Matrix, PackedMatrix, Vector } from "./types.js";
 
@@ -41,20 +55,18 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
-const loadOptions = { signal: true, onProgress: true } satisfies Record<keyof LoadOptions, true>;
+const loadOptions = { signal: true, onProgress: optional(aFunction) } satisfies Record<
+  keyof LoadOptions,
+  OptionRule | true
+>;
 
 /** Options of every module's `open`. */
-export interface OpenModuleOptions extends LoadOptions {
+export interface OpenModuleOptions extends LoadOptions, OpenCheckpointOptions {
   /** The device to load the module on. */
   readonly device: Device;
 }
-/** @internal Takes a device. */
-export const deviceRule: OptionRule = {
-  accepts: (value) => value instanceof Device,
-  expected: "a Device, as Device.open() gives",
-};
 /** @internal */
-export const openModuleOptions = { ...loadOptions, device: deviceRule } satisfies Record<
+export const openModuleOptions = { ...openCheckpointOptions, ...loadOptions, device: deviceRule } satisfies Record<
   keyof OpenModuleOptions,
   OptionRule | true
 >;
@@ -95,7 +107,7 @@ export class Weights implements Disposable {
   }
 
   /**
-   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is no device or list of tensors, or when an option is unknown
    */
   static of(device: Device, parts: WeightParts, options: LoadOptions = {}): Weights {
     return atOnce(Weights.steps(device, parts, options));
@@ -103,11 +115,13 @@ export class Weights implements Disposable {
 
   /** @internal Like `of`, in steps, since a large model has a hundred thousand tensors. */
   static *steps(device: Device, parts: WeightParts, options: LoadOptions = {}): Steps<Weights> {
-    checkOptionNames("Weights.of", options, loadOptions);
+    checkOption("Weights.of", "device", device, deviceRule);
+    checkObject("Weights.of", "parts", parts);
+    checkOptions("Weights.of", options, loadOptions);
     const entries = new Map<string, TensorEntry>();
     let total = 0;
     for (const [part, list] of Object.entries(parts)) {
-      for (const entry of list) {
+      for (const entry of entriesOf(part, list)) {
         entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
         total += entry.byteLength;
         yield;
@@ -125,17 +139,22 @@ export class Weights implements Disposable {
     return new Weights({ device, entries, total, signal, onProgress, ...initial }, "");
   }
 
+  /** As of tensors: no proxy is a `Weights`. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isObject(value) && #source in value;
+  }
+
   get device(): Device {
     return this.#source.device;
   }
 
   /** The tensors whose names begin with `name.`, without that prefix. */
   part(name: string): Weights {
-    return new Weights(this.#source, `${this.#prefix}${name}.`);
+    return new Weights(this.#source, `${this.#full(name)}.`);
   }
 
   has(name: string): boolean {
-    return this.#source.entries.has(this.#prefix + name);
+    return this.#source.entries.has(this.#full(name));
   }
 
   /** @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such tensor */
@@ -171,16 +190,19 @@ export class Weights implements Disposable {
 
   /** `<name>.weight` packed, with `<name>.bias` if there is one. */
   linear(name: string): Affine {
-    return { weight: this.packed(`${name}.weight`), bias: this.optional(`${name}.bias`) };
+    const linear = this.part(name);
+    return { weight: linear.packed("weight"), bias: linear.optional("bias") };
   }
 
   /** The LayerNorm parameters `<name>.weight` and `<name>.bias`. */
   norm(name: string): Norm {
-    return { weight: this.plain(`${name}.weight`), bias: this.plain(`${name}.bias`) };
+    const norm = this.part(name);
+    return { weight: norm.plain("weight"), bias: norm.plain("bias") };
   }
 
   /** The matrices of a layer's experts, packed together for `groupedGemm`. */
   packedExperts(names: readonly string[]): ExpertWeight {
+    checkList("Weights.packedExperts", "names", names, "a list of names");
     return this.derive(() => {
       const matrices = names.map((name) => this.#map<WeightDType>(name));
       const scales = names.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
@@ -190,24 +212,27 @@ export class Weights implements Disposable {
 
   /** A Conv1d with weight `[out, in / groups, k]`, its weight norm folded. */
   conv1d(name: string): Affine<Conv1dWeight> {
-    return { weight: this.derive(() => packConv1d(this.folded(name))), bias: this.optional(`${name}.bias`) };
+    return { weight: this.derive(() => packConv1d(this.folded(name))), bias: this.part(name).optional("bias") };
   }
 
   /** A ConvTranspose1d with weight `[in, out, k]`, its weight norm folded. */
   convTranspose1d(name: string): Affine<ConvTranspose1dWeight> {
     const weight = this.derive(() => packConvTranspose1d(this.folded(name)));
-    return { weight, bias: this.optional(`${name}.bias`) };
+    return { weight, bias: this.part(name).optional("bias") };
   }
 
   /** The weight of a convolution, its weight norm folded if it has one. The caller disposes it. */
   folded(name: string): Tensor<"f32"> {
-    if (!this.has(`${name}.weight_g`)) return this.#map<"f32">(`${name}.weight`);
-    return foldWeightNorm(this.#map<"f32">(`${name}.weight_v`), this.#map<"f32">(`${name}.weight_g`));
+    const conv = this.part(name);
+    if (!conv.has("weight_g")) return conv.#map<"f32">("weight");
+    return foldWeightNorm(conv.#map<"f32">("weight_v"), conv.#map<"f32">("weight_g"));
   }
 
   /** Computes a tensor from the weights at load time; temporaries are freed, the result lives as long as the weights. */
   derive<T extends NativeArray>(compute: () => T): T {
-    return this.#track(this.device.scope(compute));
+    const made = this.device.scope(compute);
+    checkTensor("Weights.derive", "the result of compute", made);
+    return this.#track(made);
   }
 
   /**
@@ -244,8 +269,14 @@ export class Weights implements Disposable {
     return matrix.dtype === "f8e4m3" ? this.#map<"f32">(`${name}_scale_inv`) : undefined;
   }
 
+  /** @throws {CaracalError} `INVALID_ARGUMENT` for what is no name */
+  #full(name: string): string {
+    if (typeof name !== "string") refuseValue("Weights", "name", "a string", name);
+    return this.#prefix + name;
+  }
+
   #entry(name: string): TensorEntry {
-    const fullName = this.#prefix + name;
+    const fullName = this.#full(name);
     const entry = this.#source.entries.get(fullName);
     if (entry) return entry;
     throw new CaracalError("CHECKPOINT_INVALID", printable(`the checkpoint has no tensor ${fullName}`), {
@@ -257,6 +288,7 @@ export class Weights implements Disposable {
     const { device, files, used } = this.#source;
     const entry = this.#entry(name);
     const viewShape = shape ?? entry.shape;
+    checkShape("Weights", viewShape);
     const fail = (problem: string) =>
       new CaracalError("CHECKPOINT_INVALID", printable(`${entry.file}: tensor ${this.#prefix}${name} ${problem}`), {
         entry,
@@ -273,6 +305,33 @@ export class Weights implements Disposable {
     used.add(entry);
     return device.mapped(file, entry.offset, viewShape, entry.dtype) as Tensor<DType> as Tensor<D>;
   }
+}
+
+/** @internal Takes weights. */
+export const weightsRule: OptionRule = {
+  accepts: (value) => value instanceof Weights,
+  expected: "a Weights, as Weights.of() gives",
+};
+
+/** The tensors of a part. @throws {CaracalError} `INVALID_ARGUMENT` when it is something else */
+function* entriesOf(part: string, list: Iterable<TensorEntry>): Generator<TensorEntry> {
+  const argument = `parts[${shown(part)}]`;
+  const isIterable =
+    isObject(list) &&
+    !ArrayBuffer.isView(list) &&
+    typeof (list as Partial<typeof list>)[Symbol.iterator] === "function";
+  if (!isIterable) refuseValue("Weights.of", argument, "tensors of a checkpoint, as an iterable", list);
+  if (Array.isArray(list)) checkList("Weights.of", argument, list, "a list of tensors of a checkpoint");
+  for (const entry of list) {
+    if (!isEntry(entry)) refuseValue("Weights.of", argument, "tensors of a checkpoint", entry);
+    yield entry;
+  }
+}
+
+function isEntry(value: unknown): value is TensorEntry {
+  const { name, dtype, shape, file, offset, byteLength } = Object(value) as Partial<TensorEntry>;
+  const texts = [name, dtype, file].every((text) => typeof text === "string");
+  return texts && Array.isArray(shape) && [offset, byteLength].every(wholeNumber.accepts);
 }
 
 /**

@@ -1,18 +1,19 @@
-import { checkObject, checkOptionNames } from "../options.js";
+import { checkObject, checkOptionNames, checkOptions, type OptionRule } from "../options.js";
+import { checkTensor } from "../tensor/check.js";
 import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
 import {
   type Conv1dGeometry,
   type ConvTranspose1dGeometry,
-  conv1dGeometryNames,
+  conv1dGeometry,
   type FbankOptions,
   type FsmnParameters,
-  fsmnParameterNames,
+  fsmnParameters,
   fusedLayerNormNames,
   paddingRows,
   type SpliceOptions,
-  spliceOptionNames,
+  spliceOptions,
 } from "./audioOptions.js";
-import { type Activations, call, callPacked, checkTensor, type Weight } from "./call.js";
+import { type Activations, call, callPacked, type Weight } from "./call.js";
 import type { PerColumn } from "./norm.js";
 import type { If, Last, Matches, Ranked, Shaped, ShapeText } from "./shapes.js";
 
@@ -77,7 +78,7 @@ export function splice<D extends Activations, S extends Shape>(
   options: SpliceOptions,
 ): Tensor<D, readonly [number, number]> {
   checkObject("ops.splice", "options", options);
-  checkOptionNames("ops.splice", options, spliceOptionNames);
+  checkOptions("ops.splice", options, spliceOptions);
   return call("splice", { x }, options)[0] as Tensor<D, readonly [number, number]>;
 }
 
@@ -95,13 +96,13 @@ export interface FsmnMemoryOptions<D extends Activations = Activations> extends 
   /** Ends a stream: returns `delay` more rows, as if zero rows followed. */
   readonly last?: boolean;
 }
-const fsmnMemoryOptionNames = {
-  ...fsmnParameterNames,
+const fsmnMemoryOptions = {
+  ...fsmnParameters,
   residual: true,
   state: true,
   pending: true,
   last: true,
-} satisfies Record<keyof FsmnMemoryOptions, true>;
+} satisfies Record<keyof FsmnMemoryOptions, OptionRule | true>;
 
 /**
  * The memory of a feed-forward sequential memory network (FSMN): a depthwise filter over time,
@@ -125,7 +126,7 @@ export function fsmnMemory<D extends Activations, S extends Shape, W extends Sha
   options: FsmnMemoryOptions<D>,
 ): Tensor<D, readonly [number, Last<S>]> {
   checkObject("ops.fsmnMemory", "options", options);
-  checkOptionNames("ops.fsmnMemory", options, fsmnMemoryOptionNames);
+  checkOptions("ops.fsmnMemory", options, fsmnMemoryOptions);
   const { norm, ...rest } = options;
   checkOptionNames("ops.fsmnMemory: norm", norm, fusedLayerNormNames);
   const fused = { "norm.weight": norm?.weight, "norm.bias": norm?.bias, "norm.eps": norm?.eps };
@@ -196,9 +197,9 @@ export interface Conv1dOptions<D extends Activations = Activations> extends Conv
    */
   readonly state?: Tensor<D> | undefined;
 }
-const conv1dOptionNames = { ...conv1dGeometryNames, residual: true, state: true } satisfies Record<
+const conv1dOptions = { ...conv1dGeometry, residual: true, state: true } satisfies Record<
   keyof Conv1dOptions,
-  true
+  OptionRule | true
 >;
 
 export interface PackConv1dOptions {
@@ -240,7 +241,7 @@ export function conv1d<D extends Activations, S extends Shape, W extends Shape, 
   options: Conv1dOptions<D> & { readonly groups?: G } = {},
 ): Tensor<D, readonly [number, W[0]]> {
   checkTensor("ops.conv1d", "w", w);
-  checkOptionNames("ops.conv1d", options, conv1dOptionNames);
+  checkOptions("ops.conv1d", options, conv1dOptions);
   const { padding = "causal", ...rest } = options;
   const span = ((w.shape[2] ?? 1) - 1) * (options.dilation ?? 1);
   const [left, padRight] = paddingRows("ops.conv1d", padding, span);

@@ -1,6 +1,6 @@
-// The options that audio operations share with their streaming forms. Each interface has a table of its names beside it,
-// for checkOptionNames.
-import { refuseValue } from "../options.js";
+// The options that audio operations share with their streaming forms. Each interface has a table beside it, for
+// checkOptions.
+import { type OptionRule, optional, positiveInteger, refuseValue, wholeNumber } from "../options.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { Activations } from "./call.js";
 import type { Activation } from "./linear.js";
@@ -47,7 +47,11 @@ export interface SpliceOptions {
   /** Frames from one centre to the next. Default 1. */
   readonly stride?: number;
 }
-export const spliceOptionNames = { left: true, right: true, stride: true } satisfies Record<keyof SpliceOptions, true>;
+export const spliceOptions = {
+  left: wholeNumber,
+  right: wholeNumber,
+  stride: optional(positiveInteger),
+} satisfies Record<keyof SpliceOptions, OptionRule>;
 
 export interface FsmnOrders {
   /** The number of past rows that the memory reads besides the current one. */
@@ -74,13 +78,13 @@ export interface FsmnParameters extends FsmnOrders {
   /** Applies the memory to `layerNorm(x)`, in one pass and bit-identical to the two operations. */
   readonly norm?: FusedLayerNorm | undefined;
 }
-export const fsmnParameterNames = {
-  leftOrder: true,
-  rightOrder: true,
-  leftStride: true,
-  rightStride: true,
+export const fsmnParameters = {
+  leftOrder: wholeNumber,
+  rightOrder: optional(wholeNumber),
+  leftStride: optional(positiveInteger),
+  rightStride: optional(positiveInteger),
   norm: true,
-} satisfies Record<keyof FsmnParameters, true>;
+} satisfies Record<keyof FsmnParameters, OptionRule | true>;
 
 /** Zero rows before and after the sequence: `"causal"` puts all `(k-1)·dilation` before it, `"symmetric"` half of them. */
 export type ConvPadding = "causal" | "symmetric" | readonly [left: number, right: number];
@@ -100,15 +104,15 @@ export interface Conv1dGeometry {
   /** `[Cout]`, the α of a `snake` that replaces the activation. */
   readonly snake?: Tensor<Activations> | undefined;
 }
-export const conv1dGeometryNames = {
-  dilation: true,
-  groups: true,
-  stride: true,
+export const conv1dGeometry = {
+  dilation: optional(positiveInteger),
+  groups: optional(positiveInteger),
+  stride: optional(positiveInteger),
   padding: true,
   bias: true,
   activation: true,
   snake: true,
-} satisfies Record<keyof Conv1dGeometry, true>;
+} satisfies Record<keyof Conv1dGeometry, OptionRule | true>;
 
 /**
  * The zero rows on either side of a convolution whose taps reach over `span` rows.
@@ -134,9 +138,9 @@ export interface ConvTranspose1dGeometry {
   /** `[Cout]` */
   readonly bias?: Tensor<Activations> | undefined;
 }
-export const convTranspose1dGeometryNames = {
-  stride: true,
-  padding: true,
-  outputPadding: true,
+export const convTranspose1dGeometry = {
+  stride: positiveInteger,
+  padding: optional(wholeNumber),
+  outputPadding: optional(wholeNumber),
   bias: true,
-} satisfies Record<keyof ConvTranspose1dGeometry, true>;
+} satisfies Record<keyof ConvTranspose1dGeometry, OptionRule | true>;

@@ -1,21 +1,22 @@
 import { CaracalError } from "../errors.js";
-import { checkObject, checkOptionNames, refuseValue } from "../options.js";
+import { checkFloats, checkObject, checkOption, checkOptionNames, checkOptions } from "../options.js";
+import { checkTensor, deviceRule } from "../tensor/check.js";
 import type { Device, Tensor } from "../tensor/tensor.js";
 import { type Conv1dWeight, type ConvTranspose1dWeight, convTranspose1d, fbank, fsmnMemory } from "./audio.js";
 import {
   type Conv1dGeometry,
   type ConvTranspose1dGeometry,
-  conv1dGeometryNames,
-  convTranspose1dGeometryNames,
+  conv1dGeometry,
+  convTranspose1dGeometry,
   type FbankOptions,
   type FsmnParameters,
   fbankOptionNames,
-  fsmnParameterNames,
+  fsmnParameters,
   paddingRows,
   type SpliceOptions,
-  spliceOptionNames,
+  spliceOptions,
 } from "./audioOptions.js";
-import { type Activations, call, checkDevice, checkTensor } from "./call.js";
+import { type Activations, call } from "./call.js";
 
 export interface PushOptions {
   /** Whether these are the last rows of the stream. Default false. */
@@ -59,7 +60,7 @@ export class FbankStream {
 
   /** @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown */
   constructor(device: Device, options: FbankOptions = {}) {
-    checkDevice("FbankStream", device);
+    checkOption("FbankStream", "device", device, deviceRule);
     checkOptionNames("FbankStream", options, fbankOptionNames);
     this.#device = device;
     this.#options = options;
@@ -71,7 +72,7 @@ export class FbankStream {
    * @throws {CaracalError} as `fbank`
    */
   push(samples: Float32Array): Tensor<"f32"> {
-    if (!(samples instanceof Float32Array)) refuseValue("FbankStream.push", "samples", "a Float32Array", samples);
+    checkFloats("FbankStream.push", "samples", samples, "a Float32Array");
     const skipped = Math.min(this.#skip, samples.length);
     this.#skip -= skipped;
     const wave = new Float32Array(this.#waiting.length + samples.length - skipped);
@@ -99,9 +100,9 @@ export class SpliceStream<D extends Activations = "f32"> implements Disposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
    */
   constructor(device: Device, columns: number, options: SpliceOptions & { dtype?: D }) {
-    checkDevice("SpliceStream", device);
+    checkOption("SpliceStream", "device", device, deviceRule);
     checkObject("SpliceStream", "options", options);
-    checkOptionNames("SpliceStream", options, { ...spliceOptionNames, dtype: true });
+    checkOptions("SpliceStream", options, { ...spliceOptions, dtype: true });
     const { left, right, stride = 1, dtype = "f32" as D } = options;
     this.#options = { left, right, stride };
     this.#state = device.zeros([left + right, columns], dtype);
@@ -161,7 +162,7 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
   constructor(weight: Tensor<Activations>, options: FsmnParameters & { dtype?: D; residual?: boolean }) {
     checkTensor("FsmnMemoryStream", "weight", weight);
     checkObject("FsmnMemoryStream", "options", options);
-    checkOptionNames("FsmnMemoryStream", options, { ...fsmnParameterNames, dtype: true, residual: true });
+    checkOptions("FsmnMemoryStream", options, { ...fsmnParameters, dtype: true, residual: true });
     const { dtype = "f32" as D, residual = true, ...parameters } = options;
     const { leftOrder, rightOrder = 0, leftStride = 1, rightStride = 1 } = parameters;
     const channels = weight.shape[0]!;
@@ -220,7 +221,7 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
    */
   constructor(weight: Conv1dWeight, options: Conv1dGeometry & { dtype?: D } = {}) {
     checkTensor("Conv1dStream", "weight", weight);
-    checkOptionNames("Conv1dStream", options, { ...conv1dGeometryNames, dtype: true });
+    checkOptions("Conv1dStream", options, { ...conv1dGeometry, dtype: true });
     const { padding = "causal", dtype = "f32" as D, ...geometry } = options;
     const [, channels, taps] = weight.shape;
     const span = (taps - 1) * (geometry.dilation ?? 1);
@@ -278,7 +279,7 @@ export class ConvTranspose1dStream implements Disposable {
   constructor(weight: ConvTranspose1dWeight, options: ConvTranspose1dGeometry) {
     checkTensor("ConvTranspose1dStream", "weight", weight);
     checkObject("ConvTranspose1dStream", "options", options);
-    checkOptionNames("ConvTranspose1dStream", options, convTranspose1dGeometryNames);
+    checkOptions("ConvTranspose1dStream", options, convTranspose1dGeometry);
     const [, outputs, taps] = weight.shape;
     this.#weight = weight;
     this.#options = options;

@@ -1,9 +1,9 @@
 import { CaracalError } from "../errors.js";
 import { addon, guarded, type NativeTensor } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
-import { checkObject, refuseName, refuseValue } from "../options.js";
+import { checkList, checkObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
-import { Device, NativeArray, type PackedLayout, PackedWeight, type Shape, Tensor } from "../tensor/tensor.js";
+import { type Device, NativeArray, type PackedLayout, PackedWeight, type Shape, Tensor } from "../tensor/tensor.js";
 
 type Name = keyof Operations<never>;
 type Arguments<N extends Name> = Readonly<Operations<NativeArray>[N]>;
@@ -53,30 +53,27 @@ function enqueue(name: Name, args: object, options: object) {
   const native: Record<string, unknown> = {};
   let device: Device | undefined;
   const unwrap = (value: unknown, argument: string) => {
-    if (!(value instanceof NativeArray)) return value;
+    if (!(value instanceof NativeArray)) {
+      // A proxy or heir of a tensor: the addon would only call it an object.
+      if (Object.prototype.isPrototypeOf.call(NativeArray.prototype, value as object))
+        refuseValue(name, argument, "a Tensor", value);
+      return value;
+    }
     device ??= value.device;
     if (value.disposed)
       throw new CaracalError(
         "DISPOSED",
-        `${name}: ${argument} was disposed: create it outside of the scope or \`using\` block that ended`,
+        `${name}: ${argument} was disposed: create it outside of the scope or \`using\` block that ended, or dispose it later`,
         { operation: name, argument },
       );
     return value.handle;
   };
-  for (const [key, value] of [...Object.entries(args), ...Object.entries(options)])
-    native[key] = Array.isArray(value) ? value.map((v) => unwrap(v, key)) : unwrap(value, key);
+  for (const [key, value] of [...Object.entries(args), ...Object.entries(options)]) {
+    if (Array.isArray(value)) checkList(name, key, value);
+    native[key] = Array.isArray(value) ? Array.from(value, (v) => unwrap(v, key)) : unwrap(value, key);
+  }
   const outputs: NativeTensor[] = guarded(() => addon()[name](native));
   return { device: device as Device, outputs };
-}
-
-/** Refuses what is not a tensor, for functions that look at it before they call an operation. */
-export function checkTensor(where: string, argument: string, value: unknown): void {
-  if (!(value instanceof NativeArray)) refuseValue(where, argument, "a Tensor", value);
-}
-
-/** Refuses what is not a device. @throws {CaracalError} `INVALID_ARGUMENT` */
-export function checkDevice(where: string, value: unknown): void {
-  if (!(value instanceof Device)) refuseValue(where, "device", "a Device", value);
 }
 
 /** Refuses what is not a list of two numbers. @throws {CaracalError} `INVALID_ARGUMENT` */
@@ -86,6 +83,8 @@ export function checkPair(where: string, argument: string, value: unknown): void
 
 /** The dtypes of activations. */
 export type Activations = "f32" | "bf16";
+/** @internal Takes the dtype of activations. */
+export const activationsRule = optional(oneOf("f32", "bf16"));
 
 /** The dtypes of weights. */
 export type WeightDType = "f32" | "bf16" | "f8e4m3";

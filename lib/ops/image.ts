@@ -54,6 +54,8 @@ export interface PatchPositionsOptions {
   /** As for `patchify`. Default 1. */
   readonly mergeSize?: number;
 }
+/** More patches than any image or video may have. */
+const maxPatches = 2 ** 26;
 const patchPositionsOptions = { mergeSize: true } satisfies Record<keyof PatchPositionsOptions, true>;
 
 /**
@@ -72,6 +74,8 @@ export function patchPositions(grid: readonly [number, number], options: PatchPo
   for (const n of grid)
     if (!Number.isInteger(n) || n < 0 || n % m !== 0)
       refuseValue("ops.patchPositions", "grid", `two multiples of mergeSize ${m}`, n);
+  if (!(rows * columns <= maxPatches))
+    refuseValue("ops.patchPositions", "grid", `a grid of at most ${maxPatches} patches`, grid);
   const positions = new Int32Array(2 * rows * columns);
   const across = columns / m;
   for (let i = 0; i < rows * columns; i++) {

@@ -8,7 +8,7 @@ import { BoundedFile } from "../checkpoint/formats/file.js";
 import { findTensors } from "../checkpoint/formats/safetensors.js";
 import { llmLayout } from "../checkpoint/layout.js";
 import { CaracalError } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { aFunction, checkOptions, checkPath, type OptionRule, oneOf, optional, positiveInteger } from "../options.js";
 import { totalBytes, writeShards } from "./safetensors.js";
 import { checkApart, createCheckpoint } from "./target.js";
 import { Progress, type SynthProgress } from "./writer.js";
@@ -23,10 +23,13 @@ export interface SliceOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: SynthProgress) => void) | undefined;
 }
-const sliceOptions = { layers: true, experts: true, force: true, signal: true, onProgress: true } satisfies Record<
-  keyof Required<SliceOptions>,
-  true
->;
+const sliceOptions = {
+  layers: optional(positiveInteger),
+  experts: optional(positiveInteger),
+  force: optional(oneOf(true, false)),
+  signal: true,
+  onProgress: optional(aFunction),
+} satisfies Record<keyof SliceOptions, OptionRule | true>;
 
 export interface SliceResult {
   readonly directory: string;
@@ -55,7 +58,9 @@ interface Cut {
  *   is too small or full; `ABORTED`
  */
 export async function slice(source: string, directory: string, options: SliceOptions = {}): Promise<SliceResult> {
-  checkOptionNames("slice", options, sliceOptions);
+  checkPath("slice", "source", source);
+  checkPath("slice", "directory", directory);
+  checkOptions("slice", options, sliceOptions);
   const configFile = join(source, "config.json");
   const raw = await readConfig(configFile);
   const whole = parseLlmConfig(raw, configFile);

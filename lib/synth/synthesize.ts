@@ -3,10 +3,9 @@ import { dirname, join } from "node:path";
 import { stringify as toYaml } from "yaml";
 import { syntheticNote } from "../checkpoint/config.js";
 import { elementCount } from "../checkpoint/entry.js";
-import { CaracalError } from "../errors.js";
-import { checkOptionNames } from "../options.js";
+import { aFunction, checkOptions, checkPath, type OptionRule, oneOf, optional, wholeNumber } from "../options.js";
 import { type Plan, planTensors } from "./plan.js";
-import { type Preset, type PresetName, preset as presetOf } from "./presets.js";
+import { type Preset, type PresetName, presetNames, preset as presetOf } from "./presets.js";
 import { tensorBytes } from "./random.js";
 import { totalBytes, writeShards } from "./safetensors.js";
 import { createCheckpoint } from "./target.js";
@@ -19,7 +18,7 @@ export type { SynthProgress } from "./writer.js";
 export interface SynthOptions {
   /** The sizes of the modules. Default `tiny`. */
   readonly preset?: PresetName | undefined;
-  /** A whole number. The same seed gives the same bytes. Default 0. */
+  /** A whole number from 0. The same seed gives the same bytes. Default 0. */
   readonly seed?: number | undefined;
   /** Allows replacing a checkpoint that `synthesize` or `slice` wrote, but never other files. Default false. */
   readonly force?: boolean | undefined;
@@ -27,13 +26,13 @@ export interface SynthOptions {
   readonly onProgress?: ((progress: SynthProgress) => void) | undefined;
 }
 
-const optionNames = {
-  preset: true,
-  seed: true,
-  force: true,
+const synthOptions = {
+  preset: optional(oneOf(...presetNames)),
+  seed: optional(wholeNumber),
+  force: optional(oneOf(true, false)),
   signal: true,
-  onProgress: true,
-} satisfies Record<keyof Required<SynthOptions>, true>;
+  onProgress: optional(aFunction),
+} satisfies Record<keyof SynthOptions, OptionRule | true>;
 
 export interface SynthResult {
   readonly directory: string;
@@ -49,10 +48,9 @@ export interface SynthResult {
  *   `IO_ERROR` when the parent of `directory` does not exist, or the disk is too small or full; `ABORTED`
  */
 export async function synthesize(directory: string, options: SynthOptions = {}): Promise<SynthResult> {
-  checkOptionNames("synthesize", options, optionNames);
+  checkPath("synthesize", "directory", directory);
+  checkOptions("synthesize", options, synthOptions);
   const { preset: name = "tiny", seed = 0, force = false, signal, onProgress } = options;
-  if (!Number.isSafeInteger(seed))
-    throw new CaracalError("INVALID_ARGUMENT", `seed must be a whole number, got ${seed}`);
   const preset = presetOf(name);
   const tokenizer = makeTokenizer(Math.min(preset.llm.vocab_size, 1 << 14), preset.llm.max_position_embeddings);
   const plan = planTensors(preset, tokenizer.size);

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, readFile, realpath, rename, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, readdir, readFile, realpath, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
-import { syntheticNote } from "../checkpoint/config.js";
 import { CaracalError } from "../errors.js";
 import { asWriteError } from "./writer.js";
 
@@ -15,7 +14,7 @@ export interface TargetOptions {
 /**
  * Creates a model directory that appears complete or not at all. Its parent must exist: a missing one is more often a
  * misspelt one, and the recursive `mkdir` of Node.js never returns below `/proc`.
- * @param write writes the files into a directory beside it, which then takes its place
+ * @param write writes the files into a directory beside it, which then takes its place. Its `config.json` lists them then
  * @returns the absolute path
  * @throws {CaracalError} `INVALID_ARGUMENT` when the directory exists and may not be replaced; `IO_ERROR` when the
  *   parent does not exist, or the disk is too small or full; the errors of `write`
@@ -33,6 +32,7 @@ export async function createCheckpoint(
     await mkdir(partial);
     await checkSpace(partial, bytes);
     await write(partial);
+    await listIn(join(partial, configFile), await filesIn(partial));
     await replace(target, partial);
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
@@ -86,19 +86,26 @@ async function checkTarget(target: string, force: boolean): Promise<void> {
   };
   if (!names?.includes("config.json") || !names.includes("model.safetensors.index.json"))
     return refuse("it is not a checkpoint; choose another path");
-  const { _note: note, _slice: part } = await readMarks(join(target, "config.json"));
-  if (note !== syntheticNote && typeof part !== "string")
-    refuse("it is a checkpoint that neither synth nor slice wrote; choose another path, or remove it yourself");
-  // A slice holds everything that its source does, except for hidden files.
-  const foreign = names.find((name) => (typeof part === "string" ? name.startsWith(".") : !synthesized.test(name)));
+  const { _files: written } = await readMarks(join(target, configFile));
+  if (!Array.isArray(written))
+    return refuse("it is a checkpoint that neither synth nor slice wrote; choose another path, or remove it yourself");
+  const foreign = (await filesIn(target)).find((file) => !written.includes(file));
   if (foreign !== undefined) refuse(`it also holds ${foreign}, which is not of the checkpoint; move that elsewhere`);
   if (!force) refuse("pass force (--force) to replace it");
 }
 
-const synthesized =
-  /^(?:config|tokenizer|tokenizer_config|model\.safetensors\.index)\.json$|^(?:vision|audio|audio_codec)$|^model-\d+-of-\d+\.safetensors$|\.pt$/;
+const configFile = "config.json";
 
-async function readMarks(file: string): Promise<{ readonly _note?: unknown; readonly _slice?: unknown }> {
+/** The files and folders in a folder and its folders, in the order of their names. */
+const filesIn = async (folder: string): Promise<string[]> => (await readdir(folder, { recursive: true })).sort();
+
+/** Notes in a `config.json` what was written beside it, so that nothing else is ever replaced. */
+async function listIn(file: string, files: readonly string[]): Promise<void> {
+  const config = { ...(await readMarks(file)), _files: files };
+  await writeFile(file, `${JSON.stringify(config, null, 2)}\n`);
+}
+
+async function readMarks(file: string): Promise<{ readonly _files?: unknown }> {
   try {
     return Object(JSON.parse(await readFile(file, "utf8")));
   } catch {

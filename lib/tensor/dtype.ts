@@ -1,5 +1,7 @@
+import { CaracalError } from "../errors.js";
 import { type DType, dtypes } from "../native/operations.js";
 import { refuseValue } from "../options.js";
+import { elements, type Shape } from "./shape.js";
 
 export { type DType, dtypes };
 
@@ -38,21 +40,43 @@ export type Values = Float32Array | Float64Array | Int32Array | Uint16Array | Ui
 
 /**
  * Values as a TypedArray: plain numbers become one that can fill a tensor of the dtype.
- * @throws {CaracalError} `INVALID_ARGUMENT` when a value is not a number, or one that an integer dtype cannot hold
+ * @throws {CaracalError} `INVALID_ARGUMENT` when a value is not a number, or one that an integer dtype cannot hold;
+ *   `SHAPE_MISMATCH` when a list has another length than the shape, before any memory is taken for it
  */
-export function typedArray(dtype: DType, values: Values): Exclude<Values, readonly number[]> {
+export function typedArray(
+  where: string,
+  dtype: DType,
+  values: Values,
+  shape: Shape,
+): Exclude<Values, readonly number[]> {
   if (ArrayBuffer.isView(values)) return values;
-  if (!Array.isArray(values)) refuseValue("tensor", "values", "an array of numbers or a TypedArray", values);
+  if (!Array.isArray(values)) refuseValue(where, "values", "an array of numbers or a TypedArray", values);
+  const [expected, actual] = [elements(shape), values.length];
+  if (actual !== expected)
+    throw new CaracalError(
+      "SHAPE_MISMATCH",
+      `${where}: shape [${shape.join(", ")}] has ${expected} elements, got ${actual} values`,
+      { argument: "values", expected: `${expected}`, actual: `${actual}` },
+    );
   const [low, high] = dtype === "i32" ? ([-(2 ** 31), 2 ** 31 - 1] as const) : ([0, 255] as const);
   const integers = dtype === "i32" || dtype === "u8";
   // f32 is no step between: numbers are rounded to it on their way to any floating-point dtype.
-  const array = new { i32: Int32Array, u8: Uint8Array, f32: Float32Array }[integers ? dtype : "f32"](values.length);
+  const types = { i32: Int32Array, u8: Uint8Array, f32: Float32Array };
+  const array = allocate<Int32Array | Uint8Array | Float32Array>(types[integers ? dtype : "f32"], actual);
   for (let i = 0; i < array.length; i++) {
     const value: unknown = values[i];
-    if (typeof value !== "number") refuseValue("tensor", `values[${i}]`, "a number", value);
+    if (typeof value !== "number") refuseValue(where, `values[${i}]`, "a number", value);
     if (integers && !(Number.isInteger(value) && value >= low && value <= high))
-      refuseValue("tensor", `values[${i}]`, `an integer in [${low}, ${high}] for ${dtype}`, value);
+      refuseValue(where, `values[${i}]`, `an integer in [${low}, ${high}] for ${dtype}`, value);
     array[i] = value;
   }
   return array;
+}
+
+function allocate<T>(type: new (length: number) => T, length: number): T {
+  try {
+    return new type(length);
+  } catch (cause) {
+    throw new CaracalError("OUT_OF_MEMORY", `there is no room for ${length} values`, { length }, { cause });
+  }
 }

@@ -1,4 +1,6 @@
 import { addon, type GraphHandle, guarded } from "../native/addon.js";
+import { aFunction, checkOption } from "../options.js";
+import { deviceRule } from "./check.js";
 import { type Device, disposeAll } from "./tensor.js";
 
 /**
@@ -30,10 +32,12 @@ export class Graph<T = unknown> implements Disposable {
    * and cannot read tensors, since they have no values yet. Tensors that it creates from JavaScript values are
    * constants of the graph; tensors from outside are read, or written in place, at every replay. Tensors that `fn` does
    * not return are disposed, as in `Device.scope`.
-   * @throws {CaracalError} `INVALID_ARGUMENT` within another capture on the device, or when `fn` returns a promise;
+   * @throws {CaracalError} `INVALID_ARGUMENT` within another capture on the device, when `fn` is no function or returns a promise;
    *   `DISPOSED` when the device was disposed
    */
   static capture<T>(device: Device, fn: () => T): Graph<T> {
+    checkOption("Graph.capture", "device", device, deviceRule);
+    checkOption("Graph.capture", "fn", fn, aFunction);
     guarded(() => addon().beginRecording(device.handle));
     const end = () => guarded(() => addon().endRecording(device.handle));
     try {

@@ -1,6 +1,6 @@
 import { CaracalError } from "../errors.js";
 import { addon, type DeviceHandle, guarded } from "../native/addon.js";
-import { checkOptionNames } from "../options.js";
+import { checkOptions, type OptionRule, oneOf, optional } from "../options.js";
 
 export interface DeviceOptions {
   /** The backend. `"auto"`, the default, selects the best usable one; `device.why` says why others were passed over. */
@@ -21,14 +21,14 @@ export interface DeviceOptions {
   readonly cacheMemory?: boolean;
 }
 
-const deviceOptionNames = {
-  backend: true,
+const deviceOptions = {
+  backend: optional(oneOf("auto", "cpu", "cuda")),
   threads: true,
   isa: true,
   ordinal: true,
   memoryLimit: true,
   cacheMemory: true,
-} satisfies Record<keyof Required<DeviceOptions>, true>;
+} satisfies Record<keyof DeviceOptions, OptionRule | true>;
 
 /** Why a backend was passed over. */
 export interface BackendNote {
@@ -39,13 +39,8 @@ export interface BackendNote {
 
 /** Opens the device that the options select. @throws {CaracalError} as `Device.open` */
 export function openDevice(options: DeviceOptions): { handle: DeviceHandle; why: readonly BackendNote[] } {
-  checkOptionNames("Device.open", options, deviceOptionNames);
+  checkOptions("Device.open", options, deviceOptions);
   const { backend = "auto", threads, isa, ordinal, memoryLimit, cacheMemory } = options;
-  if (backend !== "auto" && backend !== "cpu" && backend !== "cuda") {
-    const [expected, actual] = ['"auto", "cpu" or "cuda"', JSON.stringify(backend)];
-    const details = { argument: "backend", expected, actual };
-    throw new CaracalError("INVALID_ARGUMENT", `backend must be ${expected}, got ${actual}`, details);
-  }
   const why: BackendNote[] = [];
   if (backend !== "cpu") {
     try {

@@ -55,9 +55,28 @@ export const elements = (shape: Shape) => shape.reduce((n, d) => n * d, 1);
 
 const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
 
+/** The most dimensions of a tensor, `kMaxRank` of the addon. */
+const maxRank = 6;
+
+/**
+ * Refuses what is not a list of integers, or a longer one than a tensor has dimensions, which is not read.
+ * @throws {CaracalError} `INVALID_ARGUMENT`, or `SHAPE_MISMATCH` for too many dimensions
+ */
+export function checkShape(where: string, shape: unknown): asserts shape is Shape {
+  if (!Array.isArray(shape)) refuseValue(where, "shape", "an array of dimensions", shape);
+  const { length } = shape;
+  if (length > maxRank)
+    throw new CaracalError("SHAPE_MISMATCH", `${where}: a tensor has at most ${maxRank} dimensions, got ${length}`, {
+      argument: "shape",
+      expected: `at most ${maxRank} dimensions`,
+      actual: `${length}`,
+    });
+  for (const d of shape) if (!Number.isSafeInteger(d)) refuseValue(where, "shape", "an array of integers", d);
+}
+
 /** @throws {CaracalError} `INVALID_ARGUMENT` for what is not a shape, `SHAPE_MISMATCH` for one of other elements */
 export function checkReshape(from: Shape, shape: Shape): void {
-  if (!Array.isArray(shape)) refuseValue("reshape", "shape", "an array of dimensions", shape);
+  checkShape("reshape", shape);
   for (const d of shape) if (!isCount(d)) refuseValue("reshape", "shape", "an array of integers of at least 0", d);
   const [expected, actual] = [elements(from), elements(shape)];
   if (actual === expected) return;

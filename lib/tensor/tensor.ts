@@ -1,4 +1,3 @@
-import { CaracalError } from "../errors.js";
 import {
   addon,
   type DeviceHandle,
@@ -9,10 +8,21 @@ import {
   type NativeTensor,
   type TensorHandle,
 } from "../native/addon.js";
+import { aFunction, checkObject, checkOption, checkPath, isObject } from "../options.js";
 import { type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
 import { type BackendNote, type DeviceOptions, openDevice } from "./open.js";
+import { Scopes } from "./scopes.js";
 import { instancesIn } from "./search.js";
-import { checkReshape, checkSlice, type Elements, elements, type Holding, type Row, type Shape } from "./shape.js";
+import {
+  checkReshape,
+  checkShape,
+  checkSlice,
+  type Elements,
+  elements,
+  type Holding,
+  type Row,
+  type Shape,
+} from "./shape.js";
 
 export type { Row, Shape };
 
@@ -31,6 +41,11 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
     this.shape = Object.freeze(native.shape) as readonly number[] as S;
     this.#handle = native.handle;
     device.track(this);
+  }
+
+  /** Says no of proxies of tensors and of objects that inherit from one, since they have no native memory. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isObject(value) && #handle in value && Function.prototype[Symbol.hasInstance].call(NativeArray, value);
   }
 
   /** @internal The native object, which the addon refuses once it is disposed. */
@@ -115,7 +130,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    *   no room for the copy
    */
   write(values: Values): void {
-    guarded(() => addon().write(this.handle, typedArray(this.dtype, values)));
+    guarded(() => addon().write(this.handle, typedArray("write", this.dtype, values, this.shape)));
   }
 
   /**
@@ -205,7 +220,7 @@ export class Device implements AsyncDisposable {
   /** The CPU instruction set; undefined on a GPU. */
   readonly isa: string | undefined;
   readonly #handle: DeviceHandle;
-  readonly #scopes: NativeArray[][] = [];
+  readonly #scopes = new Scopes<NativeArray>(NativeArray);
   #forked = false;
   #disposed = false;
 
@@ -234,6 +249,11 @@ export class Device implements AsyncDisposable {
     return new Device(handle, why);
   }
 
+  /** As of tensors: no proxy is a device. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isObject(value) && #handle in value;
+  }
+
   /** The memory of the device. @throws {CaracalError} `DISPOSED` when the device was disposed */
   get memory(): MemoryStatistics {
     return guarded(() => addon().deviceMemory(this.#handle));
@@ -254,14 +274,16 @@ export class Device implements AsyncDisposable {
     dtype?: D,
   ): Tensor<NoInfer<D>, S> {
     const type = (dtype ?? "f32") as D;
+    checkShape("tensor", shape);
     return new Tensor<D, S>(
       this,
-      guarded(() => addon().tensorFrom(this.#handle, type, shape, typedArray(type, values))),
+      guarded(() => addon().tensorFrom(this.#handle, type, shape, typedArray("tensor", type, values, shape))),
     );
   }
 
   /** Creates a tensor of zeros. @throws {CaracalError} as `tensor` */
   zeros<const S extends Shape, D extends DType = "f32">(shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
+    checkShape("zeros", shape);
     return new Tensor<D, S>(
       this,
       guarded(() => addon().zeros(this.#handle, dtype ?? "f32", shape)),
@@ -272,9 +294,10 @@ export class Device implements AsyncDisposable {
    * Maps a file read-only. If it is cut short or written to later, its tensors, and what is computed from them, fail with
    * `IO_ERROR`.
    * @throws {CaracalError} `IO_ERROR` when it cannot be opened or mapped, is empty, or is not a regular
-   *   file; `OUT_OF_MEMORY` when there is no address space
+   *   file; `OUT_OF_MEMORY` when there is no address space; `INVALID_ARGUMENT` for what is no path
    */
   mapFile(path: string): MappedFile {
+    checkPath("Device.mapFile", "path", path);
     return { path, handle: guarded(() => addon().mapFile(path)) };
   }
 
@@ -284,6 +307,8 @@ export class Device implements AsyncDisposable {
    * @throws {CaracalError} `IO_ERROR` when the tensor does not fit in the file, otherwise as `tensor`
    */
   mapped<const S extends Shape, D extends DType>(file: MappedFile, offset: number, shape: S, dtype: D): Tensor<D, S> {
+    checkObject("Device.mapped", "file", file);
+    checkShape("mapped", shape);
     return new Tensor<D, S>(
       this,
       guarded(() => addon().mapTensor(this.#handle, file.handle, offset, dtype, shape)),
@@ -293,45 +318,20 @@ export class Device implements AsyncDisposable {
   /**
    * Runs `fn` and disposes all tensors that it creates on this device, except those in its result (a tensor, or an
    * array or plain object of tensors). `fn` is synchronous, since operations are only queued.
-   * @throws {CaracalError} `INVALID_ARGUMENT` when `fn` returns a promise
+   * @throws {CaracalError} `INVALID_ARGUMENT` when `fn` is not a function, or returns a promise
    */
   scope<T>(fn: () => T): T {
-    const created: NativeArray[] = [];
-    this.#scopes.push(created);
-    let result: T | undefined;
-    try {
-      const value = fn();
-      if (value instanceof Promise) {
-        value.catch(() => {}); // it probably fails, since its tensors are disposed
-        throw new CaracalError(
-          "INVALID_ARGUMENT",
-          "scope: the function must not be async, since its tensors are disposed when it returns: await outside",
-        );
-      }
-      result = value;
-      return result;
-    } finally {
-      this.#scopes.pop();
-      let returned = new Set<NativeArray>(); // all tensors are disposed when a getter of the result throws
-      try {
-        returned = instancesIn(result, NativeArray);
-      } finally {
-        const outer = this.#scopes.at(-1);
-        for (const t of created) {
-          if (!returned.has(t)) t.dispose();
-          else outer?.push(t);
-        }
-      }
-    }
+    return this.#scopes.run(fn);
   }
 
   /**
    * Runs `fn` and lets its operations run in parallel with later ones if the device can: on a GPU they use a second
    * stream. An operation that reads a result of the fork, or writes in place a tensor that the fork reads, waits for
    * the fork. `fn` is synchronous. A fork within a fork is part of the outer one.
-   * @throws {CaracalError} `DISPOSED` when the device was disposed
+   * @throws {CaracalError} `DISPOSED` when the device was disposed, `INVALID_ARGUMENT` when `fn` is not a function
    */
   fork<T>(fn: () => T): T {
+    checkOption("Device.fork", "fn", fn, aFunction);
     if (this.#forked) return fn();
     guarded(() => addon().beginFork(this.#handle));
     this.#forked = true;
@@ -350,17 +350,12 @@ export class Device implements AsyncDisposable {
 
   /** @internal Runs `fn` without disposing the tensors that it creates, even within a scope. */
   outOfScope<T>(fn: () => T): T {
-    this.#scopes.push([]);
-    try {
-      return fn();
-    } finally {
-      this.#scopes.pop();
-    }
+    return this.#scopes.suspend(fn);
   }
 
   /** @internal */
   track(tensor: NativeArray): void {
-    this.#scopes.at(-1)?.push(tensor);
+    this.#scopes.track(tensor);
   }
 
   /** Waits for all queued operations. @throws {CaracalError} `DISPOSED` when the device was disposed */

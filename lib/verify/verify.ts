@@ -1,8 +1,8 @@
 import { quote } from "../checkpoint/problems.js";
 import { CaracalError, type ErrorCode } from "../errors.js";
-import { deviceRule } from "../model/weights.js";
-import type { Activations } from "../ops/call.js";
-import { checkOptions, type OptionRule, refuseValue } from "../options.js";
+import { type Activations, activationsRule } from "../ops/call.js";
+import { checkOptions, checkPath, type OptionRule } from "../options.js";
+import { deviceRule } from "../tensor/check.js";
 import type { Device } from "../tensor/tensor.js";
 import { verifyAudioEncoder } from "./audioEncoder.js";
 import { verifyAudioFeatures } from "./audioFeatures.js";
@@ -38,7 +38,7 @@ export interface VerifyOptions {
   readonly activations?: Activations | undefined;
 }
 
-const optionRules = { device: deviceRule, activations: true } satisfies Record<
+const optionRules = { device: deviceRule, activations: activationsRule } satisfies Record<
   keyof Required<VerifyOptions>,
   OptionRule | true
 >;
@@ -60,7 +60,7 @@ export interface FileReport {
  */
 export async function verifyFile(file: string, options: VerifyOptions): Promise<FileReport> {
   checkOptions("verifyFile", options, optionRules);
-  if (typeof file !== "string") refuseValue("verifyFile", "file", "a path", file);
+  checkPath("verifyFile", "file", file);
   let module: string | undefined;
   try {
     if (file.endsWith(".json")) return report(file, "preprocess", await verifyPreprocess(file));

@@ -1,6 +1,7 @@
 import { parseVisionConfig } from "../checkpoint/config.js";
 import { visionEncoderLayout, visionProjectorLayout } from "../checkpoint/layout.js";
-import { type Grid, VisionEncoder } from "../model/vision/encoder.js";
+import { VisionEncoder } from "../model/vision/encoder.js";
+import type { Grid } from "../model/vision/units.js";
 import type { Golden } from "./golden.js";
 
 /** Runs the packed patches of several images through the ViT and its projector. */

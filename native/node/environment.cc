@@ -33,8 +33,8 @@ struct Environment::Pending {
     if (!letter.empty()) mailbox->post(letter);
   }
 
-  static inline const auto kDropped =
-      std::make_shared<const Error>(code::kDisposed, "the device was disposed before the operation finished");
+  static inline const auto kDropped = std::make_shared<const Error>(
+      code::kDisposed, "the device was disposed before the result was read: await reads, then dispose it");
 };
 
 Environment::Environment(Napi::Env env) : env_(env), mailbox_(std::make_shared<Mailbox>()) {

@@ -70,11 +70,14 @@ H& unwrap(const Napi::Value& v, Argument argument) {
 // The tensor in an argument. @throws INVALID_ARGUMENT, DISPOSED
 inline Tensor open_tensor(const Napi::Value& v, Argument argument) {
   const TensorHandle& h = unwrap<TensorHandle>(v, argument);
-  if (!h.tensor.storage)
-    throw Error(code::kDisposed,
-                std::string("the tensor ") + argument.name +
-                    " was disposed: create it outside of the scope or `using` block that ended, or dispose it later",
-                {{"argument", argument.name}});
+  if (!h.tensor.storage) {
+    const std::string tensor =
+        argument.operation ? std::string(argument.operation) + ": " + argument.name : "the tensor";
+    throw Error(
+        code::kDisposed,
+        tensor + " was disposed: create it outside of the scope or `using` block that ended, or dispose it later",
+        {{"argument", argument.name}});
+  }
   return h.tensor;
 }
 

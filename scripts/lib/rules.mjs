@@ -68,6 +68,7 @@ export function brokenRules(sources) {
     ...importRules(typescript),
     ...cycles(new Map(typescript.map(([path, text]) => [path, importsOf(path, text)]))),
     ...typescript.flatMap(([path, text]) => longFunctions(path, text)),
+    ...[...sources].flatMap(([path, text]) => (path.endsWith(".test.ts") ? looseMatches(path, text) : [])),
     ...native.flatMap(([path, text]) => includeRules(path, text, sources)),
     ...cycles(new Map(native.map(([path, text]) => [path, includesOf(path, text, sources)]))),
     ...native.flatMap(([path, text]) => longNativeFunctions(path, text)),
@@ -106,22 +107,37 @@ function importRules(files) {
   });
 }
 
-/** Functions and methods above the limit, found in the syntax tree of the TypeScript compiler. */
-function longFunctions(path, text) {
+/** All nodes of the TypeScript compiler's syntax tree, each with its first line and its number of lines. */
+function* nodesOf(path, text) {
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
-  const found = [];
-  const visit = (node) => {
-    if (ts.isFunctionLike(node) && node.body) {
-      const line = (position) => source.getLineAndCharacterOfPosition(position).line;
-      const lines = line(node.end) - line(node.getStart(source)) + 1;
-      const at = `${path}:${line(node.getStart(source)) + 1}`;
-      if (lines > maxFunctionLines)
-        found.push(`${at}: a function of ${lines} lines; split it below ${maxFunctionLines}`);
-    }
-    ts.forEachChild(node, visit);
-  };
-  visit(source);
-  return found;
+  const line = (position) => source.getLineAndCharacterOfPosition(position).line;
+  const waiting = [source];
+  for (let node = waiting.pop(); node; node = waiting.pop()) {
+    const first = line(node.getStart(source));
+    yield { node, at: `${path}:${first + 1}`, lines: line(node.end) - first + 1 };
+    waiting.push(...node.getChildren(source));
+  }
+}
+
+/** Functions and methods above the limit. */
+function longFunctions(path, text) {
+  return Array.from(nodesOf(path, text)).flatMap(({ node, at, lines }) =>
+    ts.isFunctionLike(node) && node.body && lines > maxFunctionLines
+      ? [`${at}: a function of ${lines} lines; split it below ${maxFunctionLines}`]
+      : [],
+  );
+}
+
+/** Regular expressions in `toMatchObject`, which compares them with a string by their own properties: it never fails. */
+function looseMatches(path, text) {
+  const isLoose = (node) =>
+    ts.isRegularExpressionLiteral(node) &&
+    ts.isPropertyAssignment(node.parent) &&
+    ts.isCallExpression(node.parent.parent.parent) &&
+    node.parent.parent.parent.expression.getText().endsWith(".toMatchObject");
+  return Array.from(nodesOf(path, text)).flatMap(({ node, at }) =>
+    isLoose(node) ? [`${at}: toMatchObject takes any string for a regular expression; use expect.stringMatching`] : [],
+  );
 }
 
 // --- C++ and CUDA ----------------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ describe("openCheckpoint", () => {
 
   test("refuses a misspelt option", async () => {
     const misspelt = { singal: AbortSignal.abort() } as object;
-    const message = /has no option "singal": did you mean "signal"\?/;
+    const message = expect.stringMatching(/has no option "singal": did you mean "signal"\?/);
     await expect(openCheckpoint(whole, misspelt)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
     await expect(inspectPath(whole, misspelt)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
   });

@@ -15,12 +15,18 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true }));
 
 describe("checkMedia", () => {
-  const check = (...content: Part[]) => checkMedia(content, new AbortController().signal);
+  const check = (...content: Part[]) => checkMedia(content, 120, new AbortController().signal);
 
   it("takes media that can be read, and text", async () => {
     const path = join(directory, "tone.wav");
     await writeFile(path, encodeWav(new Float32Array(16000), 16000));
     await check({ type: "text", text: "Hello!" }, { type: "audio", audio: path });
+  });
+
+  it("keeps to the limits of the parts", async () => {
+    const image = join(import.meta.dirname, "../../samples/photo.jpg");
+    await check({ type: "image", image, autoOrient: false });
+    await expect(check({ type: "image", image, maxPixels: 9 })).rejects.toThrow(/the limit is 9: .* raise maxPixels$/);
   });
 
   it("refuses what cannot be read", async () => {
@@ -30,10 +36,7 @@ describe("checkMedia", () => {
     for (const [part, message] of [
       [{ type: "audio", audio: join(directory, "nope.wav") }, /^cannot read .*nope\.wav: ENOENT/],
       [{ type: "audio", audio: "-" }, /^expected the path of a file, got "-" \(standard input\)/],
-      [
-        { type: "audio", audio: paths["long.wav"]! },
-        /it lasts 121\.0 s, at most 120 s .* limits\.audioSeconds, in a program$/,
-      ],
+      [{ type: "audio", audio: paths["long.wav"]! }, /it lasts 121\.0 s, at most 120 s .* limits\.audioSeconds$/],
       [{ type: "image", image: "https://example.org/a.png" }, /^expected the path of a file, got a URL/],
       [{ type: "video", video: paths["empty.mp4"]! }, /empty\.mp4: it is empty$/],
     ] as [Part, RegExp][]) {

@@ -82,5 +82,5 @@ test("control characters of a hostile file are not printed", async () => {
 });
 
 test("a missing path is refused", async () => {
-  await expect(inspect(join(folder, "missing"))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  await expect(inspect(join(folder, "missing"))).rejects.toMatchObject({ code: "CHECKPOINT_INVALID" });
 });

@@ -51,6 +51,45 @@ describe("caracal", () => {
       expect(caracal(option)).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
   });
 
+  test("a misspelt option is found before a missing one", () => {
+    for (const command of [["run"], ["bench", "model"]]) {
+      const misspelt = caracal(...command, "--mdl", directory);
+      expect(misspelt).toMatchObject({ status: 1, stderr: "error: unknown option '--mdl'\n(Did you mean --model?)\n" });
+      const without = command[0] === "run" ? ["--text", "Hello!"] : [];
+      const message = "error INVALID_ARGUMENT: there is no model: pass --model and its directory\n";
+      expect(caracal(...command, ...without)).toMatchObject({ status: 1, stderr: message });
+    }
+  });
+
+  test("errors name the options of the command line", () => {
+    const run = (...args: string[]) => caracal("run", "--model", directory, "--no-speech", ...args).stderr;
+    const photo = ["--image", sample("photo.jpg")];
+    expect(run(...photo, "--max-pixels", "9")).toMatch(/the limit is 9: scale it down, or raise --max-pixels\n$/);
+    expect(run("--audio", sample("speech.wav"), "--audio-seconds", "1")).toMatch(/, or raise --audio-seconds\n$/);
+    expect(run("--text", "Hello! ".repeat(99), "--kv-tokens", "64")).toMatch(/; raise --kv-tokens\n$/);
+    expect(run("--text", "a", "--repetition-penalty", "2")).toMatch(
+      /: --repetition-penalty acts .* --top-p or --top-k, too/,
+    );
+    expect(run("--image", "https://a.example/b.png")).toMatch(/got a URL, .*: save it as a file, and pass that\n$/);
+    expect(run("--video", sample("clip.mp4"), "--max-frames", "1")).toMatch(/raise --max-frames\n$|needs ffmpeg/);
+    expect(run("--video", sample("clip.mp4"), "--max-seconds", "0.1")).toMatch(/raise --max-seconds\n$|needs ffmpeg/);
+  });
+
+  test.skipIf(!existsSync("/dev/full"))("help that cannot be written is an error", () => {
+    const full = openSync("/dev/full", "w");
+    for (const args of [["--help"], ["run", "--help"], ["help", "run"], ["--version"], ["bench", "ops", "--help"]]) {
+      const { status, stderr } = spawnSync(process.execPath, [main, ...args], {
+        stdio: ["ignore", full, "pipe"],
+        encoding: "utf8",
+      });
+      expect([status, stderr], args.join(" ")).toEqual([
+        1,
+        expect.stringMatching(/^error IO_ERROR: standard output: /),
+      ]);
+    }
+    closeSync(full);
+  });
+
   test.each(["rnu", "rnu --help", "help rnu", "rnu --model x"])("`caracal %s` suggests the nearest command", (args) => {
     const { status, stdout, stderr } = caracal(...args.split(" "));
     expect([status, stdout]).toEqual([1, ""]);

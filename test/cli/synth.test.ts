@@ -22,10 +22,16 @@ test("caracal synth says what it wrote, and refuses to replace it", async () => 
 
 test("caracal synth refuses bad options", async () => {
   const run = (...args: string[]) => outputOf(synthCommand(), join(folder, "x"), ...args);
-  await expect(run("--seed", "one")).rejects.toMatchObject({ exitCode: 1, message: /Expected a whole number/ });
-  await expect(run("--seed", "-1")).rejects.toMatchObject({ exitCode: 1, message: /a whole number of at least 0/ });
+  await expect(run("--seed", "one")).rejects.toMatchObject({
+    exitCode: 1,
+    message: expect.stringMatching(/Expected a whole number/),
+  });
+  await expect(run("--seed", "-1")).rejects.toMatchObject({
+    exitCode: 1,
+    message: expect.stringMatching(/a whole number of at least 0/),
+  });
   await expect(run("--preset", "huge")).rejects.toMatchObject({
     exitCode: 1,
-    message: /Allowed choices are tiny, mini/,
+    message: expect.stringMatching(/Allowed choices are tiny, mini/),
   });
 });

@@ -194,7 +194,7 @@ describe("loadAudio refuses", () => {
     await expect(loadAudio({ samples: new Int16Array(4), sampleRate: 16000 } as never)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       message:
-        "audio: samples must be a Float32Array of values in [-1, 1], got Int16Array of 8 bytes; divide 16-bit samples by 32768",
+        "audio: samples must be a Float32Array of values in [-1, 1] (16-bit samples divided by 32768), got Int16Array of 8 bytes",
     });
     await expect(loadAudio({ samples: [0, 1], sampleRate: 16000 } as never)).rejects.toThrow(/got a list of 2$/);
     await expect(loadAudio(whole, { samplerate: 8000 } as never)).rejects.toThrow(/did you mean "sampleRate"/);

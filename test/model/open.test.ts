@@ -1,5 +1,5 @@
 // Every module's `open` reads only its own files of a model directory, and gives the module that the whole model has.
-import { cpSync, mkdirSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -202,6 +202,36 @@ describe.each(openers)("%s.open", (name, open) => {
     await expect(open(directory, options)).rejects.toThrow(
       `${name}.open has no option "singal": did you mean "signal"`,
     );
+  });
+});
+
+describe("tensors that the library does not know", () => {
+  test.each<[string, (directory: string, options: OpenModuleOptions) => Promise<Disposable>, string, RegExp]>([
+    ["Llm", Llm.open, "config.json", /model-\*\.safetensors: .* unexpected: .*layers\.1\./],
+    [
+      "VisionEncoder",
+      VisionEncoder.open,
+      "vision/config.json",
+      /vision\/vision_model\.pt: .* unexpected: .*layers\.1\./,
+    ],
+  ])("%s.open ignores with a warning, or refuses if strict", async (name, open, config, expected) => {
+    const shortened = `${directory}-short-${name}`; // a model whose configuration knows one layer alone
+    cpSync(directory, shortened, { recursive: true });
+    const file = join(shortened, config);
+    const whole = JSON.parse(readFileSync(file, "utf8"));
+    writeFileSync(
+      file,
+      JSON.stringify({ ...whole, ...("num_layers" in whole ? { num_layers: 1 } : { num_hidden_layers: 1 }) }),
+    );
+    const heard: string[] = [];
+    const module = await open(shortened, { device, onWarning: (message) => heard.push(message) });
+    module[Symbol.dispose]();
+    expect(heard).toEqual([expect.stringMatching(expected)]);
+    const strict = open(shortened, { device, strict: true });
+    await expect(strict).rejects.toMatchObject({
+      code: "CHECKPOINT_INVALID",
+      message: expect.stringMatching(expected),
+    });
   });
 });
 

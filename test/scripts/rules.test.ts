@@ -41,6 +41,14 @@ describe("TypeScript", () => {
   });
 });
 
+test("a regular expression that matches any string is found in tests", () => {
+  const matching = (message: string) => ({
+    "test/a.test.ts": `expect(e).toMatchObject({ code, message: ${message} });\n`,
+  });
+  expect(broken(matching("/full/"))).toEqual([expect.stringMatching(/^test\/a\.test\.ts:1: toMatchObject takes any/)]);
+  expect(broken(matching("expect.stringMatching(/full/)"))).toEqual([]);
+});
+
 describe("C++ and CUDA", () => {
   const header = "#pragma once\n";
   test("backends do not include operations, and contracts do not include backends", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { ErrorCode } from "../../lib/errors.js";
 import * as ops from "../../lib/ops/index.js";
-import type { Device, Tensor } from "../../lib/tensor/tensor.js";
+import { Device, type Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
 
@@ -164,6 +164,20 @@ describe.each(allDevices)("details of errors on $name", (device) => {
   ])("name the element that is an invalid index, when a result is read: %s", async (_, run, details) => {
     await expect(run().read()).rejects.toThrowError(error("INDEX_OUT_OF_RANGE", details));
   });
+});
+
+test("what was disposed is named in the same words wherever it is used", async () => {
+  const device = await Device.open({ backend: "cpu", threads: 1 });
+  const x = device.zeros([2, 8]);
+  const advice = "create it outside of the scope or `using` block that ended, or dispose it later";
+  const gone = disposed(device);
+  await expect(gone.read()).rejects.toThrow(`the tensor was disposed: ${advice}`);
+  expect(() => ops.add(gone, x)).toThrow(`add: a was disposed: ${advice}`);
+  device.dispose();
+  const closed = "the device was disposed: open another with Device.open()";
+  await expect(x.read()).rejects.toThrow(closed);
+  for (const use of [() => ops.add(x, x), () => device.zeros([1]), () => device.memory, () => device.fork(() => 1)])
+    expect(use).toThrow(closed);
 });
 
 const heads = (device: Device) => device.zeros([2, 1, 8]);

@@ -100,7 +100,10 @@ describe.each(allDevices)("Graph on $name", (device) => {
   test("nothing runs before the first replay", async () => {
     using x = device.tensor([1, 2], [2]);
     using graph = Graph.capture(device, () => ops.add(x, x));
-    await expect(graph.result.read()).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message: /not been replayed/ });
+    await expect(graph.result.read()).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/not been replayed/),
+    });
     using from = ops.add(graph.result, x);
     await expect(from.read()).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     graph.replay();
@@ -115,7 +118,10 @@ describe.each(allDevices)("Graph on $name", (device) => {
     const right = await bits(graph.result);
     ids.write([0, 4]);
     graph.replay();
-    await expect(graph.result.read()).rejects.toMatchObject({ code: "INDEX_OUT_OF_RANGE", message: /4/ });
+    await expect(graph.result.read()).rejects.toMatchObject({
+      code: "INDEX_OUT_OF_RANGE",
+      message: expect.stringMatching(/4/),
+    });
     ids.write([0, 3]);
     graph.replay();
     expect(await bits(graph.result)).toEqual(right);

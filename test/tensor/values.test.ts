@@ -1,7 +1,8 @@
 // What plain JavaScript passes to tensors, views and scopes: refused with what came, or taken exactly.
 import { describe, expect, test } from "vitest";
 import * as ops from "../../lib/ops/index.js";
-import { Device, type Tensor } from "../../lib/tensor/tensor.js";
+import { Graph } from "../../lib/tensor/graph.js";
+import { Device, disposeAll, Tensor } from "../../lib/tensor/tensor.js";
 import { code } from "../support/errors.js";
 
 const device = await Device.open({ backend: "cpu", threads: 1 });
@@ -13,6 +14,61 @@ const refused = (got: string) =>
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(new RegExp(`got ${got}$`)),
   });
+
+describe("what only looks like a tensor or a device", () => {
+  const x = device.zeros([2]);
+  test.each<[string, unknown, string]>([
+    ["a proxy", new Proxy(x, {}), "a proxy of an object of class Tensor"],
+    ["an heir", Object.create(x), "an object that inherits from an object of class Tensor"],
+  ])("%s of a tensor is refused", (_, value, got) => {
+    expect(value).not.toBeInstanceOf(Tensor);
+    expect(() => ops.add(x, value as typeof x)).toThrowError(refused(got));
+    expect(() => ops.concatRows([x, value as Tensor])).toThrowError(refused(got));
+    expect(() => ops.argmax(x as never, { allowed: value as never })).toThrowError(refused(got));
+    disposeAll([value]); // finds no tensor in it
+    expect(x.disposed).toBe(false);
+  });
+
+  test("a proxy of a device is refused", () => {
+    const proxy = new Proxy(device, {});
+    expect(proxy).not.toBeInstanceOf(Device);
+    const got = refused("a proxy of an object of class Device");
+    expect(() => Graph.capture(proxy, () => x)).toThrowError(got);
+    expect(() => new ops.FbankStream(proxy)).toThrowError(got);
+  });
+
+  test.each([undefined, null, 5, {}, "x"])("a scope, fork and capture refuse %s for their function", (fn) => {
+    const got = refused(
+      fn !== null && typeof fn === "object" ? "an empty object" : (JSON.stringify(fn) ?? "undefined"),
+    );
+    expect(() => device.scope(fn as never)).toThrowError(got);
+    expect(() => device.fork(fn as never)).toThrowError(got);
+    expect(() => Graph.capture(device, fn as never)).toThrowError(got);
+    expect(() => Graph.capture(fn as never, () => x)).toThrowError(got);
+    device.zeros([1]); // the device is in no capture or fork
+  });
+});
+
+describe("lists that claim to be endless", () => {
+  const endless = (length: number): number[] =>
+    new Proxy([], { get: (list, key) => (key === "length" ? length : Reflect.get(list, key)) });
+
+  test.each([2 ** 32, 2 ** 40])("of %d elements are refused before they are read", (length) => {
+    const x = device.zeros([2]);
+    const list = endless(length);
+    expect(() => x.reshape(list as never)).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => device.zeros(list)).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => device.tensor([1], list as never)).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => device.tensor(list, [2])).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => x.write(list)).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => ops.maskRows(x, list)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => ops.concatRows(list as never)).toThrowError(code("INVALID_ARGUMENT"));
+  });
+
+  test("of as many elements as a shape, but more than there is room for", () => {
+    expect(() => device.tensor(endless(2 ** 40), [2 ** 40])).toThrowError(code("OUT_OF_MEMORY"));
+  });
+});
 
 describe("numbers as values", () => {
   test("integers are kept exactly, at the ends of their range", async () => {
@@ -105,7 +161,7 @@ describe("shapes", () => {
     ["null", null, "null"],
     ["fractions", [1.5], "1.5"],
     ["strings", ["6"], '"6"'],
-    ["bigints", [6n], "a bigint"],
+    ["bigints", [6n], "6n"],
     ["what is no safe integer", [2 ** 53], "9007199254740992"],
   ])("zeros() of %s", (_, shape, got) => {
     expect(() => device.zeros(shape as never)).toThrowError(refused(got));

@@ -172,7 +172,7 @@ describe("verify", () => {
     const misspelt = { device, activation: "bf16" } as VerifyOptions;
     await expect(verifyFile(goldenPath("vision_merge1"), misspelt)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: /has no option "activation": did you mean "activations"\?/,
+      message: expect.stringMatching(/has no option "activation": did you mean "activations"\?/),
     });
   });
 

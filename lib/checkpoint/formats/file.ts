@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { type FileHandle, open, readdir } from "node:fs/promises";
+import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { CaracalError } from "../../errors.js";
 import { invalid } from "../problems.js";
 
@@ -81,6 +81,18 @@ export function readText(path: string, maxBytes: number): Promise<string> {
     if (file.size > maxBytes) throw invalid(path, `has ${file.size} bytes; expected at most ${maxBytes} of text`);
     return file.text(0, file.size, "the text");
   });
+}
+
+/**
+ * Whether a path is that of a directory.
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when nothing is there, `IO_ERROR`
+ */
+export async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    throw asReadError(path, error);
+  }
 }
 
 /**

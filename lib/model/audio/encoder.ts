@@ -1,11 +1,21 @@
 import type { Cmvn } from "../../checkpoint/cmvn.js";
-import type { AudioConfig, AudioFeatureConfig } from "../../checkpoint/config.js";
+import { type AudioConfig, type AudioFeatureConfig, parseAudioConfig } from "../../checkpoint/config.js";
 import type { Checkpoint } from "../../checkpoint/directory.js";
 import { openAudio } from "../../checkpoint/parts.js";
 import { CaracalError } from "../../errors.js";
-import type { Activations } from "../../ops/call.js";
+import { type Activations, activationsRule } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
-import { checkOptionNames, checkOptions, type OptionRule } from "../../options.js";
+import {
+  aFunction,
+  checkFloats,
+  checkOption,
+  checkOptions,
+  isObject,
+  type OptionRule,
+  optional,
+  wholeNumber,
+} from "../../options.js";
+import { checkTensor } from "../../tensor/check.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Rows, Tap, Vector } from "../types.js";
 import {
@@ -15,6 +25,7 @@ import {
   type OpenModuleOptions,
   openModuleOptions,
   type Weights,
+  weightsRule,
 } from "../weights.js";
 import { type AudioFeatureStream, AudioFeatures } from "./features.js";
 
@@ -43,14 +54,15 @@ export interface AudioEncoderOptions {
   /** The front end's normalisation; without it, features are not normalised. */
   readonly cmvn?: Cmvn | undefined;
 }
-const audioEncoderOptions = { activations: true, features: true, cmvn: true } satisfies Record<
-  keyof AudioEncoderOptions,
-  true
->;
+const audioEncoderOptions = {
+  activations: activationsRule,
+  features: optional({ accepts: isObject, expected: "the configuration of a front end" }),
+  cmvn: true,
+} satisfies Record<keyof AudioEncoderOptions, OptionRule | true>;
 
 /** Options of `AudioEncoder.open`, which reads the front end from the directory. */
 export interface OpenAudioEncoderOptions extends OpenModuleOptions, Pick<AudioEncoderOptions, "activations"> {}
-const openAudioEncoderOptions = { ...openModuleOptions, activations: true } satisfies Record<
+const openAudioEncoderOptions = { ...openModuleOptions, activations: activationsRule } satisfies Record<
   keyof OpenAudioEncoderOptions,
   OptionRule | true
 >;
@@ -64,7 +76,10 @@ export interface AudioEncodeOptions {
   /** Sees `fsmn<i>.input`, `fsmn<i>.output` and `encoder`. */
   readonly tap?: Tap | undefined;
 }
-const encodeOptions = { length: true, tap: true } satisfies Record<keyof AudioEncodeOptions, true>;
+const encodeOptions = { length: optional(wholeNumber), tap: optional(aFunction) } satisfies Record<
+  keyof AudioEncodeOptions,
+  OptionRule
+>;
 
 /** The streaming FSMN audio encoder and its projector: one token per step of features, 80 ms as published. */
 export class AudioEncoder implements Disposable {
@@ -87,26 +102,28 @@ export class AudioEncoder implements Disposable {
   /**
    * Loads the parts `audio_encoder` and `audio_projector` of `weights`, each under the published names. Disposing the
    * encoder disposes `weights`.
-   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `UNSUPPORTED` for an activation
-   *   or features that this library lacks, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen or a field of the config is wrong,
+   *   `UNSUPPORTED` for an activation or features that this library lacks, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
    */
   static async load(weights: Weights, config: AudioConfig, options: AudioEncoderOptions = {}): Promise<AudioEncoder> {
-    checkOptionNames("AudioEncoder.load", options, audioEncoderOptions);
-    if (config.activation === "relu2")
+    checkOption("AudioEncoder.load", "weights", weights, weightsRule);
+    checkOptions("AudioEncoder.load", options, audioEncoderOptions);
+    const checked = parseAudioConfig(config, "AudioEncoder.load: config");
+    if (checked.activation === "relu2")
       throw new CaracalError("UNSUPPORTED", "the audio encoder's activation must be relu or relu6, got relu2");
     const encoder = weights.part("audio_encoder");
     const pre = [encoder.linear("ffn.0"), encoder.linear("ffn.2")] as const;
     const layers: FsmnLayer[] = [];
-    for (let i = 0; i < config.nlayer; i++) {
-      layers.push(loadLayer(encoder.part(`fsmn_layers.${i}`), config));
+    for (let i = 0; i < checked.nlayer; i++) {
+      layers.push(loadLayer(encoder.part(`fsmn_layers.${i}`), checked));
       await weights.settle();
     }
-    const post = Array.from({ length: config.ndnn }, (_, i) => encoder.linear(`dnn.${2 * i}`));
+    const post = Array.from({ length: checked.ndnn }, (_, i) => encoder.linear(`dnn.${2 * i}`));
     const ctc = encoder.has("output.weight") ? encoder.linear("output") : undefined;
     const projection = weights.part("audio_projector");
     const projector = [projection.linear("0"), projection.linear("2")] as const;
     await weights.settle();
-    return new AudioEncoder(weights, { pre, layers, post, ctc, projector }, config, options);
+    return new AudioEncoder(weights, { pre, layers, post, ctc, projector }, checked, options);
   }
 
   /**
@@ -116,12 +133,8 @@ export class AudioEncoder implements Disposable {
    */
   static async open(directory: string, options: OpenAudioEncoderOptions): Promise<AudioEncoder> {
     checkOptions("AudioEncoder.open", options, openAudioEncoderOptions);
-    const { device, signal, onProgress, ...encoderOptions } = options;
-    return AudioEncoder.fromCheckpoint(
-      await openAudio(directory, { signal }),
-      { device, signal, onProgress },
-      encoderOptions,
-    );
+    const { activations } = options;
+    return AudioEncoder.fromCheckpoint(await openAudio(directory, options), options, { activations });
   }
 
   /** @internal Loads the encoder, with its front end, from an opened checkpoint. */
@@ -149,7 +162,8 @@ export class AudioEncoder implements Disposable {
    *   unknown option
    */
   encode(features: Tensor<Activations>, options: AudioEncodeOptions = {}): Rows {
-    checkOptionNames("AudioEncoder.encode", options, encodeOptions);
+    checkTensor("AudioEncoder.encode", "features", features);
+    checkOptions("AudioEncoder.encode", options, encodeOptions);
     const { length, tap } = options;
     const mask = (x: Rows) => (length === undefined ? x : ops.maskRows(x, [length]));
     return this.device.scope(() => {
@@ -170,7 +184,7 @@ export class AudioEncoder implements Disposable {
    * Encodes a whole recording from its samples.
    * @param samples mono, in [−1, 1], at `features.sampleRate`
    * @returns `[tokens, D]` of the activations' dtype
-   * @throws {CaracalError} `UNSUPPORTED` when loaded without a front end
+   * @throws {CaracalError} `UNSUPPORTED` when loaded without a front end, `INVALID_ARGUMENT` for what is no Float32Array
    */
   encodeSamples(samples: Float32Array): Rows {
     const features = this.#frontEnd();
@@ -192,6 +206,7 @@ export class AudioEncoder implements Disposable {
    */
   ctcLogits(hidden: Tensor<Activations>): Rows {
     const { ctc } = this.#weights;
+    checkTensor("AudioEncoder.ctcLogits", "hidden", hidden);
     if (!ctc) throw new CaracalError("UNSUPPORTED", "this checkpoint's audio encoder has no CTC head (`output`)");
     return ops.linear(hidden as Rows, ctc.weight, { bias: ctc.bias });
   }
@@ -289,6 +304,7 @@ export class AudioEncoderStream implements Disposable {
    * @returns the tokens that became final, `[n, D]`, or `undefined` when there are none
    */
   push(samples: Float32Array): Rows | undefined {
+    checkFloats("AudioEncoderStream.push", "samples", samples);
     return this.#advance(samples, false);
   }
 

@@ -1,20 +1,18 @@
 import type { Cmvn } from "../../checkpoint/cmvn.js";
-import type { AudioFeatureConfig } from "../../checkpoint/config.js";
+import { type AudioFeatureConfig, parseAudioFeatureConfig } from "../../checkpoint/config.js";
 import { openAudioFeatures } from "../../checkpoint/parts.js";
 import { CaracalError } from "../../errors.js";
 import * as ops from "../../ops/index.js";
-import { checkOptions, type OptionRule } from "../../options.js";
+import { checkFloats, checkOption, checkOptions, hasMemory, type OptionRule, optional } from "../../options.js";
+import { deviceRule } from "../../tensor/check.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Rows } from "../types.js";
-import { deviceRule, type OpenModuleOptions } from "../weights.js";
+import { type OpenModuleOptions, openModuleOptions } from "../weights.js";
 import { audioFraming } from "./framing.js";
 
 /** Options of `AudioFeatures.open`. */
 export type OpenFeaturesOptions = Omit<OpenModuleOptions, "onProgress">;
-const openFeaturesOptions = { device: deviceRule, signal: true } satisfies Record<
-  keyof OpenFeaturesOptions,
-  OptionRule | true
->;
+const { onProgress: _, ...openFeaturesOptions } = openModuleOptions;
 
 /**
  * The audio encoder's front end: log-mel filter banks, mean and variance normalisation, and stacking of neighbouring
@@ -31,18 +29,22 @@ export class AudioFeatures implements Disposable {
 
   /**
    * @param cmvn the normalisation; without it, frames are not normalised
-   * @throws {CaracalError} `UNSUPPORTED` for delta features
+   * @throws {CaracalError} `UNSUPPORTED` for delta features, `CHECKPOINT_INVALID` for a wrong field of the config,
+   *   `INVALID_ARGUMENT` for another device or normalisation
    */
   constructor(device: Device, config: AudioFeatureConfig, cmvn?: Cmvn) {
-    const { fbank, delta } = config;
+    checkOption("AudioFeatures", "device", device, deviceRule);
+    checkOption("AudioFeatures", "cmvn", cmvn, optional(cmvnRule));
+    const checked = parseAudioFeatureConfig(config, "AudioFeatures: config");
+    const { fbank, delta } = checked;
     if (delta.delta_order > 0)
       throw new CaracalError(
         "UNSUPPORTED",
         `delta features are unsupported: delta_order is ${delta.delta_order}, not 0`,
       );
-    const { sampleRate, windowSamples, hopSamples } = audioFraming(config);
+    const { sampleRate, windowSamples, hopSamples } = audioFraming(checked);
     this.device = device;
-    this.config = config;
+    this.config = checked;
     this.sampleRate = sampleRate;
     this.fbank = {
       sampleRate,
@@ -66,12 +68,16 @@ export class AudioFeatures implements Disposable {
    */
   static async open(directory: string, options: OpenFeaturesOptions): Promise<AudioFeatures> {
     checkOptions("AudioFeatures.open", options, openFeaturesOptions);
-    const { features, cmvn } = await openAudioFeatures(directory, { signal: options.signal });
+    const { features, cmvn } = await openAudioFeatures(directory, options);
     return new AudioFeatures(options.device, features, cmvn);
   }
 
-  /** The log-mel frames of a whole recording, before normalisation: f32 `[frames, num_mel_bins]`. */
+  /**
+   * The log-mel frames of a whole recording, before normalisation: f32 `[frames, num_mel_bins]`.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is no Float32Array, as `extract` and the streams
+   */
   melFrames(samples: Float32Array): Rows<"f32"> {
+    checkFloats("AudioFeatures", "samples", samples);
     using wave = this.device.tensor(toInt16Range(samples), [samples.length]);
     return ops.fbank(wave, this.fbank) as Rows<"f32">;
   }
@@ -120,6 +126,7 @@ export class AudioFeatureStream implements Disposable {
 
   /** Returns the steps whose right context has arrived, `[n, C]`, n may be 0; with `last`, all remaining steps. */
   push(samples: Float32Array, options: ops.PushOptions = {}): Rows<"f32"> {
+    checkFloats("AudioFeatureStream.push", "samples", samples);
     return this.#features.device.scope(() => {
       const frames = this.#fbank.push(toInt16Range(samples));
       return this.#splice.push(this.#features.normalise(frames), options) as Rows<"f32">;
@@ -134,6 +141,15 @@ export class AudioFeatureStream implements Disposable {
     this.dispose();
   }
 }
+
+const cmvnRule: OptionRule = {
+  accepts: (value) => {
+    const { mean, istd } = Object(value) as Partial<Cmvn>;
+    const isVector = (v: unknown) => hasMemory(v) && v instanceof Float64Array;
+    return isVector(mean) && isVector(istd) && mean!.length === istd!.length;
+  },
+  expected: "{ mean, istd }, two Float64Arrays of one length",
+};
 
 /** Filter banks expect the range of 16-bit integers, because the floor under their logarithm is absolute. */
 const toInt16Range = (samples: Float32Array): Float32Array => samples.map((sample) => sample * 32768);

@@ -1,14 +1,17 @@
 import { CaracalError } from "../../errors.js";
-import type { Activations } from "../../ops/call.js";
+import { type Activations, activationsRule } from "../../ops/call.js";
 import {
+  checkObjects,
   checkOption,
   checkOptions,
+  isObject,
   type OptionRule,
   oneOf,
   optional,
   positiveInteger,
   wholeNumber,
 } from "../../options.js";
+import { deviceRule } from "../../tensor/check.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Ids, Matrix } from "../types.js";
 
@@ -29,7 +32,7 @@ const kvCacheOptions = {
   width: positiveInteger,
   tokens: positiveInteger,
   blockSize: optional(positiveInteger),
-  dtype: optional(oneOf("f32", "bf16")),
+  dtype: activationsRule,
 } satisfies Record<keyof KvCacheOptions, OptionRule>;
 
 /** New tokens of one sequence. */
@@ -98,6 +101,7 @@ export class KvCache implements Disposable {
    *   `OUT_OF_MEMORY` when the device can never hold a module's rows
    */
   constructor(device: Device, options: KvCacheOptions) {
+    checkOption("KvCache", "device", device, deviceRule);
     checkOptions("KvCache", options, kvCacheOptions);
     const { modules, width, tokens, blockSize = 64, dtype = "f32" } = options;
     const blocks = Math.ceil(tokens / blockSize);
@@ -133,6 +137,7 @@ export class KvCache implements Disposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` for rows that are not a whole number from 0
    */
   fits(batch: readonly NewRows[]): boolean {
+    checkBatch("KvCache.fits", batch);
     return this.#blocksFor(batch) <= this.#freeBlocks;
   }
 
@@ -143,6 +148,7 @@ export class KvCache implements Disposable {
    *   from 0, and for an unknown option
    */
   append(batch: readonly NewRows[], options: AppendOptions = {}): CacheRows {
+    checkBatch("KvCache.append", batch);
     checkOptions("KvCache.append", options, appendOptions);
     const { minWidth = 1, rowByRow = false } = options;
     for (const { sequence } of batch) {
@@ -183,7 +189,6 @@ export class KvCache implements Disposable {
 
   #blocksFor(batch: readonly NewRows[]): number {
     return batch.reduce((sum, { sequence, rows }) => {
-      checkOption("KvCache", "rows", rows, wholeNumber);
       return sum + Math.max(0, Math.ceil((sequence.length + rows) / this.blockSize) - sequence.blocks.length);
     }, 0);
   }
@@ -209,7 +214,7 @@ export class KvCache implements Disposable {
 
   #describe(batch: readonly PlacedRows[], minWidth: number): CacheTensors {
     const total = batch.reduce((sum, { rows }) => sum + rows, 0);
-    const width = Math.max(minWidth, ...batch.map(({ sequence }) => sequence.blocks.length));
+    const width = batch.reduce((most, { sequence }) => Math.max(most, sequence.blocks.length), minWidth);
     const positions = new Int32Array(total);
     const slots = new Int32Array(total);
     const table = new Int32Array(batch.length * width);
@@ -260,6 +265,14 @@ function singleRows({ sequence, rows, from }: PlacedRows): PlacedRows[] {
   return Array.from({ length: rows }, (_, i) => ({ sequence, rows: 1, from: from + i }));
 }
 
+function checkBatch(where: string, batch: readonly NewRows[]): void {
+  checkObjects(where, "batch", batch, "{ sequence, rows }");
+  for (const [i, { sequence, rows }] of batch.entries()) {
+    checkOption(where, `batch[${i}].sequence`, sequence, sequenceRule);
+    checkOption(where, `batch[${i}].rows`, rows, wholeNumber);
+  }
+}
+
 /** The tokens of one sequence in a `KvCache`. */
 export class KvSequence implements Disposable {
   readonly cache: KvCache;
@@ -271,6 +284,11 @@ export class KvSequence implements Disposable {
   /** @internal Use `KvCache.sequence`. */
   constructor(cache: KvCache) {
     this.cache = cache;
+  }
+
+  /** As of tensors: no proxy is a sequence. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isObject(value) && #blocks in value;
   }
 
   /** Tokens of the sequence in the cache. */
@@ -293,6 +311,7 @@ export class KvSequence implements Disposable {
    *   not a whole number from 0
    */
   reserve(rows: number): void {
+    checkOption("KvSequence.reserve", "rows", rows, wholeNumber);
     if (this.#disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
     this.#blocks.push(...this.cache.take(this, rows));
   }
@@ -321,7 +340,8 @@ export class KvSequence implements Disposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` when the sequence is shorter, or part of a batch that is being queued
    */
   truncate(length: number): void {
-    if (!(Number.isInteger(length) && length >= 0 && length <= this.#length)) {
+    checkOption("KvSequence.truncate", "length", length, wholeNumber);
+    if (length > this.#length) {
       throw new CaracalError("INVALID_ARGUMENT", `cannot truncate a sequence of ${this.#length} tokens to ${length}`);
     }
     if (this.#holds > 0) {
@@ -346,3 +366,9 @@ export class KvSequence implements Disposable {
     this.dispose();
   }
 }
+
+/** Takes a sequence. */
+export const sequenceRule: OptionRule = {
+  accepts: (value) => value instanceof KvSequence,
+  expected: "a KvSequence, as KvCache.sequence() gives",
+};

@@ -1,18 +1,30 @@
-import type { LlmConfig } from "../../checkpoint/config.js";
+import { type LlmConfig, parseLlmConfig } from "../../checkpoint/config.js";
 import type { Checkpoint } from "../../checkpoint/directory.js";
 import { openLlm } from "../../checkpoint/parts.js";
 import { CaracalError, throwIfAborted } from "../../errors.js";
-import type { Activations } from "../../ops/call.js";
+import { type Activations, activationsRule } from "../../ops/call.js";
 import { embedding } from "../../ops/embedding.js";
 import { linear } from "../../ops/linear.js";
 import { rmsNorm } from "../../ops/norm.js";
 import { concatRows, gatherRows } from "../../ops/rows.js";
-import { checkOptions, type OptionRule, oneOf, optional, positiveInteger } from "../../options.js";
+import {
+  aFunction,
+  checkIntegers,
+  checkList,
+  checkObjects,
+  checkOption,
+  checkOptions,
+  type OptionRule,
+  oneOf,
+  optional,
+  positiveInteger,
+} from "../../options.js";
+import { checkTensor } from "../../tensor/check.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Logits, Rows, Tap } from "../types.js";
-import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
 import { DecodeGraphs } from "./decodeGraphs.js";
-import { type CacheTensors, KvCache, type KvSequence, type NewRows } from "./kvCache.js";
+import { type CacheTensors, KvCache, type KvSequence, type NewRows, sequenceRule } from "./kvCache.js";
 import { type LlmPass, llmLayer } from "./layer.js";
 import { nextPass, type Slice } from "./passes.js";
 import { type LayerWeights, type LlmWeights, loadLlmWeights } from "./weights.js";
@@ -27,7 +39,7 @@ export interface LlmOptions {
 }
 /** @internal */
 export const llmOptions = {
-  activations: optional(oneOf("f32", "bf16")),
+  activations: activationsRule,
   kvCacheTokens: optional(positiveInteger),
   decodeGraphs: optional(oneOf(true, false)),
 } satisfies Record<keyof LlmOptions, OptionRule>;
@@ -53,7 +65,7 @@ export interface ForwardOptions {
 }
 const forwardOptions = {
   signal: true,
-  tap: true,
+  tap: optional(aFunction),
   rows: optional(oneOf("last", "all")),
   mode: optional(oneOf("prefill", "decode")),
 } satisfies Record<keyof ForwardOptions, OptionRule | true>;
@@ -96,12 +108,14 @@ export class Llm implements Disposable {
 
   /**
    * Loads the tensors `model.…` and `lm_head.weight`. Disposing the model disposes `weights`.
-   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `ABORTED`, `OUT_OF_MEMORY`,
-   *   `INVALID_ARGUMENT` when an option is unknown or out of range
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen or a field of the config is wrong,
+   *   `ABORTED`, `OUT_OF_MEMORY`, `INVALID_ARGUMENT` when an option is unknown or out of range
    */
   static async load(weights: Weights, config: LlmConfig, options: LlmOptions = {}): Promise<Llm> {
+    checkOption("Llm.load", "weights", weights, weightsRule);
     checkOptions("Llm.load", options, llmOptions);
-    const llm = new Llm(weights, await loadLlmWeights(weights, config), config, options);
+    const checked = parseLlmConfig(config, "Llm.load: config");
+    const llm = new Llm(weights, await loadLlmWeights(weights, checked), checked, options);
     try {
       await llm.cache.ready();
       return llm;
@@ -118,8 +132,9 @@ export class Llm implements Disposable {
    */
   static async open(directory: string, options: LlmOptions & OpenModuleOptions): Promise<Llm> {
     checkOptions("Llm.open", options, { ...openModuleOptions, ...llmOptions });
-    const { device, signal, onProgress, ...modelOptions } = options;
-    return Llm.fromCheckpoint(await openLlm(directory, { signal }), { device, signal, onProgress }, modelOptions);
+    const { activations, kvCacheTokens, decodeGraphs } = options;
+    const part = await openLlm(directory, options);
+    return Llm.fromCheckpoint(part, options, { activations, kvCacheTokens, decodeGraphs });
   }
 
   /** @internal Loads the model from an opened checkpoint. */
@@ -140,9 +155,11 @@ export class Llm implements Disposable {
 
   /**
    * Text embeddings `[n, hidden size]` of n ids.
-   * @throws {CaracalError} `INDEX_OUT_OF_RANGE`, when the result is read, for an id outside the vocabulary
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is no list of integers; `INDEX_OUT_OF_RANGE`, when the result is
+   *   read, for an id outside the vocabulary
    */
   embed(ids: readonly number[]): Rows {
+    checkIntegers("Llm.embed", "ids", ids);
     using rows = this.device.tensor(ids, [ids.length], "i32");
     return embedding(this.textTable, rows, { outDtype: this.activations });
   }
@@ -160,7 +177,7 @@ export class Llm implements Disposable {
   async prefill(extensions: readonly Extension[], options: PrefillOptions = {}): Promise<Rows> {
     checkOptions("Llm.prefill", options, prefillOptions);
     const { chunk = 512, ...forward } = options;
-    const prompts = this.#batch(extensions).map(({ rows }) => ({ length: rows, done: 0 }));
+    const prompts = this.#batch("Llm.prefill", extensions).map(({ rows }) => ({ length: rows, done: 0 }));
     const lengthsBefore = extensions.map(({ sequence }) => sequence.length);
     const outputs: Rows[][] = extensions.map(() => []);
     try {
@@ -203,7 +220,7 @@ export class Llm implements Disposable {
     checkOptions("Llm.forward", options, forwardOptions);
     const { signal, tap, rows = "last", mode = "prefill" } = options;
     throwIfAborted(signal, "prefill");
-    const batch = this.#batch(extensions);
+    const batch = this.#batch("Llm.forward", extensions);
     const lengthsBefore = extensions.map(({ sequence }) => sequence.length);
     let x: Rows | undefined;
     try {
@@ -242,6 +259,10 @@ export class Llm implements Disposable {
    * @throws {CaracalError} as `prefill`
    */
   decode(sequences: readonly KvSequence[], x: Tensor): Rows {
+    checkTensor("Llm.decode", "x", x);
+    checkList("Llm.decode", "sequences", sequences, "a list of KvSequences", this.cache.tokens);
+    for (const [i, sequence] of sequences.entries())
+      checkOption("Llm.decode", `sequences[${i}]`, sequence, sequenceRule);
     if (x.shape[0] !== sequences.length)
       throw new CaracalError("SHAPE_MISMATCH", `${sequences.length} sequences need as many rows, got ${x.shape[0]}`);
     const embeddings = this.#rows(x);
@@ -252,7 +273,9 @@ export class Llm implements Disposable {
       return this.device.scope(() => this.#decode(embeddings, rows));
     }
     // Table widths are powers of two, so that a sequence does not need a new graph for every block it takes.
-    const blocks = Math.ceil((Math.max(0, ...sequences.map(({ length }) => length)) + 1) / this.cache.blockSize);
+    const blocks = Math.ceil(
+      (sequences.reduce((most, { length }) => Math.max(most, length), 0) + 1) / this.cache.blockSize,
+    );
     using rows = this.cache.append(batch, { minWidth: 2 ** Math.ceil(Math.log2(blocks)) });
     return this.#graphs.run(embeddings, rows);
   }
@@ -296,7 +319,12 @@ export class Llm implements Disposable {
     return rmsNorm(x, this.#weights.norm, { eps: this.config.rms_norm_eps });
   }
 
-  #batch(extensions: readonly Extension[]): NewRows[] {
+  #batch(where: string, extensions: readonly Extension[]): NewRows[] {
+    checkObjects(where, "extensions", extensions, "{ sequence, embeddings }");
+    for (const [i, { sequence, embeddings }] of extensions.entries()) {
+      checkOption(where, `extensions[${i}].sequence`, sequence, sequenceRule);
+      checkTensor(where, `extensions[${i}].embeddings`, embeddings);
+    }
     const batch = extensions.map(({ sequence, embeddings }) => ({ sequence, rows: this.#rows(embeddings).shape[0] }));
     if (batch.length === 0 || batch.some(({ rows }) => rows === 0))
       throw new CaracalError("INVALID_ARGUMENT", "every sequence must be extended by at least one token, got none");
@@ -318,7 +346,7 @@ export class Llm implements Disposable {
 
   #checkPositions(batch: readonly NewRows[]): void {
     const limit = this.config.max_position_embeddings;
-    const longest = Math.max(...batch.map(({ sequence, rows }) => sequence.length + rows));
+    const longest = batch.reduce((most, { sequence, rows }) => Math.max(most, sequence.length + rows), 0);
     if (longest <= limit) return;
     throw new CaracalError("INVALID_ARGUMENT", `a sequence of ${longest} tokens is longer than the model's ${limit}`, {
       tokens: longest,

@@ -1,13 +1,26 @@
 import { reservedSpeechIds } from "../../checkpoint/layout.js";
 import { openEmbeddings } from "../../checkpoint/parts.js";
-import type { Activations } from "../../ops/call.js";
+import { type Activations, activationsRule } from "../../ops/call.js";
 import { promptEmbedding, stepEmbedding } from "../../ops/embedding.js";
 import { cast } from "../../ops/rows.js";
-import { checkOptionNames, checkOptions, type OptionRule } from "../../options.js";
+import {
+  checkIntegers,
+  checkObject,
+  checkObjects,
+  checkOption,
+  checkOptions,
+  isObject,
+  type OptionRule,
+  optional,
+  refuseValue,
+  wholeNumber,
+} from "../../options.js";
+import { checkTensor } from "../../tensor/check.js";
 import type { Device, Shape, Tensor } from "../../tensor/tensor.js";
+import { bookCount, maxBooks } from "../speech/heads.js";
 import { codecPadId, maskedId, type SpeechInput } from "../speech/state.js";
 import type { Rows } from "../types.js";
-import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
 import { OmniTokenizer, textPadId } from "./tokenizer.js";
 
 /** A prompt of T positions. */
@@ -37,16 +50,16 @@ export interface EmbeddingOptions {
   readonly activations?: Activations | undefined;
 }
 const embeddingOptions = {
-  books: true,
-  audioPadId: true,
-  imagePadId: true,
-  padId: true,
-  activations: true,
-} satisfies Record<keyof EmbeddingOptions, true>;
+  books: bookCount,
+  audioPadId: wholeNumber,
+  imagePadId: wholeNumber,
+  padId: optional(wholeNumber),
+  activations: activationsRule,
+} satisfies Record<keyof EmbeddingOptions, OptionRule>;
 
 /** Options of `OmniEmbedding.open`, which reads the ids from the directory's tokenizer. */
 export interface OpenEmbeddingOptions extends OpenModuleOptions, Pick<EmbeddingOptions, "activations"> {}
-const openEmbeddingOptions = { ...openModuleOptions, activations: true } satisfies Record<
+const openEmbeddingOptions = { ...openModuleOptions, activations: activationsRule } satisfies Record<
   keyof OpenEmbeddingOptions,
   OptionRule | true
 >;
@@ -77,7 +90,10 @@ export class OmniEmbedding implements Disposable {
    *   when an option is unknown
    */
   static async load(weights: Weights, text: Tensor<Activations>, options: EmbeddingOptions): Promise<OmniEmbedding> {
-    checkOptionNames("OmniEmbedding.load", options, embeddingOptions);
+    checkOption("OmniEmbedding.load", "weights", weights, weightsRule);
+    checkTensor("OmniEmbedding.load", "text", text);
+    checkObject("OmniEmbedding.load", "options", options);
+    checkOptions("OmniEmbedding.load", options, embeddingOptions);
     const codec = Array.from({ length: options.books }, (_, book) => {
       const table = weights.plain(`audio_embeddings.${book}.weight`);
       return table.dtype === text.dtype ? table : weights.derive(() => cast(table, text.dtype));
@@ -95,7 +111,7 @@ export class OmniEmbedding implements Disposable {
     checkOptions("OmniEmbedding.open", options, openEmbeddingOptions);
     const { signal, activations } = options;
     const tokenizer = await OmniTokenizer.open(directory, { signal });
-    const { config, embeddings, text } = await openEmbeddings(directory, { signal });
+    const { config, embeddings, text } = await openEmbeddings(directory, options);
     return loadModule({ "": [...embeddings.values(), text] }, options, (weights) => {
       const { books } = config;
       return OmniEmbedding.load(weights, weights.plain(text.name), { books, activations, ...padIds(tokenizer) });
@@ -117,10 +133,13 @@ export class OmniEmbedding implements Disposable {
    * @param audioRows `[audio pads, hidden size]`
    * @param visionRows `[image pads, hidden size]`
    * @returns `[T, hidden size]`
-   * @throws {CaracalError} `SHAPE_MISMATCH` for tensors of another width. When the result is read: `SHAPE_MISMATCH` for
+   * @throws {CaracalError} `SHAPE_MISMATCH` for tensors of another width, `INVALID_ARGUMENT` for other ids. When the result is read: `SHAPE_MISMATCH` for
    *   more or fewer rows than pads, `INDEX_OUT_OF_RANGE` for an id outside its table
    */
   prompt(ids: PromptIds, audioRows?: Tensor<Activations>, visionRows?: Tensor<Activations>): Rows {
+    checkObject("OmniEmbedding.prompt", "ids", ids);
+    checkIds("textIds", ids.textIds);
+    if (ids.codecIds !== undefined) checkIds("codecIds", ids.codecIds);
     const length = ids.textIds.length;
     const { audioPadId, imagePadId, padId = textPadId, activations: outDtype } = this.#options;
     return this.device.scope(() =>
@@ -139,8 +158,18 @@ export class OmniEmbedding implements Disposable {
     );
   }
 
-  /** Embeds the next input of each sequence: `[sequences, hidden size]`. */
+  /**
+   * Embeds the next input of each sequence: `[sequences, hidden size]`.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for other inputs, `SHAPE_MISMATCH` for another number of codec ids than
+   *   there are books
+   */
   step(inputs: readonly SpeechInput[]): Rows {
+    const where = "OmniEmbedding.step";
+    checkObjects(where, "inputs", inputs, "{ textId, codecIds }");
+    for (const [i, { textId, codecIds }] of inputs.entries()) {
+      if (textId !== null) checkOption(where, `inputs[${i}].textId`, textId, wholeNumber);
+      checkIntegers(where, `inputs[${i}].codecIds`, codecIds, maxBooks);
+    }
     const count = inputs.length;
     return this.device.scope(() =>
       stepEmbedding({
@@ -169,8 +198,23 @@ export class OmniEmbedding implements Disposable {
   }
 
   #ids<const S extends Shape>(ids: ArrayLike<number>, shape: S): Tensor<"i32", S> {
-    return this.device.tensor(ids instanceof Int32Array ? ids : Array.from(ids), shape, "i32");
+    return this.device.tensor(
+      ids instanceof Int32Array ? ids : Array.from({ length: ids.length }, (_, i) => ids[i]!),
+      shape,
+      "i32",
+    );
   }
+}
+
+/** More ids than any prompt has. */
+const maxIds = 2 ** 24;
+
+function checkIds(argument: string, ids: ArrayLike<number>): void {
+  const where = "OmniEmbedding.prompt";
+  const isList = isObject(ids) && wholeNumber.accepts(ids.length) && ids.length <= maxIds;
+  if (!isList) refuseValue(where, argument, `a list of at most ${maxIds} integers`, ids);
+  for (let i = 0; i < ids.length; i++)
+    if (!Number.isSafeInteger(ids[i])) refuseValue(where, `${argument}[${i}]`, "an integer", ids[i]);
 }
 
 /** @internal The ids that mark the positions of media. */

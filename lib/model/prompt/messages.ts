@@ -4,7 +4,7 @@ import { type AudioInput, loadAudio } from "../../media/audio.js";
 import { type ImageInput, loadImage, type RgbImage } from "../../media/image.js";
 import { maxFileBytes, mediaError, untilAborted } from "../../media/input.js";
 import { openVideo, type Video, type VideoInput } from "../../media/video.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptionNames, isObject } from "../../options.js";
 import { type Steps, Turns } from "../../turns.js";
 
 /** A segment of an earlier spoken reply: its text, and codec codes [frames, 4] of at least as many frames as tokens. */
@@ -147,11 +147,11 @@ class MessageReader {
 
   /** The elements of a list, read one by one. */
   *list(value: unknown, name: string, expected: string): Generator<unknown, void> {
-    const length = guarded(name, () => (Array.isArray(value) ? value.length : undefined));
+    const length = Array.isArray(value) ? value.length : undefined;
     if (length === undefined) throw invalid(`${name} must be ${expected}, got ${shown(value)}`);
     this.#items += length;
     if (this.#items > maxItems) throw invalid(`more than ${maxItems} messages, parts and segments are not possible`);
-    for (let i = 0; i < length; i++) yield guarded(name, () => (value as unknown[])[i]);
+    for (let i = 0; i < length; i++) yield (value as unknown[])[i];
   }
 
   *#part(value: unknown, name: string): Steps<Part> {
@@ -179,31 +179,18 @@ class MessageReader {
     checkOptionNames<object>(name, segment, segmentFields, "field");
     checkText(segment.text, name);
     const { codes } = segment;
-    const length = guarded(name, () =>
-      typeof codes === "object" ? (codes as ArrayLike<number> | null)?.length : null,
-    );
+    const length = typeof codes === "object" ? (codes as ArrayLike<number> | null)?.length : null;
     if (!Number.isInteger(length) || length! < 0)
       throw invalid(`${name}: codes must be a list of numbers, got ${shown(codes)}`);
     if (length! > 4 * maxItems)
       throw invalid(`${name}: ${length} codes are too many, at most ${4 * maxItems} are possible`);
-    const copy = guarded(name, () => Array.from({ length: length! }, (_, i) => (codes as ArrayLike<number>)[i]!));
+    const copy = Array.from({ length: length! }, (_, i) => (codes as ArrayLike<number>)[i]!);
     return { text: segment.text as string, codes: copy };
   }
 
   #copy(value: unknown, name: string, expected: string): Record<string, unknown> {
-    const isList = guarded(name, () => Array.isArray(value));
-    if (typeof value === "object" && value !== null && !isList) return guarded(name, () => ({ ...value }));
+    if (isObject(value) && !Array.isArray(value)) return { ...value };
     throw invalid(`${name} must be ${expected}, got ${shown(value)}`);
-  }
-}
-
-/** Reads from an object that may run code of its own. */
-function guarded<T>(name: string, read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    const reason = shown(cause instanceof Error ? cause.message : cause);
-    throw new CaracalError("INVALID_ARGUMENT", `${name} cannot be read: ${reason}`, {}, { cause });
   }
 }
 
@@ -260,10 +247,31 @@ async function mediaInput<T>(
   signal: AbortSignal | undefined,
 ): Promise<T | Uint8Array | string> {
   if (input instanceof ArrayBuffer) return new Uint8Array(input);
-  if (input instanceof Blob) return readBlob(input, name, signal);
-  if (!(input instanceof URL)) return input;
-  if (input.protocol === "file:") return guarded(name, () => fileURLToPath(input));
+  if (isBlob(input)) return readBlob(input, name, signal);
+  if (!isURL(input)) return input;
+  if (input.protocol === "file:") return pathOf(input, name);
   throw invalid(`${name}: of URLs only file: is read, got ${shown(input.href)}; read it and pass its bytes`);
+}
+
+const isBlob = (input: unknown): input is Blob => input instanceof Blob && isGenuine(Blob, "size", input);
+const isURL = (input: unknown): input is URL => input instanceof URL && isGenuine(URL, "href", input);
+
+/** Says no of a proxy or heir of a platform object: it has the class, but not the inner state that its getters read. */
+function isGenuine(type: { readonly prototype: object }, getter: string, input: object): boolean {
+  try {
+    Reflect.get(type.prototype, getter, input);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function pathOf(url: URL, name: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (cause) {
+    throw new CaracalError("INVALID_ARGUMENT", `${name}: ${(cause as Error).message}`, {}, { cause });
+  }
 }
 
 async function readBlob(blob: Blob, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {

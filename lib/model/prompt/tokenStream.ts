@@ -1,5 +1,10 @@
+import { checkIntegers, checkObject, checkOption, integer } from "../../options.js";
+
 /** What an id stands for: bytes of text, or the name of a control token. Undefined if the id has no token. */
 export type Token = Uint8Array | string | undefined;
+
+/** The most bytes of an incomplete character. */
+const maxHeldBack = 3;
 
 /** A plain copy of a `TokenStream`'s state. */
 export interface TokenStreamSnapshot {
@@ -19,8 +24,9 @@ export class TokenStream {
     this.#tokenOf = tokenOf;
   }
 
-  /** Adds an id and returns the text that became final. */
+  /** Adds an id and returns the text that became final. @throws {CaracalError} `INVALID_ARGUMENT` for what is none */
   push(id: number): string {
+    checkOption("TokenStream.push", "id", id, integer);
     const token = this.#tokenOf(id);
     if (token === undefined) return "";
     if (typeof token === "string") return this.end() + token;
@@ -42,8 +48,10 @@ export class TokenStream {
     return { bytes: [...this.#bytes] };
   }
 
-  /** Returns to the state of a snapshot. */
+  /** Returns to the state of a snapshot. @throws {CaracalError} `INVALID_ARGUMENT` for what is none */
   restore(snapshot: TokenStreamSnapshot): void {
+    checkObject("TokenStream.restore", "the snapshot", snapshot);
+    checkIntegers("TokenStream.restore", "bytes", snapshot.bytes, maxHeldBack);
     this.#bytes = Uint8Array.from(snapshot.bytes);
   }
 }

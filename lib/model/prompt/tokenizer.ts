@@ -4,7 +4,20 @@ import { isRecord, parseJson } from "../../checkpoint/formats/json.js";
 import { invalid } from "../../checkpoint/problems.js";
 import { checkDirectory } from "../../checkpoint/survey.js";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
-import { checkOptionNames, checkOptions, type OptionRule, optional, refuseValue } from "../../options.js";
+import {
+  aString,
+  checkObject,
+  checkObjects,
+  checkOption,
+  checkOptionNames,
+  checkOptions,
+  integer,
+  isObject,
+  type OptionRule,
+  optional,
+  refuseValue,
+  wholeNumber,
+} from "../../options.js";
 import { type Steps, Turns } from "../../turns.js";
 import { stepsPerYield } from "./bytePairs.js";
 import { type RenderOptions, renderTemplate } from "./chatTemplate.js";
@@ -176,8 +189,8 @@ export class OmniTokenizer {
    * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a string, or an unknown option; `ABORTED`
    */
   async encode(text: string, options: TokenizerOptions = {}): Promise<number[]> {
-    checkOptionNames("OmniTokenizer.encode", options, tokenizerOptions);
-    if (typeof text !== "string") refuseValue("OmniTokenizer.encode", "text", "a string", text);
+    checkOptions("OmniTokenizer.encode", options, tokenizerOptions);
+    checkOption("OmniTokenizer.encode", "text", text, aString);
     const ids: number[] = [];
     await new Turns("encoding text", options.signal).during(this.encodeSteps(text, ids));
     return ids;
@@ -209,9 +222,9 @@ export class OmniTokenizer {
    * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a list of whole numbers, or an unknown option; `ABORTED`
    */
   async decode(ids: ArrayLike<number>, options: TokenizerOptions = {}): Promise<string> {
-    checkOptionNames("OmniTokenizer.decode", options, tokenizerOptions);
-    if (typeof ids !== "object" || !Number.isSafeInteger((ids as ArrayLike<number> | null)?.length))
-      refuseValue("OmniTokenizer.decode", "ids", "a list of whole numbers", ids);
+    checkOptions("OmniTokenizer.decode", options, tokenizerOptions);
+    if (!isObject(ids) || !wholeNumber.accepts(ids.length) || ids.length > maxDecoded)
+      refuseValue("OmniTokenizer.decode", "ids", `a list of at most ${maxDecoded} whole numbers`, ids);
     return new Turns("decoding ids", options.signal).during(this.#decodeSteps(ids));
   }
 
@@ -219,9 +232,8 @@ export class OmniTokenizer {
     const stream = this.stream();
     let text = "";
     for (let i = 0; i < ids.length; i++) {
-      const id = ids[i];
-      if (!Number.isInteger(id)) refuseValue("OmniTokenizer.decode", `ids[${i}]`, "a whole number", id);
-      text += stream.push(id!);
+      checkOption("OmniTokenizer.decode", `ids[${i}]`, ids[i], integer);
+      text += stream.push(ids[i]!);
       if (i % stepsPerYield === 0) yield;
     }
     return text + stream.end();
@@ -245,13 +257,15 @@ export class OmniTokenizer {
    * @returns the pieces of the prompt
    * @throws {CaracalError} `CHECKPOINT_INVALID` when the checkpoint has no template, or the template fails, takes more
    *   than `timeLimit` or `memoryLimit`, or writes more than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option
-   *   is unknown or out of range, or a variable is no plain data
+   *   is unknown or out of range, or a variable is no plain data, or messages are no list of objects
    */
   async renderChat(
     messages: readonly ChatMessage[],
     variables: JsonObject = {},
     options: RenderOptions = {},
   ): Promise<TextPiece[]> {
+    checkObjects("renderChat", "messages", messages, "{ role, content }");
+    checkObject("renderChat", "variables", variables);
     const template = this.chatTemplate;
     if (template === null) {
       throw new CaracalError("CHECKPOINT_INVALID", "the checkpoint has no chat template; use the Omni prompt instead");
@@ -271,6 +285,8 @@ export class OmniTokenizer {
 }
 
 const charactersPerStep = 1 << 16;
+/** More ids than any reply has. */
+const maxDecoded = 2 ** 24;
 const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00;
 
 function absent(error: CaracalError): undefined {

@@ -1,12 +1,13 @@
-import type { CodecConfig } from "../../checkpoint/config.js";
+import { type CodecConfig, parseCodecConfig } from "../../checkpoint/config.js";
 import type { Checkpoint } from "../../checkpoint/directory.js";
 import { openCodec } from "../../checkpoint/parts.js";
-import { CaracalError } from "../../errors.js";
+import { CaracalError, shown } from "../../errors.js";
 import * as ops from "../../ops/index.js";
-import { checkOptionNames, checkOptions, refuseValue } from "../../options.js";
+import { aFunction, checkList, checkOption, checkOptions, type OptionRule, optional } from "../../options.js";
 import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
 import type { Tap } from "../types.js";
-import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
+import { maxBooks } from "./heads.js";
 import { type Conv, loadSpeechWeights, type ResidualUnit, type SpeechWeights } from "./weights.js";
 
 /** The codes of one frame: one semantic code, then the acoustic codes. */
@@ -16,7 +17,7 @@ export interface SpeechDecodeOptions {
   /** Sees `latents`, `glstm`, `block<i>.input` and `block<i>.output`. */
   readonly tap?: Tap | undefined;
 }
-const decodeOptions = { tap: true } satisfies Record<keyof SpeechDecodeOptions, true>;
+const decodeOptions = { tap: optional(aFunction) } satisfies Record<keyof SpeechDecodeOptions, OptionRule>;
 
 type LstmState = Pick<ops.LstmParameters, "h" | "c">;
 
@@ -51,10 +52,13 @@ export class SpeechDecoder implements Disposable {
 
   /**
    * Loads the decoder's tensors under their published names. Disposing the decoder disposes `weights`.
-   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `ABORTED`
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen or a field of the config is wrong,
+   *   `ABORTED`
    */
   static async load(weights: Weights, config: CodecConfig): Promise<SpeechDecoder> {
-    return new SpeechDecoder(weights, await loadSpeechWeights(weights, config), config);
+    checkOption("SpeechDecoder.load", "weights", weights, weightsRule);
+    const checked = parseCodecConfig(config, "SpeechDecoder.load: config");
+    return new SpeechDecoder(weights, await loadSpeechWeights(weights, checked), checked);
   }
 
   /**
@@ -64,7 +68,7 @@ export class SpeechDecoder implements Disposable {
    */
   static async open(directory: string, options: OpenModuleOptions): Promise<SpeechDecoder> {
     checkOptions("SpeechDecoder.open", options, openModuleOptions);
-    return SpeechDecoder.fromCheckpoint(await openCodec(directory, { signal: options.signal }), options);
+    return SpeechDecoder.fromCheckpoint(await openCodec(directory, options), options);
   }
 
   /** @internal Loads the decoder from an opened checkpoint. */
@@ -84,7 +88,7 @@ export class SpeechDecoder implements Disposable {
    *   `INDEX_OUT_OF_RANGE` for a code outside its book
    */
   async decode(frames: readonly SpeechFrame[], options: SpeechDecodeOptions = {}): Promise<Float32Array> {
-    checkOptionNames("SpeechDecoder.decode", options, decodeOptions);
+    checkOptions("SpeechDecoder.decode", options, decodeOptions);
     checkFrames("SpeechDecoder.decode", frames);
     const { tap } = options;
     if (frames.length === 0) return new Float32Array(0);
@@ -167,12 +171,15 @@ export class SpeechDecoder implements Disposable {
       if (frame.length !== 1 + codec_codebooks)
         throw new CaracalError(
           "INVALID_ARGUMENT",
-          `a speech frame has 1 semantic and ${codec_codebooks} acoustic codes, got [${frame}]`,
+          `a speech frame has 1 semantic and ${codec_codebooks} acoustic codes, got ${shown(frame)}`,
         );
       const sizes = frame.map((_, book) => (book === 0 ? semantic_token_nums : codec_codebook_size ** 2));
       const bad = frame.findIndex((code, book) => !(Number.isInteger(code) && code >= 0 && code < sizes[book]!));
       if (bad >= 0)
-        throw new CaracalError("INDEX_OUT_OF_RANGE", `code ${frame[bad]} of book ${bad} is outside [0, ${sizes[bad]})`);
+        throw new CaracalError(
+          "INDEX_OUT_OF_RANGE",
+          `code ${shown(frame[bad])} of book ${bad} is outside [0, ${sizes[bad]})`,
+        );
     }
   }
 
@@ -257,10 +264,8 @@ function residual(x: Tensor<"f32">, { snake, conv, pointwise: { weight, ...rest 
 }
 
 function checkFrames(where: string, frames: unknown): void {
-  const expected = "a list of frames, each a list of codes";
-  if (!Array.isArray(frames)) refuseValue(where, "frames", expected, frames);
-  const other = frames.findIndex((frame) => !Array.isArray(frame));
-  if (other >= 0) refuseValue(where, `frames[${other}]`, "a list of codes", frames[other]);
+  checkList(where, "frames", frames, "a list of frames, each a list of codes");
+  for (const [i, frame] of frames.entries()) checkList(where, `frames[${i}]`, frame, "a list of codes", maxBooks);
 }
 
 function newLstmStates(device: Device, size: number): LstmState[] {

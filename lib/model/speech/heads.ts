@@ -7,10 +7,21 @@ import { add } from "../../ops/elementwise.js";
 import { embedding } from "../../ops/embedding.js";
 import { linear } from "../../ops/linear.js";
 import { type AllowedIds, argmax, repetitionPenalty } from "../../ops/sampling.js";
-import { checkOptions, type OptionRule, optional, positiveInteger, positiveNumber } from "../../options.js";
+import {
+  aFunction,
+  checkIntegers,
+  checkList,
+  checkOption,
+  checkOptions,
+  type OptionRule,
+  optional,
+  positiveInteger,
+  positiveNumber,
+} from "../../options.js";
+import { checkTensor } from "../../tensor/check.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Ids, Logits, Matrix, PackedMatrix, Rows } from "../types.js";
-import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
 import { semanticEndId } from "./state.js";
 
 export interface AudioHeadsOptions {
@@ -23,11 +34,20 @@ export interface AudioHeadsOptions {
   /** The ids that each book may choose. Default: all ids. */
   readonly allowed?: readonly AllowedIds[] | undefined;
 }
+/** More books than any codec has. */
+export const maxBooks = 1024;
+export const bookCount: OptionRule = {
+  accepts: (value) => positiveInteger.accepts(value) && (value as number) <= maxBooks,
+  expected: `an integer in [1, ${maxBooks}]`,
+};
 const audioHeadsOptions = {
-  books: optional(positiveInteger),
+  books: optional(bookCount),
   penalty: optional(positiveNumber),
-  window: optional(positiveInteger),
-  allowed: true,
+  window: optional({
+    accepts: (value) => positiveInteger.accepts(value) && (value as number) <= 2 ** 16,
+    expected: "an integer in [1, 2^16]",
+  }),
+  allowed: optional({ accepts: Array.isArray, expected: "a list of ranges for each book" }),
 } satisfies Record<keyof AudioHeadsOptions, OptionRule | true>;
 
 /**
@@ -63,6 +83,7 @@ export class AudioHeads implements Disposable {
    *   when an option is unknown or out of range
    */
   static async load(weights: Weights, options: AudioHeadsOptions = {}): Promise<AudioHeads> {
+    checkOption("AudioHeads.load", "weights", weights, weightsRule);
     checkOptions("AudioHeads.load", options, audioHeadsOptions);
     const heads = new AudioHeads(weights, options);
     await weights.settle();
@@ -76,7 +97,7 @@ export class AudioHeads implements Disposable {
    */
   static async open(directory: string, options: OpenModuleOptions): Promise<AudioHeads> {
     checkOptions("AudioHeads.open", options, openModuleOptions);
-    return AudioHeads.fromCheckpoint(await openSpeechHeads(directory, { signal: options.signal }), options);
+    return AudioHeads.fromCheckpoint(await openSpeechHeads(directory, options), options);
   }
 
   /** @internal Loads the heads from an opened checkpoint. */
@@ -97,13 +118,17 @@ export class AudioHeads implements Disposable {
    * @param histories per book and sequence, the ids chosen so far, oldest first; negative ids do not count
    * @param tap sees the logits of each book before the penalty, f32 `[B, ids]`
    * @returns per book, the ids: i32 `[B]`
-   * @throws {CaracalError} `SHAPE_MISMATCH` when there is not one history per book and sequence
+   * @throws {CaracalError} `SHAPE_MISMATCH` when there is not one history per book and sequence, `INVALID_ARGUMENT` for
+   *   what is no tensor or list of integers
    */
   step(
     hidden: Tensor<Activations>,
     histories: readonly (readonly (readonly number[])[])[],
     tap?: (book: number, logits: Logits) => void,
   ): Ids[] {
+    checkTensor("AudioHeads.step", "hidden", hidden);
+    checkHistories(histories);
+    checkOption("AudioHeads.step", "tap", tap, optional(aFunction));
     const input = hidden as Rows;
     const rows = input.shape[0];
     if (histories.length !== this.books || histories.some((book) => book.length !== rows))
@@ -137,6 +162,15 @@ export class AudioHeads implements Disposable {
       return [...last, ...new Array<number>(this.#window - last.length).fill(-1)];
     });
     return this.device.tensor(values, [histories.length, this.#window], "i32");
+  }
+}
+
+function checkHistories(histories: readonly (readonly (readonly number[])[])[]): void {
+  const where = "AudioHeads.step";
+  checkList(where, "histories", histories, "a list of books", maxBooks);
+  for (const [i, book] of histories.entries()) {
+    checkList(where, `histories[${i}]`, book, "a list of sequences");
+    for (const [j, ids] of book.entries()) checkIntegers(where, `histories[${i}][${j}]`, ids);
   }
 }
 

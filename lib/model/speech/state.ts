@@ -1,6 +1,18 @@
 import { reservedSpeechIds } from "../../checkpoint/layout.js";
-import { CaracalError } from "../../errors.js";
-import { checkOptions, type OptionRule, optional, positiveInteger, wholeNumber } from "../../options.js";
+import { CaracalError, shown } from "../../errors.js";
+import {
+  checkIntegers,
+  checkList,
+  checkObject,
+  checkOption,
+  checkOptions,
+  isObject,
+  type OptionRule,
+  oneOf,
+  optional,
+  positiveInteger,
+  wholeNumber,
+} from "../../options.js";
 
 /** Codec books of one speech frame: one semantic book, then three acoustic books. */
 export const codecBooks = 4;
@@ -107,6 +119,7 @@ export class SpeechState {
 
   /** The last ids of one book, oldest first, for the repetition penalty; masked ids as `maskedId`. */
   codecHistory(book: number): number[] {
+    checkOption("SpeechState.codecHistory", "book", book, bookRule);
     return this.#codecHistory.map((ids) => ids[book]!);
   }
 
@@ -120,8 +133,8 @@ export class SpeechState {
     const phaseBefore = this.#phase;
     if (phaseBefore === "done")
       throw new CaracalError("INVALID_ARGUMENT", "the reply is complete: no further step is possible");
-    if (phaseBefore === "textAndSpeech" && (textId === null || textId < 0)) {
-      throw new CaracalError("INVALID_ARGUMENT", `a text id is due in phase textAndSpeech, got ${textId}`);
+    if (phaseBefore === "textAndSpeech" && !wholeNumber.accepts(textId)) {
+      throw new CaracalError("INVALID_ARGUMENT", `a text id is due in phase textAndSpeech, got ${shown(textId)}`);
     }
     checkCodecIds(codecIds);
     const text = phaseBefore === "textAndSpeech" ? textId : null;
@@ -167,8 +180,9 @@ export class SpeechState {
     };
   }
 
-  /** Returns to the state of a snapshot. */
+  /** Returns to the state of a snapshot. @throws {CaracalError} `INVALID_ARGUMENT` for what is none */
   restore(snapshot: SpeechSnapshot): void {
+    checkSnapshot(snapshot);
     this.#phase = snapshot.phase;
     this.#segmentStep = snapshot.segmentStep;
     this.#final = snapshot.final;
@@ -178,16 +192,42 @@ export class SpeechState {
   }
 }
 
+const snapshotFields = {
+  phase: oneOf("textAndSpeech", "speech", "done"),
+  segmentStep: wholeNumber,
+  final: oneOf(true, false),
+  pendingSemantic: {
+    accepts: (value) => value === null || wholeNumber.accepts(value),
+    expected: "a whole number from 0, or null",
+  },
+  textHistory: true,
+  codecHistory: true,
+} satisfies Record<keyof SpeechSnapshot, OptionRule | true>;
+
+function checkSnapshot(snapshot: SpeechSnapshot): void {
+  const where = "SpeechState.restore";
+  checkObject(where, "the snapshot", snapshot);
+  checkOptions(where, snapshot, snapshotFields);
+  checkIntegers(where, "textHistory", snapshot.textHistory);
+  checkList(where, "codecHistory", snapshot.codecHistory);
+  for (const [i, ids] of snapshot.codecHistory.entries()) checkIntegers(where, `codecHistory[${i}]`, ids, codecBooks);
+}
+
+const bookRule: OptionRule = {
+  accepts: (value) => wholeNumber.accepts(value) && (value as number) < codecBooks,
+  expected: `a book in [0, ${codecBooks})`,
+};
+
 function checkCodecIds(ids: ArrayLike<number>): void {
-  if (ids.length !== codecBooks) {
-    throw new CaracalError("INVALID_ARGUMENT", `expected ${codecBooks} codec ids, got ${ids.length}`);
+  if (!isObject(ids) || ids.length !== codecBooks) {
+    throw new CaracalError("INVALID_ARGUMENT", `expected ${codecBooks} codec ids, got ${shown(ids)}`);
   }
   for (let book = 0; book < codecBooks; book++) {
     const id = ids[book]!;
     if (Number.isInteger(id) && (id >= reservedSpeechIds || (book === 0 && id === semanticEndId))) continue;
     throw new CaracalError(
       "INDEX_OUT_OF_RANGE",
-      `codec id ${id} of book ${book} is reserved; mask the logits below ${reservedSpeechIds} before sampling`,
+      `codec id ${shown(id)} of book ${book} is reserved; mask the logits below ${reservedSpeechIds} before sampling`,
       { book, id },
     );
   }

@@ -1,52 +1,42 @@
-import type { VisionConfig } from "../../checkpoint/config.js";
+import { parseVisionConfig, type VisionConfig } from "../../checkpoint/config.js";
 import type { Checkpoint } from "../../checkpoint/directory.js";
 import { openVision } from "../../checkpoint/parts.js";
 import { CaracalError, throwIfAborted } from "../../errors.js";
-import type { RgbImage } from "../../media/image.js";
-import type { Activations } from "../../ops/call.js";
+import { checkImage, type RgbImage } from "../../media/image.js";
+import { type Activations, activationsRule } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
-import { checkOptionNames, checkOptions } from "../../options.js";
+import { aFunction, checkList, checkOption, checkOptions, type OptionRule, optional } from "../../options.js";
+import { checkTensor } from "../../tensor/check.js";
 import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
 import { type UploadOptions, upload } from "../../tensor/upload.js";
 import type { Ids, Matrix, Rows, Tap } from "../types.js";
-import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
+import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
 import { gridTokens, type Size, tokenGrid, type VisionLimits, visionInputSize, visionLimits } from "./resize.js";
+import {
+  checkGrid,
+  checkSize,
+  checkUnits,
+  type Grid,
+  maxUnits,
+  type ResizedFrame,
+  type VisualTokens,
+  type VisualUnit,
+} from "./units.js";
 import { loadVisionWeights, type VisionLayer, type VisionWeights } from "./weights.js";
 
 type Rgb = readonly [number, number, number];
-
-/** The patches of one image or pair of frames: time slices (1), rows, columns. */
-export type Grid = readonly [t: number, h: number, w: number];
-
-/** The pixels of an image or frame at its unit's size, on the encoder's device: `[height, width, 3]`. */
-export type ResizedFrame = Tensor<"u8", readonly [number, number, number]>;
-
-/** One input of the ViT: an image, or two frames of a video. What is resized already stays the caller's. */
-export interface VisualUnit {
-  readonly frames: readonly [RgbImage | ResizedFrame] | readonly [RgbImage | ResizedFrame, RgbImage | ResizedFrame];
-  /** The size in pixels at which the unit enters the ViT. */
-  readonly size: Size;
-  /** The post-squeeze: the grid of tokens to interpolate the projected tokens to. Default: no interpolation. */
-  readonly tokenGrid?: Size | undefined;
-}
-
-/** The projected tokens of one unit, `[height · width / 2, D]`. The grid counts patches; a token is 1×2 patches. */
-export interface VisualTokens {
-  readonly tokens: Rows;
-  readonly grid: Size;
-}
 
 export interface VisionEncoderOptions {
   /** The dtype between the operations. Default f32. */
   readonly activations?: Activations | undefined;
 }
-const visionEncoderOptions = { activations: true } satisfies Record<keyof VisionEncoderOptions, true>;
+const visionEncoderOptions = { activations: activationsRule } satisfies Record<keyof VisionEncoderOptions, OptionRule>;
 
 export interface VisionEncodeOptions {
   /** Sees `patch_embeds`, `layer<i>.` + `attn.input`, `attn.output`, `output`, and `encoder`. */
   readonly tap?: Tap | undefined;
 }
-const encodeOptions = { tap: true } satisfies Record<keyof VisionEncodeOptions, true>;
+const encodeOptions = { tap: optional(aFunction) } satisfies Record<keyof VisionEncodeOptions, OptionRule>;
 
 export interface EncodeUnitsOptions {
   /** Checked between groups of units. */
@@ -83,18 +73,21 @@ export class VisionEncoder implements Disposable {
   /**
    * Loads the parts `vision_encoder` and `vision_projector` of `weights`, each under the published names. Disposing the
    * encoder disposes `weights`.
-   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen, `UNSUPPORTED` for a config
-   *   without QK-norm, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when a tensor is missing or misshapen or a field of the config is wrong,
+   *   `UNSUPPORTED` for a config without QK-norm, `ABORTED`, `INVALID_ARGUMENT` when an option is unknown
    */
   static async load(
     weights: Weights,
     config: VisionConfig,
     options: VisionEncoderOptions = {},
   ): Promise<VisionEncoder> {
-    checkOptionNames("VisionEncoder.load", options, visionEncoderOptions);
-    if (!config.qk_normalization)
+    checkOption("VisionEncoder.load", "weights", weights, weightsRule);
+    checkOptions("VisionEncoder.load", options, visionEncoderOptions);
+    const checked = parseVisionConfig(config, "VisionEncoder.load: config");
+    if (!checked.qk_normalization)
       throw new CaracalError("UNSUPPORTED", "the vision encoder needs qk_normalization: true, its config says false");
-    return new VisionEncoder(weights, await loadVisionWeights(weights, config), config, options.activations ?? "f32");
+    const { activations = "f32" } = options;
+    return new VisionEncoder(weights, await loadVisionWeights(weights, checked), checked, activations);
   }
 
   /**
@@ -104,9 +97,8 @@ export class VisionEncoder implements Disposable {
    */
   static async open(directory: string, options: VisionEncoderOptions & OpenModuleOptions): Promise<VisionEncoder> {
     checkOptions("VisionEncoder.open", options, { ...openModuleOptions, ...visionEncoderOptions });
-    const { device, signal, onProgress, ...encoderOptions } = options;
-    const part = await openVision(directory, { signal });
-    return VisionEncoder.fromCheckpoint(part, { device, signal, onProgress }, encoderOptions);
+    const { activations } = options;
+    return VisionEncoder.fromCheckpoint(await openVision(directory, options), options, { activations });
   }
 
   /** @internal Loads the encoder from an opened checkpoint. */
@@ -134,7 +126,10 @@ export class VisionEncoder implements Disposable {
    *   be merged, or an unknown option
    */
   encode(patches: Tensor<Activations>, grids: readonly Grid[], options: VisionEncodeOptions = {}): Rows {
-    checkOptionNames("VisionEncoder.encode", options, encodeOptions);
+    checkTensor("VisionEncoder.encode", "patches", patches);
+    checkList("VisionEncoder.encode", "grids", grids, "a list of [t, h, w]", maxUnits);
+    for (const [i, grid] of grids.entries()) checkGrid(`grids[${i}]`, grid);
+    checkOptions("VisionEncoder.encode", options, encodeOptions);
     const { tap } = options;
     const rows = this.#check(patches, grids);
     const { device, config } = this;
@@ -164,7 +159,8 @@ export class VisionEncoder implements Disposable {
    *   `INVALID_ARGUMENT` for a size that does not divide into patches, or an unknown option
    */
   async encodeUnits(units: readonly VisualUnit[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
-    checkOptionNames("VisionEncoder.encodeUnits", options, encodeUnitsOptions);
+    checkUnits(units);
+    checkOptions("VisionEncoder.encodeUnits", options, encodeUnitsOptions);
     const { signal } = options;
     if (units.some((unit) => this.#isSqueezed(unit)) && this.config.spatial_merge_size > 1)
       throw new CaracalError("UNSUPPORTED", "tokens can be interpolated in raster order only: spatial_merge_size 1");
@@ -186,9 +182,12 @@ export class VisionEncoder implements Disposable {
   /**
    * Resizes decoded pixels as `encodeUnits` does, so that the large original need not be kept until then. The caller
    * disposes the result.
-   * @throws {CaracalError} `ABORTED`, or the errors of `upload` and `ops.resizeBicubic`
+   * @throws {CaracalError} from the promise: `INVALID_ARGUMENT` for another image or size, `MEDIA_INVALID` for pixels
+   *   that disagree with the image's size, `ABORTED`, or the errors of `upload` and `ops.resizeBicubic`
    */
-  async resize({ data, height, width }: RgbImage, size: Size, options: UploadOptions = {}): Promise<ResizedFrame> {
+  async resize(image: RgbImage, size: Size, options: UploadOptions = {}): Promise<ResizedFrame> {
+    const { data, height, width } = checkImage(image, "VisionEncoder.resize: image");
+    checkSize("VisionEncoder.resize", "size", size);
     using pixels = await upload(this.device, data, [height, width, 3], "u8", options);
     return ops.resizeBicubic(pixels, [size.height, size.width]);
   }
@@ -197,8 +196,12 @@ export class VisionEncoder implements Disposable {
    * Encodes images, each at the size that the config's limits give it.
    * @throws {CaracalError} as `encodeUnits`
    */
-  encodeImages(images: readonly RgbImage[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
-    const units = images.map((image): VisualUnit => ({ frames: [image], size: visionInputSize(image, this.limits) }));
+  async encodeImages(images: readonly RgbImage[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
+    checkList("VisionEncoder.encodeImages", "images", images, "a list of { width, height, data }", maxUnits);
+    const units = images.map((given, i): VisualUnit => {
+      const image = checkImage(given, `VisionEncoder.encodeImages: images[${i}]`);
+      return { frames: [image], size: visionInputSize(image, this.limits) };
+    });
     return this.encodeUnits(units, options);
   }
 

@@ -181,6 +181,36 @@ describe("what a caller may do wrong", () => {
     expect(kv.freeTokens).toBe(32);
   });
 
+  test.each<[string, unknown]>([
+    ["no list", null],
+    ["text", "x"],
+    ["an empty object", [{}]],
+    ["null", [null]],
+    ["an object for a sequence", [{ sequence: {}, rows: 1 }]],
+  ])("%s for a batch is refused", (_, batch) => {
+    using kv = cache();
+    expect(() => kv.append(batch as never)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => kv.fits(batch as never)).toThrowError(code("INVALID_ARGUMENT"));
+  });
+
+  test("a proxy of a sequence is refused", () => {
+    using kv = cache();
+    const sequence = new Proxy(kv.sequence(), {});
+    expect(() => kv.append([{ sequence, rows: 1 }])).toThrow(/sequence must be a KvSequence, .* got a proxy of/);
+    expect(kv.freeTokens).toBe(32);
+  });
+
+  test("as many blocks as a device holds take no memory of JavaScript", async () => {
+    await using own = await Device.open({ backend: "cpu", threads: 1 });
+    const tokens = 2 ** 26;
+    const before = process.memoryUsage().heapUsed;
+    using kv = new KvCache(own, { modules: 1, width: 1, tokens, blockSize: 1, dtype: "bf16" });
+    const sequence = kv.sequence();
+    sequence.reserve(3);
+    expect([sequence.blocks, kv.freeTokens]).toEqual([[0, 1, 2], tokens - 3]);
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(tokens);
+  });
+
   test("rows that cannot be described are not added", async () => {
     const other = await Device.open({ backend: "cpu" });
     const kv = new KvCache(other, { modules: 1, width: 6, tokens: 32, blockSize: 8 });

@@ -84,7 +84,7 @@ describe("media in the forms of the web platform", () => {
     [
       "a file on another host",
       { type: "audio", audio: new URL("file://host/a.wav") },
-      /^message 0, part 0 cannot be read/,
+      /^message 0, part 0: File URL host must be/,
     ],
     ["a Buffer as video", { type: "video", video: Buffer.alloc(9) }, /must be a path.* got .*Buffer/],
     ["a stream", { type: "audio", audio: Readable.from([]) }, /must be a path, bytes.* got .*Readable/],
@@ -184,16 +184,15 @@ describe("loadMessages refuses", () => {
 });
 
 describe("hostile messages", () => {
+  const boo = new Error("boo");
   const throwing = () => {
-    throw new Error("boo");
+    throw boo;
   };
-  const revoked = Proxy.revocable([], {});
-  revoked.revoke();
   const cyclic: unknown[] = [];
   cyclic.push(cyclic);
-  it.each<[string, unknown, RegExp]>([
+  it.each<[string, unknown]>([
     [
-      "a getter that throws",
+      "a getter",
       [
         {
           get type() {
@@ -201,30 +200,18 @@ describe("hostile messages", () => {
           },
         },
       ],
-      /^message 0, part 0 cannot be read: "boo"$/,
     ],
-    [
-      "a getter that throws no error",
-      [
-        Object.defineProperty({}, "type", {
-          enumerable: true,
-          get() {
-            throw null;
-          },
-        }),
-      ],
-      /: null$/,
-    ],
-    ["a proxy", new Proxy([], { get: throwing }), /^message 0: content cannot be read: "boo"$/],
-    ["a proxy as part", [new Proxy({}, { ownKeys: throwing })], /^message 0, part 0 cannot be read: "boo"$/],
-    ["a revoked proxy", revoked.proxy, /^message 0: content cannot be read: "Cannot perform 'IsArray'/],
+    ["a proxy", new Proxy([], { get: throwing })],
+    ["a proxy as part", [new Proxy({}, { ownKeys: throwing })]],
+    ["codes", [{ type: "speech", segments: [{ text: "", codes: new Proxy([1], { get: throwing }) }] }]],
+    ["samples", [{ type: "audio", audio: Object.defineProperty({ sampleRate: 16000 }, "samples", { get: throwing }) }]],
+  ])("that throw in %s are passed on", async (_, content) => {
+    await expect(load(content)).rejects.toBe(boo);
+  });
+
+  it.each<[string, unknown, RegExp]>([
     ["a list in itself", cyclic, /^message 0, part 0 must be a part, .* got a list of 1$/],
     ["a list without end", new Array(2 ** 32 - 1), /^more than 131072 messages, parts and segments are not possible$/],
-    [
-      "codes that throw",
-      [{ type: "speech", segments: [{ text: "", codes: new Proxy([1], { get: throwing }) }] }],
-      /segment 0 cannot be/,
-    ],
   ])("%s", async (_, content, message) => {
     await expect(load(content)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

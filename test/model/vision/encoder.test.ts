@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseVisionConfig } from "../../../lib/checkpoint/config.js";
 import type { RgbImage } from "../../../lib/media/image.js";
-import { type Grid, VisionEncoder } from "../../../lib/model/vision/encoder.js";
+import { VisionEncoder } from "../../../lib/model/vision/encoder.js";
+import type { Grid } from "../../../lib/model/vision/units.js";
 import { readGolden } from "../../support/golden.js";
 import { backends } from "../../support/modelDevices.js";
 import { randomArray, relativeError } from "../../support/numbers.js";
