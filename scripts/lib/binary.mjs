@@ -13,7 +13,8 @@ const systemLibraries = {
 /** Compares versions such as "2.31" and "2.4" by their numbers. */
 export function compareVersions(a, b) {
   const [x, y] = [a, b].map((version) => version.split(".").map(Number));
-  for (let i = 0; i < Math.max(x.length, y.length); i++) if ((x[i] ?? 0) !== (y[i] ?? 0)) return (x[i] ?? 0) - (y[i] ?? 0);
+  for (let i = 0; i < Math.max(x.length, y.length); i++)
+    if ((x[i] ?? 0) !== (y[i] ?? 0)) return (x[i] ?? 0) - (y[i] ?? 0);
   return 0;
 }
 

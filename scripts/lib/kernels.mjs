@@ -49,7 +49,8 @@ function chooseKernels() {
   const { CARACAL_CUDA: wanted, CARACAL_CUDA_ARCHS: chosen } = process.env;
   if (wanted === "off") return { cuda: false, architectures: [] };
   const here = gpus();
-  if ((wanted !== "on" && here.length === 0 && !lastChoice().cuda) || !hasNvcc()) return { cuda: false, architectures: [] };
+  if ((wanted !== "on" && here.length === 0 && !lastChoice().cuda) || !hasNvcc())
+    return { cuda: false, architectures: [] };
   if (chosen === "all") return { cuda: true, architectures: released };
   return { cuda: true, architectures: chosen?.split(",").filter(Boolean).map(Number) ?? here };
 }

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { familySync } from "detect-libc";
 import { describeBinary, faultsOf } from "./binary.mjs";
 import { flavours } from "./flavours.mjs";
 import { lastChoice } from "./kernels.mjs";
@@ -40,7 +41,8 @@ function pack(at, extra = {}) {
 export function packMain() {
   const at = stage("caracal");
   const { scripts, devDependencies, ...manifest } = readJson(join(root, "package.json"));
-  for (const path of manifest.files) if (existsSync(join(root, path))) cpSync(join(root, path), join(at, path), { recursive: true });
+  for (const path of manifest.files)
+    if (existsSync(join(root, path))) cpSync(join(root, path), join(at, path), { recursive: true });
   rmSync(join(at, "dist/.tsbuildinfo"), { force: true });
   for (const file of ["README.md", "CHANGELOG.md"]) copyFileSync(join(root, file), join(at, file));
   // The packages with CUDA kernels are too large for everybody: users install them by name.
@@ -52,7 +54,7 @@ export function packMain() {
 
 /** The flavour without CUDA that fits this machine. */
 export function flavourOfThisMachine() {
-  const libc = process.report.getReport().header.glibcVersionRuntime ? "glibc" : "musl";
+  const libc = familySync();
   const found = flavours().find((flavour) => flavour.cpu === process.arch && flavour.libc === libc && !flavour.cuda);
   return found ?? fail(`there is no package for ${process.platform} on ${process.arch} with ${libc}`);
 }
@@ -81,7 +83,8 @@ export function packFlavour(flavour, addon, { isRelease = false } = {}) {
 
 /** Writes what was packed, with hashes and the versions of the tools. */
 export function writeManifest(packed) {
-  const version = (program, args = ["--version"]) => command(program, args, { mayFail: true })?.trim().split("\n").at(-1);
+  const version = (program, args = ["--version"]) =>
+    command(program, args, { mayFail: true })?.trim().split("\n").at(-1);
   const toolchains = {
     node: process.version,
     gcc: command("g++-12", ["-dumpfullversion"], { mayFail: true })?.trim(),

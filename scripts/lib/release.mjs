@@ -1,6 +1,7 @@
 // Builds the addon of a flavour with its toolchain and CMake.
-import { join } from "node:path";
+
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { kernelInputs } from "./kernels.mjs";
 import { needTool, root, run } from "./steps.mjs";
 import { makeToolchain } from "./toolchain.mjs";

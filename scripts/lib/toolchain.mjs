@@ -1,7 +1,16 @@
 // Toolchains of the packed binaries, made from Debian's packages: GCC 12 with the C library of Debian 11 or with musl,
 // and GCC's own C++ library built for that C library, which the addon links statically. An addon then needs no newer
 // system than Debian 11, and no C++ library at all.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { command, fail } from "./steps.mjs";
@@ -56,7 +65,8 @@ set(CMAKE_MODULE_LINKER_FLAGS_INIT "-s")
 
 function requirePackages() {
   const missing = packages.filter((name) => command("dpkg", ["-s", name], { mayFail: true }) === undefined);
-  if (missing.length > 0) fail(`packages of Debian 12 are missing. Install them with: apt-get install ${missing.join(" ")}`);
+  if (missing.length > 0)
+    fail(`packages of Debian 12 are missing. Install them with: apt-get install ${missing.join(" ")}`);
 }
 
 const hostOf = ({ triplet, musl }) => (musl ? triplet.replace("gnu", "musl") : triplet);
@@ -181,10 +191,24 @@ function librarySources(folder) {
   mkdirSync(at, { recursive: true });
   const source = `/usr/src/gcc-${gcc}`;
   const [archive] = readdirSync(source).filter((name) => name.startsWith(`gcc-${gcc}`) && name.endsWith(".tar.xz"));
-  const parts = ["libstdc++-v3", "config", "libgcc", "include", "libiberty", "gcc", "contrib"].map((part) => `*/${part}`);
-  const files = ["*/config*", "*/install-sh", "*/missing", "*/depcomp", "*/mkinstalldirs", "*/ltmain.sh", "*/move-if-change"];
+  const parts = ["libstdc++-v3", "config", "libgcc", "include", "libiberty", "gcc", "contrib"].map(
+    (part) => `*/${part}`,
+  );
+  const files = [
+    "*/config*",
+    "*/install-sh",
+    "*/missing",
+    "*/depcomp",
+    "*/mkinstalldirs",
+    "*/ltmain.sh",
+    "*/move-if-change",
+  ];
   const exclude = ["--exclude=*/gcc/testsuite", "--exclude=*/gcc/ada", "--exclude=*/testsuite/*_*"];
-  command("tar", ["-xf", join(source, archive), "-C", at, "--strip-components=1", ...exclude, "--wildcards", ...parts, ...files], { mayFail: true });
+  command(
+    "tar",
+    ["-xf", join(source, archive), "-C", at, "--strip-components=1", ...exclude, "--wildcards", ...parts, ...files],
+    { mayFail: true },
+  );
   // What the build of all of GCC would provide.
   copyFileSync(join(at, "libgcc/gthr-posix.h"), join(at, "libgcc/gthr-default.h"));
   writeFileSync(join(at, "mkinstalldirs"), '#!/bin/sh\nexec mkdir -p "$@"\n', { mode: 0o755 });
@@ -198,7 +222,11 @@ function buildLibstdcxx(target, sources) {
   const host = hostOf(target);
   const options = [
     `--host=${host}`,
-    ...["--build=x86_64-linux-gnu", `--prefix=${join(at, "libstdc++")}`, `--with-gxx-include-dir=${join(at, "libstdc++/include/c++")}`],
+    ...[
+      "--build=x86_64-linux-gnu",
+      `--prefix=${join(at, "libstdc++")}`,
+      `--with-gxx-include-dir=${join(at, "libstdc++/include/c++")}`,
+    ],
     ...["--disable-shared", "--enable-static", "--disable-multilib", "--disable-nls"],
     ...["--disable-libstdcxx-pch", "--disable-libstdcxx-filesystem-ts"],
     ...[`CC=${join(at, "bin/cc")}`, `CXX=${join(at, "bin/c++")}`, "CFLAGS=-O2 -fPIC", "CXXFLAGS=-O2 -fPIC"],
