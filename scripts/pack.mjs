@@ -1,5 +1,6 @@
 // npm run pack [-- FLAVOUR …]: builds the packages of a release into build/pack: the main package, and one per flavour of
 // the addon. Each addon is checked before it is packed. Debian 12 is needed; npm run pack says which of its packages.
+// npm run pack -- --requirements: prints them.
 // npm run pack -- --here: packs the checkout's own build for this machine instead, which tests use.
 import { parseArgs } from "node:util";
 import { buildAddon, buildTypeScript, installDependencies } from "./lib/build.mjs";
@@ -7,8 +8,16 @@ import { flavours } from "./lib/flavours.mjs";
 import { flavourOfThisMachine, packFlavour, packMain, writeManifest } from "./lib/package.mjs";
 import { buildRelease } from "./lib/release.mjs";
 import { fail, needNode } from "./lib/steps.mjs";
+import { debianPackages } from "./lib/toolchain.mjs";
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { here: { type: "boolean" } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { here: { type: "boolean" }, requirements: { type: "boolean" } },
+});
+if (values.requirements) {
+  console.log(debianPackages.join(" "));
+  process.exit();
+}
 needNode();
 installDependencies();
 buildAddon();

@@ -72,6 +72,7 @@ export function packFlavour(flavour, addon, { isRelease = false } = {}) {
   const { newest, libraries } = describeBinary(path);
   const row = pack(at, {
     flavour: flavour.name,
+    isRelease,
     glibc: newest.GLIBC,
     libraries,
     ...(flavour.cuda && { architectures: lastChoice().architectures, cuda: flavour.cuda }),

@@ -26,7 +26,7 @@ const architectures = {
 };
 
 /** The Debian packages that the toolchains and the tests of their binaries are made from. */
-export const packages = [
+export const debianPackages = [
   ...["g++-12", "g++-12-aarch64-linux-gnu", "gcc-12-source", "musl-dev", "cmake", "make", "xz-utils"],
   ...["qemu-user"],
 ];
@@ -64,7 +64,7 @@ set(CMAKE_MODULE_LINKER_FLAGS_INIT "-s")
 }
 
 function requirePackages() {
-  const missing = packages.filter((name) => command("dpkg", ["-s", name], { mayFail: true }) === undefined);
+  const missing = debianPackages.filter((name) => command("dpkg", ["-s", name], { mayFail: true }) === undefined);
   if (missing.length > 0)
     fail(`packages of Debian 12 are missing. Install them with: apt-get install ${missing.join(" ")}`);
 }
