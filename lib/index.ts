@@ -62,10 +62,11 @@ export {
   type ChatMessage,
   type JsonObject,
   OmniTokenizer,
-  type OpenTokenizerOptions,
   type SpecialString,
   specialStrings,
   type TextPiece,
+  type TokenizerContents,
+  type TokenizerOptions,
 } from "./model/prompt/tokenizer.js";
 export type { TokenStream, TokenStreamSnapshot } from "./model/prompt/tokenStream.js";
 export type { GenerateEvent } from "./model/reply/events.js";
@@ -107,6 +108,7 @@ export {
   type LoadProgress,
   type Norm,
   type OpenModuleOptions,
+  type WeightParts,
   Weights,
 } from "./model/weights.js";
 export type { MemoryStatistics } from "./native/addon.js";
@@ -128,5 +130,6 @@ export {
   type Shape,
   Tensor,
 } from "./tensor/tensor.js";
+export { type UploadOptions, upload } from "./tensor/upload.js";
 export type { TensorReport } from "./verify/golden.js";
 export { type FileReport, type VerifyOptions, verifyFile } from "./verify/verify.js";

@@ -1,4 +1,5 @@
-import type { TensorEntry } from "./entry.js";
+import { atOnce, type Steps } from "../turns.js";
+import type { TensorEntry, TensorMap } from "./entry.js";
 import type { ExpectedTensor, Layout } from "./layout.js";
 import { plural, quote, throwProblems } from "./problems.js";
 
@@ -19,14 +20,30 @@ export interface TensorDifferences {
   readonly unknown: readonly string[];
 }
 
-export function compareTensors(entries: Iterable<TensorEntry>, layout: Layout): TensorDifferences {
-  const found = new Map([...entries].map((entry) => [entry.name, entry]));
-  const missing = [...layout].filter(([name, tensor]) => !found.has(name) && isRequired(tensor, found));
-  const unknown = [...found.keys()].filter((name) => !layout.has(name));
-  const strayScales = [...found.keys()].filter((name) => layout.has(name) && isStrayScale(layout.get(name)!, found));
-  const expected = [...found.values()].filter((entry) => layout.has(entry.name));
-  const misshapen = expected.filter(({ name, shape }) => String(shape) !== String(layout.get(name)!.shape));
-  const mistyped = expected.filter(({ name, dtype }) => !layout.get(name)!.dtypes.includes(dtype));
+export const compareTensors = (entries: Iterable<TensorEntry>, layout: Layout): TensorDifferences =>
+  atOnce(compareSteps(new Map(Array.from(entries, (entry) => [entry.name, entry])), layout));
+
+/** Like {@link compareTensors}, in steps, since a large model has a hundred thousand tensors. */
+export function* compareSteps(found: TensorMap, layout: Layout): Steps<TensorDifferences> {
+  const missing: (readonly [string, ExpectedTensor])[] = [];
+  for (const [name, tensor] of layout) {
+    if (!found.has(name) && isRequired(tensor, found)) missing.push([name, tensor]);
+    yield;
+  }
+  const unknown: string[] = [];
+  const strayScales: string[] = [];
+  const misshapen: TensorEntry[] = [];
+  const mistyped: TensorEntry[] = [];
+  for (const entry of found.values()) {
+    const expected = layout.get(entry.name);
+    if (expected === undefined) unknown.push(entry.name);
+    else {
+      if (isStrayScale(expected, found)) strayScales.push(entry.name);
+      if (!isSame(entry.shape, expected.shape)) misshapen.push(entry);
+      if (!expected.dtypes.includes(entry.dtype)) mistyped.push(entry);
+    }
+    yield;
+  }
   const problems = [
     ...group("missing", missing, ([name, { shape }]) => `${quote(name)} [${shape}]`),
     ...unexpected(strayScales),
@@ -40,17 +57,20 @@ export function compareTensors(entries: Iterable<TensorEntry>, layout: Layout): 
   return { problems, unknown };
 }
 
+const isSame = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((size, i) => size === b[i]);
+
 /** A line that names unexpected tensors; none if there are none. */
 export function unexpected(names: readonly string[]): string[] {
   return group("unexpected", names, quote);
 }
 
-function isRequired({ optional, scales }: ExpectedTensor, found: ReadonlyMap<string, TensorEntry>): boolean {
+function isRequired({ optional, scales }: ExpectedTensor, found: TensorMap): boolean {
   return scales === undefined ? !optional : found.get(scales)?.dtype === "f8e4m3";
 }
 
 /** Scales beside a weight that is not FP8 mean that the weight is not what it seems to be. */
-function isStrayScale({ scales }: ExpectedTensor, found: ReadonlyMap<string, TensorEntry>): boolean {
+function isStrayScale({ scales }: ExpectedTensor, found: TensorMap): boolean {
   return scales !== undefined && found.get(scales)?.dtype !== "f8e4m3";
 }
 

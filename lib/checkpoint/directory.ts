@@ -1,6 +1,7 @@
 import { checkOptionNames } from "../options.js";
 import type { Cmvn } from "./cmvn.js";
 import * as configs from "./config.js";
+import type { TensorMap } from "./entry.js";
 import { BoundedFile } from "./formats/file.js";
 import type { SpeechConfig } from "./layout.js";
 import {
@@ -13,11 +14,10 @@ import {
   surveyLlm,
   surveySpeech,
   surveyVision,
-  type TensorMap,
-  tensorMap,
 } from "./survey.js";
 
-export type { CheckpointPart, OpenCheckpointOptions, TensorMap } from "./survey.js";
+export type { TensorMap } from "./entry.js";
+export type { CheckpointPart, OpenCheckpointOptions } from "./survey.js";
 
 /** A complete, validated model directory: every tensor exists and has the shape that its configuration implies. */
 export interface Checkpoint {
@@ -80,7 +80,7 @@ export async function openCheckpoint(directory: string, options: OpenCheckpointO
   const survey = await surveyAll(surveyor, directory);
   surveyor.finish(options);
   const { llm, vision, audio, features, speech, codec } = survey.configs;
-  const tensors = (name: string) => tensorMap(survey.parts, name);
+  const tensors = (name: string) => surveyor.tensors(name);
   return {
     directory,
     synthetic: survey.synthetic,

@@ -34,6 +34,9 @@ export interface TensorEntry {
   readonly byteLength: number;
 }
 
+/** Tensors by their names. */
+export type TensorMap = ReadonlyMap<string, TensorEntry>;
+
 const bits = new Map<string, number>([
   ...Object.entries(dtypeBytes).map(([dtype, bytes]) => [dtype, 8 * bytes] as const),
   ...Object.entries(fileDTypeBits),

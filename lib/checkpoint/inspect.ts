@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { basename, relative } from "node:path";
 import { CaracalError } from "../errors.js";
 import { checkOptionNames } from "../options.js";
+import { Turns } from "../turns.js";
 import { type CheckpointSurvey, type OpenCheckpointOptions, surveyCheckpoint } from "./directory.js";
 import { type EntryDType, elementCount, type TensorEntry } from "./entry.js";
 import { openTensorFile } from "./formats/tensorFile.js";
@@ -81,7 +82,12 @@ async function inspectDirectory(path: string, options: InspectOptions): Promise<
 
 async function inspectFile(path: string, { signal }: InspectOptions): Promise<FileInspection> {
   const { entries, metadata } = await openTensorFile(path, { signal });
-  const tensors = entries.map((entry) => ({ ...entry, file: basename(entry.file) }));
+  const tensors: TensorEntry[] = [];
+  const turns = new Turns(`listing the tensors of ${path}`, signal);
+  for (const entry of entries) {
+    tensors.push({ ...entry, file: basename(entry.file) });
+    if (turns.due) await turns.next();
+  }
   return { kind: "file", path, tensors, total: totals(entries), metadata };
 }
 

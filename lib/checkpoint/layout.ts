@@ -1,3 +1,4 @@
+import { atOnce, type Steps } from "../turns.js";
 import type { AudioConfig, CodecConfig, LlmConfig, VisionConfig } from "./config.js";
 import type { EntryDType } from "./entry.js";
 
@@ -67,7 +68,10 @@ class Builder {
 }
 
 /** `model-*.safetensors`: the language model. Expert and attention weights may be FP8. */
-export function llmLayout(c: LlmConfig): Layout {
+export const llmLayout = (c: LlmConfig): Layout => atOnce(llmLayoutSteps(c));
+
+/** Like {@link llmLayout}, in steps, since a large model has a hundred thousand tensors. */
+export function* llmLayoutSteps(c: LlmConfig): Steps<Layout> {
   const b = new Builder();
   const D = c.hidden_size;
   b.add("model.embed_tokens.weight", c.vocab_size, D);
@@ -81,7 +85,10 @@ export function llmLayout(c: LlmConfig): Layout {
     }
     b.add(`${layer}.mlp.router.classifier.weight`, c.n_routed_experts + c.zero_expert_num, D);
     b.add(`${layer}.mlp.router.e_score_correction_bias`, c.n_routed_experts + c.zero_expert_num);
-    for (let e = 0; e < c.n_routed_experts; e++) addFfn(b, `${layer}.mlp.experts.${e}`, D, c.expert_ffn_hidden_size);
+    for (let e = 0; e < c.n_routed_experts; e++) {
+      addFfn(b, `${layer}.mlp.experts.${e}`, D, c.expert_ffn_hidden_size);
+      yield;
+    }
   }
   b.add("model.norm.weight", D);
   b.add("lm_head.weight", c.vocab_size, D);

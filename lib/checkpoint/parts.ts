@@ -2,7 +2,7 @@
 // their part, so the rest of the directory may be absent.
 import { parseCodecConfig } from "./config.js";
 import type { Checkpoint } from "./directory.js";
-import type { TensorEntry } from "./entry.js";
+import type { TensorEntry, TensorMap } from "./entry.js";
 import { type SpeechConfig, speechEmbeddingsLayout, speechHeadsLayout } from "./layout.js";
 import { quote } from "./problems.js";
 import { recoverHiddenSize, recoverSpeechConfig } from "./recover.js";
@@ -15,8 +15,6 @@ import {
   surveyCodec,
   surveyLlm,
   surveyVision,
-  type TensorMap,
-  tensorMap,
 } from "./survey.js";
 
 /** The tensors of a file, by the name of the part. */
@@ -35,7 +33,7 @@ async function openPart<S, T>(
   const surveyor = await Surveyor.in(directory, options);
   const found = await survey(surveyor);
   surveyor.finish(options);
-  return build(found, (name) => tensorMap(surveyor.parts, name));
+  return build(found, (name) => surveyor.tensors(name));
 }
 
 /** Reads `config.json` and the headers of the language model's shards. */
@@ -91,7 +89,7 @@ export function openSpeechHeads(directory: string, options: OpenCheckpointOption
     const heads = await s.open("speech heads", file);
     const config = recoverSpeechConfig(heads?.entries ?? [], "audio_output_layers");
     const width = recoverHiddenSize(heads?.entries, "audio_output_layers.0.weight");
-    s.check(heads, width === undefined ? undefined : speechHeadsLayout(config, width));
+    await s.check(heads, width === undefined ? undefined : speechHeadsLayout(config, width));
     const codec = await s.config("audio_codec/config.yaml", parseCodecConfig);
     if (heads && codec) s.problems.push(...bookProblems(file, config, codec));
     return { config, codec };
@@ -122,7 +120,7 @@ export function openEmbeddings(directory: string, options: OpenCheckpointOptions
     const config = recoverSpeechConfig(embeddings?.entries ?? [], "audio_embeddings");
     const text = source?.entries.find((entry) => entry.name === name);
     if (source && !text) s.problems.push(`${file || "model-*.safetensors"}: 1 tensor missing: ${quote(name)}`);
-    if (embeddings && text) s.check(embeddings, speechEmbeddingsLayout(config, text.shape.at(-1) ?? 0));
+    if (embeddings && text) await s.check(embeddings, speechEmbeddingsLayout(config, text.shape.at(-1) ?? 0));
     return { config, text };
   };
   return openPart(directory, options, survey, ({ config, text }, tensors) => {

@@ -1,9 +1,10 @@
 import { basename, isAbsolute, join, relative } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { compareTensors, unexpected } from "./checkTensors.js";
+import { Turns } from "../turns.js";
+import { compareSteps, unexpected } from "./checkTensors.js";
 import { cmvnFromStats } from "./cmvn.js";
 import * as configs from "./config.js";
-import type { TensorEntry } from "./entry.js";
+import type { TensorEntry, TensorMap } from "./entry.js";
 import { listDirectory, type OpenOptions } from "./formats/file.js";
 import { isRecord } from "./formats/json.js";
 import { readKaldiMatrix } from "./formats/kaldi.js";
@@ -11,8 +12,6 @@ import { openTensorFile } from "./formats/tensorFile.js";
 import * as layouts from "./layout.js";
 import { plural, throwProblems } from "./problems.js";
 import { recoverAudioConfig, recoverHiddenSize, recoverSpeechConfig, recoverVisionConfig } from "./recover.js";
-
-export type TensorMap = ReadonlyMap<string, TensorEntry>;
 
 /** Options of every function that opens a model directory, or a part of one. */
 export interface OpenCheckpointOptions extends OpenOptions {
@@ -43,12 +42,6 @@ export interface CheckpointPart {
   readonly unused: readonly TensorEntry[];
 }
 
-/** The tensors of the part called `name`, by their names. */
-export function tensorMap(parts: readonly CheckpointPart[], name: string): TensorMap {
-  const { entries } = parts.find((part) => part.name === name)!;
-  return new Map(entries.map((entry) => [entry.name, entry]));
-}
-
 /** Refuses a model directory that is not a path. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function checkDirectory(directory: unknown): asserts directory is string {
   if (typeof directory === "string" && directory !== "") return;
@@ -62,6 +55,8 @@ export class Surveyor {
   readonly parts: CheckpointPart[] = [];
   readonly problems: string[] = [];
   readonly warnings: string[] = [];
+  readonly turns: Turns;
+  readonly #tensors = new Map<string, Map<string, TensorEntry>>();
   readonly #directory: string;
   readonly #names: readonly string[];
   readonly #signal: AbortSignal | undefined;
@@ -72,6 +67,7 @@ export class Surveyor {
     this.#names = names;
     this.#signal = options.signal;
     this.#strict = options.strict ?? false;
+    this.turns = new Turns("opening a checkpoint", options.signal);
   }
 
   /** @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such directory, `INVALID_ARGUMENT` for no path */
@@ -118,23 +114,40 @@ export class Surveyor {
     const path = this.path(file);
     const tensors = await this.attempt(() => openTensorFile(path, { signal: this.#signal }));
     if (!tensors) return undefined;
-    const isUnused = (entry: TensorEntry) => entry.name.startsWith("model.mtp.");
-    const entries = tensors.entries.filter((entry) => !isUnused(entry));
-    const part = { name, path, entries, unused: tensors.entries.filter(isUnused) };
+    const part = { name, path, entries: [] as TensorEntry[], unused: [] as TensorEntry[] };
+    const found = new Map<string, TensorEntry>();
+    for (const entry of tensors.entries) {
+      if (entry.name.startsWith("model.mtp.")) part.unused.push(entry);
+      else {
+        part.entries.push(entry);
+        found.set(entry.name, entry);
+      }
+      if (this.turns.due) await this.turns.next();
+    }
     this.parts.push(part);
+    this.#tensors.set(name, found);
     return part;
   }
 
+  /** The tensors of the part called `name`, by their names. */
+  tensors(name: string): TensorMap {
+    return this.#tensors.get(name)!;
+  }
+
   /** Compares the tensors of a part with its layout. Those that the layout does not contain become unused. */
-  check(part: CheckpointPart | undefined, layout: layouts.Layout | undefined): void {
+  async check(part: CheckpointPart | undefined, layout: layouts.Layout | undefined): Promise<void> {
     if (!part || !layout) return;
     const file = relative(this.#directory, part.path) || "model-*.safetensors";
-    const { problems, unknown } = compareTensors(part.entries, layout);
+    const tensors = this.#tensors.get(part.name)!;
+    const { problems, unknown } = await this.turns.during(compareSteps(tensors, layout));
     this.problems.push(...problems.map((problem) => `${file}: ${problem}`));
     const list = this.#strict ? this.problems : this.warnings;
     list.push(...unexpected(unknown).map((line) => `${file}: ${line}`));
-    const [entries, strangers] = [true, false].map((known) => part.entries.filter((e) => layout.has(e.name) === known));
-    this.parts[this.parts.indexOf(part)] = { ...part, entries: entries!, unused: [...part.unused, ...strangers!] };
+    if (unknown.length === 0) return;
+    const strangers = unknown.map((name) => tensors.get(name)!);
+    for (const name of unknown) tensors.delete(name);
+    const known = { ...part, entries: [...tensors.values()], unused: [...part.unused, ...strangers] };
+    this.parts[this.parts.indexOf(part)] = known;
   }
 }
 
@@ -149,9 +162,11 @@ export async function surveyLlm(s: Surveyor) {
     synthetic = isRecord(source) && source._note === configs.syntheticNote;
     return configs.parseLlmConfig(source, file);
   });
-  s.check(await s.open("language model", ""), config && layouts.llmLayout(config));
+  const layout = config && (await s.turns.during(layouts.llmLayoutSteps(config)));
+  await s.check(await s.open("language model", ""), layout);
   const copy = "language_model_embedding.pt";
-  if (s.holds(copy)) s.check(await s.open("text embedding copy", copy), config && layouts.textEmbeddingLayout(config));
+  if (s.holds(copy))
+    await s.check(await s.open("text embedding copy", copy), config && layouts.textEmbeddingLayout(config));
   return { config, synthetic };
 }
 
@@ -165,9 +180,9 @@ export async function surveyVision(s: Surveyor, llm?: configs.LlmConfig): Promis
   const config = await s.config("vision/config.json", configs.parseVisionConfig, (source) =>
     recoverVisionConfig(source, projector?.entries ?? []),
   );
-  s.check(encoder, config && layouts.visionEncoderLayout(config));
+  await s.check(encoder, config && layouts.visionEncoderLayout(config));
   const width = llm?.hidden_size ?? recoverHiddenSize(projector?.entries, "proj.bias");
-  s.check(projector, config && width !== undefined ? layouts.visionProjectorLayout(config, width) : undefined);
+  await s.check(projector, config && width !== undefined ? layouts.visionProjectorLayout(config, width) : undefined);
   return config;
 }
 
@@ -178,9 +193,9 @@ export async function surveyAudio(s: Surveyor, llm?: configs.LlmConfig) {
   const audio = await s.config("audio/config.json", configs.parseAudioConfig, (source) =>
     recoverAudioConfig(source, encoder?.entries ?? []),
   );
-  s.check(encoder, audio && layouts.audioEncoderLayout(audio));
+  await s.check(encoder, audio && layouts.audioEncoderLayout(audio));
   const width = llm?.hidden_size ?? recoverHiddenSize(projector?.entries, "2.bias");
-  s.check(projector, audio && width !== undefined ? layouts.audioProjectorLayout(audio, width) : undefined);
+  await s.check(projector, audio && width !== undefined ? layouts.audioProjectorLayout(audio, width) : undefined);
   const { features, cmvn } = await surveyAudioFeatures(s);
   if (features && audio) {
     const stacked = frameFeatures(features) * (features.splice.left + 1 + features.splice.right);
@@ -214,7 +229,7 @@ function frameFeatures({ fbank, delta }: configs.AudioFeatureConfig): number {
 export async function surveyCodec(s: Surveyor): Promise<configs.CodecConfig | undefined> {
   const config = await s.config("audio_codec/config.yaml", configs.parseCodecConfig);
   const file = config && (await s.attempt(() => findCodecFile(s.path("audio_codec"), config.ckpt_path)));
-  if (file) s.check(await s.open("speech decoder", `audio_codec/${file}`), layouts.codecDecoderLayout(config));
+  if (file) await s.check(await s.open("speech decoder", `audio_codec/${file}`), layouts.codecDecoderLayout(config));
   return config;
 }
 
@@ -239,8 +254,8 @@ export async function surveySpeech(
   const embeddings = await s.open("speech embeddings", "audio/audio_embeddings.pt");
   const heads = await s.open("speech heads", "audio/audio_output_layers.pt");
   const speech = recoverSpeechConfig(embeddings?.entries ?? [], "audio_embeddings");
-  s.check(embeddings, llm && layouts.speechEmbeddingsLayout(speech, llm.hidden_size));
-  s.check(heads, llm && layouts.speechHeadsLayout(speech, llm.hidden_size));
+  await s.check(embeddings, llm && layouts.speechEmbeddingsLayout(speech, llm.hidden_size));
+  await s.check(heads, llm && layouts.speechHeadsLayout(speech, llm.hidden_size));
   if (embeddings && codec) s.problems.push(...bookProblems("audio/audio_embeddings.pt", speech, codec));
   return speech;
 }

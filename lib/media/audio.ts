@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import { checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
+import { type Steps, Turns } from "../turns.js";
 import { ByteReader } from "./byteReader.js";
 import { inputFile, toolOutput } from "./ffmpeg.js";
 import {
@@ -10,6 +11,7 @@ import {
   limit,
   mediaError,
   nameRule,
+  ownBytes,
   TemporaryFile,
   tolerableDamage,
 } from "./input.js";
@@ -67,8 +69,7 @@ export async function loadAudio(input: AudioInput, options: AudioOptions = {}): 
   checkOptions("loadAudio", options, audioOptions);
   const { name = "audio", signal } = options;
   if (typeof input === "string") return loadFile(input, { ...options, name: input });
-  // Copies, since the caller could change or shrink the memory while other work goes on.
-  if (input instanceof Uint8Array) return loadBytes(new Uint8Array(input), { ...options, name });
+  if (input instanceof Uint8Array) return loadBytes(await ownBytes(input, name, signal), { ...options, name });
   if (!hasField(input, "samples")) throw inputError(input, name, "a path, bytes, or { samples, sampleRate }");
   throwIfAborted(signal, `decoding ${name}`);
   return collect(clipSamples(input, name), { ...options, name });
@@ -110,12 +111,16 @@ function clipSamples(clip: AudioClip, name: string): WavSamples {
     throw new CaracalError("INVALID_ARGUMENT", message, { name });
   }
   checkOption(name, "sampleRate", sampleRate, rate);
-  const own = new Float32Array(samples);
+  const frames = samples.length;
   return {
     sampleRate,
-    frames: own.length,
+    frames,
     async *pieces(maxFrames) {
-      for (let at = 0; at < own.length; at += maxFrames) yield own.subarray(at, at + maxFrames);
+      for (let at = 0; at < frames; at += maxFrames) {
+        if (samples.length !== frames)
+          throw mediaError(name, `its ${frames} samples became ${samples.length} while they were read`);
+        yield samples.slice(at, at + maxFrames); // a copy, since the caller could change or shrink the memory
+      }
     },
   };
 }
@@ -173,7 +178,9 @@ async function collect(sound: WavSamples, options: NamedOptions): Promise<Float3
   };
   const seconds = sound.frames / sound.sampleRate;
   if (Number.isFinite(seconds) && !(seconds <= maxSeconds)) throw tooLong(`${seconds.toFixed(1)} s`);
-  const resampler = sound.sampleRate === sampleRate ? null : new Resampler(sound.sampleRate, sampleRate);
+  const turns = new Turns(`decoding ${name}`, signal);
+  const design = sound.sampleRate === sampleRate ? null : Resampler.design(sound.sampleRate, sampleRate);
+  const resampler = design && (await turns.during(design));
   const parts: Float32Array[] = [];
   let frames = 0;
   const maxFrames = Math.ceil(pieceSamples * Math.min(1, sound.sampleRate / sampleRate));
@@ -187,7 +194,7 @@ async function collect(sound: WavSamples, options: NamedOptions): Promise<Float3
   }
   if (frames === 0) throw mediaError(name, "it holds no samples");
   if (resampler) parts.push(resampler.flush());
-  return join(parts);
+  return joinSamples(parts);
 }
 
 function checkSamples(samples: Float32Array, first: number, name: string): void {
@@ -197,14 +204,22 @@ function checkSamples(samples: Float32Array, first: number, name: string): void 
   throw mediaError(name, `${reason}; full scale is 1, and nothing beyond ${maxAmplitude} is taken`);
 }
 
-/** Joins parts, yielding to the event loop now and then. */
-async function join(parts: readonly Float32Array[]): Promise<Float32Array> {
+/** Joins parts, with turns of the event loop meanwhile. */
+export function joinSamples(parts: readonly Float32Array[]): Promise<Float32Array> {
+  return new Turns("joining samples").during(joinSteps(parts));
+}
+
+function* joinSteps(parts: readonly Float32Array[]): Steps<Float32Array> {
   const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const [i, part] of parts.entries()) {
-    whole.set(part, at);
-    at += part.length;
-    if (i % 256 === 255) await setImmediate();
+  let start = 0;
+  for (const part of parts) {
+    for (let at = 0; at < part.length; at += joinedAtOnce) {
+      whole.set(part.subarray(at, at + joinedAtOnce), start + at);
+      yield;
+    }
+    start += part.length;
   }
   return whole;
 }
+
+const joinedAtOnce = 2 ** 20;

@@ -9,7 +9,7 @@ export interface ToolOptions {
   /** Names the input in messages. */
   readonly name: string;
   readonly signal?: AbortSignal;
-  /** The input is refused when the tool writes more bytes. Default: no limit for `toolOutput`, 2^26 for `runTool`. */
+  /** The input is refused when the tool writes more bytes. Default: no limit for `toolOutput`, 2^22 for `runTool`. */
   readonly maxBytes?: number;
   /** Is given the end of what the tool wrote to its standard error, once it has succeeded. */
   readonly onMessages?: (messages: string) => void;
@@ -53,7 +53,7 @@ export function inputFile(path: string): string[] {
 
 /**
  * Runs ffmpeg or ffprobe and yields its standard output in chunks. Ending the iteration early kills the tool. At most
- * `CARACAL_FFMPEG_PROCESSES` tools (default 4) run at once in a thread, the others wait; a tool that its reader waits
+ * `CARACAL_FFMPEG_PROCESSES` tools (default 4) run at once in each JavaScript thread, the others wait; a tool that its reader waits
  * for longer than `CARACAL_FFMPEG_SECONDS` (default 300) in total is stopped.
  *
  * @throws {CaracalError} `MEDIA_INVALID` with the tool's message when it fails or exceeds a limit, `MISSING_TOOL` with
@@ -129,7 +129,7 @@ export async function runTool(
   options: ToolOptions,
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of toolOutput(tool, args, { maxBytes: 2 ** 26, ...options })) chunks.push(chunk);
+  for await (const chunk of toolOutput(tool, args, { maxBytes: 2 ** 22, ...options })) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 

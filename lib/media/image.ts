@@ -10,7 +10,7 @@ import {
   optional,
   positiveInteger,
 } from "../options.js";
-import { hasField, inputError, limit, mediaError, nameRule, readMedia, untilAborted } from "./input.js";
+import { hasField, inputError, limit, mediaError, nameRule, ownBytes, readMedia, untilAborted } from "./input.js";
 
 /** 8-bit RGB pixels `[height, width, 3]`, rows from the top. */
 export interface RgbImage {
@@ -64,7 +64,7 @@ export async function loadImage(input: ImageInput, options: ImageOptions = {}): 
   throwIfAborted(signal, during);
   if (typeof input === "object" && "data" in input) return checkImage(input, name);
   // A copy, since libvips reads in threads of its own while the caller could shrink a resizable buffer.
-  const bytes = typeof input === "string" ? await readMedia(input, signal) : new Uint8Array(input);
+  const bytes = typeof input === "string" ? await readMedia(input, signal) : await ownBytes(input, name, signal);
   if (bytes.length === 0) throw mediaError(name, "it is empty");
   // libvips cannot be interrupted, but its threads are not the event loop's: an abort frees the caller at once.
   return untilAborted(decode(bytes, name, options), signal, during);

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import { type OptionRule, optional } from "../options.js";
+import { type Steps, Turns } from "../turns.js";
 import { ByteReader } from "./byteReader.js";
 
 /** The most bytes of a medium that are read into memory. */
@@ -56,6 +57,29 @@ export async function untilAborted<T>(
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
+}
+
+/** The bytes that are copied at a stretch. */
+const copyBytes = 1 << 22;
+
+/**
+ * A copy of bytes, since their owner could change or shrink them while other work goes on. It is made in pieces, between
+ * which the event loop has its turns.
+ * @throws {CaracalError} `MEDIA_INVALID` for bytes that become fewer meanwhile, `ABORTED`
+ */
+export function ownBytes(bytes: Uint8Array, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  return new Turns(`reading ${name}`, signal).during(copySteps(bytes, name));
+}
+
+function* copySteps(bytes: Uint8Array, name: string): Steps<Uint8Array> {
+  const own = new Uint8Array(bytes.length);
+  for (let at = 0; at < own.length; at += copyBytes) {
+    if (bytes.length !== own.length)
+      throw mediaError(name, `its ${own.length} bytes became ${bytes.length} while they were read`);
+    own.set(bytes.subarray(at, at + copyBytes), at);
+    yield;
+  }
+  return own;
 }
 
 /** A regular file that is open for reading. */

@@ -1,4 +1,5 @@
 import { CaracalError } from "../errors.js";
+import type { Steps } from "../turns.js";
 
 // Written here because the output must not depend on how a stream is split, and a hostile rate must not cost gigabytes.
 
@@ -23,6 +24,26 @@ function besselI0(x: number): number {
   return sum;
 }
 
+function* designTaps(phases: number, half: number, cutoff: number): Steps<Float32Array> {
+  const width = 2 * half;
+  const beta = 0.1102 * (attenuation - 8.7);
+  const taps = new Float32Array(phases * width);
+  const row = new Float64Array(width);
+  for (let phase = 0; phase < phases; phase++) {
+    let gain = 0;
+    for (let k = 0; k < width; k++) {
+      const t = k - (half - 1) - phase / phases;
+      const angle = 2 * Math.PI * cutoff * t;
+      const sinc = t === 0 ? 1 : Math.sin(angle) / angle;
+      row[k] = sinc * besselI0(beta * Math.sqrt(Math.max(0, 1 - (t / half) ** 2)));
+      gain += row[k]!;
+    }
+    for (let k = 0; k < width; k++) taps[phase * width + k] = row[k]! / gain;
+    yield;
+  }
+  return taps;
+}
+
 /** The nearest fraction to `value` with a denominator of at most `limit`, by continued fractions. */
 function nearestFraction(value: number, limit: number): [number, number] {
   let [n0, d0, n1, d1] = [0, 1, 1, 0];
@@ -34,57 +55,54 @@ function nearestFraction(value: number, limit: number): [number, number] {
   }
 }
 
+interface Filter {
+  readonly step: number; // output n is at input position n · step / phases
+  readonly phases: number;
+  readonly half: number; // taps on each side, an even number
+  readonly taps: Float32Array; // [phases][2 · half]
+}
+
 /**
  * Changes a signal's sample rate with a polyphase FIR filter, a sinc under a Kaiser window: linear phase without delay,
  * aliases at least 90 dB down, flat to 93 % of the lower Nyquist frequency. Push chunks of any size and then `flush`:
  * the output does not depend on how the input was split, and has `ceil(inputs · to / from)` samples in total.
  */
 export class Resampler {
-  readonly #step: number; // output n is at input position n · step / phases
+  readonly #step: number;
   readonly #phases: number;
-  readonly #half: number; // taps on each side, an even number
-  readonly #taps: Float32Array; // [phases][2 · half]
+  readonly #half: number;
+  readonly #taps: Float32Array;
   #pending: Float32Array; // input from index #first on
   #first: number;
   #received = 0;
   #emitted = 0;
 
+  private constructor(filter: Filter) {
+    this.#step = filter.step;
+    this.#phases = filter.phases;
+    this.#half = filter.half;
+    this.#taps = filter.taps;
+    this.#pending = new Float32Array(this.#half - 1); // silence before the first sample
+    this.#first = 1 - this.#half;
+  }
+
   /**
+   * Designs a resampler, in steps.
    * @param from the input's sample rate in Hz
    * @param to the output's sample rate in Hz
    * @throws {CaracalError} `INVALID_ARGUMENT` when a rate is not positive and finite
    */
-  constructor(from: number, to: number) {
+  static *design(from: number, to: number): Steps<Resampler> {
     if (!(from > 0 && to > 0 && Number.isFinite(from) && Number.isFinite(to))) {
       throw new CaracalError("INVALID_ARGUMENT", `sample rates must be positive, got ${from} and ${to}`, { from, to });
     }
     const nyquist = 0.5 * Math.min(1, to / from); // cycles per input sample
     const transition = (1 - passband) * nyquist;
-    this.#half = 2 * Math.ceil((attenuation - 7.95) / (2.285 * 2 * Math.PI * transition) / 4); // even, for #emit
-    const phases = Math.max(1, Math.min(maxPhases, Math.floor(maxTaps / (2 * this.#half))));
-    [this.#step, this.#phases] = nearestFraction(from / to, phases);
-    this.#taps = this.#designTaps(nyquist - transition / 2);
-    this.#pending = new Float32Array(this.#half - 1); // silence before the first sample
-    this.#first = 1 - this.#half;
-  }
-
-  #designTaps(cutoff: number): Float32Array {
-    const width = 2 * this.#half;
-    const beta = 0.1102 * (attenuation - 8.7);
-    const taps = new Float32Array(this.#phases * width);
-    const row = new Float64Array(width);
-    for (let phase = 0; phase < this.#phases; phase++) {
-      let gain = 0;
-      for (let k = 0; k < width; k++) {
-        const t = k - (this.#half - 1) - phase / this.#phases;
-        const angle = 2 * Math.PI * cutoff * t;
-        const sinc = t === 0 ? 1 : Math.sin(angle) / angle;
-        row[k] = sinc * besselI0(beta * Math.sqrt(Math.max(0, 1 - (t / this.#half) ** 2)));
-        gain += row[k]!;
-      }
-      for (let k = 0; k < width; k++) taps[phase * width + k] = row[k]! / gain;
-    }
-    return taps;
+    const half = 2 * Math.ceil((attenuation - 7.95) / (2.285 * 2 * Math.PI * transition) / 4); // even, for #emit
+    const mostPhases = Math.max(1, Math.min(maxPhases, Math.floor(maxTaps / (2 * half))));
+    const [step, phases] = nearestFraction(from / to, mostPhases);
+    const taps = yield* designTaps(phases, half, nyquist - transition / 2);
+    return new Resampler({ step, phases, half, taps });
   }
 
   /** Adds input and returns the output that no longer depends on later input. */

@@ -1,5 +1,5 @@
 import { checkOption, checkOptionNames, checkOptions, type OptionRule, positiveNumber } from "../options.js";
-import { type AudioInput, decodeAudioTrack, loadAudio } from "./audio.js";
+import { type AudioInput, decodeAudioTrack, joinSamples, loadAudio } from "./audio.js";
 import { checkPixels, loadImage, type RgbImage } from "./image.js";
 import { checkReadable, hasField, inputError, limit, mediaError, nameRule } from "./input.js";
 import { decodePictures, type FrameOptions, lastAtOrBefore } from "./videoFrames.js";
@@ -142,7 +142,8 @@ async function openFile(path: string, limits: VideoLimits, signal?: AbortSignal)
         maxSeconds: limits.maxSeconds,
         signal: audioSignal,
       });
-      return samples && delayed(samples, Math.round((track.audioStart - start) * sampleRate));
+      const silence = Math.round((track.audioStart - start) * sampleRate);
+      return samples === null || silence <= 0 ? samples : joinSamples([new Float32Array(silence), samples]);
     },
   };
 }
@@ -169,14 +170,6 @@ function clockOf({ times, rate, end, audioStart }: VideoTrack): {
     return { start, fps: irregularFps, frameCount: Math.max(untilLast, untilEnd) };
   }
   return { start, fps, frameCount: times.length + Math.round((first - start) * fps) };
-}
-
-/** Samples after that many samples of silence. */
-function delayed(samples: Float32Array, silence: number): Float32Array {
-  if (silence <= 0) return samples;
-  const all = new Float32Array(silence + samples.length);
-  all.set(samples, silence);
-  return all;
 }
 
 function checkIndices(indices: readonly number[], frameCount: number, name: string): void {

@@ -14,6 +14,7 @@ import type { ExpertWeight } from "../ops/moe.js";
 import { checkOptionNames, type OptionRule } from "../options.js";
 import { type DType, dtypes } from "../tensor/dtype.js";
 import { Device, type MappedFile, type NativeArray, type Shape, type Tensor } from "../tensor/tensor.js";
+import { atOnce, type Steps, Turns } from "../turns.js";
 import type { Matrix, PackedMatrix, Vector } from "./types.js";
 
 /** The packed weight of a linear layer or a convolution, and its bias. */
@@ -58,6 +59,9 @@ export const openModuleOptions = { ...loadOptions, device: deviceRule } satisfie
   OptionRule | true
 >;
 
+/** The tensors of each part: tensor `n` of part `p` is named `p.n`, or `n` if `p` is `""`. */
+export type WeightParts = Readonly<Record<string, Iterable<TensorEntry>>>;
+
 /** The state that a `Weights` and its parts share. */
 interface Source extends LoadOptions {
   readonly device: Device;
@@ -69,6 +73,8 @@ interface Source extends LoadOptions {
   /** Those of `made` that no `settle` has waited for. */
   readonly unsettled: NativeArray[];
   loaded: number;
+  /** The tensor that was read last. */
+  last: string;
 }
 
 /**
@@ -89,19 +95,24 @@ export class Weights implements Disposable {
   }
 
   /**
-   * @param parts the tensors of each part: tensor `n` of part `p` is named `p.n`, or `n` if `p` is `""`
    * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
    */
-  static of(
-    device: Device,
-    parts: Readonly<Record<string, Iterable<TensorEntry>>>,
-    options: LoadOptions = {},
-  ): Weights {
+  static of(device: Device, parts: WeightParts, options: LoadOptions = {}): Weights {
+    return atOnce(Weights.steps(device, parts, options));
+  }
+
+  /** @internal Like `of`, in steps, since a large model has a hundred thousand tensors. */
+  static *steps(device: Device, parts: WeightParts, options: LoadOptions = {}): Steps<Weights> {
     checkOptionNames("Weights.of", options, loadOptions);
     const entries = new Map<string, TensorEntry>();
-    for (const [part, list] of Object.entries(parts))
-      for (const entry of list) entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
-    const total = [...entries.values()].reduce((bytes, entry) => bytes + entry.byteLength, 0);
+    let total = 0;
+    for (const [part, list] of Object.entries(parts)) {
+      for (const entry of list) {
+        entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
+        total += entry.byteLength;
+        yield;
+      }
+    }
     const { signal, onProgress } = options;
     const initial = {
       files: new Map<string, MappedFile>(),
@@ -109,6 +120,7 @@ export class Weights implements Disposable {
       made: [],
       unsettled: [],
       loaded: 0,
+      last: "",
     };
     return new Weights({ device, entries, total, signal, onProgress, ...initial }, "");
   }
@@ -204,12 +216,12 @@ export class Weights implements Disposable {
    *   tensor that could not be made: `OUT_OF_MEMORY`, `IO_ERROR`, `DEVICE_FAULT`
    */
   async settle(): Promise<void> {
-    const { device, signal, onProgress, loaded, total, used, unsettled } = this.#source;
+    const { device, signal, onProgress, loaded, total, last, unsettled } = this.#source;
     throwIfAborted(signal, "loading weights");
     const pending = unsettled.splice(0).filter((tensor) => !tensor.disposed);
     await Promise.all([device.synchronize(), ...pending.map((tensor) => tensor.ready())]);
     throwIfAborted(signal, "loading weights");
-    onProgress?.({ name: [...used].at(-1)?.name ?? "", loaded, total });
+    onProgress?.({ name: last, loaded, total });
   }
 
   /** Frees all tensors made from these weights. Safe to call twice. */
@@ -254,7 +266,10 @@ export class Weights implements Disposable {
       throw fail(`is [${entry.shape}], expected [${viewShape}]`);
     const file = files.get(entry.file) ?? device.mapFile(entry.file);
     files.set(entry.file, file);
-    if (!used.has(entry)) this.#source.loaded += entry.byteLength;
+    if (!used.has(entry)) {
+      this.#source.loaded += entry.byteLength;
+      this.#source.last = entry.name;
+    }
     used.add(entry);
     return device.mapped(file, entry.offset, viewShape, entry.dtype) as Tensor<DType> as Tensor<D>;
   }
@@ -262,14 +277,14 @@ export class Weights implements Disposable {
 
 /**
  * @internal Loads one module from the tensors that it uses alone. When loading fails, its weights are freed.
- * @param parts as for `Weights.of`
  */
 export async function loadModule<T>(
-  parts: Readonly<Record<string, Iterable<TensorEntry>>>,
+  parts: WeightParts,
   { device, signal, onProgress }: OpenModuleOptions,
   load: (weights: Weights) => Promise<T>,
 ): Promise<T> {
-  const weights = Weights.of(device, parts, { signal, onProgress });
+  const turns = new Turns("loading weights", signal);
+  const weights = await turns.during(Weights.steps(device, parts, { signal, onProgress }));
   try {
     return await load(weights);
   } catch (error) {

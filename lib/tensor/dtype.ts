@@ -45,7 +45,8 @@ export function typedArray(dtype: DType, values: Values): Exclude<Values, readon
   if (!Array.isArray(values)) refuseValue("tensor", "values", "an array of numbers or a TypedArray", values);
   const [low, high] = dtype === "i32" ? ([-(2 ** 31), 2 ** 31 - 1] as const) : ([0, 255] as const);
   const integers = dtype === "i32" || dtype === "u8";
-  const array = new { i32: Int32Array, u8: Uint8Array, f32: Float64Array }[integers ? dtype : "f32"](values.length);
+  // f32 is no step between: numbers are rounded to it on their way to any floating-point dtype.
+  const array = new { i32: Int32Array, u8: Uint8Array, f32: Float32Array }[integers ? dtype : "f32"](values.length);
   for (let i = 0; i < array.length; i++) {
     const value: unknown = values[i];
     if (typeof value !== "number") refuseValue("tensor", `values[${i}]`, "a number", value);

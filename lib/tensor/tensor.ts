@@ -111,7 +111,8 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    * Overwrites the elements, after the queued operations and before later ones. Views of the same rows change too.
    * `values` are those of `Device.tensor`, and may be modified once this returns.
    * @throws {CaracalError} `SHAPE_MISMATCH` or `DTYPE_MISMATCH` when the values do not fit, `DISPOSED` when the tensor
-   *   was disposed, `INVALID_ARGUMENT` for a tensor of a mapped file or during a capture
+   *   was disposed, `INVALID_ARGUMENT` for a tensor of a mapped file or during a capture, `OUT_OF_MEMORY` when there is
+   *   no room for the copy
    */
   write(values: Values): void {
     guarded(() => addon().write(this.handle, typedArray(this.dtype, values)));
@@ -241,7 +242,8 @@ export class Device implements AsyncDisposable {
   /**
    * Copies values into a new tensor. Numbers and floating-point arrays are converted to `dtype`; a `Uint16Array` holds
    * raw bf16 or f16, an `Int32Array` i32, and a `Uint8Array` u8 or raw f8e4m3. The copy is made before this returns, on
-   * the event loop, where 64 MiB take tenths of a second: bring in larger data from a file, with `mapped`.
+   * the event loop: 64 MiB of f32 take 5 ms into memory that the device has already, and 20 ms to tenths of a second
+   * into memory that the system must find first. `upload` copies in pieces, and `mapped` takes tensors from a file.
    * @throws {CaracalError} `SHAPE_MISMATCH` when the numbers of elements differ or the shape is invalid,
    *   `DTYPE_MISMATCH` when the array cannot hold the dtype, `INVALID_ARGUMENT` for another dtype, a number that an
    *   integer dtype cannot hold, or memory that is shared with other threads, `OUT_OF_MEMORY` when the device cannot hold the tensor, `DISPOSED` when it was disposed

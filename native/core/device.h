@@ -16,6 +16,8 @@ class Device : public std::enable_shared_from_this<Device> {
   virtual Backend backend() const = 0;
   virtual std::byte* allocate(size_t bytes) = 0;  // called only by jobs; throws OUT_OF_MEMORY
   virtual void release(std::byte* data, size_t bytes) noexcept = 0;
+  // The process's own memory, for values on their way to the device. Used on any thread.
+  virtual Allocator& host_memory() = 0;
   virtual MemoryStatistics memory() const = 0;
   virtual size_t capacity() const = 0;  // bytes of the largest possible tensor
   virtual void submit(std::function<void()> job) = 0;

@@ -1,8 +1,8 @@
 #pragma once
 #include "core/device.h"
+#include "core/host_memory.h"
 #include "core/job_queue.h"
 #include "cpu/cpu.h"
-#include "cpu/host_memory.h"
 #include "cpu/isa.h"
 
 namespace caracal {
@@ -16,6 +16,7 @@ class CpuDevice final : public Device {
   Backend backend() const override { return Backend::cpu; }
   std::byte* allocate(size_t bytes) override { return allocator_.allocate(bytes); }
   void release(std::byte* data, size_t bytes) noexcept override { allocator_.release(data, bytes); }
+  Allocator& host_memory() override { return allocator_; }
   MemoryStatistics memory() const override { return allocator_.statistics(); }
   size_t capacity() const override { return capacity_; }
   void submit(std::function<void()> job) override { queue_.submit(std::move(job)); }

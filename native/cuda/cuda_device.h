@@ -2,6 +2,7 @@
 #include <span>
 
 #include "core/device.h"
+#include "core/host_memory.h"
 #include "core/job_queue.h"
 #include "core/operation.h"
 #include "cuda/cuda.h"
@@ -28,6 +29,7 @@ class CudaDevice final : public Device {
   Backend backend() const override { return Backend::cuda; }
   std::byte* allocate(size_t bytes) override;
   void release(std::byte* data, size_t bytes) noexcept override { allocator_.release(data, bytes); }
+  Allocator& host_memory() override { return host_allocator_; }
   MemoryStatistics memory() const override { return allocator_.statistics(); }
   size_t capacity() const override { return capacity_; }
   void submit(std::function<void()> job) override { queue_.submit(std::move(job)); }
@@ -73,6 +75,8 @@ class CudaDevice final : public Device {
   const Driver& driver_;
   const GpuProperties properties_;
   const size_t capacity_;
+  HostMemory host_memory_;
+  Allocator host_allocator_{host_memory_, HostMemory::limits(memory_limit())};
   Context context_;
   GpuMemory memory_;
   Allocator allocator_;

@@ -87,6 +87,18 @@ void fill(const Napi::TypedArray& values, const Tensor& t, std::byte* out) {
   from_host(host_type(values), bytes, values.ElementLength(), t.dtype, out);
 }
 
+// A copy of values on their way to a device. Its memory is kept for the next ones: the system takes several times as
+// long to hand out new memory as the copy does.
+struct HostCopy {
+  HostCopy(const Napi::TypedArray& values, const Tensor& t)
+      : device(t.storage->device), bytes({device->host_memory()}, t.bytes()) {
+    fill(values, t, bytes.data());
+  }
+
+  const std::shared_ptr<Device> device;  // destroyed after the memory that it owns
+  const Temporary<std::byte> bytes;
+};
+
 // Submits even while operations are recorded, since values from JavaScript are constants of a graph.
 void submit_filling(const Tensor& t, std::function<void()> fill) {
   t.storage->device->submit(filling(t, std::move(fill)));
@@ -104,9 +116,8 @@ Napi::Value tensor_from(const Napi::CallbackInfo& info) {
       materialize(*t.storage);
       fill(values, t, t.storage->data);
     } else {
-      const std::shared_ptr<std::byte[]> bytes(new std::byte[t.bytes()]);
-      fill(values, t, bytes.get());
-      submit_filling(t, [t, bytes] { t.storage->device->write(t, bytes.get()); });
+      const auto copy = std::make_shared<HostCopy>(values, t);
+      submit_filling(t, [t, copy] { copy->device->write(t, copy->bytes.data()); });
     }
     return describe(info.Env(), std::move(t));
   });
@@ -121,11 +132,10 @@ Napi::Value write_tensor(const Napi::CallbackInfo& info) {
     if (t.storage->device->recording)
       throw Error(code::kInvalidArgument, "write() cannot be called during a capture: write before a replay");
     const Napi::TypedArray values = values_for(t.shape, info[1]);
-    const std::shared_ptr<std::byte[]> bytes(new std::byte[t.bytes()]);
-    fill(values, t, bytes.get());
+    const auto copy = std::make_shared<HostCopy>(values, t);
     // Writing a view does not clear an earlier fault, since the other rows may still be invalid.
     const bool whole = t.bytes() == t.storage->bytes;
-    auto write = filling(t, [t, bytes] { t.storage->device->write(t, bytes.get()); });
+    auto write = filling(t, [t, copy] { copy->device->write(t, copy->bytes.data()); });
     t.storage->device->submit([t, whole, write = std::move(write)] {
       if (whole || !t.storage->fault) write();
     });

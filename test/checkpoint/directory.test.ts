@@ -9,6 +9,7 @@ import { llmLayout } from "../../lib/checkpoint/layout.js";
 import { CaracalError } from "../../lib/errors.js";
 import { preset } from "../../lib/synth/presets.js";
 import { synthesize } from "../../lib/synth/synthesize.js";
+import { turnsDuring } from "../support/turns.js";
 import { expectInvalid, safetensors, scratch } from "./files.js";
 
 const folder = scratch();
@@ -185,6 +186,15 @@ describe("openCheckpoint", () => {
     const aborted = openCheckpoint(whole, { signal: AbortSignal.abort() });
     await expect(aborted).rejects.toMatchObject({ code: "ABORTED" });
     await expect(aborted).rejects.toBeInstanceOf(CaracalError);
+  });
+
+  test("gives the event loop turns while it lists, expects and compares tensors", async () => {
+    const { llm } = await openCheckpoint(whole);
+    const { num_layers, n_routed_experts } = llm.config;
+    const steps = 3 * llm.tensors.size + num_layers * n_routed_experts;
+    expect(await turnsDuring(() => openCheckpoint(whole))).toBeGreaterThan(steps);
+    const index = join(whole, "model.safetensors.index.json");
+    expect(await turnsDuring(() => inspectPath(index))).toBeGreaterThan(3 * llm.tensors.size);
   });
 
   test("refuses a misspelt option", async () => {

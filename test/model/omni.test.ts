@@ -215,7 +215,7 @@ describe("OmniModel", () => {
     using tokens = stream.push(new Float32Array(32000));
     expect(tokens!.shape[1]).toBe(model.llm.config.hidden_size);
     using sequence = model.llm.cache.sequence();
-    using embeddings = model.llm.embed(model.tokenizer.encode("Hello"));
+    using embeddings = model.llm.embed(await model.tokenizer.encode("Hello"));
     using hidden = await model.llm.prefill([{ sequence, embeddings }]);
     using logits = model.llm.logits(hidden);
     expect(logits.shape).toEqual([1, model.llm.config.vocab_size]);

@@ -155,7 +155,7 @@ describe("open", () => {
 
   test("OmniTokenizer reads the tokenizer's files", async () => {
     const tokenizer = await OmniTokenizer.open(only("tokenizer", tokenizerFiles));
-    expect(tokenizer.encode("Hello there!")).toEqual(model.tokenizer.encode("Hello there!"));
+    expect(await tokenizer.encode("Hello there!")).toEqual(await model.tokenizer.encode("Hello there!"));
   });
 });
 

@@ -1,9 +1,26 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { Device, Graph, ops, type Tensor } from "../../lib/index.js";
 import { allDevices, cuda } from "../support/devices.js";
+import { settledMemory } from "../support/garbage.js";
 
 const values = (n: number, seed = 1) => Float32Array.from({ length: n }, (_, i) => Math.sin(seed * 7.3 + i));
 const bits = async (t: Tensor) => [...(await t.read())];
+
+test("Tensor.write keeps the memory of its copy for the next one", async () => {
+  await using device = await Device.open({ backend: "cpu", threads: 1 });
+  using x = device.zeros([2 ** 18]);
+  const settled = async () => {
+    await settledMemory(device);
+    return device.memory;
+  };
+  const before = await settled();
+  x.write(values(2 ** 18));
+  const after = await settled();
+  expect(after).toEqual({ inUse: before.inUse, peak: before.inUse + 2 ** 20, cached: before.cached + 2 ** 20 });
+  x.write(values(2 ** 18, 2));
+  expect(await settled()).toEqual(after);
+  expect(await bits(x)).toEqual([...values(2 ** 18, 2)]);
+});
 
 describe.each(allDevices)("Tensor.write on $name", (device) => {
   test("overwrites elements in the order of the queue", async () => {

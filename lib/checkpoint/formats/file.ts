@@ -57,7 +57,20 @@ export class BoundedFile {
     }
     return bytes;
   }
+
+  /** Reads exactly `length` bytes at `offset` as UTF-8, piece by piece, so that the event loop has turns meanwhile. */
+  async text(offset: number, length: number, what: string): Promise<string> {
+    const decoder = new TextDecoder("utf-8", { fatal: true });
+    let text = "";
+    for (let at = 0; at < length; at += pieceBytes) {
+      const piece = await this.read(offset + at, Math.min(pieceBytes, length - at), what);
+      text += decodeUtf8(piece, this.path, decoder, at + pieceBytes < length);
+    }
+    return text;
+  }
 }
+
+const pieceBytes = 1 << 20;
 
 /**
  * A small file as text.
@@ -66,7 +79,7 @@ export class BoundedFile {
 export function readText(path: string, maxBytes: number): Promise<string> {
   return BoundedFile.use(path, async (file) => {
     if (file.size > maxBytes) throw invalid(path, `has ${file.size} bytes; expected at most ${maxBytes} of text`);
-    return decodeUtf8(await file.read(0, file.size, "the text"), path);
+    return file.text(0, file.size, "the text");
   });
 }
 
@@ -84,9 +97,10 @@ export async function listDirectory(path: string): Promise<string[]> {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-export function decodeUtf8(bytes: Uint8Array, path: string): string {
+/** @param stream whether more of the text follows */
+export function decodeUtf8(bytes: Uint8Array, path: string, decoder = utf8, stream = false): string {
   try {
-    return utf8.decode(bytes);
+    return decoder.decode(bytes, { stream });
   } catch (error) {
     throw invalid(path, "expected UTF-8 text, found other bytes", error);
   }

@@ -2,11 +2,13 @@ import { Turns } from "../../turns.js";
 import { invalid, quote } from "../problems.js";
 
 const maxDepth = 64;
+/** Of one string, which is read at a stretch. */
+const maxCharacters = 1 << 20;
 
 /**
  * `JSON.parse` for files that may be large or hostile. It lets the event loop turn meanwhile. It also refuses duplicate
  * keys, of which `JSON.parse` silently keeps the last (two readers of one file could then disagree about where a tensor
- * is), and deep nesting, which would overflow the stack when the value is printed.
+ * is), deep nesting, which would overflow the stack when the value is printed, and strings of megabytes.
  * @throws {CaracalError} `CHECKPOINT_INVALID` when `text` is not such JSON; the message names `file`
  */
 export async function parseJson(text: string, file: string): Promise<unknown> {
@@ -119,6 +121,7 @@ class JsonParser {
     let end = this.#text.indexOf('"', begin + 1);
     while (end > 0 && this.#isEscaped(end, begin)) end = this.#text.indexOf('"', end + 1);
     if (end < 0) throw this.#unexpected("a complete string");
+    if (end - begin > maxCharacters) throw invalid(this.#file, `a string of more than ${maxCharacters} characters`);
     this.#at = end + 1;
     try {
       return JSON.parse(this.#text.slice(begin, end + 1)) as string; // a copy: a slice would keep the whole text

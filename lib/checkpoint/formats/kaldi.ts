@@ -8,7 +8,8 @@ export interface KaldiMatrix {
   readonly data: Float64Array;
 }
 
-const maxBytes = 4 << 20;
+/** The statistics of the published features take 4 kB. */
+const maxBytes = 64 << 10;
 
 /**
  * Reads a Kaldi matrix file, in text (`[ 1 2 … ]`, one row per line) or binary form (`\0B`, then a float or double

@@ -1,3 +1,4 @@
+import type { Steps } from "../../turns.js";
 import { type EntryDType, elementCount } from "../entry.js";
 import { invalid, quote } from "../problems.js";
 import { decodeUtf8 } from "./file.js";
@@ -81,14 +82,17 @@ const callables = new Map<string, (args: readonly unknown[], machine: Machine) =
   ["torch._utils._rebuild_parameter", ([data], machine) => machine.expect(data, PickledTensor, "a tensor")],
 ]);
 
-const limits = { values: 1_000_000, marks: 256, text: 1 << 20, rank: 64 };
+/** `items` may follow a mark, which one opcode takes together; Python writes them in batches of 1000. */
+const limits = { values: 1_000_000, marks: 256, items: 1 << 16, text: 1 << 20, rank: 64 };
+const opcodesPerPause = 1000;
 
 /**
  * Evaluates a pickle (protocol 2 to 5) that describes tensors. It can build None, booleans, numbers, strings, tuples,
- * lists, dicts and tensor descriptions. Time and memory are linear in the length of `bytes`, and bounded.
+ * lists, dicts and tensor descriptions. Time and memory are linear in the length of `bytes`, and bounded. It works in
+ * steps, since `bytes` may be many.
  * @throws {CaracalError} `CHECKPOINT_INVALID` for any other opcode or global; the message names it and its byte
  */
-export function unpickle(bytes: Buffer, file: string): unknown {
+export function unpickle(bytes: Buffer, file: string): Steps<unknown> {
   return new Machine(bytes, file).run();
 }
 
@@ -107,9 +111,10 @@ class Machine {
     this.#file = file;
   }
 
-  run(): unknown {
+  *run(): Steps<unknown> {
     if (this.#bytes[0] !== 0x80) throw this.fail("does not begin with PROTO; expected pickle protocol 2 to 5");
-    for (;;) {
+    for (let count = 1; ; count++) {
+      if (count % opcodesPerPause === 0) yield;
       this.#opcodeAt = this.#position;
       const opcode = this.take(1)[0]!;
       if (opcode === 0x2e) return this.#stop();
@@ -159,6 +164,7 @@ class Machine {
     const items = this.#stack;
     const below = this.#marks.pop();
     if (!below) throw this.fail("pops to a mark, but none is open");
+    if (items.length > limits.items) throw this.fail(`${items.length} items at once; expected at most ${limits.items}`);
     this.#stack = below;
     return items;
   }

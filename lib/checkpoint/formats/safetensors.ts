@@ -4,7 +4,7 @@ import { throwIfAborted } from "../../errors.js";
 import { Turns } from "../../turns.js";
 import { elementCount, entryBytes, isKnownDType, type TensorEntry } from "../entry.js";
 import { invalid, plural, printable, quote } from "../problems.js";
-import { BoundedFile, decodeUtf8, listDirectory, type OpenOptions, readText } from "./file.js";
+import { BoundedFile, listDirectory, type OpenOptions, readText } from "./file.js";
 import { isRecord, parseJson } from "./json.js";
 
 // Parsed by hand rather than by a library: headers are untrusted, so every bound is checked here, and only offsets are
@@ -67,7 +67,7 @@ export async function findTensors(
   let shards = [basename(file)];
   if (file.endsWith(".json")) {
     const weightMap = Object.entries(await readIndex(file));
-    shards = shardNames(Object.fromEntries(weightMap.filter(([name]) => names.has(name))), file);
+    shards = await shardNames(Object.fromEntries(weightMap.filter(([name]) => names.has(name))), file);
     const present = new Set(await listDirectory(directory));
     const missing = shards.filter((shard) => !present.has(shard));
     if (missing.length > 0) throw invalid(directory, `lacks ${missing.join(", ")}; download them`);
@@ -92,7 +92,7 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
   const entries = new Map<string, TensorEntry>();
   const metadata: Record<string, string> = {};
   const turns = new Turns(`reading ${indexFile}`, signal);
-  for (const shard of shardNames(weightMap, indexFile)) {
+  for (const shard of await shardNames(weightMap, indexFile)) {
     const contents = await openFile(join(dirname(indexFile), shard), signal);
     for (const entry of contents.entries) {
       const other = entries.get(entry.name);
@@ -102,17 +102,23 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
     Object.assign(metadata, { ...contents.metadata, ...metadata });
     if (turns.due) await turns.next();
   }
-  for (const [name, shard] of Object.entries(weightMap)) {
-    const file = entries.get(name)?.file;
+  for (const name of Object.keys(weightMap)) {
+    const [file, shard] = [entries.get(name)?.file, weightMap[name]];
     if (file === undefined || basename(file) !== shard) {
       throw invalid(indexFile, `maps tensor ${quote(name)} to ${quote(String(shard))}, which does not contain it`);
     }
+    if (turns.due) await turns.next();
   }
   return { entries: [...entries.values()], metadata };
 }
 
-function shardNames(weightMap: Record<string, unknown>, indexFile: string): string[] {
-  const names = new Set(Object.values(weightMap));
+async function shardNames(weightMap: Record<string, unknown>, indexFile: string): Promise<string[]> {
+  const names = new Set<unknown>();
+  const turns = new Turns(`reading ${indexFile}`);
+  for (const tensor of Object.keys(weightMap)) {
+    names.add(weightMap[tensor]);
+    if (turns.due) await turns.next();
+  }
   for (const name of names) {
     // Only plain names in the same folder are allowed: an index must not be able to open files elsewhere.
     if (typeof name !== "string" || !/^[^/\\\0]+\.safetensors$/.test(name)) {
@@ -132,7 +138,7 @@ function openFile(path: string, signal: AbortSignal | undefined): Promise<Safete
         `announces a header of ${length} bytes, but the file has ${file.size}: it is truncated or not safetensors`,
       );
     }
-    const header = await parseJson(decodeUtf8(await file.read(8, Number(length), "the header"), path), path);
+    const header = await parseJson(await file.text(8, Number(length), "the header"), path);
     if (!isRecord(header)) throw invalid(path, "expected the header to be a JSON object");
     const metadata = header.__metadata__ ?? {};
     if (!isRecord(metadata) || Object.values(metadata).some((value) => typeof value !== "string")) {

@@ -1,4 +1,5 @@
 import { throwIfAborted } from "../../errors.js";
+import { Turns } from "../../turns.js";
 import { entryBytes, type TensorEntry } from "../entry.js";
 import { invalid, quote } from "../problems.js";
 import { BoundedFile, type OpenOptions } from "./file.js";
@@ -25,10 +26,14 @@ export function openTorchArchive(path: string, { signal }: OpenOptions = {}): Pr
     if (byteOrder && (await readRecord(file, byteOrder)).toString() !== "little") {
       throw invalid(path, "the tensors are not little-endian; save them again on a little-endian machine");
     }
-    const value = unpickle(await readRecord(file, records.get(`${root}data.pkl`)!), path);
+    const turns = new Turns(`reading ${path}`, signal);
+    const value = await turns.during(unpickle(await readRecord(file, records.get(`${root}data.pkl`)!), path));
     const locate = storageLocator(file, records, root);
     const entries: TensorEntry[] = [];
-    for (const [name, tensor] of tensorsOf(value, path)) entries.push(await toEntry(path, name, tensor, locate));
+    for (const [name, tensor] of tensorsOf(value, path)) {
+      entries.push(await toEntry(path, name, tensor, locate));
+      if (turns.due) await turns.next();
+    }
     return entries;
   });
 }

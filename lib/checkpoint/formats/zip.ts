@@ -1,3 +1,4 @@
+import { Turns } from "../../turns.js";
 import { invalid, quote } from "../problems.js";
 import type { BoundedFile } from "./file.js";
 
@@ -13,10 +14,12 @@ export interface ZipRecord {
   readonly limit: number;
 }
 
-const maxDirectoryBytes = 64 << 20;
+/** A file for each storage; the largest published archive has a few thousand. */
+const maxRecords = 1 << 16;
 const endBytes = 22;
 const localBytes = 30;
 const centralBytes = 46;
+const maxCentralBytes = 1 << 10;
 const signature = { local: 0x04034b50, central: 0x02014b50, end: 0x06054b50, end64: 0x06064b50, locator64: 0x07064b50 };
 
 /**
@@ -29,12 +32,14 @@ export async function readZipDirectory(file: BoundedFile): Promise<Map<string, Z
   const { offset, size, count, end } = await findDirectory(file);
   if (offset + size !== end)
     throw invalid(file.path, "damaged zip: the central directory does not end where it should");
-  if (size > maxDirectoryBytes)
-    throw invalid(file.path, `the zip directory has ${size} bytes; expected at most ${maxDirectoryBytes}`);
+  if (count > maxRecords) throw invalid(file.path, `has ${count} zip records; expected at most ${maxRecords}`);
+  if (size > count * maxCentralBytes) throw invalid(file.path, `damaged zip: ${count} records in ${size} bytes`);
   const bytes = await file.read(offset, size, "the zip directory");
   const records: Omit<ZipRecord, "limit">[] = [];
+  const turns = new Turns(`reading ${file.path}`);
   let position = 0;
   while (position < size) {
+    if (turns.due) await turns.next();
     const { record, next } = parseCentral(file, bytes, position);
     records.push(record);
     position = next;

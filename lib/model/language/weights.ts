@@ -56,7 +56,7 @@ export async function loadLlmWeights(weights: Weights, config: LlmConfig): Promi
   const embedding = weights.plain("model.embed_tokens.weight") as LlmWeights["embedding"];
   const layers: LayerWeights[] = [];
   for (let i = 0; i < config.num_layers; i++) {
-    layers.push(layerWeights(weights.part(`model.layers.${i}`), config));
+    layers.push(await layerWeights(weights.part(`model.layers.${i}`), config));
     await weights.settle();
   }
   const norm = weights.plain("model.norm.weight");
@@ -65,7 +65,7 @@ export async function loadLlmWeights(weights: Weights, config: LlmConfig): Promi
   return { embedding, layers, norm, head };
 }
 
-function layerWeights(layer: Weights, config: LlmConfig): LayerWeights {
+async function layerWeights(layer: Weights, config: LlmConfig): Promise<LayerWeights> {
   const block = (j: number): BlockWeights => ({
     inputNorm: layer.plain(`input_layernorm.${j}.weight`),
     attention: attentionWeights(layer.part(`self_attn.${j}`)),
@@ -76,7 +76,7 @@ function layerWeights(layer: Weights, config: LlmConfig): LayerWeights {
       down: layer.packed(`mlps.${j}.down_proj.weight`),
     },
   });
-  return { blocks: [block(0), block(1)], moe: moeWeights(layer.part("mlp"), config.n_routed_experts) };
+  return { blocks: [block(0), block(1)], moe: await moeWeights(layer.part("mlp"), config.n_routed_experts) };
 }
 
 function attentionWeights(attention: Weights): AttentionWeights {
@@ -91,13 +91,17 @@ function attentionWeights(attention: Weights): AttentionWeights {
   };
 }
 
-function moeWeights(mlp: Weights, count: number): MoeWeights {
-  const experts = (projection: string) =>
-    mlp.packedExperts(Array.from({ length: count }, (_, e) => `experts.${e}.${projection}.weight`));
+async function moeWeights(mlp: Weights, count: number): Promise<MoeWeights> {
+  // Hundreds of experts are handed over at a stretch, so the event loop has its turn after each of their matrices.
+  const experts = async (projection: string) => {
+    const packed = mlp.packedExperts(Array.from({ length: count }, (_, e) => `experts.${e}.${projection}.weight`));
+    await mlp.settle();
+    return packed;
+  };
   const bias = mlp.plain("router.e_score_correction_bias");
   return {
     classifier: mlp.packed("router.classifier.weight") as PackedWeight<"f32" | "bf16">,
     correctionBias: bias.dtype === "f32" ? (bias as Tensor<"f32">) : mlp.derive(() => cast(bias, "f32")),
-    experts: { gate: experts("gate_proj"), up: experts("up_proj"), down: experts("down_proj") },
+    experts: { gate: await experts("gate_proj"), up: await experts("up_proj"), down: await experts("down_proj") },
   };
 }

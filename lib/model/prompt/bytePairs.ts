@@ -1,4 +1,5 @@
 import { invalid, quote } from "../../checkpoint/problems.js";
+import type { Steps } from "../../turns.js";
 
 /** The 256 characters that stand for bytes in a vocabulary: printable Latin-1, the others from U+0100 (GPT-2). */
 const letters: readonly string[] = byteLetters();
@@ -13,45 +14,72 @@ function byteLetters(): string[] {
 
 /** Vocabularies have fewer ids than this. */
 export const maxIds = 2 ** 20;
+/** Entries, merges or symbols that are processed between two yields. */
+export const stepsPerYield = 4096;
 /** Words have fewer bytes than this, so that a rank and a position fit into the 53 bits of a number. */
 const maxWordBytes = 2 ** 32;
+
+/** What text is encoded to: ids below `maxIds` by entry, spelt in letters for bytes, and the reverse. */
+export interface Vocabulary {
+  readonly ids: ReadonlyMap<string, number>;
+  readonly entries: readonly (string | undefined)[];
+}
+
+/** A merge has a rank: its place in the list. */
+interface Merges {
+  readonly ranks: ReadonlyMap<number, number>; // by pair
+  readonly merged: Int32Array; // by rank
+}
 
 /**
  * Byte-pair encoding: a word starts as its bytes; of all neighbours that form a pair in the list of merges, those that
  * stand first in the list are joined, the leftmost first, until none is left.
  */
 export class BytePairs {
-  readonly #entries: ReadonlyMap<number, string>; // by id
+  readonly #entries: Vocabulary["entries"];
   readonly #byteIds: Int32Array; // by byte
-  readonly #ranks = new Map<number, number>(); // by pair
-  readonly #merged: Int32Array; // by rank
+  readonly #merges: Merges;
   readonly #recent = new Map<string, number[]>(); // ids of short words
   readonly #shares: Float64Array; // by byte: 1 / length of the longest entry that contains it
 
+  private constructor(entries: Vocabulary["entries"], byteIds: Int32Array, merges: Merges, shares: Float64Array) {
+    this.#entries = entries;
+    this.#byteIds = byteIds;
+    this.#merges = merges;
+    this.#shares = shares;
+  }
+
   /**
-   * @param vocabulary ids below `maxIds` by entry, spelt in letters for bytes
+   * Builds the tables, and yields now and then.
    * @param merges pairs of entries, best first
    * @throws {CaracalError} `CHECKPOINT_INVALID` for an entry that is not spelt in these letters, a missing byte, or a
    *   merge of or into something that is no entry
    */
-  constructor(vocabulary: ReadonlyMap<string, number>, merges: readonly (readonly [string, string])[], file: string) {
+  static *from(
+    { ids, entries }: Vocabulary,
+    merges: Iterable<readonly [string, string]>,
+    file: string,
+  ): Steps<BytePairs> {
     const id = (entry: string): number => {
-      const found = vocabulary.get(entry);
+      const found = ids.get(entry);
       if (found === undefined) throw invalid(file, `model.vocab has no entry ${quote(entry)}`);
       return found;
     };
-    this.#entries = new Map(Array.from(vocabulary, ([entry, id]) => [id, entry]));
-    this.#byteIds = Int32Array.from(letters, id);
-    this.#merged = Int32Array.from(merges, ([left, right], rank) => {
-      this.#ranks.set(pairOf(id(left), id(right)), rank);
-      return id(left + right);
-    });
-    this.#shares = longestEntries(vocabulary.keys(), file).map((length) => 1 / length);
+    const byteIds = Int32Array.from(letters, id);
+    const ranks = new Map<number, number>();
+    const merged: number[] = [];
+    for (const [left, right] of merges) {
+      ranks.set(pairOf(id(left), id(right)), merged.length);
+      if (merged.push(id(left + right)) % stepsPerYield === 0) yield;
+    }
+    const longest = yield* longestEntries(ids.keys(), file);
+    const shares = longest.map((length) => 1 / length);
+    return new BytePairs(entries, byteIds, { ranks, merged: Int32Array.from(merged) }, shares);
   }
 
   /** The bytes of an id, or undefined if it has none. */
   bytes(id: number): Uint8Array | undefined {
-    const entry = this.#entries.get(id);
+    const entry = this.#entries[id];
     return entry === undefined ? undefined : Uint8Array.from(entry, (letter) => byteOf[letter.charCodeAt(0)]!);
   }
 
@@ -66,7 +94,7 @@ export class BytePairs {
   }
 
   /** Encodes a word, and yields now and then. Its ids are appended to `ids`. */
-  *encode(word: string, ids: number[]): Generator<void, void> {
+  *encode(word: string, ids: number[]): Steps<void> {
     let known = this.#recent.get(word);
     if (known === undefined) {
       known = yield* this.#merge(Buffer.from(word));
@@ -81,7 +109,7 @@ export class BytePairs {
     }
   }
 
-  *#merge(bytes: Uint8Array): Generator<void, number[]> {
+  *#merge(bytes: Uint8Array): Steps<number[]> {
     const symbols = new Symbols(bytes.length);
     const queue = new Queue();
     const push = (at: number) => {
@@ -98,7 +126,7 @@ export class BytePairs {
       const rank = Math.floor(key / maxWordBytes);
       const at = key - rank * maxWordBytes;
       if (this.#rank(symbols, at) === rank) {
-        symbols.merge(at, this.#merged[rank]!);
+        symbols.merge(at, this.#merges.merged[rank]!);
         if (at > 0) push(symbols.previous[at]!);
         push(at);
       }
@@ -111,19 +139,22 @@ export class BytePairs {
   #rank(symbols: Symbols, at: number): number | undefined {
     const next = symbols.next[at]!;
     const left = symbols.ids[at]!;
-    return left < 0 || next >= symbols.ids.length ? undefined : this.#ranks.get(pairOf(left, symbols.ids[next]!));
+    return left < 0 || next >= symbols.ids.length
+      ? undefined
+      : this.#merges.ranks.get(pairOf(left, symbols.ids[next]!));
   }
 }
 
-const stepsPerYield = 4096;
 const maxRecent = 10_000;
 const maxRecentLength = 32;
 const pairOf = (left: number, right: number): number => left * maxIds + right;
 
 /** For each byte, the length of the longest entry that contains it. */
-function longestEntries(entries: Iterable<string>, file: string): Float64Array {
+function* longestEntries(entries: Iterable<string>, file: string): Generator<void, Float64Array> {
   const longest = new Float64Array(256);
+  let step = 0;
   for (const entry of entries) {
+    if (++step % stepsPerYield === 0) yield;
     if (entry === "") throw invalid(file, "model.vocab has an empty entry");
     for (let i = 0; i < entry.length; i++) {
       const byte = byteOf[entry.charCodeAt(i)] ?? -1;
@@ -164,7 +195,7 @@ class Symbols {
     if (after < this.ids.length) this.previous[after] = at;
   }
 
-  *result(): Generator<void, number[]> {
+  *result(): Steps<number[]> {
     const ids: number[] = [];
     for (let at = 0; at < this.ids.length; at = this.next[at]!) {
       if (ids.push(this.ids[at]!) % stepsPerYield === 0) yield;

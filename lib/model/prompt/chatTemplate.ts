@@ -36,8 +36,11 @@ const maxCharacters = 2 ** 24;
 // exist twice: compiled, and as TypeScript for the tests.
 const program = `
   const { parentPort, workerData } = require("node:worker_threads");
-  const { library, template, variables, names, mark, maxCharacters } = workerData;
+  const { library, template, tokens, json, firsts, names, mark, maxCharacters } = workerData;
   const { Template } = require(library);
+  const first = new RegExp(firsts, "gu");
+  const marked = (_, value) => typeof value === "string" ? value.replace(first, (letter) => letter + mark) : value;
+  const variables = { ...tokens, ...JSON.parse(json, marked) };
   const text = new Template(template).render(variables);
   if (text.length > maxCharacters) throw new Error("it writes " + text.length + " characters");
   parentPort.postMessage(text.split(new RegExp(names, "u")).map((piece) => piece.replaceAll(mark, "")));
@@ -48,8 +51,8 @@ const program = `
  * wrote. Names in the variables stay text: a mark after each character with which a name begins hides them until the
  * result is cut.
  *
- * `@huggingface/jinja` is not Python's Jinja2 in everything. It prints `true`, `null` and `["a"]` for `True`, `None` and
- * `['a']`, gives `-7 % 3` the sign of −7, and lacks some filters. Numbers of rounds and `tojson` come out alike.
+ * `@huggingface/jinja` is not Python's Jinja2 in everything: see `OmniTokenizer.renderChat`. Numbers of rounds and
+ * `tojson` come out alike.
  *
  * @returns text and names in turn
  * @throws {CaracalError} `CHECKPOINT_INVALID` when the template fails, takes too long or too much memory, or writes more
@@ -63,13 +66,11 @@ export async function renderTemplate(
   throwIfAborted(options.signal, "rendering the chat template");
   const longestFirst = [...names].sort((a, b) => b.length - a.length);
   const mark = unusedCharacter(template, json, ...longestFirst, ...Object.values(tokens));
-  const firsts = new RegExp(`[${longestFirst.map((name) => literal([...name][0]!)).join("")}]`, "gu");
-  const add = (_: string, value: unknown) =>
-    typeof value === "string" ? value.replace(firsts, (character) => character + mark) : value;
-  const variables = { ...tokens, ...(JSON.parse(json, add) as object) };
+  const firsts = `[${longestFirst.map((name) => literal([...name][0]!)).join("")}]`;
   const pattern = `(${longestFirst.map(literal).join("|")})`;
   const library = createRequire(import.meta.url).resolve("@huggingface/jinja");
-  return runProgram({ library, template, variables, names: pattern, mark, maxCharacters }, file, options);
+  const data = { library, template, tokens, json, firsts, names: pattern, mark, maxCharacters };
+  return runProgram(data, file, options);
 }
 
 async function runProgram(data: object, file: string, options: RenderOptions): Promise<string[]> {
@@ -120,11 +121,13 @@ function failure(file: string, problem: string, cause: unknown): CaracalError {
   );
 }
 
+const privateUse = /[\uE000-\uF8FF]/g;
+
 /** A character of Unicode's private use area that stands in none of `texts`. */
 function unusedCharacter(...texts: readonly string[]): string {
   const [first, end] = [0xe000, 0xf900];
   const used = new Uint8Array(end - first);
-  for (const text of texts) for (let i = 0; i < text.length; i++) used[text.charCodeAt(i) - first] = 1;
+  for (const text of texts) for (const [letter] of text.matchAll(privateUse)) used[letter.charCodeAt(0) - first] = 1;
   const free = used.indexOf(0);
   if (free >= 0) return String.fromCharCode(first + free);
   throw new CaracalError("INVALID_ARGUMENT", "the messages use every character of the private use area");

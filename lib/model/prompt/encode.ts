@@ -139,7 +139,7 @@ async function encodeUnits(
   const rows: Rows[] = [];
   const resized: ResizedFrame[] = [];
   const resize = async (frame: RgbImage, { inputSize }: VisionUnit) => {
-    resized.push(vision.resize(frame, inputSize));
+    resized.push(await vision.resize(frame, inputSize, { signal }));
     await vision.device.synchronize(); // the frame's pixels are no longer needed, on the device either
     return resized.at(-1)!;
   };

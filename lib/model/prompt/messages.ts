@@ -5,7 +5,7 @@ import { type ImageInput, loadImage, type RgbImage } from "../../media/image.js"
 import { maxFileBytes, mediaError, untilAborted } from "../../media/input.js";
 import { openVideo, type Video, type VideoInput } from "../../media/video.js";
 import { checkOptionNames } from "../../options.js";
-import { Turns } from "../../turns.js";
+import { type Steps, Turns } from "../../turns.js";
 
 /** A segment of an earlier spoken reply: its text, and codec codes [frames, 4] of at least as many frames as tokens. */
 export interface SpeechSegment {
@@ -139,8 +139,7 @@ class MessageReader {
     if (typeof content === "string") parts.push({ type: "text", text: content });
     else
       for (const part of this.list(content, `${name}: content`, "text or a list of parts")) {
-        parts.push(this.#part(part, `${name}, part ${parts.length}`));
-        if (turns.due) await turns.next();
+        parts.push(await turns.during(this.#part(part, `${name}, part ${parts.length}`)));
       }
     if (turns.due) await turns.next();
     return { role: role as Message["role"], content: parts };
@@ -155,7 +154,8 @@ class MessageReader {
     for (let i = 0; i < length; i++) yield guarded(name, () => (value as unknown[])[i]);
   }
 
-  #part(value: unknown, name: string): Part {
+  *#part(value: unknown, name: string): Steps<Part> {
+    yield; // so that the event loop may turn before each part
     const part = this.#copy(value, name, 'a part, such as { type: "text", text }');
     const { type } = part;
     if (typeof type !== "string" || !Object.hasOwn(partFields, type))
@@ -166,8 +166,12 @@ class MessageReader {
       throw invalid(`${name} is of type ${type} and needs the field "${main}", got ${shown(part[main])}`);
     if (type === "text") checkText(part.text, name);
     if (type !== "speech") return part as Part;
-    const segments = [...this.list(part.segments, `${name}: segments`, "a list of { text, codes }")];
-    return { type, segments: segments.map((segment, i) => this.#segment(segment, `${name}, segment ${i}`)) };
+    const segments: SpeechSegment[] = [];
+    for (const segment of this.list(part.segments, `${name}: segments`, "a list of { text, codes }")) {
+      segments.push(this.#segment(segment, `${name}, segment ${segments.length}`));
+      yield;
+    }
+    return { type, segments };
   }
 
   #segment(value: unknown, name: string): SpeechSegment {

@@ -1,7 +1,8 @@
 import { Fields } from "../../checkpoint/fields.js";
 import { isRecord } from "../../checkpoint/formats/json.js";
 import { invalid, quote } from "../../checkpoint/problems.js";
-import { BytePairs, maxIds } from "./bytePairs.js";
+import type { Steps } from "../../turns.js";
+import { BytePairs, maxIds, stepsPerYield, type Vocabulary } from "./bytePairs.js";
 import { type WordPatterns, wordPatterns } from "./words.js";
 
 /** A tokenizer as tokenizer.json describes it. */
@@ -17,10 +18,11 @@ const maxControls = 4096;
 const maxNameLength = 256;
 
 /**
- * Reads the contents of a tokenizer.json: byte-level BPE with the words of a published tokenizer.
+ * Reads the contents of a tokenizer.json: byte-level BPE with the words of a published tokenizer. It yields now and
+ * then, since there may be a million entries.
  * @throws {CaracalError} `CHECKPOINT_INVALID`
  */
-export function parseTokenizer(json: unknown, file: string): TokenizerFile {
+export function* parseTokenizer(json: unknown, file: string): Steps<TokenizerFile> {
   const fields = new Fields(json);
   const { normalizer, pre_tokenizer, model, added_tokens } = isRecord(json) ? json : {};
   if (normalizer !== null && normalizer !== undefined) fields.check([], false, "normalizer must be null");
@@ -33,12 +35,9 @@ export function parseTokenizer(json: unknown, file: string): TokenizerFile {
   fields.finish(file);
   const { vocab, merges } = model as Record<string, unknown>;
   const controls = controlTokens(added_tokens, file);
-  const vocabulary = entries(vocab, controls, file);
-  return {
-    patterns: wordPatterns(pre_tokenizer, file),
-    pairs: new BytePairs(vocabulary, mergePairs(merges, file), file),
-    controls,
-  };
+  const patterns = wordPatterns(pre_tokenizer, file);
+  const vocabulary = yield* entries(vocab, controls, file);
+  return { patterns, pairs: yield* BytePairs.from(vocabulary, mergePairs(merges, file), file), controls };
 }
 
 function controlTokens(tokens: unknown, file: string): Map<string, number> {
@@ -59,40 +58,39 @@ function controlTokens(tokens: unknown, file: string): Map<string, number> {
     fields.finish(file);
     ids.set(name, id);
   }
-  checkUnique(ids, "added_tokens", file);
+  if (new Set(ids.values()).size < ids.size) throw invalid(file, "added_tokens gives one id to two names");
   return ids;
 }
 
 /** The vocabulary of text: without the control tokens, which published files list there too. */
-function entries(vocab: unknown, controls: ReadonlyMap<string, number>, file: string): Map<string, number> {
+function* entries(vocab: unknown, controls: ReadonlyMap<string, number>, file: string): Steps<Vocabulary> {
   if (!isRecord(vocab)) throw invalid(file, "model.vocab must be an object");
   const taken = new Set(controls.values());
-  const ids = new Map<string, number>();
-  for (const [entry, id] of Object.entries(vocab)) {
+  const vocabulary = { ids: new Map<string, number>(), entries: [] as string[] };
+  for (const [i, entry] of Object.keys(vocab).entries()) {
+    if (i % stepsPerYield === 0) yield;
+    const id = vocab[entry];
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= maxIds)
       throw invalid(file, `model.vocab: the id of ${quote(entry)} must be a whole number from 0 to ${maxIds - 1}`);
     const control = controls.get(entry);
     if (control === id) continue;
     if (control !== undefined || taken.has(id))
       throw invalid(file, `model.vocab and added_tokens disagree about id ${id}, ${quote(entry)}`);
-    ids.set(entry, id);
+    if (vocabulary.entries[id] !== undefined) throw invalid(file, "model.vocab gives one id to two names");
+    vocabulary.ids.set(entry, id);
+    vocabulary.entries[id] = entry;
   }
-  checkUnique(ids, "model.vocab", file);
-  return ids;
-}
-
-function checkUnique(ids: ReadonlyMap<string, number>, where: string, file: string): void {
-  if (new Set(ids.values()).size < ids.size) throw invalid(file, `${where} gives one id to two names`);
+  return vocabulary;
 }
 
 /** Merges are written as pairs, or as one string with a space, which no letter is. */
-function mergePairs(merges: unknown, file: string): (readonly [string, string])[] {
+function* mergePairs(merges: unknown, file: string): Generator<readonly [string, string], void> {
   if (!Array.isArray(merges) || merges.length >= maxIds)
     throw invalid(file, `model.merges must be a list of fewer than ${maxIds} pairs`);
-  return merges.map((merge: unknown, i) => {
+  for (const [i, merge] of (merges as unknown[]).entries()) {
     const pair: unknown = typeof merge === "string" ? merge.split(" ") : merge;
-    if (Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === "string"))
-      return pair as unknown as readonly [string, string];
-    throw invalid(file, `model.merges[${i}] must be a pair of entries`);
-  });
+    if (!(Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === "string")))
+      throw invalid(file, `model.merges[${i}] must be a pair of entries`);
+    yield pair as unknown as readonly [string, string];
+  }
 }

@@ -41,7 +41,10 @@ export interface GenerateOptions {
   readonly seed?: number | undefined;
   /** Bounds on the request. Default: those of the published demo. */
   readonly limits?: Partial<PromptLimits> | undefined;
-  /** `checkpoint` uses the checkpoint's own chat template, for text-only conversations without speech. */
+  /**
+   * `checkpoint` uses the checkpoint's own chat template, for text-only conversations without speech. It may come out
+   * unlike Python's: see `OmniTokenizer.renderChat`.
+   */
   readonly template?: "omni" | "checkpoint" | undefined;
 }
 const number = (accepts: (value: number) => boolean, expected: string): OptionRule => {

@@ -7,6 +7,7 @@ import type { Activations } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
 import { checkOptionNames, checkOptions } from "../../options.js";
 import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
+import { type UploadOptions, upload } from "../../tensor/upload.js";
 import type { Ids, Matrix, Rows, Tap } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights } from "../weights.js";
 import { gridTokens, type Size, tokenGrid, type VisionLimits, visionInputSize, visionLimits } from "./resize.js";
@@ -171,7 +172,7 @@ export class VisionEncoder implements Disposable {
     try {
       for (const group of this.#groups(units)) {
         throwIfAborted(signal, "encoding images");
-        encoded.push(...this.#encodeGroup(group));
+        encoded.push(...(await this.#encodeGroup(group, signal)));
         await this.device.synchronize(); // so that memory holds the pixels and activations of one group only
       }
       throwIfAborted(signal, "encoding images");
@@ -185,12 +186,11 @@ export class VisionEncoder implements Disposable {
   /**
    * Resizes decoded pixels as `encodeUnits` does, so that the large original need not be kept until then. The caller
    * disposes the result.
+   * @throws {CaracalError} `ABORTED`, or the errors of `upload` and `ops.resizeBicubic`
    */
-  resize({ data, height, width }: RgbImage, size: Size): ResizedFrame {
-    return this.device.scope(() => {
-      const pixels = this.device.tensor(data, [height, width, 3], "u8");
-      return ops.resizeBicubic(pixels, [size.height, size.width]);
-    });
+  async resize({ data, height, width }: RgbImage, size: Size, options: UploadOptions = {}): Promise<ResizedFrame> {
+    using pixels = await upload(this.device, data, [height, width, 3], "u8", options);
+    return ops.resizeBicubic(pixels, [size.height, size.width]);
   }
 
   /**
@@ -283,10 +283,29 @@ export class VisionEncoder implements Disposable {
     if (group.length > 0) yield group;
   }
 
-  #encodeGroup(units: readonly VisualUnit[]): VisualTokens[] {
+  async #encodeGroup(units: readonly VisualUnit[], signal: AbortSignal | undefined): Promise<VisualTokens[]> {
+    const resized: ResizedFrame[] = [];
+    const frames: ResizedFrame[][] = [];
+    try {
+      for (const unit of units) {
+        const own: ResizedFrame[] = [];
+        for (const frame of unit.frames) {
+          if ("data" in frame) resized.push(await this.resize(frame, unit.size, { signal }));
+          own.push("data" in frame ? resized.at(-1)! : frame);
+        }
+        frames.push(own);
+      }
+      return this.#encodeFrames(units, frames);
+    } finally {
+      disposeAll(resized);
+    }
+  }
+
+  /** Encodes units, each with its resized frames. */
+  #encodeFrames(units: readonly VisualUnit[], frames: readonly ResizedFrame[][]): VisualTokens[] {
     const grids = units.map((unit) => this.#grid(unit));
     return this.device.scope(() => {
-      const patches = ops.concatRows(units.map((unit) => this.#patches(unit)));
+      const patches = ops.concatRows(units.map((unit, i) => this.#patches(frames[i]!, unit.size)));
       const all = this.encode(
         patches,
         grids.map(({ height, width }): Grid => [1, height, width]),
@@ -315,11 +334,10 @@ export class VisionEncoder implements Disposable {
     return { tokens: squeezed, grid: { height, width: 2 * width } };
   }
 
-  #patches({ frames, size }: VisualUnit): Rows<"f32"> {
+  #patches(frames: readonly ResizedFrame[], size: Size): Rows<"f32"> {
     const { patch_size: patch, temporal_patch_size: temporal, spatial_merge_size: mergeSize } = this.config;
     const { image_mean, image_std } = this.config;
-    const resized = frames.map((frame) => ("data" in frame ? this.resize(frame, size) : frame));
-    const image = resized.length === 1 ? resized[0]! : ops.concatRows(resized).reshape([2, size.height, size.width, 3]);
+    const image = frames.length === 1 ? frames[0]! : ops.concatRows(frames).reshape([2, size.height, size.width, 3]);
     return ops.patchify(image, { patch, temporal, mergeSize, mean: image_mean as Rgb, std: image_std as Rgb });
   }
 }

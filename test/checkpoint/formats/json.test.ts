@@ -56,6 +56,11 @@ test.each(valid)("%j is read as by JSON.parse", async (text) => {
   expect(Object.getPrototypeOf(Object(value))).toBe(Object.getPrototypeOf(Object(JSON.parse(text))));
 });
 
+test("a string of megabytes is refused", async () => {
+  expect(await parseJson(`["${"x".repeat(2 ** 20 - 1)}"]`, "file")).toHaveLength(1);
+  await expectInvalid(parseJson(`["${"x".repeat(2 ** 20)}"]`, "file"), /a string of more than 1048576 characters/);
+});
+
 test.each(broken)("%j is refused, as by JSON.parse", async (text) => {
   expect(() => JSON.parse(text)).toThrow();
   await expectInvalid(parseJson(text, "file"), /^file: not JSON: expected .* at character \d+, found/);

@@ -35,6 +35,7 @@ describe("Kaldi matrices", () => {
     ["a compressed matrix", Buffer.from("\0BCM2............", "latin1"), /Kaldi type "CM2"/],
     ["a truncated matrix", binary("FM ", 2, 3, [1, 2, 3, 4, 5]), /says \[2, 3\] of 4 bytes each, but 20 bytes follow/],
     ["negative sizes", binary("FM ", -2, -3, [1, 2, 3, 4, 5, 6]), /says \[-2, -3\]/],
+    ["a large file", Buffer.alloc(70_000, " "), /has 70000 bytes; expected a matrix of at most 65536/],
     ["a truncated header", Buffer.from("\0BFM \x04", "latin1"), /damaged Kaldi matrix header/],
     ["no content", "", /not a Kaldi matrix/],
   ])("with %s are refused", (_, bytes, message) => expectInvalid(read(bytes), message));

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { unpickle } from "../../../lib/checkpoint/formats/pickle.js";
 import { openTorchArchive } from "../../../lib/checkpoint/formats/torch.js";
+import { atOnce } from "../../../lib/turns.js";
+import { turnsDuring } from "../../support/turns.js";
 import { expectInvalid, scratch, writeIn, type ZipPart, zip } from "../files.js";
 import { fuzz, fuzzSeconds, opening } from "../fuzz.js";
 
@@ -133,6 +135,7 @@ describe("the pickle reader builds only tensors, and refuses", () => {
     ["text of 2^63 bytes", pickle("\x8d\0\0\0\0\0\0\0\x80."), /truncated/],
     ["an integer of 2^62", pickle("\x8a\x08\x01\0\0\0\0\0\0\x40."), /the integer 4611686018427387905 is too large/],
     ["an integer of 255 bytes", pickle("\x8a\xff."), /an integer of 255 bytes/],
+    ["a list of 65537 items", pickle("](", "N".repeat(65537), "e."), /65537 items at once; expected at most 65536/],
     ["endless nesting", pickle("(".repeat(5000), "."), /more than 256 open marks/],
     ["a value that is not a dict", pickle("N."), /contains no dict of tensors/],
   ])("%s", (_, bytes, message) => expectInvalid(open(archive(bytes)), message, /t\.pt/));
@@ -184,6 +187,27 @@ describe("the pickle reader builds only tensors, and refuses", () => {
   });
 });
 
+describe("the event loop has turns", () => {
+  const opening = (bytes: Uint8Array) => turnsDuring(() => open(bytes));
+  const counted = async (pickled: Buffer) => (await opening(archive(pickled))) - (await opening(archive(reference)));
+
+  test("while values are unpickled, and while tensors are listed", async () => {
+    const names = Array.from({ length: 3000 }, (_, i) => `w${i}`);
+    const tensor = ["ctorch._utils\n_rebuild_tensor_v2\n(", storage(), "K\0", sizes([4, 3]), sizes([3, 1]), "\x89NtR"];
+    const many = pickle("}", ...names.flatMap((name) => [text(name), ...tensor, "s"]), ".");
+    expect(await open(archive(many))).toHaveLength(3000);
+    expect(await counted(many)).toBeGreaterThan(3000); // one for each tensor, and some for their opcodes
+    const values = pickle("}", text("list"), "](", "N".repeat(50_000), "es", text("w"), ...tensor, "s.");
+    expect(await counted(values)).toBeGreaterThan(40); // one for a thousand opcodes
+  });
+
+  test("while the records of an archive are listed", async () => {
+    const extra = Array.from({ length: 2000 }, (_, i) => ({ name: `archive/extra/${i}`, data: Buffer.alloc(0) }));
+    const added = (await opening(archive(reference, {}, extra))) - (await opening(archive(reference)));
+    expect(added).toBeGreaterThan(1900);
+  });
+});
+
 describe("the zip reader", () => {
   const damaged = (change: (bytes: Buffer) => void) => {
     const bytes = archive(reference);
@@ -204,6 +228,20 @@ describe("the zip reader", () => {
       /"x" is encrypted/,
     ],
     ["a duplicate name", () => open(archive(reference, {}, [version])), /"archive\/version" appears twice/],
+    [
+      "70000 records",
+      () => {
+        const bytes = archive(reference, { zip64: true }, [{ name: "x", data: Buffer.alloc(80_000) }]);
+        bytes.writeBigUInt64LE(70000n, end(bytes) - 20 - 56 + 32);
+        return open(bytes);
+      },
+      /has 70000 zip records; expected at most 65536/,
+    ],
+    [
+      "a directory of megabytes for few records",
+      () => open(archive(reference, {}, [{ name: `archive/${"x".repeat(60_000)}`, data: Buffer.alloc(0) }])),
+      /damaged zip: 6 records in 60\d+ bytes/,
+    ],
     ["no data.pkl", () => open(zip([version])), /contains 0 data\.pkl/],
     [
       "two data.pkl",
@@ -263,7 +301,7 @@ describe("random mutations", () => {
 
   test("of pickles are survived", { timeout: 40_000 + 1000 * fuzzSeconds }, async () => {
     const seeds = [...pickles.map(([, bytes]) => bytes as Buffer), oneTensor([2, 3], [3, 1])];
-    const counts = await fuzz(seeds, (bytes) => void unpickle(bytes, "fuzz.pt"));
+    const counts = await fuzz(seeds, (bytes) => void atOnce(unpickle(bytes, "fuzz.pt")));
     expect(counts.opened).toBeGreaterThan(0);
     expect(counts.refused).toBeGreaterThan(1000);
   });

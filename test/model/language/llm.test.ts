@@ -1,9 +1,10 @@
 import { closeSync, cpSync, openSync, writeSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { parseLlmConfig } from "../../../lib/checkpoint/config.js";
 import { openCheckpoint } from "../../../lib/checkpoint/directory.js";
 import type { KvSequence } from "../../../lib/model/language/kvCache.js";
 import type { ForwardOptions, Llm, LlmOptions, PrefillOptions } from "../../../lib/model/language/llm.js";
+import { Weights } from "../../../lib/model/weights.js";
 import { Device, type Tensor } from "../../../lib/tensor/tensor.js";
 import { code } from "../../support/errors.js";
 import { settledMemory } from "../../support/garbage.js";
@@ -87,6 +88,13 @@ describe.each(allDevices)("Llm on $name", (device) => {
         expect(rows.slice(i * width(), (i + 1) * width())).toEqual(results[step + 1]);
     }
     for (const sequence of sequences) sequence.dispose();
+  });
+
+  test("gives the event loop a turn after each matrix of experts while it loads", async () => {
+    const settle = vi.spyOn(Weights.prototype, "settle");
+    using model = await tinyLlm(device, directory);
+    expect(settle.mock.calls.length).toBeGreaterThanOrEqual(4 * model.config.num_layers);
+    settle.mockRestore();
   });
 
   test("the last rows are the last of all rows", async () => {

@@ -5,14 +5,13 @@ import { loadMessages, type Message } from "../../../lib/model/prompt/messages.j
 import { limitsOf } from "../vision/limits.js";
 import { tinyTokenizer, tokenizerConfig } from "./tinyTokenizer.js";
 
-const tokenizer = tinyTokenizer();
+const tokenizer = await tinyTokenizer();
 const vision = limitsOf({ min_tokens: 16, max_tokens: 64, resize_factor: 2 });
 const prompt = async (messages: Message[], options: Partial<PromptOptions> = {}): Promise<Prompt> =>
   buildPrompt(await loadMessages(messages), tokenizer, { speech: true, vision, ...options });
 /** The prompt decoded from its ids alone, with `[vN]` and `[aN]` for runs of placeholders. */
-const written = ({ textIds }: Prompt): string =>
-  tokenizer
-    .decode(textIds)
+const written = async ({ textIds }: Prompt): Promise<string> =>
+  (await tokenizer.decode(textIds))
     .replace(/(<\|image_pad\|>)+/g, (run) => `[v${run.length / 13}]`)
     .replace(/(<\|audio_pad\|>)+/g, (run) => `[a${run.length / 13}]`);
 
@@ -39,7 +38,7 @@ describe("buildPrompt", () => {
       "USER:Why?\n",
       "VOICE ASSISTANT:",
     ].join("");
-    expect(written(result)).toBe(expected);
+    expect(await written(result)).toBe(expected);
     expect(result.text).toBe(expected);
     expect(result.codecIds.length).toBe(result.textIds.length * 4);
     expect(result.codecIds.every((id) => id === 3)).toBe(true);
@@ -47,14 +46,16 @@ describe("buildPrompt", () => {
   });
 
   it("ends a text-only reply's prompt with ASSISTANT:", async () => {
-    expect(written(await prompt([{ role: "user", content: "Hi" }], { speech: false }))).toBe("USER:Hi\nASSISTANT:");
+    expect(await written(await prompt([{ role: "user", content: "Hi" }], { speech: false }))).toBe(
+      "USER:Hi\nASSISTANT:",
+    );
   });
 
   it("tokenises every piece separately", async () => {
     const pieces = ["USER:", "a", "b", "\n", "VOICE ASSISTANT:"];
     const parts = [{ type: "text", text: "a" } as const, { type: "text", text: "b" } as const];
     const result = await prompt([{ role: "user", content: parts }]);
-    expect([...result.textIds]).toEqual(pieces.flatMap((piece) => tokenizer.encode(piece)));
+    expect([...result.textIds]).toEqual((await Promise.all(pieces.map((piece) => tokenizer.encode(piece)))).flat());
   });
 
   it("places audio and images, and lists the rows they fill", async () => {
@@ -66,7 +67,9 @@ describe("buildPrompt", () => {
     ];
     const result = await prompt([{ role: "user", content }]);
     // 100x60: factor 28 gives 112x56, 8x4 patches, 16 tokens; 16000 samples: 98 frames, 13 tokens
-    expect(written(result)).toBe("USER:<|audio|>[a13]<|/audio|>[v16]\nWhat?<|audio|>[a6]<|/audio|>\nVOICE ASSISTANT:");
+    expect(await written(result)).toBe(
+      "USER:<|audio|>[a13]<|/audio|>[v16]\nWhat?<|audio|>[a6]<|/audio|>\nVOICE ASSISTANT:",
+    );
     expect(result.text).toBe(
       "USER:<|audio|><|audio_pad|>*13<|/audio|><|image_pad|>*16\nWhat?" +
         "<|audio|><|audio_pad|>*6<|/audio|>\nVOICE ASSISTANT:",
@@ -95,7 +98,7 @@ describe("buildPrompt", () => {
     ]);
     const times = ["0.3", "0.8", "1.3", "1.8", "2.3", "2.8"];
     const units = times.map((time) => `second{${time}}:[v2]`).join("");
-    expect(written(result)).toBe(`USER:${units}\nVOICE ASSISTANT:`);
+    expect(await written(result)).toBe(`USER:${units}\nVOICE ASSISTANT:`);
     // the middle frames of segments of one frame, except the last five frames
     expect(result.vision.flatMap((unit) => unit.frames!)).toEqual([1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 7, 7]);
     expect(result.visionRows.length).toBe(12);
@@ -106,7 +109,7 @@ describe("buildPrompt", () => {
     const expected =
       "USER:second{0.0}:[v8]<|audio|>[a12]second{1.2}:[v8][a13]second{2.5}:[v8][a13]<|/audio|>\nVOICE ASSISTANT:";
     const own = await prompt([{ role: "user", content: [{ type: "video", video, interleaveAudio: true }] }]);
-    expect(written(own)).toBe(expected);
+    expect(await written(own)).toBe(expected);
     expect(own.vision.map((unit) => unit.frames)).toEqual([
       [0, 2],
       [5, 7],
@@ -116,7 +119,7 @@ describe("buildPrompt", () => {
     const other = await prompt([
       { role: "user", content: [{ type: "video", video: silent, interleaveAudio: clip(3) }] },
     ]);
-    expect(written(other)).toBe(expected);
+    expect(await written(other)).toBe(expected);
     await expect(
       prompt([{ role: "user", content: [{ type: "video", video: silent, interleaveAudio: true }] }]),
     ).rejects.toThrow(/no sound to interleave/);
@@ -155,10 +158,10 @@ describe("buildPrompt", () => {
       { role: "user", content: "y" },
     ]);
     const pad = "<longcat_pad>";
-    expect(written(result)).toBe(
+    expect(await written(result)).toBe(
       `USER:x\nVOICE ASSISTANT:Hi.</pause>${pad.repeat(3)}Bye</longcat_s>${pad}\nUSER:y\nVOICE ASSISTANT:`,
     );
-    const first = tokenizer.encode("USER:x\nVOICE ASSISTANT:").length;
+    const first = (await tokenizer.encode("USER:x\nVOICE ASSISTANT:")).length;
     const row = (i: number) => [...result.codecIds.subarray((first + i) * 4, (first + i + 1) * 4)];
     expect(row(-1)).toEqual([3, 3, 3, 3]);
     expect(row(0)).toEqual([32, 3, 3, 3]);
@@ -193,13 +196,13 @@ describe("buildPrompt", () => {
   });
 
   it("leaves text as text in the checkpoint's chat template too", async () => {
-    const chat = tinyTokenizer({
+    const chat = await tinyTokenizer({
       ...tokenizerConfig,
       chat_template: "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}",
     });
     const loaded = await loadMessages([{ role: "user", content: "</pause>\uE000</longcat_s>" }]);
     const result = await buildPrompt(loaded, chat, { speech: false, vision, template: "checkpoint" });
-    expect([...result.textIds]).toEqual([...chat.encode("</pause>\uE000</longcat_s>"), 2]);
+    expect([...result.textIds]).toEqual([...(await chat.encode("</pause>\uE000</longcat_s>")), 2]);
     expect(result.text).toBe("</pause>\uE000</longcat_s></longcat_s>");
   });
 
@@ -217,7 +220,7 @@ describe("buildPrompt", () => {
   });
 
   it("does not encode text that cannot fit", async () => {
-    const counting = tinyTokenizer();
+    const counting = await tinyTokenizer();
     const encodeSteps = vi.spyOn(counting, "encodeSteps");
     const loaded = await loadMessages([{ role: "user", content: "x".repeat(1e6) }]);
     const options = { speech: false, vision };
@@ -234,14 +237,14 @@ describe("buildPrompt", () => {
   });
 
   it("uses the checkpoint's chat template on request", async () => {
-    const chat = tinyTokenizer({
+    const chat = await tinyTokenizer({
       ...tokenizerConfig,
       chat_template:
         "{% for m in messages %}[{{ loop.index0 }}] {{ m.role|upper }}:{{ m.content }} {% endfor %}ASSISTANT:",
     });
     const loaded = await loadMessages([{ role: "user", content: "Hi" }]);
     const result = await buildPrompt(loaded, chat, { speech: false, vision, template: "checkpoint" });
-    expect(written(result)).toBe("[0] USER:Hi ASSISTANT:");
+    expect(await written(result)).toBe("[0] USER:Hi ASSISTANT:");
     expect(result.text).toBe("[0] USER:Hi ASSISTANT:");
     const seen = await loadMessages([{ role: "user", content: [{ type: "audio", audio: clip(1) }] }]);
     await expect(buildPrompt(seen, chat, { speech: false, vision, template: "checkpoint" })).rejects.toThrow(
@@ -301,7 +304,7 @@ describe("buildPrompt refuses", () => {
     ["a code beyond its book", speech([1, 50, 3, 4]), { speechCodes: 50 }, /codes\[1\] must .* from 0 to 49, got 50/],
     ["speech shorter than its text", speech([1, 2, 3, 4], "hello"), {}, /1 frames for 6 text tokens/],
   ])("%s", async (_, messages, options, message) => {
-    const chat = tinyTokenizer({ ...tokenizerConfig, chat_template: "<|audio_pad|>" });
+    const chat = await tinyTokenizer({ ...tokenizerConfig, chat_template: "<|audio_pad|>" });
     const request = buildPrompt(await loadMessages(messages), chat, { speech: true, vision, ...options });
     await expect(request).rejects.toThrow(message);
   });

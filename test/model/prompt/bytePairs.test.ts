@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { parseTokenizer } from "../../../lib/model/prompt/tokenizerFile.js";
 import { words } from "../../../lib/model/prompt/words.js";
 import { makeTokenizer } from "../../../lib/synth/tokenizer.js";
+import { atOnce } from "../../../lib/turns.js";
 import { uniform } from "../../support/numbers.js";
 import { publishedWords } from "./publishedWords.js";
 
@@ -43,7 +44,7 @@ describe.each<[string, Record<string, unknown>]>([
   ["GPT-2's words", learned],
   ["the published words", { ...learned, pre_tokenizer: publishedWords }],
 ])("ids are those of @huggingface/tokenizers, with %s", (_, json) => {
-  const { pairs, patterns } = parseTokenizer(json, "tokenizer.json");
+  const { pairs, patterns } = atOnce(parseTokenizer(json, "tokenizer.json"));
   const library = new Tokenizer(json, {});
   const encode = (text: string): number[] => {
     const ids: number[] = [];

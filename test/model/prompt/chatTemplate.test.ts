@@ -11,16 +11,16 @@ const template =
 
 describe("the checkpoint's chat template", () => {
   it("is rendered, and the control tokens that it writes are told from text", async () => {
-    const tokenizer = withTemplate(template);
+    const tokenizer = await withTemplate(template);
     const end = { control: "</longcat_s>" };
     expect(await tokenizer.renderChat(messages)).toEqual(["[Round 0] USER:Hi ASSISTANT:", end]);
     const variables = { add_generation_prompt: false };
     expect(await tokenizer.renderChat(messages, variables)).toEqual(["[Round 0] USER:Hi ", end]);
-    expect(await withTemplate([{ name: "default", template: "x" }]).renderChat(messages)).toEqual(["x"]);
+    expect(await (await withTemplate([{ name: "default", template: "x" }])).renderChat(messages)).toEqual(["x"]);
   });
 
   it("cannot make control tokens of what messages and variables spell", async () => {
-    const tokenizer = withTemplate(`${template}{{ tools | tojson }}{{ messages[0].content }}_s></pause>`);
+    const tokenizer = await withTemplate(`${template}{{ tools | tojson }}{{ messages[0].content }}_s></pause>`);
     const content = "</longcat_s><mask_113>\uE000<longcat";
     const pieces = await tokenizer.renderChat([{ role: "user", content }], { tools: ["<image>"] });
     expect(pieces).toEqual([
@@ -46,12 +46,12 @@ describe("the checkpoint's chat template", () => {
   ])("is rendered as by Jinja2: %j", async (chat_template, expected) => {
     const chat = ["question 0", "answer 1", "answer 2 "].map((content) => ({ role: "user", content }));
     const tools = [{ name: "é<b>", list: [1.5, true, null], empty: [], none: {} }];
-    expect(await withTemplate(chat_template).renderChat(chat, { tools })).toEqual([expected]);
+    expect(await (await withTemplate(chat_template)).renderChat(chat, { tools })).toEqual([expected]);
   });
 
   it("renders what `caracal synth` writes as the Omni prompt does", async () => {
     const { model, config } = makeTokenizer(500, 4096);
-    const tokenizer = new OmniTokenizer(model as never, config as never);
+    const tokenizer = await OmniTokenizer.from({ tokenizer: model as never, config: config as never });
     const chat = ["system", "user", "assistant", "user"].map((role, i) => ({ role, content: `${role} ${i}` }));
     const end = { control: "</longcat_s>" };
     expect(await tokenizer.renderChat(chat)).toEqual([
@@ -81,7 +81,11 @@ describe("a chat template that", () => {
       /it writes \d+ characters/,
     ],
   ])("%s fails, naming the file", async (_, chat_template, options, message) => {
-    const tokenizer = new OmniTokenizer(tokenizerJson(), { ...tokenizerConfig, chat_template }, "x/tokenizer.json");
+    const tokenizer = await OmniTokenizer.from({
+      tokenizer: tokenizerJson(),
+      config: { ...tokenizerConfig, chat_template },
+      source: "x/tokenizer.json",
+    });
     const content = "x".repeat(2 ** 20);
     await expect(tokenizer.renderChat([{ role: "user", content }], {}, options)).rejects.toMatchObject({
       code: "CHECKPOINT_INVALID",
@@ -91,21 +95,23 @@ describe("a chat template that", () => {
 
   it("is aborted ends", async () => {
     const controller = new AbortController();
-    const rendered = withTemplate(slow).renderChat(messages, {}, { signal: controller.signal });
+    const rendered = (await withTemplate(slow)).renderChat(messages, {}, { signal: controller.signal });
     setTimeout(() => controller.abort("enough"), 10);
     await expect(rendered).rejects.toMatchObject({ code: "ABORTED", cause: "enough" });
-    const late = withTemplate("x").renderChat(messages, {}, { signal: controller.signal });
+    const late = (await withTemplate("x")).renderChat(messages, {}, { signal: controller.signal });
     await expect(late).rejects.toMatchObject({ code: "ABORTED" });
   });
 
   it("gets a variable that is no data is not rendered", async () => {
     const circle: Record<string, unknown> = {};
     circle.self = circle;
-    await expect(withTemplate("x").renderChat(messages, circle)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const tokenizer = await withTemplate("x");
+    await expect(tokenizer.renderChat(messages, circle)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
   it("has unknown options or limits out of range is refused", async () => {
-    const render = (options: object) => withTemplate("x").renderChat(messages, {}, options);
+    const tokenizer = await withTemplate("x");
+    const render = (options: object) => tokenizer.renderChat(messages, {}, options);
     await expect(render({ time: 1 })).rejects.toThrow(/no option "time"/);
     for (const options of [{ timeLimit: 0 }, { memoryLimit: Number.NaN }, { timeLimit: "1" }, { memoryLimit: 2 ** 31 }])
       await expect(render(options)).rejects.toMatchObject({

@@ -23,7 +23,7 @@ async function encodersOf(name: string): Promise<PromptEncoders> {
   const embedding = { prompt: (_ids: unknown, _audio: Rows | undefined, visual: Rows) => visual.slice(0) };
   const llm = { device, config: { max_position_embeddings: 1000 }, cache: { tokens: 1000 } };
   const stubs = { embedding, llm, audioEncoder: undefined, framing: defaultAudioFraming } as unknown as PromptEncoders;
-  return { ...stubs, tokenizer: tinyTokenizer(), vision };
+  return { ...stubs, tokenizer: await tinyTokenizer(), vision };
 }
 
 const image = (level: number): RgbImage => ({

@@ -7,6 +7,7 @@ import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { loadMessages, type Message } from "../../../lib/model/prompt/messages.js";
 import { code } from "../../support/errors.js";
+import { turnsDuring } from "../../support/turns.js";
 
 /** Loads a message from the user, which the type system may not allow. */
 const load = (content: unknown) => loadMessages([{ role: "user", content } as Message]);
@@ -249,5 +250,13 @@ describe("hostile messages", () => {
     setImmediate(() => controller.abort());
     await expect(loadMessages(messages, { signal: controller.signal })).rejects.toMatchObject({ code: "ABORTED" });
     await expect(loadMessages([...messages, ...messages])).rejects.toThrow(/more than 131072 messages/);
+  });
+
+  it("give the event loop a turn for each part and segment", async () => {
+    const text = Array.from({ length: 50 }, () => ({ type: "text", text: "Hi" }) as const);
+    expect(await turnsDuring(() => load(text))).toBeGreaterThanOrEqual(50);
+    const segments = Array.from({ length: 50 }, () => ({ text: "Hi", codes: new Uint16Array(4) }));
+    const speech = () => loadMessages([{ role: "assistant", content: [{ type: "speech", segments }] }]);
+    expect(await turnsDuring(speech)).toBeGreaterThanOrEqual(50);
   });
 });

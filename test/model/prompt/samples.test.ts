@@ -27,7 +27,7 @@ describe("shipped samples", () => {
         ],
       },
     ]);
-    const prompt = await buildPrompt(messages, tinyTokenizer(), { speech: true, vision: limitsOf() });
+    const prompt = await buildPrompt(messages, await tinyTokenizer(), { speech: true, vision: limitsOf() });
     expect(prompt.text).toBe("USER:<|audio|><|audio_pad|>*41<|/audio|><|image_pad|>*512\n\nVOICE ASSISTANT:");
     expect(rms(prompt.audios[0]!.samples)).toBeGreaterThan(0.01);
   });
@@ -35,7 +35,7 @@ describe("shipped samples", () => {
   it.skipIf(!hasFfmpeg)("make a prompt of video interleaved with its sound", async () => {
     const content = [{ type: "video", video: sample("clip.mp4"), interleaveAudio: true } as const];
     const messages = await loadMessages([{ role: "user", content }]);
-    const prompt = await buildPrompt(messages, tinyTokenizer(), { speech: true, vision: limitsOf() });
+    const prompt = await buildPrompt(messages, await tinyTokenizer(), { speech: true, vision: limitsOf() });
     expect(prompt.text).toMatch(
       /^USER:second\{0\.0\}:<\|image_pad\|>\*\d+<\|audio\|><\|audio_pad\|>\*12second\{1\.2\}:.*<\|\/audio\|>\nVOICE ASSISTANT:$/,
     );

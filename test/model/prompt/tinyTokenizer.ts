@@ -56,6 +56,6 @@ export const tokenizerConfig = {
   unk_token: "<longcat_unk>",
 };
 
-export function tinyTokenizer(config: Record<string, unknown> = tokenizerConfig): OmniTokenizer {
-  return new OmniTokenizer(tokenizerJson(), config);
+export function tinyTokenizer(config: Record<string, unknown> = tokenizerConfig): Promise<OmniTokenizer> {
+  return OmniTokenizer.from({ tokenizer: tokenizerJson(), config });
 }

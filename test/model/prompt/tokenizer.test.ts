@@ -3,25 +3,28 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OmniTokenizer, specialStrings } from "../../../lib/model/prompt/tokenizer.js";
+import { turnsDuring } from "../../support/turns.js";
 import { tinyTokenizer, tokenizerConfig, tokenizerJson } from "./tinyTokenizer.js";
 
-describe("OmniTokenizer", () => {
-  const tokenizer = tinyTokenizer();
+const tokenizer = await tinyTokenizer();
 
-  it("maps the ten special strings onto <mask_110>…<mask_119>, ids 134…143", () => {
+describe("OmniTokenizer", () => {
+  it("maps the ten special strings onto <mask_110>…<mask_119>, ids 134…143", async () => {
     expect(specialStrings.map((special) => tokenizer.specialId(special))).toEqual(
       Array.from({ length: 10 }, (_, i) => 134 + i),
     );
-    expect(tokenizer.decode([134, 136, 135, 137, 2])).toBe("<|audio|><|audio_pad|><|/audio|></pause></longcat_s>");
+    expect(await tokenizer.decode([134, 136, 135, 137, 2])).toBe(
+      "<|audio|><|audio_pad|><|/audio|></pause></longcat_s>",
+    );
   });
 
-  it("adds no BOS or EOS, and decodes to the original text", () => {
+  it("adds no BOS or EOS, and decodes to the original text", async () => {
     const text = "USER: 你好, wörld 🙂\n\uFEFFok";
-    const ids = tokenizer.encode(text);
+    const ids = await tokenizer.encode(text);
     expect(ids.length).toBe(Buffer.byteLength(text));
-    expect(tokenizer.decode(ids)).toBe(text);
-    expect(tokenizer.encode("")).toEqual([]);
-    expect(tokenizer.decode([])).toBe("");
+    expect(await tokenizer.decode(ids)).toBe(text);
+    expect(await tokenizer.encode("")).toEqual([]);
+    expect(await tokenizer.decode([])).toBe("");
   });
 
   it("knows control tokens by name", () => {
@@ -30,69 +33,109 @@ describe("OmniTokenizer", () => {
     expect(() => tokenizer.specialId("<nonsense>")).toThrow(/no control token "<nonsense>"/);
   });
 
-  it("skips ids that have no token", () => {
-    expect(tokenizer.decode([...tokenizer.encode("a"), 100000, ...tokenizer.encode("b")])).toBe("ab");
-    expect(tokenizer.decode([100000])).toBe("");
+  it("skips ids that have no token", async () => {
+    expect(await tokenizer.decode([...(await tokenizer.encode("a")), 100000, ...(await tokenizer.encode("b"))])).toBe(
+      "ab",
+    );
+    expect(await tokenizer.decode([100000])).toBe("");
   });
 
-  it("refuses what is no text or no list of ids", () => {
+  it("refuses what is no text or no list of ids", async () => {
     const refused = expect.objectContaining({ code: "INVALID_ARGUMENT" });
-    for (const text of [null, undefined, 5, {}, ["a"]]) expect(() => tokenizer.encode(text as never)).toThrow(refused);
+    for (const text of [null, undefined, 5, {}, ["a"]]) {
+      await expect(tokenizer.encode(text as never)).rejects.toThrow(refused);
+    }
     const lists = [null, undefined, 5, {}, "12", ["a"], [1.5], [Number.NaN], [null], new Array(1)];
-    for (const ids of lists) expect(() => tokenizer.decode(ids as never)).toThrow(refused);
-    expect(() => tokenizer.decode([1, "a"] as never)).toThrow('ids[1] must be a whole number, got "a"');
-    expect(tokenizer.decode([-1, 1e9])).toBe("");
-    expect(tokenizer.decode(Int32Array.from(tokenizer.encode("ab")))).toBe("ab");
+    for (const ids of lists) await expect(tokenizer.decode(ids as never)).rejects.toThrow(refused);
+    await expect(tokenizer.decode([1, "a"] as never)).rejects.toThrow('ids[1] must be a whole number, got "a"');
+    await expect(tokenizer.encode("a", { abort: true } as never)).rejects.toThrow(/no option "abort"/);
+    expect(await tokenizer.decode([-1, 1e9])).toBe("");
+    expect(await tokenizer.decode(Int32Array.from(await tokenizer.encode("ab")))).toBe("ab");
   });
 
   it("has the end-of-text token", () => {
     expect([tokenizer.endText, tokenizer.endId]).toEqual(["</longcat_s>", 2]);
   });
 
-  it("refuses a vocabulary with another id for </pause>, or without a mask entry", () => {
-    expect(() => new OmniTokenizer(tokenizerJson(23), tokenizerConfig, "x/tokenizer.json")).toThrow(
+  it("refuses a vocabulary with another id for </pause>, or without a mask entry", async () => {
+    const from = (tokenizer: Record<string, unknown>, others: object = {}) =>
+      OmniTokenizer.from({ tokenizer, config: tokenizerConfig, ...others });
+    await expect(from(tokenizerJson(23), { source: "x/tokenizer.json" })).rejects.toThrow(
       /x\/tokenizer.json: expected <\/pause> \(<mask_113>\) to have id 137, got 136/,
     );
     const json = tokenizerJson();
     json.added_tokens = (json.added_tokens as { content: string }[]).filter(({ content }) => content !== "<mask_118>");
-    expect(() => new OmniTokenizer(json, tokenizerConfig)).toThrow(/no entry "<mask_118>"/);
-    expect(() => new OmniTokenizer({}, tokenizerConfig)).toThrow(/decoder.type is missing/);
+    await expect(from(json)).rejects.toThrow(/no entry "<mask_118>"/);
+    await expect(from({})).rejects.toThrow(/decoder.type is missing/);
+    await expect(from(json, { sources: "x" })).rejects.toThrow(/no option "sources": did you mean "source"/);
+    await expect(from(json, { chatTemplate: 5 })).rejects.toThrow(/chatTemplate must be a string, got 5/);
   });
 });
 
 describe("text is only text", () => {
-  const tokenizer = tinyTokenizer();
   const controls = new Set(Array.from({ length: 152 }, (_, id) => id));
 
   it.each([...specialStrings, "<longcat_s>", "</longcat_s>", "<longcat_pad>", "<mask_113>", "<mask_118>"])(
     "%s is spelt with ordinary ids, and decodes to itself",
-    (name) => {
+    async (name) => {
       const text = `see ${name}${name}!`;
-      const ids = tokenizer.encode(text);
+      const ids = await tokenizer.encode(text);
       expect(ids.length).toBe(text.length);
       expect(ids.filter((id) => controls.has(id))).toEqual([]);
-      expect(tokenizer.decode(ids)).toBe(text);
+      expect(await tokenizer.decode(ids)).toBe(text);
       const stream = tokenizer.stream();
       expect(ids.map((id) => stream.push(id)).join("") + stream.end()).toBe(text);
     },
   );
 
-  it("entries that look like control tokens, but are none, keep their ids", () => {
+  it("entries that look like control tokens, but are none, keep their ids", async () => {
     const json = tokenizerJson();
     const model = json.model as { vocab: Record<string, number>; merges: unknown[] };
     Object.assign(model.vocab, { "<?": 500, "<?>": 501 });
     model.merges = ["< ?", ["<?", ">"]];
-    const withEntry = new OmniTokenizer(json, tokenizerConfig);
-    expect(withEntry.encode("a<?>")).toEqual([tokenizer.encode("a")[0], 501]);
-    expect(withEntry.decode([501])).toBe("<?>");
+    const withEntry = await OmniTokenizer.from({ tokenizer: json, config: tokenizerConfig });
+    expect(await withEntry.encode("a<?>")).toEqual([(await tokenizer.encode("a"))[0], 501]);
+    expect(await withEntry.decode([501])).toBe("<?>");
     expect(() => withEntry.specialId("<?>")).toThrow(/no control token/);
   });
 });
 
-describe("TokenStream", () => {
-  const tokenizer = tinyTokenizer();
+describe("the event loop has turns while the tokenizer", () => {
+  it("reads a large vocabulary", async () => {
+    const json = tokenizerJson();
+    const model = json.model as { vocab: Record<string, number>; merges: unknown[] };
+    const entries = ["a"];
+    for (let i = 1; i < 20_000; i++) {
+      const merge = [entries[i >> 1]!, i % 2 ? "b" : "c"] as const;
+      model.vocab[merge.join("")] = 1000 + i;
+      model.merges.push(merge);
+      entries.push(merge.join(""));
+    }
+    const opening = () => OmniTokenizer.from({ tokenizer: json, config: tokenizerConfig });
+    // its entries, its merges, and its entries once more
+    expect(await turnsDuring(opening)).toBeGreaterThanOrEqual(3 * Math.floor(20_000 / 4096));
+    expect(await (await opening()).encode("abc")).toEqual([1002]);
+  });
+
+  it("encodes and decodes, and an abort ends both", async () => {
+    const text = "long text ".repeat(5000);
+    const ids = await tokenizer.encode(text);
+    expect(await turnsDuring(() => tokenizer.encode(text))).toBeGreaterThanOrEqual(10_000); // one for each word
+    expect(await turnsDuring(() => tokenizer.decode(ids))).toBeGreaterThan(50_000 / 4096);
+    expect(await tokenizer.decode(ids)).toBe(text);
+    const signal = AbortSignal.abort();
+    await expect(tokenizer.encode("a", { signal })).rejects.toMatchObject({ code: "ABORTED" });
+    await expect(tokenizer.decode(ids, { signal })).rejects.toMatchObject({ code: "ABORTED" });
+  });
+});
+
+describe("TokenStream", async () => {
   const text = "añ你🙂 </pause>.é\u0301x";
-  const ids = [...tokenizer.encode("añ你🙂 "), tokenizer.specialId("</pause>"), ...tokenizer.encode(".é\u0301x")];
+  const ids = [
+    ...(await tokenizer.encode("añ你🙂 ")),
+    tokenizer.specialId("</pause>"),
+    ...(await tokenizer.encode(".é\u0301x")),
+  ];
 
   it("never splits a character, and its pieces join to the whole text", () => {
     const stream = tokenizer.stream();
@@ -102,9 +145,9 @@ describe("TokenStream", () => {
     expect(pieces[0]).toBe("a");
   });
 
-  it("shows an incomplete character only at the end, and rolls back", () => {
+  it("shows an incomplete character only at the end, and rolls back", async () => {
     const stream = tokenizer.stream();
-    const [first, ...others] = tokenizer.encode("🙂");
+    const [first, ...others] = await tokenizer.encode("🙂");
     expect(stream.push(first!)).toBe("");
     const snapshot = JSON.parse(JSON.stringify(stream.snapshot()));
     expect(stream.end()).toBe("\uFFFD");
@@ -112,22 +155,22 @@ describe("TokenStream", () => {
     expect(others.map((id) => stream.push(id)).join("")).toBe("🙂");
   });
 
-  it("decodes bytes that are no text like a whole, before and after a control token", () => {
-    const [e4, bd] = tokenizer.encode("你");
-    const broken = [e4!, e4!, bd!, tokenizer.specialId("</pause>"), bd!, ...tokenizer.encode("a"), e4!];
+  it("decodes bytes that are no text like a whole, before and after a control token", async () => {
+    const [e4, bd] = await tokenizer.encode("你");
+    const broken = [e4!, e4!, bd!, tokenizer.specialId("</pause>"), bd!, ...(await tokenizer.encode("a")), e4!];
     const stream = tokenizer.stream();
     const pieces = broken.map((id) => stream.push(id));
     expect(pieces).toEqual(["", "\uFFFD", "", "\uFFFD</pause>", "\uFFFD", "a", ""]);
     expect(stream.end()).toBe("\uFFFD");
-    expect(tokenizer.decode(broken)).toBe("\uFFFD\uFFFD</pause>\uFFFDa\uFFFD");
+    expect(await tokenizer.decode(broken)).toBe("\uFFFD\uFFFD</pause>\uFFFDa\uFFFD");
   });
 
-  it("skips ids without a token", () => {
+  it("skips ids without a token", async () => {
     const stream = tokenizer.stream();
     expect([
-      stream.push(tokenizer.encode("a")[0]!),
+      stream.push((await tokenizer.encode("a"))[0]!),
       stream.push(99999),
-      stream.push(tokenizer.encode("b")[0]!),
+      stream.push((await tokenizer.encode("b"))[0]!),
     ]).toEqual(["a", "", "b"]);
   });
 });

@@ -36,7 +36,7 @@ function opening(file: keyof typeof valid) {
       throw error;
     });
     const text = "abc ab, 你好 </longcat_s>";
-    expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+    expect(await tokenizer.decode(await tokenizer.encode(text))).toBe(text);
   };
 }
 

@@ -63,7 +63,7 @@ async function plainReply(prompt: string, maxSteps: number) {
   const { llm, embedding, audioHeads, tokenizer } = model;
   const state = new SpeechState({ pauseId: tokenizer.specialId("</pause>"), endId: tokenizer.endId });
   const pieces = ["USER:", prompt, "\n", "VOICE ASSISTANT:"];
-  const textIds = pieces.flatMap((piece) => tokenizer.encode(piece));
+  const textIds = (await Promise.all(pieces.map((piece) => tokenizer.encode(piece)))).flat();
   using sequence = llm.cache.sequence();
   let hidden = await llm.prefill([{ sequence, embeddings: embedding.prompt({ textIds }) }]);
   const written: number[] = [];

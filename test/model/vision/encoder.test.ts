@@ -61,7 +61,7 @@ describe.each(backends)("on $name", (device) => {
       ]);
       const [x, y, z] = await Promise.all([still, pair, twice].map((unit) => unit!.tokens.toFloat32Array()));
       expect(x).toEqual(z); // an image equals two identical frames
-      using resized = encoder.resize(b, size);
+      using resized = await encoder.resize(b, size);
       const [early] = await encoder.encodeUnits([{ frames: [resized], size }]);
       expect(await early!.tokens.toFloat32Array()).toEqual(x);
       expect(relativeError(y!, x!)).toBeGreaterThan(1e-3);

@@ -1,4 +1,4 @@
-#include "cpu/host_memory.h"
+#include "core/host_memory.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

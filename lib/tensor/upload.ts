@@ -1,0 +1,67 @@
+import { CaracalError } from "../errors.js";
+import { checkOptionNames, refuseValue } from "../options.js";
+import { type Steps, Turns } from "../turns.js";
+import type { DType, Values } from "./dtype.js";
+import type { Shape } from "./shape.js";
+import type { Device, Tensor } from "./tensor.js";
+
+export interface UploadOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+const uploadOptions = { signal: true } satisfies Record<keyof UploadOptions, true>;
+
+/** The elements that are copied at a stretch, in a millisecond or two. */
+const pieceElements = 2 ** 20;
+
+/**
+ * `Device.tensor` for large arrays: it copies the values in pieces, between which the event loop has its turns. They
+ * must not change until it resolves. The tensor belongs to no `device.scope`.
+ *
+ * @param values a TypedArray, as for `Device.tensor`
+ * @throws {CaracalError} as `Device.tensor`; `INVALID_ARGUMENT` during a capture, or for a list or an unknown option;
+ *   `ABORTED`
+ */
+export async function upload<const S extends Shape, D extends DType = "f32">(
+  device: Device,
+  values: Exclude<Values, readonly number[]>,
+  shape: S,
+  dtype?: D,
+  options: UploadOptions = {},
+): Promise<Tensor<NoInfer<D>, S>> {
+  checkOptionNames("upload", options, uploadOptions);
+  if (!ArrayBuffer.isView(values)) refuseValue("upload", "values", "a TypedArray", values);
+  const tensor = device.outOfScope(() => device.zeros(shape, dtype));
+  try {
+    const [expected, actual] = [tensor.size, values.length];
+    if (actual !== expected) {
+      const message = `upload: shape [${shape.join(", ")}] has ${expected} elements, got ${actual} values`;
+      throw new CaracalError("SHAPE_MISMATCH", message, { argument: "values", expected, actual });
+    }
+    await new Turns("copying values", options.signal).during(writeSteps(tensor, values));
+    return tensor;
+  } catch (error) {
+    tensor.dispose();
+    throw error;
+  }
+}
+
+function* writeSteps(tensor: Tensor, values: Exclude<Values, readonly number[]>): Steps<void> {
+  const size = values.length;
+  for (let at = 0; at === 0 || at < size; at += pieceElements) {
+    if (values.length !== size) {
+      const message = `upload: the values became ${values.length} of ${size} meanwhile: keep them until it resolves`;
+      throw new CaracalError("INVALID_ARGUMENT", message, {
+        argument: "values",
+        expected: size,
+        actual: values.length,
+      });
+    }
+    const end = Math.min(size, at + pieceElements);
+    tensor.device.outOfScope(() => {
+      using flat = tensor.reshape([tensor.size]);
+      using piece = flat.slice(at, end);
+      piece.write(values.subarray(at, end));
+    });
+    yield;
+  }
+}
