@@ -4,19 +4,10 @@ import { checkOption, checkOptionNames, checkOptions, type OptionRule, optional 
 import { type Steps, Turns } from "../turns.js";
 import { ByteReader } from "./byteReader.js";
 import { inputFile, toolOutput } from "./ffmpeg.js";
-import {
-  fileReader,
-  hasField,
-  inputError,
-  limit,
-  mediaError,
-  nameRule,
-  ownBytes,
-  TemporaryFile,
-  tolerableDamage,
-} from "./input.js";
-import { audioStream, probe, statedSeconds } from "./probe.js";
+import { fileReader, hasField, inputError, limit, mediaError, nameRule, ownBytes, TemporaryFile } from "./input.js";
+import { audioStream, probe } from "./probe.js";
 import { Resampler } from "./resample.js";
+import { checkDamage, DamageMessages } from "./soundDamage.js";
 import { isSampleRate, maxSampleRate, minSampleRate, readWav, type WavSamples } from "./wavReader.js";
 
 /** Mono samples, nominally in [−1, 1]. */
@@ -32,6 +23,13 @@ export interface AudioClip {
  *
  * An encoder's delay is removed as ffmpeg does it: for MP4, MP3 and Opus, whose files state it. AAC in Matroska, MPEG-TS
  * or ADTS begins with the delay (often 1024 samples of near silence).
+ *
+ * Sound is refused if more than a quarter of it is known to be lost. Nobody can know it of bytes that are missing from
+ * files without a duration (ADTS, AC-3, AMR, MP3 without a header), of frames without a checksum whose bits are wrong
+ * (AAC, AMR, most MP3), and of MPEG-TS where the clock jumps by more than 10 s without bytes for it, as between two
+ * recordings. Recordings that were appended to one another are all read, except behind the end that a header states
+ * (WAV, AIFF, CAF, FLV, ASF), where players do not look; MP4, Matroska and Ogg with pictures are refused if another
+ * file is behind them.
  */
 export type AudioInput = string | Uint8Array | AudioClip;
 
@@ -139,25 +137,15 @@ export async function decodeAudioTrack(path: string, options: NamedOptions): Pro
     const reason = `its sound has a coding that ffmpeg does not know (tag ${stream.codec_tag ?? "unknown"})`;
     throw mediaError(name, `${reason}; convert it to FLAC or WAV with 16-bit PCM`);
   }
-  let messages = "";
-  const onMessages = (text: string) => {
-    messages = text;
-  };
+  const messages = new DamageMessages();
   const output = ["-map", `0:${stream.index}`, "-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"];
-  const args = ["-v", "error", ...inputFile(path), ...output];
-  const reader = new ByteReader(toolOutput("ffmpeg", args, { name, signal, onMessages }));
+  const args = ["-err_detect", "crccheck", ...inputFile(path, description.format.format_name), ...output];
+  const reader = new ByteReader(toolOutput("ffmpeg", args, { name, signal, onMessage: messages.add }));
   try {
     const wav = await readWav(reader, name);
     if (wav === null) throw mediaError(name, "ffmpeg returned something other than sound");
     const samples = await collect(wav, options);
-    const got = samples.length / sampleRate;
-    const stated = statedSeconds(stream, description) ?? 0;
-    // Without a message, sound that is short has pauses, which other containers than FLAC may leave out.
-    const isDamaged = messages !== "" || description.format.format_name === "flac";
-    if (isDamaged && got < stated * (1 - tolerableDamage)) {
-      const reason = `it is damaged or cut short: ${got.toFixed(1)} of ${stated.toFixed(1)} s of sound can be decoded`;
-      throw mediaError(name, `${reason}; copy or encode it again`);
-    }
+    await checkDamage({ path, stream, description, messages, seconds: samples.length / sampleRate, name, signal });
     return samples;
   } finally {
     await reader.close();

@@ -1,5 +1,6 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
+import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import { nativeSignal } from "../options.js";
@@ -11,8 +12,8 @@ export interface ToolOptions {
   readonly signal?: AbortSignal;
   /** The input is refused when the tool writes more bytes. Default: no limit for `toolOutput`, 2^22 for `runTool`. */
   readonly maxBytes?: number;
-  /** Is given the end of what the tool wrote to its standard error, once it has succeeded. */
-  readonly onMessages?: (messages: string) => void;
+  /** Is given every line that the tool writes to its standard error: "[aac @ 0x…] [error] reason". */
+  readonly onMessage?: (message: string) => void;
 }
 
 /**
@@ -42,13 +43,18 @@ const containers = {
 };
 const onlyContainers = ["-format_whitelist", Object.keys(containers).join(",")];
 
+/** Options of demuxers. MPEG-TS would end at the first hole of 64 KiB, as an interrupted download has. */
+const containerOptions: Partial<Record<string, readonly string[]>> = { mpegts: ["-resync_size", `${2 ** 31 - 1}`] };
+
 /**
  * The `-i` arguments for a local file, which `checkReadable` should have accepted. They keep ffmpeg from parsing the
  * path as an option, from following URLs and from opening a second file. (References of MP4 to other files are off
  * unless ffmpeg is given `-enable_drefs`.)
+ * @param container its `format_name` by ffprobe, once it is known
  */
-export function inputFile(path: string): string[] {
-  return ["-protocol_whitelist", "file", ...onlyContainers, "-i", `file:${path}`];
+export function inputFile(path: string, container = ""): string[] {
+  const options = containerOptions[container] ?? [];
+  return [...options, "-protocol_whitelist", "file", ...onlyContainers, "-i", `file:${path}`];
 }
 
 /**
@@ -75,8 +81,10 @@ export async function* toolOutput(
   const hasPipes: boolean = Boolean(child.stdout && child.stderr);
   if (!hasPipes) throw startError(tool, name, await closed.catch((cause: unknown) => cause)); // no file descriptors
   let messages = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    messages = (messages + text).slice(-4000);
+  createInterface({ input: child.stderr }).on("line", (line) => {
+    messages = `${messages}${line}\n`.slice(-4000);
+    options.onMessage?.(line);
+    if (isAppended.test(line)) stop(mediaError(name, appended));
   });
   let stopped: CaracalError | undefined;
   const stop = (error: CaracalError) => {
@@ -103,12 +111,11 @@ export async function* toolOutput(
       yield value;
     }
     const [status] = await budget.spend(closed);
+    if (stopped) throw stopped;
     // Its last message is then about some piece of the file only.
-    if (status === tooManyErrors && !stopped)
+    if (status === tooManyErrors)
       throw mediaError(name, "it is damaged: much of it cannot be decoded; copy or encode it again");
-    if (status !== 0)
-      throw stopped ?? mediaError(name, reasonOf(messages, args) || `${tool} failed with status ${status}`);
-    options.onMessages?.(messages);
+    if (status !== 0) throw mediaError(name, reasonOf(messages, args) || `${tool} failed with status ${status}`);
   } catch (error) {
     throw stopped ?? (error instanceof CaracalError ? error : startError(tool, name, error));
   } finally {
@@ -133,12 +140,21 @@ export async function runTool(
   return Buffer.concat(chunks);
 }
 
+/** Messages about a second MP4, Matroska or Ogg file behind the first, of which ffmpeg leaves out parts. */
+const isAppended =
+  /Found duplicated MOOV Atom|File extends beyond end of segment|Changing stream parameters in multistream ogg/;
+const appended =
+  "another file is appended to it, of which parts would be lost: pass them one by one, or join them with ffmpeg's concat demuxer";
+
+/** Every message, with its level. */
+const verbosity = ["-v", "repeat+level+warning"];
+
 /** The status of ffmpeg when the share of errors exceeds its `-max_error_rate`. */
 const tooManyErrors = 69;
 
 function start(tool: string, args: readonly string[], name: string): ChildProcessByStdio<null, Readable, Readable> {
   try {
-    return spawn(tool, args, { stdio: ["ignore", "pipe", "pipe"] });
+    return spawn(tool, [...verbosity, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   } catch (error) {
     endTurn(); // arguments that the system refuses, such as very long ones
     throw startError(tool, name, error);

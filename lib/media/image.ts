@@ -11,6 +11,7 @@ import {
   positiveInteger,
 } from "../options.js";
 import { hasField, inputError, limit, mediaError, nameRule, ownBytes, readMedia, untilAborted } from "./input.js";
+import { tiffLayout } from "./tiff.js";
 
 /** 8-bit RGB pixels `[height, width, 3]`, rows from the top. */
 export interface RgbImage {
@@ -49,7 +50,8 @@ const pixelBytes: OptionRule = {
 /**
  * Decodes a PNG, JPEG, WebP, GIF, TIFF or AVIF image, or the first frame of an animation, to 8-bit RGB. Transparency is
  * blended over white, colour profiles are ignored and CMYK is converted by its definition, as in the published
- * preprocessing. A JPEG may deviate from its standard, as those of some phones do, but it must be complete.
+ * preprocessing. TIFF files of floats, signed or 32-bit samples and of YCbCr without subsampling are refused. A JPEG may
+ * deviate from its standard, as those of some phones do, but it must be complete.
  *
  * @throws {CaracalError} `MEDIA_INVALID` for an image that is damaged, too large or of another format, or pixels that
  *   disagree with its size; `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option or field is unknown or has a wrong value
@@ -81,13 +83,20 @@ async function decode(bytes: Uint8Array, name: string, options: ImageOptions): P
   const failOn = format === "JPEG" ? "error" : "warning";
   const limits = { failOn, limitInputPixels: false } as const;
   try {
-    const { width, height, pageHeight, space, depth, format: reader } = await sharp(bytes, limits).metadata();
+    const { width, height, pageHeight, space, depth, channels, format: reader } = await sharp(bytes, limits).metadata();
     if (decoded[reader as keyof typeof decoded] !== format) throw mediaError(name, refusal(reader));
     checkPixels({ width, height: pageHeight ?? height }, { name, maxPixels });
+    const tiff = format === "TIFF" ? tiffLayout(bytes) : null;
+    const most = space === "cmyk" ? 5 : 4; // the colours, and opacity
+    if (channels > most) throw mediaError(name, `it has ${channels} samples per pixel, taken are ${most}: convert it`);
+    if (space === "multiband") throw mediaError(name, "its colour space is not known: convert it to RGB");
+    if (tiff?.isPlainYcbcr) throw mediaError(name, "it is YCbCr without subsampling: convert it to RGB");
+    if (!["uchar", "ushort"].includes(depth) && space !== "labs")
+      throw mediaError(name, `its samples are of type ${depth}, taken are 8 or 16 bits without a sign: convert it`);
     const source = sharp(bytes, { ...limits, ignoreIcc: true, autoOrient });
     if (space === "cmyk") return await decodeCmyk(source, depth, name);
-    const { data, info } = await source
-      .flatten({ background: "#ffffff" })
+    const opaque = tiff?.hasSpareSample ? source.removeAlpha() : source.flatten({ background: "#ffffff" });
+    const { data, info } = await opaque
       .toColourspace("srgb")
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });

@@ -6,6 +6,7 @@ export interface Stream {
   readonly codec_type?: string;
   readonly codec_name?: string;
   readonly codec_tag?: string;
+  readonly channels?: number;
   readonly width?: number;
   readonly height?: number;
   readonly avg_frame_rate?: string;
@@ -21,20 +22,24 @@ export interface Stream {
 /** What ffprobe tells of a file without decoding it. */
 export interface Description {
   readonly streams: readonly Stream[];
-  readonly format: { readonly format_name?: string; readonly start_time?: string; readonly duration?: string };
+  readonly format: {
+    readonly format_name?: string;
+    readonly start_time?: string;
+    readonly duration?: string;
+    readonly size?: string;
+  };
   /** Whether the durations are guessed from the size of the file, because it states none. */
   readonly isEstimated: boolean;
 }
 
 /** @throws {CaracalError} as `runTool` */
 export async function probe(path: string, options: ToolOptions): Promise<Description> {
-  let messages = "";
-  const onMessages = (text: string) => {
-    messages = text;
+  let isEstimated = false;
+  const onMessage = (message: string) => {
+    isEstimated ||= message.includes("Estimating duration from bitrate");
   };
-  const args = ["-v", "level+warning", "-show_format", "-show_streams", "-of", "json", ...inputFile(path)];
-  const json = Buffer.from(await runTool("ffprobe", args, { ...options, onMessages })).toString();
-  const isEstimated = messages.includes("Estimating duration from bitrate");
+  const args = ["-show_format", "-show_streams", "-of", "json", ...inputFile(path)];
+  const json = Buffer.from(await runTool("ffprobe", args, { ...options, onMessage })).toString();
   return { streams: [], format: {}, ...(JSON.parse(json) as Partial<Description>), isEstimated };
 }
 
@@ -44,10 +49,14 @@ export function audioStream(streams: readonly Stream[]): Stream | undefined {
   return audio.find((stream) => stream.disposition?.default === 1) ?? audio[0];
 }
 
+/** Whether the clock of a container, as that of broadcasts, may jump. Its duration then means nothing. */
+export function hasJumpingClock(container: string): boolean {
+  return /^mpeg(ts)?$/.test(container);
+}
+
 /** Seconds of a stream as the file states them; undefined when it does not. */
 export function statedSeconds(stream: Stream, { streams, format, isEstimated }: Description): number | undefined {
-  // The clock of a broadcast may jump.
-  if (isEstimated || /^mpeg(ts)?$/.test(format.format_name ?? "")) return undefined;
+  if (isEstimated || hasJumpingClock(format.format_name ?? "")) return undefined;
   const whole = Number(format.duration);
   const isAlone = streams.every((other) => other === stream || other.disposition?.attached_pic === 1);
   const own = [Number(stream.duration), taggedSeconds(stream), isAlone ? whole : Number.NaN].find(Number.isFinite);

@@ -3,7 +3,8 @@ import { type AudioInput, decodeAudioTrack, joinSamples, loadAudio } from "./aud
 import { checkPixels, loadImage, type RgbImage } from "./image.js";
 import { checkReadable, hasField, inputError, limit, mediaError, nameRule } from "./input.js";
 import { decodePictures, type FrameOptions, lastAtOrBefore } from "./videoFrames.js";
-import { checkFrames, checkSeconds, readVideoTrack, type VideoLimits, type VideoTrack } from "./videoTrack.js";
+import { checkFrames, checkSeconds, type VideoLimits } from "./videoLimits.js";
+import { readVideoTrack, type VideoTrack } from "./videoTrack.js";
 
 /** Decoded frames of one size, with their rate and optional sound. */
 export interface VideoClip {
@@ -20,6 +21,10 @@ export type VideoInput = string | VideoClip;
  * A video of known size and length, whose frames and sound are decoded on demand. Its clock starts at its first frame,
  * or with its sound where that starts noticeably earlier. Frame i is the picture that is shown in the i-th step of
  * 1/fps seconds: if the pictures come at a constant rate, these are all of them, in order.
+ *
+ * Pictures of another size than the first are scaled to it. Pixels count as square, whatever aspect ratio the file states
+ * for them. Recordings that were appended to one another follow one another, where the
+ * container allows it: MPEG-TS and MPEG-PS, in which the clock never pauses for more than 10 s, and live WebM.
  */
 export interface Video {
   readonly name: string;
@@ -65,7 +70,7 @@ const frameList: OptionRule = { accepts: Array.isArray, expected: "a list of { w
 /**
  * Opens a video without decoding it. Files are read through ffmpeg, up to the containers that it may read.
  *
- * @throws {CaracalError} `MEDIA_INVALID` for a damaged file, frames of several sizes or a video beyond a limit;
+ * @throws {CaracalError} `MEDIA_INVALID` for a damaged file, decoded frames of several sizes or a video beyond a limit;
  *   `IO_ERROR`; `MISSING_TOOL` with the command that installs ffmpeg; `ABORTED`; `INVALID_ARGUMENT` when an option or
  *   field is unknown or has a wrong value
  */
@@ -129,7 +134,7 @@ async function openFile(path: string, limits: VideoLimits, signal?: AbortSignal)
       checkIndices(indices, frameCount, path);
       const pictures = indices.map(pictureAt);
       let at = 0;
-      for await (const frame of decodePictures(path, track, [...new Set(pictures)], options)) {
+      for await (const frame of decodePictures(track, [...new Set(pictures)], options)) {
         const picture = pictures[at];
         for (; at < pictures.length && pictures[at] === picture; at++) yield frame;
       }

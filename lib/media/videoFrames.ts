@@ -1,6 +1,7 @@
 import { inputFile, toolOutput } from "./ffmpeg.js";
 import type { RgbImage } from "./image.js";
 import { mediaError, tolerableDamage } from "./input.js";
+import type { Span } from "./timeline.js";
 import type { VideoTrack } from "./videoTrack.js";
 
 export interface FrameOptions {
@@ -20,16 +21,15 @@ const pixelsWorthSkipping = 2 ** 27;
  * @throws {CaracalError} `MEDIA_INVALID` when too little can be decoded, and as `toolOutput`
  */
 export async function* decodePictures(
-  path: string,
   track: VideoTrack,
   pictures: readonly number[],
   { signal, reuse = false }: FrameOptions = {},
 ): AsyncGenerator<RgbImage> {
-  const { width, height } = track;
+  const { path, width, height } = track;
   const bytes = width * height * 3;
   for (const run of runs(track, pictures)) {
     const maxBytes = bytes * run.pictures.length;
-    const output = toolOutput("ffmpeg", decoderArgs(path, track, run), { name: path, signal, maxBytes });
+    const output = toolOutput("ffmpeg", decoderArgs(track, run), { name: path, signal, maxBytes });
     let decoded = 0;
     for await (const data of blocks(output, bytes, reuse)) {
       decoded++;
@@ -83,8 +83,8 @@ const turns = ["", "transpose=clock,", "hflip,vflip,", "transpose=cclock,"];
  * one that is not before it as its time stamp, so that a rate of 1 keeps exactly the wanted ones, repeats one where
  * others are missing, and nothing else is converted. The end is padded likewise.
  */
-function decoderArgs(path: string, track: VideoTrack, { from, pictures }: Run): string[] {
-  const { times, isCounted, width, height, quarterTurns, index } = track;
+function decoderArgs(track: VideoTrack, { from, pictures }: Run): string[] {
+  const { times, isCounted, recordings, width, height, quarterTurns, index } = track;
   const isSideways = quarterTurns !== null && quarterTurns % 2 === 1;
   // Half-way to the next picture, since time stamps may have been rounded; the last one ends later than a millisecond.
   const ends = pictures.map((n) =>
@@ -95,6 +95,7 @@ function decoderArgs(path: string, track: VideoTrack, { from, pictures }: Run): 
   const origin = Math.floor(times[0]!) - pictures.length - 10;
   const filters = [
     "settb=AVTB",
+    ...(recordings.length > 1 && !isCounted ? [`setpts='(${continuedClock(recordings)})/TB'`] : []),
     `setpts='(${origin + 0.5}+${countBelow(ends, isCounted ? "N" : "T")})/TB'`,
     `fps=1:start_time=${origin}:round=down:eof_action=pass`,
     isSideways ? `scale=${height}:${width}` : `scale=${width}:${height}`, // the size may change within a stream
@@ -103,21 +104,51 @@ function decoderArgs(path: string, track: VideoTrack, { from, pictures }: Run): 
     "setpts=N",
   ];
   return [
-    ...["-v", "error", "-copyts", "-reinit_filter", "0", "-max_error_rate", `${tolerableDamage}`],
+    ...["-copyts", "-reinit_filter", "0", "-max_error_rate", `${tolerableDamage}`],
     ...(quarterTurns === null ? [] : ["-noautorotate"]),
     ...(from === undefined ? [] : ["-noaccurate_seek", "-ss", (from - track.fileStart).toFixed(6)]),
-    ...inputFile(path),
+    ...inputFile(track.path, track.container),
     ...["-map", `0:${index}`, "-vf", filters.join(","), "-frames:v", `${pictures.length}`],
     ...["-f", "rawvideo", "pipe:1"],
   ];
 }
 
-/** The expression "how many of the ascending `values` are below `x`", a search tree: ffmpeg refuses a depth of 100. */
-function countBelow(values: readonly number[], x: string, first = 0, last = values.length): string {
-  if (first === last) return `${first}`;
-  const middle = (first + last) >> 1;
-  const above = countBelow(values, x, middle + 1, last);
-  return `if(gt(${x},${values[middle]!.toFixed(6)}),${above},${countBelow(values, x, first, middle)})`;
+/**
+ * The expression "the time of a picture on a clock that goes on where another recording begins". Decoded pictures come
+ * in the order of their times, so that a recording ends where these go back, or beyond its last one, to near the start
+ * of the next. A picture of no such time, as decoders give out of order at such a point, gets that of the one before.
+ * Variable 0 is the recording's number, 1 the last time in the file, 2 the last result.
+ */
+function continuedClock(recordings: readonly Span[]): string {
+  const [first, ...others] = recordings;
+  const back = Math.min(...others.map(({ start }, i) => Math.max(1e-3, recordings[i]!.end - start))) / 2;
+  const number = (value: number) => value.toFixed(6);
+  const of = (values: readonly number[]) => choice(values.map(number), (i) => `gte(ld(0),${i})`);
+  const last = of(recordings.map(({ end }) => end + 1e-3));
+  const start = of(recordings.map((recording) => recording.start - 1e-3));
+  const next = of([...others.map((recording) => recording.start), 1e9]);
+  const offset = of(recordings.map((recording) => recording.offset));
+  const isOver = `(lt(T,ld(1)-${number(back)})+gt(T,${last}))*lt(abs(T-${next}),abs(T-ld(1)))`;
+  return (
+    `if(eq(N,0),st(1,${number(first!.start)}));st(0,ld(0)+${isOver});` +
+    `if(between(T,${start},${last}),st(1,T);st(2,T+${offset}));ld(2)`
+  );
+}
+
+/** The expression "how many of the ascending `values` are below `x`". */
+function countBelow(values: readonly number[], x: string): string {
+  const counts = Array.from({ length: values.length + 1 }, (_, i) => `${i}`);
+  return choice(counts, (i) => `gt(${x},${values[i - 1]!.toFixed(6)})`);
+}
+
+/**
+ * The expression "the last of some `results` whose condition holds, or the first one", if conditions hold up to some
+ * index. It is a search tree: ffmpeg refuses a depth of 100.
+ */
+function choice(results: readonly string[], condition: (i: number) => string, from = 0, to = results.length): string {
+  if (to - from === 1) return results[from]!;
+  const middle = (from + to) >> 1;
+  return `if(${condition(middle)},${choice(results, condition, middle, to)},${choice(results, condition, from, middle)})`;
 }
 
 /** Cuts a stream of bytes into blocks of one size; an incomplete last one is dropped. */

@@ -5,6 +5,7 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadImage } from "../../lib/media/image.js";
 import { itWith } from "./inputs.js";
+import { tiffFile } from "./tiffFile.js";
 
 let directory = "";
 beforeAll(async () => {
@@ -41,33 +42,10 @@ const colours = [
 
 const nearest = { kernel: "nearest", fit: "fill" } as const;
 
-/** An uncompressed TIFF of one row of CMYK pixels. */
-function cmykTiff(inks: number[][], bits = 8): Uint8Array {
-  const [short, long] = [3, 4];
-  const entries = [
-    [256, long, 1, inks.length],
-    [257, long, 1, 1],
-    [258, short, 4, 200], // where the four bits per sample are
-    [259, short, 1, 1],
-    [262, short, 1, 5], // CMYK
-    [273, long, 1, 300],
-    [277, short, 1, 4],
-    [278, long, 1, 1],
-    [279, long, 1, (inks.length * 4 * bits) / 8],
-  ];
-  const file = Buffer.alloc(300 + (inks.length * 4 * bits) / 8);
-  file.write("II*\0");
-  file.writeUInt32LE(8, 4);
-  file.writeUInt16LE(entries.length, 8);
-  entries.forEach(([tag, type, count, value], i) => {
-    file.writeUInt16LE(tag!, 10 + 12 * i);
-    file.writeUInt16LE(type!, 12 + 12 * i);
-    file.writeUInt32LE(count!, 14 + 12 * i);
-    file.writeUInt32LE(value!, 18 + 12 * i);
-  });
-  for (let i = 0; i < 4; i++) file.writeUInt16LE(bits, 200 + 2 * i);
-  file.set(inks.flat(), 300);
-  return file;
+/** A TIFF of one row of CMYK pixels. */
+function cmykTiff(inks: number[][], bits: 8 | 16 = 8): Buffer {
+  const Samples = bits === 8 ? Uint8Array : Uint16Array;
+  return tiffFile([inks.length, 1], { colours: 5, samples: 4 }, Samples.from(inks.flat()));
 }
 
 describe("loadImage", () => {

@@ -25,6 +25,24 @@ export const hasFfmpeg = (() => {
   }
 })();
 
+/** Whether this ffmpeg has an encoder. */
+export const hasEncoder = (name: string) =>
+  hasFfmpeg && execFileSync("ffmpeg", ["-v", "error", "-encoders"], { encoding: "utf8" }).includes(` ${name} `);
+
+/** Runs ffmpeg, to make an input. */
+export const ffmpeg = (...args: string[]) => execFileSync("ffmpeg", ["-v", "error", "-y", ...args]);
+
+/** Bytes of which the part from `from` to `to`, fractions of their length, is overwritten with noise or `value`. */
+export function damaged(bytes: Uint8Array, from: number, to: number, value?: number): Buffer {
+  const copy = Buffer.from(bytes);
+  let state = 1;
+  for (let i = Math.floor(bytes.length * from); i < Math.floor(bytes.length * to); i++) {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    copy[i] = value ?? state >>> 24;
+  }
+  return copy;
+}
+
 /** A sine wave of `frequency` Hz. */
 export function sine(frequency: number, sampleRate: number, seconds: number, amplitude = 0.5): Float32Array {
   return Float32Array.from(

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { RgbImage } from "../../lib/media/image.js";
 import { openVideo, type Video } from "../../lib/media/video.js";
-import { hasFfmpeg, itWith, rms } from "./inputs.js";
+import { ffmpeg, hasFfmpeg, itWith, rms } from "./inputs.js";
 
 let directory = "";
 const file = (name: string) => join(directory, name);
@@ -63,6 +63,45 @@ describe.skipIf(!hasFfmpeg)("openVideo on a file", () => {
     expect([video.width, video.height]).toEqual([48, 64]);
     expect(video.hasAudio).toBe(false);
     expect(await video.audio()).toBeNull();
+  });
+
+  it.each(["mkv", "mp4"])("plays the sound that %s marks as default, from its time", async (container) => {
+    greyRamp(file("silent.mkv"), "-c:v", "libx264", "-an", "-pix_fmt", "yuv420p");
+    const tone = (level: number) => ["-f", "lavfi", "-i", `aevalsrc=${level}*sin(2*PI*440*t):sample_rate=16000:d=2`];
+    const inputs = ["-i", file("silent.mkv"), ...tone(0.1), "-itsoffset", "0.5", ...tone(0.4)];
+    const maps = ["-map", "0:v", "-map", "1:a", "-map", "2:a", "-c:v", "copy", "-c:a", "flac", "-strict", "-2"];
+    for (const [isDefault, level, onset] of [
+      [[1, 0], 0.1, 0],
+      [[0, 1], 0.4, 0.5],
+    ] as const) {
+      const dispositions = isDefault.flatMap((is, i) => [`-disposition:a:${i}`, is ? "default" : "0"]);
+      ffmpeg(...inputs, ...maps, ...dispositions, file(`tracks.${container}`));
+      const sound = (await (await openVideo(file(`tracks.${container}`))).audio())!;
+      const start = sound.findIndex((sample) => Math.abs(sample) > 0.01) / 16000;
+      expect(start).toBeCloseTo(onset, 2);
+      expect(rms(sound.subarray(onset * 16000)) * Math.SQRT2).toBeCloseTo(level, 2);
+    }
+  });
+
+  it.each([
+    ["mp4", "libx264"],
+    ["mkv", "libx264"],
+    ["ts", "mpeg2video"],
+  ])("takes pixels as square in %s, whatever aspect ratio is stated", async (container, encoder) => {
+    const pal = "testsrc2=size=720x576:rate=25:duration=0.2";
+    const codec = ["-c:v", encoder, "-pix_fmt", "yuv420p"];
+    ffmpeg("-f", "lavfi", "-i", pal, ...codec, file(`square.${container}`));
+    ffmpeg("-f", "lavfi", "-i", `${pal},setsar=16/11`, ...codec, file(`wide.${container}`));
+    const entries = ["-show_entries", "stream=sample_aspect_ratio", "-of", "csv=p=0"];
+    const stated = execFileSync("ffprobe", ["-v", "error", ...entries, file(`wide.${container}`)], {
+      encoding: "utf8",
+    });
+    expect(stated).toMatch(encoder === "mpeg2video" ? /64:45/ : /16:11/); // MPEG-2 has 16:9 for the whole picture only
+    const [square, wide] = await Promise.all(["square", "wide"].map((name) => openVideo(file(`${name}.${container}`))));
+    expect([wide!.width, wide!.height]).toEqual([720, 576]);
+    const expected = await collect(square!, [0, 4]);
+    for (const [i, { data }] of (await collect(wide!, [0, 4])).entries())
+      expect(Buffer.from(data).equals(expected[i]!.data)).toBe(true);
   });
 
   itWith("wurenche_3s.mp4", "reads a real video", async (path) => {

@@ -6,15 +6,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openVideo, type Video, type VideoOptions } from "../../lib/media/video.js";
 import { sampleInterleavedVideo, sampleVideo } from "../../lib/model/vision/frames.js";
-import { hasFfmpeg, itWith } from "./inputs.js";
+import { ffmpeg, hasEncoder, hasFfmpeg, itWith } from "./inputs.js";
 
 let directory = "";
 const file = (name: string) => join(directory, name);
-const ffmpeg = (...args: string[]) => execFileSync("ffmpeg", ["-v", "error", "-y", ...args]);
-
-/** Whether this ffmpeg has an encoder. */
-const hasEncoder = (name: string) =>
-  hasFfmpeg && execFileSync("ffmpeg", ["-v", "error", "-encoders"], { encoding: "utf8" }).includes(` ${name} `);
 
 const rate = 10;
 const frames = 30;
@@ -239,21 +234,5 @@ describe.skipIf(!hasFfmpeg)("limits", () => {
       await expect(openVideo(file(name), { maxSeconds: 2.5 })).rejects.toThrow(/the limit is 2.5 s/);
       await expect(openVideo(file(name), { maxFrames: 20 })).rejects.toThrow(/the limit is 20/);
     }
-  });
-
-  it("frames whose size changes come in the size of the first", async () => {
-    ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=1", ...h264, file("small.ts"));
-    ffmpeg("-f", "lavfi", "-i", "testsrc=size=128x96:rate=10:duration=1", ...h264, file("large.ts"));
-    await writeFile(
-      file("both.ts"),
-      Buffer.concat([await readFile(file("small.ts")), await readFile(file("large.ts"))]),
-    );
-    const video = await openVideo(file("both.ts"));
-    let count = 0;
-    for await (const { width, height, data } of video.frames(all(video))) {
-      expect([width, height, data.length]).toEqual([64, 48, 9216]);
-      count++;
-    }
-    expect(count).toBe(video.frameCount);
   });
 });
