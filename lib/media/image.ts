@@ -53,8 +53,9 @@ const pixelBytes: OptionRule = {
  * preprocessing. TIFF files of floats, signed or 32-bit samples and of YCbCr without subsampling are refused. A JPEG may
  * deviate from its standard, as those of some phones do, but it must be complete.
  *
- * @throws {CaracalError} `MISSING_TOOL` when the package sharp cannot be loaded; `MEDIA_INVALID` for an image that is damaged, too large or of another format, or pixels that
- *   disagree with its size; `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option or field is unknown or has a wrong value
+ * @throws {CaracalError} `MEDIA_INVALID` for an image that is damaged, too large or of another format, or pixels that
+ *   disagree with its size; `MISSING_TOOL` when the package sharp cannot be loaded; `IO_ERROR`; `ABORTED`;
+ *   `INVALID_ARGUMENT` when an option or field is unknown or has a wrong value
  */
 export async function loadImage(input: ImageInput, options: ImageOptions = {}): Promise<RgbImage> {
   checkOptions("loadImage", options, imageOptions);
