@@ -22,7 +22,7 @@
         "NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
         "CARACAL_ISA=scalar", "CARACAL_BUILD_TOOL=\"node-gyp\""
       ],
-      "ldflags": ["-Wl,-Bsymbolic", "-Wl,--exclude-libs,ALL"],
+      "ldflags": ["-Wl,-Bsymbolic", "-Wl,--version-script=<(module_root_dir)/native/node/exports.map"],
       "actions": [
         {
           "action_name": "kernels",

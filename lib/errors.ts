@@ -61,7 +61,7 @@ export const errorCodes = {
     fix: "Check that the path exists, its permissions, and the free space of the disk. Load a changed checkpoint again.",
   },
   MISSING_TOOL: {
-    when: "An external program, such as ffmpeg, is needed but not installed.",
+    when: "An external program such as ffmpeg, or the package sharp for images, is needed but not installed.",
     fix: "Install it with the command in the message. `caracal doctor` lists the programs that are found.",
   },
   NATIVE_LOAD_FAILED: {

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaracalError } from "../../lib/errors.js";
-import { built } from "../../lib/native/built.js";
+import { checkout } from "../../lib/native/checkout.js";
 import { Device, type Tensor } from "../../lib/tensor/tensor.js";
 import { type LaunchCounts, readLaunches } from "./launches.js";
 
@@ -23,7 +23,8 @@ export class CountingDevice implements AsyncDisposable {
    * @throws {CaracalError} `UNSUPPORTED` when that is not a virtual GPU; whatever `Device.open` throws
    */
   static async open(): Promise<CountingDevice> {
-    const library = process.env.CARACAL_CUDA_LIBRARY ?? built("Release/libcaracal_vgpu.so");
+    const library =
+      process.env.CARACAL_CUDA_LIBRARY ?? checkout("build/Release/libcaracal_vgpu.so") ?? "libcaracal_vgpu.so";
     const unsupported = (why: string) =>
       new CaracalError("UNSUPPORTED", `only the virtual GPU counts, and ${library} ${why}`, { library });
     if (!existsSync(library))

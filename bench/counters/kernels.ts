@@ -1,6 +1,6 @@
 // Facts about the kernels of a checkout's build, read from the files that scripts/lib/kernels.mjs leaves.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { built } from "../../lib/native/built.js";
+import { checkout } from "../../lib/native/checkout.js";
 
 /** A kernel's use of a multiprocessor. */
 export interface Resources {
@@ -13,8 +13,8 @@ export interface Resources {
 
 /** The contents of the build's kernel files with this ending; none in an installed package. */
 function kernelFiles(ending: string): string[] {
-  const folder = built("kernels");
-  if (!existsSync(folder)) return [];
+  const folder = checkout("build/kernels");
+  if (folder === undefined || !existsSync(folder)) return [];
   const names = readdirSync(folder).filter((name) => name.endsWith(ending));
   return names.map((name) => readFileSync(`${folder}/${name}`, "utf8"));
 }

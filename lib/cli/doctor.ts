@@ -1,11 +1,13 @@
 import { spawnSync } from "node:child_process";
 import { statfsSync } from "node:fs";
-import { createRequire } from "node:module";
 import { freemem, totalmem } from "node:os";
 import { Command } from "commander";
+import { familySync, versionSync } from "detect-libc";
 import { CaracalError } from "../errors.js";
-import { addon } from "../native/addon.js";
+import { loadedAddon } from "../native/addon.js";
+import { candidates, type LoadAttempt } from "../native/load.js";
 import { Device } from "../tensor/tensor.js";
+import { oldestNode, version } from "../version.js";
 import { jsonOption } from "./options.js";
 import { alignColumns } from "./table.js";
 
@@ -58,8 +60,7 @@ async function examine(): Promise<Finding[]> {
 }
 
 function nodeVersion(): Finding {
-  const { engines } = createRequire(import.meta.url)("caracal/package.json") as { engines: { node: string } };
-  const oldest = engines.node.replace(">=", "");
+  const oldest = oldestNode;
   const [[minMajor, minMinor], [major, minor]] = [oldest, process.versions.node].map((version) =>
     version.split(".").map(Number),
   ) as [[number, number], [number, number]];
@@ -73,27 +74,40 @@ function nodeVersion(): Finding {
   };
 }
 
-/** The C library that the process runs with. Only glibc reports its version. */
+/** The C library that the process runs with. */
 function cLibrary(): Finding[] {
   if (process.platform !== "linux") return [];
-  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
-  const version = header.glibcVersionRuntime;
-  const detail = version ?? "not glibc (Alpine's musl perhaps): an addon that was built here works, others do not";
-  return [{ what: "glibc", works: version !== undefined, needed: false, detail }];
+  const detail = versionSync() ?? "of an unknown version";
+  return [{ what: familySync() ?? "C library", works: true, needed: false, detail }];
 }
 
 async function backends(): Promise<Finding[]> {
   try {
-    const { buildTool, cudaKernels } = addon();
-    const kernels = cudaKernels > 0 ? "with CUDA kernels" : "without CUDA kernels (`npm run build -- --cuda`)";
+    const { addon, from, attempts } = loadedAddon();
+    const kernels = addon.cudaKernels > 0 ? "with CUDA kernels" : `without CUDA kernels: ${kernelsFrom(from)}`;
     return [
-      { what: "addon", works: true, needed: true, detail: `built by ${buildTool}, ${kernels}` },
+      ...packages(attempts),
+      { what: "addon", works: true, needed: true, detail: `${from}, built by ${addon.buildTool}, ${kernels}` },
       { ...(await backend("cpu")), needed: true },
       await backend("cuda"),
     ];
   } catch (error) {
     return [{ ...failure("addon", error), needed: true }];
   }
+}
+
+/** The command that brings CUDA kernels to an addon without them. */
+function kernelsFrom(from: string): string {
+  if (!from.startsWith("@caracal/")) return "`npm run build -- --cuda` compiles them";
+  const [best = from] = candidates();
+  return best === from ? "none exist for this platform" : `\`npm install ${best}@${version}\` brings them`;
+}
+
+/** The packages that were passed over. */
+function packages(attempts: readonly LoadAttempt[]): Finding[] {
+  return attempts
+    .filter(({ outcome }) => outcome !== "loaded")
+    .map(({ from, message }) => ({ what: "package", works: false, needed: false, detail: `${from}: ${message}` }));
 }
 
 async function backend(what: "cpu" | "cuda"): Promise<Finding> {

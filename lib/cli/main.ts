@@ -1,7 +1,7 @@
-import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { CaracalError } from "../errors.js";
 import { asWriteError } from "../synth/writer.js";
+import { version } from "../version.js";
 
 /** Only the requested command is imported, so that `--help` is quick. */
 const commands: Readonly<Record<string, { readonly summary: string; load(): Promise<Command> }>> = {
@@ -41,7 +41,6 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
 };
 
 async function main(args: readonly string[]): Promise<void> {
-  const { version } = createRequire(import.meta.url)("caracal/package.json") as { version: string };
   const program = new Command("caracal")
     .description("Runs LongCat-Flash-Omni models: text, speech, images and videos in, text and speech out.")
     .version(version, "-V, --version", "show the version")

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import sharp, { type Sharp } from "sharp";
+import type { Sharp } from "sharp";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import {
   checkObject,
@@ -65,7 +65,8 @@ const pixelBytes: OptionRule = {
  * deviate from its standard, as those of some phones do, but it must be complete.
  *
  * @throws {CaracalError} `MEDIA_INVALID` for an image that is damaged, too large or of another format, or pixels that
- *   disagree with its size; `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when an option or field is unknown or has a wrong value
+ *   disagree with its size; `MISSING_TOOL` when the package sharp cannot be loaded; `IO_ERROR`; `ABORTED`;
+ *   `INVALID_ARGUMENT` when an option or field is unknown or has a wrong value
  */
 export async function loadImage(input: ImageInput, options: ImageOptions = {}): Promise<RgbImage> {
   checkOptions("loadImage", options, imageOptions);
@@ -86,6 +87,17 @@ export async function loadImage(input: ImageInput, options: ImageOptions = {}): 
 /** The formats that are decoded, by the names that sharp gives them. */
 const decoded = { png: "PNG", jpeg: "JPEG", webp: "WebP", gif: "GIF", tiff: "TIFF", heif: "AVIF" };
 
+/** Loads libvips with the first image: whoever has none can do without the package. */
+async function loadSharp() {
+  try {
+    return (await import("sharp")).default;
+  } catch (cause) {
+    const [reason] = (cause as Error).message.split("\n");
+    const message = `images need the package sharp, which cannot be loaded (${reason}): npm install --include=optional sharp`;
+    throw new CaracalError("MISSING_TOOL", message, { tool: "sharp" }, { cause });
+  }
+}
+
 async function decode(bytes: Uint8Array, name: string, options: ImageOptions): Promise<RgbImage> {
   const { maxPixels = 2 ** 26, autoOrient = true } = options;
   const format = imageFormat(bytes);
@@ -93,6 +105,7 @@ async function decode(bytes: Uint8Array, name: string, options: ImageOptions): P
   // libjpeg warns about headers that browsers and Pillow accept; the other libraries warn about lost pixels only.
   const failOn = format === "JPEG" ? "error" : "warning";
   const limits = { failOn, limitInputPixels: false } as const;
+  const sharp = await loadSharp();
   try {
     const { width, height, pageHeight, space, depth, channels, format: reader } = await sharp(bytes, limits).metadata();
     if (decoded[reader as keyof typeof decoded] !== format) throw mediaError(name, refusal(reader));

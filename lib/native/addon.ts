@@ -1,7 +1,5 @@
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
 import { CaracalError, type ErrorCode } from "../errors.js";
-import { built } from "./built.js";
+import { type Loaded, loadAddon } from "./load.js";
 import type { DType, Operations } from "./operations.js";
 
 declare const handleBrand: unique symbol;
@@ -81,36 +79,19 @@ interface Addon extends NativeOperations {
   readonly buildTool: string;
 }
 
-let loaded: Addon | undefined;
+let loaded: (Loaded & { readonly addon: Addon }) | undefined;
 
 /**
- * The native addon: `CARACAL_BINDING` if it is set, else the build of the checkout.
- * @throws {CaracalError} `NATIVE_LOAD_FAILED` when it does not exist or cannot be loaded
+ * The native addon, with the place that it comes from.
+ * @throws {CaracalError} `NATIVE_LOAD_FAILED` as `loadAddon`
  */
-export function addon(): Addon {
-  loaded ??= load();
+export function loadedAddon(): Loaded & { readonly addon: Addon } {
+  loaded ??= loadAddon() as Loaded & { readonly addon: Addon };
   return loaded;
 }
 
-function load(): Addon {
-  const path = process.env.CARACAL_BINDING ?? built("Release/caracal.node");
-  if (!existsSync(path))
-    throw new CaracalError(
-      "NATIVE_LOAD_FAILED",
-      `there is no native addon at ${path}: run \`npm run build\` in the checkout, or set CARACAL_BINDING to a caracal.node`,
-      { path },
-    );
-  try {
-    return createRequire(import.meta.url)(path) as Addon;
-  } catch (cause) {
-    throw new CaracalError(
-      "NATIVE_LOAD_FAILED",
-      `the native addon at ${path} could not be loaded: ${(cause as Error).message}`,
-      { path },
-      { cause },
-    );
-  }
-}
+/** The native addon. Errors as `loadedAddon`. */
+export const addon = (): Addon => loadedAddon().addon;
 
 /** Runs a native call. Its errors become `CaracalError`s with a JavaScript stack. */
 export function guarded<T>(fn: () => T): T {

@@ -8,7 +8,7 @@ export interface DeviceOptions {
   /** Number of CPU threads, at most 1024. Default: as many as the process may use (CPU affinity and cgroup quota). */
   readonly threads?: number;
   /** The CPU instruction set. Default: `CARACAL_CPU` if it is set, else the best one of the processor. */
-  readonly isa?: "scalar" | "avx2" | "avx512";
+  readonly isa?: "scalar" | "neon" | "avx2" | "avx512";
   /** The number of the GPU, as counted by the driver. Default 0. */
   readonly ordinal?: number;
   /** The maximum number of bytes of GPU memory that the device allocates. Default: all of the GPU's memory. */

@@ -11,8 +11,12 @@
 
 namespace caracal {
 
-enum class Isa { scalar, avx2, avx512 };
+enum class Isa { baseline, avx2, avx512 };
+#if defined(__aarch64__)
+inline constexpr const char* kIsaNames[] = {"neon", "avx2", "avx512"};
+#else
 inline constexpr const char* kIsaNames[] = {"scalar", "avx2", "avx512"};
+#endif
 static_assert(one_name_each<Isa>(kIsaNames), "devices are described by the name of any Isa");
 inline const char* isa_name(Isa isa) { return kIsaNames[static_cast<int>(isa)]; }
 

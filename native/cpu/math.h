@@ -89,7 +89,7 @@ CARACAL_INLINE F32x16 tanh(F32x16 x) {
 
 // a^2 - square, exactly, for square = a * a rounded.
 CARACAL_INLINE F32x16 square_error(F32x16 a, F32x16 square) {
-#if defined(__FMA__)
+#if defined(CARACAL_FMA)
   return fma(a, a, -square);
 #else
   U32x16 cut = bits_of(a);  // keeps twelve bits, whose square is exact

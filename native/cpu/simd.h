@@ -1,7 +1,7 @@
 // F32x16: sixteen f32 lanes, the unit in which all CPU kernels are written.
 //
-// One __m512 on AVX-512, two __m256 on AVX2, otherwise four 16-byte vectors (SSE2, NEON through the compiler's generic
-// vectors). CPU implementation files are compiled once per instruction set into `caracal::CARACAL_ISA`. Nothing here may
+// One __m512 on AVX-512, two __m256 on AVX2, otherwise four 16-byte vectors (SSE2 and NEON, through the compiler's generic
+// vectors where it has no intrinsic). CPU implementation files are compiled once per instruction set into `caracal::CARACAL_ISA`. Nothing here may
 // become a shared symbol, hence the inner namespace and forced inlining. Contraction is off: a product and a sum are only
 // fused by an explicit `fma`.
 #pragma once
@@ -14,6 +14,13 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #pragma GCC diagnostic pop
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+// Whether there is an instruction that rounds a product and a sum once.
+#if defined(__FMA__) || defined(__aarch64__)
+#define CARACAL_FMA 1
 #endif
 
 #ifndef CARACAL_ISA
@@ -181,7 +188,10 @@ CARACAL_INLINE F32x16 load16(const f8e4m3* p) {
   CARACAL_EACH_PART r.v[part] =
       (VecU)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + part * 8)));
 #else
-  for (int i = 0; i < 16; ++i) r.v[i / kPartLanes][i % kPartLanes] = p[i].bits;
+  CARACAL_EACH_PART {
+    const f8e4m3* q = p + part * kPartLanes;
+    r.v[part] = VecU{q[0].bits, q[1].bits, q[2].bits, q[3].bits};
+  }
 #endif
   CARACAL_EACH_PART {  // like the scalar conversion in dtype.h
     const VecU magnitude = r.v[part] & 0x7fu;
@@ -245,6 +255,8 @@ CARACAL_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
   c.v[0] = _mm512_fmadd_ps(a.v[0], b.v[0], c.v[0]);
 #elif defined(__AVX2__)
   CARACAL_EACH_PART c.v[part] = _mm256_fmadd_ps(a.v[part], b.v[part], c.v[part]);
+#elif defined(__aarch64__)
+  CARACAL_EACH_PART c.v[part] = vfmaq_f32(c.v[part], a.v[part], b.v[part]);
 #else
   CARACAL_EACH_PART c.v[part] = a.v[part] * b.v[part] + c.v[part];
 #endif
@@ -252,7 +264,7 @@ CARACAL_INLINE F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
 }
 
 CARACAL_INLINE float fma(float a, float b, float c) {
-#if defined(__FMA__)
+#if defined(CARACAL_FMA)
   return __builtin_fmaf(a, b, c);
 #else
   return a * b + c;
@@ -264,6 +276,8 @@ CARACAL_INLINE F32x16 sqrt(F32x16 a) {
   a.v[0] = _mm512_sqrt_ps(a.v[0]);
 #elif defined(__AVX2__)
   CARACAL_EACH_PART a.v[part] = _mm256_sqrt_ps(a.v[part]);
+#elif defined(__aarch64__)
+  CARACAL_EACH_PART a.v[part] = vsqrtq_f32(a.v[part]);
 #else
   CARACAL_EACH_PART for (int i = 0; i < kPartLanes; ++i) a.v[part][i] = __builtin_sqrtf(a.v[part][i]);
 #endif
@@ -355,6 +369,9 @@ CARACAL_INLINE F32x16 round(F32x16 a) {
 #elif defined(__AVX2__)
   CARACAL_EACH_PART a.v[part] = _mm256_round_ps(a.v[part], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   return a;
+#elif defined(__aarch64__)
+  CARACAL_EACH_PART a.v[part] = vrndnq_f32(a.v[part]);
+  return a;
 #else
   const F32x16 magic = copysign(set1(0x1p23f), a);
   return select(abs(a) < set1(0x1p23f), copysign((a + magic) - magic, a), a);
@@ -364,36 +381,6 @@ CARACAL_INLINE F32x16 round(F32x16 a) {
 CARACAL_INLINE F32x16 floor(F32x16 a) {
   const F32x16 nearest = round(a);
   return select(nearest > a, nearest - set1(1.f), nearest);
-}
-
-// --- reductions: a fixed tree, the same on every instruction set ----------------------------------------------------
-
-typedef float Quarter __attribute__((vector_size(16)));
-typedef int32_t QuarterI __attribute__((vector_size(16)));
-
-template <class Fold>
-CARACAL_INLINE float reduce(F32x16 a, Fold fold) {
-#if defined(__AVX512F__)
-  const Quarter q[] = {_mm512_extractf32x4_ps(a.v[0], 0), _mm512_extractf32x4_ps(a.v[0], 1),
-                       _mm512_extractf32x4_ps(a.v[0], 2), _mm512_extractf32x4_ps(a.v[0], 3)};
-#elif defined(__AVX2__)
-  const Quarter q[] = {_mm256_castps256_ps128(a.v[0]), _mm256_extractf128_ps(a.v[0], 1), _mm256_castps256_ps128(a.v[1]),
-                       _mm256_extractf128_ps(a.v[1], 1)};
-#else
-  const Quarter* q = a.v;
-#endif
-  const Quarter sum = fold(fold(q[0], q[2]), fold(q[1], q[3]));
-  const Quarter pairs = fold(sum, __builtin_shuffle(sum, QuarterI{2, 3, 0, 1}));
-  return fold(pairs, __builtin_shuffle(pairs, QuarterI{1, 0, 3, 2}))[0];
-}
-
-CARACAL_INLINE float hsum(F32x16 a) {
-  return reduce(a, [](Quarter x, Quarter y) { return x + y; });
-}
-
-// The largest lane; unspecified if a lane is NaN.
-CARACAL_INLINE float hmax(F32x16 a) {
-  return reduce(a, [](Quarter x, Quarter y) { return x > y ? x : y; });
 }
 
 }  // namespace caracal::CARACAL_ISA

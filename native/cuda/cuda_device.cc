@@ -25,8 +25,7 @@ std::shared_ptr<CudaDevice> CudaDevice::open(const Options& options) {
                 {{"expected", "8.0"}, {"actual", gpu.capability()}});
   if (kernel_images().empty())
     throw Error(code::kUnsupported,
-                "this build has no CUDA kernels: make them with npm run build -- --cuda, which needs nvcc 13, or use "
-                "a CPU device");
+                "this build has no CUDA kernels: `caracal doctor` says how to get them, or use a CPU device");
   return std::shared_ptr<CudaDevice>(new CudaDevice(driver, device, options));
 }
 

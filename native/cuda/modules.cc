@@ -40,7 +40,7 @@ CUmodule Modules::load(std::string_view name) {
   if (result == CUDA_ERROR_NO_BINARY_FOR_GPU)
     throw Error(code::kUnsupported, "this build has no \"" + std::string(name) + "\" kernels for sm_" +
                                         std::to_string(capability) +
-                                        ": build it where nvcc is on the PATH, or use a CPU device");
+                                        ": `caracal doctor` says how to get it, or use a CPU device");
   driver_.check(result,
                 "loading the \"" + std::string(name) + "\" kernels" + (*log ? std::string(": ") + log + ";" : ""));
   return modules_.emplace(name, module).first->second;
@@ -51,7 +51,7 @@ static std::string_view module_of(std::string_view entry) {
   const auto found = std::ranges::lower_bound(entries, entry, {}, &KernelEntry::name);
   if (found == entries.end() || found->name != entry)
     throw Error(code::kUnsupported, "this build has no kernel " + std::string(entry) +
-                                        ": build it where nvcc is on the PATH, or use a CPU device");
+                                        ": `caracal doctor` says how to get it, or use a CPU device");
   return found->module;
 }
 

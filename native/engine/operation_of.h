@@ -69,7 +69,7 @@ class OperationOf final : public Operation {
   }                                                                                \
   inline void run_on_cpu(const Op& op, std::span<Tensor> out, CpuDevice& device) { \
     switch (device.isa()) {                                                        \
-      case Isa::scalar: return scalar::run(op, out, device.cpu());                 \
+      case Isa::baseline: return scalar::run(op, out, device.cpu());               \
       case Isa::avx2: return avx2::run(op, out, device.cpu());                     \
       case Isa::avx512: return avx512::run(op, out, device.cpu());                 \
     }                                                                              \

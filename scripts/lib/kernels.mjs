@@ -49,10 +49,16 @@ function chooseKernels() {
   const { CARACAL_CUDA: wanted, CARACAL_CUDA_ARCHS: chosen } = process.env;
   if (wanted === "off") return { cuda: false, architectures: [] };
   const here = gpus();
-  const had = existsSync(join(root, options)) && JSON.parse(readFileSync(join(root, options), "utf8")).cuda;
-  if ((wanted !== "on" && here.length === 0 && !had) || !hasNvcc()) return { cuda: false, architectures: [] };
+  if ((wanted !== "on" && here.length === 0 && !lastChoice().cuda) || !hasNvcc())
+    return { cuda: false, architectures: [] };
   if (chosen === "all") return { cuda: true, architectures: released };
   return { cuda: true, architectures: chosen?.split(",").filter(Boolean).map(Number) ?? here };
+}
+
+/** What the last build chose. */
+export function lastChoice() {
+  const file = join(root, options);
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { cuda: false, architectures: [] };
 }
 
 function command(program, args) {
@@ -164,9 +170,7 @@ function modules() {
 
 /** The modules of the build with the names of their kernels; none if the build had no nvcc. */
 export function kernelModules() {
-  return modules()
-    .filter(({ ptx }) => time(ptx) !== undefined)
-    .map((module) => ({ ...module, entries: entriesOf(module) }));
+  return lastChoice().cuda ? modules().map((module) => ({ ...module, entries: entriesOf(module) })) : [];
 }
 
 /** The C++ source that embeds the images and defines the functions of native/cuda/kernels.h. */
@@ -234,10 +238,11 @@ export function kernelInputs() {
 export async function buildKernels(file) {
   kernelInputs();
   mkdirSync(join(root, folder), { recursive: true });
-  const { cuda, architectures: targets } = JSON.parse(readFileSync(join(root, options), "utf8"));
-  const found = cuda ? modules() : [];
-  const names = new Set(found.map(({ name }) => name));
-  if (names.size < found.length) fail("two .cu files below native/ops have one name: rename one");
+  const { cuda, architectures: targets } = lastChoice();
+  const known = modules(); // without CUDA their PTX is kept for the next build that wants it
+  const found = cuda ? known : [];
+  const names = new Set(known.map(({ name }) => name));
+  if (names.size < known.length) fail("two .cu files below native/ops have one name: rename one");
   for (const file of readdirSync(join(root, folder)))
     if (!names.has(file.split(".")[0])) rmSync(join(root, folder, file)); // its module no longer exists
   await all(found.map((module) => () => compile(module)));

@@ -10,7 +10,7 @@ import ts from "typescript";
  * matching path.
  */
 const layers = [
-  ["lib/errors.ts"],
+  ["lib/errors.ts", "lib/version.ts"],
   ["lib/options.ts"],
   ["lib/turns.ts"],
   ["lib/native"],

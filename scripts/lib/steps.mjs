@@ -66,6 +66,19 @@ export function run(label, command, args, env = {}) {
   fail(`${label} failed; the output is above. Command: ${command} ${args.join(" ")}`);
 }
 
+/**
+ * Runs a command and returns what it prints. If it fails, so does the script, with the command's output; with `mayFail`,
+ * the result is undefined.
+ */
+export function command(program, args, { cwd = root, env = {}, mayFail = false } = {}) {
+  const options = { cwd, env: { ...process.env, ...env }, encoding: "utf8", maxBuffer: 1 << 28 };
+  const { status, stdout, stderr, error } = spawnSync(program, args, options);
+  if (status === 0) return stdout;
+  if (mayFail) return undefined;
+  process.stderr.write(`${stdout ?? ""}${stderr ?? ""}${error ?? ""}`);
+  return fail(`the command failed; its output is above: ${program} ${args.join(" ")}`);
+}
+
 /** The latest modification time of the files in the given paths, in ms. */
 export function newest(...paths) {
   let time = 0;

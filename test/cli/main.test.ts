@@ -118,7 +118,7 @@ describe("caracal doctor", () => {
     const { status, stdout } = caracal("doctor");
     expect(status).toBe(0);
     expect(stdout).toMatch(/^ok +node +v\d+/m);
-    expect(stdout).toMatch(/^ok +addon +built by \S+, with(out)? CUDA kernels/m);
+    expect(stdout).toMatch(/^ok +addon +\S+caracal\.node, built by \S+, with(out)? CUDA kernels/m);
     expect(stdout).toMatch(/^ok +cpu +(scalar|avx2|avx512), \d+ threads$/m);
     expect(stdout).toMatch(/^no +cuda +/m);
     expect(stdout).toMatch(/^ok +disk +[\d.]+ GiB free of [\d.]+ GiB at /m);

@@ -16,6 +16,7 @@
 #include "cpu/gemm_rows.h"
 #include "cpu/implement.h"
 #include "cpu/math.h"
+#include "cpu/reduce.h"
 #include "ops/attention/head_dim.h"
 
 namespace caracal::CARACAL_ISA {

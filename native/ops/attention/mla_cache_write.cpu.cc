@@ -1,5 +1,6 @@
 #include "ops/attention/mla_cache_write.h"
 
+#include "cpu/reduce.h"
 #include "ops/attention/rotation.cpu.h"
 
 namespace caracal::CARACAL_ISA {

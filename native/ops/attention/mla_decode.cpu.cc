@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cpu/reduce.h"
 #include "cpu/weights.h"
 #include "ops/attention/flash_tile.cpu.h"
 

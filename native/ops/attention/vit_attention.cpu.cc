@@ -1,5 +1,6 @@
 #include "ops/attention/vit_attention.h"
 
+#include "cpu/reduce.h"
 #include "ops/attention/flash.cpu.h"
 #include "ops/attention/rotation.cpu.h"
 

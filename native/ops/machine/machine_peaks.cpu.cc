@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "cpu/implement.h"
+#include "cpu/reduce.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

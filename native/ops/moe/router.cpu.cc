@@ -1,6 +1,7 @@
 #include "ops/moe/router.h"
 
 #include "cpu/math.h"
+#include "cpu/reduce.h"
 #include "cpu/weights.h"
 
 namespace caracal::CARACAL_ISA {

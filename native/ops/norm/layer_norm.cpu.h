@@ -1,6 +1,7 @@
 #pragma once
 // Layer norm of rows, shared by the CPU implementations of layerNorm and fsmnMemory.
 #include "cpu/implement.h"
+#include "cpu/reduce.h"
 #include "ops/norm/layer_norm.h"
 
 namespace caracal::CARACAL_ISA {

@@ -1,6 +1,7 @@
 #include "ops/norm/rms_norm.h"
 
 #include "cpu/implement.h"
+#include "cpu/reduce.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {

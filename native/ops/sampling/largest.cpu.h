@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cpu/implement.h"
+#include "cpu/reduce.h"
 
 namespace caracal::CARACAL_ISA {
 
