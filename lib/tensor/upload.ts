@@ -1,6 +1,7 @@
 import { CaracalError } from "../errors.js";
-import { checkOptionNames, refuseValue } from "../options.js";
+import { checkOption, checkOptions, refuseValue } from "../options.js";
 import { type Steps, Turns } from "../turns.js";
+import { deviceRule } from "./check.js";
 import type { DType, Values } from "./dtype.js";
 import type { Shape } from "./shape.js";
 import type { Device, Tensor } from "./tensor.js";
@@ -28,7 +29,8 @@ export async function upload<const S extends Shape, D extends DType = "f32">(
   dtype?: D,
   options: UploadOptions = {},
 ): Promise<Tensor<NoInfer<D>, S>> {
-  checkOptionNames("upload", options, uploadOptions);
+  checkOption("upload", "device", device, deviceRule);
+  checkOptions("upload", options, uploadOptions);
   if (!ArrayBuffer.isView(values)) refuseValue("upload", "values", "a TypedArray", values);
   const tensor = device.outOfScope(() => device.zeros(shape, dtype));
   try {

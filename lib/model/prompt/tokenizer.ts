@@ -143,8 +143,9 @@ export class OmniTokenizer {
    *   or a name or template that is no string
    */
   static async from(contents: TokenizerContents, options: TokenizerOptions = {}): Promise<OmniTokenizer> {
+    checkObject("OmniTokenizer.from", "contents", contents);
     checkOptions("OmniTokenizer.from", contents, tokenizerContents);
-    checkOptionNames("OmniTokenizer.from", options, tokenizerOptions);
+    checkOptions("OmniTokenizer.from", options, tokenizerOptions);
     const { tokenizer, config, chatTemplate, source = files.tokenizer } = contents;
     const turns = new Turns(loading, options.signal);
     const file = await turns.during(parseTokenizer(tokenizer, source));

@@ -54,12 +54,14 @@ export function recipes(w) {
     NativeArray: { new: internal },
     PackedWeight: { new: internal },
     disposeAll: () => ({ args: [{ a: tensor(), b: [tensor()] }] }),
+    upload: () => ({ args: [device, samples(), [samples().length], "f32", { signal }] }),
     encodeWav: () => ({ args: [samples(), 16000] }),
     inspectPath: () => ({ args: [dir, { signal, strict: false }] }),
     openCheckpoint: () => ({ args: [dir, { signal, strict: false, onWarning: () => {} }] }),
     verifyFile: () => ({ args: [w.golden, { device, activations: "f32" }] }),
     Weights: {
       new: internal,
+      steps: internal,
       of: () => ({ args: [device, { "": [], part: [w.entry] }, { signal, onProgress: () => {} }] }),
       part: () => ({ on: w.weights(), args: ["model"] }),
       has: () => ({ on: w.weights(), args: [w.entry.name] }),
@@ -209,11 +211,22 @@ export function recipes(w) {
       step: () => ({ on: w.embedding, args: [[{ textId: 1, codecIds: [40, 41, 42, 43] }]] }),
     },
     OmniTokenizer: {
-      new: () => ({ args: [w.tokenizerJson, w.tokenizerConfig, "a file", "{{ messages }}"] }),
+      new: internal,
+      from: () => ({
+        args: [
+          {
+            tokenizer: w.tokenizerJson,
+            config: w.tokenizerConfig,
+            source: "a file",
+            chatTemplate: "{{ messages }}",
+          },
+          { signal },
+        ],
+      }),
       open: () => ({ args: [dir, { signal }] }),
       specialId: () => ({ on: w.tokenizer, args: ["</pause>"] }),
-      encode: () => ({ on: w.tokenizer, args: ["a text"] }),
-      decode: () => ({ on: w.tokenizer, args: [[40, 41]] }),
+      encode: () => ({ on: w.tokenizer, args: ["a text", { signal }] }),
+      decode: () => ({ on: w.tokenizer, args: [[40, 41], { signal }] }),
       encodeSteps: internal,
       leastIds: internal,
       renderChat: () => ({
