@@ -348,6 +348,9 @@ export interface Operations<Handle> {
     gateBias?: Handle | undefined;
     upBias?: Handle | undefined;
   };
+  transpose: {
+    x: Handle;
+  };
   vitAttention: {
     qkv: Handle;
     cuSeqlens: Handle;
@@ -410,5 +413,6 @@ export const operationFields = {
   splice: ["x", "state", "left", "right", "stride", "first", "rows", "known"],
   splitColumns: ["x", "widths"],
   swiglu: ["x", "gate", "up", "gateBias", "upBias"],
+  transpose: ["x"],
   vitAttention: ["qkv", "cuSeqlens", "positions", "qNorm", "kNorm", "heads", "theta", "eps"],
 } as const satisfies { readonly [Name in keyof Operations<never>]: readonly (keyof Operations<never>[Name])[] };

@@ -73,6 +73,19 @@ export function splitColumns<D extends DType, S extends Shape, const W extends r
 }
 
 /**
+ * Exchanges rows and columns, `y[c][r] = x[r][c]`.
+ *
+ * @param x `[R, C]`, any dtype
+ * @returns `[C, R]`
+ * @throws {CaracalError} `SHAPE_MISMATCH` for another rank, `DISPOSED`
+ */
+export function transpose<D extends DType, R extends number, C extends number>(
+  x: Tensor<D, readonly [R, C]>,
+): Tensor<D, readonly [C, R]> {
+  return call("transpose", { x })[0] as Tensor<D, readonly [C, R]>;
+}
+
+/**
  * Converts to a floating dtype, rounding to nearest even. f8e4m3 saturates at ±448.
  *
  * @param x any dtype

@@ -56,6 +56,7 @@ const withoutCase: Readonly<Record<string, string>> = {
   resizeBicubic: "runs once per image, before the encoder",
   splice: "copies",
   splitColumns: "copies",
+  transpose: "copies",
 };
 
 test("every native operation has a case, or a reason not to", () => {

@@ -107,6 +107,15 @@ export function splitColumns(r) {
   };
 }
 
+export function transpose(r) {
+  const [dtype, rows, columns] = [r.pick(...dtypes), r.int(0, 70), r.int(0, 70)];
+  return {
+    args: { x: tensor(r, dtype, [rows, columns]) },
+    outputs: [[dtype, [columns, rows]]],
+    run: (ops, { x }) => ops.transpose(x),
+  };
+}
+
 export function layerNorm(r) {
   const [dtype, shape, w] = [rows(r), r.shape(1, 3), rows(r)];
   return {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { cast, concatRows, copyRows, gatherRows, maskRows, splitColumns } from "../../lib/ops/rows.js";
+import { cast, concatRows, copyRows, gatherRows, maskRows, splitColumns, transpose } from "../../lib/ops/rows.js";
 import { allDevices, cuda } from "../support/devices.js";
 import { code } from "../support/errors.js";
 import { randomArray, randomIds } from "../support/numbers.js";
@@ -49,6 +49,36 @@ describe.each(allDevices)("rows on $name", (device) => {
     expect(() => splitColumns(x, [2, 5])).toThrowError(code("INVALID_ARGUMENT"));
     expect(() => splitColumns(x, [7, -1])).toThrowError(code("INVALID_ARGUMENT"));
     expect(() => splitColumns(x, [2.5, 3.5])).toThrowError(code("INVALID_ARGUMENT"));
+  });
+
+  test.each(["f32", "f16", "bf16", "f8e4m3", "i32", "u8"] as const)("transpose of %s", async (dtype) => {
+    for (const [rows, columns] of [
+      [1, 1],
+      [3, 70],
+      [64, 32],
+      [33, 95],
+      [0, 5],
+      [7, 0],
+    ] as const) {
+      const integers = dtype === "i32" || dtype === "u8";
+      const values = Array.from({ length: rows * columns }, (_, i) => (integers ? i % 256 : (i % 32) - 16));
+      const y = transpose(device.tensor(values, [rows, columns], dtype));
+      expect([y.dtype, y.shape]).toEqual([dtype, [columns, rows]]);
+      const expected = Array.from(
+        { length: rows * columns },
+        (_, i) => values[(i % rows) * columns + Math.floor(i / rows)],
+      );
+      const read = integers ? await y.read() : await y.toFloat32Array();
+      expect(Array.from(read as ArrayLike<number>)).toEqual(expected);
+    }
+  });
+
+  test("transpose takes a view, and only matrices", async () => {
+    const x = device.tensor(randomArray(9 * 5, 31), [9, 5]);
+    const y = await transpose(x.slice(1, 8)).toFloat32Array();
+    const all = await x.toFloat32Array();
+    expect(Array.from(y)).toEqual(Array.from({ length: 35 }, (_, i) => all[(1 + (i % 7)) * 5 + Math.floor(i / 7)]));
+    expect(() => transpose(device.zeros([6]) as never)).toThrowError(code("SHAPE_MISMATCH"));
   });
 
   test("large concatRows on several threads", async () => {

@@ -365,4 +365,5 @@ export const cases = [
     sizes: { t: 3, a: 4, b: 8 },
     run: (m, { t, a, b }) => ops.splitColumns(m.ones([t, a + b]), [a, b]),
   }),
+  of({ operation: "transpose", sizes: { t: 3, c: 8 }, run: (m, { t, c }) => ops.transpose(m.ones([t, c])) }),
 ];

@@ -88,6 +88,7 @@ test("rows are looked up, stacked, cut and cast", () => {
   expectTypeOf(ops.splitColumns(x, [6, 2])).toEqualTypeOf<
     [Tensor<"bf16", readonly [5, 6]>, Tensor<"bf16", readonly [5, 2]>]
   >();
+  expectTypeOf(ops.transpose(x)).toEqualTypeOf<Tensor<"bf16", readonly [8, 5]>>();
   expectTypeOf(ops.cast(integers, "f32")).toEqualTypeOf<Tensor<"f32", readonly [5, 8]>>();
   expectTypeOf(ops.maskRows(x, [3, 2])).toEqualTypeOf<typeof x>();
   // @ts-expect-error ids are i32
@@ -96,6 +97,8 @@ test("rows are looked up, stacked, cut and cast", () => {
   ops.embedding(vector, ids);
   // @ts-expect-error the tables hold floats
   ops.embedding(integers, ids);
+  // @ts-expect-error only a matrix can be transposed
+  ops.transpose(vector);
   // @ts-expect-error cast() does not produce integers
   ops.cast(x, "i32");
   // @ts-expect-error dtypes differ

@@ -141,6 +141,7 @@ export function opsRecipes({ device, ops, temporary }) {
     splitColumns: () => of(f32(2, 4), [1, 3]),
     stepEmbedding: () => of(tables()),
     swiglu: () => of(f32(2, 4), f32(3, 4), f32(3, 4), { gateBias: f32(3), upBias: f32(3) }),
+    transpose: () => of(f32(2, 4)),
     vitAttention: () =>
       of(f32(4, 24), {
         heads: 1,
