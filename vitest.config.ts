@@ -1,5 +1,6 @@
 // The projects of the test suite; `npx vitest run --project cpu` runs one. CARACAL_TEST_MODES, which scripts/test.mjs
 // sets, adds one for each mode of the virtual GPU: a folder, where each leaves the names of the kernels it launched.
+// Project "packages" exists in `npm run test:packages` only.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -22,7 +23,8 @@ const takesCuda = (file: string) =>
 const cudaAlone = files.filter((file) => file.startsWith("test/cuda/") || file.endsWith("Cuda.test.ts"));
 const onAll = below("faults"); // one project, which leaves all devices to its tests
 const cuda = [...new Set([...cudaAlone, ...files.filter((file) => takesCuda(file) && !onAll.includes(file))])];
-const cpu = files.filter((file) => !cudaAlone.includes(file) && !below("vgpu").includes(file) && !onAll.includes(file));
+const others = [...cudaAlone, ...onAll, ...below("vgpu", "packages")];
+const cpu = files.filter((file) => !others.includes(file));
 
 const project = (name: string, include: string[], env: Record<string, string> = {}): TestProjectConfiguration => ({
   extends: true,
@@ -69,6 +71,7 @@ export default defineConfig({
       project("cpu", cpu, { CARACAL_TEST_DEVICES: "cpu" }),
       project("cuda", cuda, { CARACAL_TEST_DEVICES: "cuda" }),
       project("faults", onAll),
+      ...(process.env.CARACAL_TEST_PACKAGES ? [project("packages", below("packages"))] : []),
       ...(virtualGpu ? [project("vgpu", below("vgpu"))] : []),
       ...inModes,
     ],

@@ -61,12 +61,16 @@ export const errorCodes = {
     fix: "Check that the path exists, its permissions, and the free space of the disk. Load a changed checkpoint again.",
   },
   MISSING_TOOL: {
-    when: "An external program such as ffmpeg, or the package sharp for images, is needed but not installed.",
+    when:
+      "An external program such as ffmpeg, or a package (sharp for images, @huggingface/jinja for chat templates), is " +
+      "needed but not installed.",
     fix: "Install it with the command in the message. `caracal doctor` lists the programs that are found.",
   },
   NATIVE_LOAD_FAILED: {
     when: "The native addon does not exist, or does not load on this system.",
-    fix: "Run `npm run build`, or set `CARACAL_BINDING` to a `caracal.node` that was built for this system.",
+    fix:
+      "Follow the message, which lists what was tried (`details.attempts`): install the package for this platform in the " +
+      "version of caracal. In a checkout, run `npm run build`.",
   },
   NO_DRIVER: {
     when: "No CUDA driver can be opened, or it cannot be initialised.",

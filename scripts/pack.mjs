@@ -1,11 +1,11 @@
 // npm run pack [-- FLAVOUR …]: builds the packages of a release into build/pack: the main package, and one per flavour of
 // the addon. Each addon is checked before it is packed. Debian 12 is needed; npm run pack says which of its packages.
 // npm run pack -- --requirements: prints them.
-// npm run pack -- --here: packs the checkout's own build for this machine instead, which tests use.
+// npm run pack -- --here: packs the checkout's own build for this machine into build/pack/here instead, which tests use.
 import { parseArgs } from "node:util";
 import { buildAddon, buildTypeScript, installDependencies } from "./lib/build.mjs";
 import { flavours } from "./lib/flavours.mjs";
-import { flavourOfThisMachine, packFlavour, packMain, writeManifest } from "./lib/package.mjs";
+import { folders, packFlavour, packHere, packMain, writeManifest } from "./lib/package.mjs";
 import { buildRelease } from "./lib/release.mjs";
 import { fail, needNode } from "./lib/steps.mjs";
 import { debianPackages } from "./lib/toolchain.mjs";
@@ -27,13 +27,16 @@ const known = flavours();
 const unknown = positionals.find((name) => !known.some((flavour) => flavour.name === name));
 if (unknown) fail(`there is no flavour ${unknown}: use ${known.map(({ name }) => name).join(", ")}`);
 
-const packed = [packMain()];
-if (values.here) packed.push(packFlavour(flavourOfThisMachine(), "build/Release/caracal.node"));
-else {
+const { release, here } = folders;
+
+function packRelease() {
   const chosen = known.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-  for (const flavour of chosen) packed.push(packFlavour(flavour, buildRelease(flavour), { isRelease: true }));
+  const addons = chosen.map((flavour) => packFlavour(release, flavour, buildRelease(flavour), { isRelease: true }));
+  return [packMain(release), ...addons];
 }
-writeManifest(packed);
+
+const packed = values.here ? packHere() : packRelease();
+writeManifest(values.here ? here : release, packed);
 console.table(
   Object.fromEntries(
     packed.map(({ file, bytes, unpackedBytes, glibc, architectures }) => [

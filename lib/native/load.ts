@@ -24,27 +24,27 @@ export interface Loaded {
   readonly attempts: readonly LoadAttempt[];
 }
 
-declare const require: NodeJS.Require | undefined;
-// A bundler that writes CommonJS knows no import.meta.url, but has `require`.
-const load = () => (typeof require === "function" ? require : createRequire(import.meta.url));
+// A bundle of CommonJS has no import.meta.url, but __filename. File tracers know a variable that is declared in this way,
+// and find the packages that it is called with if their names are literals.
+const load = createRequire(import.meta.url ?? __filename);
 
-/** The packages that this version is released with. The names are literals: bundlers and file tracers look for them. */
+/** The packages that this version is released with. */
 const packages: Readonly<Record<string, () => { readonly version: string; addon(): unknown }>> = {
   "@caracal/linux-x64": () => ({
-    version: load()("@caracal/linux-x64/package.json").version,
-    addon: () => load()("@caracal/linux-x64"),
+    version: load("@caracal/linux-x64/package.json").version,
+    addon: () => load("@caracal/linux-x64"),
   }),
   "@caracal/linux-x64-cuda13": () => ({
-    version: load()("@caracal/linux-x64-cuda13/package.json").version,
-    addon: () => load()("@caracal/linux-x64-cuda13"),
+    version: load("@caracal/linux-x64-cuda13/package.json").version,
+    addon: () => load("@caracal/linux-x64-cuda13"),
   }),
   "@caracal/linux-x64-musl": () => ({
-    version: load()("@caracal/linux-x64-musl/package.json").version,
-    addon: () => load()("@caracal/linux-x64-musl"),
+    version: load("@caracal/linux-x64-musl/package.json").version,
+    addon: () => load("@caracal/linux-x64-musl"),
   }),
   "@caracal/linux-arm64": () => ({
-    version: load()("@caracal/linux-arm64/package.json").version,
-    addon: () => load()("@caracal/linux-arm64"),
+    version: load("@caracal/linux-arm64/package.json").version,
+    addon: () => load("@caracal/linux-arm64"),
   }),
 };
 
@@ -91,7 +91,7 @@ function loadFile(path: string, why: string): Loaded {
   if (!existsSync(path))
     throw fail("which does not exist: run `npm run build` in the checkout, or set CARACAL_BINDING to a caracal.node");
   try {
-    const addon = load()(path) as unknown;
+    const addon = load(path) as unknown;
     return { addon, from: path, attempts: [{ from: path, outcome: "loaded", message: `${why} this file` }] };
   } catch (cause) {
     throw fail(`which cannot be loaded: ${(cause as Error).message}`, cause);
@@ -127,22 +127,27 @@ function advice(attempts: readonly LoadAttempt[]): string[] {
         "CARACAL_BINDING to build/Release/caracal.node.",
     ];
   }
-  const has = (outcome: LoadAttempt["outcome"]) => attempts.find((attempt) => attempt.outcome === outcome);
+  const wrong = attempts.find(({ outcome }) => outcome === "wrong version");
+  const broken = attempts.find(({ outcome }) => outcome === "cannot be loaded");
   const steps = [];
-  if (has("wrong version"))
-    steps.push(
-      `Install the packages in one version: npm install caracal@${version} ${has("wrong version")!.from}@${version}`,
-    );
-  const broken = has("cannot be loaded");
-  if (broken !== undefined && /GLIBC_/.test(broken.message))
-    steps.push("The packages need glibc 2.31 (Debian 11, Ubuntu 20.04, RHEL 9) or newer: use a newer system or image.");
-  if (broken !== undefined && /addons are disabled|ERR_DLOPEN_DISABLED/i.test(broken.message))
-    steps.push("Run node without --no-addons: Caracal's kernels are a native addon.");
-  if (!has("wrong version") && !broken)
+  if (wrong) steps.push(`Install the packages in one version: npm install caracal@${version} ${wrong.from}@${version}`);
+  if (broken) steps.push(repair(broken));
+  if (!wrong && !broken)
     steps.push(
       `npm installs ${plain} with caracal unless optional dependencies are left out (--omit=optional, --no-optional), ` +
         "or the folder node_modules or the lock file comes from another platform. Install it by name: " +
         `npm install ${plain}@${version}`,
     );
   return steps;
+}
+
+/** What helps when the system refuses to load a package's file. */
+function repair({ from, message }: LoadAttempt): string {
+  if (/addons is disabled/.test(message)) return "Run node without --no-addons: Caracal's kernels are a native addon.";
+  if (/GLIBC_/.test(message))
+    return "The packages need glibc 2.31 (Debian 11, Ubuntu 20.04, RHEL 9) or newer: use a newer system or image.";
+  return (
+    "The system refuses the file, which may be damaged or of another platform. Install it again on this machine: remove " +
+    `the folder node_modules, then npm install caracal@${version} ${from}@${version}`
+  );
 }

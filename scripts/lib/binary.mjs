@@ -10,6 +10,12 @@ const systemLibraries = {
   musl: [/^libc\.so$/, /^libgcc_s\.so\.1$/],
 };
 
+/** The addon must not reach for the network. */
+const sockets =
+  /^(socket(pair)?|connect|bind|listen|accept4?|send(to|m?msg)?|recv(from|m?msg)?|get(addr|name)info|gethostby\w+)$/;
+/** Electron refuses buffers whose memory is not JavaScript's. */
+const externalBuffers = /^napi_create_external_(array)?buffer$/;
+
 /** Compares versions such as "2.31" and "2.4" by their numbers. */
 export function compareVersions(a, b) {
   const [x, y] = [a, b].map((version) => version.split(".").map(Number));
@@ -18,22 +24,26 @@ export function compareVersions(a, b) {
   return 0;
 }
 
-/** The machine, the libraries, the newest version of each kind of symbol, and the exports of a shared object. */
+/** The machine, the libraries, the newest version of each kind of symbol, the imports and exports of a shared object. */
 export function describeBinary(path) {
   const header = command("readelf", ["-hdW", path]);
-  const symbols = command("readelf", ["-W", "--dyn-syms", path]).split("\n");
+  const table = command("readelf", ["-W", "--dyn-syms", path]);
   const newest = {};
-  for (const [, kind, version] of symbols.join("\n").matchAll(/@{1,2}([A-Z]+)_([\d.]+)/g))
+  for (const [, kind, version] of table.matchAll(/@{1,2}([A-Z]+)_([\d.]+)/g))
     if (!(compareVersions(newest[kind] ?? "0", version) > 0)) newest[kind] = version;
+  const symbols = table
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, , , , bind]) => /^(GLOBAL|WEAK)$/.test(bind))
+    .map(([, , , , , , section, name = ""]) => ({ name: name.split("@")[0], isImport: section === "UND" }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  const named = (isImport) => symbols.filter((symbol) => symbol.isImport === isImport).map(({ name }) => name);
   return {
     machine: /Machine:\s+(.*)/.exec(header)?.[1],
     libraries: Array.from(header.matchAll(/\(NEEDED\).*\[(.*)\]/g), ([, name]) => name),
     newest,
-    exported: symbols
-      .map((line) => line.trim().split(/\s+/))
-      .filter(([, , , , bind, , section]) => /GLOBAL|WEAK/.test(bind) && section !== "UND")
-      .map((fields) => fields[7].split("@")[0])
-      .sort(),
+    imported: named(true),
+    exported: named(false),
     isStripped: !/\.symtab\b/.test(command("readelf", ["-SW", path])),
   };
 }
@@ -43,7 +53,7 @@ export function describeBinary(path) {
  * @param wanted `cpu`, `libc`, and the oldest `glibc` that must do
  */
 export function faultsOf(path, { cpu, libc, glibc }) {
-  const { machine, libraries, newest, exported: found, isStripped } = describeBinary(path);
+  const { machine, libraries, newest, imported, exported: found, isStripped } = describeBinary(path);
   const faults = [];
   if (machine !== machines[cpu]) faults.push(`it is for ${machine}, not for ${machines[cpu]}`);
   const foreign = libraries.filter((name) => !systemLibraries[libc].some((known) => known.test(name)));
@@ -52,6 +62,10 @@ export function faultsOf(path, { cpu, libc, glibc }) {
   if (glibc && compareVersions(newest.GLIBC ?? "0", glibc) > 0)
     faults.push(`it needs glibc ${newest.GLIBC}, the package promises ${glibc}`);
   if (libc === "musl" && newest.GLIBC) faults.push("it needs glibc");
+  const network = imported.filter((name) => sockets.test(name));
+  if (network.length > 0) faults.push(`it uses the network: ${network.join(", ")}`);
+  const external = imported.filter((name) => externalBuffers.test(name));
+  if (external.length > 0) faults.push(`it makes external buffers: ${external.join(", ")}`);
   if (`${found}` !== `${exported}`) faults.push(`it exports ${found.join(", ") || "nothing"}`);
   if (!isStripped) faults.push("it has a symbol table");
   if (readFileSync(path).includes(root)) faults.push(`it contains the path ${root}`);

@@ -7,8 +7,8 @@ import { kernelInputs } from "./kernels.mjs";
 import { generateSources } from "./sources.mjs";
 import { needTool, root, run, upToDate } from "./steps.mjs";
 
-// A stamp has the time when its step began, so a source that changes during the step is newer.
-function stamp(path, began) {
+/** Records that a step is done, with the time when it began: a source that changes during the step is newer. */
+export function stamp(path, began) {
   const file = join(root, path);
   mkdirSync(dirname(file), { recursive: true });
   closeSync(openSync(file, "a"));

@@ -8,7 +8,9 @@ import { flavours } from "./flavours.mjs";
 import { lastChoice } from "./kernels.mjs";
 import { command, fail, root } from "./steps.mjs";
 
-const folder = join(root, "build/pack/packages");
+/** Where the packages of a release are, and those of the checkout's own build. */
+export const folders = { release: join(root, "build/pack/packages"), here: join(root, "build/pack/here") };
+
 const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 const writeJson = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
 
@@ -19,7 +21,7 @@ function shared() {
 }
 
 /** Makes an empty folder for the contents of a package, with the license. */
-function stage(name) {
+function stage(folder, name) {
   const at = join(folder, "contents", name);
   rmSync(at, { recursive: true, force: true });
   mkdirSync(at, { recursive: true });
@@ -28,7 +30,7 @@ function stage(name) {
 }
 
 /** Runs npm pack. @returns the row of the manifest */
-function pack(at, extra = {}) {
+function pack(folder, at, extra = {}) {
   const [{ filename, size, unpackedSize, name, version }] = JSON.parse(
     command("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: at }),
   );
@@ -37,9 +39,9 @@ function pack(at, extra = {}) {
   return { name, version, file: filename, bytes: size, unpackedBytes: unpackedSize, sha256, ...extra };
 }
 
-/** Packs the main package: no addon, no sources, no script that runs on installation. */
-export function packMain() {
-  const at = stage("caracal");
+/** Packs the main package into a folder: no addon, no sources, no script that runs on installation. */
+export function packMain(folder) {
+  const at = stage(folder, "caracal");
   const { scripts, devDependencies, ...manifest } = readJson(join(root, "package.json"));
   for (const path of manifest.files)
     if (existsSync(join(root, path))) cpSync(join(root, path), join(at, path), { recursive: true });
@@ -49,7 +51,7 @@ export function packMain() {
   const everybody = flavours().filter(({ cuda }) => !cuda);
   const optionalDependencies = Object.fromEntries(everybody.map((flavour) => [flavour.package, manifest.version]));
   writeJson(join(at, "package.json"), { ...manifest, optionalDependencies });
-  return pack(at);
+  return pack(folder, at);
 }
 
 /** The flavour without CUDA that fits this machine. */
@@ -59,18 +61,18 @@ export function flavourOfThisMachine() {
   return found ?? fail(`there is no package for ${process.platform} on ${process.arch} with ${libc}`);
 }
 
-/** Packs an addon. A release must pass all checks. */
-export function packFlavour(flavour, addon, { isRelease = false } = {}) {
+/** Packs an addon into a folder. A release must pass all checks. */
+export function packFlavour(folder, flavour, addon, { isRelease = false } = {}) {
   const path = join(root, addon);
   const faults = isRelease ? faultsOf(path, flavour) : [];
   if (faults.length > 0) fail(`the addon of ${flavour.name} cannot be released: ${faults.join("; ")}`);
-  const at = stage(flavour.name);
+  const at = stage(folder, flavour.name);
   const { description, name, ...manifest } = flavour.manifest;
   writeJson(join(at, "package.json"), { name, description, ...shared(), ...manifest });
   writeFileSync(join(at, "README.md"), `# ${name}\n\n${description}. Install \`caracal\`, which loads it.\n`);
   copyFileSync(path, join(at, "caracal.node"));
   const { newest, libraries } = describeBinary(path);
-  const row = pack(at, {
+  const row = pack(folder, at, {
     flavour: flavour.name,
     isRelease,
     glibc: newest.GLIBC,
@@ -82,8 +84,14 @@ export function packFlavour(flavour, addon, { isRelease = false } = {}) {
   return row;
 }
 
+/** Packs the checkout's own build for this machine. @returns the rows of the manifest */
+export function packHere() {
+  const { here } = folders;
+  return [packMain(here), packFlavour(here, flavourOfThisMachine(), "build/Release/caracal.node")];
+}
+
 /** Writes what was packed, with hashes and the versions of the tools. */
-export function writeManifest(packed) {
+export function writeManifest(folder, packed) {
   const version = (program, args = ["--version"]) =>
     command(program, args, { mayFail: true })?.trim().split("\n").at(-1);
   const toolchains = {

@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
 import { checkOptionNames } from "../../options.js";
@@ -37,13 +38,14 @@ const maxCharacters = 2 ** 24;
 const program = `
   const { parentPort, workerData } = require("node:worker_threads");
   const { library, template, tokens, json, firsts, names, mark, maxCharacters } = workerData;
-  const { Template } = require(library);
-  const first = new RegExp(firsts, "gu");
-  const marked = (_, value) => typeof value === "string" ? value.replace(first, (letter) => letter + mark) : value;
-  const variables = { ...tokens, ...JSON.parse(json, marked) };
-  const text = new Template(template).render(variables);
-  if (text.length > maxCharacters) throw new Error("it writes " + text.length + " characters");
-  parentPort.postMessage(text.split(new RegExp(names, "u")).map((piece) => piece.replaceAll(mark, "")));
+  import(library).then(({ Template }) => {
+    const first = new RegExp(firsts, "gu");
+    const marked = (_, value) => typeof value === "string" ? value.replace(first, (letter) => letter + mark) : value;
+    const variables = { ...tokens, ...JSON.parse(json, marked) };
+    const text = new Template(template).render(variables);
+    if (text.length > maxCharacters) throw new Error("it writes " + text.length + " characters");
+    parentPort.postMessage(text.split(new RegExp(names, "u")).map((piece) => piece.replaceAll(mark, "")));
+  });
 `;
 
 /**
@@ -56,7 +58,8 @@ const program = `
  *
  * @returns text and names in turn
  * @throws {CaracalError} `CHECKPOINT_INVALID` when the template fails, takes too long or too much memory, or writes more
- *   than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option is unknown or out of range
+ *   than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option is unknown or out of range;
+ *   `MISSING_TOOL` when `@huggingface/jinja` is not found
  */
 export async function renderTemplate(
   { template, tokens, json, names, file }: ChatTemplate,
@@ -68,8 +71,7 @@ export async function renderTemplate(
   const mark = unusedCharacter(template, json, ...longestFirst, ...Object.values(tokens));
   const firsts = `[${longestFirst.map((name) => literal([...name][0]!)).join("")}]`;
   const pattern = `(${longestFirst.map(literal).join("|")})`;
-  const library = createRequire(import.meta.url).resolve("@huggingface/jinja");
-  const data = { library, template, tokens, json, firsts, names: pattern, mark, maxCharacters };
+  const data = { library: findJinja(), template, tokens, json, firsts, names: pattern, mark, maxCharacters };
   return runProgram(data, file, options);
 }
 
@@ -97,6 +99,20 @@ async function runProgram(data: object, file: string, options: RenderOptions): P
     clearTimeout(timer);
     if (stop) signal?.removeEventListener("abort", stop);
     await worker.terminate();
+  }
+}
+
+/** The URL of `@huggingface/jinja`, which a bundle must leave outside: another thread loads it. */
+function findJinja(): string {
+  try {
+    // File tracers know import.meta.resolve, which a bundle of CommonJS lacks.
+    if (import.meta.url) return import.meta.resolve("@huggingface/jinja");
+    return pathToFileURL(createRequire(__filename).resolve("@huggingface/jinja")).href;
+  } catch (cause) {
+    const message =
+      "chat templates need the package @huggingface/jinja, which is not installed beside this program: " +
+      "install it, and let a bundler leave it outside";
+    throw new CaracalError("MISSING_TOOL", message, { tool: "@huggingface/jinja" }, { cause });
   }
 }
 

@@ -258,7 +258,8 @@ export class OmniTokenizer {
    * @returns the pieces of the prompt
    * @throws {CaracalError} `CHECKPOINT_INVALID` when the checkpoint has no template, or the template fails, takes more
    *   than `timeLimit` or `memoryLimit`, or writes more than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option
-   *   is unknown or out of range, or a variable is no plain data, or messages are no list of objects
+   *   is unknown or out of range, or a variable is no plain data, or messages are no list of objects; `MISSING_TOOL`
+   *   without `@huggingface/jinja`
    */
   async renderChat(
     messages: readonly ChatMessage[],
