@@ -37,8 +37,10 @@ export interface LoadProgress {
   readonly total: number;
 }
 
+/** Options of loading weights. */
 export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
+  /** Called while weights are loaded. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 const loadOptions = { signal: true, onProgress: true } satisfies Record<keyof LoadOptions, true>;
@@ -125,6 +127,7 @@ export class Weights implements Disposable {
     return new Weights({ device, entries, total, signal, onProgress, ...initial }, "");
   }
 
+  /** The device of the weights. */
   get device(): Device {
     return this.#source.device;
   }
@@ -134,6 +137,7 @@ export class Weights implements Disposable {
     return new Weights(this.#source, `${this.#prefix}${name}.`);
   }
 
+  /** Whether there is a tensor of this name. */
   has(name: string): boolean {
     return this.#source.entries.has(this.#prefix + name);
   }

@@ -17,6 +17,7 @@ import {
 } from "./audioOptions.js";
 import { type Activations, call, checkDevice, checkTensor } from "./call.js";
 
+/** Options of a stream's `push`. */
 export interface PushOptions {
   /** Whether these are the last rows of the stream. Default false. */
   readonly last?: boolean;
@@ -130,6 +131,7 @@ export class SpliceStream<D extends Activations = "f32"> implements Disposable {
     return out;
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#state.dispose();
   }
@@ -190,6 +192,7 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
     return dropRows(rows, skip);
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#state.dispose();
     this.#pending?.dispose();
@@ -255,6 +258,7 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
     return y;
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#state.dispose();
   }
@@ -301,6 +305,7 @@ export class ConvTranspose1dStream implements Disposable {
     return dropRows(y, skip);
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#state.dispose();
   }

@@ -54,6 +54,7 @@ export class Graph<T = unknown> implements Disposable {
     guarded(() => addon().replay(this.#handle));
   }
 
+  /** Whether the graph was disposed. */
   get disposed(): boolean {
     return this.#disposed;
   }

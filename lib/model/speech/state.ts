@@ -28,6 +28,7 @@ export interface SpeechInput {
   readonly codecIds: readonly number[];
 }
 
+/** What one step adds to a reply. */
 export interface SpeechStep {
   /** The text id that this step adds to the reply, `</pause>` and end of text included; null in phase `speech`. */
   readonly textId: number | null;
@@ -49,6 +50,7 @@ export interface SpeechSnapshot {
   readonly codecHistory: readonly (readonly number[])[];
 }
 
+/** The ids and limits by which text and speech take turns. */
 export interface SpeechStateOptions {
   /** The id that ends a segment's text: `</pause>`. */
   readonly pauseId: number;
@@ -92,10 +94,12 @@ export class SpeechState {
     this.#historySteps = options.historySteps ?? 30;
   }
 
+  /** What the next step yields: text, speech, or both. */
   get phase(): SpeechPhase {
     return this.#phase;
   }
 
+  /** Whether the reply has ended. */
   get done(): boolean {
     return this.#phase === "done";
   }

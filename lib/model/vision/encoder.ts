@@ -36,18 +36,21 @@ export interface VisualTokens {
   readonly grid: Size;
 }
 
+/** Options of the vision encoder. */
 export interface VisionEncoderOptions {
   /** The dtype between the operations. Default f32. */
   readonly activations?: Activations | undefined;
 }
 const visionEncoderOptions = { activations: true } satisfies Record<keyof VisionEncoderOptions, true>;
 
+/** Options of `VisionEncoder.encode`. */
 export interface VisionEncodeOptions {
   /** Sees `patch_embeds`, `layer<i>.` + `attn.input`, `attn.output`, `output`, and `encoder`. */
   readonly tap?: Tap | undefined;
 }
 const encodeOptions = { tap: true } satisfies Record<keyof VisionEncodeOptions, true>;
 
+/** Options of `VisionEncoder.encodeUnits`. */
 export interface EncodeUnitsOptions {
   /** Checked between groups of units. */
   readonly signal?: AbortSignal | undefined;
@@ -119,6 +122,7 @@ export class VisionEncoder implements Disposable {
     return loadModule(parts, options, (weights) => VisionEncoder.load(weights, config, encoderOptions));
   }
 
+  /** The device of the weights. */
   get device(): Device {
     return this.#source.device;
   }
