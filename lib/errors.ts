@@ -7,7 +7,7 @@ interface ErrorDescription {
 
 /**
  * Every stable error code: when it occurs and how to fix it. Codes are part of the public API: they are added, never
- * renamed. `node scripts/docs.mjs` writes docs/errors.md from this table.
+ * renamed. `npm run docs` writes docs/errors.md from this table.
  */
 export const errorCodes = {
   INVALID_ARGUMENT: {
@@ -100,6 +100,7 @@ export const errorCodes = {
   },
 } satisfies Record<string, ErrorDescription>;
 
+/** A stable code of an error: a key of `errorCodes`. */
 export type ErrorCode = keyof typeof errorCodes;
 
 /**

@@ -1,3 +1,7 @@
+/**
+ * The public API.
+ * @module caracal
+ */
 export type { Cmvn } from "./checkpoint/cmvn.js";
 export type {
   AudioConfig,

@@ -1,9 +1,11 @@
-// node scripts/docs.mjs: generates docs/errors.md.
-import { readFileSync, writeFileSync } from "node:fs";
+// npm run docs: generates docs/errors.md, then writes the documents as a site to out/docs. It fails if a link leads nowhere,
+// or a public name has no documentation.
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { errorPage } from "./lib/errorPage.mjs";
-import { root } from "./lib/steps.mjs";
+import { buildSite } from "./lib/site.mjs";
+import { fail, root, writeIfChanged } from "./lib/steps.mjs";
 
 /** Imports a TypeScript file that has no imports. */
 async function importTypeScript(path) {
@@ -13,4 +15,6 @@ async function importTypeScript(path) {
 }
 
 const { errorCodes } = await importTypeScript("lib/errors.ts");
-writeFileSync(join(root, "docs/errors.md"), errorPage(errorCodes));
+writeIfChanged("docs/errors.md", errorPage(errorCodes));
+
+if (!(await buildSite())) fail("the documents have the faults above");

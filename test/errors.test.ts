@@ -9,7 +9,7 @@ const { errorPage }: { errorPage(codes: typeof errorCodes): string } = await imp
 );
 
 describe("error codes", () => {
-  test("docs/errors.md is up to date; otherwise run `node scripts/docs.mjs`", () => {
+  test("docs/errors.md is up to date; otherwise run `npm run docs`", () => {
     expect(read("docs/errors.md")).toBe(errorPage(errorCodes));
   });
 

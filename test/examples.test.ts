@@ -1,10 +1,11 @@
 // Every program in examples/ runs, against the compiled library, as its users run it.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { tinyDirectory } from "./model/tinyModel.js";
 
 const examples = fileURLToPath(new URL("../examples", import.meta.url));
@@ -19,7 +20,9 @@ function run(name: string, args: string[] = [], input = ""): string {
   return stdout;
 }
 
-const tests: Readonly<Record<string, () => void>> = {
+const samples = fileURLToPath(new URL("../samples", import.meta.url));
+
+const tests: Readonly<Record<string, () => void | Promise<void>>> = {
   "tensors.mjs": () => {
     const out = run("tensors.mjs");
     expect(out).toMatch(/^result: f32 \[4, 256\]$/m);
@@ -41,6 +44,51 @@ const tests: Readonly<Record<string, () => void>> = {
     const file = join(folder, "speech.wav");
     expect(run("speech-decoder.mjs", [model, file])).toMatch(/: 23040 samples at 24000 Hz, in 14 pieces$/m);
     expect(readFileSync(file).toString("latin1", 8, 12)).toBe("WAVE");
+  },
+  "spoken.mjs": () => {
+    const file = join(folder, "answer.pcm");
+    const out = run("spoken.mjs", [model, join(samples, "photo.jpg"), join(samples, "speech.wav"), file]);
+    const [, seconds] = out.match(/^(\d+\.\d+) s of speech, ended by (?:stop|length)$/m)!;
+    expect(Number(seconds)).toBeGreaterThan(0.1);
+    expect(readFileSync(file).length / 2 / 24000).toBeCloseTo(Number(seconds), 2);
+  },
+  "service.mjs": async () => {
+    const service = spawn(process.execPath, [join(examples, "service.mjs"), model, "0"], { stdio: "pipe" });
+    try {
+      const [started] = await once(service.stdout, "data");
+      const url = `http://localhost:${/\d+$/m.exec(String(started))![0]}`;
+      const ask = (body: string) => fetch(`${url}/reply`, { method: "POST", body });
+      const metrics = async () => {
+        const text = await (await fetch(`${url}/metrics`)).text();
+        return Object.fromEntries(Array.from(text.matchAll(/^caracal_(\w+) (\S+)$/gm), ([, k, v]) => [k, Number(v)]));
+      };
+
+      const lines = (await (await ask('{"text": "Hello!"}')).text()).trim().split("\n");
+      const events = lines.map((line) => JSON.parse(line));
+      expect(events.at(-1)).toMatchObject({ type: "end", reason: "stop" });
+      expect(events.at(-1).text).toBe(events.map(({ type, text }) => (type === "text" ? text : "")).join(""));
+
+      for (const body of ["", "null", '{"text": 5}', JSON.stringify({ text: "x".repeat(2 ** 20) })])
+        expect((await ask(body)).status).toBe(400);
+      expect((await fetch(url)).status).toBe(404);
+
+      // A client that leaves ends its reply, which would have had 512 steps.
+      const leaving = new AbortController();
+      const left = await fetch(`${url}/reply`, { method: "POST", body: '{"text": "x"}', signal: leaving.signal });
+      await left.body!.getReader().read();
+      leaving.abort();
+      const ended = { left: 1, active: 0, cacheUsed: 0 };
+      await vi.waitFor(async () => expect(await metrics()).toMatchObject(ended), 60_000);
+      expect(await metrics()).toMatchObject({ answered: 1, failed: 4 });
+
+      // One that is being answered is answered to the end.
+      const last = await ask('{"text": "Hello!"}');
+      service.kill("SIGTERM");
+      expect(await last.text()).toContain('"type":"end"');
+      expect(await once(service, "exit")).toEqual([0, null]);
+    } finally {
+      service.kill("SIGKILL");
+    }
   },
   "chat.mjs": () => {
     const out = run("chat.mjs", [model], "Hello!\nHow are you?\n");

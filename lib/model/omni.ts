@@ -24,9 +24,11 @@ import { AudioHeads } from "./speech/heads.js";
 import { VisionEncoder } from "./vision/encoder.js";
 import { loadModule, type OpenModuleOptions } from "./weights.js";
 
+/** Options of `OmniModel.load`. */
 export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheckpointOptions {
   /** The device to run on. Default: a device opened for this model and disposed with it. */
   readonly device?: Device | undefined;
+  /** Called while weights are loaded. */
   readonly onProgress?: ((progress: OmniLoadProgress) => void) | undefined;
 }
 const omniLoadOptions = {

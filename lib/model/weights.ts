@@ -51,8 +51,10 @@ export interface LoadProgress {
   readonly total: number;
 }
 
+/** Options of loading weights. */
 export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
+  /** Called while weights are loaded. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 const loadOptions = { signal: true, onProgress: optional(aFunction) } satisfies Record<
@@ -144,6 +146,7 @@ export class Weights implements Disposable {
     return isObject(value) && #source in value;
   }
 
+  /** The device of the weights. */
   get device(): Device {
     return this.#source.device;
   }
@@ -153,6 +156,7 @@ export class Weights implements Disposable {
     return new Weights(this.#source, `${this.#full(name)}.`);
   }
 
+  /** Whether there is a tensor of this name. */
   has(name: string): boolean {
     return this.#source.entries.has(this.#full(name));
   }

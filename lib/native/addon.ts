@@ -21,6 +21,7 @@ export interface NativeTensor {
   readonly layout: string;
 }
 
+/** The memory of a device, in bytes. */
 export interface MemoryStatistics {
   /** Bytes of all tensors and temporaries. */
   readonly inUse: number;

@@ -2,10 +2,12 @@
 
 /** Element types of a tensor. `f8e4m3` is the OCP E4M3 format without infinities (torch `float8_e4m3fn`). */
 export const dtypes = ["f32", "f16", "bf16", "f8e4m3", "i32", "u8"] as const;
+/** A dtype of tensors. */
 export type DType = (typeof dtypes)[number];
 
 /** `gelu` is the exact erf form; `relu6` is min(max(x, 0), 6). */
 export const activations = ["none", "relu", "relu6", "gelu", "silu", "tanh", "sigmoid"] as const;
+/** The name of an activation function. */
 export type Activation = (typeof activations)[number];
 
 /** The error codes that native code throws. */

@@ -2,6 +2,7 @@ import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, type Weight, type WeightDType } from "./call.js";
 import type { Ranked, Shaped } from "./shapes.js";
 
+/** Options of `rope`. */
 export interface RopeOptions {
   /** Base of the frequencies. */
   readonly theta: number;
@@ -28,6 +29,7 @@ export function rope<D extends Activations, S extends Shape, P extends Shape>(
   return call("rope", { x, positions }, options)[0] as Tensor<D, S>;
 }
 
+/** Options of `attention`. */
 export interface AttentionOptions {
   /** i32 `[B + 1]`, from 0 to T: sequence b has the rows `[cuSeqlens[b], cuSeqlens[b + 1])`. */
   readonly cuSeqlens: Tensor<"i32">;
@@ -58,6 +60,7 @@ export function attention<D extends Activations, S extends Shape, K extends Shap
   return call("attention", { q, k, v }, options)[0] as Tensor<D, readonly [S[0], number]>;
 }
 
+/** Options of `vitAttention`. */
 export interface VitAttentionOptions {
   readonly heads: number;
   /** i32 `[B + 1]`, from 0 to T: image b has the rows `[cuSeqlens[b], cuSeqlens[b + 1])`. */
@@ -93,6 +96,7 @@ export function vitAttention<D extends Activations, S extends Shape, P extends S
   return call("vitAttention", { qkv }, options)[0] as Tensor<D, readonly [S[0], number]>;
 }
 
+/** Arguments of `mlaCacheWrite`. */
 export interface MlaCacheWriteOptions {
   /** `[T, R + P]`, f32 or bf16, with an even P: the output of `kv_a_proj`, a compressed vector and a rotary key. */
   readonly kv: Tensor<Activations>;

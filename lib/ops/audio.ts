@@ -82,6 +82,7 @@ export function splice<D extends Activations, S extends Shape>(
   return call("splice", { x }, options)[0] as Tensor<D, readonly [number, number]>;
 }
 
+/** Options of `fsmnMemory`. */
 export interface FsmnMemoryOptions<D extends Activations = Activations> extends FsmnParameters {
   /** `[T, C]` of x's dtype, added to the memory; it may be x. */
   readonly residual?: Tensor<D> | undefined;
@@ -148,6 +149,7 @@ export function snake<D extends Activations, S extends Shape, A extends Shape>(
   return call("snake", { x, alpha })[0] as Tensor<D, S>;
 }
 
+/** Arguments of `codecEmbedding`. */
 export interface CodecEmbeddingArguments<D extends Activations> {
   /** `[T]`, row indices of `semanticTable` */
   readonly semantic: Tensor<"i32">;
@@ -188,6 +190,7 @@ export type ConvTranspose1dWeight<D extends Activations = Activations, S extends
 /** The shape of a convolution weight of shape S. */
 export type ConvShape<S extends Shape> = number extends S["length"] ? Taps : S;
 
+/** Options of `conv1d`. */
 export interface Conv1dOptions<D extends Activations = Activations> extends Conv1dGeometry {
   /** `[T', Cout]`, added last. */
   readonly residual?: Tensor<D> | undefined;
@@ -202,6 +205,7 @@ const conv1dOptions = { ...conv1dGeometry, residual: true, state: true } satisfi
   OptionRule | true
 >;
 
+/** Options of `packConv1d`. */
 export interface PackConv1dOptions {
   /** As for `conv1d`. Default 1. */
   readonly groups?: number | undefined;
@@ -254,6 +258,7 @@ export function conv1d<D extends Activations, S extends Shape, W extends Shape, 
 /** Cin/groups, where the compiler knows it. */
 export type InputsPerGroup<C extends number, G extends number> = G extends 1 ? (number extends G ? number : C) : number;
 
+/** Options of `convTranspose1d`. */
 export interface ConvTranspose1dOptions extends ConvTranspose1dGeometry {
   /**
    * Streaming: f32 `[max(k - stride, 0), Cout]`, the sums that later rows will add to; zeros at the start, updated in
@@ -296,6 +301,7 @@ export function convTranspose1d<D extends Activations, S extends Shape, W extend
   return call("convTranspose1d", { x, w }, options)[0] as Tensor<D, readonly [number, number]>;
 }
 
+/** The weights of an LSTM layer of H units. */
 export interface LstmParameters {
   /** `[4H, I]` and `[4H, H]`, f32 or bf16, plain or from `packWeight` (a packed wHh requires H to be a multiple of 16). */
   readonly wIh: Weight<Activations>;

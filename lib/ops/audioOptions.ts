@@ -5,6 +5,7 @@ import type { Tensor } from "../tensor/tensor.js";
 import type { Activations } from "./call.js";
 import type { Activation } from "./linear.js";
 
+/** Options of `fbank`. */
 export interface FbankOptions {
   /** In Hz. Default 16000. */
   readonly sampleRate?: number;
@@ -40,6 +41,7 @@ export const fbankOptionNames = {
   window: true,
 } satisfies Record<keyof FbankOptions, true>;
 
+/** Options of `splice`. */
 export interface SpliceOptions {
   /** Frames before and after the centre that are stacked with it. */
   readonly left: number;
@@ -53,6 +55,7 @@ export const spliceOptions = {
   stride: optional(positiveInteger),
 } satisfies Record<keyof SpliceOptions, OptionRule>;
 
+/** The reach of an FSMN memory, in rows. */
 export interface FsmnOrders {
   /** The number of past rows that the memory reads besides the current one. */
   readonly leftOrder: number;
@@ -74,6 +77,7 @@ export interface FusedLayerNorm {
 }
 export const fusedLayerNormNames = { weight: true, bias: true, eps: true } satisfies Record<keyof FusedLayerNorm, true>;
 
+/** The reach of an FSMN memory, and the norm before it. */
 export interface FsmnParameters extends FsmnOrders {
   /** Applies the memory to `layerNorm(x)`, in one pass and bit-identical to the two operations. */
   readonly norm?: FusedLayerNorm | undefined;
@@ -89,6 +93,7 @@ export const fsmnParameters = {
 /** Zero rows before and after the sequence: `"causal"` puts all `(k-1)·dilation` before it, `"symmetric"` half of them. */
 export type ConvPadding = "causal" | "symmetric" | readonly [left: number, right: number];
 
+/** What `conv1d` and its stream share. */
 export interface Conv1dGeometry {
   /** Rows from one tap to the next. Default 1. */
   readonly dilation?: number;
@@ -128,6 +133,7 @@ export function paddingRows(where: string, padding: ConvPadding, span: number): 
   return padding;
 }
 
+/** What `convTranspose1d` and its stream share. */
 export interface ConvTranspose1dGeometry {
   /** Output rows from one input row to the next. */
   readonly stride: number;

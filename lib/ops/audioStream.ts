@@ -18,6 +18,7 @@ import {
 } from "./audioOptions.js";
 import { type Activations, call } from "./call.js";
 
+/** Options of a stream's `push`. */
 export interface PushOptions {
   /** Whether these are the last rows of the stream. Default false. */
   readonly last?: boolean;
@@ -131,6 +132,7 @@ export class SpliceStream<D extends Activations = "f32"> implements Disposable {
     return out;
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#state.dispose();
   }
@@ -191,6 +193,7 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
     return dropRows(rows, skip);
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#state.dispose();
     this.#pending?.dispose();
@@ -256,6 +259,7 @@ export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
     return y;
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#state.dispose();
   }
@@ -302,6 +306,7 @@ export class ConvTranspose1dStream implements Disposable {
     return dropRows(y, skip);
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#state.dispose();
   }

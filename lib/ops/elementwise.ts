@@ -52,6 +52,7 @@ export function activation<D extends Activations, S extends Shape>(x: Tensor<D, 
   return call("activation", { x, kind })[0] as Tensor<D, S>;
 }
 
+/** The bounds of `clamp`. */
 export interface ClampOptions {
   /** Default −∞. */
   readonly low?: number | undefined;

@@ -3,6 +3,7 @@ import type { Row, Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
 import type { Ranked } from "./shapes.js";
 
+/** Options of `embedding`. */
 export interface EmbeddingOptions<Out extends Activations> {
   /** The result's dtype. Default: the table's. */
   readonly outDtype?: Out | undefined;

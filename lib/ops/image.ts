@@ -22,6 +22,7 @@ export function resizeBicubic<S extends Shape, H extends number, W extends numbe
   return call("resizeBicubic", { image, height, width })[0] as Tensor<"u8", readonly [H, W, Last<S>]>;
 }
 
+/** Options of `patchify`. */
 export interface PatchifyOptions {
   /** The side of a patch in pixels. Default 14. */
   readonly patch?: number | undefined;
@@ -50,6 +51,7 @@ export function patchify<T extends Tensor<"u8">>(
   return call("patchify", { frames }, options)[0] as Tensor<"f32", readonly [number, number]>;
 }
 
+/** Options of `patchPositions`. */
 export interface PatchPositionsOptions {
   /** As for `patchify`. Default 1. */
   readonly mergeSize?: number;
@@ -87,6 +89,7 @@ export function patchPositions(grid: readonly [number, number], options: PatchPo
   return positions;
 }
 
+/** The grids of `interpolateTokens`. */
 export interface InterpolateTokensSizes {
   /** `[h, w]` */
   readonly from: readonly [number, number];

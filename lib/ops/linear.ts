@@ -57,6 +57,7 @@ export type Stacked<S extends Shape> = S extends readonly [infer N extends numbe
     ? S
     : readonly [number, number, number];
 
+/** What `linear` does to the product. */
 export interface LinearOptions<Out extends Activations> {
   /** `[N]` */
   readonly bias?: Tensor<Activations> | undefined;

@@ -17,6 +17,7 @@ export interface Routing<T extends number = number, K extends number = number> {
   readonly zeroExperts: number;
 }
 
+/** Options of `router`. */
 export interface RouterOptions<K extends number = number> {
   /** Picks per token, K. */
   readonly topK: K;

@@ -5,6 +5,7 @@ import type { Last, Shaped } from "./shapes.js";
 /** `[C]` for an x of `[..., C]`. */
 export type PerColumn<W extends Shape, S extends Shape> = Tensor<Activations, W> & Shaped<W, readonly [Last<S>]>;
 
+/** Options of the norms. */
 export interface NormOptions {
   /** Added to the mean square or variance. Default: 1e-6 for `rmsNorm` and `addRmsNorm`, 1e-5 for `layerNorm`. */
   readonly eps?: number | undefined;

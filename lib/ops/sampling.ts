@@ -9,6 +9,7 @@ export type AllowedIds = readonly (readonly [start: number, end: number])[];
 /** Logits `[B, V]`. */
 export type Logits<S extends Shape, D extends Activations = Activations> = Tensor<D, S> & Ranked<S, 2>;
 
+/** Options of `argmax`. */
 export interface ArgmaxOptions {
   /** Default: all ids. */
   readonly allowed?: AllowedIds | undefined;
@@ -51,6 +52,7 @@ export function repetitionPenalty<D extends Activations, S extends Shape, H exte
   return call("repetitionPenalty", { logits, history, penalty })[0] as Tensor<D, S>;
 }
 
+/** Options of `sample`; a list has a value per row. */
 export interface SampleOptions {
   /** Default 1. With 0 the largest logit is taken, as by `argmax`. */
   readonly temperature?: number | readonly number[] | undefined;

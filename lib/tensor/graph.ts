@@ -58,6 +58,7 @@ export class Graph<T = unknown> implements Disposable {
     guarded(() => addon().replay(this.#handle));
   }
 
+  /** Whether the graph was disposed. */
   get disposed(): boolean {
     return this.#disposed;
   }

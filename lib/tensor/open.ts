@@ -2,6 +2,7 @@ import { CaracalError } from "../errors.js";
 import { addon, type DeviceHandle, guarded } from "../native/addon.js";
 import { checkOptions, type OptionRule, oneOf, optional } from "../options.js";
 
+/** Options of `Device.open`. */
 export interface DeviceOptions {
   /** The backend. `"auto"`, the default, selects the best usable one; `device.why` says why others were passed over. */
   readonly backend?: "auto" | "cpu" | "cuda";

@@ -1,6 +1,7 @@
 import { CaracalError } from "../errors.js";
 import { refuseValue } from "../options.js";
 
+/** The sizes of a tensor's dimensions. */
 export type Shape = readonly number[];
 
 /** A shape without its leading dimension. */

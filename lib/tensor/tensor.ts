@@ -63,6 +63,7 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
     return this.size * dtypeBytes[this.dtype];
   }
 
+  /** Whether it was disposed. */
   get disposed(): boolean {
     return this.#disposed;
   }
@@ -86,6 +87,7 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
     this.dispose();
   }
 
+  /** Dtype and shape, for `Object.prototype.toString` and debuggers. */
   get [Symbol.toStringTag](): string {
     return `${this.constructor.name}<${this.dtype}, [${this.shape.join(", ")}]>`;
   }

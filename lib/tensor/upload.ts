@@ -6,6 +6,7 @@ import type { DType, Values } from "./dtype.js";
 import type { Shape } from "./shape.js";
 import type { Device, Tensor } from "./tensor.js";
 
+/** Options of `upload`. */
 export interface UploadOptions {
   readonly signal?: AbortSignal | undefined;
 }

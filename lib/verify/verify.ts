@@ -32,6 +32,7 @@ const verifiers: Readonly<Record<string, Verifier>> = {
   vision: verifyVision,
 };
 
+/** Options of `verifyFile`. */
 export interface VerifyOptions {
   readonly device: Device;
   /** The dtype of values between operations, for modules that have a choice. Default f32. */

@@ -46,6 +46,7 @@ interface AudioWeights {
   readonly projector: readonly [Affine, Affine];
 }
 
+/** Options of the audio encoder. */
 export interface AudioEncoderOptions {
   /** The dtype between the operations. Default f32. */
   readonly activations?: Activations | undefined;
@@ -67,6 +68,7 @@ const openAudioEncoderOptions = { ...openModuleOptions, activations: activations
   OptionRule | true
 >;
 
+/** Options of `AudioEncoder.encode`. */
 export interface AudioEncodeOptions {
   /**
    * Rows from this one on are padding, zeroed before every layer as in the published batches. Near the end the result
@@ -149,6 +151,7 @@ export class AudioEncoder implements Disposable {
     );
   }
 
+  /** The device of the weights. */
   get device(): Device {
     return this.#source.device;
   }
@@ -317,6 +320,7 @@ export class AudioEncoderStream implements Disposable {
     return tokens;
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#features.dispose();
     for (const memory of this.#memories) memory.dispose();

@@ -133,6 +133,7 @@ export class AudioFeatureStream implements Disposable {
     });
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     this.#splice.dispose();
   }

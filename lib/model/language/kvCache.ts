@@ -15,6 +15,7 @@ import { deviceRule } from "../../tensor/check.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Ids, Matrix } from "../types.js";
 
+/** The size of a cache. */
 export interface KvCacheOptions {
   /** Attention modules; each stores one row per token. */
   readonly modules: number;
@@ -41,6 +42,7 @@ export interface NewRows {
   readonly rows: number;
 }
 
+/** Options of `KvCache.append`. */
 export interface AppendOptions {
   /** Minimum width of the block table; unused entries are 0. Default 1. */
   readonly minWidth?: number | undefined;
@@ -301,6 +303,7 @@ export class KvSequence implements Disposable {
     return this.#blocks;
   }
 
+  /** Whether the sequence was disposed, and its blocks are free. */
   get disposed(): boolean {
     return this.#disposed;
   }

@@ -29,6 +29,7 @@ import { type LlmPass, llmLayer } from "./layer.js";
 import { nextPass, type Slice } from "./passes.js";
 import { type LayerWeights, type LlmWeights, loadLlmWeights } from "./weights.js";
 
+/** Options of the language model. */
 export interface LlmOptions {
   /** The dtype of activations and of the KV cache: f32 (default) or bf16. */
   readonly activations?: Activations | undefined;
@@ -50,6 +51,7 @@ export interface Extension {
   readonly embeddings: Tensor;
 }
 
+/** Options of `Llm.forward`. */
 export interface ForwardOptions {
   /** Checked between layers. */
   readonly signal?: AbortSignal | undefined;
@@ -70,6 +72,7 @@ const forwardOptions = {
   mode: optional(oneOf("prefill", "decode")),
 } satisfies Record<keyof ForwardOptions, OptionRule | true>;
 
+/** Options of `Llm.prefill`. */
 export interface PrefillOptions extends ForwardOptions {
   /** Most rows per pass. Default 512. */
   readonly chunk?: number | undefined;
@@ -144,6 +147,7 @@ export class Llm implements Disposable {
     );
   }
 
+  /** The device of the weights. */
   get device(): Device {
     return this.#source.device;
   }

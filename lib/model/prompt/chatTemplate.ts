@@ -4,6 +4,7 @@ import { Worker } from "node:worker_threads";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
 import { checkOptionNames } from "../../options.js";
 
+/** Limits of the rendering of a chat template. */
 export interface RenderOptions {
   /** Longest time in milliseconds. Default 5000. */
   readonly timeLimit?: number | undefined;

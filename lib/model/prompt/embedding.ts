@@ -37,6 +37,7 @@ interface EmbeddingTables {
   readonly codec: readonly Tensor<Activations>[];
 }
 
+/** What the embedding must know of the model beside its tables. */
 export interface EmbeddingOptions {
   /** Codec books. */
   readonly books: number;
@@ -118,6 +119,7 @@ export class OmniEmbedding implements Disposable {
     });
   }
 
+  /** The device of the weights. */
   get device(): Device {
     return this.#tables.text.device;
   }

@@ -41,6 +41,7 @@ export const specialStrings = [
   "<|image_pad|>",
   "<image>",
 ] as const;
+/** The spelling of a control token of the prompt format. */
 export type SpecialString = (typeof specialStrings)[number];
 
 /** The id that the published serving code expects `</pause>` to have. */
@@ -51,6 +52,7 @@ export const textPadId = 3;
 const firstMask = 110;
 const maskOf = new Map<string, string>(specialStrings.map((special, i) => [special, `<mask_${firstMask + i}>`]));
 
+/** An object of a parsed JSON file. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** A message for a checkpoint's own chat template. */

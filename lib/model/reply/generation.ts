@@ -30,11 +30,13 @@ export class Generation implements AsyncIterableIterator<GenerateEvent>, AsyncDi
     this.#events = new EventBuffer(onTake);
   }
 
+  /** The next event. @throws {CaracalError} as `OmniModel.generate` */
   next(): Promise<IteratorResult<GenerateEvent>> {
     if (!this.#started) void this.#run();
     return this.#events.next();
   }
 
+  /** Ends the reply and frees its resources. */
   async return(): Promise<IteratorResult<GenerateEvent>> {
     this.#started = true;
     this.#events.close();
@@ -43,6 +45,7 @@ export class Generation implements AsyncIterableIterator<GenerateEvent>, AsyncDi
     return { done: true, value: undefined };
   }
 
+  /** The events themselves, for `for await`. */
   [Symbol.asyncIterator](): this {
     return this;
   }

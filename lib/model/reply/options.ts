@@ -10,6 +10,7 @@ import {
 } from "../../options.js";
 import { type PromptLimits, promptLimitRules } from "../prompt/build.js";
 
+/** Options of `OmniModel.generate`. */
 export interface GenerateOptions {
   /** Whether to speak the reply as well. Default true. */
   readonly speech?: boolean | undefined;

@@ -10,6 +10,7 @@ import type { Ids, Logits, Rows } from "../types.js";
 import { type QueueStats, ReplyQueue } from "./queue.js";
 import { type Reply, textWindow } from "./reply.js";
 
+/** How the replies of a model share its steps. */
 export interface SchedulerOptions {
   /** Most prompt rows per pass. Default 512. */
   readonly prefillChunk?: number | undefined;

@@ -2,6 +2,7 @@ import { promptStages } from "../prompt/progress.js";
 
 /** The stages of a reply, in order; the last three overlap. */
 export const stages = [...promptStages, "prefill", "decode", "speech decoder"] as const;
+/** The name of a stage of a reply. */
 export type Stage = (typeof stages)[number];
 
 /** The input, output and time of a stage. */
@@ -13,6 +14,7 @@ export interface StageUsage {
   readonly audioSeconds: number;
 }
 
+/** What a reply took: tokens, and seconds by stage. */
 export interface ReplyUsage {
   readonly promptTokens: number;
   readonly textTokens: number;

@@ -13,6 +13,7 @@ import { type Conv, loadSpeechWeights, type ResidualUnit, type SpeechWeights } f
 /** The codes of one frame: one semantic code, then the acoustic codes. */
 export type SpeechFrame = readonly number[];
 
+/** Options of `SpeechDecoder.decode`. */
 export interface SpeechDecodeOptions {
   /** Sees `latents`, `glstm`, `block<i>.input` and `block<i>.output`. */
   readonly tap?: Tap | undefined;
@@ -76,6 +77,7 @@ export class SpeechDecoder implements Disposable {
     return loadModule({ "": tensors.values() }, options, (weights) => SpeechDecoder.load(weights, config));
   }
 
+  /** The device of the weights. */
   get device(): Device {
     return this.#source.device;
   }
@@ -241,6 +243,7 @@ export class SpeechDecoderStream implements Disposable {
     return remaining;
   }
 
+  /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
     disposeAll(this.#state.lstms);
     for (const conv of this.#state.convs.values()) conv.dispose();

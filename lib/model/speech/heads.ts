@@ -24,6 +24,7 @@ import type { Ids, Logits, Matrix, PackedMatrix, Rows } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
 import { semanticEndId } from "./state.js";
 
+/** Options of the speech heads. */
 export interface AudioHeadsOptions {
   /** Codec books. Default 4. */
   readonly books?: number | undefined;
@@ -107,6 +108,7 @@ export class AudioHeads implements Disposable {
     return loadModule({ "": heads.values() }, options, load);
   }
 
+  /** The device of the weights. */
   get device(): Device {
     return this.#source.device;
   }

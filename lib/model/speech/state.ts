@@ -40,6 +40,7 @@ export interface SpeechInput {
   readonly codecIds: readonly number[];
 }
 
+/** What one step adds to a reply. */
 export interface SpeechStep {
   /** The text id that this step adds to the reply, `</pause>` and end of text included; null in phase `speech`. */
   readonly textId: number | null;
@@ -61,6 +62,7 @@ export interface SpeechSnapshot {
   readonly codecHistory: readonly (readonly number[])[];
 }
 
+/** The ids and limits by which text and speech take turns. */
 export interface SpeechStateOptions {
   /** The id that ends a segment's text: `</pause>`. */
   readonly pauseId: number;
@@ -104,10 +106,12 @@ export class SpeechState {
     this.#historySteps = options.historySteps ?? 30;
   }
 
+  /** What the next step yields: text, speech, or both. */
   get phase(): SpeechPhase {
     return this.#phase;
   }
 
+  /** Whether the reply has ended. */
   get done(): boolean {
     return this.#phase === "done";
   }

@@ -26,18 +26,21 @@ import { loadVisionWeights, type VisionLayer, type VisionWeights } from "./weigh
 
 type Rgb = readonly [number, number, number];
 
+/** Options of the vision encoder. */
 export interface VisionEncoderOptions {
   /** The dtype between the operations. Default f32. */
   readonly activations?: Activations | undefined;
 }
 const visionEncoderOptions = { activations: activationsRule } satisfies Record<keyof VisionEncoderOptions, OptionRule>;
 
+/** Options of `VisionEncoder.encode`. */
 export interface VisionEncodeOptions {
   /** Sees `patch_embeds`, `layer<i>.` + `attn.input`, `attn.output`, `output`, and `encoder`. */
   readonly tap?: Tap | undefined;
 }
 const encodeOptions = { tap: optional(aFunction) } satisfies Record<keyof VisionEncodeOptions, OptionRule>;
 
+/** Options of `VisionEncoder.encodeUnits`. */
 export interface EncodeUnitsOptions {
   /** Checked between groups of units. */
   readonly signal?: AbortSignal | undefined;
@@ -111,6 +114,7 @@ export class VisionEncoder implements Disposable {
     return loadModule(parts, options, (weights) => VisionEncoder.load(weights, config, encoderOptions));
   }
 
+  /** The device of the weights. */
   get device(): Device {
     return this.#source.device;
   }
