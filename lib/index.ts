@@ -71,6 +71,8 @@ export {
 export type { TokenStream, TokenStreamSnapshot } from "./model/prompt/tokenStream.js";
 export type { GenerateEvent } from "./model/reply/events.js";
 export type { Generation } from "./model/reply/generation.js";
+export type { SpeechPart } from "./model/reply/history.js";
+export type { LogProbability, TokenLogProbability } from "./model/reply/logProbabilities.js";
 export type { GenerateOptions } from "./model/reply/options.js";
 export type { QueueStats } from "./model/reply/queue.js";
 export type { SchedulerOptions } from "./model/reply/scheduler.js";
