@@ -119,15 +119,14 @@ export * as ops from "./ops/index.js";
 export type { If, Matches, PlusOne, Problem, Ranked, Shaped, ShapeText } from "./ops/shapes.js";
 export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
-export type { BackendNote, DeviceOptions } from "./tensor/open.js";
+export type { BackendNote, DeviceDescription, DeviceList, DeviceOptions } from "./tensor/open.js";
+export { type PackedLayout, PackedWeight } from "./tensor/packedWeight.js";
 export type { Elements, Holding } from "./tensor/shape.js";
 export {
   Device,
   disposeAll,
   type MappedFile,
   type NativeArray,
-  type PackedLayout,
-  PackedWeight,
   type Row,
   type Shape,
   Tensor,

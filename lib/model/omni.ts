@@ -1,6 +1,7 @@
 import { type Checkpoint, type OpenCheckpointOptions, openCheckpoint } from "../checkpoint/directory.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
 import { checkOptions, type OptionRule, optional } from "../options.js";
+import { deviceRule } from "../tensor/rules.js";
 import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
 import { type AudioFraming, audioFraming } from "./audio/framing.js";
@@ -20,7 +21,7 @@ import { UsageMeter } from "./reply/usage.js";
 import { SpeechDecoder } from "./speech/decoder.js";
 import { AudioHeads } from "./speech/heads.js";
 import { VisionEncoder } from "./vision/encoder.js";
-import { deviceRule, loadModule, type OpenModuleOptions } from "./weights.js";
+import { loadModule, type OpenModuleOptions } from "./weights.js";
 
 export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheckpointOptions {
   /** The device to run on. Default: a device opened for this model and disposed with it. */

@@ -12,8 +12,9 @@ import type { WeightDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
 import { checkOptionNames, type OptionRule } from "../options.js";
-import { type DType, dtypes } from "../tensor/dtype.js";
-import { Device, type MappedFile, type NativeArray, type Shape, type Tensor } from "../tensor/tensor.js";
+import { type DType, isDType } from "../tensor/dtype.js";
+import { deviceRule } from "../tensor/rules.js";
+import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import { atOnce, type Steps, Turns } from "../turns.js";
 import type { Matrix, PackedMatrix, Vector } from "./types.js";
 
@@ -48,11 +49,6 @@ export interface OpenModuleOptions extends LoadOptions {
   /** The device to load the module on. */
   readonly device: Device;
 }
-/** @internal Takes a device. */
-export const deviceRule: OptionRule = {
-  accepts: (value) => value instanceof Device,
-  expected: "a Device, as Device.open() gives",
-};
 /** @internal */
 export const openModuleOptions = { ...loadOptions, device: deviceRule } satisfies Record<
   keyof OpenModuleOptions,
@@ -261,7 +257,7 @@ export class Weights implements Disposable {
       new CaracalError("CHECKPOINT_INVALID", printable(`${entry.file}: tensor ${this.#prefix}${name} ${problem}`), {
         entry,
       });
-    if (!isTensorDType(entry.dtype)) throw fail(`is ${entry.dtype}, which no operation takes`);
+    if (!isDType(entry.dtype)) throw fail(`is ${entry.dtype}, which no operation takes`);
     if (elementCount(viewShape) !== elementCount(entry.shape))
       throw fail(`is [${entry.shape}], expected [${viewShape}]`);
     const file = files.get(entry.file) ?? device.mapFile(entry.file);
@@ -292,5 +288,3 @@ export async function loadModule<T>(
     throw error;
   }
 }
-
-const isTensorDType = (dtype: string): dtype is DType => (dtypes as readonly string[]).includes(dtype);

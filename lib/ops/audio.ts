@@ -1,5 +1,6 @@
 import { checkObject, checkOptionNames } from "../options.js";
-import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
+import type { PackedWeight } from "../tensor/packedWeight.js";
+import type { Shape, Tensor } from "../tensor/tensor.js";
 import {
   type Conv1dGeometry,
   type ConvTranspose1dGeometry,

@@ -1,5 +1,6 @@
 import { checkObject } from "../options.js";
-import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
+import type { PackedWeight } from "../tensor/packedWeight.js";
+import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, checkTensor, type Weight, type WeightDType } from "./call.js";
 import type { If, Last, Matches, PlusOne, Ranked, Shaped } from "./shapes.js";
 

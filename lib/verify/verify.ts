@@ -1,8 +1,8 @@
 import { quote } from "../checkpoint/problems.js";
 import { CaracalError, type ErrorCode } from "../errors.js";
-import { deviceRule } from "../model/weights.js";
 import type { Activations } from "../ops/call.js";
 import { checkOptions, type OptionRule, refuseValue } from "../options.js";
+import { deviceRule } from "../tensor/rules.js";
 import type { Device } from "../tensor/tensor.js";
 import { verifyAudioEncoder } from "./audioEncoder.js";
 import { verifyAudioFeatures } from "./audioFeatures.js";

@@ -4,9 +4,10 @@ import { openAudioFeatures } from "../../checkpoint/parts.js";
 import { CaracalError } from "../../errors.js";
 import * as ops from "../../ops/index.js";
 import { checkOptions, type OptionRule } from "../../options.js";
+import { deviceRule } from "../../tensor/rules.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Rows } from "../types.js";
-import { deviceRule, type OpenModuleOptions } from "../weights.js";
+import type { OpenModuleOptions } from "../weights.js";
 import { audioFraming } from "./framing.js";
 
 /** Options of `AudioFeatures.open`. */
