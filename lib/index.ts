@@ -132,5 +132,12 @@ export {
   Tensor,
 } from "./tensor/tensor.js";
 export { type UploadOptions, upload } from "./tensor/upload.js";
+export {
+  type LoadedTensors,
+  type LoadTensorsOptions,
+  loadTensors,
+  type SaveTensorsOptions,
+  saveTensors,
+} from "./tensorFiles.js";
 export type { TensorReport } from "./verify/golden.js";
 export { type FileReport, type VerifyOptions, verifyFile } from "./verify/verify.js";
