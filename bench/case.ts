@@ -1,7 +1,8 @@
 import type { Activations, WeightDType } from "../lib/ops/call.js";
 import { packWeight } from "../lib/ops/linear.js";
 import type { DType } from "../lib/tensor/dtype.js";
-import type { Device, PackedWeight, Shape, Tensor } from "../lib/tensor/tensor.js";
+import type { PackedWeight } from "../lib/tensor/packedWeight.js";
+import type { Device, Shape, Tensor } from "../lib/tensor/tensor.js";
 import type { PeerModel } from "./peers.js";
 
 /** The least that an operation must do. */

@@ -75,6 +75,8 @@ export {
 export type { TokenStream, TokenStreamSnapshot } from "./model/prompt/tokenStream.js";
 export type { GenerateEvent } from "./model/reply/events.js";
 export type { Generation } from "./model/reply/generation.js";
+export type { SpeechPart } from "./model/reply/history.js";
+export type { LogProbability, TokenLogProbability } from "./model/reply/logProbabilities.js";
 export type { GenerateOptions } from "./model/reply/options.js";
 export type { QueueStats } from "./model/reply/queue.js";
 export type { SchedulerOptions } from "./model/reply/scheduler.js";
@@ -118,19 +120,25 @@ export * as ops from "./ops/index.js";
 export type { If, Matches, PlusOne, Problem, Ranked, Shaped, ShapeText } from "./ops/shapes.js";
 export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
-export type { BackendNote, DeviceOptions } from "./tensor/open.js";
+export type { BackendNote, DeviceDescription, DeviceList, DeviceOptions } from "./tensor/open.js";
+export { type PackedLayout, PackedWeight } from "./tensor/packedWeight.js";
 export type { Elements, Holding } from "./tensor/shape.js";
 export {
   Device,
   disposeAll,
   type MappedFile,
   type NativeArray,
-  type PackedLayout,
-  PackedWeight,
   type Row,
   type Shape,
   Tensor,
 } from "./tensor/tensor.js";
 export { type UploadOptions, upload } from "./tensor/upload.js";
+export {
+  type LoadedTensors,
+  type LoadTensorsOptions,
+  loadTensors,
+  type SaveTensorsOptions,
+  saveTensors,
+} from "./tensorFiles.js";
 export type { TensorReport } from "./verify/golden.js";
 export { type FileReport, type VerifyOptions, verifyFile } from "./verify/verify.js";

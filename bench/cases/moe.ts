@@ -10,7 +10,8 @@ import {
   router,
 } from "../../lib/ops/index.js";
 import { dtypeBytes } from "../../lib/tensor/dtype.js";
-import type { Device, PackedWeight } from "../../lib/tensor/tensor.js";
+import type { PackedWeight } from "../../lib/tensor/packedWeight.js";
+import type { Device } from "../../lib/tensor/tensor.js";
 import {
   type Case,
   counted,

@@ -153,6 +153,11 @@ export class OmniModel implements AsyncDisposable {
    * Answers a conversation. The first `next` starts the reply; leaving the iteration ends it. The model remains usable
    * after any error.
    *
+   * The last event is `end`. It says why the reply ended, by `stop` (the model ended it, or the stop string `stopString`)
+   * or `length` (`maxTokens`, or the model's positions); it holds the whole text, what was used and how long it took
+   * (`ReplyUsage`), and the spoken reply in the form that the next turn's messages take: push
+   * `{ role: "assistant", content: [event.speech] }`, or the text if `speech` is null.
+   *
    * Replies that do not fit in the KV cache together take turns: the youngest waits, and may have to be computed again,
    * which changes none of its bits (`ReplyUsage` says how often and how long).
    *
@@ -190,7 +195,7 @@ export class OmniModel implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<Reply> {
     if (this.#disposed) throw disposedError();
-    const { speech, maxTokens, ...sampling } = checkGenerateOptions(options);
+    const { speech, maxTokens, stops, logProbabilities, ...sampling } = checkGenerateOptions(options);
     const usage = new UsageMeter();
     const progress: PromptProgress = {
       stage: (stage, done, total) => events.push({ type: "stage", stage, done, total }),
@@ -216,6 +221,8 @@ export class OmniModel implements AsyncDisposable {
       speech: speech ? { stream: this.#speechStream(), sampleRate: this.speechDecoder.sampleRate } : null,
       sampling,
       maxTokens,
+      stops,
+      logProbabilities,
       maxPositions: this.llm.config.max_position_embeddings,
       books: this.embedding.books,
       usage,

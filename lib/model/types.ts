@@ -1,6 +1,7 @@
 // The tensor types that the modules of the model share.
 import type { Activations, WeightDType } from "../ops/call.js";
-import type { PackedWeight, Tensor } from "../tensor/tensor.js";
+import type { PackedWeight } from "../tensor/packedWeight.js";
+import type { Tensor } from "../tensor/tensor.js";
 
 /** The shape of a matrix. */
 export type Matrix = readonly [number, number];

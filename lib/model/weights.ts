@@ -25,7 +25,7 @@ import {
   wholeNumber,
 } from "../options.js";
 import { checkTensor, deviceRule } from "../tensor/check.js";
-import { type DType, dtypes } from "../tensor/dtype.js";
+import { type DType, isDType } from "../tensor/dtype.js";
 import { checkShape } from "../tensor/shape.js";
 import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import { atOnce, type Steps, Turns } from "../turns.js";
@@ -297,7 +297,7 @@ export class Weights implements Disposable {
       new CaracalError("CHECKPOINT_INVALID", printable(`${entry.file}: tensor ${this.#prefix}${name} ${problem}`), {
         entry,
       });
-    if (!isTensorDType(entry.dtype)) throw fail(`is ${entry.dtype}, which no operation takes`);
+    if (!isDType(entry.dtype)) throw fail(`is ${entry.dtype}, which no operation takes`);
     if (elementCount(viewShape) !== elementCount(entry.shape))
       throw fail(`is [${entry.shape}], expected [${viewShape}]`);
     const file = files.get(entry.file) ?? device.mapFile(entry.file);
@@ -355,5 +355,3 @@ export async function loadModule<T>(
     throw error;
   }
 }
-
-const isTensorDType = (dtype: string): dtype is DType => (dtypes as readonly string[]).includes(dtype);

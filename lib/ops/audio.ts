@@ -1,6 +1,7 @@
 import { checkObject, checkOptionNames, checkOptions, type OptionRule } from "../options.js";
 import { checkTensor } from "../tensor/check.js";
-import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
+import type { PackedWeight } from "../tensor/packedWeight.js";
+import type { Shape, Tensor } from "../tensor/tensor.js";
 import {
   type Conv1dGeometry,
   type ConvTranspose1dGeometry,

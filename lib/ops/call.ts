@@ -3,7 +3,8 @@ import { addon, guarded, type NativeTensor } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
 import { checkList, checkObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
-import { type Device, NativeArray, type PackedLayout, PackedWeight, type Shape, Tensor } from "../tensor/tensor.js";
+import { type PackedLayout, PackedWeight } from "../tensor/packedWeight.js";
+import { type Device, NativeArray, type Shape, Tensor } from "../tensor/tensor.js";
 
 type Name = keyof Operations<never>;
 type Arguments<N extends Name> = Readonly<Operations<NativeArray>[N]>;

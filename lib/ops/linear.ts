@@ -1,6 +1,7 @@
 import { type Activation, activations } from "../native/operations.js";
 import { checkOptionNames } from "../options.js";
-import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
+import type { PackedWeight } from "../tensor/packedWeight.js";
+import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, callPacked, type Weight, type WeightDType } from "./call.js";
 import type { If, Last, Ranked, Shaped, WithLast } from "./shapes.js";
 

@@ -1,6 +1,7 @@
 import { checkObject } from "../options.js";
 import { checkTensor } from "../tensor/check.js";
-import type { PackedWeight, Shape, Tensor } from "../tensor/tensor.js";
+import type { PackedWeight } from "../tensor/packedWeight.js";
+import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, type Weight, type WeightDType } from "./call.js";
 import type { If, Last, Matches, PlusOne, Ranked, Shaped } from "./shapes.js";
 

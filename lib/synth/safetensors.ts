@@ -1,6 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { entryBytes, type TensorEntry } from "../checkpoint/entry.js";
+import { maxHeaderBytes } from "../checkpoint/formats/safetensors.js";
+import { CaracalError } from "../errors.js";
 import { OutputFile, type Progress } from "./writer.js";
 
 const maxShardBytes = 4 * 2 ** 30;
@@ -23,7 +25,8 @@ export async function writeShards<T extends TensorHead>(
   for (const [i, shard] of shards.entries()) {
     const number = (n: number) => String(n).padStart(5, "0");
     const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
-    await writeSafetensors(join(directory, file), shard, contents, (bytes) => progress.advance(file, bytes));
+    const metadata = { format: "pt" };
+    await writeSafetensors(join(directory, file), shard, metadata, contents, (bytes) => progress.advance(file, bytes));
     for (const { name } of shard) weightMap[name] = file;
   }
   const index = { metadata: { total_size: totalBytes(tensors) }, weight_map: weightMap };
@@ -50,10 +53,14 @@ function splitIntoShards<T extends TensorHead>(tensors: readonly T[]): T[][] {
   return shards;
 }
 
-/** Writes the wider dtype first and pads the header, so that every tensor is aligned to its item size. */
-async function writeSafetensors<T extends TensorHead>(
+/**
+ * Writes the wider dtype first and pads the header, so that every tensor is aligned to its item size.
+ * @throws {CaracalError} `INVALID_ARGUMENT` for a header that no reader takes
+ */
+export async function writeSafetensors<T extends TensorHead>(
   path: string,
   tensors: readonly T[],
+  metadata: Readonly<Record<string, string>>,
   contents: Contents<T>,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
@@ -64,8 +71,13 @@ async function writeSafetensors<T extends TensorHead>(
     end += entryBytes(dtype, shape);
     return [name, { dtype: dtype === "f8e4m3" ? "F8_E4M3" : dtype.toUpperCase(), shape, data_offsets: [begin, end] }];
   });
-  const text = JSON.stringify({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) });
-  const header = Buffer.from(text.padEnd(Math.ceil((text.length + 8) / 64) * 64 - 8));
+  const text = JSON.stringify({ __metadata__: metadata, ...Object.fromEntries(entries) });
+  const bytes = Buffer.byteLength(text);
+  const header = Buffer.from(text + " ".repeat(Math.ceil((bytes + 8) / 64) * 64 - 8 - bytes));
+  if (header.length > maxHeaderBytes) {
+    const message = `${path}: names and metadata take ${header.length} bytes, at most ${maxHeaderBytes} can be read`;
+    throw new CaracalError("INVALID_ARGUMENT", message, { bytes: header.length, limit: maxHeaderBytes });
+  }
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
   await OutputFile.use(path, async (file) => {

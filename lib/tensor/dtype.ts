@@ -5,6 +5,9 @@ import { elements, type Shape } from "./shape.js";
 
 export { type DType, dtypes };
 
+/** @internal Whether tensors may have a dtype of this name. */
+export const isDType = (name: string): name is DType => (dtypes as readonly string[]).includes(name);
+
 /** Bytes of one element. */
 export const dtypeBytes: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, f8e4m3: 1, i32: 4, u8: 1 };
 

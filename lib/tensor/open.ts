@@ -1,5 +1,5 @@
 import { CaracalError } from "../errors.js";
-import { addon, type DeviceHandle, guarded } from "../native/addon.js";
+import { addon, type DeviceHandle, type FileHandle, guarded } from "../native/addon.js";
 import { checkOptions, type OptionRule, oneOf, optional } from "../options.js";
 
 /** Options of `Device.open`. */
@@ -22,6 +22,13 @@ export interface DeviceOptions {
   readonly cacheMemory?: boolean;
 }
 
+/** A file mapped into memory. The pages of tensors created from it are read from disk when they are first used. */
+export interface MappedFile {
+  readonly path: string;
+  /** @internal */
+  readonly handle: FileHandle;
+}
+
 const deviceOptions = {
   backend: optional(oneOf("auto", "cpu", "cuda")),
   threads: true,
@@ -37,6 +44,57 @@ export interface BackendNote {
   readonly code: string;
   readonly message: string;
 }
+
+/** A device that `Device.open` can open. */
+export interface DeviceDescription {
+  readonly backend: "cpu" | "cuda";
+  /** The number of the GPU, for `Device.open`; undefined for the CPU. */
+  readonly ordinal: number | undefined;
+  /** As `device.name`. */
+  readonly name: string;
+  /** Whether it is the virtual GPU for tests. */
+  readonly virtual: boolean;
+  /** The bytes that all tensors of the device may take together. */
+  readonly memory: number;
+}
+
+export interface DeviceList {
+  /** The GPUs in the driver's order, then the CPU. */
+  readonly devices: readonly DeviceDescription[];
+  /** Why the CUDA backend, or one of its GPUs, cannot be used. */
+  readonly why: readonly BackendNote[];
+}
+
+/** Opens each device for a moment to describe it. @throws {CaracalError} as `Device.list` */
+export function listDevices(): DeviceList {
+  const devices: DeviceDescription[] = [];
+  const why: BackendNote[] = [];
+  const add = (handle: DeviceHandle, ordinal: number | undefined) => {
+    const { backend, description, virtual, capacity } = addon().deviceInfo(handle);
+    addon().closeDevice(handle);
+    devices.push({ backend, ordinal, name: `${backend} ${description}`, virtual, memory: capacity });
+  };
+  for (let ordinal = 0, more = true; more; ordinal++) {
+    try {
+      add(
+        guarded(() => addon().openCuda({ ordinal })),
+        ordinal,
+      );
+    } catch (error) {
+      if (!(error instanceof CaracalError) || error.code === "NATIVE_LOAD_FAILED") throw error;
+      more = faultsOfOneGpu.includes(error.code);
+      if (error.code !== "INVALID_ARGUMENT") why.push({ backend: "cuda", code: error.code, message: error.message });
+    }
+  }
+  add(
+    guarded(() => addon().openCpu({})),
+    undefined,
+  );
+  return { devices, why };
+}
+
+/** Codes of a GPU that cannot be used where another one may; `INVALID_ARGUMENT` ends the list of GPUs. */
+const faultsOfOneGpu: readonly string[] = ["ARCH_UNSUPPORTED", "DEVICE_FAULT", "OUT_OF_MEMORY"];
 
 /** Opens the device that the options select. @throws {CaracalError} as `Device.open` */
 export function openDevice(options: DeviceOptions): { handle: DeviceHandle; why: readonly BackendNote[] } {

@@ -1,7 +1,7 @@
+import { inspect } from "node:util";
 import {
   addon,
   type DeviceHandle,
-  type FileHandle,
   guarded,
   guardedAsync,
   type MemoryStatistics,
@@ -10,7 +10,14 @@ import {
 } from "../native/addon.js";
 import { aFunction, checkObject, checkOption, checkPath, isObject } from "../options.js";
 import { type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
-import { type BackendNote, type DeviceOptions, openDevice } from "./open.js";
+import {
+  type BackendNote,
+  type DeviceList,
+  type DeviceOptions,
+  listDevices,
+  type MappedFile,
+  openDevice,
+} from "./open.js";
 import { Scopes } from "./scopes.js";
 import { instancesIn } from "./search.js";
 import {
@@ -24,7 +31,7 @@ import {
   type Shape,
 } from "./shape.js";
 
-export type { Row, Shape };
+export type { MappedFile, Row, Shape };
 
 /** The base of tensors and packed weights: native memory on a device, with its dtype and shape in the type. */
 export abstract class NativeArray<D extends DType = DType, S extends Shape = Shape> implements Disposable {
@@ -90,6 +97,16 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
   /** Dtype and shape, for `Object.prototype.toString` and debuggers. */
   get [Symbol.toStringTag](): string {
     return `${this.constructor.name}<${this.dtype}, [${this.shape.join(", ")}]>`;
+  }
+
+  /** For people, without the elements: `Tensor<f32, [2, 3]> on cpu avx2, 2 threads`. */
+  toString(): string {
+    return `${this[Symbol.toStringTag]} on ${this.device.name}${this.#disposed ? ", disposed" : ""}`;
+  }
+
+  /** @internal What `console.log` shows. */
+  [inspect.custom](): string {
+    return this.toString();
   }
 }
 
@@ -175,35 +192,6 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
   }
 }
 
-/** What a weight is packed for: the functions are `packWeight`, `packWeights`, `packConv1d` and `packConvTranspose1d`. */
-export type PackedLayout = "matrix" | "experts" | "conv1d" | "convTranspose1d";
-
-/**
- * A weight in the layout of a backend's matrix kernels. It can only be passed to operations that take its layout; it
- * cannot be read, written or viewed like a tensor.
- */
-export class PackedWeight<
-  D extends DType = DType,
-  S extends Shape = Shape,
-  L extends PackedLayout = "matrix",
-> extends NativeArray<D, S> {
-  declare protected readonly packedBrand: true;
-  readonly layout: L;
-
-  /** @hidden */
-  constructor(device: Device, native: NativeTensor) {
-    super(device, native);
-    this.layout = native.layout as L;
-  }
-}
-
-/** A file mapped into memory. The pages of tensors created from it are read from disk when they are first used. */
-export interface MappedFile {
-  readonly path: string;
-  /** @internal */
-  readonly handle: FileHandle;
-}
-
 /**
  * A processor with its memory, which holds tensors and runs operations. Operations are queued in order and run outside
  * of the event loop; only reading a tensor waits for them. Devices can be opened any number of times, in any worker
@@ -254,6 +242,15 @@ export class Device implements AsyncDisposable {
   /** As of tensors: no proxy is a device. */
   static [Symbol.hasInstance](value: unknown): boolean {
     return isObject(value) && #handle in value;
+  }
+
+  /**
+   * Describes the devices that can be opened, each of which is open for a moment, and says why no GPU can be used.
+   * @throws {CaracalError} `NATIVE_LOAD_FAILED` when the addon cannot be loaded; `OUT_OF_MEMORY` when the system refuses
+   *   the CPU's threads
+   */
+  static async list(): Promise<DeviceList> {
+    return listDevices();
   }
 
   /** The memory of the device. @throws {CaracalError} `DISPOSED` when the device was disposed */

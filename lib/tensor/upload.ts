@@ -12,8 +12,8 @@ export interface UploadOptions {
 }
 const uploadOptions = { signal: true } satisfies Record<keyof UploadOptions, true>;
 
-/** The elements that are copied at a stretch, in a millisecond or two. */
-const pieceElements = 2 ** 20;
+/** @internal The elements that are copied at a stretch, in a millisecond or two. */
+export const pieceElements = 2 ** 20;
 
 /**
  * `Device.tensor` for large arrays: it copies the values in pieces, between which the event loop has its turns. They
@@ -60,11 +60,16 @@ function* writeSteps(tensor: Tensor, values: Exclude<Values, readonly number[]>)
       });
     }
     const end = Math.min(size, at + pieceElements);
-    tensor.device.outOfScope(() => {
-      using flat = tensor.reshape([tensor.size]);
-      using piece = flat.slice(at, end);
-      piece.write(values.subarray(at, end));
-    });
+    using piece = elementsOf(tensor, at, end);
+    piece.write(values.subarray(at, end));
     yield;
   }
+}
+
+/** @internal A view of the elements `[start, end)` in row-major order, which no `device.scope` disposes. */
+export function elementsOf<D extends DType>(tensor: Tensor<D>, start: number, end: number): Tensor<D> {
+  return tensor.device.outOfScope(() => {
+    using flat = tensor.reshape([tensor.size]);
+    return flat.slice(start, end);
+  });
 }

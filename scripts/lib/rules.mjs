@@ -17,6 +17,7 @@ const layers = [
   ["lib/tensor"],
   ["lib/ops", "lib/media", "lib/checkpoint"],
   ["lib/synth"],
+  ["lib/tensorFiles.ts"],
   ["lib/model/types.ts"],
   ["lib/model/weights.ts"],
   ["lib/model/language", "lib/model/vision", "lib/model/audio", "lib/model/speech"],

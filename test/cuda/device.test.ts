@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import type { DeviceList } from "../../lib/index.js";
 import { addon } from "../../lib/native/addon.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
@@ -46,6 +47,13 @@ test("without a GPU, Device.open() opens a CPU device and says why", () => {
   if (usable) expect(run("auto")).toEqual(cpu("UNSUPPORTED")); // a virtual GPU is opened only on request
 });
 
+test("Device.list describes the CPU, and why there is no GPU", () => {
+  const cpu = { backend: "cpu", name: expect.stringMatching(/^cpu .* threads?$/), virtual: false };
+  const listed = run("list", { CARACAL_CUDA_LIBRARY: "/nowhere/libcuda.so.1" }) as DeviceList;
+  expect(listed).toEqual({ devices: [{ ...cpu, memory: expect.any(Number) }], why: ["NO_DRIVER"] });
+  expect(listed.devices[0]!.memory).toBeGreaterThan(2 ** 28);
+});
+
 const usable = existsSync(library) && addon().cudaKernels > 0;
 describe.skipIf(!usable)("on the virtual GPU", () => {
   test("an old driver is refused", () => {
@@ -56,6 +64,22 @@ describe.skipIf(!usable)("on the virtual GPU", () => {
   test("an ordinal without a GPU is refused", () => {
     const details = { argument: "ordinal", expected: "in [0, 0]", actual: "7" };
     expect(run("noSuchGpu")).toEqual(error("INVALID_ARGUMENT", /no GPU 7: the driver has 1/, details));
+  });
+  test("Device.list describes every GPU, and why one cannot be used", () => {
+    const names = (list: unknown) => (list as DeviceList).devices.map(({ backend, ordinal }) => [backend, ordinal]);
+    const two = run("list", { CARACAL_VGPU_DEVICES: "2" }) as DeviceList;
+    expect(names(two)).toEqual([
+      ["cuda", 0],
+      ["cuda", 1],
+      ["cpu", undefined],
+    ]);
+    expect(two.why).toEqual([]);
+    const { name, virtual, memory } = two.devices[0]!;
+    expect({ name, virtual }).toEqual({ name: expect.stringMatching(/^cuda .*compute capability/), virtual: true });
+    expect(memory).toBeGreaterThan(2 ** 30);
+    const lost = run("list", { CARACAL_VGPU_FAULT: "lost:8" });
+    expect(names(lost)).toEqual([["cpu", undefined]]);
+    expect(lost).toMatchObject({ why: ["DEVICE_FAULT"] });
   });
   test("two GPUs work side by side, but their tensors do not mix", () => {
     expect(run("twoGpus", { CARACAL_VGPU_DEVICES: "2" })).toEqual({

@@ -32,6 +32,10 @@ async function textOf(model, { onText, ...options } = {}) {
 }
 
 const scenarios = {
+  async list() {
+    const { devices, why } = await Device.list();
+    return { devices, why: why.map(({ code }) => code) };
+  },
   open: () => failure(openCuda()),
   async auto() {
     const { backend, why } = await Device.open();

@@ -3,7 +3,8 @@ import { CaracalError, ops } from "caracal";
 import { addon, guarded, guardedAsync } from "../../dist/lib/native/addon.js";
 import { nativeErrorCodes } from "../../dist/lib/native/operations.js";
 import { dtypeBytes } from "../../dist/lib/tensor/dtype.js";
-import { Device, PackedWeight, Tensor } from "../../dist/lib/tensor/tensor.js";
+import { PackedWeight } from "../../dist/lib/tensor/packedWeight.js";
+import { Device, Tensor } from "../../dist/lib/tensor/tensor.js";
 import { Maker } from "./make.mjs";
 import { product } from "./values.mjs";
 

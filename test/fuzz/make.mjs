@@ -1,7 +1,8 @@
 // Makes the arguments of a described call on a device, with the bytes that each tensor must still have afterwards.
 import { addon, guarded } from "../../dist/lib/native/addon.js";
 import { dtypeBytes, rawArray } from "../../dist/lib/tensor/dtype.js";
-import { PackedWeight, Tensor } from "../../dist/lib/tensor/tensor.js";
+import { PackedWeight } from "../../dist/lib/tensor/packedWeight.js";
+import { Tensor } from "../../dist/lib/tensor/tensor.js";
 import { odd, product } from "./values.mjs";
 
 /** Random elements of every dtype, from which tensors take their values. */

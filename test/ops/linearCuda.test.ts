@@ -1,7 +1,8 @@
 // Matrix products on the CUDA backend: tiles and their edges, unaligned rows, the choice among kernels.
 import { describe, expect, test, vi } from "vitest";
 import { linear, packWeight, swiglu } from "../../lib/ops/linear.js";
-import type { Device, PackedWeight, Tensor } from "../../lib/tensor/tensor.js";
+import type { PackedWeight } from "../../lib/tensor/packedWeight.js";
+import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 

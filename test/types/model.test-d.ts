@@ -11,6 +11,7 @@ import type {
   OmniModel,
   Rows,
   SpeechDecoder,
+  TokenLogProbability,
   VisualTokens,
   Weights,
 } from "../../lib/index.js";
@@ -49,4 +50,20 @@ test("messages contain only known parts", () => {
   model.generate([message], { maxtokens: 8 });
   // @ts-expect-error a text part has no image
   model.generate([{ role: "user", content: [{ type: "text", text: "Hi", image: "a.png" }] }]);
+});
+
+test("the spoken reply of an end event is a part of a message", async () => {
+  for await (const event of model.generate([{ role: "user", content: "Hi" }], { stop: ["."], logProbabilities: 3 })) {
+    if (event.type === "text") {
+      expectTypeOf(event.ids).toEqualTypeOf<readonly number[]>();
+      expectTypeOf(event.logProbabilities).toEqualTypeOf<readonly TokenLogProbability[] | null>();
+    }
+    if (event.type !== "end") continue;
+    expectTypeOf(event.stopString).toEqualTypeOf<string | null>();
+    // @ts-expect-error it may be null
+    model.generate([{ role: "assistant", content: [event.speech] }]);
+    if (event.speech) model.generate([{ role: "assistant", content: [event.speech] }]);
+  }
+  // @ts-expect-error one kind of stop strings only
+  model.generate([], { stop: /x/ });
 });

@@ -1,6 +1,6 @@
 // The types of tensors, and code that must not compile.
 import { expectTypeOf, test } from "vitest";
-import type { Device, PackedWeight, Shape, Tensor } from "../../lib/index.js";
+import type { Device, loadTensors, PackedWeight, Shape, saveTensors, Tensor } from "../../lib/index.js";
 
 declare const device: Device;
 declare const x: Tensor<"f32", readonly [2, 8]>;
@@ -62,4 +62,16 @@ test("packed weights and tensors are not assignable to each other", () => {
 test("a scope returns the result of its function", () => {
   expectTypeOf(device.scope(() => x)).toEqualTypeOf<typeof x>();
   expectTypeOf(device.scope(() => ({ list: [x], n: 3 }))).toEqualTypeOf<{ list: (typeof x)[]; n: number }>();
+});
+
+test("files take tensors and give tensors", async () => {
+  const files = {} as { save: typeof saveTensors; load: typeof loadTensors };
+  expectTypeOf((await files.load("x.safetensors", { device })).tensors.x!).toEqualTypeOf<Tensor>();
+  files.save("x.safetensors", { x }, { metadata: { made: "today" } });
+  // @ts-expect-error the device is required
+  files.load("x.safetensors");
+  // @ts-expect-error a packed weight has no elements to save
+  files.save("x.safetensors", { weight: {} as PackedWeight });
+  // @ts-expect-error metadata is text
+  files.save("x.safetensors", { x }, { metadata: { made: 5 } });
 });

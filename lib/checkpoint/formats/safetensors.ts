@@ -18,7 +18,7 @@ export interface SafetensorsContents {
 }
 
 /** A limit, because parsed JSON takes many times the memory of its text. The full model's header would have 7 MB. */
-const maxHeaderBytes = 16 << 20;
+export const maxHeaderBytes = 16 << 20;
 const maxIndexBytes = 16 << 20;
 
 /** The names of dtypes in files are upper-case and separate the parts of small floats: `BF16`, `F8_E4M3`. */

@@ -1,7 +1,8 @@
 import type { LlmConfig } from "../../checkpoint/config.js";
 import type { ExpertWeight } from "../../ops/moe.js";
 import { cast } from "../../ops/rows.js";
-import type { PackedWeight, Tensor } from "../../tensor/tensor.js";
+import type { PackedWeight } from "../../tensor/packedWeight.js";
+import type { Tensor } from "../../tensor/tensor.js";
 import type { Matrix, PackedMatrix, Vector } from "../types.js";
 import type { Weights } from "../weights.js";
 

@@ -1,9 +1,22 @@
+import type { SpeechPart } from "./history.js";
+import type { TokenLogProbability } from "./logProbabilities.js";
 import type { ReplyUsage, Stage } from "./usage.js";
 
 /** An event of a reply. `step` counts the language model's steps completed when the event became possible. */
 export type GenerateEvent =
   | { readonly type: "stage"; readonly stage: Stage; readonly done: number; readonly total: number }
-  | { readonly type: "text"; readonly text: string; readonly tokens: number; readonly step: number }
+  | {
+      readonly type: "text";
+      /** What became final. */
+      readonly text: string;
+      /** Text tokens of the reply so far. */
+      readonly tokens: number;
+      /** The ids of the text tokens since the last text event. The text of the last ones may still be held back. */
+      readonly ids: readonly number[];
+      /** One for each of `ids`; null unless they were asked for. */
+      readonly logProbabilities: readonly TokenLogProbability[] | null;
+      readonly step: number;
+    }
   | {
       readonly type: "audio";
       /** In [−1, 1]. */
@@ -13,9 +26,22 @@ export type GenerateEvent =
     }
   | {
       readonly type: "end";
-      /** `stop`: the model ended its reply; `length`: `maxTokens` or the model's positions ended it. */
+      /** `stop`: the model or a stop string ended the reply; `length`: `maxTokens` or the model's positions did. */
       readonly reason: "stop" | "length";
+      /** The stop string that ended the text, which is not part of it; null if none did. */
+      readonly stopString: string | null;
+      /** The texts of all text events. */
       readonly text: string;
+      /** The ids of all text tokens, those of a stop string and of the end included. */
+      readonly ids: readonly number[];
+      /** One for each of `ids`; null unless they were asked for. */
+      readonly logProbabilities: readonly TokenLogProbability[] | null;
+      /**
+       * The reply as a part of an assistant's message, for the prompt of the next turn: the text as the model wrote it,
+       * and the codec codes. Of text that was ahead when the reply was cut off, it holds as many tokens as there are
+       * frames of speech. Null if nothing was spoken.
+       */
+      readonly speech: SpeechPart | null;
       readonly usage: ReplyUsage;
     };
 

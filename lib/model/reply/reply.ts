@@ -4,7 +4,9 @@ import type { TokenStream } from "../prompt/tokenStream.js";
 import type { SpeechFrame } from "../speech/decoder.js";
 import { maskedId, type SpeechInput, SpeechState } from "../speech/state.js";
 import type { Rows } from "../types.js";
-import type { Events } from "./events.js";
+import type { Events, GenerateEvent } from "./events.js";
+import { SpokenHistory } from "./history.js";
+import type { TokenLogProbability } from "./logProbabilities.js";
 import type { Sampling } from "./options.js";
 import { ReplyText } from "./text.js";
 import type { UsageMeter } from "./usage.js";
@@ -21,6 +23,10 @@ export interface ReplyParts {
   readonly speech: { readonly stream: SpeechStream; readonly sampleRate: number } | null;
   readonly sampling: Sampling;
   readonly maxTokens: number;
+  /** Strings that end the text. */
+  readonly stops: readonly string[];
+  /** How many likeliest tokens are reported with the log-probability of each token; null: no log-probabilities. */
+  readonly logProbabilities: number | null;
   /** Positions of the language model. */
   readonly maxPositions: number;
   /** Codec books. */
@@ -51,9 +57,14 @@ export class Reply {
   readonly #ended = new AbortController();
   readonly #state: SpeechState | undefined;
   readonly #tokens: TokenStream;
-  readonly #text = new ReplyText();
+  readonly #text: ReplyText;
+  readonly #history: SpokenHistory;
   #next: SpeechInput | null = null;
   #wholeText = "";
+  readonly #ids: number[] = [];
+  readonly #logProbabilities: TokenLogProbability[] = [];
+  /** The number of ids that text events have reported. */
+  #reported = 0;
   #textHistory: number[] = [];
   /** Resolves when the speech of all frames so far was passed on, in order; the language model does not wait for it. */
   #speaking: Promise<void> = Promise.resolve();
@@ -69,8 +80,10 @@ export class Reply {
     this.sampling = parts.sampling;
     this.usage = parts.usage;
     this.#parts = parts;
-    const { tokenizer, speech } = parts;
+    const { tokenizer, speech, stops } = parts;
     this.#tokens = tokenizer.stream();
+    this.#text = new ReplyText(stops);
+    this.#history = new SpokenHistory(tokenizer);
     if (speech) this.#state = new SpeechState({ pauseId: tokenizer.specialId("</pause>"), endId: tokenizer.endId });
   }
 
@@ -96,6 +109,11 @@ export class Reply {
   /** Whether the next step's text id is used. */
   get writes(): boolean {
     return this.#state?.phase !== "speech";
+  }
+
+  /** How many likeliest tokens to report with the next text id's log-probability; null: none is wanted. */
+  get logProbabilities(): number | null {
+    return this.writes ? this.#parts.logProbabilities : null;
   }
 
   /** The next input of the language model; null before the prompt's end was computed. */
@@ -147,15 +165,17 @@ export class Reply {
     this.sequence.truncate(0);
   }
 
-  /** Takes the ids sampled after a step of the language model. */
-  take(textId: number, codecIds: readonly number[]): void {
+  /** Takes the ids sampled after a step of the language model, and the text id's log-probability if it is wanted. */
+  take(textId: number, codecIds: readonly number[], logProbability: TokenLogProbability | null): void {
     const { tokenizer, books, maxTokens, maxPositions } = this.#parts;
     this.usage.step();
     if (this.#next) this.#steps.push(this.#next);
+    if (logProbability) this.#logProbabilities.push(logProbability);
     let done: boolean;
     if (this.#state) {
       const step = this.#state.step(this.writes ? textId : null, codecIds);
       if (step.textId !== null) this.#write(step.textId);
+      this.#history.add(step);
       if (step.frame) this.#speak((stream) => stream.push([step.frame!]), 1);
       this.#next = step.next;
       done = this.#state.done;
@@ -165,7 +185,7 @@ export class Reply {
       this.#next = { textId, codecIds: new Array<number>(books).fill(maskedId) };
       done = textId === tokenizer.endId;
     }
-    if (done) this.#finish("stop");
+    if (done || this.#text.stopString !== null) this.#finish("stop");
     else if (this.usage.steps >= maxTokens || this.sequence.length >= maxPositions) this.#finish("length");
   }
 
@@ -184,6 +204,7 @@ export class Reply {
 
   #write(id: number): void {
     this.usage.textTokens++;
+    this.#ids.push(id);
     this.#emitText(this.#text.push(this.#tokens.push(id)));
   }
 
@@ -191,7 +212,14 @@ export class Reply {
     if (text === "") return;
     this.#wholeText += text;
     this.usage.text();
-    this.events.push({ type: "text", text, tokens: this.usage.textTokens, step: this.usage.steps });
+    const { textTokens: tokens, steps: step } = this.usage;
+    this.events.push({ type: "text", text, tokens, ...this.#tokensFrom(this.#reported), step });
+    this.#reported = this.#ids.length;
+  }
+
+  #tokensFrom(first: number): Pick<GenerateEvent & { type: "text" }, "ids" | "logProbabilities"> {
+    const wanted = this.#parts.logProbabilities !== null;
+    return { ids: this.#ids.slice(first), logProbabilities: wanted ? this.#logProbabilities.slice(first) : null };
   }
 
   #speak(work: (stream: SpeechStream) => Promise<Float32Array | undefined>, frames: number): void {
@@ -207,13 +235,18 @@ export class Reply {
       .catch((error) => this.fail(error));
   }
 
-  #finish(reason: "stop" | "length"): void {
+  #finish(end: "stop" | "length"): void {
     this.#emitText(this.#text.push(this.#tokens.end()));
     this.#emitText(this.#text.end());
+    const { stopString } = this.#text;
+    const reason = stopString === null ? end : "stop";
+    const speech = this.#history.part();
     if (this.speaks) this.#speak((stream) => stream.flush(), 0);
     this.#free();
     void this.#speaking.then(() => {
-      this.events.push({ type: "end", reason, text: this.#wholeText, usage: this.usage.report() });
+      const usage = this.usage.report();
+      const text = this.#wholeText;
+      this.events.push({ type: "end", reason, stopString, text, ...this.#tokensFrom(0), speech, usage });
       this.events.end();
       this.#end();
     });

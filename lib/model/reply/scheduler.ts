@@ -1,12 +1,15 @@
 import { concatRows } from "../../ops/rows.js";
 import { repetitionPenalty, sample } from "../../ops/sampling.js";
 import { type OptionRule, optional, positiveInteger } from "../../options.js";
-import { disposeAll } from "../../tensor/tensor.js";
+import type { DType } from "../../tensor/dtype.js";
+import { disposeAll, type Tensor } from "../../tensor/tensor.js";
+import { Turns } from "../../turns.js";
 import type { Llm } from "../language/llm.js";
 import { nextPass, type Slice } from "../language/passes.js";
 import type { OmniEmbedding } from "../prompt/embedding.js";
 import type { AudioHeads } from "../speech/heads.js";
 import type { Ids, Logits, Rows } from "../types.js";
+import { logProbabilitySteps, type TokenLogProbability } from "./logProbabilities.js";
 import { type QueueStats, ReplyQueue } from "./queue.js";
 import { type Reply, textWindow } from "./reply.js";
 
@@ -171,22 +174,29 @@ export class Scheduler {
   /** Samples the ids that follow hidden states `[replies, hidden size]`, and passes them to the replies. */
   async #choose(hidden: Rows, replies: readonly Reply[], start: number): Promise<void> {
     const heads = this.#heads;
-    const { text, codes } = this.#llm.device.scope(() => ({
-      text: replies.some((reply) => reply.writes) ? [chooseText(this.#llm.logits(hidden), replies)] : [],
-      codes: replies.some((reply) => reply.speaks) ? heads.step(hidden, codecHistories(replies, heads.books)) : [],
-    }));
+    const { text, codes, wanted } = this.#llm.device.scope(() => {
+      const logits = replies.some((reply) => reply.writes) ? this.#llm.logits(hidden) : undefined;
+      return {
+        text: logits ? [chooseText(logits, replies)] : [],
+        codes: replies.some((reply) => reply.speaks) ? heads.step(hidden, codecHistories(replies, heads.books)) : [],
+        wanted: logits ? wantedLogits(logits, replies) : [],
+      };
+    });
     try {
-      const [textIds, codecIds] = await this.#computed(Promise.all([readAll(text), readAll(codes)]));
+      const reads = [readAll(text), readAll(codes), readAll(wanted.map((want) => want.logits))] as const;
+      const [textIds, codecIds, rows] = await this.#computed(Promise.all(reads));
+      const probabilities = await logProbabilities(wanted, rows, textIds[0]);
       replies.forEach((reply, row) => {
         if (reply.settled.aborted) return;
         reply.usage.decode(start);
         reply.take(
           textIds[0]?.[row] ?? -1,
           codecIds.map((ids) => ids[row]!),
+          probabilities.get(row) ?? null,
         );
       });
     } finally {
-      for (const tensor of [...text, ...codes]) tensor.dispose();
+      disposeAll([text, codes, wanted]);
     }
   }
 }
@@ -210,7 +220,34 @@ function recomputingPass(replies: readonly Reply[], maxRows: number): ReplySlice
 
 const repliesOf = (pass: readonly ReplySlice[]) => pass.map(({ reply }) => reply);
 
-const readAll = (tensors: readonly Ids[]) => Promise.all(tensors.map((tensor) => tensor.read()));
+const readAll = <D extends DType>(tensors: readonly Tensor<D>[]) => Promise.all(tensors.map((tensor) => tensor.read()));
+
+/** The logits of a row whose reply wants log-probabilities, `[1, vocabulary]`. */
+interface WantedLogits {
+  readonly row: number;
+  /** The number of likeliest tokens to report. */
+  readonly count: number;
+  readonly logits: Logits;
+}
+
+function wantedLogits(logits: Logits, replies: readonly Reply[]): WantedLogits[] {
+  return replies.flatMap(({ logProbabilities: count }, row) =>
+    count === null ? [] : [{ row, count, logits: logits.slice(row, row + 1) }],
+  );
+}
+
+/** The log-probabilities of the text ids of rows that want them, by row. */
+async function logProbabilities(
+  wanted: readonly WantedLogits[],
+  rows: readonly Float32Array[],
+  textIds: Int32Array | undefined,
+): Promise<Map<number, TokenLogProbability>> {
+  const found = new Map<number, TokenLogProbability>();
+  const turns = new Turns("computing log-probabilities");
+  for (const [i, { row, count }] of wanted.entries())
+    found.set(row, await turns.during(logProbabilitySteps(rows[i]!, textIds![row]!, count)));
+  return found;
+}
 
 function codecHistories(replies: readonly Reply[], books: number): (readonly number[])[][] {
   return Array.from({ length: books }, (_, book) => replies.map((reply) => reply.codecHistory(book)));

@@ -332,7 +332,7 @@ describe("generate", () => {
         { seed: 0.5 },
       ],
       ...[{ topK: -1 }, { topK: "5" }, { speech: "no" }, { repetitionPenalty: 0 }, { template: "checkpoint" }],
-      ...[{ max_tokens: 5 }, { stop: ["."] }],
+      ...[{ max_tokens: 5 }, { words: ["."] }],
     ];
     for (const options of wrong)
       await expect(reply("Hello!", options as GenerateOptions)).rejects.toThrowError(code("INVALID_ARGUMENT"));
@@ -344,7 +344,7 @@ describe("generate", () => {
     await expect(misspelt({ maxtokens: 5 })).rejects.toThrow(
       /generate has no option "maxtokens": did you mean "maxTokens"/,
     );
-    await expect(misspelt({ stop: ["."] })).rejects.toThrow(/generate has no option "stop": it takes /);
+    await expect(misspelt({ words: ["."] })).rejects.toThrow(/generate has no option "words": it takes /);
     for (const name of ["sequenceTokens", "visionTokens", "audioSeconds"]) {
       for (const limit of [-5, 0, Number.NaN, "x", null, {}]) {
         const request = misspelt({ limits: { [name]: limit } });

@@ -1,0 +1,166 @@
+import { randomUUID } from "node:crypto";
+import { rename, rm } from "node:fs/promises";
+import type { TensorEntry } from "./checkpoint/entry.js";
+import { BoundedFile } from "./checkpoint/formats/file.js";
+import { openSafetensors } from "./checkpoint/formats/safetensors.js";
+import { CaracalError, shown, throwIfAborted } from "./errors.js";
+import { checkObject, checkOptions, type OptionRule, optional, refuseValue } from "./options.js";
+import { writeSafetensors } from "./synth/safetensors.js";
+import { asWriteError } from "./synth/writer.js";
+import { deviceRule } from "./tensor/check.js";
+import { type DType, dtypeBytes, dtypes, isDType, rawArray } from "./tensor/dtype.js";
+import { type Device, disposeAll, Tensor } from "./tensor/tensor.js";
+import { elementsOf, pieceElements } from "./tensor/upload.js";
+
+export interface SaveTensorsOptions {
+  /** Free text by key, which `loadTensors` returns. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+const saveTensorsOptions = { metadata: true, signal: true } satisfies Record<keyof SaveTensorsOptions, true>;
+
+/** The name under which the format keeps metadata. */
+const metadataName = "__metadata__";
+
+/**
+ * Writes tensors to a safetensors file, as they are stored. The file appears complete, in the place of one that was
+ * there, or not at all. The tensors must not change until it resolves.
+ *
+ * @param tensors tensors of any dtype, shape and device, by name
+ * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a tensor, the name `__metadata__`, metadata that is not text,
+ *   or more than 16 MiB of names and metadata; `IO_ERROR` when the file cannot be written; `ABORTED`; the errors of
+ *   reading a tensor, such as `DISPOSED`
+ */
+export async function saveTensors(
+  path: string,
+  tensors: Readonly<Record<string, Tensor>>,
+  options: SaveTensorsOptions = {},
+): Promise<void> {
+  checkOptions("saveTensors", options, saveTensorsOptions);
+  checkPath("saveTensors", path);
+  checkObject("saveTensors", "tensors", tensors);
+  const { metadata = {}, signal } = options;
+  checkMetadata(metadata);
+  const named = Object.entries(tensors).map(([name, tensor]) => {
+    if (name === metadataName) refuseValue("saveTensors", "names", `other than ${metadataName}`, name);
+    if (!(tensor instanceof Tensor)) refuseValue("saveTensors", `tensors[${shown(name)}]`, "a Tensor", tensor);
+    return { name, dtype: tensor.dtype, shape: tensor.shape, tensor };
+  });
+  const checkAbort = () => throwIfAborted(signal, "saving tensors");
+  checkAbort();
+  const partial = `${path}.partial-${randomUUID().slice(0, 8)}`;
+  try {
+    await writeSafetensors(partial, named, metadata, ({ tensor }) => bytesOf(tensor), checkAbort);
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw asWriteError(path, error);
+  }
+}
+
+async function* bytesOf(tensor: Tensor): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < tensor.size; at += pieceElements) {
+    using piece = elementsOf(tensor, at, Math.min(tensor.size, at + pieceElements));
+    const { buffer } = await piece.read();
+    yield new Uint8Array(buffer);
+  }
+}
+
+export interface LoadTensorsOptions {
+  /** The device to load the tensors on. */
+  readonly device: Device;
+  /** Loads these tensors only. Default: all. */
+  readonly names?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+const names = {
+  accepts: (value: unknown) => Array.isArray(value) && value.every((name) => typeof name === "string"),
+  expected: "a list of names",
+};
+const loadTensorsOptions = { device: deviceRule, names: optional(names), signal: true } satisfies Record<
+  keyof LoadTensorsOptions,
+  OptionRule | true
+>;
+
+/** What `loadTensors` read. */
+export interface LoadedTensors {
+  /** The tensors by name, in an object without a prototype. `disposeAll` frees them. */
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/**
+ * Loads tensors of a safetensors file into memory of a device; the file may change afterwards. They belong to no
+ * `device.scope`.
+ *
+ * @param path a `.safetensors` file, an `*.index.json` with the shards that it names beside it, or a directory that holds
+ *   either
+ * @throws {CaracalError} `CHECKPOINT_INVALID` when the file is missing or is not safetensors, `DTYPE_MISMATCH` for a
+ *   dtype that no tensor has, `INVALID_ARGUMENT` for a name that the file lacks or an unknown option, `IO_ERROR`,
+ *   `OUT_OF_MEMORY`, `ABORTED`; everything loaded so far is freed
+ */
+export async function loadTensors(path: string, options: LoadTensorsOptions): Promise<LoadedTensors> {
+  checkObject("loadTensors", "options", options);
+  checkOptions("loadTensors", options, loadTensorsOptions);
+  checkPath("loadTensors", path);
+  const { device, signal } = options;
+  const { entries, metadata } = await openSafetensors(path, { signal });
+  const chosen = options.names ? entriesOf(entries, options.names) : entries;
+  for (const { name, dtype, file } of chosen) {
+    if (isDType(dtype)) continue;
+    const message = `${file}: tensor ${shown(name)} is ${dtype}, which no tensor has; load the others by their names`;
+    throw new CaracalError("DTYPE_MISMATCH", message, { name, expected: dtypes, actual: dtype });
+  }
+  const tensors: Record<string, Tensor> = Object.create(null);
+  try {
+    for (const path of new Set(chosen.map(({ file }) => file)))
+      await BoundedFile.use(path, async (file) => {
+        for (const entry of chosen) {
+          if (entry.file !== path) continue;
+          const tensor = device.outOfScope(() => device.zeros(entry.shape, entry.dtype as DType));
+          tensors[entry.name] = tensor;
+          await fill(tensor, file, entry, signal);
+        }
+      });
+  } catch (error) {
+    disposeAll(Object.values(tensors));
+    throw error;
+  }
+  return { tensors, metadata };
+}
+
+/** Fills a tensor piece by piece, so that neither the file's nor the device's copies take much memory. */
+async function fill(tensor: Tensor, file: BoundedFile, entry: TensorEntry, signal: AbortSignal | undefined) {
+  const bytesEach = dtypeBytes[tensor.dtype];
+  for (let at = 0; at < tensor.size; at += pieceElements) {
+    throwIfAborted(signal, "loading tensors");
+    const end = Math.min(tensor.size, at + pieceElements);
+    const bytes = await file.read(entry.offset + at * bytesEach, (end - at) * bytesEach, `tensor ${shown(entry.name)}`);
+    using piece = elementsOf(tensor, at, end);
+    piece.write(rawArray(tensor.dtype, Uint8Array.from(bytes).buffer));
+    await piece.ready();
+  }
+}
+
+/** The entries of some names, in the file's order. */
+function entriesOf(entries: readonly TensorEntry[], wanted: readonly string[]): TensorEntry[] {
+  const found = new Map(entries.map((entry) => [entry.name, entry]));
+  for (const name of wanted) {
+    if (found.has(name)) continue;
+    const message = `loadTensors: there is no tensor ${shown(name)} among ${found.size}; inspectPath lists them`;
+    throw new CaracalError("INVALID_ARGUMENT", message, { name });
+  }
+  const chosen = new Set(wanted);
+  return entries.filter(({ name }) => chosen.has(name));
+}
+
+function checkPath(where: string, path: unknown): void {
+  if (typeof path !== "string" || path === "")
+    refuseValue(where, "path", "a path, as a string that is not empty", path);
+}
+
+function checkMetadata(metadata: unknown): void {
+  checkObject("saveTensors", "metadata", metadata);
+  for (const [key, value] of Object.entries(metadata as object))
+    if (typeof value !== "string") refuseValue("saveTensors", `metadata[${shown(key)}]`, "a string", value);
+}
