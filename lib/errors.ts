@@ -64,7 +64,9 @@ export const errorCodes = {
   },
   NATIVE_LOAD_FAILED: {
     when: "The native addon does not exist, or does not load on this system.",
-    fix: "Run `npm run build`, or set `CARACAL_BINDING` to a `caracal.node` that was built for this system.",
+    fix:
+      "Do what the message says: install the package for this platform, run `npm run build` in a clone, or set " +
+      "`CARACAL_BINDING` to a `caracal.node` that was built for this system.",
   },
   NO_DRIVER: {
     when: "No CUDA driver can be opened, or it cannot be initialised.",
