@@ -4,7 +4,16 @@ import type { TensorEntry } from "./checkpoint/entry.js";
 import { BoundedFile } from "./checkpoint/formats/file.js";
 import { openSafetensors } from "./checkpoint/formats/safetensors.js";
 import { CaracalError, shown, throwIfAborted } from "./errors.js";
-import { checkObject, checkOptions, type OptionRule, optional, refuseValue } from "./options.js";
+import {
+  aString,
+  checkList,
+  checkObject,
+  checkOption,
+  checkOptions,
+  checkPath,
+  type OptionRule,
+  refuseValue,
+} from "./options.js";
 import { writeSafetensors } from "./synth/safetensors.js";
 import { asWriteError } from "./synth/writer.js";
 import { deviceRule } from "./tensor/check.js";
@@ -12,6 +21,7 @@ import { type DType, dtypeBytes, dtypes, isDType, rawArray } from "./tensor/dtyp
 import { type Device, disposeAll, Tensor } from "./tensor/tensor.js";
 import { elementsOf, pieceElements } from "./tensor/upload.js";
 
+/** Options of `saveTensors`. */
 export interface SaveTensorsOptions {
   /** Free text by key, which `loadTensors` returns. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
@@ -37,7 +47,7 @@ export async function saveTensors(
   options: SaveTensorsOptions = {},
 ): Promise<void> {
   checkOptions("saveTensors", options, saveTensorsOptions);
-  checkPath("saveTensors", path);
+  checkPath("saveTensors", "path", path);
   checkObject("saveTensors", "tensors", tensors);
   const { metadata = {}, signal } = options;
   checkMetadata(metadata);
@@ -66,6 +76,7 @@ async function* bytesOf(tensor: Tensor): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** Options of `loadTensors`. */
 export interface LoadTensorsOptions {
   /** The device to load the tensors on. */
   readonly device: Device;
@@ -73,11 +84,7 @@ export interface LoadTensorsOptions {
   readonly names?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
-const names = {
-  accepts: (value: unknown) => Array.isArray(value) && value.every((name) => typeof name === "string"),
-  expected: "a list of names",
-};
-const loadTensorsOptions = { device: deviceRule, names: optional(names), signal: true } satisfies Record<
+const loadTensorsOptions = { device: deviceRule, names: true, signal: true } satisfies Record<
   keyof LoadTensorsOptions,
   OptionRule | true
 >;
@@ -102,10 +109,11 @@ export interface LoadedTensors {
 export async function loadTensors(path: string, options: LoadTensorsOptions): Promise<LoadedTensors> {
   checkObject("loadTensors", "options", options);
   checkOptions("loadTensors", options, loadTensorsOptions);
-  checkPath("loadTensors", path);
-  const { device, signal } = options;
+  checkPath("loadTensors", "path", path);
+  const { device, signal, names } = options;
+  if (names !== undefined) checkNames(names);
   const { entries, metadata } = await openSafetensors(path, { signal });
-  const chosen = options.names ? entriesOf(entries, options.names) : entries;
+  const chosen = names ? entriesOf(entries, names) : entries;
   for (const { name, dtype, file } of chosen) {
     if (isDType(dtype)) continue;
     const message = `${file}: tensor ${shown(name)} is ${dtype}, which no tensor has; load the others by their names`;
@@ -154,13 +162,13 @@ function entriesOf(entries: readonly TensorEntry[], wanted: readonly string[]): 
   return entries.filter(({ name }) => chosen.has(name));
 }
 
-function checkPath(where: string, path: unknown): void {
-  if (typeof path !== "string" || path === "")
-    refuseValue(where, "path", "a path, as a string that is not empty", path);
-}
-
 function checkMetadata(metadata: unknown): void {
   checkObject("saveTensors", "metadata", metadata);
   for (const [key, value] of Object.entries(metadata as object))
     if (typeof value !== "string") refuseValue("saveTensors", `metadata[${shown(key)}]`, "a string", value);
+}
+
+function checkNames(names: unknown): void {
+  checkList("loadTensors", "names", names, "a list of names");
+  for (const [i, name] of names.entries()) checkOption("loadTensors", `names[${i}]`, name, aString);
 }

@@ -1,4 +1,5 @@
-// The pages name files that exist, and docs/debugging.md lists every environment variable and no others.
+// The pages name files that exist, README.md links to packed ones only, and docs/debugging.md lists every environment
+// variable and no others.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -61,17 +62,27 @@ const docs = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md
 const pages = [
   "README.md",
   "CONTRIBUTING.md",
+  "SECURITY.md",
   "CHANGELOG.md",
   "native/vgpu/README.md",
   ...docs.map((name) => `docs/${name}`),
 ];
+
+/** The links within the repository. */
+const linksOf = (text: string) => matches(text, /\]\(([^)\s]+)\)/g).filter((link) => !/^https?:/.test(link));
+
+test("README.md, which npm shows, links to nothing that is not in the package", () => {
+  const { files } = JSON.parse(read("package.json")) as { files: string[] };
+  const packed = (link: string) => files.some((path) => link === path || link.startsWith(`${path}/`));
+  expect(linksOf(read("README.md")).filter((link) => !link.startsWith("#") && !packed(link))).toEqual([]);
+});
 
 describe.each(pages)("%s", (path) => {
   const text = read(path);
   const exists = (...parts: string[]) => existsSync(join(root, ...parts));
 
   test("links to files and headings that exist", () => {
-    const links = matches(text, /\]\(([^)\s]+)\)/g).filter((link) => !/^https?:/.test(link));
+    const links = linksOf(text);
     const broken = links.filter((link) => {
       const [file, anchor] = link.split("#") as [string, string?];
       const target = file === "" ? path : join(dirname(path), file);

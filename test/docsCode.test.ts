@@ -34,10 +34,15 @@ function blocksOf(path: string): Block[] {
       given += `${more}\n`;
       return [];
     }
-    const imported = new Set(code.match(/^import [^;]*/gm)?.flatMap((line) => line.match(/\w+/g) ?? []));
-    const names = publicNames.filter((name) => !imported.has(name));
-    const line = text.slice(0, index).split("\n").length;
-    return [{ name: `${path}:${line}`, text: `import { ${names.join(", ")} } from "caracal";\n${given}${code}` }];
+    const imports = code.match(/^import [^;]*;/gm)?.join("\n") ?? "";
+    const names = publicNames.filter((name) => !new Set(imports.match(/\w+/g)).has(name));
+    // A scope of its own, in which the block may declare what is given, too.
+    const scope = code
+      .replace(/^import [^;]*;/gm, "")
+      .replace(/^export default/gm, "void")
+      .replace(/^export /gm, "");
+    const module = `import { ${names.join(", ")} } from "caracal";\n${imports}\n${given}\n{\n${scope}}\n`;
+    return [{ name: `${path}:${text.slice(0, index).split("\n").length}`, text: module }];
   });
 }
 
@@ -83,5 +88,7 @@ describe("the code in the pages compiles", () => {
 
 test.each(pages)("%s marks its code with a language whose blocks are checked, or that is no program", (path) => {
   const languages = Array.from(read(path).matchAll(/^ *```(\S+)$/gm), ([, language]) => language);
-  expect(languages.filter((language) => !["ts", "sh", "cpp", "dockerfile", "json"].includes(language!))).toEqual([]);
+  expect(
+    languages.filter((language) => !["ts", "sh", "cpp", "dockerfile", "json", "text"].includes(language!)),
+  ).toEqual([]);
 });

@@ -1,21 +1,22 @@
-// Every program in examples/ runs, against the compiled library, as its users run it.
+// Every program in examples/ and on the first pages runs, against the compiled library, as its users run it.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, expect, test, vi } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { tinyDirectory } from "./model/tinyModel.js";
 
+const root = fileURLToPath(new URL("..", import.meta.url));
 const examples = fileURLToPath(new URL("../examples", import.meta.url));
 const model = await tinyDirectory(3);
 const folder = mkdtempSync(join(tmpdir(), "caracal-examples-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function run(name: string, args: string[] = [], input = ""): string {
+function run(name: string, args: string[] = [], input = "", programs = examples): string {
   const options = { encoding: "utf8", input, cwd: folder, timeout: 100_000 } as const;
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(examples, name), ...args], options);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(programs, name), ...args], options);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   return stdout;
 }
@@ -114,4 +115,25 @@ test.each(Object.entries(tests))("%s", (_, check) => check());
 
 test("every example is tested", () => {
   expect(Object.keys(tests).sort()).toEqual(readdirSync(examples).sort());
+});
+
+describe("the programs of a page, in a folder where the package and a model are installed", () => {
+  for (const path of ["node_modules", "models"]) mkdirSync(join(folder, path));
+  symlinkSync(root, join(folder, "node_modules/caracal"));
+  symlinkSync(model, join(folder, "models/mini"));
+
+  test.each([
+    ["README.md", [/^Float32Array\(1024\) \[\n(?:.*\n)+\]\n.+/]],
+    ["docs/getting-started.md", [/ Float32Array\(4\) \[ 2, 4, 6, 8 \]$/m, /./]],
+  ])("%s", (page, outputs) => {
+    const programs = Array.from(
+      readFileSync(join(root, page), "utf8").matchAll(/^```ts\n(.*?)^```/gms),
+      ([, code]) => code!,
+    );
+    expect(programs).toHaveLength(outputs.length);
+    for (const [i, code] of programs.entries()) {
+      writeFileSync(join(folder, "program.mjs"), code);
+      expect(run("program.mjs", [], "", folder)).toMatch(outputs[i]!);
+    }
+  });
 });

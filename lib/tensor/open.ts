@@ -58,6 +58,7 @@ export interface DeviceDescription {
   readonly memory: number;
 }
 
+/** What `Device.list` found. */
 export interface DeviceList {
   /** The GPUs in the driver's order, then the CPU. */
   readonly devices: readonly DeviceDescription[];

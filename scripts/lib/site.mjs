@@ -8,10 +8,14 @@ const inDocs = (...names) => names.map((name) => `docs/${name}.md`);
 
 /** The pages by group, in the order of the site's navigation. */
 export const pages = {
+  Guides: inDocs(
+    ...["getting-started", "tensors", "service", "speech", "images-and-video", "quantised-weights", "worker-threads"],
+    ...["installing", "bundlers", "containers"],
+  ),
   Reference: inDocs("errors", "debugging", "reliability", "benchmarks"),
   Internals: [
     ...inDocs("architecture", "one-operation", "add-an-operation"),
-    ...["CONTRIBUTING.md", "CHANGELOG.md", "native/vgpu/README.md"],
+    ...["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "native/vgpu/README.md"],
   ],
 };
 

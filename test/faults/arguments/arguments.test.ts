@@ -12,6 +12,7 @@ test("no argument makes a function of the public API throw another error than it
   const folder = mkdtempSync(join(tmpdir(), "caracal-arguments-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const { status, signal, stdout, stderr } = spawnSync(process.execPath, [worker, folder], {
+    cwd: folder, // "x" is the name of a file that can be written
     encoding: "utf8",
     timeout: 300_000,
     maxBuffer: 2 ** 28,

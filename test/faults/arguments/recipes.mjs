@@ -55,6 +55,8 @@ export function recipes(w) {
     PackedWeight: { new: internal },
     disposeAll: () => ({ args: [{ a: tensor(), b: [tensor()] }] }),
     upload: () => ({ args: [device, samples(), [samples().length], "f32", { signal }] }),
+    saveTensors: () => ({ args: [`${w.file}.copy`, { a: tensor() }, { metadata: { a: "b" }, signal }] }),
+    loadTensors: () => ({ args: [w.entry.file, { device, names: [w.entry.name], signal }] }),
     encodeWav: () => ({ args: [samples(), 16000] }),
     inspectPath: () => ({ args: [dir, { signal, strict: false }] }),
     openCheckpoint: () => ({ args: [dir, { signal, strict: false, onWarning: () => {} }] }),
