@@ -11,7 +11,7 @@ import {
 import { type PromptLimits, promptLimitRules } from "../prompt/build.js";
 
 export interface GenerateOptions {
-  /** Whether to speak the reply as well. Default true. */
+  /** Whether to speak the reply as well. Default: true, if the model was loaded with speech. */
   readonly speech?: boolean | undefined;
   /** Ends the reply with `ABORTED`. Any object with `aborted` and `addEventListener` does, such as a polyfill's signal. */
   readonly signal?: AbortSignal | undefined;
