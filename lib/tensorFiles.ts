@@ -137,7 +137,7 @@ async function fill(tensor: Tensor, file: BoundedFile, entry: TensorEntry, signa
     const end = Math.min(tensor.size, at + pieceElements);
     const bytes = await file.read(entry.offset + at * bytesEach, (end - at) * bytesEach, `tensor ${shown(entry.name)}`);
     using piece = elementsOf(tensor, at, end);
-    piece.write(rawArray(tensor.dtype, Uint8Array.from(bytes).buffer));
+    piece.write(rawArray(tensor.dtype, new Uint8Array(bytes).buffer));
     await piece.ready();
   }
 }
