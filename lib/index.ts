@@ -10,7 +10,13 @@ export type {
   LlmConfig,
   VisionConfig,
 } from "./checkpoint/config.js";
-export { type Checkpoint, type OpenCheckpointOptions, openCheckpoint, type TensorMap } from "./checkpoint/directory.js";
+export {
+  type Checkpoint,
+  type OpenCheckpointOptions,
+  openCheckpoint,
+  type PartialCheckpoint,
+  type TensorMap,
+} from "./checkpoint/directory.js";
 export type { EntryDType, TensorEntry } from "./checkpoint/entry.js";
 export type { OpenOptions } from "./checkpoint/formats/file.js";
 export {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { rename, rm } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import type { TensorEntry } from "./checkpoint/entry.js";
 import { BoundedFile } from "./checkpoint/formats/file.js";
 import { openSafetensors } from "./checkpoint/formats/safetensors.js";
@@ -38,8 +38,8 @@ const metadataName = "__metadata__";
  *
  * @param tensors tensors of any dtype, shape and device, by name
  * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a tensor, the name `__metadata__`, metadata that is not text,
- *   or more than 16 MiB of names and metadata; `IO_ERROR` when the file cannot be written; `ABORTED`; the errors of
- *   reading a tensor, such as `DISPOSED`
+ *   or more than 16 MiB of names and metadata; `IO_ERROR` when the file cannot be written, or the path is that of a
+ *   folder or device; `ABORTED`; the errors of reading a tensor, such as `DISPOSED`
  */
 export async function saveTensors(
   path: string,
@@ -58,12 +58,17 @@ export async function saveTensors(
   });
   const checkAbort = () => throwIfAborted(signal, "saving tensors");
   checkAbort();
+  const found = await stat(path).catch(() => undefined);
+  if (found && !found.isFile()) {
+    const message = `${path}: something else than a regular file has this name; choose another one`;
+    throw new CaracalError("IO_ERROR", message, { file: path });
+  }
   const partial = `${path}.partial-${randomUUID().slice(0, 8)}`;
   try {
     await writeSafetensors(partial, named, metadata, ({ tensor }) => bytesOf(tensor), checkAbort);
     await rename(partial, path);
   } catch (error) {
-    await rm(partial, { force: true });
+    await rm(partial, { force: true }).catch(() => {}); // the first error counts
     throw asWriteError(path, error);
   }
 }
@@ -145,7 +150,7 @@ async function fill(tensor: Tensor, file: BoundedFile, entry: TensorEntry, signa
     const end = Math.min(tensor.size, at + pieceElements);
     const bytes = await file.read(entry.offset + at * bytesEach, (end - at) * bytesEach, `tensor ${shown(entry.name)}`);
     using piece = elementsOf(tensor, at, end);
-    piece.write(rawArray(tensor.dtype, Uint8Array.from(bytes).buffer));
+    piece.write(rawArray(tensor.dtype, new Uint8Array(bytes).buffer));
     await piece.ready();
   }
 }

@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type DType, dtypes, inspectPath, loadTensors, saveTensors, type Tensor, type Values } from "../lib/index.js";
@@ -104,6 +105,13 @@ describe("saving", () => {
     expect(readdirSync(folder).filter((name) => name.includes("partial"))).toEqual([]);
   });
 
+  test("does not take the place of a FIFO", async () => {
+    const path = at("fifo");
+    execFileSync("mkfifo", [path]);
+    await expect(saveTensors(path, { tensor })).rejects.toThrow(/something else than a regular file/);
+    expect(statSync(path).isFIFO()).toBe(true);
+  });
+
   test("stops at an abort in its midst", async () => {
     const abort = new AbortController();
     const large = device.zeros([2 ** 22]);
@@ -118,6 +126,7 @@ describe("saving", () => {
   test.each([
     ["a folder that does not exist", "none/x.safetensors"],
     ["a folder in the file's place", "."],
+    ["a name that no file has", "a\0b"],
   ])("to %s is an IO_ERROR", async (_, name) => {
     await expect(saveTensors(at(name), { tensor })).rejects.toThrowError(code("IO_ERROR"));
     expect(readdirSync(folder).filter((other) => other.includes("partial"))).toEqual([]);

@@ -49,6 +49,20 @@ export interface Checkpoint {
   readonly warnings: readonly string[];
 }
 
+/** Which parts of a model directory to read beside the language model and the tokenizer. */
+export interface OptionalParts {
+  /** `vision/`. */
+  readonly vision: boolean;
+  /** The audio encoder, its projector and features in `audio/`. */
+  readonly audio: boolean;
+  /** The speech embeddings and heads in `audio/`, and `audio_codec/`. */
+  readonly speech: boolean;
+}
+const allParts: OptionalParts = { vision: true, audio: true, speech: true };
+
+/** A model directory of which parts may have been left out, absent or not. */
+export type PartialCheckpoint = Omit<Checkpoint, "vision" | "audio" | "speech" | "codec"> & Partial<Checkpoint>;
+
 /** The contents of a directory, as far as they can be read, and everything that is wrong with it. */
 export interface CheckpointSurvey {
   readonly directory: string;
@@ -59,7 +73,7 @@ export interface CheckpointSurvey {
     readonly vision?: configs.VisionConfig;
     readonly audio?: configs.AudioConfig;
     readonly features?: configs.AudioFeatureConfig;
-    readonly speech: SpeechConfig;
+    readonly speech?: SpeechConfig;
     readonly codec?: configs.CodecConfig;
   };
   readonly cmvn?: Cmvn;
@@ -76,8 +90,17 @@ export interface CheckpointSurvey {
  */
 export async function openCheckpoint(directory: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
   checkOptions("openCheckpoint", options, openCheckpointOptions);
+  return (await openParts(directory, allParts, options)) as Checkpoint;
+}
+
+/** Like {@link openCheckpoint}, for a directory of which some parts are not read and may be absent. */
+export async function openParts(
+  directory: string,
+  parts: OptionalParts,
+  options: OpenCheckpointOptions = {},
+): Promise<PartialCheckpoint> {
   const surveyor = await Surveyor.in(directory, options);
-  const survey = await surveyAll(surveyor, directory);
+  const survey = await surveyAll(surveyor, directory, parts);
   surveyor.finish(options);
   const { llm, vision, audio, features, speech, codec } = survey.configs;
   const tensors = (name: string) => surveyor.tensors(name);
@@ -85,16 +108,16 @@ export async function openCheckpoint(directory: string, options: OpenCheckpointO
     directory,
     synthetic: survey.synthetic,
     llm: { config: llm!, tensors: tensors("language model") },
-    vision: { config: vision!, encoder: tensors("vision encoder"), projector: tensors("vision projector") },
-    audio: {
-      config: audio!,
+    vision: vision && { config: vision, encoder: tensors("vision encoder"), projector: tensors("vision projector") },
+    audio: audio && {
+      config: audio,
       features: features!,
       cmvn: survey.cmvn!,
       encoder: tensors("audio encoder"),
       projector: tensors("audio projector"),
     },
-    speech: { config: speech, embeddings: tensors("speech embeddings"), heads: tensors("speech heads") },
-    codec: { config: codec!, tensors: tensors("speech decoder") },
+    speech: speech && { config: speech, embeddings: tensors("speech embeddings"), heads: tensors("speech heads") },
+    codec: codec && { config: codec, tensors: tensors("speech decoder") },
     tokenizer: survey.tokenizer,
     warnings: survey.warnings,
   };
@@ -105,15 +128,15 @@ export async function surveyCheckpoint(
   directory: string,
   options: Omit<OpenCheckpointOptions, "onWarning"> = {},
 ): Promise<CheckpointSurvey> {
-  return surveyAll(await Surveyor.in(directory, options), directory);
+  return surveyAll(await Surveyor.in(directory, options), directory, allParts);
 }
 
-async function surveyAll(surveyor: Surveyor, directory: string): Promise<CheckpointSurvey> {
+async function surveyAll(surveyor: Surveyor, directory: string, wanted: OptionalParts): Promise<CheckpointSurvey> {
   const { config: llm, synthetic } = await surveyLlm(surveyor);
-  const vision = await surveyVision(surveyor, llm);
-  const { audio, features, cmvn } = await surveyAudio(surveyor, llm);
-  const codec = await surveyCodec(surveyor);
-  const speech = await surveySpeech(surveyor, llm, codec);
+  const vision = wanted.vision ? await surveyVision(surveyor, llm) : undefined;
+  const { audio, features, cmvn } = wanted.audio ? await surveyAudio(surveyor, llm) : {};
+  const codec = wanted.speech ? await surveyCodec(surveyor) : undefined;
+  const speech = wanted.speech ? await surveySpeech(surveyor, llm, codec) : undefined;
   const tokenizer = { model: surveyor.path("tokenizer.json"), config: surveyor.path("tokenizer_config.json") };
   await surveyor.attempt(() => configs.readConfig(tokenizer.config));
   await surveyor.attempt(() => BoundedFile.use(tokenizer.model, async () => {})); // large, so parsed only when used

@@ -1,14 +1,19 @@
-import { type Checkpoint, type OpenCheckpointOptions, openCheckpoint } from "../checkpoint/directory.js";
+import {
+  type OpenCheckpointOptions,
+  type OptionalParts,
+  openParts,
+  type PartialCheckpoint,
+} from "../checkpoint/directory.js";
 import { openCheckpointOptions } from "../checkpoint/survey.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
-import { aFunction, checkOptions, type OptionRule, optional } from "../options.js";
+import { aFunction, checkOptions, type OptionRule, oneOf, optional } from "../options.js";
 import { deviceRule } from "../tensor/check.js";
 import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
-import { type AudioFraming, audioFraming } from "./audio/framing.js";
+import { type AudioFraming, audioFraming, defaultAudioFraming } from "./audio/framing.js";
 import { Llm, type LlmOptions, llmOptions } from "./language/llm.js";
 import { OmniEmbedding, padIds } from "./prompt/embedding.js";
-import { encodePrompt } from "./prompt/encode.js";
+import { encodePrompt, notLoaded } from "./prompt/encode.js";
 import type { Message } from "./prompt/messages.js";
 import type { PromptProgress } from "./prompt/progress.js";
 import { OmniTokenizer } from "./prompt/tokenizer.js";
@@ -26,6 +31,21 @@ import { loadModule, type OpenModuleOptions } from "./weights.js";
 
 /** Options of `OmniModel.load`. */
 export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheckpointOptions {
+  /**
+   * Whether to load what images and videos need. Without it, `vision/` may be absent, and messages with images or videos
+   * are refused. Default true.
+   */
+  readonly vision?: boolean | undefined;
+  /**
+   * Whether to load what sound in messages needs: the audio encoder. Without it, its files in `audio/` may be absent, and
+   * messages with sound are refused. Default true.
+   */
+  readonly audio?: boolean | undefined;
+  /**
+   * Whether to load what spoken replies need: the embeddings and heads of speech, and the speech decoder. Without it, their
+   * files in `audio/` and `audio_codec/` may be absent, and replies are text only. Default true.
+   */
+  readonly speech?: boolean | undefined;
   /** The device to run on. Default: a device opened for this model and disposed with it. */
   readonly device?: Device | undefined;
   /** Called while weights are loaded. */
@@ -35,6 +55,9 @@ const omniLoadOptions = {
   ...llmOptions,
   ...schedulerOptions,
   ...openCheckpointOptions,
+  vision: optional(oneOf(true, false)),
+  audio: optional(oneOf(true, false)),
+  speech: optional(oneOf(true, false)),
   device: optional(deviceRule),
   onProgress: optional(aFunction),
 } satisfies Record<keyof OmniLoadOptions, OptionRule | true>;
@@ -52,27 +75,32 @@ export interface OmniLoadProgress {
   readonly total: number;
 }
 
-type Modules = Pick<
-  OmniModel,
-  "llm" | "vision" | "audioEncoder" | "speechDecoder" | "tokenizer" | "audioHeads" | "embedding"
->;
+/** The modules of a model; those that were not loaded are null. */
+interface Modules {
+  readonly llm: Llm;
+  readonly vision: VisionEncoder | null;
+  readonly audioEncoder: AudioEncoder | null;
+  readonly speechDecoder: SpeechDecoder | null;
+  readonly tokenizer: OmniTokenizer;
+  readonly audioHeads: AudioHeads | null;
+  readonly embedding: OmniEmbedding;
+}
 
 /**
  * LongCat-Flash-Omni: takes speech, images, video and text, and answers in text and speech. Every module can be used
- * alone, and loaded alone by its own `open`.
+ * alone, and loaded alone by its own `open`; the getters of those that the model was loaded without throw
+ * `INVALID_ARGUMENT`.
  *
  * Replies generated at the same time share the language model's steps, and each equals the reply generated alone.
  */
 export class OmniModel implements AsyncDisposable {
   readonly device: Device;
-  readonly checkpoint: Checkpoint;
+  /** The model directory, without the parts that were not loaded. */
+  readonly checkpoint: PartialCheckpoint;
   readonly llm: Llm;
-  readonly vision: VisionEncoder;
-  readonly audioEncoder: AudioEncoder;
-  readonly speechDecoder: SpeechDecoder;
   readonly tokenizer: OmniTokenizer;
-  readonly audioHeads: AudioHeads;
   readonly embedding: OmniEmbedding;
+  readonly #modules: Modules;
   readonly #scheduler: Scheduler;
   readonly #free: () => void;
   /** The replies that have not ended, also those whose speech alone is unfinished. */
@@ -82,7 +110,7 @@ export class OmniModel implements AsyncDisposable {
 
   private constructor(
     device: Device,
-    checkpoint: Checkpoint,
+    checkpoint: PartialCheckpoint,
     modules: Modules,
     options: SchedulerOptions,
     free: () => void,
@@ -90,19 +118,17 @@ export class OmniModel implements AsyncDisposable {
     this.device = device;
     this.checkpoint = checkpoint;
     this.llm = modules.llm;
-    this.vision = modules.vision;
-    this.audioEncoder = modules.audioEncoder;
-    this.speechDecoder = modules.speechDecoder;
     this.tokenizer = modules.tokenizer;
-    this.audioHeads = modules.audioHeads;
     this.embedding = modules.embedding;
+    this.#modules = modules;
     this.#scheduler = new Scheduler(modules.llm, modules.embedding, modules.audioHeads, options);
     this.#free = free;
   }
 
   /**
-   * Loads a model directory in its published layout. The whole directory is validated before memory is spent. Matrices
-   * are packed once, so the weights occupy memory once.
+   * Loads a model directory in its published layout. All that is loaded is validated before memory is spent. Matrices
+   * are packed once, so the weights occupy memory once. With `{ vision: false, audio: false, speech: false }` it is a
+   * model of text alone.
    *
    * @throws {CaracalError} `CHECKPOINT_INVALID` (one error that lists everything missing or misshapen), `OUT_OF_MEMORY`,
    *   `IO_ERROR`, `ABORTED`, `INVALID_ARGUMENT` when the directory is no path, or an option is unknown or out of
@@ -115,13 +141,16 @@ export class OmniModel implements AsyncDisposable {
       strict,
       onWarning,
       onProgress,
+      vision = true,
+      audio = true,
+      speech = true,
       prefillChunk,
       maxBatch,
       unreadSeconds,
       device: givenDevice,
       ...llm
     } = options;
-    const checkpoint = await openCheckpoint(directory, { signal, strict, onWarning });
+    const checkpoint = await openParts(directory, { vision, audio, speech }, { signal, strict, onWarning });
     const tokenizer = await OmniTokenizer.open(directory, { signal });
     throwIfAborted(signal, "loading the model");
     const device = givenDevice ?? (await Device.open());
@@ -144,9 +173,30 @@ export class OmniModel implements AsyncDisposable {
     return this.checkpoint.synthetic;
   }
 
+  /** @throws {CaracalError} `INVALID_ARGUMENT` when the model was loaded with `vision: false` */
+  get vision(): VisionEncoder {
+    return loaded(this.#modules.vision, "vision", "vision");
+  }
+
+  /** @throws {CaracalError} `INVALID_ARGUMENT` when the model was loaded with `audio: false` */
+  get audioEncoder(): AudioEncoder {
+    return loaded(this.#modules.audioEncoder, "audioEncoder", "audio");
+  }
+
+  /** @throws {CaracalError} `INVALID_ARGUMENT` when the model was loaded with `speech: false` */
+  get audioHeads(): AudioHeads {
+    return loaded(this.#modules.audioHeads, "audioHeads", "speech");
+  }
+
+  /** @throws {CaracalError} `INVALID_ARGUMENT` when the model was loaded with `speech: false` */
+  get speechDecoder(): SpeechDecoder {
+    return loaded(this.#modules.speechDecoder, "speechDecoder", "speech");
+  }
+
   /** How samples become audio tokens. */
   get framing(): AudioFraming {
-    return audioFraming(this.checkpoint.audio.features);
+    const { audio } = this.checkpoint;
+    return audio ? audioFraming(audio.features) : defaultAudioFraming;
   }
 
   /**
@@ -195,7 +245,13 @@ export class OmniModel implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<Reply> {
     if (this.#disposed) throw disposedError();
-    const { speech, maxTokens, stops, logProbabilities, ...sampling } = checkGenerateOptions(options);
+    const canSpeak = this.#modules.speechDecoder !== null;
+    const checked = checkGenerateOptions({
+      ...options,
+      speech: options.speech === undefined ? canSpeak : options.speech,
+    });
+    const { speech, maxTokens, stops, logProbabilities, ...sampling } = checked;
+    if (speech && !canSpeak) throw notLoaded("generate: speech", "speech");
     const usage = new UsageMeter();
     const progress: PromptProgress = {
       stage: (stage, done, total) => events.push({ type: "stage", stage, done, total }),
@@ -203,7 +259,8 @@ export class OmniModel implements AsyncDisposable {
     };
     const { limits, template } = options;
     this.#preparing++;
-    const encoding = encodePrompt(messages, this, { speech, signal, progress, limits, template });
+    const encoders = { ...this.#modules, framing: this.framing };
+    const encoding = encodePrompt(messages, encoders, { speech, signal, progress, limits, template });
     const prompt = await encoding
       .finally(() => this.#preparing--)
       .catch((error) => {
@@ -239,42 +296,53 @@ export class OmniModel implements AsyncDisposable {
   }
 }
 
+function loaded<T>(module: T | null, what: string, option: keyof OptionalParts): T {
+  if (module === null) throw notLoaded(what, option);
+  return module;
+}
+
 const disposedError = () => new CaracalError("DISPOSED", "the model was disposed: load it again");
 
 type LoaderOptions = Pick<OmniLoadOptions, "signal" | "onProgress"> & { readonly device: Device };
 
 /** Loads the modules one after another, and can free all modules loaded so far. */
 class Loader {
-  readonly #checkpoint: Checkpoint;
+  readonly #checkpoint: PartialCheckpoint;
   readonly #options: LoaderOptions;
   readonly #loaded: Disposable[] = [];
   readonly #total: number;
   #done = 0;
 
-  constructor(checkpoint: Checkpoint, options: LoaderOptions) {
+  constructor(checkpoint: PartialCheckpoint, options: LoaderOptions) {
     this.#checkpoint = checkpoint;
     this.#options = options;
     const { llm, vision, audio, speech, codec } = checkpoint;
-    const maps = [llm.tensors, vision.encoder, vision.projector, audio.encoder, audio.projector];
-    const all = [...maps, speech.embeddings, speech.heads, codec.tensors].flatMap((map) => [...map.values()]);
+    const maps = [llm.tensors, vision?.encoder, vision?.projector, audio?.encoder, audio?.projector];
+    const speechMaps = [speech?.embeddings, speech?.heads, codec?.tensors];
+    const all = [...maps, ...speechMaps].flatMap((map) => [...(map?.values() ?? [])]);
     this.#total = all.reduce((bytes, entry) => bytes + entry.byteLength, 0);
   }
 
   async load(tokenizer: OmniTokenizer, llmOptions: LlmOptions): Promise<Modules> {
     const { vision, audio, speech, codec, llm } = this.#checkpoint;
     const { activations = "f32" } = llmOptions;
-    const { books } = speech.config;
-    const heads = { config: speech.config, heads: speech.heads, codec: codec.config };
+    const heads = speech && codec && { config: speech.config, heads: speech.heads, codec: codec.config };
+    const books = speech?.config.books ?? 0;
+    const module = async <P, T extends Disposable>(
+      name: string,
+      part: P | undefined,
+      load: (part: P, options: OpenModuleOptions) => Promise<T>,
+    ) => (part === undefined ? null : await this.#module(name, (options) => load(part, options)));
     const modules = {
       tokenizer,
-      speechDecoder: await this.#module("speech decoder", (o) => SpeechDecoder.fromCheckpoint(codec, o)),
-      audioEncoder: await this.#module("audio encoder", (o) => AudioEncoder.fromCheckpoint(audio, o, { activations })),
-      vision: await this.#module("vision encoder", (o) => VisionEncoder.fromCheckpoint(vision, o, { activations })),
-      audioHeads: await this.#module("speech heads", (o) => AudioHeads.fromCheckpoint(heads, o)),
+      speechDecoder: await module("speech decoder", codec, (p, o) => SpeechDecoder.fromCheckpoint(p, o)),
+      audioEncoder: await module("audio encoder", audio, (p, o) => AudioEncoder.fromCheckpoint(p, o, { activations })),
+      vision: await module("vision encoder", vision, (p, o) => VisionEncoder.fromCheckpoint(p, o, { activations })),
+      audioHeads: await module("speech heads", heads, (p, o) => AudioHeads.fromCheckpoint(p, o)),
       llm: await this.#module("language model", (o) => Llm.fromCheckpoint(llm, o, llmOptions)),
     };
     const embedding = await this.#module("speech embeddings", (o) =>
-      loadModule({ "": speech.embeddings.values() }, o, (weights) =>
+      loadModule({ "": speech?.embeddings.values() ?? [] }, o, (weights) =>
         OmniEmbedding.load(weights, modules.llm.textTable, { books, activations, ...padIds(tokenizer) }),
       ),
     );

@@ -60,6 +60,22 @@ describe.skipIf(!cuda)("OmniModel on CUDA", () => {
     model.dispose();
   });
 
+  test("a model of text alone writes what the CPU writes, with its log-probabilities", async () => {
+    const write = async (device: Device) => {
+      const parts = { vision: false, audio: false, speech: false };
+      const model = await OmniModel.load(directory, { device, kvCacheTokens: 128, ...parts });
+      const options = { temperature: 0.8, topK: 20, seed: 5, maxTokens: 6, logProbabilities: 2 };
+      const events: GenerateEvent[] = [];
+      for await (const event of model.generate([{ role: "user", content: "Hi" }], options)) events.push(event);
+      model.dispose();
+      const { ids, logProbabilities } = events.at(-1) as GenerateEvent & { type: "end" };
+      return { ids, values: Float32Array.from(logProbabilities!, ({ logProbability }) => logProbability) };
+    };
+    const [expected, got] = [await write(devices.at(-1)!), await write(cuda!)];
+    expect(got.ids).toEqual(expected.ids);
+    expect(relativeError(got.values, expected.values)).toBeLessThan(1e-4);
+  });
+
   // Compares hidden states, since bf16 does not decide between tokens that are almost equally likely.
   test("with bf16 activations, the language model agrees with the CPU", async () => {
     const ids = Array.from({ length: 40 }, (_, i) => (i * 7919) % 1000);

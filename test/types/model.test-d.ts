@@ -9,9 +9,11 @@ import type {
   Message,
   OmniEmbedding,
   OmniModel,
+  PartialCheckpoint,
   Rows,
   SpeechDecoder,
   TokenLogProbability,
+  VisionEncoder,
   VisualTokens,
   Weights,
 } from "../../lib/index.js";
@@ -20,7 +22,7 @@ declare const device: Device;
 declare const weights: Weights;
 declare const checkpoint: Checkpoint;
 declare const model: OmniModel;
-declare const Loadable: { llm: typeof Llm; speech: typeof SpeechDecoder };
+declare const Loadable: { llm: typeof Llm; speech: typeof SpeechDecoder; model: typeof OmniModel };
 
 test("activations have their rank in the type", () => {
   expectTypeOf<ReturnType<Llm["embed"]>>().toEqualTypeOf<Rows>();
@@ -41,6 +43,16 @@ test("a module is loaded from the parts of a checkpoint, or opened from a direct
   Loadable.llm.open("model", {});
   // @ts-expect-error no such option
   Loadable.speech.open("model", { device, activations: "bf16" });
+});
+
+test("a model may lack parts of its checkpoint", async () => {
+  const text = await Loadable.model.load("model", { vision: false, audio: false, speech: false });
+  expectTypeOf(text.checkpoint).toEqualTypeOf<PartialCheckpoint>();
+  expectTypeOf(text.checkpoint.llm).toEqualTypeOf<Checkpoint["llm"]>();
+  expectTypeOf(text.checkpoint.vision).toEqualTypeOf<Checkpoint["vision"] | undefined>();
+  expectTypeOf(text.vision).toEqualTypeOf<VisionEncoder>();
+  // @ts-expect-error true or false
+  Loadable.model.load("model", { vision: "no" });
 });
 
 test("messages contain only known parts", () => {

@@ -36,7 +36,8 @@ export const defaultPromptLimits: PromptLimits = { sequenceTokens: 34816, vision
 export interface PromptOptions {
   /** Whether the reply is spoken: the prompt then ends with `VOICE ASSISTANT:` instead of `ASSISTANT:`. */
   readonly speech: boolean;
-  readonly vision: VisionLimits;
+  /** Absent only where no message has an image or video. */
+  readonly vision?: VisionLimits | undefined;
   readonly audio?: AudioFraming;
   readonly limits?: Partial<PromptLimits>;
   /** `checkpoint` uses the checkpoint's own chat template, for text-only requests. Default `omni`. */
@@ -119,7 +120,8 @@ class PromptBuilder {
 
   async build(messages: readonly LoadedMessage[]): Promise<Prompt> {
     const sources = messages.flatMap((message) => message.content.flatMap(visionSource));
-    const items = planVision(sources, this.#options.vision, this.#limits.visionTokens);
+    const { vision } = this.#options;
+    const items = vision ? planVision(sources, vision, this.#limits.visionTokens) : [];
     this.#visionItems = [...items];
     if (this.#options.template === "checkpoint") await this.#addPieces(await this.#renderChat(messages));
     else await this.#addConversation(messages);

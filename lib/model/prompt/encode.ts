@@ -12,15 +12,16 @@ import { mapUnitFrames } from "../vision/unitFrames.js";
 import type { ResizedFrame, VisualUnit } from "../vision/units.js";
 import { buildPrompt, defaultPromptLimits, type PromptAudio, type PromptOptions } from "./build.js";
 import type { OmniEmbedding } from "./embedding.js";
-import { loadMessages, type Message } from "./messages.js";
+import { loadMessages, type Message, type Part } from "./messages.js";
 import type { PromptProgress } from "./progress.js";
 import type { OmniTokenizer } from "./tokenizer.js";
 
-/** The modules that turn a conversation into embeddings. */
+/** The modules that turn a conversation into embeddings; those that were not loaded are null. */
 export interface PromptEncoders {
   readonly tokenizer: OmniTokenizer;
-  readonly audioEncoder: AudioEncoder;
-  readonly vision: VisionEncoder;
+  readonly audioEncoder: AudioEncoder | null;
+  readonly vision: VisionEncoder | null;
+  /** Without codec books if the model was loaded without speech. */
   readonly embedding: OmniEmbedding;
   readonly llm: Llm;
   readonly framing: AudioFraming;
@@ -29,6 +30,12 @@ export interface PromptEncoders {
 export interface EncodePromptOptions extends Pick<PromptOptions, "speech" | "limits" | "template"> {
   readonly signal: AbortSignal;
   readonly progress: PromptProgress;
+}
+
+/** Refuses what needs a module that the model was loaded without, by an option of `OmniModel.load`. */
+export function notLoaded(what: string, option: "vision" | "audio" | "speech"): CaracalError {
+  const message = `${what} needs a model with ${option}, and this one has none: pass ${option}: true to OmniModel.load`;
+  return new CaracalError("INVALID_ARGUMENT", message, { option });
 }
 
 /** Seconds of audio encoded at a time, so that an abort takes effect soon. */
@@ -40,7 +47,8 @@ const unitsAtATime = 8;
  * Loads the media of a conversation, encodes them, and embeds the prompt.
  *
  * @returns `[T, hidden size]`
- * @throws {CaracalError} `INVALID_ARGUMENT` for an invalid or too long conversation, `MEDIA_INVALID`, `OUT_OF_MEMORY`
+ * @throws {CaracalError} `INVALID_ARGUMENT` for an invalid or too long conversation, or one that needs a module that was
+ *   not loaded, `MEDIA_INVALID`, `OUT_OF_MEMORY`
  *   for a prompt longer than the cache, `UNSUPPORTED` for more visual tokens than a limit when the vision encoder merges
  *   patches, `ABORTED`, and the errors of loading media
  */
@@ -57,11 +65,12 @@ export async function encodePrompt(
     sampleRate: framing.sampleRate,
     audioSeconds,
     signal,
+    onPart: (part, name) => checkModules(part, name, encoders),
     onRead: (count) => progress.stage("preprocess", 0, count),
   });
   const prompt = await buildPrompt(loaded, tokenizer, {
     ...options,
-    vision: vision.limits,
+    vision: vision?.limits,
     audio: framing,
     positions: llm.config.max_position_embeddings,
     speechCodes: encoders.embedding.codes,
@@ -78,10 +87,20 @@ export async function encodePrompt(
     rows.push(...visual);
     throwIfAborted(signal, "encoding the prompt");
     const join = (parts: Rows[]) => (parts.length > 0 ? concatRows(parts) : undefined);
-    return llm.device.scope(() => encoders.embedding.prompt(prompt, join(audio), join(visual)));
+    const { embedding } = encoders;
+    const ids = embedding.books > 0 ? prompt : { textIds: prompt.textIds };
+    return llm.device.scope(() => embedding.prompt(ids, join(audio), join(visual)));
   } finally {
     for (const tensor of rows) tensor.dispose();
   }
+}
+
+function checkModules(part: Part, name: string, { vision, audioEncoder, embedding }: PromptEncoders): void {
+  const sees = part.type === "image" || part.type === "video";
+  const hears = part.type === "audio" || (part.type === "video" && (part.interleaveAudio ?? false) !== false);
+  if (sees && !vision) throw notLoaded(`${name}: ${part.type}`, "vision");
+  if (hears && !audioEncoder) throw notLoaded(`${name}: audio`, "audio");
+  if (part.type === "speech" && embedding.books === 0) throw notLoaded(`${name}: speech`, "speech");
 }
 
 /** Checks that the prompt fits into the cache before expensive work starts. A reply needs at least one more position. */
@@ -96,7 +115,7 @@ function checkCache(tokens: number, { cache }: Llm): void {
 
 async function encodeAudios(
   audios: readonly PromptAudio[],
-  { audioEncoder, framing }: PromptEncoders,
+  { audioEncoder, framing, llm }: PromptEncoders,
   { signal, progress }: EncodePromptOptions,
 ): Promise<Rows[]> {
   const total = audios.reduce((sum, { tokens }) => sum + tokens, 0);
@@ -112,15 +131,15 @@ async function encodeAudios(
     for (const { samples } of audios) {
       const start = performance.now();
       const doneBefore = done;
-      using stream = audioEncoder.stream();
+      using stream = audioEncoder!.stream();
       const piece = audioPieceSeconds * framing.sampleRate;
       for (let at = 0; at < samples.length; at += piece) {
         throwIfAborted(signal, "encoding audio");
         collect(stream.push(samples.subarray(at, at + piece)));
-        await audioEncoder.device.synchronize();
+        await llm.device.synchronize();
       }
       collect(stream.flush());
-      await audioEncoder.device.synchronize();
+      await llm.device.synchronize();
       const seconds = samples.length / framing.sampleRate;
       progress.add("audio encoder", performance.now() - start, done - doneBefore, seconds);
     }
@@ -133,15 +152,15 @@ async function encodeAudios(
 
 async function encodeUnits(
   units: readonly VisionUnit[],
-  { vision }: PromptEncoders,
+  { vision, llm }: PromptEncoders,
   { signal, progress }: EncodePromptOptions,
 ): Promise<Rows[]> {
   const total = units.reduce((sum, { tokens }) => sum + tokens, 0);
   const rows: Rows[] = [];
   const resized: ResizedFrame[] = [];
   const resize = async (frame: RgbImage, { inputSize }: VisionUnit) => {
-    resized.push(await vision.resize(frame, inputSize, { signal }));
-    await vision.device.synchronize(); // the frame's pixels are no longer needed, on the device either
+    resized.push(await vision!.resize(frame, inputSize, { signal }));
+    await llm.device.synchronize(); // the frame's pixels are no longer needed, on the device either
     return resized.at(-1)!;
   };
   let done = 0;
@@ -151,7 +170,7 @@ async function encodeUnits(
     for await (const group of groups(visualUnits(units, frames), unitsAtATime)) {
       const encodeStart = performance.now();
       progress.add("preprocess", encodeStart - decodeStart, 0);
-      const encoded = await vision.encodeUnits(group, { signal });
+      const encoded = await vision!.encodeUnits(group, { signal });
       disposeAll(resized.splice(0));
       rows.push(...encoded.map(({ tokens }) => tokens));
       decodeStart = performance.now();

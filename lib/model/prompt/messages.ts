@@ -82,6 +82,8 @@ export interface LoadMessagesOptions {
   /** Longer audio parts are refused, without decoding what is beyond. Default: as `loadAudio`. */
   readonly audioSeconds?: number;
   readonly signal?: AbortSignal;
+  /** Sees each part, and its name for messages, before any file is read. It may refuse the part. */
+  readonly onPart?: (part: Part, name: string) => void;
   /** Receives the number of messages once all were found to be well-formed. */
   readonly onRead?: (messages: number) => void;
 }
@@ -97,13 +99,15 @@ export async function loadMessages(
   messages: readonly Message[],
   options: LoadMessagesOptions = {},
 ): Promise<LoadedMessage[]> {
-  const { onRead, ...mediaOptions } = options;
+  const { onPart, onRead, ...mediaOptions } = options;
   const turns = new Turns("reading the messages", options.signal);
   const reader = new MessageReader();
   const read: ReadMessage[] = [];
   for (const message of reader.list(messages, "messages", "a list of { role, content }")) {
     read.push(await reader.message(message, `message ${read.length}`, turns));
   }
+  for (const [i, { content }] of read.entries())
+    for (const [j, part] of content.entries()) onPart?.(part, `message ${i}, part ${j}`);
   onRead?.(read.length);
 
   const loaded: LoadedMessage[] = [];

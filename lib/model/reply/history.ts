@@ -1,4 +1,4 @@
-import { atOnce } from "../../turns.js";
+import type { Steps } from "../../turns.js";
 import type { Part, SpeechSegment } from "../prompt/messages.js";
 import type { OmniTokenizer } from "../prompt/tokenizer.js";
 import { codecBooks, type SpeechStep } from "../speech/state.js";
@@ -26,13 +26,14 @@ export class SpokenHistory {
   }
 
   /**
-   * The reply so far, without segments that were not spoken; null if none was. A prompt has no room for more tokens of
+   * The whole reply, without segments that were not spoken; null if none was. A prompt has no room for more tokens of
    * text than frames of speech, so the text of a segment is cut where its speech ended.
    */
-  part(): SpeechPart | null {
-    const spoken = this.#segments.filter(({ codes }) => codes.length > 0);
-    const segments = spoken.map(({ ids, codes }) => ({ text: this.#text(ids, codes.length / codecBooks), codes }));
-    return segments.length > 0 ? { type: "speech", segments: segments satisfies SpeechSegment[] } : null;
+  *partSteps(): Steps<SpeechPart | null> {
+    const segments: SpeechSegment[] = [];
+    for (const { ids, codes } of this.#segments)
+      if (codes.length > 0) segments.push({ text: yield* this.#text(ids, codes.length / codecBooks), codes });
+    return segments.length > 0 ? { type: "speech", segments } : null;
   }
 
   #isMark(id: number): boolean {
@@ -40,12 +41,12 @@ export class SpokenHistory {
   }
 
   /** The text of the first ids that encodes to at most `limit` tokens: not always as many as it was decoded from. */
-  #text(ids: readonly number[], limit: number): string {
+  *#text(ids: readonly number[], limit: number): Steps<string> {
     for (let length = Math.min(ids.length, limit); length > 0; ) {
       const stream = this.#tokenizer.stream();
       const text = ids.slice(0, length).reduce((sum, id) => sum + stream.push(id), "");
       const encoded: number[] = [];
-      atOnce(this.#tokenizer.encodeSteps(text, encoded));
+      yield* this.#tokenizer.encodeSteps(text, encoded);
       if (encoded.length <= limit) return text;
       length = Math.min(length - 1, Math.floor((length * limit) / encoded.length));
     }

@@ -12,7 +12,7 @@ import { type PromptLimits, promptLimitRules } from "../prompt/build.js";
 
 /** Options of `OmniModel.generate`. */
 export interface GenerateOptions {
-  /** Whether to speak the reply as well. Default true. */
+  /** Whether to speak the reply as well. Default: true, if the model was loaded with speech. */
   readonly speech?: boolean | undefined;
   /** Ends the reply with `ABORTED`. Any object with `aborted` and `addEventListener` does, such as a polyfill's signal. */
   readonly signal?: AbortSignal | undefined;

@@ -1,3 +1,4 @@
+import { Turns } from "../../turns.js";
 import type { KvSequence } from "../language/kvCache.js";
 import type { OmniTokenizer } from "../prompt/tokenizer.js";
 import type { TokenStream } from "../prompt/tokenStream.js";
@@ -240,10 +241,10 @@ export class Reply {
     this.#emitText(this.#text.end());
     const { stopString } = this.#text;
     const reason = stopString === null ? end : "stop";
-    const speech = this.#history.part();
     if (this.speaks) this.#speak((stream) => stream.flush(), 0);
     this.#free();
-    void this.#speaking.then(() => {
+    void this.#speaking.then(async () => {
+      const speech = await new Turns("ending a reply").during(this.#history.partSteps());
       const usage = this.usage.report();
       const text = this.#wholeText;
       this.events.push({ type: "end", reason, stopString, text, ...this.#tokensFrom(0), speech, usage });

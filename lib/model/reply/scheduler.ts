@@ -54,7 +54,7 @@ interface ReplySlice extends Slice {
 export class Scheduler {
   readonly #llm: Llm;
   readonly #embedding: OmniEmbedding;
-  readonly #heads: AudioHeads;
+  readonly #heads: AudioHeads | null;
   readonly #prefillChunk: number;
   readonly #maxBatch: number;
   readonly #queue: ReplyQueue;
@@ -63,7 +63,8 @@ export class Scheduler {
   #woken = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(llm: Llm, embedding: OmniEmbedding, heads: AudioHeads, options: SchedulerOptions = {}) {
+  /** @param heads null: no reply speaks */
+  constructor(llm: Llm, embedding: OmniEmbedding, heads: AudioHeads | null, options: SchedulerOptions = {}) {
     const { prefillChunk = 512, maxBatch = 16, unreadSeconds = 10 } = options;
     this.#llm = llm;
     this.#embedding = embedding;
@@ -178,7 +179,10 @@ export class Scheduler {
       const logits = replies.some((reply) => reply.writes) ? this.#llm.logits(hidden) : undefined;
       return {
         text: logits ? [chooseText(logits, replies)] : [],
-        codes: replies.some((reply) => reply.speaks) ? heads.step(hidden, codecHistories(replies, heads.books)) : [],
+        codes:
+          heads && replies.some((reply) => reply.speaks)
+            ? heads.step(hidden, codecHistories(replies, heads.books))
+            : [],
         wanted: logits ? wantedLogits(logits, replies) : [],
       };
     });

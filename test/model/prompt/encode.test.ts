@@ -22,7 +22,7 @@ async function encodersOf(name: string): Promise<PromptEncoders> {
   const vision = await VisionEncoder.load(await goldenWeights(device, name), config);
   const embedding = { prompt: (_ids: unknown, _audio: Rows | undefined, visual: Rows) => visual.slice(0) };
   const llm = { device, config: { max_position_embeddings: 1000 }, cache: { tokens: 1000 } };
-  const stubs = { embedding, llm, audioEncoder: undefined, framing: defaultAudioFraming } as unknown as PromptEncoders;
+  const stubs = { embedding, llm, audioEncoder: {}, framing: defaultAudioFraming } as unknown as PromptEncoders;
   return { ...stubs, tokenizer: await tinyTokenizer(), vision };
 }
 
@@ -55,7 +55,7 @@ test("visual tokens are squeezed to the limits of the request", async () => {
     ["preprocess", 1, 1],
     ["vision", 8, 8],
   ]);
-  const [unit] = await encoders.vision.encodeUnits([
+  const [unit] = await encoders.vision!.encodeUnits([
     { frames: [content[0]!.image], size: { height: 112, width: 112 }, tokenGrid: { height: 2, width: 2 } },
   ]);
   expect((await rows.toFloat32Array()).subarray(0, 4 * 80)).toEqual(await unit!.tokens.toFloat32Array());

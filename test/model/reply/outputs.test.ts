@@ -5,7 +5,7 @@ import { OmniModel } from "../../../lib/model/omni.js";
 import type { Message } from "../../../lib/model/prompt/messages.js";
 import type { GenerateEvent } from "../../../lib/model/reply/events.js";
 import type { GenerateOptions } from "../../../lib/model/reply/options.js";
-import { Device } from "../../../lib/tensor/tensor.js";
+import { Device, disposeAll } from "../../../lib/tensor/tensor.js";
 import { tinyDirectory } from "../tinyModel.js";
 
 const directory = await tinyDirectory();
@@ -233,4 +233,35 @@ describe("the spoken reply of the end event", () => {
       expect((await reply([say("Goodbye"), ...history, say("Hm")], { maxTokens: 1 })).end.usage.steps).toBe(1);
     },
   );
+});
+
+test("a conversation of sound: what the user said in earlier turns is encoded again, beside the spoken answers", async () => {
+  const sound = (seconds: number, pitch: number) => ({
+    samples: Float32Array.from({ length: 16000 * seconds }, (_, i) => Math.sin(i * pitch) / 2),
+    sampleRate: 16000,
+  });
+  const sounds = [sound(1, 0.05), sound(2, 0.11)] as const;
+  const ask = (i: 0 | 1): Message => ({ role: "user", content: [{ type: "audio", audio: sounds[i] }] });
+  const { end } = await reply([ask(0)], { maxTokens: 30 });
+  const history: Message[] = [ask(0), { role: "assistant", content: [end.speech!] }];
+
+  const { prompt } = model.embedding;
+  let rows: Promise<Float32Array> | undefined;
+  let ids: ArrayLike<number> = [];
+  const spy = vi.spyOn(model.embedding, "prompt").mockImplementation((given, audio, vision) => {
+    rows = audio!.toFloat32Array();
+    ids = given.textIds;
+    return prompt.call(model.embedding, given, audio, vision);
+  });
+  await reply([...history, ask(1)], { maxTokens: 1 });
+  spy.mockRestore();
+
+  const alone = await Promise.all(sounds.map(({ samples }) => model.audioEncoder.encodeSamples(samples)));
+  const each = await Promise.all(alone.map((tokens) => tokens.toFloat32Array()));
+  expect([...(await rows!)]).toEqual(each.flatMap((values) => [...values]));
+  // Each sound has its own run of placeholders, the answer between them.
+  const pad = model.tokenizer.specialId("<|audio_pad|>");
+  const text = Array.from(ids, (id) => (id === pad ? "x" : ".")).join("");
+  expect(text.match(/x+/g)!.map((run) => run.length)).toEqual(alone.map(({ shape }) => shape[0]));
+  disposeAll(alone);
 });

@@ -24,10 +24,10 @@ function content(events: readonly GenerateEvent[]) {
   for (const event of events) if (event.type === "audio") hash.update(event.samples);
   const audio = events.flatMap((event) => (event.type === "audio" ? [[event.step, event.samples.length]] : []));
   const text = events.filter((event) => event.type === "text");
-  const { reason, text: whole, usage } = events.at(-1) as End;
+  const { type: _, text: whole, usage, ...end } = events.at(-1) as End; // its ids, log-probabilities, codes
   const { steps, textTokens, promptTokens, stages } = usage;
   const tokens = Object.values(stages).map((stage) => stage.tokens);
-  return { reason, whole, text, audio, samples: hash.digest("hex"), steps, textTokens, promptTokens, tokens };
+  return { ...end, whole, text, audio, samples: hash.digest("hex"), steps, textTokens, promptTokens, tokens };
 }
 
 const usage = (events: readonly GenerateEvent[]) => (events.at(-1) as End).usage;
@@ -65,7 +65,7 @@ const long = (i: number, maxTokens = 90) => {
 describe("replies that do not fit in the cache together", () => {
   test.each([
     ["text", (i: number): GenerateOptions => ({ ...sampled(i), speech: false, repetitionPenalty: 1 + i / 10 })],
-    ["speech", (i: number): GenerateOptions => (i % 2 === 0 ? {} : sampled(i))],
+    ["speech", (i: number): GenerateOptions => (i % 2 === 0 ? {} : { ...sampled(i), logProbabilities: i })],
   ])("eight of %s all end whole, each with the bits it has alone", async (_, options) => {
     await using model = await load({ kvCacheTokens: 256 });
     const questions = Array.from({ length: 8 }, (_, i) => `Question ${"again ".repeat(2 * i)}${i}`);
