@@ -39,7 +39,7 @@ interface EmbeddingTables {
 
 /** What the embedding must know of the model beside its tables. */
 export interface EmbeddingOptions {
-  /** Codec books. */
+  /** Codec books; 0 without speech. */
   readonly books: number;
   /** The text id whose positions the audio projector's rows replace. */
   readonly audioPadId: number;
@@ -51,7 +51,7 @@ export interface EmbeddingOptions {
   readonly activations?: Activations | undefined;
 }
 const embeddingOptions = {
-  books: bookCount,
+  books: { accepts: (value) => value === 0 || bookCount.accepts(value), expected: `an integer in [0, ${maxBooks}]` },
   audioPadId: wholeNumber,
   imagePadId: wholeNumber,
   padId: optional(wholeNumber),
