@@ -14,10 +14,14 @@ const { packages } = JSON.parse(readFileSync(join(folder, "manifest.json"), "utf
 
 if (values.tag !== undefined && values.tag !== `v${version}`)
   fail(`the tag ${values.tag} does not name the version ${version} of package.json`);
-const missing = flavours().filter(({ name }) => !packages.some(({ flavour, isRelease }) => flavour === name && isRelease));
+const missing = flavours().filter(
+  ({ name }) => !packages.some(({ flavour, isRelease }) => flavour === name && isRelease),
+);
 if (missing.length > 0) fail(`not built for release: ${missing.map(({ name }) => name).join(", ")}. Run npm run pack`);
 for (const { file, version: packed, sha256 } of packages) {
-  const found = createHash("sha256").update(readFileSync(join(folder, file))).digest("hex");
+  const found = createHash("sha256")
+    .update(readFileSync(join(folder, file)))
+    .digest("hex");
   if (packed !== version) fail(`${file} has version ${packed}, but package.json ${version}: run npm run pack again`);
   if (found !== sha256) fail(`${file} is not the file that npm run pack recorded: run it again`);
 }

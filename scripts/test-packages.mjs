@@ -14,10 +14,11 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { buildAddon, buildTypeScript, installDependencies, stamp } from "./lib/build.mjs";
+import { buildAddon, buildTypeScript, buildVirtualGpu, installDependencies, stamp } from "./lib/build.mjs";
 import { folders, packHere } from "./lib/package.mjs";
 import { serveRegistry } from "./lib/registry.mjs";
 import { command, needNode, root, upToDate } from "./lib/steps.mjs";
+import { makeSystems } from "./lib/systems.mjs";
 
 needNode();
 installDependencies();
@@ -31,7 +32,8 @@ function choosePackages() {
   const sources = ["lib", "bench", "native", "packages", "package.json", ...files.filter((name) => name !== "dist")];
   if (upToDate(manifest, ...sources))
     return { folder: folders.release, rows: JSON.parse(readFileSync(join(root, manifest), "utf8")).packages };
-  if (existsSync(join(root, manifest))) console.error("caracal: the packages in build/pack/packages are out of date");
+  const reason = existsSync(join(root, manifest)) ? "is older than the sources" : "does not exist";
+  console.error(`caracal: tests of the release flavours are skipped: ${manifest} ${reason}. Run npm run pack for them`);
   return { folder: folders.here, rows: packHere() };
 }
 
@@ -92,7 +94,9 @@ for (const program of ["sh", "basename", "dirname", "sed", "uname"])
 try {
   const installed = await firstAnswer(temporary, tarballs, { HOME: process.env.HOME, PATH: path });
   const flavours = rows.filter(({ isRelease }) => isRelease).map(({ flavour }) => flavour);
-  const packages = { ...installed, folder: temporary, path, tarballs, tools, release: flavours };
+  if (flavours.length > 0) buildVirtualGpu();
+  const systems = flavours.length > 0 ? makeSystems(join(root, "build/pack/systems")) : {};
+  const packages = { ...installed, folder: temporary, path, tarballs, tools, release: flavours, systems };
   const vitest = join(root, "node_modules/vitest/vitest.mjs");
   const env = { ...process.env, CARACAL_TEST_PACKAGES: JSON.stringify(packages) };
   const args = ["run", "--project", "packages", ...process.argv.slice(2)];

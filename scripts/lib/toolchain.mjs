@@ -20,7 +20,7 @@ const oldestDebian = "bullseye";
 const gcc = "12";
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-const architectures = {
+export const architectures = {
   x64: { debian: "amd64", triplet: "x86_64-linux-gnu", compiler: "", processor: "x86_64" },
   arm64: { debian: "arm64", triplet: "aarch64-linux-gnu", compiler: "aarch64-linux-gnu-", processor: "aarch64" },
 };

@@ -13,6 +13,8 @@ interface Packages {
   readonly tarballs: Readonly<Record<string, string>>;
   /** The flavours that were built for a release; none if the checkout's own build is tested. */
   readonly release: readonly string[];
+  /** For each processor, a system of the oldest age that release flavours run on, with Node.js; only if there are any. */
+  readonly systems: Readonly<Record<string, { readonly root: string; readonly node: string }>>;
   /** A folder with programs of others in node_modules. */
   readonly tools: string;
   /** npm's command line. */
