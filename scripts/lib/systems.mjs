@@ -1,13 +1,14 @@
 // The oldest systems that release flavours run on, as folders for chroot and qemu: the C and C++ libraries of Debian 11 and
-// a Node.js, and nothing else.
+// a Node.js, and nothing else. One has musl and Bun.
 import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { makeMuslSystem } from "./muslSystem.mjs";
 import { command } from "./steps.mjs";
 import { architectures, unpackDebian } from "./toolchain.mjs";
 
 const nodeVersion = "20.20.2";
 
-/** Makes a system for each processor in a folder, unless it is there. @returns root and Node.js of each, by processor */
+/** Makes a system for each processor in a folder, unless it is there. @returns root and Node.js of each */
 export function makeSystems(folder) {
   const systems = Object.entries(architectures).map(([cpu, { debian }]) => {
     const root = join(folder, cpu, "sysroot");
@@ -18,7 +19,7 @@ export function makeSystems(folder) {
     unpackNode(cpu, join(folder, cpu), node);
     return [cpu, { root, node }];
   });
-  return Object.fromEntries(systems);
+  return { ...Object.fromEntries(systems), musl: { root: makeMuslSystem(join(folder, "x64-musl")) } };
 }
 
 /** Takes the program from the package of npm that holds it. */

@@ -37,22 +37,34 @@ const expected = () => {
   return answer(caracal, join(folderWith({}), "model"));
 };
 
-describe.skipIf(without("linux-x64") || process.getuid?.() !== 0)("linux-x64 in Debian 11, by chroot", () => {
-  const root = systems.x64?.root ?? "";
-  let inside = "";
-  const caracal = (...args: string[]) =>
-    run("/usr/sbin/chroot", [root, "/usr/bin/node", `${inside}/node_modules/caracal/bin/caracal.mjs`, ...args]);
+/** A project inside a root, and the command in it. */
+async function inRoot(root: string, program: string, ...options: string[]) {
+  const folder = project();
+  await registry.npm(folder, main, ...options);
+  const inside = `/${basename(folder)}`;
+  cpSync(folder, join(root, inside), { recursive: true });
+  for (const file of goldenFiles) cpSync(file, join(root, inside, basename(file)));
+  const command = `${inside}/node_modules/caracal/bin/caracal.mjs`;
+  return {
+    inside,
+    golden: goldenFiles.map((file) => `${inside}/${basename(file)}`),
+    caracal: (...args: string[]) => run("/usr/sbin/chroot", [root, program, command, ...args]),
+    remove: () => rmSync(join(root, inside), { recursive: true }),
+  };
+}
 
+const isRoot = process.getuid?.() === 0;
+
+describe.skipIf(without("linux-x64") || !isRoot)("linux-x64 in Debian 11, by chroot", () => {
+  const { root = "" } = systems.x64 ?? {};
+  let at: Awaited<ReturnType<typeof inRoot>>;
   beforeAll(async () => {
-    const folder = project();
-    await registry.npm(folder, main);
-    inside = `/${basename(folder)}`;
-    cpSync(folder, join(root, inside), { recursive: true });
+    at = await inRoot(root, "/usr/bin/node");
   });
-  afterAll(() => rmSync(join(root, inside), { recursive: true }));
+  afterAll(() => at.remove());
 
   test("doctor finds all that is needed", async () => {
-    const { status, stdout } = await caracal("doctor");
+    const { status, stdout } = await at.caracal("doctor");
     expect(status).toBe(0);
     expect(stdout).toMatch(/^ok +glibc +2\.31$/m);
     expect(stdout).toMatch(/^ok +addon +@caracal\/linux-x64, /m);
@@ -60,25 +72,49 @@ describe.skipIf(without("linux-x64") || process.getuid?.() !== 0)("linux-x64 in 
   });
 
   test("a model gives the answer that the checkout's build gives", async () => {
-    expect(await answer(caracal, `${inside}/model`)).toBe(await expected());
+    expect(await answer(at.caracal, `${at.inside}/model`)).toBe(await expected());
   });
 
   test("the golden files pass", async () => {
-    for (const file of goldenFiles) cpSync(file, join(root, inside, basename(file)));
-    const { status, stdout } = await caracal("verify", ...goldenFiles.map((file) => `${inside}/${basename(file)}`));
+    const { status, stdout } = await at.caracal("verify", ...at.golden);
     expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringMatching(/: all pass\n$/) });
   });
 
   test("an addon that needs a newer C library: one error says what system is needed", async () => {
     const source = join(folderWith({ "new.c": "extern void dlopen(); void* napi = dlopen;\n" }), "new.c");
-    const addon = join(root, inside, "node_modules/@caracal/linux-x64/caracal.node");
+    const addon = join(root, at.inside, "node_modules/@caracal/linux-x64/caracal.node");
     rmSync(addon);
     execFileSync("cc", ["-shared", "-fPIC", "-w", "-o", addon, source]);
-    const { status, stdout } = await caracal("doctor");
+    const { status, stdout } = await at.caracal("doctor");
     expect({ status, stdout }).toEqual({
       status: 1,
       stdout: expect.stringMatching(/NATIVE_LOAD_FAILED.*GLIBC_2\.34.*need glibc 2\.31 \(Debian 11/s),
     });
+  });
+});
+
+describe.skipIf(without("linux-x64-musl") || !isRoot)("linux-x64-musl in a root with musl and Bun, by chroot", () => {
+  let at: Awaited<ReturnType<typeof inRoot>>;
+  beforeAll(async () => {
+    at = await inRoot(systems.musl?.root ?? "", "/usr/bin/bun", "--os=linux", "--cpu=x64", "--libc=musl");
+  });
+  afterAll(() => at.remove());
+
+  test("doctor finds the C library and the addon, and survives the error of the missing driver", async () => {
+    const { status, stdout } = await at.caracal("doctor");
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^ok +musl /m);
+    expect(stdout).toMatch(/^ok +addon +@caracal\/linux-x64-musl, /m);
+    expect(stdout).toMatch(/^no +cuda +NO_DRIVER: /m);
+  });
+
+  test("a model gives the answer that the checkout's build gives", async () => {
+    expect(await answer(at.caracal, `${at.inside}/model`)).toBe(await expected());
+  });
+
+  test("the golden files pass", async () => {
+    const { status, stdout } = await at.caracal("verify", ...at.golden);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringMatching(/: all pass\n$/) });
   });
 });
 

@@ -13,7 +13,7 @@ interface Packages {
   readonly tarballs: Readonly<Record<string, string>>;
   /** The flavours that were built for a release; none if the checkout's own build is tested. */
   readonly release: readonly string[];
-  /** For each processor, a system of the oldest age that release flavours run on, with Node.js; only if there are any. */
+  /** The oldest systems that release flavours run on, by processor, and one with musl; only if there are such flavours. */
   readonly systems: Readonly<Record<string, { readonly root: string; readonly node: string }>>;
   /** A folder with programs of others in node_modules. */
   readonly tools: string;
