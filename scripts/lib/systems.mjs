@@ -6,17 +6,19 @@ import { makeMuslSystem } from "./muslSystem.mjs";
 import { command } from "./steps.mjs";
 import { architectures, unpackDebian } from "./toolchain.mjs";
 
-const nodeVersion = "20.20.2";
+/** The oldest versions of Node.js that the library runs on and npm has a package of. */
+const nodeVersions = { x64: "20.17.0", arm64: "20.20.2" };
 
 /** Makes a system for each processor in a folder, unless it is there. @returns root and Node.js of each */
 export function makeSystems(folder) {
   const systems = Object.entries(architectures).map(([cpu, { debian }]) => {
-    const root = join(folder, cpu, "sysroot");
+    const at = join(folder, `${cpu}-node-${nodeVersions[cpu]}`);
+    const root = join(at, "sysroot");
     const node = join(root, "usr/bin/node");
     if (existsSync(node)) return [cpu, { root, node }];
-    rmSync(join(folder, cpu), { recursive: true, force: true });
-    unpackDebian(join(folder, cpu), debian, ["libc6", "libgcc-s1", "libstdc++6"]);
-    unpackNode(cpu, join(folder, cpu), node);
+    rmSync(at, { recursive: true, force: true });
+    unpackDebian(at, debian, ["libc6", "libgcc-s1", "libstdc++6"]);
+    unpackNode(cpu, at, node);
     return [cpu, { root, node }];
   });
   return { ...Object.fromEntries(systems), musl: { root: makeMuslSystem(join(folder, "x64-musl")) } };
@@ -25,8 +27,8 @@ export function makeSystems(folder) {
 /** Takes the program from the package of npm that holds it. */
 function unpackNode(cpu, at, node) {
   const name = `node-linux-${cpu}`;
-  command("npm", ["pack", "--silent", `${name}@${nodeVersion}`, "--pack-destination", at]);
-  const archive = `${name}-${nodeVersion}.tgz`;
+  command("npm", ["pack", "--silent", `${name}@${nodeVersions[cpu]}`, "--pack-destination", at]);
+  const archive = `${name}-${nodeVersions[cpu]}.tgz`;
   command("tar", ["-xzf", archive, "package/bin/node"], { cwd: at });
   mkdirSync(join(at, "sysroot/usr/bin"), { recursive: true });
   mkdirSync(join(at, "sysroot/tmp"));
