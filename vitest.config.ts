@@ -54,6 +54,7 @@ export default defineConfig({
     pool: "forks", // a native abort ends one file's process, not the run
     maxWorkers: availableParallelism(),
     testTimeout: 120_000,
+    hookTimeout: 120_000,
     projects: [
       {
         extends: true,

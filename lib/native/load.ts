@@ -144,7 +144,7 @@ function advice(attempts: readonly LoadAttempt[]): string[] {
 /** What helps when the system refuses to load a package's file. */
 function repair({ from, message }: LoadAttempt): string {
   if (/addons is disabled/.test(message)) return "Run node without --no-addons: Caracal's kernels are a native addon.";
-  if (/GLIBC_/.test(message))
+  if (/GLIBC(XX)?_/.test(message))
     return "The packages need glibc 2.31 (Debian 11, Ubuntu 20.04, RHEL 9) or newer: use a newer system or image.";
   return (
     "The system refuses the file, which may be damaged or of another platform. Install it again on this machine: remove " +

@@ -26,7 +26,7 @@ export function compareVersions(a, b) {
 
 /** The machine, the libraries, the newest version of each kind of symbol, the imports and exports of a shared object. */
 export function describeBinary(path) {
-  const header = command("readelf", ["-hdW", path]);
+  const header = command("readelf", ["-hldW", path]);
   const table = command("readelf", ["-W", "--dyn-syms", path]);
   const newest = {};
   for (const [, kind, version] of table.matchAll(/@{1,2}([A-Z]+)_([\d.]+)/g))
@@ -44,6 +44,7 @@ export function describeBinary(path) {
     newest,
     imported: named(true),
     exported: named(false),
+    canThrow: /\bGNU_EH_FRAME\b/.test(header),
     isStripped: !/\.symtab\b/.test(command("readelf", ["-SW", path])),
   };
 }
@@ -53,7 +54,7 @@ export function describeBinary(path) {
  * @param wanted `cpu`, `libc`, and the oldest `glibc` that must do
  */
 export function faultsOf(path, { cpu, libc, glibc }) {
-  const { machine, libraries, newest, imported, exported: found, isStripped } = describeBinary(path);
+  const { machine, libraries, newest, imported, exported: found, canThrow, isStripped } = describeBinary(path);
   const faults = [];
   if (machine !== machines[cpu]) faults.push(`it is for ${machine}, not for ${machines[cpu]}`);
   const foreign = libraries.filter((name) => !systemLibraries[libc].some((known) => known.test(name)));
@@ -67,6 +68,7 @@ export function faultsOf(path, { cpu, libc, glibc }) {
   const external = imported.filter((name) => externalBuffers.test(name));
   if (external.length > 0) faults.push(`it makes external buffers: ${external.join(", ")}`);
   if (`${found}` !== `${exported}`) faults.push(`it exports ${found.join(", ") || "nothing"}`);
+  if (!canThrow) faults.push("it has no index of exception handlers, so its first error would end the process");
   if (!isStripped) faults.push("it has a symbol table");
   if (readFileSync(path).includes(root)) faults.push(`it contains the path ${root}`);
   return faults;

@@ -20,7 +20,7 @@ const oldestDebian = "bullseye";
 const gcc = "12";
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-const architectures = {
+export const architectures = {
   x64: { debian: "amd64", triplet: "x86_64-linux-gnu", compiler: "", processor: "x86_64" },
   arm64: { debian: "arm64", triplet: "aarch64-linux-gnu", compiler: "aarch64-linux-gnu-", processor: "aarch64" },
 };
@@ -32,25 +32,27 @@ export const debianPackages = [
 ];
 
 /**
- * Makes the toolchain in `folder`/`cpu`-`libc` unless it is there.
+ * Makes the toolchain in `folder`/`cpu`-`libc`. Its libraries are made once.
  * @returns the folder with its bin/c++, and the CMake toolchain file
  */
 export function makeToolchain(folder, cpu, libc) {
   const at = join(folder, `${cpu}-${libc}`);
   const result = { folder: at, cmake: join(at, "toolchain.cmake"), sysroot: join(at, "sysroot") };
-  if (existsSync(result.cmake)) return result;
+  const library = join(at, "libstdc++");
+  if (!existsSync(join(library, "lib/libstdc++.a"))) rmSync(at, { recursive: true, force: true });
   requirePackages();
-  rmSync(at, { recursive: true, force: true });
   mkdirSync(join(at, "bin"), { recursive: true });
   const target = { ...architectures[cpu], at, musl: libc === "musl" };
   if (target.musl) writeMuslSpecs(target);
-  else unpackDebian(at, target.debian, ["libc6", "libc6-dev", "linux-libc-dev"]);
-  writeCompilers(target, []);
-  buildLibstdcxx(target, librarySources(folder));
-  const headers = join(at, "libstdc++/include/c++");
+  else if (!existsSync(result.sysroot)) unpackDebian(at, target.debian, ["libc6", "libc6-dev", "linux-libc-dev"]);
+  if (!existsSync(library)) {
+    writeCompilers(target, []);
+    buildLibstdcxx(target, librarySources(folder));
+  }
+  const headers = join(library, "include/c++");
   writeCompilers(target, [
     ...["-nostdinc++", "-isystem", headers, "-isystem", join(headers, hostOf(target))],
-    ...["-isystem", join(headers, "backward"), "-L", join(at, "libstdc++/lib"), "-static-libstdc++"],
+    ...["-isystem", join(headers, "backward"), "-L", join(library, "lib"), "-static-libstdc++"],
   ]);
   writeFileSync(
     result.cmake,
@@ -142,7 +144,7 @@ libgcc.a%s /lib/${triplet}/libgcc_s.so.1
 crtendS.o%s ${musl}/crtn.o
 
 *link:
--dynamic-linker /lib/ld-musl-x86_64.so.1 -nostdlib %{shared:-shared} %{static:-static} %{rdynamic:-export-dynamic}
+-dynamic-linker /lib/ld-musl-x86_64.so.1 -nostdlib --eh-frame-hdr %{shared:-shared} %{static:-static} %{rdynamic:-export-dynamic}
 
 *esp_link:
 

@@ -1,54 +1,23 @@
 // The ways in which package managers lay the packages out, and what the loader says of those that are missing or wrong.
-import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LoadAttempt } from "../../lib/native/load.js";
-import { platform } from "../../lib/native/load.js";
+import { type LoadAttempt, platform } from "../../lib/native/load.js";
 import { version } from "../../lib/version.js";
-import { checkout, folderWith, node, packages, run, tool } from "./support.js";
-
-const script = new URL("../../scripts/lib/registry.mjs", import.meta.url);
-const { serveRegistry }: { serveRegistry(files: string[]): Promise<{ origin: string; server: { close(): void } }> } =
-  await import(script.href);
+import { emptyPackage, main, openRegistry, project } from "./registry.js";
+import { node, packages, run } from "./support.js";
 
 const plain = `@caracal/${platform()}`;
 const other = platform() === "linux-arm64" ? "linux-x64" : "linux-arm64";
-const { caracal: main, ...flavours } = packages.tarballs;
 
-/** The package of a flavour as it would be in another version, or for another platform: without an addon. */
-function emptyPackage(flavour: string, version: string): string {
-  const manifest = JSON.parse(readFileSync(join(checkout, "packages", flavour, "package.json"), "utf8"));
-  const file = `${flavour}-${version}.tgz`;
-  const contents = { "package/package.json": JSON.stringify({ ...manifest, version }), "package/caracal.node": "" };
-  const folder = folderWith(contents, packages.folder);
-  execFileSync("tar", ["-czf", file, "package"], { cwd: folder });
-  return join(folder, file);
-}
-
-let registry: Awaited<ReturnType<typeof serveRegistry>>;
+let registry: Awaited<ReturnType<typeof openRegistry>>;
 beforeAll(async () => {
-  const missing = Object.hasOwn(flavours, `@caracal/${other}`) ? [] : [emptyPackage(other, version)];
-  const old = emptyPackage(plain.replace("@caracal/", ""), "0.0.1");
-  registry = await serveRegistry([...Object.values(flavours), ...missing, old]);
+  const missing = packages.tarballs[`@caracal/${other}`] === undefined ? [emptyPackage(other, version)] : [];
+  registry = await openRegistry([...missing, emptyPackage(plain.replace("@caracal/", ""), "0.0.1")]);
 });
-afterAll(() => registry.server.close());
-
-const project = () => folderWith({ "package.json": '{ "private": true }' }, packages.folder);
-const options = () => ["--no-audit", "--no-fund", "--prefer-offline", `--@caracal:registry=${registry.origin}`];
-
-async function npm(folder: string, ...args: string[]): Promise<void> {
-  await node([packages.npm, "install", ...options(), ...args], { cwd: folder });
-}
-
-async function pnpm(folder: string, ...args: string[]): Promise<void> {
-  const folders = ["store", "cache", "state"].map(
-    (name) => `--config.${name}-dir=${join(packages.folder, `pnpm-${name}`)}`,
-  );
-  await node([tool("pnpm/bin/pnpm.cjs"), "add", `--@caracal:registry=${registry.origin}`, ...folders, ...args], {
-    cwd: folder,
-  });
-}
+afterAll(() => registry.close());
+const npm = (folder: string, ...args: string[]) => registry.npm(folder, ...args);
+const pnpm = (folder: string, ...args: string[]) => registry.pnpm(folder, ...args);
 
 interface Loading {
   readonly isa?: string;
@@ -85,19 +54,19 @@ const works = { isa: expect.stringMatching(/^cpu/) };
 const advised = (message: string) =>
   /npm install ([^\n]*)$/
     .exec(message)![1]!
-    .replace(/\bcaracal@\S+/, main!)
+    .replace(/\bcaracal@\S+/, main)
     .split(" ");
 
 describe("npm install", () => {
   test("--ignore-scripts: works", async () => {
     const folder = project();
-    await npm(folder, main!, "--ignore-scripts");
+    await npm(folder, main, "--ignore-scripts");
     expect(await load(folder)).toEqual(works);
   });
 
   test("--omit=optional: one error, whose command brings the addon", async () => {
     const folder = project();
-    await npm(folder, main!, "--omit=optional");
+    await npm(folder, main, "--omit=optional");
     const { message, outcomes } = await failure(folder);
     expect(outcomes).toMatchObject({ [plain]: "not installed" });
     expect(message).toContain("--omit=optional");
@@ -108,7 +77,7 @@ describe("npm install", () => {
   test("for another platform: one error, whose command brings the addon", async () => {
     const folder = project();
     const [os, cpu] = other.split("-");
-    await npm(folder, main!, `--os=${os}`, `--cpu=${cpu}`, "--libc=glibc");
+    await npm(folder, main, `--os=${os}`, `--cpu=${cpu}`, "--libc=glibc");
     expect(readFileSync(join(folder, `node_modules/@caracal/${other}/package.json`), "utf8")).toContain(version);
     const { message, outcomes } = await failure(folder);
     expect(outcomes).toMatchObject({ [plain]: "not installed" });
@@ -119,13 +88,13 @@ describe("npm install", () => {
 
   test("with the addon of another version in the project: caracal's own is loaded", async () => {
     const folder = project();
-    await npm(folder, main!, `${plain}@0.0.1`);
+    await npm(folder, main, `${plain}@0.0.1`);
     expect(await load(folder)).toEqual(works);
   });
 
   test("with the addon of another version alone: one error, whose command brings the right one", async () => {
     const folder = project();
-    await npm(folder, main!, `${plain}@0.0.1`, "--omit=optional");
+    await npm(folder, main, `${plain}@0.0.1`, "--omit=optional");
     const { message, outcomes } = await failure(folder);
     expect(outcomes).toMatchObject({ [plain]: "wrong version" });
     expect(message).toContain(`it has version 0.0.1, but caracal has ${version}`);
@@ -183,7 +152,7 @@ describe("a project whose addon", () => {
 describe("pnpm add", () => {
   test.each([["isolated"], ["hoisted"]])("with node-linker=%s: works", async (linker) => {
     const folder = project();
-    await pnpm(folder, main!, `--config.node-linker=${linker}`);
+    await pnpm(folder, main, `--config.node-linker=${linker}`);
     expect(await load(folder)).toEqual(works);
     const { status } = await run(join(folder, "node_modules/.bin/caracal"), ["doctor"]);
     expect(status).toBe(0);
@@ -191,7 +160,7 @@ describe("pnpm add", () => {
 
   test("--no-optional: one error, whose packages bring the addon", async () => {
     const folder = project();
-    await pnpm(folder, main!, "--no-optional");
+    await pnpm(folder, main, "--no-optional");
     const { message } = await failure(folder);
     expect(message).toContain("--no-optional");
     await pnpm(folder, ...advised(message));

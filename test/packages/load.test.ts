@@ -1,5 +1,5 @@
 // The ways in which programs load the installed packages: modules, compilers, bundlers, tracers, threads.
-import { cpSync, existsSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join, sep } from "node:path";
 import { describe, expect, test } from "vitest";
 import { bare, checkout, folderWith, node, packages, run, tool } from "./support.js";
@@ -48,13 +48,12 @@ describe("a program", () => {
       ...{ strict: true, noEmit: true, skipLibCheck: false, target: "es2022", lib: ["es2023", "esnext.disposable"] },
       ...{ module, moduleResolution, types: ["node"], typeRoots: [join(checkout, "node_modules/@types")] },
     };
-    const config = JSON.stringify({ compilerOptions, files: ["main.mts"] });
-    const mistake = `${esm}export const device: Promise<Device> = Device.open({ backend: "gpu" });\n`;
-    const tsc = join(checkout, "node_modules/typescript/lib/tsc.js");
-    const check = (source: string) =>
-      run("node", [tsc, "-p", folderWith({ "main.mts": source, "tsconfig.json": config })]);
-    expect(await check(esm)).toMatchObject({ status: 0, stdout: "" });
-    expect((await check(mistake)).stdout).toMatch(/^\S*main\.mts\(\d+,\d+\): error TS2322: Type '"gpu"'/);
+    const config = JSON.stringify({ compilerOptions, files: ["main.mts", "mistake.mts"] });
+    const mistake = 'import { Device } from "caracal";\nexport const opened = Device.open({ backend: "gpu" });\n';
+    const folder = folderWith({ "main.mts": esm, "mistake.mts": mistake, "tsconfig.json": config });
+    const { stdout } = await run("node", [join(checkout, "node_modules/typescript/lib/tsc.js"), "-p", folder]);
+    const errors = stdout.split("\n").filter((line) => /^\S/.test(line));
+    expect(errors).toEqual([expect.stringMatching(/mistake\.mts\(2,\d+\): error TS2322: Type '"gpu"'/)]);
   });
 
   test("is tested by the vitest of its project", async () => {
@@ -64,8 +63,8 @@ describe("a program", () => {
     const folder = folderWith({ "main.test.js": source });
     // A project has its own vitest: this one's is the checkout's.
     const vitest = join(checkout, "node_modules/vitest");
-    rmSync(join(packages.app, "node_modules/vitest"), { force: true });
-    symlinkSync(vitest, join(packages.app, "node_modules/vitest"));
+    mkdirSync(join(folder, "node_modules"));
+    symlinkSync(vitest, join(folder, "node_modules/vitest"));
     expect(await node([join(vitest, "vitest.mjs"), "run", "--root", folder])).toContain(answer);
   });
 });
@@ -74,34 +73,42 @@ describe("a program", () => {
 const external = ["@caracal/*", "sharp", "@huggingface/jinja"];
 const requireInModules = 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 
-describe("a bundle of esbuild", () => {
-  /** Bundles a program, and installs it with the packages that are external and theirs. */
-  async function bundle(format: string, source: string, options: readonly string[] = []) {
-    const extension = format === "esm" ? "mjs" : "cjs";
-    const folder = folderWith({ [`main.${extension}`]: source });
-    const out = folderWith({}, packages.folder);
-    const esbuild = tool("@esbuild/linux-x64/bin/esbuild");
-    const outfile = join(out, `main.${extension}`);
-    const settings = ["--bundle", "--platform=node", "--minify", `--format=${format}`, `--outfile=${outfile}`];
-    const externals = external.map((name) => `--external:${name}`);
-    const args = [join(folder, `main.${extension}`), ...settings, ...externals, ...options];
-    expect(await run(esbuild, args)).toMatchObject({ status: 0 });
-    for (const name of ["@caracal", "@huggingface"])
-      cpSync(join(packages.app, "node_modules", name), join(out, "node_modules", name), { recursive: true });
-    return outfile;
-  }
+/** Bundles a program, and installs it with the packages that are external and theirs. */
+async function bundle(bundler: "esbuild" | "rolldown", format: "esm" | "cjs", source: string) {
+  const input = join(folderWith({ "main.js": source }), "main.js");
+  const out = folderWith({}, packages.folder);
+  const file = join(out, format === "esm" ? "main.mjs" : "main.cjs");
+  const externals = external.map((pattern) => `--external:${pattern}`);
+  const esbuild = ["--bundle", "--platform=node", "--minify", `--format=${format}`, `--outfile=${file}`, ...externals];
+  if (format === "esm") esbuild.push(`--banner:js=${requireInModules}`);
+  const rolldown = `
+    import { rolldown } from ${JSON.stringify(tool("rolldown/dist/index.mjs"))};
+    const [input, format, file] = process.argv.slice(2);
+    const external = [/^@caracal[/]/, "sharp", "@huggingface/jinja"];
+    const bundle = await rolldown({ input, platform: "node", external, onLog() {} });
+    await bundle.write({ file, format, codeSplitting: false });`;
+  if (bundler === "rolldown")
+    await node([join(folderWith({ "bundle.mjs": rolldown }), "bundle.mjs"), input, format, file]);
+  else expect(await run(tool("@esbuild/linux-x64/bin/esbuild"), [input, ...esbuild])).toMatchObject({ status: 0 });
+  for (const scope of ["@caracal", "@huggingface"])
+    cpSync(join(packages.app, "node_modules", scope), join(out, "node_modules", scope), { recursive: true });
+  return file;
+}
 
+describe("a bundle", () => {
+  const imports = esm.replace("await main()", "main()");
   test.each([
-    ["cjs", esm.replace("await main()", "main()"), []],
-    ["cjs", cjs, []],
-    ["esm", esm, [`--banner:js=${requireInModules}`]],
-  ])("in format %s runs where only the external packages are installed", async (format, source, options) => {
-    const file = await bundle(format, source, options);
-    expect(await node([file])).toContain(answer);
+    ["esbuild", "cjs", "imports", imports],
+    ["esbuild", "cjs", "requires", cjs],
+    ["esbuild", "esm", "imports", imports],
+    ["rolldown", "cjs", "imports", imports],
+    ["rolldown", "esm", "imports", imports],
+  ] as const)("of %s in format %s, which %s, needs the external packages alone", async (bundler, format, _, source) => {
+    expect(await node([await bundle(bundler, format, source)])).toContain(answer);
   });
 
   test("without the external packages says what is missing", async () => {
-    const file = await bundle("cjs", esm.replace("await main()", "main()"));
+    const file = await bundle("esbuild", "cjs", imports);
     rmSync(join(dirname(file), "node_modules/@huggingface"), { recursive: true });
     expect((await run("node", [file])).stderr).toMatch(/MISSING_TOOL|@huggingface\/jinja, which is not installed/);
     rmSync(join(dirname(file), "node_modules"), { recursive: true });

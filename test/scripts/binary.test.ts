@@ -89,7 +89,12 @@ describe.skipIf(process.platform !== "linux")("a binary", () => {
   test("that exports more, or less, than the addon's entry", () => {
     const more = `${entries} __attribute__((visibility("default"))) int more = 1;`;
     expect(faults(more)).toEqual(["it exports more, napi_register_module_v1, node_api_module_get_api_version_v1"]);
-    expect(faults("static int nothing;")).toEqual(["it exports nothing"]);
+    expect(faults("int nothing() { return 1; }")).toEqual(["it exports nothing"]);
+  });
+
+  test("without an index of exception handlers", () => {
+    const [fault] = faults(entries, ["-s", "-Wl,--no-eh-frame-hdr"]);
+    expect(fault).toMatch(/^it has no index of exception handlers/);
   });
 
   test("that is not stripped, or names a path of its build", () => {

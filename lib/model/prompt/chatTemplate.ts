@@ -106,9 +106,9 @@ async function runProgram(data: object, file: string, options: RenderOptions): P
 /** The URL of `@huggingface/jinja`, which a bundle must leave outside: another thread loads it. */
 function findJinja(): string {
   try {
-    // File tracers know import.meta.resolve, which a bundle of CommonJS lacks.
-    if (import.meta.url) return import.meta.resolve("@huggingface/jinja");
-    return pathToFileURL(createRequire(__filename).resolve("@huggingface/jinja")).href;
+    // File tracers know import.meta.resolve, which bundles of CommonJS lack.
+    if (typeof import.meta.resolve === "function") return import.meta.resolve("@huggingface/jinja");
+    return pathToFileURL(createRequire(import.meta.url ?? __filename).resolve("@huggingface/jinja")).href;
   } catch (cause) {
     const message =
       "chat templates need the package @huggingface/jinja, which is not installed beside this program: " +
