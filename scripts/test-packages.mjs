@@ -97,7 +97,7 @@ try {
   const installed = await firstAnswer(temporary, tarballs, { HOME: process.env.HOME, PATH: path });
   const flavours = rows.filter(({ isRelease }) => isRelease).map(({ flavour }) => flavour);
   if (flavours.length > 0) buildVirtualGpu();
-  const systems = flavours.length > 0 ? makeSystems(join(root, "build/pack/systems")) : {};
+  const systems = makeSystems(join(root, "build/pack/systems"), flavours);
   const packages = { ...installed, folder: temporary, path, tarballs, tools, release: flavours, systems };
   const vitest = join(root, "node_modules/vitest/vitest.mjs");
   const env = { ...process.env, CARACAL_TEST_PACKAGES: JSON.stringify(packages) };

@@ -13,7 +13,7 @@ interface Packages {
   readonly tarballs: Readonly<Record<string, string>>;
   /** The flavours that were built for a release; none if the checkout's own build is tested. */
   readonly release: readonly string[];
-  /** The oldest systems that release flavours run on, by processor, and one with musl; only if there are such flavours. */
+  /** The oldest system that each release flavour runs on. */
   readonly systems: Readonly<Record<string, { readonly root: string; readonly node: string }>>;
   /** A folder with programs of others in node_modules. */
   readonly tools: string;
