@@ -19,8 +19,8 @@ interface Packages {
   readonly tools: string;
   /** npm's command line. */
   readonly npm: string;
-  /** A PATH with Node.js and a shell alone. */
-  readonly path: string;
+  /** The environment of a user: a PATH with Node.js and a shell alone, HOME, and the settings of the network. */
+  readonly env: NodeJS.ProcessEnv;
 }
 
 const given = process.env.CARACAL_TEST_PACKAGES;
@@ -30,7 +30,7 @@ export const checkout = fileURLToPath(new URL("../..", import.meta.url));
 export const tool = (path: string) => join(packages.tools, "node_modules", path);
 
 /** The environment of a user who has no compiler. */
-export const bare: NodeJS.ProcessEnv = { HOME: process.env.HOME, PATH: packages.path };
+export const bare = packages.env;
 
 export interface Outcome {
   readonly status: number | string | null;
