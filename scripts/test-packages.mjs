@@ -94,11 +94,14 @@ symlinkSync(process.execPath, join(path, "node"));
 for (const program of ["sh", "basename", "dirname", "sed", "uname"])
   symlinkSync(command("sh", ["-c", `command -v ${program}`]).trim(), join(path, program));
 try {
-  const installed = await firstAnswer(temporary, tarballs, { HOME: process.env.HOME, PATH: path });
+  const network = /^(https?_proxy|no_proxy|node_extra_ca_certs|npm_config_registry)$/i;
+  const settings = Object.entries(process.env).filter(([name]) => network.test(name));
+  const user = { ...Object.fromEntries(settings), HOME: process.env.HOME, PATH: path };
+  const installed = await firstAnswer(temporary, tarballs, user);
   const flavours = rows.filter(({ isRelease }) => isRelease).map(({ flavour }) => flavour);
   if (flavours.length > 0) buildVirtualGpu();
-  const systems = flavours.length > 0 ? makeSystems(join(root, "build/pack/systems")) : {};
-  const packages = { ...installed, folder: temporary, path, tarballs, tools, release: flavours, systems };
+  const systems = makeSystems(join(root, "build/pack/systems"), flavours);
+  const packages = { ...installed, folder: temporary, env: user, tarballs, tools, release: flavours, systems };
   const vitest = join(root, "node_modules/vitest/vitest.mjs");
   const env = { ...process.env, CARACAL_TEST_PACKAGES: JSON.stringify(packages) };
   const args = ["run", "--project", "packages", ...process.argv.slice(2)];

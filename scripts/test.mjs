@@ -1,6 +1,6 @@
 // npm test [-- vitest arguments]: builds the addon and the virtual GPU if they changed, then runs the tests. Without
-// arguments it runs all tests, and those of CUDA kernels again in each mode of the virtual GPU, where every kernel must
-// be launched.
+// arguments it runs all tests, those of CUDA kernels again in each mode of the virtual GPU, where every kernel must be
+// launched, and those of the packages.
 // npm run test:quick: runs the tests that need no CUDA device.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -20,10 +20,11 @@ buildAddon();
 if (!quick) buildVirtualGpu();
 buildTypeScript();
 
-/** Runs vitest, and exits if a test fails. */
-function test(options, env = {}) {
-  const vitest = join(root, "node_modules/vitest/vitest.mjs");
-  const { status } = spawnSync(process.execPath, [vitest, "run", ...options], {
+const test = (options, env) => runScript("node_modules/vitest/vitest.mjs", ["run", ...options], env);
+
+/** Runs a script, and exits if it fails. */
+function runScript(path, args, env = {}) {
+  const { status } = spawnSync(process.execPath, [join(root, path), ...args], {
     cwd: root,
     stdio: "inherit",
     env: { ...process.env, ...env },
@@ -54,4 +55,5 @@ if (quick) {
   test(["--reporter=dot"], { CARACAL_TEST_MODES: folder });
   requireKernels(folder);
   rmSync(folder, { recursive: true });
+  runScript("scripts/test-packages.mjs", []);
 }

@@ -8,10 +8,11 @@ import { makeToolchain } from "./toolchain.mjs";
 const bun = { name: "@oven/bun-linux-x64-musl", version: "1.4.5", archive: "oven-bun-linux-x64-musl" };
 const musl = "/lib/x86_64-linux-musl";
 
-/** Makes the system in a folder, unless it is there. @returns its root */
+/** Makes the system in a folder, unless it is there. @returns its root, and the program in it */
 export function makeMuslSystem(folder) {
   const system = join(folder, "sysroot");
-  if (existsSync(join(system, "usr/bin/bun"))) return system;
+  const program = join(system, "usr/bin/bun");
+  if (existsSync(program)) return { root: system, node: program };
   rmSync(folder, { recursive: true, force: true });
   for (const path of ["lib", "usr/bin", "tmp"]) mkdirSync(join(system, path), { recursive: true });
   copyFileSync(`${musl}/libc.so`, join(system, "lib/ld-musl-x86_64.so.1"));
@@ -23,8 +24,8 @@ export function makeMuslSystem(folder) {
   linkLibraries(folder, join(system, "lib"));
   command("npm", ["pack", "--silent", `${bun.name}@${bun.version}`, "--pack-destination", folder]);
   command("tar", ["-xzf", `${bun.archive}-${bun.version}.tgz`, "package/bin/bun"], { cwd: folder });
-  copyFileSync(join(folder, "package/bin/bun"), join(system, "usr/bin/bun"));
-  return system;
+  copyFileSync(join(folder, "package/bin/bun"), program);
+  return { root: system, node: program };
 }
 
 /** Links libgcc_s.so.1 and libstdc++.so.6 from the archives of the compiler and of the toolchain. */

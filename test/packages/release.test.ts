@@ -56,7 +56,7 @@ async function inRoot(root: string, program: string, ...options: string[]) {
 const isRoot = process.getuid?.() === 0;
 
 describe.skipIf(without("linux-x64") || !isRoot)("linux-x64 in Debian 11, by chroot", () => {
-  const { root = "" } = systems.x64 ?? {};
+  const { root = "" } = systems["linux-x64"] ?? {};
   let at: Awaited<ReturnType<typeof inRoot>>;
   beforeAll(async () => {
     at = await inRoot(root, "/usr/bin/node");
@@ -96,7 +96,7 @@ describe.skipIf(without("linux-x64") || !isRoot)("linux-x64 in Debian 11, by chr
 describe.skipIf(without("linux-x64-musl") || !isRoot)("linux-x64-musl in a root with musl and Bun, by chroot", () => {
   let at: Awaited<ReturnType<typeof inRoot>>;
   beforeAll(async () => {
-    at = await inRoot(systems.musl?.root ?? "", "/usr/bin/bun", "--os=linux", "--cpu=x64", "--libc=musl");
+    at = await inRoot(systems["linux-x64-musl"]?.root ?? "", "/usr/bin/bun", "--os=linux", "--cpu=x64", "--libc=musl");
   });
   afterAll(() => at.remove());
 
@@ -119,7 +119,7 @@ describe.skipIf(without("linux-x64-musl") || !isRoot)("linux-x64-musl in a root 
 });
 
 describe.skipIf(without("linux-arm64"))("linux-arm64 on Debian 11's libraries, by qemu", () => {
-  const { root = "", node = "" } = systems.arm64 ?? {};
+  const { root = "", node = "" } = systems["linux-arm64"] ?? {};
   let folder = "";
   const caracal = (...args: string[]) =>
     run("/usr/bin/qemu-aarch64", ["-L", root, node, join(folder, "node_modules/caracal/bin/caracal.mjs"), ...args]);

@@ -13,14 +13,14 @@ interface Packages {
   readonly tarballs: Readonly<Record<string, string>>;
   /** The flavours that were built for a release; none if the checkout's own build is tested. */
   readonly release: readonly string[];
-  /** The oldest systems that release flavours run on, by processor, and one with musl; only if there are such flavours. */
+  /** The oldest system that each release flavour runs on. */
   readonly systems: Readonly<Record<string, { readonly root: string; readonly node: string }>>;
   /** A folder with programs of others in node_modules. */
   readonly tools: string;
   /** npm's command line. */
   readonly npm: string;
-  /** A PATH with Node.js and a shell alone. */
-  readonly path: string;
+  /** The environment of a user: a PATH with Node.js and a shell alone, HOME, and the settings of the network. */
+  readonly env: NodeJS.ProcessEnv;
 }
 
 const given = process.env.CARACAL_TEST_PACKAGES;
@@ -30,7 +30,7 @@ export const checkout = fileURLToPath(new URL("../..", import.meta.url));
 export const tool = (path: string) => join(packages.tools, "node_modules", path);
 
 /** The environment of a user who has no compiler. */
-export const bare: NodeJS.ProcessEnv = { HOME: process.env.HOME, PATH: packages.path };
+export const bare = packages.env;
 
 export interface Outcome {
   readonly status: number | string | null;
