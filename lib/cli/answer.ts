@@ -5,6 +5,8 @@ import { alignColumns } from "./table.js";
 export interface Answer {
   readonly text: string;
   readonly reason: "stop" | "length";
+  /** The text of `--stop` that ended the answer; null if none did. */
+  readonly stopString: string | null;
   readonly audio: { readonly file: string; readonly seconds: number } | null;
   readonly model: string;
   /** True if the weights are random, so that the answer means nothing. */

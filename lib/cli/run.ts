@@ -34,6 +34,7 @@ interface Options {
   readonly json?: true;
   readonly speech: boolean;
   readonly seed: number;
+  readonly stop?: readonly string[];
   readonly temperature?: number;
   readonly topK?: number;
   readonly topP?: number;
@@ -88,6 +89,7 @@ export function runCommand(): Command {
       "penalty for sampled text among the last 30 tokens (default: 1, off)",
       parseAboveZero,
     )
+    .option("--stop <text...>", "end the answer before one of these texts")
     .option("--seed <n>", "seed of the sampling; the same seed gives the same answer", parseCount, 0)
     .addOption(deviceOption())
     .addOption(threadsOption())
@@ -130,8 +132,18 @@ function limited(part: Part, { maxPixels, maxSeconds, maxFrames, autoOrient }: O
 
 type ModelOptions = Options & { readonly model: string };
 
-function load(options: ModelOptions, device: Device, signal: AbortSignal, progress: ProgressBar): Promise<OmniModel> {
+/** Loads what the question needs. */
+function load(
+  options: ModelOptions,
+  content: readonly Part[],
+  device: Device,
+  signal: AbortSignal,
+  progress: ProgressBar,
+): Promise<OmniModel> {
   return OmniModel.load(options.model, {
+    vision: content.some(({ type }) => type === "image" || type === "video"),
+    audio: content.some((part) => part.type === "audio" || (part.type === "video" && part.interleaveAudio)),
+    speech: options.speech,
     device,
     signal,
     strict: options.strict,
@@ -150,12 +162,12 @@ async function ask(
   progress: ProgressBar,
 ): Promise<Answer> {
   const start = performance.now();
-  const { json, speech, seed, temperature, topK, topP, repetitionPenalty, maxTokens, audioSeconds } = options;
-  const sampling = { seed, temperature, topK, topP, repetitionPenalty };
+  const { json, speech, seed, stop, temperature, topK, topP, repetitionPenalty, maxTokens, audioSeconds } = options;
+  const sampling = { seed, stop, temperature, topK, topP, repetitionPenalty };
   checkGenerateOptions({ speech, maxTokens, ...sampling });
   await checkMedia(content, audioSeconds, signal);
   await using device = await Device.open({ backend: options.device, threads: options.threads });
-  await using model = await load(options, device, signal, progress);
+  await using model = await load(options, content, device, signal, progress);
   const loadSeconds = (performance.now() - start) / 1000;
   const system = options.system === undefined ? [] : [{ role: "system", content: options.system } as const];
   const events = model.generate([...system, { role: "user", content }], {
@@ -182,6 +194,7 @@ async function ask(
       return {
         text: event.text,
         reason: event.reason,
+        stopString: event.stopString,
         audio: wav ? { file: out, seconds: wav.seconds } : null,
         model: model.checkpoint.directory,
         synthetic: model.synthetic,

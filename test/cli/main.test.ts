@@ -190,6 +190,16 @@ describe("caracal run", () => {
     expect(JSON.parse(caracal(...question, ...likeliest).stdout).text).not.toBe(first.text);
   });
 
+  test("--stop ends the answer before a text", () => {
+    const options = ["--json", "--no-speech", "--max-tokens", "10", "--text", "Hello"];
+    const ask = (...stop: string[]) =>
+      JSON.parse(caracal("run", "--model", directory, ...options, ...stop).stdout) as Record<string, unknown>;
+    const { text } = ask() as { text: string };
+    const stop = text.slice(3, 5);
+    const expected = { reason: "stop", stopString: stop, text: text.slice(0, text.indexOf(stop)).trimEnd() };
+    expect(ask("--stop", "\u{1f9ff}", stop)).toMatchObject(expected);
+  });
+
   test("a full disk is an ordinary error", () => {
     const { status, stderr } = caracal(...question, "--max-tokens", "12", "--out", "/dev/full");
     expect(status).toBe(1);
