@@ -51,7 +51,10 @@ export class Graph<T = unknown> implements Disposable {
 
   /**
    * Queues the captured operations again and returns at once. Errors of the operations and of the tensors that they
-   * read surface when a result is read. If the graph could not be created, all of its replays fail.
+   * read surface when a result is read. On a GPU, the error of a tensor that the graph reads may fail all of its results,
+   * even those that do not depend on that tensor, and a graph whose operations check their data (ids, offsets) waits for
+   * its previous replay, whose errors would otherwise not be told from the next one's. If the graph could not be
+   * created, all of its replays fail.
    * @throws {CaracalError} `DISPOSED` when the graph or its device was disposed, `INVALID_ARGUMENT` within a capture
    */
   replay(): void {

@@ -326,7 +326,8 @@ export class Device implements AsyncDisposable {
   /**
    * Runs `fn` and lets its operations run in parallel with later ones if the device can: on a GPU they use a second
    * stream. An operation that reads a result of the fork, or writes in place a tensor that the fork reads, waits for
-   * the fork. `fn` is synchronous. A fork within a fork is part of the outer one.
+   * the fork. `fn` is synchronous. A fork within a fork is part of the outer one. On a GPU, a fork runs in parallel up
+   * to the first `Graph.replay` in it.
    * @throws {CaracalError} `DISPOSED` when the device was disposed, `INVALID_ARGUMENT` when `fn` is not a function
    */
   fork<T>(fn: () => T): T {

@@ -61,6 +61,19 @@ CudaDevice::~CudaDevice() {
 
 void CudaDevice::shutdown() { queue_.stop(); }
 
+void CudaDevice::submit(std::function<void()> job) {
+  queue_.submit([this, job = std::move(job)] {
+    job();
+    make_room();
+  });
+}
+
+// Runs between jobs, not within one: the wait may find faults of the tensors that a job has already looked at.
+void CudaDevice::make_room() noexcept try {
+  if (own_log_.full()) wait();
+} catch (const std::exception&) {  // the GPU is lost, which the next operation reports
+}
+
 std::byte* CudaDevice::allocate(size_t bytes) {
   if (lost_) throw *lost_;
   return allocator_.allocate(bytes, lane().pool);
@@ -71,12 +84,14 @@ void CudaDevice::write(const Tensor& t, const std::byte* from) {
   begin();
   staging_.upload(t.data<std::byte>(), from, t.bytes(), lane().stream);
   if (fork_.open()) fork_.writes(t.storage);
+  if (t.bytes() == t.storage->bytes) log_->add({"write", {}, {t.storage}, {}, {}});
 }
 
 void CudaDevice::clear(const Tensor& t) {
   begin();
   cuda_.clear(t.data<std::byte>(), t.bytes());
   if (fork_.open()) fork_.writes(t.storage);
+  log_->add({"zeros", {}, {t.storage}, {}, {}});
 }
 
 void CudaDevice::read(const Tensor& t, std::byte* to) {
@@ -94,7 +109,6 @@ Cuda::Lane CudaDevice::lane() const {
 void CudaDevice::begin() {
   if (lost_) throw *lost_;
   if (cuda_.take_check()) log_->lose_check();
-  if (log_ == &own_log_ && log_->full()) wait();
   cuda_.use(lane(), log_->next_fault());
 }
 
@@ -155,6 +169,12 @@ void CudaDevice::end_fork() noexcept try {
 } catch (const std::exception&) {
 }
 
+// Graphs run on the first stream. What follows one within a fork does so too, until the next fork begins.
+void CudaDevice::leave_fork() {
+  if (fork_.open()) fork_.end();
+  join();
+}
+
 // --- graphs ----------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Graph> CudaDevice::make_graph(Recording recording) {
@@ -162,8 +182,8 @@ std::shared_ptr<Graph> CudaDevice::make_graph(Recording recording) {
 }
 
 CUgraphExec CudaDevice::capture(const Pools& pools, OperationLog& log, const std::function<void()>& enqueue) {
-  if (lost_) throw *lost_;
-  join();
+  begin();
+  leave_fork();
   // In relaxed mode, memory can be allocated and modules loaded during the capture.
   driver_.check(driver_.cuStreamBeginCapture_v2(stream_, CU_STREAM_CAPTURE_MODE_RELAXED), "cuStreamBeginCapture");
   pools_ = &pools;
@@ -188,8 +208,12 @@ CUgraphExec CudaDevice::capture(const Pools& pools, OperationLog& log, const std
   return executable;
 }
 
+void CudaDevice::await_checks(const OperationLog& graph) {
+  if (graph.has_checks() && own_log_.launched(graph)) wait();
+}
+
 void CudaDevice::launch(CUgraphExec graph, const std::shared_ptr<OperationLog>& log) {
-  join();
+  leave_fork();
   begin();
   driver_.check(driver_.cuGraphLaunch(graph, stream_), "cuGraphLaunch");
   own_log_.add({"graph", {}, {}, {}, log});

@@ -32,7 +32,7 @@ class CudaDevice final : public Device {
   Allocator& host_memory() override { return host_allocator_; }
   MemoryStatistics memory() const override { return allocator_.statistics(); }
   size_t capacity() const override { return capacity_; }
-  void submit(std::function<void()> job) override { queue_.submit(std::move(job)); }
+  void submit(std::function<void()> job) override;
   void shutdown() override;
   void write(const Tensor& t, const std::byte* from) override;
   void clear(const Tensor& t) override;
@@ -57,8 +57,12 @@ class CudaDevice final : public Device {
     Allocator::Pool first = 0, fork = 0;
   };
   Pools add_pools() { return {allocator_.add_pool(), allocator_.add_pool()}; }
-  // Captures the work that `enqueue` puts on the streams as a graph. Waiting inside `enqueue` is an error.
+  // Captures the work that `enqueue` puts on the streams as a graph. Waiting inside `enqueue` is an error. An open fork
+  // ends here, and at a launch.
   CUgraphExec capture(const Pools& pools, OperationLog& log, const std::function<void()>& enqueue);
+  // Called before a graph is launched again. Each of its operations has one Fault, so one that is about the previous
+  // launch must be read first.
+  void await_checks(const OperationLog& graph);
   void launch(CUgraphExec graph, const std::shared_ptr<OperationLog>& log);
   void release_graph(CUgraphExec graph, const Pools& pools) noexcept;
 
@@ -66,7 +70,9 @@ class CudaDevice final : public Device {
   CudaDevice(const Driver& driver, CUdevice device, const Options& options);
   Cuda::Lane lane() const;
   void begin();
+  void make_room() noexcept;
   void join() { fork_.join(stream_); }
+  void leave_fork();
   void wait();
   [[noreturn]] void lose(CUresult result);
 

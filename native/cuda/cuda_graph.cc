@@ -38,6 +38,7 @@ void CudaGraph::capture() {
 void CudaGraph::replay() {
   try {
     if (broken_) return fail(broken_);
+    if (log_) device_->await_checks(*log_);
     if (const auto fault = fault_of_inputs()) return fail(fault);
     for (const auto& input : recording_.inputs) materialize(*input);
     if (!executable_) {

@@ -21,6 +21,10 @@ bool OperationLog::raised() const {
   return std::any_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.graph && e.graph->raised(); });
 }
 
+bool OperationLog::launched(const OperationLog& graph) const {
+  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.graph.get() == &graph; });
+}
+
 void OperationLog::spread(Faulty& faulty) const {
   for (const Entry& e : entries_) {
     if (e.graph) {
@@ -31,10 +35,11 @@ void OperationLog::spread(Faulty& faulty) const {
     for (const auto& in : e.in)
       if (const auto found = faulty.find(in); found != faulty.end()) fault = found->second;
     if (!fault && e.check && e.check->fault->raised) fault = std::make_shared<Error>(e.check->explain(*e.check->fault));
-    if (!fault) continue;
     for (const auto& out : e.out) {
-      faulty[out] = fault;
-      if (const auto storage = out.lock()) storage->fault = fault;
+      if (fault)
+        faulty[out] = fault;
+      else
+        faulty.erase(out);
     }
   }
 }
@@ -49,6 +54,8 @@ void OperationLog::settle() {
   if (raised()) {
     Faulty faulty;
     spread(faulty);
+    for (const auto& [weak, fault] : faulty)
+      if (const auto storage = weak.lock()) storage->fault = fault;
     clear_faults();
   }
   used_ = 0;

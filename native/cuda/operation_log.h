@@ -12,7 +12,7 @@
 namespace caracal {
 
 // The operations that were put on the GPU since the last wait: the tensors that they read and wrote, and the places
-// where their kernels report invalid data.
+// where their kernels report invalid data. A write of a whole tensor is one of them, since it ends the tensor's fault.
 class OperationLog {
  public:
   struct Entry {
@@ -24,12 +24,15 @@ class OperationLog {
   // Has room for the checks of `checks` operations.
   OperationLog(const Driver& driver, size_t checks);
 
-  bool full() const { return used_ == slots_ || entries_.size() >= kLongest; }
+  // A log that is full has room for one more operation, and for the lost check of one before it.
+  bool full() const { return used_ >= slots_ || entries_.size() >= kLongest; }
+  bool has_checks() const { return used_ > 0; }
+  bool launched(const OperationLog& graph) const;  // whether one of the entries stands for it
   Fault* next_fault() { return faults() + used_; }
   void add(Entry entry);
   void lose_check() { used_++; }  // skips the check of an operation that failed before add()
 
-  // Called after waiting for the GPU. Gives the outputs of each operation the fault of the operation or of its inputs,
+  // Called after waiting for the GPU. Gives tensors the fault of the last operation that wrote them, or of its inputs,
   // and empties the log.
   void settle();
   std::string names() const;  // of the operations, for a message

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { ErrorCode } from "../../lib/errors.js";
 import * as ops from "../../lib/ops/index.js";
+import { Graph } from "../../lib/tensor/graph.js";
 import { Device, type Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
@@ -33,6 +34,40 @@ describe.each(allDevices)("errors of operations that are already queued, on $nam
     state.clearError();
     ops.copyRows(state, failed());
     await expect(state.read()).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+  });
+
+  test("a write of a whole tensor removes an error that nobody has read yet, a write of some rows does not", async () => {
+    const [whole, part] = [failed(), ops.concatRows([failed(), table])];
+    part.slice(0, 1).write([5, 6]);
+    whole.write([5, 6]);
+    const from = ops.add(whole, whole);
+    expect([[...(await whole.read())], [...(await from.read())]]).toEqual([
+      [5, 6],
+      [10, 12],
+    ]);
+    await expect(part.read()).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+    ops.copyRows(whole, failed()); // fails after the write
+    await expect(whole.read()).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+    whole.write([7, 8]);
+    expect([...(await whole.read())]).toEqual([7, 8]);
+  });
+
+  // A GPU's queue waits after 256 operations that check their data, and learns of their errors there.
+  test.each([254, 255, 256])("errors of %i operations meet a read, a write and a replay", async (checks) => {
+    const state = device.tensor([5, 6], [1, 2]);
+    const ids = device.tensor([1], [1], "i32");
+    using graph = Graph.capture(device, () => ops.copyRows(state, ops.embedding(table, ids)));
+    graph.replay();
+    const afterChecks = async (first: () => Tensor<"f32">, next: (x: Tensor<"f32">) => Tensor) => {
+      await device.synchronize();
+      const x = first();
+      for (let i = 1; i < checks; i++) device.scope(() => ops.embedding(table, ids));
+      return next(x).read();
+    };
+    const copied = () => ops.copyRows(state, failed()) ?? state;
+    await expect(afterChecks(failed, (x) => ops.add(x, x))).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+    await expect(afterChecks(copied, () => graph.replay() ?? state)).rejects.toThrowError(code("INDEX_OUT_OF_RANGE"));
+    expect([...(await afterChecks(failed, (x) => x.write([7, 8]) ?? x))]).toEqual([7, 8]);
   });
 
   test("a disposed tensor has neither ready() nor clearError()", async () => {

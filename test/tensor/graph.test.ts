@@ -127,6 +127,41 @@ describe.each(allDevices)("Graph on $name", (device) => {
     expect(await bits(graph.result)).toEqual(right);
   });
 
+  test("invalid data fails only the replay that reads it, though nothing is read between replays", async () => {
+    using table = device.tensor([1, 2, 3, 4], [2, 2]);
+    using ids = device.tensor([9], [1], "i32");
+    using graph = Graph.capture(device, () => {
+      const state = device.zeros([1, 2]);
+      ops.copyRows(state, ops.gatherRows(table, ids));
+      return { state, copy: ops.add(state, state) };
+    });
+    graph.replay();
+    ids.write([1]);
+    graph.replay();
+    expect([await bits(graph.result.state), await bits(graph.result.copy)]).toEqual([
+      [3, 4],
+      [6, 8],
+    ]);
+    graph.replay();
+    ids.write([-1]);
+    graph.replay();
+    await expect(graph.result.copy.read()).rejects.toMatchObject({ details: { value: -1 } });
+  });
+
+  test("a tensor that replays write in place keeps the error of an earlier one", async () => {
+    using table = device.tensor([1, 2, 3, 4], [2, 2]);
+    using ids = device.tensor([9], [1], "i32");
+    using state = device.zeros([1, 2]);
+    using graph = Graph.capture(device, () => ops.copyRows(state, ops.gatherRows(table, ids)));
+    graph.replay();
+    ids.write([1]);
+    graph.replay();
+    await expect(state.read()).rejects.toMatchObject({ code: "INDEX_OUT_OF_RANGE" });
+    state.write([0, 0]);
+    graph.replay();
+    expect(await bits(state)).toEqual([3, 4]);
+  });
+
   test("its result has the error of a tensor that it reads until that is overwritten", async () => {
     using table = device.tensor(values(8), [4, 2]);
     using bad = device.tensor([9], [1], "i32");
@@ -238,6 +273,45 @@ describe.each(allDevices)("Device.fork on $name", (device) => {
     );
     expect(await bits(c)).toEqual(expected);
     expect((await b.read()).length).toBe(x.size);
+  });
+
+  test("a graph is replayed within a fork, the first time and later", async () => {
+    const x = device.tensor([1], [1]);
+    const sum = device.zeros([1]);
+    using graph = Graph.capture(device, () => {
+      const beside = device.fork(() => ops.add(x, x));
+      ops.copyRows(sum, ops.add(sum, beside));
+      return beside;
+    });
+    const replayed = (value: number) =>
+      device.fork(() => {
+        x.write([value]);
+        graph.replay();
+        return ops.add(graph.result, sum); // reads the replay's results within its fork
+      });
+    const results: Tensor[] = [];
+    for (const value of [1, 7, 20]) {
+      results.push(replayed(value));
+      results.push(ops.mul(graph.result, sum));
+    }
+    x.write([2]);
+    graph.replay();
+    expect(await bits(graph.result)).toEqual([4]);
+    expect((await Promise.all(results.map(bits))).flat()).toEqual([4, 4, 30, 224, 96, 2240]);
+    expect(await bits(sum)).toEqual([60]);
+  });
+
+  test("a graph that fails within a fork leaves it usable", async () => {
+    using table = device.tensor([1, 2], [2, 1]);
+    using ids = device.tensor([2], [1], "i32");
+    using graph = Graph.capture(device, () => ops.gatherRows(table, ids));
+    using beside = device.fork(() => {
+      const before = ops.add(table, table);
+      graph.replay();
+      return ops.add(before, table);
+    });
+    await expect(graph.result.read()).rejects.toMatchObject({ code: "INDEX_OUT_OF_RANGE" });
+    expect(await bits(beside)).toEqual([3, 6]);
   });
 
   test("a function that throws ends its fork", async () => {
