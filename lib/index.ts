@@ -59,7 +59,6 @@ export {
   type PrefillOptions,
 } from "./model/language/llm.js";
 export { type OmniLoadOptions, type OmniLoadProgress, OmniModel, type OmniStats } from "./model/omni.js";
-export type { PromptLimits } from "./model/prompt/build.js";
 export type { RenderOptions } from "./model/prompt/chatTemplate.js";
 export {
   type EmbeddingOptions,
@@ -67,6 +66,7 @@ export {
   type OpenEmbeddingOptions,
   type PromptIds,
 } from "./model/prompt/embedding.js";
+export type { PromptLimits } from "./model/prompt/limits.js";
 export type { MediaFile, Message, Part, SpeechSegment } from "./model/prompt/messages.js";
 export {
   type ChatMessage,

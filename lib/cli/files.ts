@@ -15,6 +15,8 @@ export async function checkWritable(file: string): Promise<void> {
   };
   const existing = await stat(path).catch(() => undefined);
   if (existing?.isDirectory()) refuse("it is a folder");
+  const isTaken = !existing || existing.isFile() || existing.isCharacterDevice(); // such as /dev/null
+  if (!isTaken) refuse("it is not a regular file"); // a FIFO would wait for its reader
   if (!existing) {
     const folder = await stat(dirname(path)).catch(() => undefined);
     if (!folder) refuse(`the folder ${dirname(path)} does not exist`);

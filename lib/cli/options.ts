@@ -84,6 +84,7 @@ const spoken: Readonly<Record<string, string>> = {
   "load the model with a larger kvCacheTokens": "raise --kv-tokens",
   "read it and pass its bytes": "save it as a file, and pass that",
   "limits.audioSeconds": "--audio-seconds",
+  "limits.imagePixels": "--image-pixels",
   "generate: ": "",
   ...Object.fromEntries(
     ["maxPixels", "maxSeconds", "maxFrames", "maxTokens", "temperature", "topK", "topP", "repetitionPenalty"].map(

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { CaracalError } from "../errors.js";
 import { WavWriter } from "../media/wav.js";
 import { OmniModel } from "../model/omni.js";
-import { defaultPromptLimits } from "../model/prompt/build.js";
+import { defaultPromptLimits } from "../model/prompt/limits.js";
 import type { Part } from "../model/prompt/messages.js";
 import { checkGenerateOptions } from "../model/reply/options.js";
 import { Device } from "../tensor/tensor.js";
@@ -45,6 +45,7 @@ interface Options {
   readonly kvTokens?: number;
   readonly audioSeconds: number;
   readonly maxPixels?: number;
+  readonly imagePixels?: number;
   readonly maxSeconds?: number;
   readonly maxFrames?: number;
   readonly autoOrient: boolean;
@@ -70,6 +71,7 @@ export function runCommand(): Command {
     .option("--video-with-sound <file>", "frames of a video, interleaved with its sound", video(true))
     .option("--audio-seconds <s>", "longest sound in seconds", parseAboveZero, defaultPromptLimits.audioSeconds)
     .option("--max-pixels <n>", "most pixels of an image or frame (default: 67108864)", parseAboveZero)
+    .option("--image-pixels <n>", "most pixels of all images together (default: 268435456)", parsePositive)
     .option("--max-seconds <s>", "longest video in seconds (default: 14400)", parseAboveZero)
     .option("--max-frames <n>", "most frames of a video (default: 1048576)", parseAboveZero)
     .option("--no-auto-orient", "leave the EXIF orientation of images aside, as the published code does")
@@ -162,7 +164,8 @@ async function ask(
   progress: ProgressBar,
 ): Promise<Answer> {
   const start = performance.now();
-  const { json, speech, seed, stop, temperature, topK, topP, repetitionPenalty, maxTokens, audioSeconds } = options;
+  const { json, speech, maxTokens, audioSeconds, imagePixels } = options;
+  const { seed, stop, temperature, topK, topP, repetitionPenalty } = options;
   const sampling = { seed, stop, temperature, topK, topP, repetitionPenalty };
   checkGenerateOptions({ speech, maxTokens, ...sampling });
   await checkMedia(content, audioSeconds, signal);
@@ -174,7 +177,7 @@ async function ask(
     speech,
     maxTokens,
     signal,
-    limits: { audioSeconds },
+    limits: { audioSeconds, imagePixels },
     ...sampling,
   });
   let wav: WavWriter | undefined;

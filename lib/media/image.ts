@@ -181,16 +181,27 @@ const has =
   (start) =>
     texts.some((text) => start.startsWith(text, offset));
 
-/** Formats by the bytes that their files begin with; those that are not decoded are known by name only. */
+/** Whether a file begins with the box of an AVIF, HEIC or MP4 as libvips takes it, and that names such a brand. */
+function hasBrand(start: string, brand: RegExp): boolean {
+  if (!start.startsWith("ftyp", 4)) return false;
+  const size = Buffer.from(start, "latin1").readUInt32BE();
+  return size >= 16 && size <= 2048 && size % 4 === 0 && brand.test(start.slice(8, size));
+}
+
+/**
+ * Formats by the bytes that their files begin with; those that are not decoded are known by name only. libvips chooses
+ * its reader itself, and takes any text with `<svg` near its beginning for an SVG, which may cost minutes and gigabytes.
+ * So the test of each decoded format covers the first byte, which must be one that begins no XML.
+ */
 const signatures: readonly [format: string, test: Test][] = [
   ["PNG", has(0, "\x89PNG\r\n\x1a\n")],
   ["JPEG", has(0, "\xff\xd8\xff")],
-  ["WebP", has(8, "WEBP")],
+  ["WebP", (start) => start.startsWith("RIFF") && start.startsWith("WEBP", 8)],
   ["GIF", has(0, "GIF87a", "GIF89a")],
   ["TIFF", has(0, "II*\0", "II+\0", "MM\0*", "MM\0+")],
-  ["AVIF", (start) => start.startsWith("ftyp", 4) && /avi[fs]/.test(start)],
-  ["HEIC", has(4, "ftyphe", "ftypmif1", "ftypmsf1")],
-  ["MP4/MOV (a video)", has(4, "ftyp")],
+  ["AVIF", (start) => hasBrand(start, /avi[fs]/)],
+  ["HEIC", (start) => hasBrand(start, /^(he|mif1|msf1)/)],
+  ["MP4/MOV (a video)", (start) => hasBrand(start, /^/)],
   ["JPEG 2000", has(0, "\0\0\0\x0cjP  ", "\xff\x4f\xff\x51")],
   ["JPEG XL", has(0, "\0\0\0\x0cJXL ", "\xff\x0a")],
   ["BMP", has(0, "BM")],

@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { CaracalError } from "../errors.js";
 import { checkFloats, checkOption, type OptionRule, refuseValue } from "../options.js";
@@ -84,10 +85,10 @@ export class WavWriter {
 
   /**
    * Creates the file, replacing an existing one.
-   * @throws {CaracalError} `IO_ERROR` when `path` cannot be written
+   * @throws {CaracalError} `IO_ERROR` when `path` cannot be written, or is that of a FIFO
    */
   static async create(path: string, sampleRate: number): Promise<WavWriter> {
-    const file = await guarded(path, () => open(path, "w"));
+    const file = await guarded(path, () => openForWriting(path));
     const writer = new WavWriter(path, file, sampleRate);
     await writer.#write(wavHeader(sampleRate), 0);
     return writer;
@@ -120,6 +121,15 @@ export class WavWriter {
       }
     });
   }
+}
+
+/** Creates or empties a file. A FIFO is refused: opening it would wait for a reader, and it has no positions. */
+async function openForWriting(path: string): Promise<FileHandle> {
+  const { O_WRONLY, O_CREAT, O_TRUNC, O_NONBLOCK } = constants;
+  const file = await open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK);
+  if (!(await file.stat()).isFIFO()) return file;
+  await file.close();
+  throw new Error("it is not a regular file");
 }
 
 async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {

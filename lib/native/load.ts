@@ -1,6 +1,6 @@
 // Finds the addon: CARACAL_BINDING, else the build of a checkout, else an installed package for this platform. Nothing is
 // printed, no process is started, and nothing is downloaded.
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { familySync, MUSL } from "detect-libc";
 import { CaracalError } from "../errors.js";
@@ -88,8 +88,9 @@ function loadFile(path: string, why: string): Loaded {
     const attempts: LoadAttempt[] = [{ from: path, outcome: "cannot be loaded", message: reason }];
     return new CaracalError("NATIVE_LOAD_FAILED", `${why} ${path}, ${reason}`, { path, attempts }, { cause });
   };
-  if (!existsSync(path))
-    throw fail("which does not exist: run `npm run build` in the checkout, or set CARACAL_BINDING to a caracal.node");
+  const advice = "run `npm run build` in the checkout, or set CARACAL_BINDING to a caracal.node";
+  if (!existsSync(path)) throw fail(`which does not exist: ${advice}`);
+  if (!statSync(path).isFile()) throw fail(`which is not a regular file: ${advice}`); // loading a FIFO would never end
   try {
     const addon = load(path) as unknown;
     return { addon, from: path, attempts: [{ from: path, outcome: "loaded", message: `${why} this file` }] };

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, readFile, realpath, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { mkdir, readdir, realpath, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { readText } from "../checkpoint/formats/file.js";
 import { CaracalError } from "../errors.js";
 import { asWriteError } from "./writer.js";
 
@@ -95,6 +96,7 @@ async function checkTarget(target: string, force: boolean): Promise<void> {
 }
 
 const configFile = "config.json";
+const maxConfigBytes = 1 << 24;
 
 /** The files and folders in a folder and its folders, in the order of their names. */
 const filesIn = async (folder: string): Promise<string[]> => (await readdir(folder, { recursive: true })).sort();
@@ -107,7 +109,7 @@ async function listIn(file: string, files: readonly string[]): Promise<void> {
 
 async function readMarks(file: string): Promise<{ readonly _files?: unknown }> {
   try {
-    return Object(JSON.parse(await readFile(file, "utf8")));
+    return Object(JSON.parse(await readText(file, maxConfigBytes)));
   } catch {
     return {}; // a file that is no JSON has no mark of ours
   }

@@ -1,4 +1,5 @@
-import { readFile } from "node:fs/promises";
+import { readText } from "../checkpoint/formats/file.js";
+import { isRecord, parseJson } from "../checkpoint/formats/json.js";
 import { invalid, quote } from "../checkpoint/problems.js";
 import { CaracalError } from "../errors.js";
 import { audioTokenCount, defaultAudioFraming } from "../model/audio/framing.js";
@@ -55,6 +56,8 @@ export interface InterleaveCase {
   readonly expected_text: string;
 }
 
+const maxBytes = 1 << 24;
+
 type Case = PreprocessCases[keyof PreprocessCases];
 
 /** Functions that run a case and tell whether its result is as expected. */
@@ -85,13 +88,8 @@ export async function verifyPreprocess(file: string): Promise<TensorReport[]> {
 }
 
 async function readSections(file: string): Promise<Record<string, Case[]>> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(await readFile(file, "utf8"));
-  } catch (error) {
-    throw invalid(file, `cannot be read as JSON: ${(error as Error).message}`, error);
-  }
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed) || Object.keys(parsed).length === 0)
+  const parsed = await parseJson(await readText(file, maxBytes), file);
+  if (!isRecord(parsed) || Object.keys(parsed).length === 0)
     throw invalid(file, `expected an object of sections: ${Object.keys(sections).join(", ")}`);
   for (const [name, cases] of Object.entries(parsed)) {
     if (!Object.hasOwn(sections, name))

@@ -1,6 +1,7 @@
 #include "cuda/driver.h"
 
 #include <dlfcn.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <memory>
@@ -20,14 +21,18 @@ std::unique_ptr<Driver> open_driver() {
   const char* chosen = std::getenv("CARACAL_CUDA_LIBRARY");
   auto driver = std::make_unique<Driver>();
   driver->library = chosen && *chosen ? chosen : "libcuda.so.1";
-  void* handle = dlopen(driver->library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle) {
-    const char* why = dlerror();
+  auto fail = [&](const char* why) {
     throw Error(code::kNoDriver,
                 driver->library + " could not be opened (" + (why ? why : "no reason given") +
                     "): install the NVIDIA driver, or set CARACAL_CUDA_LIBRARY to its libcuda.so.1",
                 {{"path", driver->library}});
-  }
+  };
+  struct stat found{};
+  const bool is_path = driver->library.find('/') != std::string::npos;  // the system searches for a mere name
+  // dlopen would wait for the writer of a FIFO.
+  if (is_path && stat(driver->library.c_str(), &found) == 0 && !S_ISREG(found.st_mode)) fail("it is not a regular file");
+  void* handle = dlopen(driver->library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) fail(dlerror());
 #define CARACAL_FIND(f)                                                                                \
   if (driver->f = reinterpret_cast<decltype(&::f)>(dlsym(handle, #f)); !driver->f)                     \
     throw Error(code::kDriverTooOld,                                                                   \

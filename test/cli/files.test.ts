@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -17,12 +18,15 @@ test("a new file and one that exists can be written, and nothing is created", as
   await checkWritable("/dev/null");
 });
 
-test("a file in a missing folder, or below a file, is refused, as is a folder", async () => {
+test("a file in a missing folder, or below a file, is refused, as are a folder and a FIFO", async () => {
   const missing = join(folder, "missing/file");
   await expect(checkWritable(missing)).rejects.toThrowError(
     refusal(`cannot write ${missing}: the folder ${join(folder, "missing")} does not exist`),
   );
   await expect(checkWritable(folder)).rejects.toThrowError(refusal(`cannot write ${folder}: it is a folder`));
+  const fifo = join(folder, "fifo");
+  execFileSync("mkfifo", [fifo]);
+  await expect(checkWritable(fifo)).rejects.toThrowError(refusal(`cannot write ${fifo}: it is not a regular file`));
   const below = join(existing, "file");
   await expect(checkWritable(below)).rejects.toThrowError(
     refusal(`cannot write ${below}: ${existing} is not a folder`),

@@ -1,10 +1,11 @@
-import { type StdioOptions, spawn, spawnSync } from "node:child_process";
+import { execFileSync, type StdioOptions, spawn, spawnSync } from "node:child_process";
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import type { Finding } from "../../lib/cli/doctor.js";
 import { loadAudio } from "../../lib/media/audio.js";
+import { scratch } from "../checkpoint/files.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -12,6 +13,7 @@ const { bin, engines, version } = JSON.parse(readFileSync(join(root, "package.js
 const main = join(root, bin.caracal);
 if (!existsSync(main)) throw new Error("these tests run the built command line: run `npm run build` first");
 const directory = await tinyDirectory(3);
+const bindings = scratch();
 const sample = (name: string) => join(root, "samples", name);
 
 function caracal(...args: string[]) {
@@ -147,14 +149,16 @@ describe("caracal doctor", () => {
   });
 
   test("exits with 1 if the addon cannot be loaded", () => {
-    const CARACAL_BINDING = join(directory, "none.node");
-    const { status, works, of } = findings({ CARACAL_BINDING });
-    expect([status, works]).toEqual([1, false]);
-    expect(of("addon")).toMatchObject({
-      works: false,
-      needed: true,
-      detail: expect.stringMatching(/^NATIVE_LOAD_FAILED: /),
-    });
+    for (const [file, detail] of [
+      ["none.node", /^NATIVE_LOAD_FAILED: .*none\.node, which does not exist: /],
+      ["fifo.node", /^NATIVE_LOAD_FAILED: .*fifo\.node, which is not a regular file: /],
+    ] as const) {
+      const CARACAL_BINDING = join(bindings, file);
+      if (file === "fifo.node") execFileSync("mkfifo", [CARACAL_BINDING]);
+      const { status, works, of } = findings({ CARACAL_BINDING });
+      expect([status, works]).toEqual([1, false]);
+      expect(of("addon")).toMatchObject({ works: false, needed: true, detail: expect.stringMatching(detail) });
+    }
   });
 });
 

@@ -1,6 +1,8 @@
 // The CUDA backend on the virtual GPU with injected faults. Each scenario runs in its own process.
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import type { DeviceList } from "../../lib/index.js";
@@ -35,6 +37,19 @@ describe("a driver that cannot be used", () => {
   });
   test("is not a library", () => {
     expect(run("open", { CARACAL_CUDA_LIBRARY: path("device.test.ts") })).toEqual(error("NO_DRIVER", /invalid ELF/));
+  });
+  test("is no file", () => {
+    const folder = mkdtempSync(join(tmpdir(), "caracal-driver-"));
+    const fifo = join(folder, "libcuda.so.1");
+    try {
+      execFileSync("mkfifo", [fifo]);
+      for (const CARACAL_CUDA_LIBRARY of [fifo, folder])
+        expect(run("open", { CARACAL_CUDA_LIBRARY })).toEqual(
+          error("NO_DRIVER", /opened \(it is not a regular file\): /),
+        );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
   test("is another library", () => {
     expect(run("open", { CARACAL_CUDA_LIBRARY: "libm.so.6" })).toEqual(error("DRIVER_TOO_OLD", /has no cuInit/));

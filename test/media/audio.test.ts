@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -352,6 +353,19 @@ describe("WavWriter", () => {
     expect([...new Int16Array(new Uint8Array(pcm16(new Float32Array([2, -2, Number.NaN, 0.5]))).buffer)]).toEqual([
       32767, -32767, 0, 16384,
     ]);
+  });
+
+  it("refuses a FIFO at once, with and without a reader", async () => {
+    const fifo = join(directory, "written-fifo.wav");
+    execFileSync("mkfifo", [fifo]);
+    const refused = { code: "IO_ERROR", message: expect.stringMatching(/^cannot write .*written-fifo\.wav: /) };
+    await expect(WavWriter.create(fifo, 24000)).rejects.toMatchObject(refused);
+    const reader = await open(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      await expect(WavWriter.create(fifo, 24000)).rejects.toMatchObject(refused);
+    } finally {
+      await reader.close();
+    }
   });
 
   it("reports a path that cannot be written, and a full disk", async () => {

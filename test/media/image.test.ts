@@ -213,9 +213,14 @@ describe("loadImage refuses", () => {
   });
 
   const box = (brand: string) => `\0\0\0\x18ftyp${brand}\0\0\0\0mif1`;
+  const svg = '--><svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>';
   it.each([
     ["SVG or XML", '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'],
     ["SVG or XML", '\n<?xml version="1.0"?><svg/>'],
+    ["SVG or XML", `<!--    WEBP${svg}`], // with the mark of another format in its place
+    ["SVG or XML", `<!--ftypavif${svg}`],
+    ["SVG or XML", `<!-- ftypmif1avif${svg}`],
+    [undefined, `RIFX\0\0\0\0WEBP${svg}`],
     ["PDF", "%PDF-1.7"],
     ["HEIC", box("heic")],
     ["MP4/MOV (a video)", box("isom").slice(0, 16)],

@@ -94,6 +94,14 @@ describe("synthesize", () => {
     expect(readdirSync(root).filter((name) => name.includes("partial"))).toEqual([]);
   });
 
+  test("takes a config.json that is a FIFO for no mark of its own, and does not wait for it", async () => {
+    const directory = join(root, "fifo");
+    mkdirSync(directory);
+    writeFileSync(join(directory, "model.safetensors.index.json"), "{}");
+    execFileSync("mkfifo", [join(directory, "config.json")]);
+    await expect(synthesize(directory, { force: true })).rejects.toThrow(/neither synth nor slice wrote/);
+  });
+
   test("never replaces a folder that holds more than a checkpoint, or a checkpoint from elsewhere", async () => {
     const directory = join(root, "ours");
     await synthesize(directory);

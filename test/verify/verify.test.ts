@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -183,7 +184,12 @@ describe("verify", () => {
       const report = await verifyFile(path, { device });
       return `${report.error?.code}: ${report.error?.message}`;
     };
-    expect(await error("{")).toMatch(/CHECKPOINT_INVALID: .*cases\.json: cannot be read as JSON/);
+    expect(await error("{")).toMatch(/CHECKPOINT_INVALID: .*cases\.json: not JSON: expected a key at character 1/);
+    const fifo = join(folder, "preprocess.json");
+    execFileSync("mkfifo", [fifo]);
+    const { error: refusal } = await verifyFile(fifo, { device });
+    expect(refusal).toEqual({ code: "CHECKPOINT_INVALID", message: `${fifo}: expected a regular file` });
+    expect(await error("{}")).toMatch(/expected an object of sections/);
     expect(await error("[]")).toMatch(/expected an object of sections: smart_resize, /);
     expect(await error('{"toString": [1]}')).toMatch(/unknown section "toString"; expected smart_resize, /);
     expect(await error('{"smart_resize": []}')).toMatch(/section smart_resize contains no cases/);

@@ -36,6 +36,9 @@ const kvCacheOptions = {
   dtype: activationsRule,
 } satisfies Record<keyof KvCacheOptions, OptionRule>;
 
+/** The entries of a block table, which is made on the event loop: 256 MiB. */
+const maxTable = 2 ** 26;
+
 /** New tokens of one sequence. */
 export interface NewRows {
   readonly sequence: KvSequence;
@@ -147,7 +150,7 @@ export class KvCache implements Disposable {
    * Makes room for new rows of every sequence: for all of them, or for none.
    * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED` for a disposed sequence,
    *   `INVALID_ARGUMENT` for a sequence of another cache or one that occurs twice, for rows that are not a whole number
-   *   from 0, and for an unknown option
+   *   from 0, for a block table of more than 2^26 entries, and for an unknown option
    */
   append(batch: readonly NewRows[], options: AppendOptions = {}): CacheRows {
     checkBatch("KvCache.append", batch);
@@ -160,6 +163,7 @@ export class KvCache implements Disposable {
     if (new Set(batch.map(({ sequence }) => sequence)).size < batch.length)
       throw new CaracalError("INVALID_ARGUMENT", "a sequence may be extended only once per call");
     this.#checkRoom(batch);
+    this.#checkTable(batch, options);
     const grown = batch.map(({ sequence, rows }) => ({ sequence, rows, from: sequence.grow(rows) }));
     let tensors: CacheTensors;
     try {
@@ -190,9 +194,22 @@ export class KvCache implements Disposable {
   }
 
   #blocksFor(batch: readonly NewRows[]): number {
-    return batch.reduce((sum, { sequence, rows }) => {
-      return sum + Math.max(0, Math.ceil((sequence.length + rows) / this.blockSize) - sequence.blocks.length);
-    }, 0);
+    return batch.reduce((sum, added) => sum + this.#blocksWith(added) - added.sequence.blocks.length, 0);
+  }
+
+  /** The blocks that a sequence has once it has new rows. */
+  #blocksWith({ sequence, rows }: NewRows): number {
+    return Math.max(sequence.blocks.length, Math.ceil((sequence.length + rows) / this.blockSize));
+  }
+
+  #checkTable(batch: readonly NewRows[], { minWidth = 1, rowByRow = false }: AppendOptions): void {
+    const width = batch.reduce((most, added) => Math.max(most, this.#blocksWith(added)), minWidth);
+    const sequences = rowByRow ? batch.reduce((sum, { rows }) => sum + rows, 0) : batch.length;
+    if (sequences * width <= maxTable) return;
+    const message =
+      `KvCache.append: the block table [${sequences}, ${width}] is too large, at most ${maxTable} entries are possible: ` +
+      "append fewer sequences or rows at a time, or make the blocks larger";
+    throw new CaracalError("INVALID_ARGUMENT", message, { sequences, width, limit: maxTable });
   }
 
   #checkRoom(batch: readonly NewRows[]): void {
@@ -316,7 +333,7 @@ export class KvSequence implements Disposable {
   reserve(rows: number): void {
     checkOption("KvSequence.reserve", "rows", rows, wholeNumber);
     if (this.#disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
-    this.#blocks.push(...this.cache.take(this, rows));
+    for (const block of this.cache.take(this, rows)) this.#blocks.push(block); // too many for arguments of one call
   }
 
   /** @internal Adds rows, with blocks as needed; returns the position of the first. */

@@ -2,7 +2,6 @@ import { reservedSpeechIds } from "../../checkpoint/layout.js";
 import { CaracalError, shown } from "../../errors.js";
 import { mediaError } from "../../media/input.js";
 import type { Video } from "../../media/video.js";
-import { type OptionRule, optional, positiveInteger, positiveNumber } from "../../options.js";
 import { Turns } from "../../turns.js";
 import { type AudioFraming, audioTokenCount, defaultAudioFraming } from "../audio/framing.js";
 import { codecBooks, codecPadId, semanticEndId } from "../speech/state.js";
@@ -10,28 +9,9 @@ import { timestampText } from "../vision/frames.js";
 import { planVision, type VisionItem, type VisionSource, type VisionUnit } from "../vision/plan.js";
 import type { VisionLimits } from "../vision/resize.js";
 import { interleaveAverage, interleaveSequential } from "./interleave.js";
+import { type PromptLimits, withDefaults } from "./limits.js";
 import type { LoadedMessage, LoadedPart } from "./messages.js";
 import { type OmniTokenizer, type TextPiece, textPadId } from "./tokenizer.js";
-
-/** Upper bounds on a request: positive, and those of tokens whole. */
-export interface PromptLimits {
-  /** Tokens of the whole prompt. */
-  readonly sequenceTokens: number;
-  /** Visual tokens: all images and videos together are squeezed to fit. */
-  readonly visionTokens: number;
-  /** Length of each audio part in seconds. */
-  readonly audioSeconds: number;
-}
-
-/** @internal The values that the limits take. */
-export const promptLimitRules = {
-  sequenceTokens: optional(positiveInteger),
-  visionTokens: optional(positiveInteger),
-  audioSeconds: optional(positiveNumber),
-} satisfies Record<keyof PromptLimits, OptionRule>;
-
-/** The limits of the published demo. */
-export const defaultPromptLimits: PromptLimits = { sequenceTokens: 34816, visionTokens: 28672, audioSeconds: 120 };
 
 export interface PromptOptions {
   /** Whether the reply is spoken: the prompt then ends with `VOICE ASSISTANT:` instead of `ASSISTANT:`. */
@@ -310,12 +290,6 @@ class PromptBuilder {
       { tokens, limit: Math.min(positions, sequenceTokens) },
     );
   }
-}
-
-/** The limits with their defaults; an undefined limit takes its default too. */
-function withDefaults(limits: Partial<PromptLimits> = {}): PromptLimits {
-  const given = Object.entries(limits).filter(([, value]) => value !== undefined);
-  return { ...defaultPromptLimits, ...Object.fromEntries(given) };
 }
 
 function visionSource(part: LoadedPart): VisionSource[] {

@@ -10,8 +10,9 @@ import type { VisionEncoder } from "../vision/encoder.js";
 import type { VisionUnit } from "../vision/plan.js";
 import { mapUnitFrames } from "../vision/unitFrames.js";
 import type { ResizedFrame, VisualUnit } from "../vision/units.js";
-import { buildPrompt, defaultPromptLimits, type PromptAudio, type PromptOptions } from "./build.js";
+import { buildPrompt, type PromptAudio, type PromptOptions } from "./build.js";
 import type { OmniEmbedding } from "./embedding.js";
+import { MediaBudget, withDefaults } from "./limits.js";
 import { loadMessages, type Message, type Part } from "./messages.js";
 import type { PromptProgress } from "./progress.js";
 import type { OmniTokenizer } from "./tokenizer.js";
@@ -60,12 +61,14 @@ export async function encodePrompt(
   const { framing, tokenizer, vision, llm } = encoders;
   const { signal, progress } = options;
   const start = performance.now();
-  const { audioSeconds = defaultPromptLimits.audioSeconds } = options.limits ?? {};
+  const limits = withDefaults(options.limits);
+  const budget = new MediaBudget(limits, framing);
   const loaded = await loadMessages(messages, {
     sampleRate: framing.sampleRate,
-    audioSeconds,
+    audioSeconds: limits.audioSeconds,
     signal,
     onPart: (part, name) => checkModules(part, name, encoders),
+    onLoaded: (part, name) => budget.add(part, name),
     onRead: (count) => progress.stage("preprocess", 0, count),
   });
   const prompt = await buildPrompt(loaded, tokenizer, {

@@ -84,6 +84,8 @@ export interface LoadMessagesOptions {
   readonly signal?: AbortSignal;
   /** Sees each part, and its name for messages, before any file is read. It may refuse the part. */
   readonly onPart?: (part: Part, name: string) => void;
+  /** Sees each part once it is loaded, before the next one is read. It may refuse the part. */
+  readonly onLoaded?: (part: LoadedPart, name: string) => void;
   /** Receives the number of messages once all were found to be well-formed. */
   readonly onRead?: (messages: number) => void;
 }
@@ -99,7 +101,7 @@ export async function loadMessages(
   messages: readonly Message[],
   options: LoadMessagesOptions = {},
 ): Promise<LoadedMessage[]> {
-  const { onPart, onRead, ...mediaOptions } = options;
+  const { onPart, onLoaded, onRead, ...mediaOptions } = options;
   const turns = new Turns("reading the messages", options.signal);
   const reader = new MessageReader();
   const read: ReadMessage[] = [];
@@ -114,7 +116,10 @@ export async function loadMessages(
   for (const [i, { role, content }] of read.entries()) {
     const parts: LoadedPart[] = [];
     for (const [j, part] of content.entries()) {
-      parts.push(await loadPart(part, `message ${i}, part ${j}`, mediaOptions));
+      const name = `message ${i}, part ${j}`;
+      const loadedPart = await loadPart(part, name, mediaOptions);
+      onLoaded?.(loadedPart, name);
+      parts.push(loadedPart);
       if (turns.due) await turns.next();
     }
     loaded.push({ role, content: parts });

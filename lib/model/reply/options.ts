@@ -8,7 +8,7 @@ import {
   positiveNumber,
   wholeNumber,
 } from "../../options.js";
-import { type PromptLimits, promptLimitRules } from "../prompt/build.js";
+import { type PromptLimits, promptLimitRules } from "../prompt/limits.js";
 
 /** Options of `OmniModel.generate`. */
 export interface GenerateOptions {

@@ -112,6 +112,37 @@ describe("KvCache", () => {
     expect(() => a.reserve(1)).toThrowError(code("DISPOSED"));
   });
 
+  test("more blocks than a call has arguments are taken at once, and returned", () => {
+    const kv = new KvCache(device, { modules: 1, width: 1, tokens: 400_000, blockSize: 1 });
+    const a = kv.sequence();
+    a.reserve(390_000);
+    expect(a.blocks.length).toBe(390_000);
+    expect(kv.freeTokens).toBe(10_000);
+    a.dispose();
+    expect(kv.freeTokens).toBe(400_000);
+    kv.dispose();
+  });
+
+  test("a block table of more than 2^26 entries is refused, and no block is taken", () => {
+    const kv = cache();
+    const batch = Array.from({ length: 4 }, () => ({ sequence: kv.sequence(), rows: 8 }));
+    const [first] = batch;
+    append(kv, { ...first!, rows: 1 });
+    for (const sequence of Array.from({ length: 61 }, () => kv.sequence())) batch.push({ sequence, rows: 0 });
+    expect(() => kv.append(batch.slice(1), { minWidth: 2 ** 20 + 1 })).toThrowError(/minWidth must be an integer/);
+    expect(() => kv.append(batch.slice(1).concat([{ ...first!, rows: 0 }]), { minWidth: 2 ** 20 })).toThrowError(
+      expect.objectContaining({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringContaining("the block table [65, 1048576] is too large, at most 67108864 entries"),
+        details: { sequences: 65, width: 2 ** 20, limit: 2 ** 26 },
+      }),
+    );
+    expect([kv.freeTokens, first!.sequence.length]).toEqual([24, 1]);
+    const long = [{ sequence: first!.sequence, rows: 31 }];
+    using table = kv.append(long, { minWidth: 2 ** 20, rowByRow: true });
+    expect(table.blockTable.shape).toEqual([31, 2 ** 20]);
+  });
+
   test("a batch holds its sequences until it has been queued", () => {
     const kv = cache();
     const a = kv.sequence();

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { parseVisionConfig } from "../../../lib/checkpoint/config.js";
 import type { RgbImage } from "../../../lib/media/image.js";
-import { defaultAudioFraming } from "../../../lib/model/audio/framing.js";
+import { audioTokenCount, defaultAudioFraming } from "../../../lib/model/audio/framing.js";
 import { encodePrompt, type PromptEncoders } from "../../../lib/model/prompt/encode.js";
 import { loadMessages, type Part } from "../../../lib/model/prompt/messages.js";
 import type { PromptStage } from "../../../lib/model/prompt/progress.js";
@@ -83,6 +83,37 @@ test("an audio part is measured before it is encoded, a video's sound is not", a
     const [message] = await load(part, 120);
     expect(message!.content[0]).toMatchObject({ samples: { length: 121 * 16000 } });
   }
+});
+
+test("the media of a prompt together are limited while they are read, so that nothing more is decoded", async () => {
+  const encoders = await encodersOf("vision_merge1");
+  const missing = { type: "image", image: "/nowhere/missing.png" } as const;
+  const ask = (parts: readonly Part[], limits: object) => {
+    const options = { speech: false, signal: new AbortController().signal, progress: { stage() {}, add() {} }, limits };
+    return encodePrompt([{ role: "user", content: [...parts, missing] }], encoders, options);
+  };
+  const pixels = 2 * 112 * 112;
+  await expect(ask(content, { imagePixels: pixels })).rejects.toMatchObject({ code: "IO_ERROR" });
+  await expect(ask(content, { imagePixels: pixels - 1 })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message:
+      `prompt: with message 0, part 1, the images have ${pixels} pixels, at most ${pixels - 1} are possible together; ` +
+      "scale them down, or raise limits.imagePixels",
+    details: { pixels, limit: pixels - 1 },
+  });
+
+  const sound = { samples: new Float32Array(16000), sampleRate: 16000 };
+  const video = { frames: [image(1)], fps: 1, audio: sound };
+  const parts: Part[] = [
+    { type: "audio", audio: sound },
+    { type: "video", video, interleaveAudio: true },
+  ];
+  const tokens = 2 * audioTokenCount(16000);
+  await expect(ask(parts, { sequenceTokens: tokens })).rejects.toMatchObject({ code: "IO_ERROR" });
+  await expect(ask(parts, { sequenceTokens: tokens - 1 })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    details: { tokens, limit: tokens - 1 },
+  });
 });
 
 test("an encoder that merges patches refuses to squeeze, because its tokens are not in raster order", async () => {

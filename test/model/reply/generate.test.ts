@@ -345,7 +345,7 @@ describe("generate", () => {
       /generate has no option "maxtokens": did you mean "maxTokens"/,
     );
     await expect(misspelt({ words: ["."] })).rejects.toThrow(/generate has no option "words": it takes /);
-    for (const name of ["sequenceTokens", "visionTokens", "audioSeconds"]) {
+    for (const name of ["sequenceTokens", "visionTokens", "imagePixels", "audioSeconds"]) {
       for (const limit of [-5, 0, Number.NaN, "x", null, {}]) {
         const request = misspelt({ limits: { [name]: limit } });
         await expect(request).rejects.toThrowError(code("INVALID_ARGUMENT"));
