@@ -2,9 +2,10 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import { CaracalError, throwIfAborted } from "../errors.js";
+import { CaracalError } from "../errors.js";
 import { nativeSignal } from "../options.js";
-import { mediaError, untilAborted } from "./input.js";
+import { mediaError } from "./input.js";
+import { Places } from "./places.js";
 
 export interface ToolOptions {
   /** Names the input in messages. */
@@ -57,6 +58,8 @@ export function inputFile(path: string, container = ""): string[] {
   return [...options, "-protocol_whitelist", "file", ...onlyContainers, "-i", `file:${path}`];
 }
 
+const places = new Places(() => setting("CARACAL_FFMPEG_PROCESSES", 4));
+
 /**
  * Runs ffmpeg or ffprobe and yields its standard output in chunks. Ending the iteration early kills the tool. At most
  * `CARACAL_FFMPEG_PROCESSES` tools (default 4) run at once in each JavaScript thread, the others wait; a tool that its reader waits
@@ -74,10 +77,10 @@ export async function* toolOutput(
   const signal = options.signal && nativeSignal(options.signal);
   const during = `decoding ${name}`;
   const secondsLimit = setting("CARACAL_FFMPEG_SECONDS", 300);
-  await startTurn(signal, during);
+  await places.take(signal, during);
   const child = start(tool, args, name);
   const closed = once(child, "close"); // rejects with the child's "error"
-  closed.catch(() => {}).finally(endTurn);
+  closed.catch(() => {}).finally(() => places.leave());
   const hasPipes: boolean = Boolean(child.stdout && child.stderr);
   if (!hasPipes) throw startError(tool, name, await closed.catch((cause: unknown) => cause)); // no file descriptors
   let messages = "";
@@ -156,7 +159,7 @@ function start(tool: string, args: readonly string[], name: string): ChildProces
   try {
     return spawn(tool, [...verbosity, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   } catch (error) {
-    endTurn(); // arguments that the system refuses, such as very long ones
+    places.leave(); // arguments that the system refuses, such as very long ones
     throw startError(tool, name, error);
   }
 }
@@ -207,37 +210,6 @@ function reasonOf(messages: string, args: readonly string[]): string {
   if (lines.length === 1 && lines[0]!.endsWith(unknown)) return `no sound or video is found in it; ${taken}`;
   if (lines.length > 1 && lines.at(-1)!.endsWith(unknown)) lines.pop(); // the line before says more
   return (lines.at(-1) ?? "").replaceAll(/\[([^\]]* @ 0x[0-9a-f]+|error|fatal|panic)\] /g, "");
-}
-
-let running = 0;
-const waiting: (() => void)[] = [];
-
-/** Waits until another process may run. Every call that succeeds needs one `endTurn`. */
-async function startTurn(signal: AbortSignal | undefined, during: string): Promise<void> {
-  throwIfAborted(signal, during);
-  if (running < setting("CARACAL_FFMPEG_PROCESSES", 4)) {
-    running++;
-    return;
-  }
-  let begin = () => {};
-  const turn = new Promise<void>((resolve) => {
-    begin = resolve;
-  });
-  waiting.push(begin);
-  try {
-    await untilAborted(turn, signal, during);
-  } catch (error) {
-    const at = waiting.indexOf(begin);
-    if (at >= 0) waiting.splice(at, 1);
-    else endTurn(); // the turn came in the same moment
-    throw error;
-  }
-}
-
-function endTurn(): void {
-  const next = waiting.shift();
-  if (next) next();
-  else running--;
 }
 
 /** A positive number from the environment. @throws {CaracalError} `INVALID_ARGUMENT` for anything else */

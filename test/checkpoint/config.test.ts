@@ -137,6 +137,21 @@ describe("files", () => {
     expect(await readConfig(file)).toEqual({ codec_config: { codec_dec_ratios: [8, 6], decoder_type: "24k" } });
   });
 
+  test("may be nested 64 levels deep in YAML", async () => {
+    const depths = [`${"[".repeat(64)}${"]".repeat(64)}`, `${"- ".repeat(64)}1`];
+    for (const text of depths) {
+      let value = await readConfig(writeIn(folder, "nested.yaml", text));
+      for (let level = 1; level < 64; level++) value = (value as unknown[])[0];
+      expect([[], [1]]).toContainEqual(value);
+    }
+  });
+
+  test("may be YAML that contains itself, which is no configuration", async () => {
+    const file = writeIn(folder, "circle.yaml", "codec_config: &x\n  decoder_type: *x\n");
+    const source = await readConfig(file);
+    await invalid(() => parseCodecConfig(source, file), /codec_config\.decoder_type is an object with decoder_type;/);
+  });
+
   test.each([
     ["bad.yaml", "a: [1", /not YAML/],
     ["twice.yaml", "a: 1\na: 2", /not YAML: .*unique/],
@@ -148,8 +163,17 @@ describe("files", () => {
         .join("\n")}`,
       /not YAML: .*alias/,
     ],
-    ["long.yaml", "- \n".repeat(20_000), /has 60000 bytes; expected at most 32768 of text/],
-    ["deep.yaml", "[".repeat(30_000), /not YAML/],
+    ["long.yaml", "- \n".repeat(2000), /has 6000 bytes; expected at most 4096 of text/],
+    ["lists.yaml", "[".repeat(65) + "]".repeat(65), /nested deeper than 64 levels/],
+    ["maps.yaml", "{a: ".repeat(65) + "}".repeat(65), /nested deeper than 64 levels/],
+    ["items.yaml", `${"- ".repeat(65)}1`, /nested deeper than 64 levels/],
+    ["keys.yaml", `${"? ".repeat(65)}1`, /nested deeper than 64 levels/],
+    [
+      "blocks.yaml",
+      Array.from({ length: 65 }, (_, i) => `${" ".repeat(i)}a:`).join("\n"),
+      /nested deeper than 64 levels/,
+    ],
+    ["open.yaml", "[".repeat(64), /not YAML/],
     ["twice.json", '{"a": 1, "a": 2}', /duplicate key "a"/],
     ["bad.json", "{'a': 1}", /not JSON/],
   ])("%s is refused", (name, text, message) => expectInvalid(readConfig(writeIn(folder, name, text)), message));

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { bare, checkout, folderWith, node, packages, run, tool } from "./support.js";
 
 const model = JSON.stringify(join(packages.app, "model"));
-/** Computes on the CPU, and renders a chat template, which loads a package in another thread. Prints both. */
+/** Computes on the CPU, and renders a chat template, which loads a package in another process. Prints both. */
 const body = `
 async function main() {
   const device = await Device.open({ backend: "cpu", threads: 1 });
@@ -69,7 +69,7 @@ describe("a program", () => {
   });
 });
 
-/** What a bundle cannot contain: binaries, and what another thread loads. */
+/** What a bundle cannot contain: binaries, and what another process loads. */
 const external = ["@caracal/*", "sharp", "@huggingface/jinja"];
 const requireInModules = 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 

@@ -1,7 +1,8 @@
 import { Turns } from "../../turns.js";
 import { invalid, quote } from "../problems.js";
 
-const maxDepth = 64;
+/** The deepest nesting of a configuration. */
+export const maxDepth = 64;
 /** Of one string, which is read at a stretch. */
 const maxCharacters = 1 << 20;
 

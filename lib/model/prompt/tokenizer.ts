@@ -261,7 +261,7 @@ export class OmniTokenizer {
    * @throws {CaracalError} `CHECKPOINT_INVALID` when the checkpoint has no template, or the template fails, takes more
    *   than `timeLimit` or `memoryLimit`, or writes more than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option
    *   is unknown or out of range, or a variable is no plain data, or messages are no list of objects; `MISSING_TOOL`
-   *   without `@huggingface/jinja`
+   *   without `@huggingface/jinja` or Node.js, which renders in a process of its own; `IO_ERROR` when the system starts none
    */
   async renderChat(
     messages: readonly ChatMessage[],

@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { setImmediate } from "node:timers/promises";
+import { describe, expect, it, vi } from "vitest";
 import { OmniTokenizer } from "../../../lib/model/prompt/tokenizer.js";
 import { makeTokenizer } from "../../../lib/synth/tokenizer.js";
 import { tinyTokenizer, tokenizerConfig, tokenizerJson } from "./tinyTokenizer.js";
@@ -74,6 +75,8 @@ describe("a chat template that", () => {
     ["raises an exception", "{{ raise_exception('no system role') }}", {}, /the chat template fails: no system role/],
     ["takes too long", slow, { timeLimit: 20 }, /it takes longer than 20 ms \(timeLimit\)/],
     ["takes too much memory", large, { memoryLimit: 4 }, /it needs more than 4 MiB \(memoryLimit\)/],
+    ["makes one value that is too large", "{% set a = range(2000000) %}", { memoryLimit: 8 }, /needs more than 8 MiB/],
+    ["gets too large a message", "{{ messages[0].content }}", { memoryLimit: 0.5 }, /needs more than 0.5 MiB/],
     [
       "writes too much",
       "{% for i in range(17) %}{{ messages[0].content }}{% endfor %}",
@@ -91,6 +94,23 @@ describe("a chat template that", () => {
       code: "CHECKPOINT_INVALID",
       message: expect.stringMatching(message),
     });
+  });
+
+  it("gets a long message full of beginnings of names renders it", async () => {
+    const content = "<".repeat(8e6);
+    const pieces = await (await withTemplate("{{ messages[0].content }}")).renderChat([{ role: "user", content }]);
+    expect(pieces.length === 1 && pieces[0] === content).toBe(true);
+  });
+
+  it("is rendered many times at once takes four processes", async () => {
+    const tokenizer = await withTemplate("{{ messages[0].content }}");
+    const texts = Array.from({ length: 10 }, (_, i) => `text ${i}`);
+    const processes = () => process.getActiveResourcesInfo().filter((name) => name === "ProcessWrap").length;
+    await vi.waitFor(() => expect(processes()).toBe(0)); // those of other tests end
+    const rendered = texts.map((content) => tokenizer.renderChat([{ role: "user", content }]));
+    await setImmediate();
+    expect(processes()).toBe(4);
+    expect(await Promise.all(rendered)).toEqual(texts.map((text) => [text]));
   });
 
   it("is aborted ends", async () => {
