@@ -339,7 +339,7 @@ export function parseCodecConfig(source: unknown, file: string): CodecConfig {
     codec_codebook_size: f.integer("codec_codebook_size", { max: 4096 }),
     codec_codebook_search_dim: f.integer("codec_codebook_search_dim"),
     semantic_token_nums: f.integer("semantic_token_nums"),
-    ...(f.has("ckpt_path") && { ckpt_path: f.text("ckpt_path") }),
+    ...(f.has("ckpt_path") && { ckpt_path: f.path("ckpt_path", ".pt") }),
   };
   const { codec_dimension: dim, decoder_dim: width, codec_dec_ratios: ratios } = config;
   f.check(

@@ -51,8 +51,14 @@ export class Fields {
     return this.#read(name, fallback, fallback, "true or false", isBoolean);
   }
 
-  text(name: string, fallback?: string): string {
-    return this.#read(name, fallback, "", "a string", (value): value is string => typeof value === "string");
+  text(name: string): string {
+    return this.#read(name, undefined, "", "a string", (value): value is string => typeof value === "string");
+  }
+
+  /** The path of a file. Its ending keeps it from being a folder, such as "..". */
+  path(name: string, ending: string): string {
+    const isPath = (value: unknown): value is string => typeof value === "string" && value.endsWith(ending);
+    return this.#read(name, undefined, "", `the path of a ${ending} file`, isPath);
   }
 
   choice<const T extends string | number>(name: string, choices: readonly T[], fallback?: T): T {

@@ -43,6 +43,13 @@ function editJson(file: string, edit: (value: Record<string, object>) => object)
   };
 }
 
+function editCodec(from: string | RegExp, to: string): (directory: string) => void {
+  return (directory) => {
+    const path = join(directory, "audio_codec/config.yaml");
+    writeFileSync(path, readFileSync(path, "utf8").replace(from, to));
+  };
+}
+
 describe("openCheckpoint", () => {
   test("returns the configurations and every tensor by name", async () => {
     const checkpoint = await openCheckpoint(whole);
@@ -162,19 +169,28 @@ describe("openCheckpoint", () => {
     ],
     [
       "more codes than the LLM has ids",
-      (d) => {
-        const file = join(d, "audio_codec/config.yaml");
-        writeFileSync(file, readFileSync(file, "utf8").replace("codec_codebook_size: 8", "codec_codebook_size: 9"));
-      },
+      editCodec("codec_codebook_size: 8", "codec_codebook_size: 9"),
       /audio_embeddings\.pt: 96 ids per book, but the speech decoder's codes need 113/,
     ],
     [
       "a decoder outside the folder",
-      (d) => {
-        const file = join(d, "audio_codec/config.yaml");
-        writeFileSync(file, readFileSync(file, "utf8").replace(/ckpt_path: .*/, "ckpt_path: ../../whole/audio/x.pt"));
-      },
+      editCodec(/ckpt_path: .*/, "ckpt_path: ../../whole/audio/x.pt"),
       /audio_codec\/x\.pt: no such file/,
+    ],
+    ...["..", "", ".", "LongCatAudioCodec_decoder_24k_4codebooks.pt/..", "decoder.safetensors"].map(
+      (path): [string, (directory: string) => void, RegExp] => [
+        `a decoder called ${JSON.stringify(path)}`,
+        editCodec(/ckpt_path: .*/, `ckpt_path: "${path}"`),
+        /config\.yaml: codec_config\.ckpt_path is ".*"; expected the path of a \.pt file$/m,
+      ],
+    ),
+    [
+      "a folder as the decoder",
+      (d) => {
+        editCodec(/ckpt_path: .*/, "ckpt_path: folder.pt")(d);
+        mkdirSync(join(d, "audio_codec/folder.pt"));
+      },
+      /audio_codec\/folder\.pt: expected a regular file/,
     ],
     ["a missing configuration", (d) => rmSync(join(d, "config.json")), /config\.json: no such file/],
   ])("refuses %s", (_, change, message) => expectInvalid(changed(change), message));

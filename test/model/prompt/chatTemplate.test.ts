@@ -113,6 +113,21 @@ describe("a chat template that", () => {
     expect(await Promise.all(rendered)).toEqual(texts.map((text) => [text]));
   });
 
+  it.each([
+    ["/missing/node", "MISSING_TOOL", /by a process of Node\.js, which cannot be started/],
+    ["/", "IO_ERROR", /by a process of Node\.js, which cannot be started/],
+    ["/bin/false", "CHECKPOINT_INVALID", /its process ended \(status 1\)/],
+  ])("is to be rendered by %s fails with %s, and leaves its place to others", async (path, code, message) => {
+    const tokenizer = await withTemplate("x");
+    const { execPath } = process;
+    process.execPath = path;
+    const failed = await Promise.allSettled(Array.from({ length: 9 }, () => tokenizer.renderChat(messages)));
+    process.execPath = execPath;
+    const reason = expect.objectContaining({ code, message: expect.stringMatching(message) });
+    expect(failed).toEqual(Array.from({ length: 9 }, () => ({ status: "rejected", reason })));
+    expect(await tokenizer.renderChat(messages)).toEqual(["x"]);
+  });
+
   it("is aborted ends", async () => {
     const controller = new AbortController();
     const rendered = (await withTemplate(slow)).renderChat(messages, {}, { signal: controller.signal });
