@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
-import { checkOptionNames } from "../../options.js";
+import { checkOptionNames, onAbort } from "../../options.js";
 
 /** Limits of the rendering of a chat template. */
 export interface RenderOptions {
@@ -82,7 +82,7 @@ async function runProgram(data: object, file: string, options: RenderOptions): P
   checkLimit("memoryLimit", memoryLimit);
   const worker = startWorker(data, memoryLimit);
   let timer: NodeJS.Timeout | undefined;
-  let stop: (() => void) | undefined;
+  let stopListening = () => {};
   try {
     return await new Promise<string[]>((resolve, reject) => {
       const fail = (problem: string, cause?: unknown) => reject(failure(file, problem, cause));
@@ -93,12 +93,12 @@ async function runProgram(data: object, file: string, options: RenderOptions): P
       });
       worker.once("exit", () => fail("its thread ended"));
       timer = setTimeout(() => fail(`it takes longer than ${timeLimit} ms (timeLimit)`), timeLimit);
-      stop = () => reject(new CaracalError("ABORTED", "rendering was aborted", {}, { cause: signal?.reason }));
-      signal?.addEventListener("abort", stop, { once: true });
+      const stop = () => reject(new CaracalError("ABORTED", "rendering was aborted", {}, { cause: signal?.reason }));
+      stopListening = onAbort(signal, stop);
     });
   } finally {
     clearTimeout(timer);
-    if (stop) signal?.removeEventListener("abort", stop);
+    stopListening();
     await worker.terminate();
   }
 }
