@@ -173,6 +173,24 @@ function isSignal(value: unknown): boolean {
 }
 
 /**
+ * Calls `listener` when `signal` is aborted, unless the returned function was called before.
+ * @param signal what `checkSignal` accepts: it may have no `removeEventListener`, or one that throws
+ */
+export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
+  let isListening = true;
+  const call = () => {
+    if (isListening) listener();
+  };
+  signal?.addEventListener("abort", call, { once: true });
+  return () => {
+    isListening = false;
+    try {
+      signal?.removeEventListener("abort", call);
+    } catch {} // the listener is idle already
+  };
+}
+
+/**
  * An `AbortSignal` of this realm that follows `signal`: `AbortSignal.any` and child processes take no other.
  * @param signal what `checkSignal` accepts
  */
@@ -182,7 +200,7 @@ export function nativeSignal(signal: AbortSignal): AbortSignal {
   const controller = new AbortController();
   const abort = () => controller.abort(signal.reason);
   if (signal.aborted) abort();
-  else signal.addEventListener("abort", abort, { once: true });
+  else onAbort(signal, abort);
   return controller.signal;
 }
 

@@ -5,6 +5,7 @@ import {
   checkOptions,
   checkSignal,
   nativeSignal,
+  onAbort,
   oneOf,
   optional,
   positiveInteger,
@@ -159,6 +160,32 @@ describe("signals", () => {
     expect(() => checkSignal("generate", new AbortController())).toThrow(
       "generate: signal must be an AbortSignal, such as the `signal` of the controller, got an object of class AbortController",
     );
+  });
+
+  test("a listener is called at an abort and not after its end, even if a signal cannot remove it", () => {
+    const throwing = Object.assign(new DuckSignal(), {
+      removeEventListener() {
+        throw new TypeError("not a function");
+      },
+    });
+    const foreign = foreignController();
+    const own = new AbortController();
+    for (const [signal, abort] of [
+      [new DuckSignal(), (duck: DuckSignal) => duck.abort()],
+      [throwing, (duck: DuckSignal) => duck.abort()],
+      [foreign.signal, () => foreign.abort()],
+      [own.signal, () => own.abort()],
+    ] as [AbortSignal, (signal: unknown) => void][]) {
+      let calls = 0;
+      onAbort(signal, () => calls++);
+      const end = onAbort(signal, () => {
+        calls += 100;
+      });
+      end();
+      abort(signal);
+      expect(calls).toBe(1);
+    }
+    onAbort(undefined, () => {})();
   });
 
   test("a signal of another class is followed by a native one", () => {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { CaracalError } from "../errors.js";
-import { nativeSignal } from "../options.js";
+import { nativeSignal, onAbort } from "../options.js";
 import { mediaError } from "./input.js";
 import { Places } from "./places.js";
 
@@ -95,9 +95,9 @@ export async function* toolOutput(
     child.kill("SIGKILL");
     child.stdout.destroy(error); // frees the reader at once
   };
-  const onAbort = () => stop(abortedError(signal, during));
-  signal?.addEventListener("abort", onAbort);
-  if (signal?.aborted) onAbort(); // while the turn began
+  const abort = () => stop(abortedError(signal, during));
+  const stopListening = onAbort(signal, abort);
+  if (signal?.aborted) abort(); // while the turn began
   const budget = new TimeBudget(secondsLimit, () => {
     const advice = "CARACAL_FFMPEG_SECONDS raises the limit";
     stop(mediaError(name, `${tool} was not done with it after ${secondsLimit} s; ${advice}`));
@@ -122,7 +122,7 @@ export async function* toolOutput(
   } catch (error) {
     throw stopped ?? (error instanceof CaracalError ? error : startError(tool, name, error));
   } finally {
-    signal?.removeEventListener("abort", onAbort);
+    stopListening();
     child.kill("SIGKILL");
     child.stdout.destroy();
     child.stderr.destroy();

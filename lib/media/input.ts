@@ -3,7 +3,7 @@ import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { aString, hasMemory, type OptionRule, optional } from "../options.js";
+import { aString, hasMemory, type OptionRule, onAbort, optional } from "../options.js";
 import { type Steps, Turns } from "../turns.js";
 import { ByteReader } from "./byteReader.js";
 
@@ -50,17 +50,16 @@ export async function untilAborted<T>(
   if (!signal) return promise;
   promise.catch(() => {}); // it may fail after the abort
   throwIfAborted(signal, during);
-  let onAbort = () => {};
+  let stopListening = () => {};
   const aborted = new Promise<void>((resolve) => {
-    onAbort = resolve;
-    signal.addEventListener("abort", onAbort);
+    stopListening = onAbort(signal, resolve);
   });
   try {
     await Promise.race([promise, aborted]);
     throwIfAborted(signal, during);
     return await promise;
   } finally {
-    signal.removeEventListener("abort", onAbort);
+    stopListening();
   }
 }
 

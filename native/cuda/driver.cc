@@ -29,8 +29,8 @@ std::unique_ptr<Driver> open_driver() {
   };
   struct stat found{};
   const bool is_path = driver->library.find('/') != std::string::npos;  // the system searches for a mere name
-  // dlopen would wait for the writer of a FIFO.
-  if (is_path && stat(driver->library.c_str(), &found) == 0 && !S_ISREG(found.st_mode)) fail("it is not a regular file");
+  const bool is_found = is_path && stat(driver->library.c_str(), &found) == 0;
+  if (is_found && !S_ISREG(found.st_mode)) fail("it is not a regular file");  // dlopen would wait for a FIFO's writer
   void* handle = dlopen(driver->library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) fail(dlerror());
 #define CARACAL_FIND(f)                                                                                \

@@ -303,7 +303,11 @@ describe("caracal run", () => {
   });
 });
 
-test("Ctrl-C ends caracal synth cleanly, and leaves nothing behind", async () => {
+test.each([
+  ["SIGINT", 130], // Ctrl-C
+  ["SIGTERM", 143],
+  ["SIGHUP", 129],
+] as const)("%s ends caracal synth cleanly, and leaves nothing behind", async (signal, expected) => {
   const out = join(directory, "unfinished");
   const child = spawn(process.execPath, [main, "synth", out, "--preset", "mini"], {
     stdio: ["ignore", "ignore", "pipe"],
@@ -315,8 +319,8 @@ test("Ctrl-C ends caracal synth cleanly, and leaves nothing behind", async () =>
   const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
   const written = () => readdirSync(directory).filter((name) => name.startsWith("unfinished"));
   while (written().length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  child.kill("SIGINT");
+  child.kill(signal);
   const status = await closed;
-  expect([status, stderr]).toEqual([130, "error ABORTED: writing a checkpoint was aborted\n"]);
+  expect([status, stderr]).toEqual([expected, "error ABORTED: writing a checkpoint was aborted\n"]);
   expect(written()).toEqual([]);
 });

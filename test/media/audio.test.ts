@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { loadAudio } from "../../lib/media/audio.js";
 import { encodeWav, pcm16, WavWriter, wavHeader } from "../../lib/media/wav.js";
+import { DuckSignal } from "../support/signals.js";
 import { hasFfmpeg, itWith, rms, sine } from "./inputs.js";
 
 let directory = "";
@@ -332,6 +333,23 @@ describe("encodeWav refuses", () => {
       expect.objectContaining({ code: "INVALID_ARGUMENT", message: `encodeWav: ${message}` }),
     );
   });
+});
+
+it("signals that cannot remove a listener are taken, and end the decoding", async () => {
+  const path = join(directory, "signals.wav");
+  await writeFile(path, encodeWav(sine(440, 16000, 0.1), 16000));
+  const broken = Object.assign(new DuckSignal(), {
+    removeEventListener() {
+      throw new Error("broken");
+    },
+  });
+  for (const duck of [new DuckSignal(), broken]) {
+    const signal = duck as unknown as AbortSignal;
+    expect((await loadAudio(path, { signal })).length).toBe(1600);
+    const decoding = loadAudio(path, { signal });
+    duck.abort();
+    await expect(decoding).rejects.toMatchObject({ code: "ABORTED" });
+  }
 });
 
 describe("WavWriter", () => {
