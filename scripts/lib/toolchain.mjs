@@ -222,6 +222,7 @@ function buildLibstdcxx(target, sources) {
   const build = join(at, "build");
   mkdirSync(build);
   const host = hostOf(target);
+  const flags = `-O2 -fPIC -ffile-prefix-map=${sources}=gcc`; // assertions would show where it was built
   const options = [
     `--host=${host}`,
     ...[
@@ -231,7 +232,7 @@ function buildLibstdcxx(target, sources) {
     ],
     ...["--disable-shared", "--enable-static", "--disable-multilib", "--disable-nls"],
     ...["--disable-libstdcxx-pch", "--disable-libstdcxx-filesystem-ts"],
-    ...[`CC=${join(at, "bin/cc")}`, `CXX=${join(at, "bin/c++")}`, "CFLAGS=-O2 -fPIC", "CXXFLAGS=-O2 -fPIC"],
+    ...[`CC=${join(at, "bin/cc")}`, `CXX=${join(at, "bin/c++")}`, `CFLAGS=${flags}`, `CXXFLAGS=${flags}`],
   ];
   command(join(sources, "libstdc++-v3/configure"), options, { cwd: build });
   command("make", [`-j${availableParallelism()}`, "install"], { cwd: build });
