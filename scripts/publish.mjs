@@ -1,7 +1,7 @@
 // node scripts/publish.mjs [--tag vVERSION] [--dry-run]: publishes what `npm run pack` built and recorded, the main package
 // last, so that nobody installs it before the packages that it needs.
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { flavours } from "./lib/flavours.mjs";
@@ -10,7 +10,9 @@ import { command, fail, root } from "./lib/steps.mjs";
 const { values } = parseArgs({ options: { tag: { type: "string" }, "dry-run": { type: "boolean" } } });
 const folder = join(root, "build/pack/packages");
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-const { packages } = JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8"));
+const manifest = join(folder, "manifest.json");
+if (!existsSync(manifest)) fail("there are no packages: run npm run pack");
+const { packages } = JSON.parse(readFileSync(manifest, "utf8"));
 
 if (values.tag !== undefined && values.tag !== `v${version}`)
   fail(`the tag ${values.tag} does not name the version ${version} of package.json`);

@@ -1,8 +1,8 @@
 // Packs the main package and those of the addon's flavours, as npm would publish them.
 import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
-import { familySync } from "detect-libc";
 import { describeBinary, faultsOf } from "./binary.mjs";
 import { flavours } from "./flavours.mjs";
 import { lastChoice } from "./kernels.mjs";
@@ -56,7 +56,7 @@ export function packMain(folder) {
 
 /** The flavour without CUDA that fits this machine. */
 export function flavourOfThisMachine() {
-  const libc = familySync();
+  const libc = createRequire(import.meta.url)("detect-libc").familySync(); // a fresh clone has it only now
   const found = flavours().find((flavour) => flavour.cpu === process.arch && flavour.libc === libc && !flavour.cuda);
   return found ?? fail(`there is no package for ${process.platform} on ${process.arch} with ${libc}`);
 }
