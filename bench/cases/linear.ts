@@ -1,4 +1,4 @@
-import type { Activations, WeightDType } from "../../lib/ops/call.js";
+import type { Activations, StoredDType } from "../../lib/ops/call.js";
 import { linear, packWeight, swiglu } from "../../lib/ops/index.js";
 import { dtypeBytes } from "../../lib/tensor/dtype.js";
 import type { Device } from "../../lib/tensor/tensor.js";
@@ -19,7 +19,7 @@ export function linearCases(activations: Activations): Case[] {
   ];
 }
 
-function matrixCase(activations: Activations, m: number, k: number, n: number, dtype: WeightDType): Case {
+function matrixCase(activations: Activations, m: number, k: number, n: number, dtype: StoredDType): Case {
   return defineCase({
     op: "linear",
     size: `M=${m} K=${k} N=${n} ${dtype}`,

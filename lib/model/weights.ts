@@ -9,7 +9,7 @@ import {
   packConv1d,
   packConvTranspose1d,
 } from "../ops/audio.js";
-import type { WeightDType } from "../ops/call.js";
+import type { StoredDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
 import {
@@ -187,7 +187,7 @@ export class Weights implements Disposable {
    */
   packed(name: string, shape?: Matrix): PackedMatrix {
     return this.derive(() => {
-      const matrix = this.#map<WeightDType>(name, shape) as Tensor<WeightDType, Matrix>;
+      const matrix = this.#map<StoredDType>(name, shape) as Tensor<StoredDType, Matrix>;
       return packWeight(matrix, { scale: this.#scale(name, matrix) });
     });
   }
@@ -208,7 +208,7 @@ export class Weights implements Disposable {
   packedExperts(names: readonly string[]): ExpertWeight {
     checkList("Weights.packedExperts", "names", names, "a list of names");
     return this.derive(() => {
-      const matrices = names.map((name) => this.#map<WeightDType>(name));
+      const matrices = names.map((name) => this.#map<StoredDType>(name));
       const scales = names.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
       return packWeights(matrices, { scales });
     });
@@ -269,7 +269,7 @@ export class Weights implements Disposable {
     return tensor;
   }
 
-  #scale(name: string, matrix: Tensor<WeightDType>): Tensor<"f32"> | undefined {
+  #scale(name: string, matrix: Tensor<StoredDType>): Tensor<"f32"> | undefined {
     return matrix.dtype === "f8e4m3" ? this.#map<"f32">(`${name}_scale_inv`) : undefined;
   }
 

@@ -9,7 +9,7 @@ import {
   type TensorHandle,
 } from "../native/addon.js";
 import { aFunction, checkObject, checkOption, checkPath, isObject } from "../options.js";
-import { type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
+import { type CodeDType, type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
 import {
   type BackendNote,
   type DeviceList,
@@ -34,7 +34,9 @@ import {
 export type { MappedFile, Row, Shape };
 
 /** The base of tensors and packed weights: native memory on a device, with its dtype and shape in the type. */
-export abstract class NativeArray<D extends DType = DType, S extends Shape = Shape> implements Disposable {
+export abstract class NativeArray<D extends DType | CodeDType = DType | CodeDType, S extends Shape = Shape>
+  implements Disposable
+{
   readonly dtype: D;
   readonly shape: S;
   readonly device: Device;
@@ -65,7 +67,7 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
     return elements(this.shape);
   }
 
-  /** The size of the elements in bytes. */
+  /** The size of the elements in bytes, without the scales of a packed weight. */
   get byteLength(): number {
     return this.size * dtypeBytes[this.dtype];
   }
