@@ -304,8 +304,8 @@ async function runComparison(options: ComparisonOptions, command: Command): Prom
       const memory = compared.filter(isMemory);
       return {
         device,
-        note: `peer: llama.cpp of node-llama-cpp ${version}, ${threads} threads too; ${describePeaks(peaks)}`,
-        warnings: timeWarnings(results, peaks),
+        note: `peer: llama.cpp of node-llama-cpp ${version}, as many threads; ${describePeaks(peaks)}`,
+        warnings: timeWarnings(results, peaks, threads),
         json: { options: { threads, rounds }, peer: version, peaks, results, memory: memory.map(memoryResult) },
         tables: [
           { header: timeHeader, rows: results.map(timeRow) },

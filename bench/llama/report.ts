@@ -121,18 +121,19 @@ export function usedPerToken({ preset: name, ours, theirs }: Pair): { readonly o
 const busy = 0.05;
 
 /** What a reader must know before trusting the times. */
-export function timeWarnings(results: readonly TimeResult[], peaks: MachinePeaks): string[] {
-  const most = results.reduce((most, { others }) => Math.max(most, others), 0);
-  const disturbed = results.filter(({ others }) => others > busy).length;
-  const warnings = peakWarnings(
-    peaks,
-    results.map(({ ofLimit }) => ofLimit),
-  );
-  if (disturbed === 0) return warnings;
+export function timeWarnings(results: readonly TimeResult[], peaks: MachinePeaks, threads: number): string[] {
+  const shares = results.map(({ ofLimit }) => ofLimit);
+  const disturbed = results.filter(({ others }) => others > busy);
+  if (disturbed.length === 0) return peakWarnings(peaks, shares);
+  const most = disturbed.reduce((most, { others }) => Math.max(most, others), 0);
+  const advice =
+    threads === 1
+      ? "compare the CPU times instead, which do not count waiting for a core"
+      : "llama.cpp's threads wait for one another by spinning, so it loses more by that than Caracal, and these ratios are " +
+        "too high. Run it again on an idle machine, or with --threads 1, and compare the CPU times";
   return [
-    ...warnings,
-    `other programs took more than ${100 * busy} % of the cores during ${disturbed} of ${results.length} results (at most ` +
-      `${Math.round(100 * most)} %): llama.cpp's threads wait for one another by spinning, so it loses more by that than ` +
-      "Caracal, and these ratios are too high. On a busy machine, compare the CPU times of a run with --threads 1",
+    ...peakWarnings(peaks, shares),
+    `other programs took more than ${100 * busy} % of the cores during ${disturbed.length} of ${results.length} results, ` +
+      `at most ${Math.round(100 * most)} %: ${advice}`,
   ];
 }

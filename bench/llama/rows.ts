@@ -28,7 +28,6 @@ export interface Pair {
 export const pairs: readonly Pair[] = [
   { preset: "peer-layer", ours: bf16, theirs: "bf16" },
   { preset: "peer-layer", ours: fp8, theirs: "q8_0" },
-  { preset: "peer-layer", ours: fp8, theirs: "q4_k" },
   { preset: "mini", ours: bf16, theirs: "bf16" },
 ];
 

@@ -6,7 +6,7 @@ import { f16, randomContents } from "../../bench/llama/blocks.js";
 import type { ComparedMemory, ComparedTime } from "../../bench/llama/compare.js";
 import { equalWorkModel, type PeerWeights } from "../../bench/llama/deepseek2.js";
 import { ggmlTypes, ggufBytes, writeGguf } from "../../bench/llama/gguf.js";
-import { usedPerToken } from "../../bench/llama/report.js";
+import { timeResult, timeWarnings, usedPerToken } from "../../bench/llama/report.js";
 import { describeWork, type Pair, pairs, select, works } from "../../bench/llama/rows.js";
 import { samplesOf } from "../../bench/llama/samples.js";
 import { usedByCaracal, usedByLlamaCpp } from "../../bench/llama/work.js";
@@ -203,6 +203,30 @@ test("a filter selects models and work", () => {
 test("contexts only grow from work to work, since llama.cpp computes them", () => {
   const contexts = works.map((work) => (work.kind === "decode" ? work.context : 0));
   expect(contexts).toEqual([...contexts].sort((a, b) => a - b));
+});
+
+test("a result beside its limit, and what a reader must know", () => {
+  const peak = (best: number) => ({ best, lowest: best });
+  const peaks = { measurements: 1, fmaGflops: peak(200), matrixGflops: peak(200), readGBps: peak(30) };
+  const time = (best: number) => ({ wall: samplesOf([best, 2 * best]), cpu: samplesOf([best]) });
+  const result = (name: string, best: number, others: number) => {
+    const work = works.find((work) => describeWork(work) === name)!;
+    return timeResult({ pair: pairs[0]!, work, name, ours: time(best), theirs: time(3 * best), others }, peaks);
+  };
+  const decode = result("decode batch 1 context 16", 100, 0.2);
+  expect(decode).toMatchObject({ limit: "read", ratio: { best: 3, median: 3 } });
+  expect(decode.ofLimit).toBeCloseTo(1.887 / 30 / 0.1, 3);
+  const prefill = result("prefill 512", 9000, 0);
+  expect(prefill.limit).toBe("FMA");
+  expect(prefill.ofLimit).toBeCloseTo((2 * 0.9435 * 512) / 200 / 9, 3);
+  expect(timeWarnings([prefill], peaks, 2)).toEqual([]);
+  expect(timeWarnings([prefill, decode], peaks, 2)).toEqual([
+    expect.stringMatching(
+      /more than 5 % of the cores during 1 of 2 results, at most 20 %: llama\.cpp's threads .* --threads 1/,
+    ),
+  ]);
+  expect(timeWarnings([decode], peaks, 1)).toEqual([expect.stringMatching(/at most 20 %: compare the CPU times/)]);
+  expect(timeWarnings([result("prefill 64", 1, 0)], peaks, 2)).toEqual([expect.stringMatching(/exceed 100 %/)]);
 });
 
 test("samples", () => {
