@@ -11,6 +11,8 @@ export type TensorHandle = Handle<"tensor">;
 export type DeviceHandle = Handle<"device">;
 export type FileHandle = Handle<"file">;
 export type GraphHandle = Handle<"graph">;
+export type MergeTableHandle = Handle<"merges">;
+export type WordEncoderHandle = Handle<"encoder">;
 
 /** A tensor as the addon describes it. */
 export interface NativeTensor {
@@ -74,6 +76,13 @@ interface Addon extends NativeOperations {
     dtype: DType,
     shape: readonly number[],
   ): NativeTensor;
+  /** A table with room for `count` merges. */
+  mergeTable(byteIds: Int32Array, count: number): MergeTableHandle;
+  /** Adds the left, right and joined ids of merges, best first. */
+  addMerges(table: MergeTableHandle, merges: Int32Array): void;
+  wordEncoder(table: MergeTableHandle): WordEncoderHandle;
+  /** Returns null when it did `limit` steps; then it continues in a call without text. */
+  encodeWords(encoder: WordEncoderHandle, limit: number, text?: string, ends?: Int32Array): Int32Array | null;
   readonly bestIsa: string;
   /** The number of CUDA kernels in the build; 0 if it was built without them. */
   readonly cudaKernels: number;
