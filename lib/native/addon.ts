@@ -37,12 +37,12 @@ export interface MemoryStatistics {
 type NativeOperations = { readonly [Name in keyof Operations<never>]: (args: object) => NativeTensor[] };
 
 interface Addon extends NativeOperations {
-  openCpu(options: { threads?: number | undefined; isa?: string | undefined }): DeviceHandle;
+  openCpu(options: { threads?: number | undefined; isa?: string | undefined }): Promise<DeviceHandle>;
   openCuda(options: {
     ordinal?: number | undefined;
     memoryLimit?: number | undefined;
     cacheMemory?: boolean | undefined;
-  }): DeviceHandle;
+  }): Promise<DeviceHandle>;
   deviceInfo(device: DeviceHandle): {
     backend: "cpu" | "cuda";
     description: string;
@@ -53,7 +53,8 @@ interface Addon extends NativeOperations {
   };
   deviceMemory(device: DeviceHandle): MemoryStatistics;
   synchronize(device: DeviceHandle): Promise<void>;
-  closeDevice(device: DeviceHandle): void;
+  /** Refuses further operations at once. */
+  closeDevice(device: DeviceHandle): Promise<void>;
   beginRecording(device: DeviceHandle): void;
   endRecording(device: DeviceHandle): GraphHandle;
   replay(graph: GraphHandle): void;
