@@ -7,20 +7,31 @@
 namespace caracal {
 
 MergeTable::MergeTable(const std::array<int32_t, 256>& byte_ids, size_t count)
-    : byte_ids_(byte_ids), slots_(std::bit_ceil(2 * count + 2)), count_(count) {}
+    : byte_ids_(byte_ids), slots_(std::bit_ceil(2 * count + 2)), count_(count) {
+  list_.reserve(count);
+}
 
 void MergeTable::add(int32_t left, int32_t right, int32_t merged) {
-  if (merged_.size() == count_) throw Error(code::kInvalidArgument, "the table has no room for more merges");
-  slots_[find(left, right)] = {left, right, static_cast<int32_t>(merged_.size())};
-  merged_.push_back(merged);
+  if (list_.size() == count_) throw Error(code::kInvalidArgument, "the table has no room for more merges");
+  list_.push_back({left, right, merged});
+  const uint32_t bits = static_cast<uint32_t>(hash(left, right)) & ~static_cast<uint32_t>(kMaxMerges);
+  slots_[find(left, right)] = bits | static_cast<uint32_t>(list_.size());
+}
+
+uint64_t MergeTable::hash(int32_t left, int32_t right) {
+  return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right)) * 0x9e3779b97f4a7c15;
 }
 
 size_t MergeTable::find(int32_t left, int32_t right) const {
-  const uint64_t pair = static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  const uint64_t bits = hash(left, right);
   const size_t mask = slots_.size() - 1;
-  size_t slot = (pair * 0x9e3779b97f4a7c15) >> 32 & mask;
-  while (slots_[slot].rank >= 0 && (slots_[slot].left != left || slots_[slot].right != right)) slot = (slot + 1) & mask;
-  return slot;
+  for (size_t slot = bits >> 32 & mask;; slot = (slot + 1) & mask) {
+    const uint32_t found = slots_[slot];
+    if (found == 0) return slot;
+    if ((found ^ static_cast<uint32_t>(bits)) > kMaxMerges) continue;
+    const Merge& merge = list_[(found & kMaxMerges) - 1];
+    if (merge.left == left && merge.right == right) return slot;
+  }
 }
 
 void WordEncoder::add(std::u16string text, std::vector<uint32_t> ends) {

@@ -14,10 +14,12 @@
 
 namespace caracal {
 
-// The list of merges, as a hash table with open addressing.
+// The list of merges, as a hash table with open addressing. Most pairs are in no list, so that the table is small enough
+// for the second cache: a slot has the place in the list and twelve bits of the hash, and rarely needs the list itself.
 class MergeTable {
  public:
-  // `byte_ids` holds the id of each byte. Memory is reserved for `count` merges.
+  static constexpr size_t kMaxMerges = (1 << 20) - 1;
+  // `byte_ids` holds the id of each byte. Memory is reserved for `count` merges, at most kMaxMerges.
   MergeTable(const std::array<int32_t, 256>& byte_ids, size_t count);
 
   // Adds a merge at the end of the list. Of two merges of the same pair the later one counts.
@@ -26,18 +28,21 @@ class MergeTable {
 
   int32_t byte_id(uint8_t byte) const { return byte_ids_[byte]; }
   // The place of a pair in the list, or -1.
-  int32_t rank(int32_t left, int32_t right) const { return slots_[find(left, right)].rank; }
-  int32_t merged(int32_t rank) const { return merged_[rank]; }
+  int32_t rank(int32_t left, int32_t right) const {
+    return static_cast<int32_t>(slots_[find(left, right)] & kMaxMerges) - 1;
+  }
+  int32_t merged(int32_t rank) const { return list_[rank].merged; }
 
  private:
-  struct Slot {
-    int32_t left = 0, right = 0, rank = -1;
+  struct Merge {
+    int32_t left, right, merged;
   };
-  size_t find(int32_t left, int32_t right) const;
+  static uint64_t hash(int32_t left, int32_t right);
+  size_t find(int32_t left, int32_t right) const;  // the slot of a pair, or the empty one where it belongs
 
   std::array<int32_t, 256> byte_ids_;
-  std::vector<Slot> slots_;
-  std::vector<int32_t> merged_;  // by rank
+  std::vector<uint32_t> slots_;  // the rank + 1 in the lower 20 bits, bits of the hash in the upper 12; 0 if empty
+  std::vector<Merge> list_;
   size_t count_;
 };
 

@@ -34,7 +34,8 @@ Napi::Value merge_table(const Napi::CallbackInfo& info) {
     const auto bytes = integers(info[0], "byteIds");
     std::array<int32_t, 256> byte_ids;
     if (bytes.size() != byte_ids.size()) bad_argument("byteIds", "of 256 elements", info[0]);
-    if (count < 0 || count > INT32_MAX) bad_argument("count", "in [0, 2^31)", info[1]);
+    if (count < 0 || count > static_cast<int64_t>(MergeTable::kMaxMerges))
+      bad_argument("count", "in [0, 2^20)", info[1]);
     std::ranges::copy(bytes, byte_ids.begin());
     auto table = std::make_shared<MergeTable>(byte_ids, static_cast<size_t>(count));
     return wrap(info.Env(), MergeTableHandle{std::move(table)}, [](Napi::Env, MergeTableHandle&) {});
