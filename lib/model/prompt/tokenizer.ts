@@ -141,7 +141,7 @@ export class OmniTokenizer {
    * Makes a tokenizer of the contents of its files.
    * @throws {CaracalError} `CHECKPOINT_INVALID` for a broken file, a tokenizer of another kind than the published one, a
    *   missing special entry, or `</pause>` with an id other than 137; `ABORTED`; `INVALID_ARGUMENT` for an unknown option
-   *   or a name or template that is no string
+   *   or a name or template that is no string; `NATIVE_LOAD_FAILED` when the addon cannot be loaded
    */
   static async from(contents: TokenizerContents, options: TokenizerOptions = {}): Promise<OmniTokenizer> {
     checkObject("OmniTokenizer.from", "contents", contents);
@@ -187,7 +187,7 @@ export class OmniTokenizer {
   }
 
   /**
-   * Token ids of `text`: about 2 million characters in a second.
+   * Token ids of `text`: about 4 million characters in a second.
    * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a string, or an unknown option; `ABORTED`
    */
   async encode(text: string, options: TokenizerOptions = {}): Promise<number[]> {
