@@ -214,7 +214,7 @@ export class Device implements AsyncDisposable {
   readonly #handle: DeviceHandle;
   readonly #scopes = new Scopes<NativeArray>(NativeArray);
   #forked = false;
-  #disposed = false;
+  #disposed: Promise<void> | undefined;
 
   private constructor(handle: DeviceHandle, why: readonly BackendNote[]) {
     this.#handle = handle;
@@ -228,7 +228,7 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Opens a device. With `"auto"` it is a GPU if one can be used, else the CPU, and `why` says why not a GPU. The
+   * Opens a device, on a thread of its own: a GPU's driver may take a second. With `"auto"` it is a GPU if one can be used, else the CPU, and `why` says why not a GPU. The
    * virtual GPU is for tests and is opened only with `"cuda"`.
    * @throws {CaracalError} `NATIVE_LOAD_FAILED` when the addon cannot be loaded; `NO_DRIVER`, `DRIVER_TOO_OLD`,
    *   `NO_DEVICE` or `ARCH_UNSUPPORTED` when `"cuda"` was requested and no GPU can be used; `UNSUPPORTED` for an
@@ -237,7 +237,7 @@ export class Device implements AsyncDisposable {
    *   invalid or unknown option
    */
   static async open(options: DeviceOptions = {}): Promise<Device> {
-    const { handle, why } = openDevice(options);
+    const { handle, why } = await openDevice(options);
     return new Device(handle, why);
   }
 
@@ -366,17 +366,16 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Drops the queued operations, waits for the running one, and stops the threads. Pending reads are rejected with
-   * `DISPOSED`. Later calls do nothing.
+   * Refuses further operations, drops the queued ones and stops the threads. Pending reads are rejected with `DISPOSED`.
+   * @returns a promise, the same each time, that is fulfilled once the running operation has ended
    */
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    addon().closeDevice(this.#handle);
+  dispose(): Promise<void> {
+    this.#disposed ??= addon().closeDevice(this.#handle);
+    return this.#disposed;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.dispose();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 }
 
