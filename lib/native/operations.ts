@@ -155,6 +155,7 @@ export interface Operations<Handle> {
     w: Handle;
     offsets: Handle;
     gather?: Handle | undefined;
+    int8Rows?: boolean | undefined;
   };
   groupedSwiglu: {
     x: Handle;
@@ -162,6 +163,7 @@ export interface Operations<Handle> {
     up: Handle;
     offsets: Handle;
     gather?: Handle | undefined;
+    int8Rows?: boolean | undefined;
   };
   interpolateTokens: {
     x: Handle;
@@ -184,6 +186,7 @@ export interface Operations<Handle> {
     layerScale?: Handle | undefined;
     activation?: Activation | undefined;
     outDtype?: DType | undefined;
+    int8Rows?: boolean | undefined;
   };
   lstm: {
     x: Handle;
@@ -353,6 +356,7 @@ export interface Operations<Handle> {
     up: Handle;
     gateBias?: Handle | undefined;
     upBias?: Handle | undefined;
+    int8Rows?: boolean | undefined;
   };
   transpose: {
     x: Handle;
@@ -390,11 +394,11 @@ export const operationFields = {
   foldWeightNorm: ["v", "g"],
   fsmnMemory: ["x", "weight", "norm.weight", "norm.bias", "norm.eps", "residual", "state", "pending", "leftOrder", "rightOrder", "leftStride", "rightStride", "last"],
   gatherRows: ["x", "rows"],
-  groupedGemm: ["x", "w", "offsets", "gather"],
-  groupedSwiglu: ["x", "gate", "up", "offsets", "gather"],
+  groupedGemm: ["x", "w", "offsets", "gather", "int8Rows"],
+  groupedSwiglu: ["x", "gate", "up", "offsets", "gather", "int8Rows"],
   interpolateTokens: ["x", "height", "width", "toHeight", "toWidth"],
   layerNorm: ["x", "weight", "bias", "eps"],
-  linear: ["x", "w", "bias", "residual", "layerScale", "activation", "outDtype"],
+  linear: ["x", "w", "bias", "residual", "layerScale", "activation", "outDtype", "int8Rows"],
   lstm: ["x", "wIh", "wHh", "bIh", "bHh", "h", "c"],
   machinePeaks: ["buffer"],
   maskRows: ["x", "lengths"],
@@ -418,7 +422,7 @@ export const operationFields = {
   snake: ["x", "alpha"],
   splice: ["x", "state", "left", "right", "stride", "first", "rows", "known"],
   splitColumns: ["x", "widths"],
-  swiglu: ["x", "gate", "up", "gateBias", "upBias"],
+  swiglu: ["x", "gate", "up", "gateBias", "upBias", "int8Rows"],
   transpose: ["x"],
   vitAttention: ["qkv", "cuSeqlens", "positions", "qNorm", "kNorm", "heads", "theta", "eps"],
 } as const satisfies { readonly [Name in keyof Operations<never>]: readonly (keyof Operations<never>[Name])[] };

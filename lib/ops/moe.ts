@@ -3,6 +3,7 @@ import { checkTensor } from "../tensor/check.js";
 import type { PackedWeight } from "../tensor/packedWeight.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, type Weight, type WeightDType } from "./call.js";
+import type { RowOptions } from "./linear.js";
 import type { If, Last, Matches, PlusOne, Ranked, Shaped } from "./shapes.js";
 
 /** The router's decision for T tokens with K picks each. */
@@ -98,7 +99,7 @@ export type Offsets<O extends Shape, E extends number> = Tensor<"i32", O> & Shap
  * @param x `[R, K]`, f32 or bf16
  * @param w `[E, N, K]` packed
  * @param offsets i32 `[E+1]`: expert e computes the rows `[offsets[e], offsets[e+1])`
- * @param options with `gather`, an i32 `[R']`, row r reads `x[gather[r]]`
+ * @param options with `gather`, an i32 `[R']`, row r reads `x[gather[r]]`; `int8Rows` as for `linear`
  * @returns `[R', N]` of x's dtype, where R' = R without `gather`. Rows from `offsets[E]` on are zero
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
  *   `INVALID_ARGUMENT` when w is not packed or an option is unknown. When the result is read: `INDEX_OUT_OF_RANGE` for
@@ -116,7 +117,7 @@ export function groupedGemm<
   x: Tensor<D, S> & Ranked<S, 2>,
   w: ExpertWeight<N, K, E> & Shaped<readonly [E, N, K], readonly [number, number, Last<S>]>,
   offsets: Offsets<O, E>,
-  options: { gather?: Tensor<"i32", G> } = {},
+  options: RowOptions & { gather?: Tensor<"i32", G> } = {},
 ): Tensor<D, readonly [G[0], N]> {
   return call("groupedGemm", { x, w, offsets }, options)[0] as Tensor<D, readonly [G[0], N]>;
 }
@@ -143,7 +144,7 @@ export function groupedSwiglu<
   gate: ExpertWeight<F, K, E> & Shaped<readonly [E, F, K], readonly [number, number, Last<S>]>,
   up: PackedWeight<WeightDType, U, "experts"> & Shaped<U, readonly [E, F, K]>,
   offsets: Offsets<O, E>,
-  options: { gather?: Tensor<"i32", G> } = {},
+  options: RowOptions & { gather?: Tensor<"i32", G> } = {},
 ): Tensor<D, readonly [G[0], F]> {
   return call("groupedSwiglu", { x, gate, up, offsets }, options)[0] as Tensor<D, readonly [G[0], F]>;
 }

@@ -7,92 +7,20 @@
 
 #include <algorithm>
 
-#include "cpu/gemm_kernel.h"
+#include "cpu/gemm_blocking.h"
 #include "cpu/prepare_row.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {
-
-// --- blocking -------------------------------------------------------------------------------------------------------
-
-constexpr int64_t kChunkBytes = 16384;  // of a panel: half of L1
-constexpr int64_t kCodeChunk = 512;     // of k, for codes of a byte or less: the rows need L1 too
-static_assert(kChunkBytes / (kPanelColumns * 4) % kShortChain == 0, "a chain of f32 products ends with its chunk");
-static_assert(kCodeChunk % kScaleBlock == 0, "a chain of scaled products ends with its chunk");
-constexpr int64_t kBlockRows = 192 / kTileRows * kTileRows;
-constexpr int64_t kSlabFloats = 48 * 1024;  // rows x k that stay in L2
-constexpr int64_t kSumFloats = 128 * 1024;  // unfinished sums of an item
-
-// The elements of k that share a scale, or 0 if the weights have no scales.
-CARACAL_INLINE int64_t scale_chain(const Panels& w) {
-  return w.dtype == DType::f8e4m3 ? kScaleBlock : is_affine(w.dtype) ? w.groups.group : 0;
-}
-
-// How a product is divided into items. Item i covers row block i % row_blocks of panel range i / row_blocks.
-struct Blocking {
-  int64_t block_rows, row_blocks;
-  int64_t range_panels, ranges;
-  int64_t slab_k;   // k per slab
-  int64_t chunk_k;  // k per panel chunk
-
-  CARACAL_INLINE int64_t items() const { return row_blocks * ranges; }
-};
-
-CARACAL_INLINE int64_t chunk_k(const Panels& w, bool single_tile) {
-  if (single_tile) return std::max<int64_t>(w.k, 1);
-  return scale_chain(w) > 0 ? kCodeChunk : kChunkBytes / (kPanelColumns * static_cast<int64_t>(dtype_bytes(w.dtype)));
-}
-
-// The cost of a block of rows per weight element, in units of one row's arithmetic. Few rows are bound by memory instead.
-CARACAL_INLINE int64_t block_cost(int64_t rows) { return std::max<int64_t>(rows, 6); }
-
-// `target` is the desired cost of an item in multiply-adds.
-CARACAL_INLINE Blocking plan_gemm(const Product& g, int64_t target) {
-  const int64_t m = g.m;
-  const Panels& w = g.w[0];
-  const int groups = g.groups;
-  Blocking b;
-  b.row_blocks = divide_up(m, kBlockRows);
-  b.block_rows = b.row_blocks > 0 ? round_up(divide_up(m, b.row_blocks), kTileRows) : 0;
-  const int64_t rows = std::min(m, b.block_rows);
-  const bool single_tile = rows <= kTileRows;
-  b.chunk_k = chunk_k(w, single_tile);
-  b.slab_k = std::max<int64_t>(w.k, 1);
-  if (!single_tile && rows * w.k > kSlabFloats)
-    b.slab_k = std::min(w.k, std::max<int64_t>(kSlabFloats / rows / b.chunk_k, 1) * b.chunk_k);
-  const int64_t panel_cost = std::max<int64_t>(block_cost(rows) * w.k * kPanelColumns * groups, 1);
-  int64_t range = std::max<int64_t>(target / panel_cost, kMaxPanels);
-  if (b.slab_k < w.k) range = std::min(std::max<int64_t>(range, 8), kSumFloats / (rows * kPanelColumns * groups));
-  b.ranges = divide_up(w.count(), std::max<int64_t>(range, 1));
-  b.range_panels = b.ranges > 0 ? divide_up(w.count(), b.ranges) : 0;
-  return b;
-}
 
 // A worker's scratch: the slab, what is known of its rows for scaled weights, and sums.
 struct Scratch {
   float* slab;
   float* terms;
   float* sums;
+  float* row;       // before it is rounded
   int64_t& loaded;  // the row block whose whole rows the slab holds; the next item often needs the same
 };
-
-CARACAL_INLINE int64_t slab_stride(const Blocking& b) {
-  return round_up(b.slab_k, 16) + 16;  // avoids powers of two, whose rows share cache sets
-}
-
-CARACAL_INLINE int64_t terms_stride(const Blocking& b, const Panels& w) {
-  const int64_t chain = scale_chain(w);
-  return chain > 0 ? divide_up(b.slab_k, chain) : 0;
-}
-
-CARACAL_INLINE int64_t sum_floats(const Blocking& b, bool all_panels, int groups) {
-  return b.block_rows * kPanelColumns * groups * (all_panels ? b.range_panels : kMaxPanels);
-}
-
-CARACAL_INLINE size_t scratch_floats(const Blocking& b, const Panels& w, int groups) {
-  return static_cast<size_t>(b.block_rows * (slab_stride(b) + round_up(terms_stride(b, w), 16)) +
-                             sum_floats(b, b.slab_k < w.k, groups));
-}
 
 // --- one item -------------------------------------------------------------------------------------------------------
 
@@ -100,8 +28,8 @@ CARACAL_INLINE size_t scratch_floats(const Blocking& b, const Panels& w, int gro
 struct Tiles {
   int64_t count, height, taller;
 
-  CARACAL_INLINE explicit Tiles(int64_t rows)
-      : count(divide_up(rows, kTileRows)), height(rows / count), taller(rows % count) {}
+  CARACAL_INLINE Tiles(int64_t rows, int64_t most)
+      : count(divide_up(rows, most)), height(rows / count), taller(rows % count) {}
   CARACAL_INLINE int rows(int64_t i) const { return static_cast<int>(height + (i < taller)); }
   CARACAL_INLINE int tallest() const { return rows(0); }
 };
@@ -140,6 +68,7 @@ struct Slab {
   int64_t stride;
   const float* terms;  // chain `begin` of the first row
   int64_t terms_stride;
+  bool int8_rows;  // whether the rows are bytes
 };
 
 // The part [k, k + count) of a pass, and its operands.
@@ -175,6 +104,19 @@ CARACAL_INLINE ChainScales chain_scales(const Panels& w, const PanelPass& pass, 
   return s;
 }
 
+// Runs a tile whose rows begin at tile.a, from their element k on.
+template <class W>
+CARACAL_INLINE void run_rows(Tile& tile, bool int8_rows, int64_t k, int rows, int panels) {
+  if constexpr (kInt8Rows && (std::is_same_v<W, q8> || std::is_same_v<W, q4>)) {
+    if (int8_rows) {
+      tile.a = reinterpret_cast<const float*>(reinterpret_cast<const std::byte*>(tile.a) + k);
+      return run_int8_tile<W>(tile, rows, panels);
+    }
+  }
+  tile.a += k;
+  run_tile<W>(tile, rows, panels);
+}
+
 // Adds x[., k .. k + count) . W to the sums of every tile. To overlap memory and arithmetic, the tiles prefetch the panels'
 // next chunk, each an equal share; a single tile streams the panels and prefetches a fixed distance ahead.
 template <class W>
@@ -199,15 +141,17 @@ CARACAL_INLINE void run_chunk(const Product& g, const PanelPass& pass, const Til
     tile.w[p] = pass.w[p] + bytes_before(w, chunk.k);
     tile.scales[p] = scales.of[p];
   }
+  const int64_t terms = slab.int8_rows ? 2 : 1;  // per chain
   int64_t row = 0;
   for (int64_t i = 0; i < tiles.count; i++) {
     for (int p = 0; p < pass.count; p++)
       tile.ahead[p] = reinterpret_cast<const char*>(
           streams ? tile.w[p] + kPrefetchBytes : chunk.next[p] + bytes_before(w, chunk.next_k) + i * share);
-    tile.a = slab.a + (chunk.k - slab.begin) + row * slab.stride;
+    const int64_t k = chunk.k - slab.begin;
+    tile.a = slab.a + row * slab.stride;
     tile.c = chunk.sums + row * kPanelColumns;
-    if (scales.chain > 0) tile.row_terms = slab.terms + (chunk.k - slab.begin) / scales.chain + row * slab.terms_stride;
-    run_tile<W>(tile, tiles.rows(i), pass.count);
+    if (scales.chain > 0) tile.row_terms = slab.terms + k / scales.chain * terms + row * slab.terms_stride;
+    run_rows<W>(tile, slab.int8_rows, k, tiles.rows(i), pass.count);
     row += tiles.rows(i);
   }
 }
@@ -227,10 +171,10 @@ Slab rows_in_place(const Product& g, const Item& item, int64_t begin, int64_t en
   const int64_t step = item.rows > 1 ? g.direct(g.rows, item.row0 + 1) - first : 0;
   for (int64_t r = 2; r < item.rows; r++)
     if (g.direct(g.rows, item.row0 + r) - first != r * step) return {};
-  return {begin, end, first + begin, step, nullptr, 0};
+  return {begin, end, first + begin, step, nullptr, 0, false};
 }
 
-// Copies a row's elements [begin, end) and prepares them for the codes of w.
+// Copies a row's elements [begin, end) into the slab and prepares them for the codes of w.
 void load_row(const Product& g, int64_t row, int64_t begin, int64_t end, float* a, float* terms) {
   const Panels& w = g.w[0];
   const int64_t count = end - begin;
@@ -240,16 +184,31 @@ void load_row(const Product& g, int64_t row, int64_t begin, int64_t end, float* 
   if (w.dtype == DType::q4) prepare_row<q4>(a, count, w.groups.group, terms);
 }
 
+// The same for rows of 8-bit integers.
+void load_int8_row([[maybe_unused]] const Product& g, [[maybe_unused]] int64_t row, [[maybe_unused]] int64_t begin,
+                   [[maybe_unused]] int64_t end, [[maybe_unused]] float* a, [[maybe_unused]] float* terms,
+                   [[maybe_unused]] float* unrounded) {
+#if defined(__AVX2__)
+  g.copy(g.rows, row, begin, end - begin, unrounded);
+  prepare_int8_row(unrounded, end - begin, g.w[0].groups.group, reinterpret_cast<int8_t*>(a), terms);
+#endif
+}
+
 Slab load_slab(const Product& g, const Blocking& b, const Item& item, int64_t begin, int64_t end,
                const Scratch& scratch) {
   const bool is_scaled = scale_chain(g.w[0]) > 0;
   if (!is_scaled)
     if (const Slab in_place = rows_in_place(g, item, begin, end); in_place.a) return in_place;
-  const Slab slab{begin, end, scratch.slab, slab_stride(b), scratch.terms, terms_stride(b, g.w[0])};
+  const Slab slab{begin, end, scratch.slab, slab_stride(b), scratch.terms, terms_stride(b, g.w[0]), b.int8_rows};
   const bool whole_rows = b.slab_k >= g.w[0].k;
   if (whole_rows && scratch.loaded == item.row_block) return slab;
-  for (int64_t r = 0; r < item.rows; r++)
-    load_row(g, item.row0 + r, begin, end, scratch.slab + r * slab.stride, scratch.terms + r * slab.terms_stride);
+  for (int64_t r = 0; r < item.rows; r++) {
+    float *a = scratch.slab + r * slab.stride, *terms = scratch.terms + r * slab.terms_stride;
+    if (b.int8_rows)
+      load_int8_row(g, item.row0 + r, begin, end, a, terms, scratch.row);
+    else
+      load_row(g, item.row0 + r, begin, end, a, terms);
+  }
   scratch.loaded = whole_rows ? item.row_block : -1;
   return slab;
 }
@@ -272,7 +231,8 @@ void run_pass(const Product& g, const Blocking& b, const Item& item, const Tiles
 template <class W>
 void run_slab(const Product& g, const Blocking& b, const Item& item, const Tiles& tiles, const Slab& slab,
               const Scratch& scratch) {
-  const int G = g.groups, width = panels_per_pass(tiles.tallest());
+  const int G = g.groups,
+            width = b.int8_rows ? int8_panels_per_pass(tiles.tallest()) : panels_per_pass(tiles.tallest());
   const int64_t depth = g.w[0].k, panel_stride = item.panel_stride();
   const bool keeps_sums = b.slab_k < depth;     // all panels' sums wait for the next slab
   const int64_t unit = std::max(width / G, 1);  // panels of every weight that are finished together
@@ -292,7 +252,7 @@ void run_slab(const Product& g, const Blocking& b, const Item& item, const Tiles
 
 template <class W>
 void run_item(const Product& g, const Blocking& b, const Item& item, const Scratch& scratch) {
-  const Tiles tiles(item.rows);
+  const Tiles tiles(item.rows, b.tile_rows);
   const int64_t depth = g.w[0].k;
   int64_t begin = 0;
   do {  // at least once: if K = 0, the sums become zero
@@ -309,7 +269,7 @@ void run_item(const Product& g, const Blocking& b, int64_t index, int64_t first_
                   std::min(first_panel + b.range_panels, g.w[0].count()), first_item + index % b.row_blocks};
   float* terms = scratch + b.block_rows * slab_stride(b);
   float* sums = terms + b.block_rows * round_up(terms_stride(b, g.w[0]), 16);
-  const Scratch s{scratch, terms, sums, loaded};
+  const Scratch s{scratch, terms, sums, sums + sum_floats(b, b.slab_k < g.w[0].k, g.groups), loaded};
   switch (g.w[0].dtype) {
     case DType::bf16: return run_item<bf16>(g, b, item, s);
     case DType::f8e4m3: return run_item<f8e4m3>(g, b, item, s);

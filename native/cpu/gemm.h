@@ -23,13 +23,21 @@ struct Gemm {
   RowSource rows;
   Panels w[G];
   Epilogue epilogue;
-  int64_t chain = 0;  // elements of k per chain of fma (gemm_kernel.h): kShortChain, or 0: all; not for f8e4m3
+  int64_t chain = 0;  // elements of k per chain of fma (gemm_kernel.h): kShortChain, or 0: all; not for scaled weights
+  bool int8_rows = false;  // whether rows may be rounded to 8-bit integers, for q8 and q4
 };
 
 template <class RowSource, class Epilogue>
 Gemm<1, RowSource, Epilogue> make_gemm(int64_t m, RowSource rows, const Panels& w, Epilogue epilogue,
                                        int64_t chain = 0) {
   return {m, rows, {w}, epilogue, chain};
+}
+
+// A product whose rows may be rounded to 8-bit integers.
+template <class G>
+G with_int8_rows(G gemm, bool allowed) {
+  gemm.int8_rows = allowed;
+  return gemm;
 }
 
 template <class RowSource, class Epilogue>
@@ -42,6 +50,7 @@ Gemm<2, RowSource, Epilogue> make_gemm(int64_t m, RowSource rows, const Panels& 
 struct Product {
   int64_t m;
   int64_t chain;
+  bool int8_rows;
   int groups;
   Panels w[2];
   const void* rows;
@@ -74,6 +83,7 @@ template <int G, class RowSource, class Epilogue>
 Product product_of(const Gemm<G, RowSource, Epilogue>& g) {
   return {g.m,
           g.chain,
+          g.int8_rows,
           G,
           {g.w[0], g.w[G - 1]},
           &g.rows,

@@ -180,6 +180,13 @@ struct Code<q4> {
   }
 };
 
+// Sixteen scales, if `first` is 0, or the biases that follow them.
+CARACAL_INLINE F32x16 load_scales(const std::byte* p, int64_t first, DType dtype) {
+  if (dtype == DType::bf16) return load16(reinterpret_cast<const bf16*>(p) + first);
+  if (dtype == DType::f16) return load16(reinterpret_cast<const f16*>(p) + first);
+  return load16(reinterpret_cast<const float*>(p) + first);
+}
+
 // Calls fn.operator()<I>() for every element I of a step.
 template <class W, class Fn>
 CARACAL_INLINE void each_of_step(Fn&& fn) {

@@ -49,13 +49,6 @@ CARACAL_INLINE void multiply_step(F32x16 (&sum)[P][R], const float* a, int64_t a
                       __attribute__((always_inline)) { multiply<I, R, P, W>(sum, a + I, a_stride, w, offset); });
 }
 
-// Sixteen scales, if `first` is 0, or the biases that follow them.
-CARACAL_INLINE F32x16 load_scales(const std::byte* p, int64_t first, DType dtype) {
-  if (dtype == DType::bf16) return load16(reinterpret_cast<const bf16*>(p) + first);
-  if (dtype == DType::f16) return load16(reinterpret_cast<const f16*>(p) + first);
-  return load16(reinterpret_cast<const float*>(p) + first);
-}
-
 // Adds the sums of chain number `chain` to c, or stores them if `add` is false, and clears them.
 template <int R, int P, class W>
 CARACAL_INLINE void finish_chain(F32x16 (&sum)[P][R], const Tile& t, int64_t chain, bool add) {

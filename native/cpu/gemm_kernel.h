@@ -61,4 +61,20 @@ struct Tile {
 template <class W>
 void run_tile(const Tile& t, int rows, int panels);
 
+// Whether there are tiles of q8 and q4 weights by rows of 8-bit integers.
+#if defined(__AVX2__)
+inline constexpr bool kInt8Rows = true;
+#else
+inline constexpr bool kInt8Rows = false;
+#endif
+inline constexpr int kInt8TileRows = 4;
+
+CARACAL_INLINE constexpr int int8_panels_per_pass(int rows) { return rows < kMaxPanels ? kMaxPanels / rows : 1; }
+
+// Runs such a tile. The elements of rows were rounded to integers, one scale per chain: element k of row r is the byte k of
+// a + r * a_stride. Chain i of row r has two terms at row_terms + r * row_terms_stride + 2 * i: its scale, and the sum of
+// its elements before they were rounded. Defined where kInt8Rows is true.
+template <class W>
+void run_int8_tile(const Tile& t, int rows, int panels);
+
 }  // namespace caracal::CARACAL_ISA

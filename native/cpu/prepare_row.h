@@ -61,4 +61,29 @@ CARACAL_INLINE void prepare_row(float* x, int64_t count, int64_t chain, float* t
   }
 }
 
+#if defined(__AVX2__)
+// Rounds sixteen elements times `factor` to integers.
+CARACAL_INLINE void round_to_int8(const float* x, float factor, int8_t* out) {
+  const __m256i low = _mm256_cvtps_epi32(_mm256_loadu_ps(x) * factor);
+  const __m256i high = _mm256_cvtps_epi32(_mm256_loadu_ps(x + 8) * factor);
+  const __m256i halves = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+}
+
+// Rounds a row to integers in [-127, 127], with a scale per chain. The terms of a chain are its scale and the sum of its
+// elements.
+CARACAL_INLINE void prepare_int8_row(const float* x, int64_t count, int64_t chain, int8_t* out, float* terms) {
+  for (int64_t first = 0; first < count; first += chain, terms += 2) {
+    F32x16 sum = zero();
+    for (int64_t i = first; i < first + chain; i += 16) sum += load16(x + i);
+    const float largest = float_from_bits(max_magnitude(x + first, chain));
+    terms[0] = largest / 127;
+    terms[1] = hsum(sum);
+    const float factor = largest > 0x1p-100f ? 127 / largest : 0;
+    for (int64_t i = first; i < first + chain; i += 16) round_to_int8(x + i, factor, out + i);
+  }
+}
+#endif
+
 }  // namespace caracal::CARACAL_ISA

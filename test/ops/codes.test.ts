@@ -132,6 +132,40 @@ describe.each(devices)("weights of codes on $name", (device) => {
     }
   });
 
+  test("rows of 8-bit integers change results by less than a percent, and a row's bits depend on it alone", async () => {
+    const [m, n, k] = [19, 80, 1024];
+    const x = randomArray(m * k, 5);
+    x.fill(0, 0, 128); // a group of zeros
+    for (const [bits, group] of [
+      [4, 32],
+      [4, 64],
+      [8, 64],
+      [8, 128],
+    ] as const) {
+      const c = randomCodes(n, k, bits, group, 6, true);
+      const w = packed(device, c, n, k, bits, group);
+      const rounded = (rows: number) => linear(device.tensor(x.slice(0, rows * k), [rows, k]), w, { int8Rows: true });
+      const all = await rounded(m).toFloat32Array();
+      const error = relativeError(all, product(x, c.weights, m, n, k));
+      expect(error).toBeLessThan(0.01);
+      if (device.isa === "avx2" || device.isa === "avx512") expect(error).toBeGreaterThan(0.001);
+      for (const rows of [1, 2, 3, 5, 6, 8, 13])
+        expect(await rounded(rows).toFloat32Array()).toEqual(all.slice(0, rows * n));
+    }
+    const plain = packWeight(device.tensor(randomArray(n * k, 3), [n, k]));
+    const input = device.tensor(x, [m, k]);
+    const exact = await linear(input, plain).toFloat32Array();
+    expect(await linear(input, plain, { int8Rows: true }).toFloat32Array()).toEqual(exact);
+    const special = x.slice(0, 3 * k);
+    special[5] = Number.NaN;
+    special[k + 7] = Number.POSITIVE_INFINITY;
+    const c = randomCodes(n, k, 4, 64, 6);
+    const y = await linear(device.tensor(special, [3, k]), packed(device, c, n, k, 4, 64), {
+      int8Rows: true,
+    }).toFloat32Array();
+    expect([y.slice(0, 2 * n).some(Number.isFinite), y.slice(2 * n).every(Number.isFinite)]).toEqual([false, true]);
+  });
+
   test("swiglu and the experts' products give the bits of linear", async () => {
     const [n, k, group, experts] = [48, 256, 32, 3];
     const c = Array.from({ length: 2 * experts }, (_, i) => randomCodes(n, k, 4, group, i));
@@ -152,6 +186,9 @@ describe.each(devices)("weights of codes on $name", (device) => {
     const gemm = groupedGemm(x, stack(0), offsets as never);
     const gated = groupedSwiglu(x, stack(0), stack(experts) as never, offsets as never);
     const rows = async (t: Tensor, first: number, end: number) => (await t.toFloat32Array()).slice(first * n, end * n);
+    const quick = groupedSwiglu(x, stack(0), stack(experts) as never, offsets as never, { int8Rows: true });
+    const quickRows = swiglu(x, w(2), w(experts + 2), { int8Rows: true });
+    expect(await rows(quick, 4, 9)).toEqual(await rows(quickRows, 4, 9));
     for (const [e, first, end] of [
       [0, 0, 4],
       [2, 4, 9],

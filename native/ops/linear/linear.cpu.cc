@@ -18,7 +18,7 @@ void run(const Linear& op, std::span<Tensor> out, Cpu& cpu) {
                                          .gain = column_vector(op.layer_scale),
                                          .residual = op.residual ? op.residual->data<Out>() : nullptr,
                                          .residual_stride = n};
-      run_gemm(cpu, make_gemm(out[0].shape.rows(), rows_of<In>(op.x), w, epilogue));
+      run_gemm(cpu, with_int8_rows(make_gemm(out[0].shape.rows(), rows_of<In>(op.x), w, epilogue), op.int8_rows));
     });
   });
 }

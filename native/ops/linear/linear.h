@@ -33,13 +33,15 @@ struct Linear {
   std::optional<Tensor> bias, residual, layer_scale;
   Activation activation = Activation::none;
   std::optional<DType> out_dtype;
+  bool int8_rows = false;  // whether rows may be rounded to 8-bit integers, one scale per group, for q4 and q8
   static constexpr auto kFields = std::tuple{field("x", &Linear::x),
                                              packable("w", &Linear::w, Layout::matrix),
                                              field("bias", &Linear::bias),
                                              field("residual", &Linear::residual),
                                              field("layerScale", &Linear::layer_scale),
                                              field("activation", &Linear::activation),
-                                             field("outDtype", &Linear::out_dtype)};
+                                             field("outDtype", &Linear::out_dtype),
+                                             field("int8Rows", &Linear::int8_rows)};
 
   Outputs check() const {
     Checker c{kName};

@@ -12,7 +12,7 @@ void run(const Swiglu& op, std::span<Tensor> out, Cpu& cpu) {
                                      .stride = op.gate.shape[0],
                                      .gate_bias = column_vector(op.gate_bias),
                                      .up_bias = column_vector(op.up_bias)};
-    run_gemm(cpu, make_gemm(out[0].shape.rows(), rows_of<T>(op.x), gate, up, epilogue));
+    run_gemm(cpu, with_int8_rows(make_gemm(out[0].shape.rows(), rows_of<T>(op.x), gate, up, epilogue), op.int8_rows));
   });
 }
 

@@ -10,9 +10,13 @@ struct Swiglu {
   static constexpr const char* kName = "swiglu";
   Tensor x, gate, up;
   std::optional<Tensor> gate_bias, up_bias;
-  static constexpr auto kFields = std::tuple{field("x", &Swiglu::x), packable("gate", &Swiglu::gate, Layout::matrix),
+  bool int8_rows = false;
+  static constexpr auto kFields = std::tuple{field("x", &Swiglu::x),
+                                             packable("gate", &Swiglu::gate, Layout::matrix),
                                              packable("up", &Swiglu::up, Layout::matrix),
-                                             field("gateBias", &Swiglu::gate_bias), field("upBias", &Swiglu::up_bias)};
+                                             field("gateBias", &Swiglu::gate_bias),
+                                             field("upBias", &Swiglu::up_bias),
+                                             field("int8Rows", &Swiglu::int8_rows)};
 
   Outputs check() const {
     Checker c{kName};

@@ -45,8 +45,9 @@ void run_groups(const Op& op, int64_t experts, Tensor& out, Cpu& cpu, Product&& 
     using T = typename decltype(type)::type;
     run_gemms(cpu, experts, [&](int64_t e) {
       const int64_t first = offsets[e];
-      return product(e, offsets[e + 1] - first, expert_rows<T>(op.x, op.gather, first),
-                     out.data<T>() + first * out.shape[1]);
+      return with_int8_rows(product(e, offsets[e + 1] - first, expert_rows<T>(op.x, op.gather, first),
+                                    out.data<T>() + first * out.shape[1]),
+                            op.int8_rows);
     });
   });
   zero_rows(out, end);

@@ -40,9 +40,11 @@ struct GroupedGemm {
   static constexpr const char* kName = "groupedGemm";
   Tensor x, w, offsets;
   std::optional<Tensor> gather;
+  bool int8_rows = false;
   static constexpr auto kFields =
       std::tuple{field("x", &GroupedGemm::x), packable("w", &GroupedGemm::w, Layout::experts),
-                 field("offsets", &GroupedGemm::offsets), field("gather", &GroupedGemm::gather)};
+                 field("offsets", &GroupedGemm::offsets), field("gather", &GroupedGemm::gather),
+                 field("int8Rows", &GroupedGemm::int8_rows)};
   Outputs check() const { return {{x.dtype, check_groups({kName}, x, w, "w", offsets, gather)}}; }
 };
 
@@ -51,10 +53,13 @@ struct GroupedSwiglu {
   static constexpr const char* kName = "groupedSwiglu";
   Tensor x, gate, up, offsets;
   std::optional<Tensor> gather;
-  static constexpr auto kFields =
-      std::tuple{field("x", &GroupedSwiglu::x), packable("gate", &GroupedSwiglu::gate, Layout::experts),
-                 packable("up", &GroupedSwiglu::up, Layout::experts), field("offsets", &GroupedSwiglu::offsets),
-                 field("gather", &GroupedSwiglu::gather)};
+  bool int8_rows = false;
+  static constexpr auto kFields = std::tuple{field("x", &GroupedSwiglu::x),
+                                             packable("gate", &GroupedSwiglu::gate, Layout::experts),
+                                             packable("up", &GroupedSwiglu::up, Layout::experts),
+                                             field("offsets", &GroupedSwiglu::offsets),
+                                             field("gather", &GroupedSwiglu::gather),
+                                             field("int8Rows", &GroupedSwiglu::int8_rows)};
   Outputs check() const {
     Checker c{kName};
     const Shape shape = check_groups(c, x, gate, "gate", offsets, gather);
