@@ -1,6 +1,6 @@
 import { CaracalError, type ErrorCode } from "../errors.js";
 import { type Loaded, loadAddon } from "./load.js";
-import type { DType, Operations } from "./operations.js";
+import { type DType, dtypes, layouts, type Operations } from "./operations.js";
 
 declare const handleBrand: unique symbol;
 /** A native object, opaque to TypeScript. */
@@ -12,13 +12,12 @@ export type DeviceHandle = Handle<"device">;
 export type FileHandle = Handle<"file">;
 export type GraphHandle = Handle<"graph">;
 
-/** A tensor as the addon describes it. */
-export interface NativeTensor {
-  readonly handle: TensorHandle;
+/** What a tensor is. */
+export interface Description {
   readonly dtype: DType;
-  readonly shape: number[];
   /** `"rows"`, or what the weight is packed for. */
-  readonly layout: string;
+  readonly layout: (typeof layouts)[number];
+  readonly shape: number[];
 }
 
 /** The memory of a device, in bytes. */
@@ -31,8 +30,10 @@ export interface MemoryStatistics {
   readonly cached: number;
 }
 
-/** Native operations take arguments with the handles of tensors, and return their outputs. */
-type NativeOperations = { readonly [Name in keyof Operations<never>]: (args: object) => NativeTensor[] };
+/** Native operations take their arguments in the order of `operationFields`, and return their output, or a list of them. */
+type NativeOperations = {
+  readonly [Name in keyof Operations<never>]: (...args: readonly unknown[]) => TensorHandle | readonly TensorHandle[];
+};
 
 interface Addon extends NativeOperations {
   openCpu(options: { threads?: number | undefined; isa?: string | undefined }): DeviceHandle;
@@ -58,9 +59,12 @@ interface Addon extends NativeOperations {
   disposeGraph(graph: GraphHandle): void;
   beginFork(device: DeviceHandle): void;
   endFork(device: DeviceHandle): void;
-  tensorFrom(device: DeviceHandle, dtype: DType, shape: readonly number[], values: ArrayBufferView): NativeTensor;
-  zeros(device: DeviceHandle, dtype: DType, shape: readonly number[]): NativeTensor;
-  view(tensor: TensorHandle, firstElement: number, shape: readonly number[]): NativeTensor;
+  tensorFrom(device: DeviceHandle, dtype: DType, shape: readonly number[], values: ArrayBufferView): TensorHandle;
+  zeros(device: DeviceHandle, dtype: DType, shape: readonly number[]): TensorHandle;
+  view(tensor: TensorHandle, firstElement: number, shape: readonly number[]): TensorHandle;
+  /** Writes the indices of dtype and layout, the rank and the shape into `description`. */
+  describe(tensor: TensorHandle): void;
+  readonly description: Float64Array;
   dispose(tensor: TensorHandle): void;
   read(tensor: TensorHandle, asFloat32: boolean): Promise<ArrayBuffer>;
   write(tensor: TensorHandle, values: ArrayBufferView): void;
@@ -73,7 +77,7 @@ interface Addon extends NativeOperations {
     offset: number,
     dtype: DType,
     shape: readonly number[],
-  ): NativeTensor;
+  ): TensorHandle;
   readonly bestIsa: string;
   /** The number of CUDA kernels in the build; 0 if it was built without them. */
   readonly cudaKernels: number;
@@ -93,6 +97,16 @@ export function loadedAddon(): Loaded & { readonly addon: Addon } {
 
 /** The native addon. Errors as `loadedAddon`. */
 export const addon = (): Addon => loadedAddon().addon;
+
+/** The dtype, layout and shape of a tensor, even of a disposed one. */
+export function describe(tensor: TensorHandle): Description {
+  const { addon } = loadedAddon();
+  addon.describe(tensor);
+  const { description } = addon;
+  const shape: number[] = [];
+  for (let i = 0; i < description[2]!; i++) shape.push(description[3 + i]!);
+  return { dtype: dtypes[description[0]!]!, layout: layouts[description[1]!]!, shape };
+}
 
 /** Runs a native call. Its errors become `CaracalError`s with a JavaScript stack. */
 export function guarded<T>(fn: () => T): T {

@@ -5,6 +5,9 @@ export const dtypes = ["f32", "f16", "bf16", "f8e4m3", "i32", "u8"] as const;
 /** A dtype of tensors. */
 export type DType = (typeof dtypes)[number];
 
+/** Layouts of tensors: `rows`, or what a weight is packed for. */
+export const layouts = ["rows", "matrix", "experts", "conv1d", "convTranspose1d"] as const;
+
 /** `gelu` is the exact erf form; `relu6` is min(max(x, 0), 6). */
 export const activations = ["none", "relu", "relu6", "gelu", "silu", "tanh", "sigmoid"] as const;
 /** The name of an activation function. */

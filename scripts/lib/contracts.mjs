@@ -44,6 +44,8 @@ export function operationsSource(contracts) {
 ${list("dtypes", contracts.dtypes)}/** A dtype of tensors. */
 export type DType = (typeof dtypes)[number];
 
+/** Layouts of tensors: \`rows\`, or what a weight is packed for. */
+${list("layouts", contracts.layouts)}
 /** \`gelu\` is the exact erf form; \`relu6\` is min(max(x, 0), 6). */
 ${list("activations", contracts.activations)}/** The name of an activation function. */
 export type Activation = (typeof activations)[number];
