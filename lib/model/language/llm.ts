@@ -35,7 +35,7 @@ export interface LlmOptions {
   readonly activations?: Activations | undefined;
   /** Capacity of the KV cache in tokens, over all sequences. Default: 8192, or the model's positions if fewer. */
   readonly kvCacheTokens?: number | undefined;
-  /** Whether `decode` replays captured graphs (see `Graph`). Default: on a GPU. */
+  /** Whether `decode` replays captured graphs (see `Graph`), with the same bits. Default: true. */
   readonly decodeGraphs?: boolean | undefined;
 }
 /** @internal */
@@ -95,7 +95,7 @@ export class Llm implements Disposable {
   readonly #graphs: DecodeGraphs | undefined;
 
   private constructor(source: Weights, weights: LlmWeights, config: LlmConfig, options: LlmOptions) {
-    const { activations = "f32", decodeGraphs = source.device.backend === "cuda" } = options;
+    const { activations = "f32", decodeGraphs = true } = options;
     this.config = config;
     this.activations = activations;
     this.cache = new KvCache(source.device, {
