@@ -56,6 +56,7 @@ import {
 } from "./moe.js";
 import { activationsOn, opHeader, opResult, opRow, timedCases, timeOps } from "./ops.js";
 import { output, outputOptions } from "./output.js";
+import { measureOverhead, overheadHeader, overheadResults, overheadRow } from "./overhead.js";
 import { describePeaks, PeakMeter } from "./peaks.js";
 import { openPeer } from "./peers.js";
 
@@ -64,7 +65,7 @@ interface DeviceOptions {
   readonly threads?: number;
 }
 
-/** `caracal bench ops|moe|model|counters|document` */
+/** `caracal bench ops|moe|model|overhead|counters|document` */
 export function benchCommand(): Command {
   const bench = new Command("bench").description("measure operations, CP/EP layouts and models on this machine");
   measured(bench, "ops", "each operation beside onnxruntime and the machine's measured peaks")
@@ -94,6 +95,9 @@ export function benchCommand(): Command {
     .option("--rounds <n>", "with --peer: turns of each engine", parsePositive, 5)
     .option("--models <dir>", "with --peer: folder to keep the models in (default: a temporary one)")
     .action(runModel);
+  measured(bench, "overhead", "the event loop's time for each queued operation, and for the decoding steps of a model")
+    .addOption(modelOption())
+    .action(runOverhead);
   outputOptions(bench.command("counters"))
     .description("count what CUDA kernels do at the model's sizes, on the virtual GPU, beside what they must do")
     .addOption(filterOption())
@@ -313,6 +317,21 @@ async function runComparison(options: ComparisonOptions, command: Command): Prom
         ],
       };
     },
+  });
+}
+
+async function runOverhead(options: DeviceOptions & { readonly model?: string }, command: Command): Promise<void> {
+  await using device = await open(options);
+  await output(command, {
+    total: overheadResults(options),
+    run: (signal) => measureOverhead(device, { ...options, signal }),
+    line: ({ work, queue }) => `${work}: ${queue.best.toFixed(2)} µs`,
+    summarise: (results) => ({
+      device,
+      note: "CPU time of the main thread, for each call",
+      json: { options: { model: options.model }, results },
+      tables: [{ header: overheadHeader, rows: results.map(overheadRow) }],
+    }),
   });
 }
 

@@ -42,10 +42,10 @@ export {
 } from "./model/audio/encoder.js";
 export { type AudioFeatureStream, AudioFeatures, type OpenFeaturesOptions } from "./model/audio/features.js";
 export type { AudioFraming } from "./model/audio/framing.js";
+export type { CacheTensors } from "./model/language/cacheTensors.js";
 export {
   type AppendOptions,
   type CacheRows,
-  type CacheTensors,
   KvCache,
   type KvCacheOptions,
   type KvSequence,

@@ -1,6 +1,6 @@
 import { CaracalError, type ErrorCode } from "../errors.js";
 import { type Loaded, loadAddon } from "./load.js";
-import type { DType, Operations } from "./operations.js";
+import { type CodeDType, codeDtypes, type DType, dtypes, layouts, type Operations } from "./operations.js";
 
 declare const handleBrand: unique symbol;
 /** A native object, opaque to TypeScript. */
@@ -14,13 +14,12 @@ export type GraphHandle = Handle<"graph">;
 export type MergeTableHandle = Handle<"merges">;
 export type WordEncoderHandle = Handle<"encoder">;
 
-/** A tensor as the addon describes it. */
-export interface NativeTensor {
-  readonly handle: TensorHandle;
-  readonly dtype: DType;
-  readonly shape: number[];
+/** What a tensor is. */
+export interface Description {
+  readonly dtype: DType | CodeDType;
   /** `"rows"`, or what the weight is packed for. */
-  readonly layout: string;
+  readonly layout: (typeof layouts)[number];
+  readonly shape: number[];
 }
 
 /** The memory of a device, in bytes. */
@@ -33,8 +32,10 @@ export interface MemoryStatistics {
   readonly cached: number;
 }
 
-/** Native operations take arguments with the handles of tensors, and return their outputs. */
-type NativeOperations = { readonly [Name in keyof Operations<never>]: (args: object) => NativeTensor[] };
+/** Native operations take their arguments in the order of `operationFields`, and return their output, or a list of them. */
+type NativeOperations = {
+  readonly [Name in keyof Operations<never>]: (...args: readonly unknown[]) => TensorHandle | readonly TensorHandle[];
+};
 
 interface Addon extends NativeOperations {
   openCpu(options: { threads?: number | undefined; isa?: string | undefined }): Promise<DeviceHandle>;
@@ -61,9 +62,12 @@ interface Addon extends NativeOperations {
   disposeGraph(graph: GraphHandle): void;
   beginFork(device: DeviceHandle): void;
   endFork(device: DeviceHandle): void;
-  tensorFrom(device: DeviceHandle, dtype: DType, shape: readonly number[], values: ArrayBufferView): NativeTensor;
-  zeros(device: DeviceHandle, dtype: DType, shape: readonly number[]): NativeTensor;
-  view(tensor: TensorHandle, firstElement: number, shape: readonly number[]): NativeTensor;
+  tensorFrom(device: DeviceHandle, dtype: DType, shape: readonly number[], values: ArrayBufferView): TensorHandle;
+  zeros(device: DeviceHandle, dtype: DType, shape: readonly number[]): TensorHandle;
+  view(tensor: TensorHandle, firstElement: number, shape: readonly number[]): TensorHandle;
+  /** Writes the indices of dtype and layout, the rank and the shape into `description`. */
+  describe(tensor: TensorHandle): void;
+  readonly description: Float64Array;
   dispose(tensor: TensorHandle): void;
   read(tensor: TensorHandle, asFloat32: boolean): Promise<ArrayBuffer>;
   write(tensor: TensorHandle, values: ArrayBufferView): void;
@@ -76,7 +80,7 @@ interface Addon extends NativeOperations {
     offset: number,
     dtype: DType,
     shape: readonly number[],
-  ): NativeTensor;
+  ): TensorHandle;
   /** A table with room for `count` merges. */
   mergeTable(byteIds: Int32Array, count: number): MergeTableHandle;
   /** Adds the left, right and joined ids of merges, best first. */
@@ -103,6 +107,18 @@ export function loadedAddon(): Loaded & { readonly addon: Addon } {
 
 /** The native addon. Errors as `loadedAddon`. */
 export const addon = (): Addon => loadedAddon().addon;
+
+const allDtypes = [...dtypes, ...codeDtypes];
+
+/** The dtype, layout and shape of a tensor, even of a disposed one. */
+export function describe(tensor: TensorHandle): Description {
+  const { addon } = loadedAddon();
+  addon.describe(tensor);
+  const { description } = addon;
+  const shape: number[] = [];
+  for (let i = 0; i < description[2]!; i++) shape.push(description[3 + i]!);
+  return { dtype: allDtypes[description[0]!]!, layout: layouts[description[1]!]!, shape };
+}
 
 /** Runs a native call. Its errors become `CaracalError`s with a JavaScript stack. */
 export function guarded<T>(fn: () => T): T {

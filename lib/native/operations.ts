@@ -5,6 +5,17 @@ export const dtypes = ["f32", "f16", "bf16", "f8e4m3", "i32", "u8"] as const;
 /** A dtype of tensors. */
 export type DType = (typeof dtypes)[number];
 
+/**
+ * The dtypes of weights that are packed from codes: unsigned integers of up to 4 (`q4`) or 8 bits (`q8`), with a scale
+ * and a bias for each group of a row's elements. No plain tensor has them.
+ */
+export const codeDtypes = ["q4", "q8"] as const;
+/** A dtype of packed codes. */
+export type CodeDType = (typeof codeDtypes)[number];
+
+/** Layouts of tensors: `rows`, or what a weight is packed for. */
+export const layouts = ["rows", "matrix", "experts", "conv1d", "convTranspose1d"] as const;
+
 /** `gelu` is the exact erf form; `relu6` is min(max(x, 0), 6). */
 export const activations = ["none", "relu", "relu6", "gelu", "silu", "tanh", "sigmoid"] as const;
 /** The name of an activation function. */

@@ -1,7 +1,7 @@
 import { CaracalError } from "../errors.js";
-import { addon, guarded, type NativeTensor } from "../native/addon.js";
+import { addon, guarded } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
-import { checkList, checkObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
+import { checkList, checkObject, isObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
 import type { CodeDType, DType } from "../tensor/dtype.js";
 import { type PackedLayout, PackedWeight } from "../tensor/packedWeight.js";
 import { type Device, NativeArray, type Shape, Tensor } from "../tensor/tensor.js";
@@ -28,7 +28,7 @@ export function call<N extends Name, Given extends keyof Arguments<N> = never>(
   ...[options]: Rest<N, Given>
 ): Tensor[] {
   const { device, outputs } = enqueue(name, args, options ?? {});
-  return outputs.map((t) => new Tensor(device, t));
+  return outputs.map((handle) => new Tensor(device, handle));
 }
 
 /** Queues an operation whose only output is a packed weight. @throws {CaracalError} as `call` */
@@ -44,19 +44,20 @@ export function callPacked<N extends Name, Given extends keyof Arguments<N> = ne
 function enqueue(name: Name, args: object, options: object) {
   const fields: readonly string[] = operationFields[name];
   checkObject(`ops.${name}`, "options", options);
-  for (const option of Object.keys(options))
+  const optionNames = Object.keys(options);
+  for (const option of optionNames)
     if (Object.hasOwn(args, option) || !fields.includes(option))
       refuseName(
         `ops.${name}`,
         option,
         fields.filter((field) => !Object.hasOwn(args, field)),
       );
-  const native: Record<string, unknown> = {};
   let device: Device | undefined;
   const unwrap = (value: unknown, argument: string) => {
+    if (!isObject(value)) return value;
     if (!(value instanceof NativeArray)) {
       // A proxy or heir of a tensor: the addon would only call it an object.
-      if (Object.prototype.isPrototypeOf.call(NativeArray.prototype, value as object))
+      if (Object.prototype.isPrototypeOf.call(NativeArray.prototype, value))
         refuseValue(name, argument, "a Tensor", value);
       return value;
     }
@@ -69,12 +70,17 @@ function enqueue(name: Name, args: object, options: object) {
       );
     return value.handle;
   };
-  for (const [key, value] of [...Object.entries(args), ...Object.entries(options)]) {
-    if (Array.isArray(value)) checkList(name, key, value);
-    native[key] = Array.isArray(value) ? Array.from(value, (v) => unwrap(v, key)) : unwrap(value, key);
-  }
-  const outputs: NativeTensor[] = guarded(() => addon()[name](native));
-  return { device: device as Device, outputs };
+  const native: unknown[] = []; // in the order of the fields; those that are not given are holes, or beyond its end
+  const read = (from: Readonly<Record<string, unknown>>, field: string) => {
+    const value = from[field];
+    const isList = Array.isArray(value);
+    if (isList) checkList(name, field, value);
+    native[fields.indexOf(field)] = isList ? Array.from(value, (v) => unwrap(v, field)) : unwrap(value, field);
+  };
+  for (const field of Object.keys(args)) read(args as Readonly<Record<string, unknown>>, field);
+  for (const field of optionNames) read(options as Readonly<Record<string, unknown>>, field);
+  const out = guarded(() => addon()[name](...native));
+  return { device: device as Device, outputs: Array.isArray(out) ? out : [out] };
 }
 
 /** Refuses what is not a list of two numbers. @throws {CaracalError} `INVALID_ARGUMENT` */

@@ -1,18 +1,12 @@
 import { CaracalError } from "../errors.js";
-import { type DType, dtypes } from "../native/operations.js";
+import { type CodeDType, type DType, dtypes } from "../native/operations.js";
 import { refuseValue } from "../options.js";
 import { elements, type Shape } from "./shape.js";
 
-export { type DType, dtypes };
+export { type CodeDType, type DType, dtypes };
 
 /** @internal Whether tensors may have a dtype of this name. */
 export const isDType = (name: string): name is DType => (dtypes as readonly string[]).includes(name);
-
-/**
- * The dtypes of weights that are packed from codes: unsigned integers of up to 4 (`q4`) or 8 bits (`q8`), with a scale
- * and a bias for each group of a row's elements. No plain tensor has them.
- */
-export type CodeDType = "q4" | "q8";
 
 /** Bytes of one element. */
 export const dtypeBytes: Readonly<Record<DType | CodeDType, number>> = {

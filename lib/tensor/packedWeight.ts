@@ -1,4 +1,4 @@
-import type { NativeTensor } from "../native/addon.js";
+import { describe, type TensorHandle } from "../native/addon.js";
 import type { CodeDType, DType } from "./dtype.js";
 import { type Device, NativeArray, type Shape } from "./tensor.js";
 
@@ -18,9 +18,9 @@ export class PackedWeight<
   readonly layout: L;
 
   /** @hidden */
-  constructor(device: Device, native: NativeTensor) {
-    super(device, native);
-    this.layout = native.layout as L;
+  constructor(device: Device, handle: TensorHandle) {
+    super(device, handle);
+    this.layout = describe(handle).layout as L;
   }
 
   override get [Symbol.toStringTag](): string {

@@ -2,10 +2,10 @@ import { inspect } from "node:util";
 import {
   addon,
   type DeviceHandle,
+  describe,
   guarded,
   guardedAsync,
   type MemoryStatistics,
-  type NativeTensor,
   type TensorHandle,
 } from "../native/addon.js";
 import { aFunction, checkObject, checkOption, checkPath, isObject } from "../options.js";
@@ -44,11 +44,12 @@ export abstract class NativeArray<D extends DType | CodeDType = DType | CodeDTyp
   #disposed = false;
 
   /** @hidden It stays in the declarations, because `new Tensor()` would compile without it. */
-  constructor(device: Device, native: NativeTensor) {
+  constructor(device: Device, handle: TensorHandle) {
     this.device = device;
-    this.dtype = native.dtype as D;
-    this.shape = Object.freeze(native.shape) as readonly number[] as S;
-    this.#handle = native.handle;
+    const { dtype, shape } = describe(handle);
+    this.dtype = dtype as D;
+    this.shape = Object.freeze(shape) as readonly number[] as S;
+    this.#handle = handle;
     device.track(this);
   }
 

@@ -49,9 +49,12 @@ class Device : public std::enable_shared_from_this<Device> {
   std::mutex closing_;
 };
 
-inline Storage::~Storage() {
-  if (data != nullptr && borrowed == nullptr) device->release(data, bytes);
+inline void free_memory(Storage& s) noexcept {
+  if (s.data != nullptr && s.borrowed == nullptr) s.device->release(s.data, s.bytes);
+  s.data = nullptr;
 }
+
+inline Storage::~Storage() { free_memory(*this); }
 
 inline void materialize(Storage& s) {
   if (s.data == nullptr && s.bytes > 0) s.data = s.device->allocate(s.bytes);

@@ -25,13 +25,22 @@ void CpuDevice::read(const Tensor& t, std::byte* to) {
   if (const auto lost = t.storage->lost()) throw *lost;
 }
 
+// Temporaries, which JavaScript holds no handle of, have memory only while they are used, as when operations are queued
+// one by one: the next ones find it in a cache of the processor.
 std::shared_ptr<Graph> CpuDevice::make_graph(Recording recording) {
   struct JobList final : Graph {
-    explicit JobList(Recording r) : recording(std::move(r)) {}
+    explicit JobList(Recording r) : recording(std::move(r)), done(recording.jobs.size()) {
+      for (const auto& [weak, job] : recording.last_uses)
+        if (const auto storage = weak.lock(); storage && storage->handles == 0) done[job].push_back(storage);
+    }
     void replay() override {
-      for (const Recording::Job& job : recording.jobs) job();
+      for (size_t i = 0; i < done.size(); i++) {
+        recording.jobs[i]();
+        for (const auto& storage : done[i]) free_memory(*storage);
+      }
     }
     const Recording recording;
+    std::vector<std::vector<std::shared_ptr<Storage>>> done;  // the temporaries that nothing after a job uses
   };
   return std::make_shared<JobList>(std::move(recording));
 }

@@ -99,7 +99,7 @@ class OperationOf final : public Operation {
 
 template <class Op>
 OperationType operation_type() {
-  return {Op::kName, [] { return std::unique_ptr<Operation>(new OperationOf<Op>); }};
+  return {Op::kName, []() -> std::shared_ptr<Operation> { return std::make_shared<OperationOf<Op>>(); }};
 }
 
 }  // namespace caracal

@@ -8,7 +8,7 @@ namespace caracal {
 
 struct OperationType {
   const char* name;
-  std::unique_ptr<Operation> (*make)();  // its arguments have the contract's defaults
+  std::shared_ptr<Operation> (*make)();  // its arguments have the contract's defaults
 };
 
 // All operations of native/ops. scripts/lib/sources.mjs generates the definition.

@@ -102,8 +102,7 @@ Tensor new_tensor(Device& device, const OutputSpec& spec) {
   return t;
 }
 
-std::vector<Tensor> submit(std::unique_ptr<const Operation> operation) {
-  const std::shared_ptr<const Operation> op = std::move(operation);
+std::vector<Tensor> submit(std::shared_ptr<const Operation> op) {
   const std::shared_ptr<Device> device = device_of(*op);
   refuse_read_only(*op);
   check_layouts(*op);
@@ -117,7 +116,7 @@ std::vector<Tensor> submit(std::unique_ptr<const Operation> operation) {
     for (const Tensor& t : out) recording->makes(t.storage);
   }
   // A reference suffices: the device stops its queue before it is destroyed.
-  auto job = [&device = *device, op, out]() mutable { return execute(device, *op, out); };
+  auto job = [&device = *device, op = std::move(op), out]() mutable { return execute(device, *op, out); };
   if (recording)
     recording->jobs.push_back(std::move(job));
   else

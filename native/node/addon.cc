@@ -5,7 +5,9 @@
 namespace caracal::node {
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
-  env.SetInstanceData(new Environment(env));
+  auto* environment = new Environment(env);
+  env.SetInstanceData(environment);
+  exports.Set("description", environment->description_array());
   export_tensor_functions(env, exports);
   export_device_functions(env, exports);
   export_graph_functions(env, exports);

@@ -61,62 +61,48 @@ void read(const Napi::Value& v, Argument argument, std::string& out) {
 }
 
 void read(const Napi::Value& v, Argument argument, const Choice& out) {
-  const std::string s = v.IsString() ? v.As<Napi::String>().Utf8Value() : "";
+  char text[32];  // no name is as long, and a longer text is cut off
+  size_t length = 0;
+  if (napi_get_value_string_utf8(v.Env(), v, text, sizeof text, &length) == napi_ok)
+    for (size_t i = 0; i < out.names.size(); i++)
+      if (std::string_view(text, length) == out.names[i]) return out.choose(out.member, i);
   std::string all;
-  for (size_t i = 0; i < out.names.size(); i++) {
-    if (s == out.names[i]) return out.choose(out.member, i);
-    all += (i ? ", " : "") + std::string(out.names[i]);
-  }
+  for (const char* name : out.names) all += (all.empty() ? "" : ", ") + std::string(name);
   bad_argument(argument, "one of " + all, v);
 }
 
 namespace {
 
-// The tensors of an argument whose handles have not been looked into yet.
-struct TensorArgument {
-  Argument argument;
-  FieldPointer member;
-  std::vector<Napi::Value> handles;
-};
-
-// Reads an argument that is not a tensor, or the handles of one.
 struct ReadArgument {
   const Napi::Value& value;
-  TensorArgument& tensors;
+  Argument argument;
 
-  void operator()(Tensor*) const { tensors.handles = {value}; }
-  void operator()(std::optional<Tensor>*) const { tensors.handles = {value}; }
-  void operator()(std::vector<Tensor>*) const { read(value, tensors.argument, tensors.handles); }
-  void operator()(const Choice& choice) const { read(value, tensors.argument, choice); }
+  void operator()(Tensor* out) const { *out = open_tensor(value, argument); }
+  void operator()(std::optional<Tensor>* out) const { *out = open_tensor(value, argument); }
+  void operator()(std::vector<Tensor>* out) const {
+    std::vector<Napi::Value> handles;
+    read(value, argument, handles);
+    for (const Napi::Value& handle : handles) out->push_back(open_tensor(handle, argument));
+  }
+  void operator()(const Choice& choice) const { read(value, argument, choice); }
   template <class T>
   void operator()(T* out) const {
-    read(value, tensors.argument, *out);
+    read(value, argument, *out);
   }
 };
-
-void open_tensors(const TensorArgument& from) {
-  auto open = [&](size_t i) { return open_tensor(from.handles[i], from.argument); };
-  if (auto* tensor = std::get_if<Tensor*>(&from.member)) **tensor = open(0);
-  if (auto* optional = std::get_if<std::optional<Tensor>*>(&from.member)) **optional = open(0);
-  if (auto* list = std::get_if<std::vector<Tensor>*>(&from.member))
-    for (size_t i = 0; i < from.handles.size(); i++) (*list)->push_back(open(i));
-}
 
 }  // namespace
 
-void read_fields(const Napi::Value& v, Operation& op) {
-  if (!v.IsObject()) bad_argument({"arguments", op.name()}, "an object", v);
-  const auto object = v.As<Napi::Object>();
-  std::vector<TensorArgument> tensors;
+void read_arguments(const Napi::CallbackInfo& info, Operation& op) {
+  size_t i = 0;
   for (const Operation::FieldInfo& field : op.fields()) {
-    const Napi::Value value = object.Get(field.name);
+    const Napi::Value value = info[i++];
     const FieldPointer member = field.locate(op);
-    const bool required = field.required || std::holds_alternative<Tensor*>(member);
-    if (!required && (value.IsUndefined() || value.IsNull())) continue;
-    std::visit(ReadArgument{value, tensors.emplace_back(Argument{field.name, op.name()}, member)}, member);
+    const napi_valuetype type = i > info.Length() ? napi_undefined : value.Type();
+    const bool given = type != napi_undefined && type != napi_null;
+    if (given || field.required || std::holds_alternative<Tensor*>(member))
+      std::visit(ReadArgument{value, {field.name, op.name()}}, member);
   }
-  for (const TensorArgument& argument : tensors)
-    if (!argument.handles.empty()) open_tensors(argument);
 }
 
 DType read_dtype(const Napi::Value& v) {

@@ -1,7 +1,7 @@
 #pragma once
 // Converts JavaScript values to C++ values. The errors name the argument, what it must be and what it is.
-// Reading properties and elements can run JavaScript (getters), which can dispose or change anything. So a function reads
-// all of its plain arguments before it looks into the first handle.
+// Reading the elements of a list can run JavaScript (getters), which can dispose or change anything. So a function reads
+// the list before it looks into a handle, or keeps a copy of what it found there.
 #include <string>
 #include <vector>
 
@@ -33,9 +33,10 @@ void read(const Napi::Value& v, Argument argument, std::vector<T>& out) {
   for (uint32_t i = 0; i < array.Length(); i++) read(array.Get(i), argument, out.emplace_back());
 }
 
-// Fills an operation's arguments from the properties of an object. Missing properties keep the contract's defaults.
+// Fills an operation's arguments, which come in the order of the contract. Those that are undefined keep the contract's
+// defaults.
 // @throws INVALID_ARGUMENT, also for a required argument that is missing; DISPOSED
-void read_fields(const Napi::Value& v, Operation& op);
+void read_arguments(const Napi::CallbackInfo& info, Operation& op);
 
 DType read_dtype(const Napi::Value& v);
 Shape read_shape(const Napi::Value& v);

@@ -45,6 +45,9 @@ Environment::Environment(Napi::Env env) : env_(env), mailbox_(std::make_shared<M
                                   this, drain, &wake_);
   napi_unref_threadsafe_function(env, wake_);
   mailbox_->wake = wake_;
+  auto description = Napi::Float64Array::New(env, 3 + Shape::kMaxRank);
+  description_ = description.Data();
+  description_array_ = Napi::Persistent(description.As<Napi::Object>());
   // Hooks run in reverse order, so this one runs before Node destroys the thread-safe function.
   napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Environment*>(self)->close(); }, this);
 }
@@ -60,6 +63,7 @@ void Environment::close() {
   for (auto& weak : devices_)
     if (auto device = weak.lock()) device->shutdown();
   promises_.clear();
+  description_array_.Reset();
 }
 
 Napi::Promise Environment::run_async(Napi::Env env, Device& device, std::function<void()> work, Napi::Object result) {

@@ -31,6 +31,10 @@ class Environment {
   // see before, so the work may write to the memory of an ArrayBuffer.
   Napi::Promise run_async(Napi::Env env, Device& device, std::function<void()> work, Napi::Object result = {});
 
+  // A Float64Array into which describe() writes, since the properties of an object would cost more than the whole call.
+  Napi::Value description_array() const { return description_array_.Value(); }
+  double* description() const { return description_; }
+
  private:
   struct Pending;
   struct Settled {
@@ -50,6 +54,8 @@ class Environment {
   std::map<uint64_t, Promised> promises_;  // event loop only
   uint64_t next_id_ = 0;
   std::shared_ptr<struct Mailbox> mailbox_;
+  Napi::ObjectReference description_array_;
+  double* description_;
   friend struct Mailbox;
 };
 

@@ -13,8 +13,8 @@ void export_graph_functions(Napi::Env env, Napi::Object exports);
 void export_text_functions(Napi::Env env, Napi::Object exports);
 void export_operations(Napi::Env env, Napi::Object exports);
 
-// Creates the JavaScript view of a tensor: { handle, dtype, shape, layout }.
-Napi::Object describe(Napi::Env env, Tensor tensor);
+// Hands a tensor to JavaScript.
+Napi::Value handle_of(Napi::Env env, Tensor tensor);
 
 // Runs the body of an exported function. Its Error becomes a JavaScript error with the same code and details.
 template <class Fn>

@@ -9,12 +9,13 @@ namespace {
 
 Napi::Value call(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    const auto make = reinterpret_cast<std::unique_ptr<Operation> (*)()>(info.Data());
-    std::unique_ptr<Operation> op = make();
-    read_fields(info[0], *op);
+    const auto make = reinterpret_cast<std::shared_ptr<Operation> (*)()>(info.Data());
+    std::shared_ptr<Operation> op = make();
+    read_arguments(info, *op);
     const std::vector<Tensor> out = submit(std::move(op));
+    if (out.size() == 1) return handle_of(info.Env(), out[0]);
     Napi::Array handles = Napi::Array::New(info.Env(), out.size());
-    for (uint32_t i = 0; i < out.size(); i++) handles[i] = describe(info.Env(), out[i]);
+    for (uint32_t i = 0; i < out.size(); i++) handles[i] = handle_of(info.Env(), out[i]);
     return handles;
   });
 }
@@ -58,8 +59,9 @@ Napi::Array describe_fields(Napi::Env env, Operation& op) {
   return fields;
 }
 
-// contracts(): { dtypes, activations, errorCodes, operations: [{ name, fields }] } with, for each field, its name, kind,
-// choices of an enum, whether it is required or written in place (inout), and the packed layout that it may have
+// contracts(): { dtypes, codeDtypes, layouts, activations, errorCodes, operations: [{ name, fields }] } with, for each field, its
+// name, kind, choices of an enum, whether it is required or written in place (inout), and the packed layout that it may
+// have
 Napi::Value contracts(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::Array operations = Napi::Array::New(env);
@@ -71,6 +73,8 @@ Napi::Value contracts(const Napi::CallbackInfo& info) {
   }
   Napi::Object o = Napi::Object::New(env);
   o.Set("dtypes", strings(env, EnumNames<DType>::names));
+  o.Set("codeDtypes", strings(env, std::span(kDTypeNames).subspan<kTensorDTypes>()));
+  o.Set("layouts", strings(env, EnumNames<Layout>::names));
   o.Set("activations", strings(env, kActivationNames));
   o.Set("errorCodes", strings(env, code::kAll));
   o.Set("operations", operations);

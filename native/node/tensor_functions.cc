@@ -22,16 +22,9 @@ static void drop_tensor(Napi::Env env, TensorHandle& handle) {
   handle.tensor.storage.reset();
 }
 
-Napi::Object describe(Napi::Env env, Tensor tensor) {
+Napi::Value handle_of(Napi::Env env, Tensor tensor) {
   account(env, *tensor.storage, 1);
-  Napi::Array shape = Napi::Array::New(env, tensor.shape.rank());
-  for (int i = 0; i < tensor.shape.rank(); i++) shape[static_cast<uint32_t>(i)] = static_cast<double>(tensor.shape[i]);
-  Napi::Object o = Napi::Object::New(env);
-  o.Set("dtype", dtype_name(tensor.dtype));
-  o.Set("shape", shape);
-  o.Set("layout", EnumNames<Layout>::names[static_cast<int>(tensor.layout)]);
-  o.Set("handle", wrap(env, TensorHandle{std::move(tensor)}, drop_tensor));
-  return o;
+  return wrap(env, TensorHandle{std::move(tensor)}, drop_tensor);
 }
 
 namespace {
@@ -119,7 +112,7 @@ Napi::Value tensor_from(const Napi::CallbackInfo& info) {
       const auto copy = std::make_shared<HostCopy>(values, t);
       submit_filling(t, [t, copy] { copy->device->write(t, copy->bytes.data()); });
     }
-    return describe(info.Env(), std::move(t));
+    return handle_of(info.Env(), std::move(t));
   });
 }
 
@@ -174,7 +167,7 @@ Napi::Value zeros(const Napi::CallbackInfo& info) {
     } else {
       submit_filling(t, clear);
     }
-    return describe(info.Env(), std::move(t));
+    return handle_of(info.Env(), std::move(t));
   });
 }
 
@@ -193,13 +186,26 @@ Napi::Value view(const Napi::CallbackInfo& info) {
                   {{"argument", "shape"}, {"expected", t.shape.str()}, {"actual", shape.str()}});
     t.offset += static_cast<size_t>(first) * dtype_bytes(t.dtype);
     t.shape = shape;
-    return describe(info.Env(), std::move(t));
+    return handle_of(info.Env(), std::move(t));
   });
 }
 
 Napi::Value dispose(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     drop_tensor(info.Env(), unwrap<TensorHandle>(info[0], "tensor"));
+    return info.Env().Undefined();
+  });
+}
+
+// describe(tensor): writes the indices of its dtype and layout, its rank and its shape into `description`
+Napi::Value describe(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const Tensor& t = unwrap<TensorHandle>(info[0], "tensor").tensor;
+    double* out = Environment::of(info.Env()).description();
+    *out++ = static_cast<double>(t.dtype);
+    *out++ = static_cast<double>(t.layout);
+    *out++ = t.shape.rank();
+    for (int i = 0; i < t.shape.rank(); i++) *out++ = static_cast<double>(t.shape[i]);
     return info.Env().Undefined();
   });
 }
@@ -272,7 +278,7 @@ Napi::Value map_tensor(const Napi::CallbackInfo& info) {
     const Shape shape = read_shape(info[4]);
     const std::shared_ptr<Device> device = open_device(info[0]);
     const FileHandle& file = unwrap<FileHandle>(info[1], "file");
-    return describe(info.Env(), caracal::map_tensor(device, file.file, offset, dtype, shape));
+    return handle_of(info.Env(), caracal::map_tensor(device, file.file, offset, dtype, shape));
   });
 }
 
@@ -280,10 +286,10 @@ Napi::Value map_tensor(const Napi::CallbackInfo& info) {
 
 void export_tensor_functions(Napi::Env env, Napi::Object exports) {
   const Function functions[] = {
-      {"tensorFrom", tensor_from}, {"zeros", zeros},        {"view", view},
-      {"dispose", dispose},        {"ready", ready},        {"clearError", clear_error},
-      {"read", read_tensor},       {"write", write_tensor}, {"mapFile", map_file},
-      {"mapTensor", map_tensor},
+      {"tensorFrom", tensor_from}, {"zeros", zeros},          {"view", view},
+      {"describe", describe},      {"dispose", dispose},      {"ready", ready},
+      {"clearError", clear_error}, {"read", read_tensor},     {"write", write_tensor},
+      {"mapFile", map_file},       {"mapTensor", map_tensor},
   };
   export_functions(env, exports, functions);
 }

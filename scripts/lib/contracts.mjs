@@ -44,6 +44,15 @@ export function operationsSource(contracts) {
 ${list("dtypes", contracts.dtypes)}/** A dtype of tensors. */
 export type DType = (typeof dtypes)[number];
 
+/**
+ * The dtypes of weights that are packed from codes: unsigned integers of up to 4 (\`q4\`) or 8 bits (\`q8\`), with a scale
+ * and a bias for each group of a row's elements. No plain tensor has them.
+ */
+${list("codeDtypes", contracts.codeDtypes)}/** A dtype of packed codes. */
+export type CodeDType = (typeof codeDtypes)[number];
+
+/** Layouts of tensors: \`rows\`, or what a weight is packed for. */
+${list("layouts", contracts.layouts)}
 /** \`gelu\` is the exact erf form; \`relu6\` is min(max(x, 0), 6). */
 ${list("activations", contracts.activations)}/** The name of an activation function. */
 export type Activation = (typeof activations)[number];

@@ -31,7 +31,7 @@ const uses: Record<keyof typeof handles, Record<string, (handle: unknown) => unk
     clearError: (handle) => native.clearError!(handle),
     view: (handle) => native.view!(handle, 0, [1]),
     write: (handle) => native.write!(handle, new Float32Array(2)),
-    activation: (handle) => native.activation!({ x: handle, kind: "relu" }),
+    activation: (handle) => native.activation!(handle, "relu"),
   },
   device: {
     deviceInfo: (handle) => native.deviceInfo!(handle),

@@ -93,22 +93,29 @@ async function reread(call, contract, args, maker, wrong) {
   return written;
 }
 
+/** The functions that return a tensor. */
+const makeTensors = new Set(["tensorFrom", "zeros", "view", "mapTensor"]);
+
+/** Calls a function of the addon. */
+function callAddon(call, contract, args, device) {
+  const native = nativeArgs(call, args, device);
+  return guarded(() => addon()[call.operation](...contract.fields.map(({ name }) => native[name])));
+}
+
 /** Calls a function of the addon that is not an operation. */
 async function callFunction(call, contract, args, device) {
-  const native = nativeArgs(call, args, device);
-  const result = guarded(() => addon()[call.operation](...contract.fields.map(({ name }) => native[name])));
+  const result = callAddon(call, contract, args, device);
   if (call.operation === "dispose") args.tensor?.dispose?.(); // the object knows it, too
   const value = result instanceof Promise ? await guardedAsync(result) : undefined;
   if (call.operation === "openCpu") await addon().closeDevice(value);
-  return result?.handle ? [new Tensor(device, result)] : [];
+  return makeTensors.has(call.operation) ? [new Tensor(device, result)] : [];
 }
 
 async function outputsOf(call, contract, args, device) {
   if (contract.positional) return callFunction(call, contract, args, device);
   if (call.layer === "ops") return tensorsIn(call.run(ops, args));
-  const native = nativeArgs(call, args, device);
   const type = call.operation.startsWith("pack") ? PackedWeight : Tensor;
-  return guarded(() => addon()[call.operation](native)).map((t) => new type(device, t));
+  return [callAddon(call, contract, args, device)].flat().map((handle) => new type(device, handle));
 }
 
 /**

@@ -56,6 +56,7 @@ const functions = {
   ],
   ready: [{ tensor: "tensor" }, (r) => ({ args: { tensor: tensor(r, rows(r), r.shape(0, 2)) } })],
   clearError: [{ tensor: "tensor" }, (r) => ({ args: { tensor: i32(r, [1, 2]) } })],
+  describe: [{ tensor: "tensor" }, (r) => ({ args: { tensor: tensor(r, r.pick(...dtypes), r.shape(0, 3)) } })],
   dispose: [{ tensor: "tensor" }, (r) => ({ args: { tensor: { ...tensor(r, "f32", [3]), storage: "mapped" } } })],
   mapTensor: [
     { device: "handle", file: "handle", offset: "integer", dtype: "choice", shape: "integer[]" },

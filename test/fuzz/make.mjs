@@ -1,5 +1,6 @@
 // Makes the arguments of a described call on a device, with the bytes that each tensor must still have afterwards.
 import { addon, guarded } from "../../dist/lib/native/addon.js";
+import { operationFields } from "../../dist/lib/native/operations.js";
 import { dtypeBytes, rawArray } from "../../dist/lib/tensor/dtype.js";
 import { PackedWeight } from "../../dist/lib/tensor/packedWeight.js";
 import { Tensor } from "../../dist/lib/tensor/tensor.js";
@@ -118,9 +119,8 @@ export class Maker {
   }
 
   #packed({ packed, args }, device) {
-    const native = {};
-    for (const [field, d] of Object.entries(args)) native[field] = this.#plain(d, device);
-    const [made] = guarded(() => addon()[packed](native));
+    const native = operationFields[packed].map((field) => this.#plain(args[field], device));
+    const made = guarded(() => addon()[packed](...native));
     return this.#keep(new PackedWeight(device, made));
   }
   #plain(d, device) {

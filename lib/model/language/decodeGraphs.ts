@@ -1,13 +1,11 @@
 import { concatRows, copyRows } from "../../ops/rows.js";
 import { Graph } from "../../tensor/graph.js";
-import type { Tensor } from "../../tensor/tensor.js";
-import type { Rows } from "../types.js";
-import type { CacheTensors } from "./kvCache.js";
-
-type Inputs = { readonly x: Rows } & CacheTensors;
+import { disposeAll } from "../../tensor/tensor.js";
+import type { Ids, Rows } from "../types.js";
+import { type CacheNumbers, type CacheTensors, cacheTensors } from "./cacheTensors.js";
 
 interface Captured {
-  readonly inputs: Inputs;
+  readonly inputs: { readonly x: Rows; readonly numbers: Ids };
   readonly graph: Graph<Rows>;
 }
 
@@ -27,18 +25,17 @@ export class DecodeGraphs {
   }
 
   /** Runs `step` for rows x, with the same bits. The caller owns the result. */
-  run(x: Rows, rows: CacheTensors): Rows {
-    const { positions, slots, blockTable, cuSeqlens, seqLens } = rows;
-    const values: Inputs = { x, positions, slots, blockTable, cuSeqlens, seqLens };
-    const { inputs, graph } = this.#graphFor(values);
-    for (const name of Object.keys(values) as (keyof Inputs)[]) copyRows(inputs[name] as Tensor, values[name]);
+  run(x: Rows, numbers: CacheNumbers): Rows {
+    const { inputs, graph } = this.#graphFor(x, numbers);
+    copyRows(inputs.x, x);
+    inputs.numbers.write(numbers.values);
     graph.replay();
     return concatRows([graph.result]); // a copy: the next replay overwrites the graph's result
   }
 
-  #graphFor(values: Inputs): Captured {
-    const key = values.blockTable.shape.join("x");
-    const captured = this.#captured.get(key) ?? this.#capture(values);
+  #graphFor(x: Rows, numbers: CacheNumbers): Captured {
+    const key = `${numbers.sequences}x${numbers.width}`;
+    const captured = this.#captured.get(key) ?? this.#capture(x, numbers);
     this.#captured.delete(key);
     this.#captured.set(key, captured);
     const [oldest] = this.#captured.keys();
@@ -46,12 +43,11 @@ export class DecodeGraphs {
     return captured;
   }
 
-  #capture(values: Inputs): Captured {
-    const { device } = values.x;
+  #capture({ device, shape, dtype }: Rows, numbers: CacheNumbers): Captured {
     return device.outOfScope(() => {
-      const entries = Object.entries(values).map(([name, { shape, dtype }]) => [name, device.zeros(shape, dtype)]);
-      const inputs = Object.fromEntries(entries) as Inputs;
-      return { inputs, graph: Graph.capture(device, () => this.#step(inputs.x, inputs)) };
+      const inputs = { x: device.zeros(shape, dtype), numbers: device.zeros([numbers.values.length], "i32") };
+      const step = () => this.#step(inputs.x, cacheTensors(inputs.numbers, numbers));
+      return { inputs, graph: Graph.capture(device, step) };
     });
   }
 
@@ -59,7 +55,7 @@ export class DecodeGraphs {
     const { inputs, graph } = this.#captured.get(key)!;
     this.#captured.delete(key);
     graph.dispose();
-    for (const tensor of Object.values(inputs)) tensor.dispose();
+    disposeAll(inputs);
   }
 
   /** Frees all graphs. A graph that failed would fail again: its memory carries the error, or it could not be made. */

@@ -12,8 +12,8 @@ import {
   wholeNumber,
 } from "../../options.js";
 import { deviceRule } from "../../tensor/check.js";
-import type { Device, Tensor } from "../../tensor/tensor.js";
-import type { Ids, Matrix } from "../types.js";
+import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
+import { type CacheNumbers, type CacheTensors, cacheNumbers, cacheTensors, singleRows } from "./cacheTensors.js";
 
 /** The size of a cache. */
 export interface KvCacheOptions {
@@ -62,20 +62,6 @@ const appendOptions = {
   }),
   rowByRow: optional(oneOf(true, false)),
 } satisfies Record<keyof AppendOptions, OptionRule>;
-
-/** The positions of a packed batch's new tokens, in the form that the attention operations take. T rows, B sequences. */
-export interface CacheTensors {
-  /** i32 `[T]`: positions within their sequences. */
-  readonly positions: Ids;
-  /** i32 `[T]`: rows of the cache, block · blockSize + offset. */
-  readonly slots: Ids;
-  /** i32 `[B, blocks of the longest sequence, or more]`. */
-  readonly blockTable: Tensor<"i32", Matrix>;
-  /** i32 `[B + 1]`: where each sequence's new rows begin in the batch. */
-  readonly cuSeqlens: Ids;
-  /** i32 `[B]`: sequence lengths, new rows included. */
-  readonly seqLens: Ids;
-}
 
 /** `CacheTensors` that hold their sequences until disposed. Dispose after queuing the last operation that uses them. */
 export interface CacheRows extends CacheTensors, Disposable {}
@@ -153,6 +139,20 @@ export class KvCache implements Disposable {
    *   from 0, for a block table of more than 2^26 entries, and for an unknown option
    */
   append(batch: readonly NewRows[], options: AppendOptions = {}): CacheRows {
+    return this.#extend(batch, options, (numbers) =>
+      this.device.scope(() => {
+        const { values } = numbers;
+        return cacheTensors(this.device.tensor(values, [values.length], "i32"), numbers);
+      }),
+    );
+  }
+
+  /** @internal `append` for a caller that has tensors already. @throws {CaracalError} as `append` */
+  appendNumbers(batch: readonly NewRows[], options: AppendOptions): CacheNumbers & Disposable {
+    return this.#extend(batch, options, (numbers) => numbers);
+  }
+
+  #extend<T>(batch: readonly NewRows[], options: AppendOptions, make: (numbers: CacheNumbers) => T): T & Disposable {
     checkBatch("KvCache.append", batch);
     checkOptions("KvCache.append", options, appendOptions);
     const { minWidth = 1, rowByRow = false } = options;
@@ -164,10 +164,13 @@ export class KvCache implements Disposable {
       throw new CaracalError("INVALID_ARGUMENT", "a sequence may be extended only once per call");
     this.#checkRoom(batch);
     this.#checkTable(batch, options);
-    const grown = batch.map(({ sequence, rows }) => ({ sequence, rows, from: sequence.grow(rows) }));
-    let tensors: CacheTensors;
+    const grown = batch.map(({ sequence, rows }) => {
+      const from = sequence.grow(rows);
+      return { sequence, blocks: sequence.blocks, rows, from };
+    });
+    let made: T;
     try {
-      tensors = this.#describe(rowByRow ? grown.flatMap(singleRows) : grown, minWidth);
+      made = make(cacheNumbers(rowByRow ? grown.flatMap(singleRows) : grown, this.blockSize, minWidth));
     } catch (error) {
       for (const { sequence, from } of grown) sequence.truncate(from);
       throw error;
@@ -175,11 +178,11 @@ export class KvCache implements Disposable {
     for (const { sequence } of batch) sequence.hold();
     let disposed = false;
     return {
-      ...tensors,
+      ...made,
       [Symbol.dispose]: () => {
         if (disposed) return;
         disposed = true;
-        for (const tensor of Object.values(tensors)) tensor.dispose();
+        disposeAll(made);
         for (const { sequence } of batch) sequence.release();
       },
     };
@@ -231,34 +234,6 @@ export class KvCache implements Disposable {
     return Array.from({ length: this.#blocksFor(batch) }, () => this.#returnedBlocks.pop() ?? this.#nextBlock++);
   }
 
-  #describe(batch: readonly PlacedRows[], minWidth: number): CacheTensors {
-    const total = batch.reduce((sum, { rows }) => sum + rows, 0);
-    const width = batch.reduce((most, { sequence }) => Math.max(most, sequence.blocks.length), minWidth);
-    const positions = new Int32Array(total);
-    const slots = new Int32Array(total);
-    const table = new Int32Array(batch.length * width);
-    const starts = new Int32Array(batch.length + 1);
-    batch.forEach(({ sequence, rows, from }, b) => {
-      table.set(sequence.blocks, b * width);
-      const start = starts[b]!;
-      for (let i = 0; i < rows; i++) {
-        const position = from + i;
-        positions[start + i] = position;
-        const block = sequence.blocks[Math.floor(position / this.blockSize)]!;
-        slots[start + i] = block * this.blockSize + (position % this.blockSize);
-      }
-      starts[b + 1] = start + rows;
-    });
-    const lengths = Int32Array.from(batch, ({ from, rows }) => from + rows);
-    return {
-      positions: this.device.tensor(positions, [total], "i32"),
-      slots: this.device.tensor(slots, [total], "i32"),
-      blockTable: this.device.tensor(table, [batch.length, width], "i32"),
-      cuSeqlens: this.device.tensor(starts, [batch.length + 1], "i32"),
-      seqLens: this.device.tensor(lengths, [batch.length], "i32"),
-    };
-  }
-
   /** @internal Returns blocks to the free list. */
   give(blocks: readonly number[]): void {
     for (const block of blocks) this.#returnedBlocks.push(block);
@@ -273,15 +248,6 @@ export class KvCache implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** New rows of one sequence, from position `from` on. */
-interface PlacedRows extends NewRows {
-  readonly from: number;
-}
-
-function singleRows({ sequence, rows, from }: PlacedRows): PlacedRows[] {
-  return Array.from({ length: rows }, (_, i) => ({ sequence, rows: 1, from: from + i }));
 }
 
 function checkBatch(where: string, batch: readonly NewRows[]): void {

@@ -5,7 +5,8 @@ import { linear, swiglu } from "../../ops/linear.js";
 import { moe, router } from "../../ops/moe.js";
 import { rmsNorm } from "../../ops/norm.js";
 import type { Rows, Tap } from "../types.js";
-import type { CacheTensors, KvCache } from "./kvCache.js";
+import type { CacheTensors } from "./cacheTensors.js";
+import type { KvCache } from "./kvCache.js";
 import type { AttentionWeights, LayerWeights, MoeWeights } from "./weights.js";
 
 /** The inputs that all layers of one pass share. */

@@ -23,8 +23,9 @@ import { checkTensor } from "../../tensor/check.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Logits, Rows, Tap } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
+import type { CacheTensors } from "./cacheTensors.js";
 import { DecodeGraphs } from "./decodeGraphs.js";
-import { type CacheTensors, KvCache, type KvSequence, type NewRows, sequenceRule } from "./kvCache.js";
+import { KvCache, type KvSequence, type NewRows, sequenceRule } from "./kvCache.js";
 import { type LlmPass, llmLayer } from "./layer.js";
 import { nextPass, type Slice } from "./passes.js";
 import { type LayerWeights, type LlmWeights, loadLlmWeights } from "./weights.js";
@@ -35,7 +36,7 @@ export interface LlmOptions {
   readonly activations?: Activations | undefined;
   /** Capacity of the KV cache in tokens, over all sequences. Default: 8192, or the model's positions if fewer. */
   readonly kvCacheTokens?: number | undefined;
-  /** Whether `decode` replays captured graphs (see `Graph`). Default: on a GPU. */
+  /** Whether `decode` replays captured graphs (see `Graph`), with the same bits. Default: true. */
   readonly decodeGraphs?: boolean | undefined;
 }
 /** @internal */
@@ -95,7 +96,7 @@ export class Llm implements Disposable {
   readonly #graphs: DecodeGraphs | undefined;
 
   private constructor(source: Weights, weights: LlmWeights, config: LlmConfig, options: LlmOptions) {
-    const { activations = "f32", decodeGraphs = source.device.backend === "cuda" } = options;
+    const { activations = "f32", decodeGraphs = true } = options;
     this.config = config;
     this.activations = activations;
     this.cache = new KvCache(source.device, {
@@ -280,8 +281,8 @@ export class Llm implements Disposable {
     const blocks = Math.ceil(
       (sequences.reduce((most, { length }) => Math.max(most, length), 0) + 1) / this.cache.blockSize,
     );
-    using rows = this.cache.append(batch, { minWidth: 2 ** Math.ceil(Math.log2(blocks)) });
-    return this.#graphs.run(embeddings, rows);
+    using numbers = this.cache.appendNumbers(batch, { minWidth: 2 ** Math.ceil(Math.log2(blocks)) });
+    return this.#graphs.run(embeddings, numbers);
   }
 
   #decode(x: Rows, rows: CacheTensors): Rows {
