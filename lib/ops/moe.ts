@@ -200,7 +200,7 @@ export interface Experts<D extends number = number, F extends number = number, E
  * expert costs no row of any GEMM.
  *
  * @param x `[T, D]`, f32 or bf16
- * @param options `residual` is `[T, D]` of x's dtype, added in the combine
+ * @param options `residual` is `[T, D]` of x's dtype, added in the combine; `int8Rows` as for `linear`
  * @returns `[T, D]` of x's dtype
  * @throws {CaracalError} as `permutation`, `groupedSwiglu`, `groupedGemm` and `combine`
  */
@@ -216,17 +216,19 @@ export function moe<
   x: Tensor<D, S> & Ranked<S, 2>,
   experts: Experts<H, F, E> & If<Matches<readonly [H], readonly [Last<S>]>, `x must have ${H} columns, not ${Last<S>}`>,
   routing: Routing<T> & OfTokens<T, S>,
-  options: { residual?: (Tensor<NoInfer<D>, R> & Shaped<R, S>) | undefined } = {},
+  options: RowOptions & { residual?: (Tensor<NoInfer<D>, R> & Shaped<R, S>) | undefined } = {},
 ): Tensor<D, S> {
   checkTensor("ops.moe", "x", x);
   checkObject("ops.moe", "experts", experts);
   const tokens: Tensor<D> = x;
+  checkObject("ops.moe", "options", options);
   const { gate, up, down }: Experts = experts;
+  const { int8Rows, ...combined } = options;
   const picks: Routing = routing;
   return tokens.device.scope(() => {
     const rows = permutation(picks);
-    const hidden = groupedSwiglu(tokens, gate, up, rows.offsets, { gather: rows.tokenOf });
-    const y = groupedGemm(hidden, down, rows.offsets);
-    return combine(y, tokens, picks, rows, options);
+    const hidden = groupedSwiglu(tokens, gate, up, rows.offsets, { gather: rows.tokenOf, int8Rows });
+    const y = groupedGemm(hidden, down, rows.offsets, { int8Rows });
+    return combine(y, tokens, picks, rows, combined);
   }) as Tensor<D, S>;
 }

@@ -7,7 +7,7 @@ import { rmsNorm } from "../../ops/norm.js";
 import type { Rows, Tap } from "../types.js";
 import type { CacheTensors } from "./cacheTensors.js";
 import type { KvCache } from "./kvCache.js";
-import type { AttentionWeights, LayerWeights, MoeWeights } from "./weights.js";
+import type { AttentionWeights, FfnWeights, LayerWeights, MoeWeights } from "./weights.js";
 
 /** The inputs that all layers of one pass share. */
 export interface LlmPass {
@@ -18,10 +18,9 @@ export interface LlmPass {
   readonly mode: "prefill" | "decode";
   /** Sees `layer<i>.` + `attn<j>`, `moe.input`, `router.ids`, `router.weights`, `moe.output`, `output`. */
   readonly tap?: Tap | undefined;
+  /** As for `linear`. */
+  readonly int8Rows: boolean;
 }
-
-/** Values inside the attention stay f32: their rounding errors would add up, and the matrix kernels widen anyway. */
-const wide = { outDtype: "f32" } as const;
 
 /** The published code's default for the norms inside the attention, which do not use `rms_norm_eps`. */
 const defaultLoraNormEps = 1e-6;
@@ -35,38 +34,45 @@ const defaultLoraNormEps = 1e-6;
  * @returns `[T, hidden size]`
  */
 export function llmLayer(x: Rows, weights: LayerWeights, index: number, pass: LlmPass): Rows {
-  const { tap } = pass;
+  const { tap, int8Rows } = pass;
   const eps = pass.config.rms_norm_eps;
   const [first, second] = weights.blocks;
 
   const attended0 = attention(rmsNorm(x, first.inputNorm, { eps }), first.attention, 2 * index, pass);
-  tap?.(`layer${index}.attn0`, linear(attended0, first.attention.o));
-  const h1 = linear(attended0, first.attention.o, { residual: x, outDtype: x.dtype });
+  tap?.(`layer${index}.attn0`, linear(attended0, first.attention.o, { int8Rows }));
+  const h1 = linear(attended0, first.attention.o, { residual: x, outDtype: x.dtype, int8Rows });
   const u = rmsNorm(h1, first.postAttentionNorm, { eps });
   const branch = u.device.fork(() => experts(u, weights.moe, index, pass));
-  const h2 = linear(swiglu(u, first.ffn.gate, first.ffn.up), first.ffn.down, { residual: h1 });
+  const h2 = feedForward(u, first.ffn, h1, pass);
 
   const attended1 = attention(rmsNorm(h2, second.inputNorm, { eps }), second.attention, 2 * index + 1, pass);
-  tap?.(`layer${index}.attn1`, linear(attended1, second.attention.o));
-  const h3 = linear(attended1, second.attention.o, { residual: h2, outDtype: x.dtype });
+  tap?.(`layer${index}.attn1`, linear(attended1, second.attention.o, { int8Rows }));
+  const h3 = linear(attended1, second.attention.o, { residual: h2, outDtype: x.dtype, int8Rows });
   const v = rmsNorm(h3, second.postAttentionNorm, { eps });
-  const h4 = linear(swiglu(v, second.ffn.gate, second.ffn.up), second.ffn.down, { residual: h3 });
+  const h4 = feedForward(v, second.ffn, h3, pass);
 
   const output = add(h4, branch);
   tap?.(`layer${index}.output`, output);
   return output;
 }
 
+/** A dense network, added to `residual`. */
+function feedForward(x: Rows, w: FfnWeights, residual: Rows, { int8Rows }: LlmPass): Rows {
+  return linear(swiglu(x, w.gate, w.up, { int8Rows }), w.down, { residual, int8Rows });
+}
+
 /** Latent attention without its output projection: f32 `[T, heads · v_head_dim]`. Writes the cache. */
 function attention(x: Rows, w: AttentionWeights, module: number, pass: LlmPass): Rows<"f32"> {
-  const { config, rows } = pass;
+  const { config, rows, int8Rows } = pass;
+  // Values inside the attention stay f32: their rounding errors would add up, and the matrix kernels widen anyway.
+  const wide = { outDtype: "f32", int8Rows } as const;
   const { hidden_size, num_attention_heads: heads, kv_lora_rank, q_lora_rank, rope_theta: theta } = config;
   const [nopeDim, ropeDim, vDim] = [config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim];
   const eps = config.lora_norm_eps ?? defaultLoraNormEps;
   const cache = pass.cache.modules[module]!;
 
   const compressed = rmsNorm(linear(x, w.qA, wide), w.qANorm, { eps });
-  const q = linear(compressed, w.qB).reshape([x.shape[0], heads, nopeDim + ropeDim]);
+  const q = linear(compressed, w.qB, { int8Rows }).reshape([x.shape[0], heads, nopeDim + ropeDim]);
   mlaCacheWrite({
     kv: linear(x, w.kvA, wide),
     normWeight: w.kvANorm,
@@ -95,7 +101,7 @@ function attention(x: Rows, w: AttentionWeights, module: number, pass: LlmPass):
 }
 
 function experts(u: Rows, w: MoeWeights, index: number, pass: LlmPass): Rows {
-  const { config, tap } = pass;
+  const { config, tap, int8Rows } = pass;
   const routing = router(u, w.classifier, w.correctionBias, {
     topK: config.moe_topk,
     experts: config.n_routed_experts,
@@ -104,7 +110,7 @@ function experts(u: Rows, w: MoeWeights, index: number, pass: LlmPass): Rows {
     renormalize: config.norm_topk_prob,
     scaleZeroExperts: config.scale_zero_experts ?? true,
   });
-  const output = moe(u, w.experts, routing);
+  const output = moe(u, w.experts, routing, { int8Rows });
   tap?.(`layer${index}.moe.input`, u);
   tap?.(`layer${index}.router.ids`, routing.ids);
   tap?.(`layer${index}.router.weights`, routing.weights);

@@ -38,12 +38,18 @@ export interface LlmOptions {
   readonly kvCacheTokens?: number | undefined;
   /** Whether `decode` replays captured graphs (see `Graph`), with the same bits. Default: true. */
   readonly decodeGraphs?: boolean | undefined;
+  /**
+   * Whether products with weights of 2 to 8 bit codes may round their rows to 8-bit integers: faster on CPUs with AVX2,
+   * and less exact (see `RowOptions` of `ops`). Default: false.
+   */
+  readonly int8Rows?: boolean | undefined;
 }
 /** @internal */
 export const llmOptions = {
   activations: activationsRule,
   kvCacheTokens: optional(positiveInteger),
   decodeGraphs: optional(oneOf(true, false)),
+  int8Rows: optional(oneOf(true, false)),
 } satisfies Record<keyof LlmOptions, OptionRule>;
 
 /** Tokens to append to a sequence, as embeddings `[rows, hidden size]`. */
@@ -94,11 +100,13 @@ export class Llm implements Disposable {
   readonly #weights: LlmWeights;
   readonly #source: Weights;
   readonly #graphs: DecodeGraphs | undefined;
+  readonly #int8Rows: boolean;
 
   private constructor(source: Weights, weights: LlmWeights, config: LlmConfig, options: LlmOptions) {
-    const { activations = "f32", decodeGraphs = true } = options;
+    const { activations = "f32", decodeGraphs = true, int8Rows = false } = options;
     this.config = config;
     this.activations = activations;
+    this.#int8Rows = int8Rows;
     this.cache = new KvCache(source.device, {
       modules: 2 * config.num_layers,
       width: config.kv_lora_rank + config.qk_rope_head_dim,
@@ -136,9 +144,9 @@ export class Llm implements Disposable {
    */
   static async open(directory: string, options: LlmOptions & OpenModuleOptions): Promise<Llm> {
     checkOptions("Llm.open", options, { ...openModuleOptions, ...llmOptions });
-    const { activations, kvCacheTokens, decodeGraphs } = options;
+    const { activations, kvCacheTokens, decodeGraphs, int8Rows } = options;
     const part = await openLlm(directory, options);
-    return Llm.fromCheckpoint(part, options, { activations, kvCacheTokens, decodeGraphs });
+    return Llm.fromCheckpoint(part, options, { activations, kvCacheTokens, decodeGraphs, int8Rows });
   }
 
   /** @internal Loads the model from an opened checkpoint. */
@@ -230,7 +238,7 @@ export class Llm implements Disposable {
     let x: Rows | undefined;
     try {
       using cached = this.cache.append(batch, { rowByRow: mode === "decode" });
-      const pass: LlmPass = { config: this.config, cache: this.cache, rows: cached, mode, tap };
+      const pass = { ...this.#layerInputs(cached, mode), tap };
       x = concatRows(extensions.map(({ embeddings }) => this.#rows(embeddings)));
       for (const [i, layer] of this.#weights.layers.entries()) {
         const input: Rows = x;
@@ -285,8 +293,12 @@ export class Llm implements Disposable {
     return this.#graphs.run(embeddings, numbers);
   }
 
+  #layerInputs(rows: CacheTensors, mode: LlmPass["mode"]): LlmPass {
+    return { config: this.config, cache: this.cache, rows, mode, int8Rows: this.#int8Rows };
+  }
+
   #decode(x: Rows, rows: CacheTensors): Rows {
-    const pass: LlmPass = { config: this.config, cache: this.cache, rows, mode: "decode" };
+    const pass = this.#layerInputs(rows, "decode");
     const layer = (y: Rows, weights: LayerWeights, i: number) => this.device.scope(() => llmLayer(y, weights, i, pass));
     return this.#norm(this.#weights.layers.reduce(layer, x));
   }
@@ -306,7 +318,7 @@ export class Llm implements Disposable {
    * @param hidden `[rows, hidden size]`: hidden states after the final norm
    */
   logits(hidden: Rows): Logits {
-    return linear(hidden, this.#weights.head, { outDtype: "f32" });
+    return linear(hidden, this.#weights.head, { outDtype: "f32", int8Rows: this.#int8Rows });
   }
 
   /** Frees weights and cache. */

@@ -83,6 +83,7 @@ export function recipes(w) {
       new: () => ({ args: [device, { modules: 1, width: 4, tokens: 64, blockSize: 16, dtype: "f32" }] }),
       fits: () => ({ on: llm.cache, args: [[{ sequence: sequence(), rows: 2 }]] }),
       append: () => ({ on: llm.cache, args: [[{ sequence: sequence(), rows: 2 }], { minWidth: 1, rowByRow: false }] }),
+      appendNumbers: internal,
       take: internal,
       give: internal,
     },
@@ -97,9 +98,15 @@ export function recipes(w) {
     Llm: {
       new: internal,
       load: () => ({
-        args: [w.weights(), llm.config, { activations: "f32", kvCacheTokens: 64, decodeGraphs: false }],
+        args: [
+          w.weights(),
+          llm.config,
+          { activations: "f32", kvCacheTokens: 64, decodeGraphs: false, int8Rows: false },
+        ],
       }),
-      open: () => ({ args: [dir, { ...open, activations: "f32", kvCacheTokens: 64, decodeGraphs: false }] }),
+      open: () => ({
+        args: [dir, { ...open, activations: "f32", kvCacheTokens: 64, decodeGraphs: false, int8Rows: false }],
+      }),
       fromCheckpoint: internal,
       embed: () => ({ on: llm, args: [[1, 2]] }),
       prefill: () => ({
@@ -251,6 +258,7 @@ export function recipes(w) {
             activations: "f32",
             kvCacheTokens: 64,
             decodeGraphs: false,
+            int8Rows: false,
             prefillChunk: 64,
             maxBatch: 2,
             unreadSeconds: 1,

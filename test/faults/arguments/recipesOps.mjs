@@ -77,7 +77,7 @@ export function opsRecipes({ device, ops, temporary }) {
     foldWeightNorm: () => of(f32(2, 3, 4), f32(2)),
     fsmnMemory: () => of(f32(3, 4), f32(4, 3), { ...fsmn(), residual: f32(3, 4), last: false }),
     gatherRows: () => of(f32(3, 4), i32([1, 2])),
-    groupedGemm: () => of(f32(3, 8), experts(16, 8), i32([0, 1, 2]), { gather: i32([0, 1]) }),
+    groupedGemm: () => of(f32(3, 8), experts(16, 8), i32([0, 1, 2]), { gather: i32([0, 1]), int8Rows: false }),
     groupedSwiglu: () => of(f32(3, 8), experts(16, 8), experts(16, 8), i32([0, 1, 2]), { gather: i32([0, 1]) }),
     interpolateTokens: () => of(f32(6, 4), { from: [2, 3], to: [1, 2] }),
     layerNorm: () => of(f32(2, 4), f32(4), f32(4), { eps: 1e-5 }),
@@ -104,12 +104,12 @@ export function opsRecipes({ device, ops, temporary }) {
       }),
     mlaDecode: () => of(mla()),
     mlaPrefill: () => of({ ...mla(), cuSeqlens: i32([0, 1]) }),
-    moe: () => of(f32(2, 8), moeArguments(), routing(), { residual: f32(2, 8) }),
+    moe: () => of(f32(2, 8), moeArguments(), routing(), { residual: f32(2, 8), int8Rows: false }),
     mul: () => of(f32(2, 4), f32(4)),
     packConv1d: () => of(f32(4, 2, 3), { groups: 2 }),
     packConvTranspose1d: () => of(f32(2, 3, 4)),
     packWeight: () => of(device.zeros([3, 128], "f8e4m3"), { scale: f32(1, 1) }),
-    packWeights: () => of([f32(3, 4), f32(3, 4)], { scales: [] }),
+    packWeights: () => of([device.zeros([3, 16], "u8")], { bits: 4, scales: [f32(3, 1)], biases: [f32(3, 1)] }),
     patchPositions: () => of([2, 4], { mergeSize: 2 }),
     patchify: () =>
       of(device.zeros([28, 28, 3], "u8"), {
@@ -140,7 +140,7 @@ export function opsRecipes({ device, ops, temporary }) {
     splice: () => of(f32(3, 4), splice),
     splitColumns: () => of(f32(2, 4), [1, 3]),
     stepEmbedding: () => of(tables()),
-    swiglu: () => of(f32(2, 4), f32(3, 4), f32(3, 4), { gateBias: f32(3), upBias: f32(3) }),
+    swiglu: () => of(f32(2, 4), f32(3, 4), f32(3, 4), { gateBias: f32(3), upBias: f32(3), int8Rows: false }),
     transpose: () => of(f32(2, 4)),
     vitAttention: () =>
       of(f32(4, 24), {
