@@ -25,6 +25,22 @@ import { countedHeader, countedRow, kernelHeader, kernelRows } from "./counters/
 import { commandsIn, readDocument } from "./document.js";
 import { routings } from "./layouts.js";
 import { peakWarnings } from "./limits.js";
+import { needLlamaCpp } from "./llama/binding.js";
+import { compare, comparedCount } from "./llama/compare.js";
+import { ModelFolder } from "./llama/models.js";
+import {
+  comparedLine,
+  isMemory,
+  isTime,
+  memoryHeader,
+  memoryResult,
+  memoryRow,
+  timeHeader,
+  timeResult,
+  timeRow,
+  timeWarnings,
+} from "./llama/report.js";
+import { select } from "./llama/rows.js";
 import { benchModel, modelHeader, modelResults, modelRow } from "./model.js";
 import {
   countedMoeHeader,
@@ -69,6 +85,14 @@ export function benchCommand(): Command {
     .option("--prompt <tokens>", "tokens of the prefill", parsePositive, 256)
     .option("--steps <n>", "decoding steps", parsePositive, 32)
     .option("--seconds <s>", "seconds of audio for the audio parts", parsePositive, 6)
+    .addOption(
+      new Option("--peer <engine>", "instead, time random models of equal work beside another engine, on the CPU")
+        .choices(["llama.cpp"])
+        .conflicts(["model", "prompt", "steps", "seconds"]),
+    )
+    .addOption(filterOption("with --peer: only models and work whose names match, such as 'fp8:.* decode'"))
+    .option("--rounds <n>", "with --peer: turns of each engine", parsePositive, 5)
+    .option("--models <dir>", "with --peer: folder to keep the models in (default: a temporary one)")
     .action(runModel);
   outputOptions(bench.command("counters"))
     .description("count what CUDA kernels do at the model's sizes, on the virtual GPU, beside what they must do")
@@ -98,10 +122,8 @@ function parseDivisor(text: string): number {
   }
 }
 
-const filterOption = () =>
-  new Option("--filter <regexp>", "only operations whose name and size match, such as 'linear M=1 '").argParser(
-    parseRegExp,
-  );
+const filterOption = (description = "only operations whose name and size match, such as 'linear M=1 '") =>
+  new Option("--filter <regexp>", description).argParser(parseRegExp);
 
 /** @throws {CaracalError} `INVALID_ARGUMENT` when no case matches */
 function matching(cases: readonly Case[], filter: RegExp | undefined): readonly Case[] {
@@ -231,7 +253,11 @@ type ModelOptions = DeviceOptions & {
   readonly seconds: number;
 };
 
-async function runModel(options: ModelOptions, command: Command): Promise<void> {
+async function runModel(options: ModelOptions & ComparisonOptions, command: Command): Promise<void> {
+  if (options.peer) return await runComparison(options, command);
+  for (const name of ["filter", "rounds", "models"])
+    if (command.getOptionValueSource(name) === "cli")
+      throw new CaracalError("INVALID_ARGUMENT", `--${name} is for --peer llama.cpp, which is not given`);
   const model = givenModel(options);
   await using device = await open(options);
   const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
@@ -247,6 +273,44 @@ async function runModel(options: ModelOptions, command: Command): Promise<void> 
         note: `peak memory ${megabytes(processBytes)}, of which the backend ${megabytes(backendBytes)}`,
         json: { options: { model, prompt, steps, seconds }, peakMemory: { processBytes, backendBytes }, results },
         tables: [{ header: modelHeader, rows: results.map(modelRow) }],
+      };
+    },
+  });
+}
+
+interface ComparisonOptions extends DeviceOptions {
+  readonly peer?: "llama.cpp";
+  readonly filter?: RegExp;
+  readonly rounds: number;
+  readonly models?: string;
+}
+
+async function runComparison(options: ComparisonOptions, command: Command): Promise<void> {
+  const selection = select(options.filter);
+  const { version } = needLlamaCpp();
+  if (options.device === "cuda") throw new CaracalError("UNSUPPORTED", "llama.cpp is compared on the CPU only");
+  await using device = await open({ ...options, device: "cpu" });
+  await using models = await ModelFolder.open(options.models);
+  const meter = new PeakMeter(device);
+  const { rounds } = options;
+  const threads = device.threads ?? 1;
+  await output(command, {
+    total: comparedCount(selection),
+    run: (signal) => compare(selection, { threads, rounds, models, meter, signal }),
+    line: comparedLine,
+    summarise(compared) {
+      const { peaks } = meter;
+      const results = compared.filter(isTime).map((result) => timeResult(result, peaks));
+      const memory = compared.filter(isMemory);
+      return {
+        device,
+        note: `peer: llama.cpp of node-llama-cpp ${version}, as many threads; ${describePeaks(peaks)}`,
+        warnings: timeWarnings(results, peaks, threads),
+        json: { options: { threads, rounds }, peer: version, peaks, results, memory: memory.map(memoryResult) },
+        tables: [
+          { header: timeHeader, rows: results.map(timeRow) },
+          { header: memoryHeader, rows: memory.map(memoryRow) },
+        ],
       };
     },
   });

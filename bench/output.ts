@@ -119,7 +119,7 @@ export function commandLine(command: Command): string {
   for (let c: Command | null = command; c; c = c.parent) names.unshift(c.name());
   const given = command.options.filter(
     (option) =>
-      !["json", "markdown", "write"].includes(option.attributeName()) &&
+      !["json", "markdown", "write", "models"].includes(option.attributeName()) &&
       command.getOptionValueSource(option.attributeName()) === "cli",
   );
   const options = given.map((option) => {

@@ -1,5 +1,6 @@
-import type { Activations, WeightDType } from "../../lib/ops/call.js";
+import type { Activations, StoredDType } from "../../lib/ops/call.js";
 import { linear, packWeight, swiglu } from "../../lib/ops/index.js";
+import { largestQuantile, maxF8e4m3, normals } from "../../lib/synth/random.js";
 import { dtypeBytes } from "../../lib/tensor/dtype.js";
 import type { Device } from "../../lib/tensor/tensor.js";
 import { type Case, counted, defineCase, dense, packed, random, times, turn, unitOf } from "../case.js";
@@ -10,6 +11,7 @@ export function linearCases(activations: Activations): Case[] {
   const dtypes = ["f32", "bf16", "f8e4m3"] as const;
   return [
     ...[1, 8, 64, 512].flatMap((m) => dtypes.map((d) => matrixCase(activations, m, hidden, expertHidden, d))),
+    matrixCase(activations, 1, hidden, expertHidden, "f8e4m3", "subnormals"),
     ...[1, 64].flatMap((m) => dtypes.map((d) => matrixCase(activations, m, 256, 256, d))),
     ffnInPart(activations, "linear", 1, 1),
     ffnInPart(activations, "linear", 16, 16),
@@ -19,10 +21,18 @@ export function linearCases(activations: Activations): Case[] {
   ];
 }
 
-function matrixCase(activations: Activations, m: number, k: number, n: number, dtype: WeightDType): Case {
+/** @param subnormals makes 3 % of the f8e4m3 codes subnormal; quantised weights have hardly any */
+function matrixCase(
+  activations: Activations,
+  m: number,
+  k: number,
+  n: number,
+  dtype: StoredDType,
+  subnormals?: "subnormals",
+): Case {
   return defineCase({
     op: "linear",
-    size: `M=${m} K=${k} N=${n} ${dtype}`,
+    size: `M=${m} K=${k} N=${n} ${dtype}${subnormals ? ` ${subnormals}` : ""}`,
     unit: unitOf(activations, dtype),
     work: {
       bytes: n * k * dtypeBytes[dtype] + dtypeBytes[activations] * m * (k + n),
@@ -31,7 +41,9 @@ function matrixCase(activations: Activations, m: number, k: number, n: number, d
     coldBytes: n * k * dtypeBytes[dtype],
     prepare: (device, copies) => ({
       x: random(device, [m, k], activations),
-      weights: times(copies, () => (dtype === "f8e4m3" ? scaled(device, n, k) : packed(device, n, k, dtype))),
+      weights: times(copies, () =>
+        dtype === "f8e4m3" ? scaled(device, n, k, !!subnormals) : packed(device, n, k, dtype),
+      ),
     }),
     run: ({ x, weights }, i) => linear(x, turn(weights, i)),
     peer: () => ({
@@ -43,10 +55,21 @@ function matrixCase(activations: Activations, m: number, k: number, n: number, d
   });
 }
 
-/** A packed f8e4m3 weight with a scale per block of 128 × 128. */
-function scaled(device: Device, n: number, k: number) {
-  using w = random(device, [n, k], "f8e4m3");
-  using scale = random(device, [Math.ceil(n / 128), Math.ceil(k / 128)], "f32");
+/**
+ * A packed f8e4m3 weight with a scale per block of 128 × 128. Its values are as quantisation leaves them: normally
+ * distributed, the largest of a block 448, none below the smallest normal number, 2^-6. Or uniform in [-0.5, 0.5): then
+ * 3 % of the codes are subnormal, for which a processor may need much longer.
+ */
+function scaled(device: Device, n: number, k: number, subnormals: boolean) {
+  const spread = subnormals ? 1 : maxF8e4m3 / largestQuantile;
+  using w = subnormals
+    ? random(device, [n, k], "f8e4m3")
+    : device.tensor(
+        normals(n * k, 1).map((v) => v * spread),
+        [n, k],
+        "f8e4m3",
+      );
+  using scale = random(device, [Math.ceil(n / 128), Math.ceil(k / 128)], "f32", 1 / spread);
   return packWeight(w, { scale });
 }
 

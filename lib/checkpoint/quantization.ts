@@ -6,7 +6,7 @@ export interface AffineFormat {
   /** The columns that share a scale and a bias. */
   readonly group_size: (typeof affineGroups)[number];
 }
-const affineBits = [2, 3, 4, 6, 8] as const;
+const affineBits = [2, 3, 4, 5, 6, 8] as const;
 const affineGroups = [32, 64, 128] as const;
 
 export const isAffineBits = (bits: number): bits is AffineFormat["bits"] => affineBits.includes(bits as never);

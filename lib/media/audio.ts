@@ -159,7 +159,7 @@ export async function decodeAudioTrack(path: string, options: NamedOptions): Pro
 }
 
 /** Samples that are read, checked and resampled at a time: a few milliseconds of work. */
-const pieceSamples = 16384;
+const pieceSamples = 8192;
 /** Beyond 40 dB above full scale, samples are not floats of [−1, 1] but integers, or noise. */
 const maxAmplitude = 100;
 
@@ -216,4 +216,4 @@ function* joinSteps(parts: readonly Float32Array[]): Steps<Float32Array> {
   return whole;
 }
 
-const joinedAtOnce = 2 ** 20;
+const joinedAtOnce = 2 ** 18;

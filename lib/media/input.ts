@@ -64,7 +64,7 @@ export async function untilAborted<T>(
 }
 
 /** The bytes that are copied at a stretch. */
-const copyBytes = 1 << 22;
+const copyBytes = 1 << 20;
 
 /**
  * A copy of bytes, since their owner could change or shrink them while other work goes on. It is made in pieces, between

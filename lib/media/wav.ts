@@ -36,10 +36,10 @@ export function pcm16(samples: Float32Array): Uint8Array {
 }
 
 function writePcm16(samples: Float32Array, bytes: Uint8Array, at: number): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset + at);
+  const values = new Int16Array(bytes.buffer, bytes.byteOffset + at, samples.length); // platforms are little-endian
   for (let i = 0; i < samples.length; i++) {
     const clipped = Math.min(1, Math.max(-1, samples[i]! || 0));
-    view.setInt16(2 * i, Math.floor(clipped * 32767 + 0.5), true); // V8 does this far faster than Math.round
+    values[i] = Math.floor(clipped * 32767 + 0.5); // V8 does this far faster than Math.round
   }
 }
 

@@ -8,7 +8,7 @@ import {
   packConv1d,
   packConvTranspose1d,
 } from "../ops/audio.js";
-import type { WeightDType } from "../ops/call.js";
+import type { StoredDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
 import { type DequantizeAffineOptions, dequantizeAffine } from "../ops/quantization.js";
@@ -134,8 +134,8 @@ export class Weights implements Disposable {
    */
   packed(name: string, shape?: Matrix): PackedMatrix {
     return this.derive(() => {
-      if (this.#isAffine(name)) return packWeight(dequantized(this.#affine(name, shape)));
-      const matrix = this.#map<WeightDType>(name, shape) as Tensor<WeightDType, Matrix>;
+      if (this.#isAffine(name)) return this.#packAffine(this.#affine(name, shape));
+      const matrix = this.#map<StoredDType>(name, shape) as Tensor<StoredDType, Matrix>;
       return packWeight(matrix, { scale: this.#scale(name, matrix) });
     });
   }
@@ -190,13 +190,17 @@ export class Weights implements Disposable {
   /**
    * The matrices of a layer's experts, packed together for `groupedGemm`.
    * @param shape `[N, K]`, for matrices in the affine format
+   * @param isFloat whether bf16 is computed from that format
    */
-  packedExperts(names: readonly string[], shape?: Matrix): ExpertWeight {
+  packedExperts(names: readonly string[], shape?: Matrix, isFloat = false): ExpertWeight {
     checkList("Weights.packedExperts", "names", names, "a list of names");
     return this.derive(() => {
       if (names.some((name) => this.#isAffine(name)))
-        return packWeights(names.map((name) => dequantized(this.#affine(name, shape))));
-      const matrices = names.map((name) => this.#map<WeightDType>(name, shape));
+        return this.#packAffines(
+          names.map((name) => this.#affine(name, shape)),
+          isFloat,
+        );
+      const matrices = names.map((name) => this.#map<StoredDType>(name, shape));
       const scales = names.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
       return packWeights(matrices, { scales });
     });
@@ -204,11 +208,38 @@ export class Weights implements Disposable {
 
   /**
    * Like `packedExperts`, of one tensor with the matrices of all experts.
-   * @param shape `[E, N, K]`
+   * @param shapes `[E, N, K]`
+   * @param isFloat as for `packedExperts`
    * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
-  packedStack(name: string, shape: readonly [number, ...Matrix]): ExpertWeight {
-    return this.derive(() => packWeights(this.matrices(name, shape)));
+  packedStack(name: string, shapes: readonly [number, ...Matrix], isFloat = false): ExpertWeight {
+    return this.derive(() => {
+      if (!this.#isAffine(name)) return packWeights(this.matrices(name, shapes));
+      checkShape("Weights.packedStack", shapes);
+      const [of, ...shape] = shapes;
+      const stored = Array.from({ length: of }, (_, index) => this.#affine(name, shape, { index, of }));
+      return this.#packAffines(stored, isFloat);
+    });
+  }
+
+  /**
+   * Whether two matrices, or stacks of them, may be multiplied together, as by `swiglu`: if one is in the affine format, so
+   * is the other, with equal groups and codes that are packed alike.
+   * @param shape `[N, K]` or `[E, N, K]`
+   * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
+   */
+  isAlike(name: string, other: string, shape: Shape): boolean {
+    checkShape("Weights.isAlike", shape);
+    const [n = 0, k = 0] = shape.slice(-2);
+    const [index, of] = [0, shape.slice(0, -2).reduce((product, size) => product * size, 1)];
+    const form = (matrix: string): string => {
+      if (!this.#isAffine(matrix)) return "";
+      return this.device.scope(() => {
+        const { bits, scale } = this.#affine(matrix, [n, k], { index, of });
+        return `${bits <= 4 ? "q4" : "q8"} ${scale.dtype} ${scale.shape[1]}`;
+      });
+    };
+    return form(name) === form(other);
   }
 
   /** A Conv1d with weight `[out, in / groups, k]`, its weight norm folded. */
@@ -254,8 +285,28 @@ export class Weights implements Disposable {
     this.dispose();
   }
 
-  #scale(name: string, matrix: Tensor<WeightDType>): Tensor<"f32"> | undefined {
+  #scale(name: string, matrix: Tensor<StoredDType>): Tensor<"f32"> | undefined {
     return matrix.dtype === "f8e4m3" ? this.#map<"f32">(`${name}_scale_inv`) : undefined;
+  }
+
+  /** On CUDA, codes cannot be packed yet. */
+  get #packsCodes(): boolean {
+    return this.device.backend === "cpu";
+  }
+
+  #packAffine({ codes, ...format }: StoredAffine): PackedMatrix {
+    return this.#packsCodes ? packWeight(codes, format) : packWeight(dequantized({ codes, ...format }));
+  }
+
+  #packAffines(stored: readonly StoredAffine[], isFloat: boolean): ExpertWeight {
+    if (isFloat || !this.#packsCodes || stored.length === 0) return packWeights(stored.map(dequantized));
+    const { bits } = stored[0]!;
+    const scales = stored.map(({ scale }) => scale);
+    const biases = stored.map(({ bias }) => bias!);
+    return packWeights(
+      stored.map(({ codes }) => codes),
+      { bits, scales, biases },
+    );
   }
 
   #isAffine(name: string): boolean {

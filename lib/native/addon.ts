@@ -11,6 +11,8 @@ export type TensorHandle = Handle<"tensor">;
 export type DeviceHandle = Handle<"device">;
 export type FileHandle = Handle<"file">;
 export type GraphHandle = Handle<"graph">;
+export type MergeTableHandle = Handle<"merges">;
+export type WordEncoderHandle = Handle<"encoder">;
 
 /** A tensor as the addon describes it. */
 export interface NativeTensor {
@@ -35,12 +37,12 @@ export interface MemoryStatistics {
 type NativeOperations = { readonly [Name in keyof Operations<never>]: (args: object) => NativeTensor[] };
 
 interface Addon extends NativeOperations {
-  openCpu(options: { threads?: number | undefined; isa?: string | undefined }): DeviceHandle;
+  openCpu(options: { threads?: number | undefined; isa?: string | undefined }): Promise<DeviceHandle>;
   openCuda(options: {
     ordinal?: number | undefined;
     memoryLimit?: number | undefined;
     cacheMemory?: boolean | undefined;
-  }): DeviceHandle;
+  }): Promise<DeviceHandle>;
   deviceInfo(device: DeviceHandle): {
     backend: "cpu" | "cuda";
     description: string;
@@ -51,7 +53,8 @@ interface Addon extends NativeOperations {
   };
   deviceMemory(device: DeviceHandle): MemoryStatistics;
   synchronize(device: DeviceHandle): Promise<void>;
-  closeDevice(device: DeviceHandle): void;
+  /** Refuses further operations at once. */
+  closeDevice(device: DeviceHandle): Promise<void>;
   beginRecording(device: DeviceHandle): void;
   endRecording(device: DeviceHandle): GraphHandle;
   replay(graph: GraphHandle): void;
@@ -74,6 +77,13 @@ interface Addon extends NativeOperations {
     dtype: DType,
     shape: readonly number[],
   ): NativeTensor;
+  /** A table with room for `count` merges. */
+  mergeTable(byteIds: Int32Array, count: number): MergeTableHandle;
+  /** Adds the left, right and joined ids of merges, best first. */
+  addMerges(table: MergeTableHandle, merges: Int32Array): void;
+  wordEncoder(table: MergeTableHandle): WordEncoderHandle;
+  /** Returns null when it did `limit` steps; then it continues in a call without text. */
+  encodeWords(encoder: WordEncoderHandle, limit: number, text?: string, ends?: Int32Array): Int32Array | null;
   readonly bestIsa: string;
   /** The number of CUDA kernels in the build; 0 if it was built without them. */
   readonly cudaKernels: number;

@@ -265,10 +265,14 @@ export interface Operations<Handle> {
   packWeight: {
     w: Handle;
     scale?: Handle | undefined;
+    bias?: Handle | undefined;
+    bits?: number | undefined;
   };
   packWeights: {
     weights: readonly Handle[];
     scales?: readonly Handle[] | undefined;
+    biases?: readonly Handle[] | undefined;
+    bits?: number | undefined;
   };
   patchify: {
     frames: Handle;
@@ -422,8 +426,8 @@ export const operationFields = {
   mul: ["a", "b"],
   packConv1d: ["w", "groups"],
   packConvTranspose1d: ["w"],
-  packWeight: ["w", "scale"],
-  packWeights: ["weights", "scales"],
+  packWeight: ["w", "scale", "bias", "bits"],
+  packWeights: ["weights", "scales", "biases", "bits"],
   patchify: ["frames", "patch", "temporal", "mergeSize", "mean", "std"],
   permutation: ["ids", "experts", "zeroExperts"],
   promptEmbedding: ["textTable", "codecTables", "textIds", "codecIds", "audioRows", "visionRows", "audioPadId", "imagePadId", "padId", "outDtype"],

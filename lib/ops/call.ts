@@ -2,7 +2,7 @@ import { CaracalError } from "../errors.js";
 import { addon, guarded, type NativeTensor } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
 import { checkList, checkObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
-import type { DType } from "../tensor/dtype.js";
+import type { CodeDType, DType } from "../tensor/dtype.js";
 import { type PackedLayout, PackedWeight } from "../tensor/packedWeight.js";
 import { type Device, NativeArray, type Shape, Tensor } from "../tensor/tensor.js";
 
@@ -36,7 +36,7 @@ export function callPacked<N extends Name, Given extends keyof Arguments<N> = ne
   name: N,
   args: Pick<Arguments<N>, Given>,
   ...[options]: Rest<N, Given>
-): PackedWeight<DType, Shape, PackedLayout> {
+): PackedWeight<DType | CodeDType, Shape, PackedLayout> {
   const { device, outputs } = enqueue(name, args, options ?? {});
   return new PackedWeight(device, outputs[0]!);
 }
@@ -87,10 +87,12 @@ export type Activations = "f32" | "bf16";
 /** @internal Takes the dtype of activations. */
 export const activationsRule = optional(oneOf("f32", "bf16"));
 
+/** The dtypes of the weights of checkpoints that are matrices of numbers. */
+export type StoredDType = "f32" | "bf16" | "f8e4m3";
 /** The dtypes of weights. */
-export type WeightDType = "f32" | "bf16" | "f8e4m3";
+export type WeightDType = StoredDType | CodeDType;
 
-/** A weight, packed or plain. A plain f8e4m3 would lack its scales. */
+/** A weight, packed or plain. Plain codes and a plain f8e4m3 would lack their scales. */
 export type Weight<D extends WeightDType = WeightDType, S extends Shape = Shape, L extends PackedLayout = "matrix"> =
   | PackedWeight<D, S, L>
-  | Tensor<Exclude<D, "f8e4m3">, S>;
+  | Tensor<Exclude<D, "f8e4m3" | CodeDType>, S>;

@@ -2,53 +2,94 @@ import { type Activation, activations } from "../native/operations.js";
 import { checkOptionNames } from "../options.js";
 import type { PackedWeight } from "../tensor/packedWeight.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
-import { type Activations, call, callPacked, type Weight, type WeightDType } from "./call.js";
+import { type Activations, call, callPacked, type StoredDType, type Weight, type WeightDType } from "./call.js";
 import type { If, Last, Ranked, Shaped, WithLast } from "./shapes.js";
 
 export { type Activation, activations, type Last, type WithLast };
+
+/** The dtypes of the scales and biases of codes. */
+export type ScaleDType = "f32" | "bf16" | "f16";
+/** The bits of a code. */
+export type CodeBits = 2 | 3 | 4 | 5 | 6 | 8;
+/** The dtype that codes are packed to. */
+export type CodesOf<B extends CodeBits> = B extends 2 | 3 | 4 ? "q4" : "q8";
+
+/** How codes become weights: weight = scale · code + bias. */
+export interface AffineScale<B extends CodeBits = CodeBits> {
+  readonly bits: B;
+  /** `[N, K/group]`: one for each 32, 64 or 128 elements of a row. */
+  readonly scale: Tensor<ScaleDType>;
+  /** Of scale's shape and dtype. Default: −2^(bits−1) · scale, so that codes count from the middle of their range. */
+  readonly bias?: Tensor<ScaleDType> | undefined;
+}
 
 /**
  * Rearranges a weight matrix for the matrix kernels of the backend. Do this once, when loading. The pages of a mapped
  * file are released as they are packed.
  *
- * @param w `[N, K]`, f32, bf16 or f8e4m3
- * @param options `scale` is f32 `[ceil(N/128), ceil(K/128)]`, for f8e4m3 only: weight = stored value · scale of its
- *   128×128 block
- * @returns `[N, K]` of w's dtype
+ * @param w `[N, K]`, f32, bf16 or f8e4m3; or u8 `[N, K·bits/8]`: unsigned codes, each row one little-endian stream of
+ *   bits, as MLX stores them
+ * @param options `scale` is f32 `[ceil(N/128), ceil(K/128)]` for f8e4m3: weight = stored value · scale of its 128×128
+ *   block. For codes see {@link AffineScale}; K is a multiple of their group
+ * @returns `[N, K]` of w's dtype, or `q4` or `q8` for codes of up to 4 and up to 8 bits
  * @throws {CaracalError} `SHAPE_MISMATCH`, `DTYPE_MISMATCH`, `DEVICE_MISMATCH` or `DISPOSED` for unsuitable tensors,
- *   `INVALID_ARGUMENT` when f8e4m3 comes without a scale or an option is unknown. When the result is used:
- *   `INVALID_ARGUMENT` for an f8e4m3 weight that is NaN
+ *   `INVALID_ARGUMENT` when f8e4m3 comes without a scale, codes without a scale or their bits, or an option is unknown.
+ *   When the result is used: `INVALID_ARGUMENT` for an f8e4m3 weight that is NaN
  */
+export function packWeight<B extends CodeBits>(
+  w: Tensor<"u8", readonly [number, number]>,
+  options: AffineScale<B>,
+): PackedWeight<CodesOf<B>, readonly [number, number]>;
 export function packWeight<D extends Activations, S extends Shape>(
   w: Tensor<D, S> & Ranked<S, 2>,
   options?: { scale?: undefined },
 ): PackedWeight<D, S>;
-export function packWeight<D extends WeightDType, S extends Shape>(
+export function packWeight<D extends StoredDType, S extends Shape>(
   w: Tensor<D, S> & Ranked<S, 2>,
   options: { scale: Tensor<"f32"> | undefined },
 ): PackedWeight<D, S>;
-export function packWeight<D extends WeightDType, S extends Shape>(
+export function packWeight<D extends StoredDType, S extends Shape>(
   w: Tensor<D, S> & Ranked<S, 2> & If<[D] extends ["f8e4m3"] ? false : true, "an f8e4m3 weight needs { scale }">,
   options?: { scale?: undefined },
 ): PackedWeight<D, S>;
-export function packWeight(w: Tensor, options: { scale?: Tensor | undefined } = {}): PackedWeight {
+export function packWeight(w: Tensor, options: Partial<AffineScale> = {}): PackedWeight {
   return callPacked("packWeight", { w }, options) as PackedWeight;
+}
+
+/** {@link AffineScale} of several matrices: `scales` and `biases` have one tensor for each. */
+export interface AffineScales<B extends CodeBits = CodeBits> {
+  readonly bits: B;
+  readonly scales: readonly Tensor<ScaleDType>[];
+  readonly biases?: readonly Tensor<ScaleDType>[] | undefined;
 }
 
 /**
  * Packs the matrices of E experts into one grouped weight.
  *
- * @param weights E tensors `[N, K]` of the same shape and dtype, or a single `[E, N, K]`
- * @param options `scales` has one f32 `[ceil(N/128), ceil(K/128)]` per matrix, for f8e4m3 only
- * @returns `[E, N, K]` of the weights' dtype
+ * @param weights E tensors as for `packWeight`, of the same shape and dtype, or a single one that stacks them, `[E, ...]`
+ * @param options `scales` has one tensor per element of `weights`, stacked exactly if they are: for f8e4m3 f32
+ *   `[ceil(N/128), ceil(K/128)]`, for codes see {@link AffineScales}
+ * @returns `[E, N, K]` of the weights' dtype, or `q4` or `q8` for codes
  * @throws {CaracalError} as `packWeight`
  */
-export function packWeights<D extends WeightDType, S extends Shape>(
+export function packWeights<B extends CodeBits>(
+  weights: readonly Tensor<"u8", readonly [number, number] | readonly [number, number, number]>[],
+  options: AffineScales<B>,
+): PackedWeight<CodesOf<B>, readonly [number, number, number], "experts">;
+export function packWeights<D extends StoredDType, S extends Shape>(
   weights: readonly (Tensor<D, S> & Ranked<S, 2 | 3>)[],
-  options: { scales?: readonly Tensor<"f32">[] | undefined } = {},
-): PackedWeight<D, Stacked<S>, "experts"> {
-  checkOptionNames("ops.packWeights", options, { scales: true });
-  return callPacked("packWeights", { weights }, options) as PackedWeight<D, Stacked<S>, "experts">;
+  options?: { scales?: readonly Tensor<"f32">[] | undefined },
+): PackedWeight<D, Stacked<S>, "experts">;
+export function packWeights(
+  weights: readonly Tensor[],
+  options: Partial<AffineScales> = {},
+): PackedWeight<WeightDType, readonly [number, number, number], "experts"> {
+  checkOptionNames("ops.packWeights", options, { scales: true, biases: true, bits: true });
+  return callPacked("packWeights", { weights }, options) as PackedWeight<
+    WeightDType,
+    readonly [number, number, number],
+    "experts"
+  >;
 }
 
 /** The shape of a list of matrices `[N, K]`, or of a single `[E, N, K]`. */

@@ -1,8 +1,6 @@
 import type { Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
-
-/** The bits of a code of the affine format. */
-export type AffineBits = 2 | 3 | 4 | 6 | 8;
+import type { CodeBits } from "./linear.js";
 
 /** The columns that share a scale and a bias in the affine format. */
 export type AffineGroup = 32 | 64 | 128;
@@ -41,7 +39,7 @@ export interface Fp8Matrix<N extends number = number, K extends number = number>
  */
 export function quantizeAffine<D extends Activations, N extends number, K extends number>(
   w: Tensor<D, readonly [N, K]>,
-  options: { readonly bits: AffineBits; readonly group: AffineGroup },
+  options: { readonly bits: CodeBits; readonly group: AffineGroup },
 ): AffineMatrix<D, N> {
   const [codes, scale, bias] = call("quantizeAffine", { w }, options);
   return { codes, scale, bias } as object as AffineMatrix<D, N>;
@@ -49,7 +47,7 @@ export function quantizeAffine<D extends Activations, N extends number, K extend
 
 /** Options of `dequantizeAffine`. */
 export interface DequantizeAffineOptions<Out extends Activations> {
-  readonly bits: AffineBits;
+  readonly bits: CodeBits;
   /** `[N, K / group]`, f32, f16 or bf16. The group is 32, 64 or 128. */
   readonly scale: Tensor<"f32" | "f16" | "bf16">;
   /** Of scale's shape and dtype. Without it, weight = scale · (q − 2^(bits−1)). */

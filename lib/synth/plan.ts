@@ -1,29 +1,35 @@
 import * as layouts from "../checkpoint/layout.js";
 import { type Preset, speechOf } from "./presets.js";
-import type { Distribution, RandomTensor } from "./random.js";
+import { type Distribution, largestQuantile, maxF8e4m3, type RandomTensor } from "./random.js";
 import { firstMerge, specialTokens } from "./tokenizer.js";
 
 /** The tensors of every file of a checkpoint. `llm` covers all shards. */
 export interface Plan {
   readonly llm: readonly RandomTensor[];
   /** The tensors of each `.pt` file by its path inside the checkpoint. */
-  readonly archives: ReadonlyMap<string, readonly RandomTensor[]>;
+  readonly archives: ReadonlyMap<string, readonly PlainTensor[]>;
 }
+
+type PlainTensor = RandomTensor<"bf16" | "f32">;
+
+/** The dtype of the language model's matrices, but for the embedding, the router and the head. */
+export type MatrixDType = "bf16" | "f8e4m3";
 
 /**
  * Chooses the distribution of every random weight of a checkpoint. Matrices preserve the scale of their input (standard
  * deviation 1/√inputs) and norms are near 1, so activations keep a sane range at any depth. `textIds` is the size of
  * the tokenizer.
  */
-export function planTensors(preset: Preset, textIds: number): Plan {
+export function planTensors(preset: Preset, textIds: number, matrices: MatrixDType = "bf16"): Plan {
   const { llm, vision, audio, codec } = preset;
   const width = llm.hidden_size;
   const speech = speechOf(preset);
-  const archive = (path: string, layout: layouts.Layout, rules: readonly Rule[] = []): [string, RandomTensor[]] => {
+  const archive = (path: string, layout: layouts.Layout, rules: readonly Rule[] = []): [string, PlainTensor[]] => {
     return [path, plan(layout, [...rules, ...commonRules], path)];
   };
-  const llmTensors = plan(layouts.llmLayout(llm), [...llmRules(preset, textIds), ...commonRules], "");
-  const embedding = { ...llmTensors.find(({ name }) => name === embedTokens)!, name: "word_embeddings.weight" };
+  const bf16 = plan(layouts.llmLayout(llm), [...llmRules(preset, textIds), ...commonRules], "");
+  const llmTensors = matrices === "bf16" ? bf16 : quantised(bf16, layouts.llmLayout(llm));
+  const embedding = { ...bf16.find(({ name }) => name === embedTokens)!, name: "word_embeddings.weight" };
   const archives = new Map([
     ["language_model_embedding.pt", [embedding]],
     archive("vision/vision_model.pt", layouts.visionEncoderLayout(vision), visionRules),
@@ -42,7 +48,7 @@ const embedTokens = "model.embed_tokens.weight";
 /** The first rule whose pattern matches a name applies. `fan` is the number of inputs that one output sums. */
 type Rule = readonly [RegExp, (fan: number, shape: readonly number[]) => Distribution];
 
-function plan(layout: layouts.Layout, rules: readonly Rule[], path: string): RandomTensor[] {
+function plan(layout: layouts.Layout, rules: readonly Rule[], path: string): PlainTensor[] {
   return [...layout]
     .filter(([, { scales }]) => scales === undefined)
     .map(([name, { shape, dtypes }]) => {
@@ -51,6 +57,22 @@ function plan(layout: layouts.Layout, rules: readonly Rule[], path: string): Ran
       const isF32 = /\.router\./.test(name) || !dtypes.includes("bf16");
       return { name, key: path + name, shape, dtype: isF32 ? "f32" : "bf16", values };
     });
+}
+
+/** The same weights as f8e4m3, whose scales make the largest value of each block the largest f8e4m3. */
+function quantised(tensors: readonly PlainTensor[], layout: layouts.Layout): RandomTensor[] {
+  const scales = new Map([...layout].flatMap(([name, { scales }]) => (scales === undefined ? [] : [[scales, name]])));
+  return tensors.flatMap((tensor): RandomTensor[] => {
+    const name = scales.get(tensor.name);
+    if (name === undefined) return [tensor];
+    const { shape } = layout.get(name)!;
+    const std = maxF8e4m3 / largestQuantile;
+    const values = { mean: tensor.values.std / std, std: 0 };
+    return [
+      { ...tensor, dtype: "f8e4m3", values: { mean: 0, std } },
+      { name, key: name, shape, dtype: "f32", values },
+    ];
+  });
 }
 
 const around = (mean: number, std: number) => () => ({ mean, std });

@@ -9,12 +9,12 @@ export interface Preset {
   readonly codec: CodecConfig;
 }
 
-export const presetNames = ["tiny", "mini", "codec-full", "audio-full", "vision-full", "full"] as const;
+export const presetNames = ["tiny", "mini", "codec-full", "audio-full", "vision-full", "peer-layer", "full"] as const;
 export type PresetName = (typeof presetNames)[number];
 
 /**
- * A preset by name: `tiny` is for tests, `mini` for the demo, `full` has the published sizes, and `X-full` has them for
- * one module only, with the others tiny.
+ * A preset by name: `tiny` is for tests, `mini` for the demo, `full` has the published sizes, `X-full` has them for
+ * one module only, with the others tiny, and `peer-layer` is for the comparison with llama.cpp.
  */
 export function preset(name: PresetName): Preset {
   const base = name === "mini" ? mini : name === "full" ? full : tiny;
@@ -25,6 +25,8 @@ export function preset(name: PresetName): Preset {
       return { ...base, llm: thin, audio: full.audio };
     case "vision-full":
       return { ...base, llm: thin, vision: full.vision };
+    case "peer-layer":
+      return { ...base, llm: peerLayer };
     default:
       return base;
   }
@@ -198,3 +200,16 @@ const tiny: Preset = {
 
 /** A tiny LLM of the published width, so that the projectors keep their published size. */
 const thin: LlmConfig = { ...tiny.llm, hidden_size: full.llm.hidden_size, num_layers: 1 };
+
+/**
+ * One layer of the published sizes with the experts that llama.cpp has too: no zero-computation experts, and so few that
+ * they fit into memory. The head, whose share in the whole model is small, has as few rows as the vocabulary may have.
+ */
+const peerLayer: LlmConfig = {
+  ...full.llm,
+  vocab_size: 1152,
+  num_layers: 1,
+  n_routed_experts: 24,
+  zero_expert_num: 0,
+  moe_topk: 8,
+};

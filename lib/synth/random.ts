@@ -8,16 +8,19 @@ export interface Distribution {
 }
 
 /** A tensor to generate. The same `key`, seed and shape always give the same bytes. */
-export interface RandomTensor {
+export interface RandomTensor<D extends keyof typeof arrays = keyof typeof arrays> {
   readonly name: string;
   readonly key: string;
   readonly shape: readonly number[];
-  readonly dtype: "bf16" | "f32";
+  readonly dtype: D;
   readonly values: Distribution;
 }
 
 const chunkElements = 1 << 20;
 const quantiles = normalQuantiles(4096);
+
+/** The largest magnitude among the values of a distribution with mean 0 and standard deviation 1: about 3.7. */
+export const largestQuantile = quantiles.at(-1)!;
 
 /** Generates the little-endian bytes of a tensor in chunks. Each chunk is overwritten by the next. */
 export function* tensorBytes(tensor: RandomTensor, seed: number): Generator<Uint8Array> {
@@ -25,7 +28,7 @@ export function* tensorBytes(tensor: RandomTensor, seed: number): Generator<Uint
   const rowLength = total / (tensor.shape[0] ?? 1);
   const { mean, std, rows = [] } = tensor.values;
   const start = hash(`${seed}/${tensor.key}`);
-  const chunk = new (tensor.dtype === "bf16" ? Uint16Array : Float32Array)(Math.min(total, chunkElements));
+  const chunk = new arrays[tensor.dtype](Math.min(total, chunkElements));
   const parts = [{ from: 0, to: total, table: tableOf(tensor.dtype, mean, std) }];
   for (const { from, to, std } of rows) {
     parts.push({ from: from * rowLength, to: to * rowLength, table: tableOf(tensor.dtype, mean, std) });
@@ -39,7 +42,8 @@ export function* tensorBytes(tensor: RandomTensor, seed: number): Generator<Uint
   }
 }
 
-type Chunk = Uint16Array | Float32Array;
+const arrays = { f32: Float32Array, bf16: Uint16Array, f8e4m3: Uint8Array };
+type Chunk = Float32Array | Uint16Array | Uint8Array;
 
 /** Writes elements `from` to `to` of the tensor into a chunk that begins at element `begin`. */
 function fill(chunk: Chunk, begin: number, from: number, to: number, start: number, table: Chunk): void {
@@ -47,9 +51,31 @@ function fill(chunk: Chunk, begin: number, from: number, to: number, start: numb
 }
 
 /** The 4096 possible values as stored: looking one up is about ten times faster than drawing and rounding each. */
-function tableOf(dtype: "bf16" | "f32", mean: number, std: number): Chunk {
+function tableOf(dtype: RandomTensor["dtype"], mean: number, std: number): Chunk {
   const values = Float32Array.from(quantiles, (quantile) => mean + std * quantile);
-  return dtype === "f32" ? values : toBf16(values);
+  if (dtype === "f32") return values;
+  return dtype === "bf16" ? toBf16(values) : Uint8Array.from(values, toF8e4m3);
+}
+
+/** `n` values of the standard normal distribution, of which there are 4096. The same seed gives the same values. */
+export function normals(n: number, seed: number): Float32Array {
+  const [out, table] = [new Float32Array(n), tableOf("f32", 0, 1)];
+  fill(out, 0, 0, n, scramble(seed), table);
+  return out;
+}
+
+/** The largest f8e4m3. */
+export const maxF8e4m3 = 448;
+
+/** Rounds to the code of an f8e4m3, ties to even, and saturates. */
+export function toF8e4m3(value: number): number {
+  const magnitude = Math.min(Math.abs(value), maxF8e4m3);
+  // Below 2^-6, the numbers are as far apart as in the binade above it, so that a code is a multiple of 2^-9.
+  const exponent = Math.max(Math.floor(Math.log2(magnitude)), -6);
+  const steps = magnitude / 2 ** (exponent - 3);
+  const below = Math.floor(steps);
+  const up = steps - below > 0.5 || (steps - below === 0.5 && below % 2 === 1);
+  return (value < 0 ? 0x80 : 0) + 8 * (exponent + 6) + below + (up ? 1 : 0);
 }
 
 /** Rounds to bfloat16, ties to even. */

@@ -4,7 +4,7 @@ import { stringify as toYaml } from "yaml";
 import { syntheticNote } from "../checkpoint/config.js";
 import { elementCount } from "../checkpoint/entry.js";
 import { aFunction, checkOptions, checkPath, type OptionRule, oneOf, optional, wholeNumber } from "../options.js";
-import { type Plan, planTensors } from "./plan.js";
+import { type MatrixDType, type Plan, planTensors } from "./plan.js";
 import { type Preset, type PresetName, presetNames, preset as presetOf } from "./presets.js";
 import { tensorBytes } from "./random.js";
 import { totalBytes, writeShards } from "./safetensors.js";
@@ -18,6 +18,8 @@ export type { SynthProgress } from "./writer.js";
 export interface SynthOptions {
   /** The sizes of the modules. Default `tiny`. */
   readonly preset?: PresetName | undefined;
+  /** The dtype of the language model's attention, dense and expert matrices: bf16 (default) or f8e4m3 with scales. */
+  readonly matrices?: MatrixDType | undefined;
   /** A whole number from 0. The same seed gives the same bytes. Default 0. */
   readonly seed?: number | undefined;
   /** Allows replacing a checkpoint that `synthesize` or `slice` wrote, but never other files. Default false. */
@@ -28,6 +30,7 @@ export interface SynthOptions {
 
 const synthOptions = {
   preset: optional(oneOf(...presetNames)),
+  matrices: optional(oneOf("bf16", "f8e4m3")),
   seed: optional(wholeNumber),
   force: optional(oneOf(true, false)),
   signal: true,
@@ -50,10 +53,10 @@ export interface SynthResult {
 export async function synthesize(directory: string, options: SynthOptions = {}): Promise<SynthResult> {
   checkPath("synthesize", "directory", directory);
   checkOptions("synthesize", options, synthOptions);
-  const { preset: name = "tiny", seed = 0, force = false, signal, onProgress } = options;
+  const { preset: name = "tiny", matrices = "bf16", seed = 0, force = false, signal, onProgress } = options;
   const preset = presetOf(name);
   const tokenizer = makeTokenizer(Math.min(preset.llm.vocab_size, 1 << 14), preset.llm.max_position_embeddings);
-  const plan = planTensors(preset, tokenizer.size);
+  const plan = planTensors(preset, tokenizer.size, matrices);
   const tensors = [...plan.llm, ...[...plan.archives.values()].flat()];
   const bytes = totalBytes(tensors);
   const target = await createCheckpoint(directory, { force, bytes }, (partial) =>

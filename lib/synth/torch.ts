@@ -9,13 +9,15 @@ import { OutputFile } from "./writer.js";
 
 const alignment = 64;
 
+type PlainTensor = RandomTensor<"bf16" | "f32">;
+
 /**
  * Writes a state dict of contiguous tensors as `torch.save` does: a zip archive of stored records whose data is aligned
  * to 64 bytes, with `data.pkl` in pickle protocol 2. Without zip64, so only for archives below 4 GiB.
  */
 export async function writeTorchArchive(
   path: string,
-  tensors: readonly RandomTensor[],
+  tensors: readonly PlainTensor[],
   seed: number,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
@@ -105,7 +107,7 @@ function packed(...groups: readonly (readonly number[])[]): Buffer {
 const storageTypes = { bf16: "BFloat16Storage", f32: "FloatStorage" };
 
 /** `OrderedDict(name → torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict()))`. */
-export function pickleStateDict(tensors: readonly RandomTensor[]): Buffer {
+export function pickleStateDict(tensors: readonly PlainTensor[]): Buffer {
   const emptyDict = [global("collections", "OrderedDict"), ")", "R"];
   const items = tensors.flatMap(({ name, dtype, shape }, i) => [
     text(name),

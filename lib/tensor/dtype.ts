@@ -8,8 +8,23 @@ export { type DType, dtypes };
 /** @internal Whether tensors may have a dtype of this name. */
 export const isDType = (name: string): name is DType => (dtypes as readonly string[]).includes(name);
 
+/**
+ * The dtypes of weights that are packed from codes: unsigned integers of up to 4 (`q4`) or 8 bits (`q8`), with a scale
+ * and a bias for each group of a row's elements. No plain tensor has them.
+ */
+export type CodeDType = "q4" | "q8";
+
 /** Bytes of one element. */
-export const dtypeBytes: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, f8e4m3: 1, i32: 4, u8: 1 };
+export const dtypeBytes: Readonly<Record<DType | CodeDType, number>> = {
+  f32: 4,
+  f16: 2,
+  bf16: 2,
+  f8e4m3: 1,
+  i32: 4,
+  u8: 1,
+  q4: 0.5,
+  q8: 1,
+};
 
 /** The TypedArray for the raw elements of a dtype. JavaScript has no arrays of its own for the 8- and 16-bit floats. */
 export interface RawArray {

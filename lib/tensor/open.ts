@@ -1,5 +1,5 @@
 import { CaracalError } from "../errors.js";
-import { addon, type DeviceHandle, type FileHandle, guarded } from "../native/addon.js";
+import { addon, type DeviceHandle, type FileHandle, guarded, guardedAsync } from "../native/addon.js";
 import { checkOptions, type OptionRule, oneOf, optional } from "../options.js";
 
 /** Options of `Device.open`. */
@@ -67,47 +67,49 @@ export interface DeviceList {
 }
 
 /** Opens each device for a moment to describe it. @throws {CaracalError} as `Device.list` */
-export function listDevices(): DeviceList {
+export async function listDevices(): Promise<DeviceList> {
   const devices: DeviceDescription[] = [];
   const why: BackendNote[] = [];
-  const add = (handle: DeviceHandle, ordinal: number | undefined) => {
+  const add = async (handle: DeviceHandle, ordinal: number | undefined) => {
     const { backend, description, virtual, capacity } = addon().deviceInfo(handle);
-    addon().closeDevice(handle);
+    await addon().closeDevice(handle);
     devices.push({ backend, ordinal, name: `${backend} ${description}`, virtual, memory: capacity });
   };
   for (let ordinal = 0, more = true; more; ordinal++) {
     try {
-      add(
-        guarded(() => addon().openCuda({ ordinal })),
-        ordinal,
-      );
+      await add(await opened(() => addon().openCuda({ ordinal })), ordinal);
     } catch (error) {
       if (!(error instanceof CaracalError) || error.code === "NATIVE_LOAD_FAILED") throw error;
       more = faultsOfOneGpu.includes(error.code);
       if (error.code !== "INVALID_ARGUMENT") why.push({ backend: "cuda", code: error.code, message: error.message });
     }
   }
-  add(
-    guarded(() => addon().openCpu({})),
-    undefined,
-  );
+  await add(await opened(() => addon().openCpu({})), undefined);
   return { devices, why };
 }
 
 /** Codes of a GPU that cannot be used where another one may; `INVALID_ARGUMENT` ends the list of GPUs. */
 const faultsOfOneGpu: readonly string[] = ["ARCH_UNSUPPORTED", "DEVICE_FAULT", "OUT_OF_MEMORY"];
 
+/** Runs a native call that opens a device on another thread. */
+const opened = (open: () => Promise<DeviceHandle>): Promise<DeviceHandle> => guardedAsync(guarded(open));
+
+interface Opened {
+  readonly handle: DeviceHandle;
+  readonly why: readonly BackendNote[];
+}
+
 /** Opens the device that the options select. @throws {CaracalError} as `Device.open` */
-export function openDevice(options: DeviceOptions): { handle: DeviceHandle; why: readonly BackendNote[] } {
+export async function openDevice(options: DeviceOptions): Promise<Opened> {
   checkOptions("Device.open", options, deviceOptions);
   const { backend = "auto", threads, isa, ordinal, memoryLimit, cacheMemory } = options;
   const why: BackendNote[] = [];
   if (backend !== "cpu") {
     try {
-      const handle = guarded(() => addon().openCuda({ ordinal, memoryLimit, cacheMemory }));
+      const handle = await opened(() => addon().openCuda({ ordinal, memoryLimit, cacheMemory }));
       const { virtual, description } = addon().deviceInfo(handle);
       if (!virtual || backend === "cuda") return { handle, why };
-      addon().closeDevice(handle);
+      await addon().closeDevice(handle);
       const message = `cuda ${description} is for tests: open it with backend: "cuda"`;
       why.push({ backend: "cuda", code: "UNSUPPORTED", message });
     } catch (error) {
@@ -115,5 +117,5 @@ export function openDevice(options: DeviceOptions): { handle: DeviceHandle; why:
       why.push({ backend: "cuda", code: error.code, message: error.message });
     }
   }
-  return { handle: guarded(() => addon().openCpu({ threads, isa })), why };
+  return { handle: await opened(() => addon().openCpu({ threads, isa })), why };
 }

@@ -1,5 +1,5 @@
 import type { NativeTensor } from "../native/addon.js";
-import type { DType } from "./dtype.js";
+import type { CodeDType, DType } from "./dtype.js";
 import { type Device, NativeArray, type Shape } from "./tensor.js";
 
 /** What a weight is packed for: the functions are `packWeight`, `packWeights`, `packConv1d` and `packConvTranspose1d`. */
@@ -10,7 +10,7 @@ export type PackedLayout = "matrix" | "experts" | "conv1d" | "convTranspose1d";
  * cannot be read, written or viewed like a tensor.
  */
 export class PackedWeight<
-  D extends DType = DType,
+  D extends DType | CodeDType = DType | CodeDType,
   S extends Shape = Shape,
   L extends PackedLayout = "matrix",
 > extends NativeArray<D, S> {

@@ -9,7 +9,7 @@ import {
   type TensorHandle,
 } from "../native/addon.js";
 import { aFunction, checkObject, checkOption, checkPath, isObject } from "../options.js";
-import { type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
+import { type CodeDType, type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
 import {
   type BackendNote,
   type DeviceList,
@@ -34,7 +34,9 @@ import {
 export type { MappedFile, Row, Shape };
 
 /** The base of tensors and packed weights: native memory on a device, with its dtype and shape in the type. */
-export abstract class NativeArray<D extends DType = DType, S extends Shape = Shape> implements Disposable {
+export abstract class NativeArray<D extends DType | CodeDType = DType | CodeDType, S extends Shape = Shape>
+  implements Disposable
+{
   readonly dtype: D;
   readonly shape: S;
   readonly device: Device;
@@ -65,7 +67,7 @@ export abstract class NativeArray<D extends DType = DType, S extends Shape = Sha
     return elements(this.shape);
   }
 
-  /** The size of the elements in bytes. */
+  /** The size of the elements in bytes, without the scales of a packed weight. */
   get byteLength(): number {
     return this.size * dtypeBytes[this.dtype];
   }
@@ -212,7 +214,7 @@ export class Device implements AsyncDisposable {
   readonly #handle: DeviceHandle;
   readonly #scopes = new Scopes<NativeArray>(NativeArray);
   #forked = false;
-  #disposed = false;
+  #disposed: Promise<void> | undefined;
 
   private constructor(handle: DeviceHandle, why: readonly BackendNote[]) {
     this.#handle = handle;
@@ -226,7 +228,7 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Opens a device. With `"auto"` it is a GPU if one can be used, else the CPU, and `why` says why not a GPU. The
+   * Opens a device, on a thread of its own: a GPU's driver may take a second. With `"auto"` it is a GPU if one can be used, else the CPU, and `why` says why not a GPU. The
    * virtual GPU is for tests and is opened only with `"cuda"`.
    * @throws {CaracalError} `NATIVE_LOAD_FAILED` when the addon cannot be loaded; `NO_DRIVER`, `DRIVER_TOO_OLD`,
    *   `NO_DEVICE` or `ARCH_UNSUPPORTED` when `"cuda"` was requested and no GPU can be used; `UNSUPPORTED` for an
@@ -235,7 +237,7 @@ export class Device implements AsyncDisposable {
    *   invalid or unknown option
    */
   static async open(options: DeviceOptions = {}): Promise<Device> {
-    const { handle, why } = openDevice(options);
+    const { handle, why } = await openDevice(options);
     return new Device(handle, why);
   }
 
@@ -364,17 +366,16 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Drops the queued operations, waits for the running one, and stops the threads. Pending reads are rejected with
-   * `DISPOSED`. Later calls do nothing.
+   * Refuses further operations, drops the queued ones and stops the threads. Pending reads are rejected with `DISPOSED`.
+   * @returns a promise, the same each time, that is fulfilled once the running operation has ended
    */
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    addon().closeDevice(this.#handle);
+  dispose(): Promise<void> {
+    this.#disposed ??= addon().closeDevice(this.#handle);
+    return this.#disposed;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.dispose();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 }
 

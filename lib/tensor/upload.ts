@@ -12,8 +12,8 @@ export interface UploadOptions {
 }
 const uploadOptions = { signal: true } satisfies Record<keyof UploadOptions, true>;
 
-/** @internal The elements that are copied at a stretch, in a millisecond or two. */
-export const pieceElements = 2 ** 20;
+/** @internal The elements that are copied at a stretch, in half a millisecond; more when the system must find memory. */
+export const pieceElements = 2 ** 18;
 
 /**
  * `Device.tensor` for large arrays: it copies the values in pieces, between which the event loop has its turns. They

@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <mutex>
 
 #include "core/allocator.h"
 #include "core/graph.h"
@@ -21,8 +22,13 @@ class Device : public std::enable_shared_from_this<Device> {
   virtual MemoryStatistics memory() const = 0;
   virtual size_t capacity() const = 0;  // bytes of the largest possible tensor
   virtual void submit(std::function<void()> job) = 0;
-  // Drops the jobs that have not begun and waits for the running one. No job runs afterwards.
-  virtual void shutdown() = 0;
+  // No job begins afterwards; submit() throws.
+  virtual void refuse_jobs() noexcept = 0;
+  // Drops the jobs that have not begun and waits for the running one. No job runs afterwards. Any thread may call it.
+  void shutdown() {
+    std::lock_guard lock(closing_);
+    stop();
+  }
 
   // Called only by jobs, for storage that has memory. `from` and `to` are host memory and need not outlive the call.
   virtual void write(const Tensor& t, const std::byte* from) = 0;
@@ -37,6 +43,10 @@ class Device : public std::enable_shared_from_this<Device> {
 
   virtual std::shared_ptr<Graph> make_graph(Recording recording) = 0;
   std::unique_ptr<Recording> recording;  // if set, operations go there; used only on the event loop
+
+ private:
+  virtual void stop() = 0;
+  std::mutex closing_;
 };
 
 inline Storage::~Storage() {

@@ -16,7 +16,9 @@
 
 namespace caracal {
 
-enum class DType : uint8_t { f32, f16, bf16, f8e4m3, i32, u8 };
+// q4 and q8 are the codes of packed weights (core/packed_weight.h): no plain tensor has them.
+enum class DType : uint8_t { f32, f16, bf16, f8e4m3, i32, u8, q4, q8 };
+inline constexpr int kTensorDTypes = 6;  // those of plain tensors come first
 
 struct bf16 {
   uint16_t bits;
@@ -32,12 +34,13 @@ struct f8e4m3 {
   uint8_t bits;
 };
 
+// Of one element of a plain tensor.
 CARACAL_INLINE constexpr size_t dtype_bytes(DType type) {
   return type == DType::f32 || type == DType::i32 ? 4 : type == DType::f16 || type == DType::bf16 ? 2 : 1;
 }
 
 // In the order of DType.
-inline constexpr const char* kDTypeNames[] = {"f32", "f16", "bf16", "f8e4m3", "i32", "u8"};
+inline constexpr const char* kDTypeNames[] = {"f32", "f16", "bf16", "f8e4m3", "i32", "u8", "q4", "q8"};
 
 CARACAL_INLINE constexpr const char* dtype_name(DType type) { return kDTypeNames[static_cast<int>(type)]; }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Tables of enumerators' names: an option that is a string in JavaScript is an enum in C++.
 #include <cstddef>
+#include <span>
 #include <string_view>
 
 #include "core/activation.h"
@@ -25,9 +26,10 @@ constexpr bool one_name_each(const char* const (&)[N]) {
 template <class E>
 struct EnumNames;
 
+// Those that an option may choose. Codes are no dtype of a plain tensor.
 template <>
 struct EnumNames<DType> {
-  static constexpr auto& names = kDTypeNames;
+  static constexpr std::span<const char* const> names{kDTypeNames, kTensorDTypes};
 };
 static_assert(one_name_each<DType>(kDTypeNames), "dtype_name() indexes kDTypeNames with any DType");
 

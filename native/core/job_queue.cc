@@ -27,6 +27,11 @@ void JobQueue::submit(std::function<void()> job) {
   state_->wake.notify_one();
 }
 
+void JobQueue::refuse() noexcept {
+  std::lock_guard lock(state_->mutex);
+  state_->stopped = true;
+}
+
 void JobQueue::stop() {
   std::deque<std::function<void()>> dropped;  // destroyed after the lock: a job may hold the last handle of a tensor
   {

@@ -18,6 +18,8 @@ class JobQueue {
   JobQueue(const JobQueue&) = delete;
 
   void submit(std::function<void()> job);  // throws Error(DISPOSED) after stop()
+  // No job begins afterwards; submit() throws. Those that have not begun are kept until stop().
+  void refuse() noexcept;
   // Drops the jobs that have not begun, and waits for the running one unless it is the caller.
   void stop();
 

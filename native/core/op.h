@@ -18,6 +18,7 @@ struct OutputSpec {
   Layout layout = Layout::rows;
   size_t bytes = 0;  // of a packed layout; 0 means the dense size
   int64_t groups = 1;
+  GroupScales scales = {};  // of a packed q4 or q8
 };
 using Outputs = std::vector<OutputSpec>;
 

@@ -124,6 +124,14 @@ inline const char* layout_text(Layout layout) {
   return "";
 }
 
+// The scales of a q4 or q8 weight: one, and one bias, of `dtype` for each `group` elements of a row.
+struct GroupScales {
+  int64_t group = 0;
+  DType dtype = DType::f32;
+
+  bool operator==(const GroupScales&) const = default;
+};
+
 struct Tensor {
   std::shared_ptr<Storage> storage;
   DType dtype = DType::f32;
@@ -131,6 +139,7 @@ struct Tensor {
   Shape shape;
   size_t offset = 0;   // in bytes, for views along the leading dimension
   int64_t groups = 1;  // those that packConv1d packed the weight for
+  GroupScales scales;  // of a packed q4 or q8
 
   bool packed() const { return layout != Layout::rows; }
 

@@ -36,7 +36,7 @@ std::shared_ptr<Graph> CpuDevice::make_graph(Recording recording) {
   return std::make_shared<JobList>(std::move(recording));
 }
 
-void CpuDevice::shutdown() {
+void CpuDevice::stop() {
   queue_.stop();
   pool_.stop();
 }

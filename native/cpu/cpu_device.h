@@ -20,7 +20,7 @@ class CpuDevice final : public Device {
   MemoryStatistics memory() const override { return allocator_.statistics(); }
   size_t capacity() const override { return capacity_; }
   void submit(std::function<void()> job) override { queue_.submit(std::move(job)); }
-  void shutdown() override;
+  void refuse_jobs() noexcept override { queue_.refuse(); }
   void write(const Tensor& t, const std::byte* from) override;
   void clear(const Tensor& t) override;
   void read(const Tensor& t, std::byte* to) override;
@@ -33,6 +33,7 @@ class CpuDevice final : public Device {
 
  private:
   CpuDevice(int threads, Isa isa);
+  void stop() override;
 
   const Isa isa_;
   const size_t capacity_;

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "cpu/gemm_kernel.h"
+#include "cpu/prepare_row.h"
 
 namespace caracal::CARACAL_ISA {
 namespace {
@@ -15,10 +16,17 @@ namespace {
 // --- blocking -------------------------------------------------------------------------------------------------------
 
 constexpr int64_t kChunkBytes = 16384;  // of a panel: half of L1
+constexpr int64_t kCodeChunk = 512;     // of k, for codes of a byte or less: the rows need L1 too
 static_assert(kChunkBytes / (kPanelColumns * 4) % kShortChain == 0, "a chain of f32 products ends with its chunk");
+static_assert(kCodeChunk % kScaleBlock == 0, "a chain of scaled products ends with its chunk");
 constexpr int64_t kBlockRows = 192 / kTileRows * kTileRows;
 constexpr int64_t kSlabFloats = 48 * 1024;  // rows x k that stay in L2
 constexpr int64_t kSumFloats = 128 * 1024;  // unfinished sums of an item
+
+// The elements of k that share a scale, or 0 if the weights have no scales.
+CARACAL_INLINE int64_t scale_chain(const Panels& w) {
+  return w.dtype == DType::f8e4m3 ? kScaleBlock : is_affine(w.dtype) ? w.groups.group : 0;
+}
 
 // How a product is divided into items. Item i covers row block i % row_blocks of panel range i / row_blocks.
 struct Blocking {
@@ -30,10 +38,9 @@ struct Blocking {
   CARACAL_INLINE int64_t items() const { return row_blocks * ranges; }
 };
 
-CARACAL_INLINE int64_t chunk_k(DType dtype, bool single_tile, int64_t k) {
-  if (dtype == DType::f8e4m3) return single_tile ? kScaleBlock : 2 * kScaleBlock;
-  return single_tile ? std::max<int64_t>(k, 1)
-                     : kChunkBytes / (kPanelColumns * static_cast<int64_t>(dtype_bytes(dtype)));
+CARACAL_INLINE int64_t chunk_k(const Panels& w, bool single_tile) {
+  if (single_tile) return std::max<int64_t>(w.k, 1);
+  return scale_chain(w) > 0 ? kCodeChunk : kChunkBytes / (kPanelColumns * static_cast<int64_t>(dtype_bytes(w.dtype)));
 }
 
 // The cost of a block of rows per weight element, in units of one row's arithmetic. Few rows are bound by memory instead.
@@ -49,7 +56,7 @@ CARACAL_INLINE Blocking plan_gemm(const Product& g, int64_t target) {
   b.block_rows = b.row_blocks > 0 ? round_up(divide_up(m, b.row_blocks), kTileRows) : 0;
   const int64_t rows = std::min(m, b.block_rows);
   const bool single_tile = rows <= kTileRows;
-  b.chunk_k = chunk_k(w.dtype, single_tile, w.k);
+  b.chunk_k = chunk_k(w, single_tile);
   b.slab_k = std::max<int64_t>(w.k, 1);
   if (!single_tile && rows * w.k > kSlabFloats)
     b.slab_k = std::min(w.k, std::max<int64_t>(kSlabFloats / rows / b.chunk_k, 1) * b.chunk_k);
@@ -61,11 +68,11 @@ CARACAL_INLINE Blocking plan_gemm(const Product& g, int64_t target) {
   return b;
 }
 
-// A worker's scratch: slab, sums, and decoded f8e4m3 chunks.
+// A worker's scratch: the slab, what is known of its rows for scaled weights, and sums.
 struct Scratch {
   float* slab;
+  float* terms;
   float* sums;
-  float* decoded;
   int64_t& loaded;  // the row block whose whole rows the slab holds; the next item often needs the same
 };
 
@@ -73,13 +80,18 @@ CARACAL_INLINE int64_t slab_stride(const Blocking& b) {
   return round_up(b.slab_k, 16) + 16;  // avoids powers of two, whose rows share cache sets
 }
 
+CARACAL_INLINE int64_t terms_stride(const Blocking& b, const Panels& w) {
+  const int64_t chain = scale_chain(w);
+  return chain > 0 ? divide_up(b.slab_k, chain) : 0;
+}
+
 CARACAL_INLINE int64_t sum_floats(const Blocking& b, bool all_panels, int groups) {
   return b.block_rows * kPanelColumns * groups * (all_panels ? b.range_panels : kMaxPanels);
 }
 
 CARACAL_INLINE size_t scratch_floats(const Blocking& b, const Panels& w, int groups) {
-  return static_cast<size_t>(b.block_rows * slab_stride(b) + sum_floats(b, b.slab_k < w.k, groups) +
-                             kMaxPanels * b.chunk_k * kPanelColumns);
+  return static_cast<size_t>(b.block_rows * (slab_stride(b) + round_up(terms_stride(b, w), 16)) +
+                             sum_floats(b, b.slab_k < w.k, groups));
 }
 
 // --- one item -------------------------------------------------------------------------------------------------------
@@ -94,115 +106,110 @@ struct Tiles {
   CARACAL_INLINE int tallest() const { return rows(0); }
 };
 
-template <class W>
 struct PanelPass {  // up to kMaxPanels panels that run past the tiles together
-  const W* w[kMaxPanels];
+  const std::byte* w[kMaxPanels];
   const float* scales[kMaxPanels];
-  const W* next[kMaxPanels];  // the panels of the next pass
+  const std::byte* next[kMaxPanels];  // the panels of the next pass
   int count = 0;
 };
 
 // The panels of a product's weights alternate: number v is panel v / groups of weight v % groups.
-template <class W>
-CARACAL_INLINE const W* panel_data(const Product& g, int64_t v) {
+CARACAL_INLINE const std::byte* panel_data(const Product& g, int64_t v) {
   const Panels& w = g.w[v % g.groups];
-  return static_cast<const W*>(w.data) + v / g.groups * w.k * kPanelColumns;
+  return w.data + static_cast<size_t>(v / g.groups) * w.panel_bytes();
 }
 
 // The pass over panels [v, v + count) of those up to `last`.
-template <class W>
-CARACAL_INLINE PanelPass<W> make_pass(const Product& g, int64_t v, int count, int64_t last) {
-  PanelPass<W> pass;
+CARACAL_INLINE PanelPass make_pass(const Product& g, int64_t v, int count, int64_t last) {
+  PanelPass pass;
   pass.count = count;
   for (int p = 0; p < count; p++) {
     const int64_t panel = (v + p) / g.groups;
     const float* scales = g.w[(v + p) % g.groups].scales;
-    pass.w[p] = panel_data<W>(g, v + p);
+    pass.w[p] = panel_data(g, v + p);
     pass.scales[p] = scales ? scales + panel * kPanelColumns / kScaleBlock * divide_up(g.w[0].k, kScaleBlock) : nullptr;
-    pass.next[p] = panel_data<W>(g, std::min(v + p + count, last - 1));
+    pass.next[p] = panel_data(g, std::min(v + p + count, last - 1));
   }
   return pass;
 }
 
-// Decoding f8e4m3 costs more than multiplying: with several tiles, a chunk is decoded once, into L1.
-CARACAL_INLINE bool decode_first(const PanelPass<f8e4m3>& pass, const Tiles& tiles, int64_t k) {
-  bool direct = tiles.count == 1;
-  for (int p = 0; p < pass.count; p++) direct = direct && pass.scales[p][k / kScaleBlock] < kDirectScale;
-  return !direct;
-}
-
-// Decodes [k, k + count) of a panel; k is a multiple of kScaleBlock. Out of line, so that the loop's variables stay in
-// registers.
-[[gnu::noinline]] void decode_chunk(const f8e4m3* w, const float* scales, int64_t k, int64_t count, float* out) {
-  for (int64_t block = 0; block < count; block += kScaleBlock) {
-    const F32x16 scale = set1(scales[(k + block) / kScaleBlock]);
-    for (int64_t i = block; i < std::min(block + kScaleBlock, count); i++)
-      store16(out + i * kPanelColumns, decode(w + (k + i) * kPanelColumns, 1.f) * scale);
-  }
-}
+// The elements [begin, end) of an item's rows, and for scaled weights the terms of their chains.
+struct Slab {
+  int64_t begin, end;
+  const float* a;  // element `begin` of the first row
+  int64_t stride;
+  const float* terms;  // chain `begin` of the first row
+  int64_t terms_stride;
+};
 
 // The part [k, k + count) of a pass, and its operands.
-template <class W>
 struct Chunk {
   int64_t k, count;
-  const W* const* next;  // the panels of the following chunk, which starts at next_k
+  const std::byte* const* next;  // the panels of the following chunk, which starts at next_k
   int64_t next_k;
-  const float* a;  // element k of the first row
-  int64_t a_stride;
   float* sums;
   int64_t panel_stride;
-  int64_t chain;  // k per chain, 0: all
 };
 
 constexpr int64_t kPrefetchBytes = 2048;
 
-// Runs the tiles over a chunk. To overlap memory and arithmetic, they prefetch the panels' next chunk, each an equal share;
-// a single tile streams the panels and prefetches a fixed distance ahead.
-template <class W, class Stored>
-CARACAL_INLINE void run_tiles(Tile<W>& tile, const PanelPass<Stored>& pass, const Tiles& tiles,
-                              const Chunk<Stored>& chunk) {
-  const bool streams = tiles.count == 1;
-  tile.a_stride = chunk.a_stride;
-  tile.k = chunk.count;
-  tile.c_panel_stride = chunk.panel_stride;
-  tile.resume = chunk.k > 0 && chunk.chain == 0;
-  tile.add = chunk.k > 0 && chunk.chain > 0;
-  tile.chain = chunk.chain;
-  tile.ahead_step = streams ? 64 : divide_up(64 * sizeof(Stored) / sizeof(W), tiles.count);
-  const int64_t share = chunk.count / 4 * sizeof(W) * tile.ahead_step;
-  int64_t row = 0;
-  for (int64_t i = 0; i < tiles.count; i++) {
-    for (int p = 0; p < pass.count; p++) {
-      const Stored* from = streams ? pass.w[p] + chunk.k * kPanelColumns : chunk.next[p] + chunk.next_k * kPanelColumns;
-      tile.ahead[p] = reinterpret_cast<const char*>(from) + (streams ? kPrefetchBytes : i * share);
-    }
-    tile.a = chunk.a + row * chunk.a_stride;
-    tile.c = chunk.sums + row * kPanelColumns;
-    run_tile(tile, tiles.rows(i), pass.count);
-    row += tiles.rows(i);
-  }
+// Where the scales of a panel's chains lie, from the chunk's first on.
+struct ChainScales {
+  int64_t chain;   // of k
+  int64_t stride;  // bytes
+  const std::byte* of[kMaxPanels];
+};
+
+CARACAL_INLINE int64_t bytes_before(const Panels& w, int64_t k) {
+  return static_cast<int64_t>(panels_bytes(kPanelColumns, k, w.dtype, w.groups));
 }
 
-// Adds x[., k .. k + count) . W to the sums of every tile.
+CARACAL_INLINE ChainScales chain_scales(const Panels& w, const PanelPass& pass, int64_t k) {
+  ChainScales s{scale_chain(w), sizeof(float), {}};
+  if (s.chain == 0) return s;
+  const int64_t codes = static_cast<int64_t>(code_bytes(s.chain, w.dtype)) * kPanelColumns;
+  if (is_affine(w.dtype)) s.stride = bytes_before(w, s.chain);
+  for (int p = 0; p < pass.count; p++)
+    s.of[p] = is_affine(w.dtype) ? pass.w[p] + bytes_before(w, k) + codes
+                                 : reinterpret_cast<const std::byte*>(pass.scales[p] + k / s.chain);
+  return s;
+}
+
+// Adds x[., k .. k + count) . W to the sums of every tile. To overlap memory and arithmetic, the tiles prefetch the panels'
+// next chunk, each an equal share; a single tile streams the panels and prefetches a fixed distance ahead.
 template <class W>
-CARACAL_INLINE void run_chunk(const PanelPass<W>& pass, const Tiles& tiles, const Chunk<W>& chunk, float* decoded) {
-  if constexpr (sizeof(W) == 1) {
-    if (decode_first(pass, tiles, chunk.k)) {
-      Tile<float> tile{};
-      for (int p = 0; p < pass.count; p++) {
-        float* out = decoded + p * chunk.count * kPanelColumns;
-        decode_chunk(pass.w[p], pass.scales[p], chunk.k, chunk.count, out);
-        tile.w[p] = out;
-      }
-      return run_tiles(tile, pass, tiles, chunk);
-    }
-  }
-  Tile<W> tile{};
+CARACAL_INLINE void run_chunk(const Product& g, const PanelPass& pass, const Tiles& tiles, const Slab& slab,
+                              const Chunk& chunk) {
+  const Panels& w = g.w[0];
+  const bool streams = tiles.count == 1;
+  const ChainScales scales = chain_scales(w, pass, chunk.k);
+  Tile tile{};
+  tile.a_stride = slab.stride;
+  tile.k = chunk.count;
+  tile.c_panel_stride = chunk.panel_stride;
+  tile.chain = scales.chain > 0 ? scales.chain : g.chain;
+  tile.resume = chunk.k > 0 && tile.chain == 0;
+  tile.add = chunk.k > 0 && tile.chain > 0;
+  tile.row_terms_stride = slab.terms_stride;
+  tile.scales_stride = scales.stride;
+  tile.scale_dtype = w.groups.dtype;
+  tile.ahead_step = streams ? 64 : divide_up(64, tiles.count);
+  const int64_t share = bytes_before(w, chunk.count) / 64 * tile.ahead_step;
   for (int p = 0; p < pass.count; p++) {
-    tile.w[p] = pass.w[p] + chunk.k * kPanelColumns;
-    if constexpr (sizeof(W) == 1) tile.scale[p] = pass.scales[p][chunk.k / kScaleBlock];
+    tile.w[p] = pass.w[p] + bytes_before(w, chunk.k);
+    tile.scales[p] = scales.of[p];
   }
-  run_tiles(tile, pass, tiles, chunk);
+  int64_t row = 0;
+  for (int64_t i = 0; i < tiles.count; i++) {
+    for (int p = 0; p < pass.count; p++)
+      tile.ahead[p] = reinterpret_cast<const char*>(
+          streams ? tile.w[p] + kPrefetchBytes : chunk.next[p] + bytes_before(w, chunk.next_k) + i * share);
+    tile.a = slab.a + (chunk.k - slab.begin) + row * slab.stride;
+    tile.c = chunk.sums + row * kPanelColumns;
+    if (scales.chain > 0) tile.row_terms = slab.terms + (chunk.k - slab.begin) / scales.chain + row * slab.terms_stride;
+    run_tile<W>(tile, tiles.rows(i), pass.count);
+    row += tiles.rows(i);
+  }
 }
 
 // Rows [row0, row0 + rows) by panels [first_panel, last_panel) of every weight.
@@ -213,13 +220,6 @@ struct Item {
   CARACAL_INLINE int64_t panel_stride() const { return rows * kPanelColumns; }  // of the sums
 };
 
-// The elements [begin, end) of an item's rows.
-struct Slab {
-  int64_t begin, end;
-  const float* a;  // element `begin` of the first row
-  int64_t stride;
-};
-
 // The rows in place, if they form a single tile at equal distances; otherwise a slab without rows.
 Slab rows_in_place(const Product& g, const Item& item, int64_t begin, int64_t end) {
   const float* first = item.rows <= kTileRows ? g.direct(g.rows, item.row0) : nullptr;
@@ -227,17 +227,29 @@ Slab rows_in_place(const Product& g, const Item& item, int64_t begin, int64_t en
   const int64_t step = item.rows > 1 ? g.direct(g.rows, item.row0 + 1) - first : 0;
   for (int64_t r = 2; r < item.rows; r++)
     if (g.direct(g.rows, item.row0 + r) - first != r * step) return {};
-  return {begin, end, first + begin, step};
+  return {begin, end, first + begin, step, nullptr, 0};
+}
+
+// Copies a row's elements [begin, end) and prepares them for the codes of w.
+void load_row(const Product& g, int64_t row, int64_t begin, int64_t end, float* a, float* terms) {
+  const Panels& w = g.w[0];
+  const int64_t count = end - begin;
+  g.copy(g.rows, row, begin, count, a);
+  if (w.dtype == DType::f8e4m3) prepare_row<f8e4m3>(a, count, kScaleBlock, terms);
+  if (w.dtype == DType::q8) prepare_row<q8>(a, count, w.groups.group, terms);
+  if (w.dtype == DType::q4) prepare_row<q4>(a, count, w.groups.group, terms);
 }
 
 Slab load_slab(const Product& g, const Blocking& b, const Item& item, int64_t begin, int64_t end,
                const Scratch& scratch) {
-  if (const Slab in_place = rows_in_place(g, item, begin, end); in_place.a) return in_place;
-  const Slab slab{begin, end, scratch.slab, slab_stride(b)};
+  const bool is_scaled = scale_chain(g.w[0]) > 0;
+  if (!is_scaled)
+    if (const Slab in_place = rows_in_place(g, item, begin, end); in_place.a) return in_place;
+  const Slab slab{begin, end, scratch.slab, slab_stride(b), scratch.terms, terms_stride(b, g.w[0])};
   const bool whole_rows = b.slab_k >= g.w[0].k;
   if (whole_rows && scratch.loaded == item.row_block) return slab;
   for (int64_t r = 0; r < item.rows; r++)
-    g.copy(g.rows, item.row0 + r, begin, end - begin, scratch.slab + r * slab.stride);
+    load_row(g, item.row0 + r, begin, end, scratch.slab + r * slab.stride, scratch.terms + r * slab.terms_stride);
   scratch.loaded = whole_rows ? item.row_block : -1;
   return slab;
 }
@@ -245,15 +257,13 @@ Slab load_slab(const Product& g, const Blocking& b, const Item& item, int64_t be
 // Adds the products of a slab and the panels of a pass to `sums`, chunk by chunk.
 template <class W>
 void run_pass(const Product& g, const Blocking& b, const Item& item, const Tiles& tiles, const Slab& slab,
-              const PanelPass<W>& pass, float* sums, float* decoded) {
+              const PanelPass& pass, float* sums) {
   int64_t k = slab.begin;
   do {  // at least once: if K = 0, the sums become zero
     const int64_t count = std::min(b.chunk_k, slab.end - k);
     const bool is_last = k + count == slab.end;
-    run_chunk(pass, tiles,
-              {k, count, is_last ? pass.next : pass.w, is_last ? slab.begin : k + count, slab.a + (k - slab.begin),
-               slab.stride, sums, item.panel_stride(), g.chain},
-              decoded);
+    run_chunk<W>(g, pass, tiles, slab,
+                 {k, count, is_last ? pass.next : pass.w, is_last ? slab.begin : k + count, sums, item.panel_stride()});
     k += count;
   } while (k < slab.end);
 }
@@ -271,8 +281,8 @@ void run_slab(const Product& g, const Blocking& b, const Item& item, const Tiles
     float* sums = scratch.sums + (keeps_sums ? (panel - item.first_panel) * G * panel_stride : 0);
     for (int64_t v = panel * G; v < end * G; v += width) {
       const int count = static_cast<int>(std::min<int64_t>(width, end * G - v));
-      run_pass(g, b, item, tiles, slab, make_pass<W>(g, v, count, item.last_panel * G),
-               sums + (v - panel * G) * panel_stride, scratch.decoded);
+      run_pass<W>(g, b, item, tiles, slab, make_pass(g, v, count, item.last_panel * G),
+                  sums + (v - panel * G) * panel_stride);
     }
     if (slab.end < depth) continue;
     for (int64_t p = panel; p < end; p++)
@@ -297,11 +307,14 @@ void run_item(const Product& g, const Blocking& b, int64_t index, int64_t first_
   const int64_t row0 = index % b.row_blocks * b.block_rows, first_panel = index / b.row_blocks * b.range_panels;
   const Item item{row0, std::min(b.block_rows, g.m - row0), first_panel,
                   std::min(first_panel + b.range_panels, g.w[0].count()), first_item + index % b.row_blocks};
-  float* sums = scratch + b.block_rows * slab_stride(b);
-  const Scratch s{scratch, sums, sums + sum_floats(b, b.slab_k < g.w[0].k, g.groups), loaded};
+  float* terms = scratch + b.block_rows * slab_stride(b);
+  float* sums = terms + b.block_rows * round_up(terms_stride(b, g.w[0]), 16);
+  const Scratch s{scratch, terms, sums, loaded};
   switch (g.w[0].dtype) {
     case DType::bf16: return run_item<bf16>(g, b, item, s);
     case DType::f8e4m3: return run_item<f8e4m3>(g, b, item, s);
+    case DType::q8: return run_item<q8>(g, b, item, s);
+    case DType::q4: return run_item<q4>(g, b, item, s);
     default: return run_item<float>(g, b, item, s);
   }
 }

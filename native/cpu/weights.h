@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cpu/gemm.h"
+#include "cpu/gemm_pack.h"
 #include "cpu/implement.h"
 #include "cpu/packed_weight.h"
 
@@ -17,13 +18,14 @@ inline void refuse_nan(const char* op, const f8e4m3* w, int64_t panel, int64_t n
 }
 
 // Packs a row-major matrix [n, k] into panels, on all threads. `op` is named in the error for a NaN.
-inline void pack_matrix(Cpu& cpu, const char* op, DType dtype, const void* w, int64_t n, int64_t k, void* panels) {
+inline void pack_matrix(Cpu& cpu, const char* op, DType dtype, const void* w, int64_t n, int64_t k, std::byte* panels) {
   const int64_t count = divide_up(n, kPanelColumns);
   auto pack = [&](auto type) {
     using T = typename decltype(type)::type;
     cpu.parallel_for(count, [&](int64_t panel, int) {
       if constexpr (std::is_same_v<T, f8e4m3>) refuse_nan(op, static_cast<const f8e4m3*>(w), panel, n, k);
-      pack_panels(static_cast<T*>(panels), static_cast<const T*>(w), n, k, panel, panel + 1);
+      pack_panel(static_cast<T*>(nullptr), static_cast<const std::byte*>(w), n, k, panel,
+                 panels + static_cast<size_t>(panel) * panels_bytes(kPanelColumns, k, dtype));
     });
   };
   if (dtype == DType::bf16)

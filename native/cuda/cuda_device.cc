@@ -59,7 +59,7 @@ CudaDevice::~CudaDevice() {
   driver_.cuStreamSynchronize(stream_);
 }
 
-void CudaDevice::shutdown() { queue_.stop(); }
+void CudaDevice::stop() { queue_.stop(); }
 
 void CudaDevice::submit(std::function<void()> job) {
   queue_.submit([this, job = std::move(job)] {

@@ -33,7 +33,7 @@ class CudaDevice final : public Device {
   MemoryStatistics memory() const override { return allocator_.statistics(); }
   size_t capacity() const override { return capacity_; }
   void submit(std::function<void()> job) override;
-  void shutdown() override;
+  void refuse_jobs() noexcept override { queue_.refuse(); }
   void write(const Tensor& t, const std::byte* from) override;
   void clear(const Tensor& t) override;
   void read(const Tensor& t, std::byte* to) override;
@@ -68,6 +68,7 @@ class CudaDevice final : public Device {
 
  private:
   CudaDevice(const Driver& driver, CUdevice device, const Options& options);
+  void stop() override;
   Cuda::Lane lane() const;
   void begin();
   void make_room() noexcept;

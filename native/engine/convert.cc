@@ -69,6 +69,8 @@ void to_float32(DType dtype, const std::byte* from, size_t n, float* out) {
     case DType::f8e4m3: return widen<f8e4m3>(from, n, out);
     case DType::i32: return widen<int32_t>(from, n, out);
     case DType::u8: return widen<uint8_t>(from, n, out);
+    case DType::q4:
+    case DType::q8: break;  // no plain tensor
   }
 }
 

@@ -38,7 +38,8 @@ class OperationOf final : public Operation {
     using Member = std::remove_reference_t<decltype(member)>;
     if constexpr (requires { typename EnumOf<Member>::type; }) {
       using Enum = typename EnumOf<Member>::type;
-      static_assert(one_name_each<Enum>(EnumNames<Enum>::names), "every enumerator needs a name for JavaScript");
+      if constexpr (!std::is_same_v<Enum, DType>)
+        static_assert(one_name_each<Enum>(EnumNames<Enum>::names), "every enumerator needs a name for JavaScript");
       auto choose = [](void* m, size_t index) { *static_cast<Member*>(m) = static_cast<Enum>(index); };
       return Choice{EnumNames<Enum>::names, choose, &member};
     } else {

@@ -91,6 +91,7 @@ Tensor new_tensor(Device& device, const OutputSpec& spec) {
   t.shape = spec.shape;
   t.layout = spec.layout;
   t.groups = spec.groups;
+  t.scales = spec.scales;
   const size_t bytes = spec.bytes ? spec.bytes : t.bytes();
   if (bytes > device.capacity())
     throw Error(code::kOutOfMemory,

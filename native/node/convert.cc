@@ -122,8 +122,8 @@ void read_fields(const Napi::Value& v, Operation& op) {
 DType read_dtype(const Napi::Value& v) {
   DType dtype{};
   read(v, "dtype",
-       Choice{kDTypeNames, [](void* to, size_t index) { *static_cast<DType*>(to) = static_cast<DType>(index); },
-              &dtype});
+       Choice{EnumNames<DType>::names,
+              [](void* to, size_t index) { *static_cast<DType*>(to) = static_cast<DType>(index); }, &dtype});
   return dtype;
 }
 

@@ -8,12 +8,62 @@
 namespace caracal::node {
 namespace {
 
-Napi::Value make_device(const Napi::CallbackInfo& info, std::shared_ptr<Device> device) {
-  Environment::of(info.Env()).own(device);
-  return wrap(info.Env(), DeviceHandle{std::move(device)}, [](Napi::Env, DeviceHandle& h) {
-    if (h.device) h.device->shutdown();  // here, so that the last owner need not stop the queue from its own thread
-  });
-}
+// Opens or closes a device on a thread of libuv, since a driver and a running job may take seconds. The promise is
+// fulfilled with the device's handle, or with undefined.
+class DeviceWork : public Napi::AsyncWorker {
+ public:
+  using Work = std::function<std::shared_ptr<Device>()>;
+  static Napi::Promise run(Napi::Env env, const char* what, Work work) {
+    auto* self = new DeviceWork(env, what, std::move(work));
+    const Napi::Promise promise = self->deferred_.Promise();
+    self->Queue();
+    return promise;
+  }
+
+  // Lets no further job begin, and leaves the rest to a thread.
+  static Napi::Promise close(Napi::Env env, DeviceHandle& h) {
+    if (h.device) h.device->refuse_jobs();
+    return run(env, "closing the device", [device = std::exchange(h.device, nullptr)] {
+      if (device) device->shutdown();
+      return nullptr;
+    });
+  }
+
+ private:
+  DeviceWork(Napi::Env env, const char* what, Work work)
+      : AsyncWorker(env, what), what_(what), work_(std::move(work)), deferred_(Napi::Promise::Deferred::New(env)) {}
+
+  void Execute() override {
+    try {
+      device_ = work_();
+    } catch (...) {
+      error_ = current_fault(what_);
+    }
+    work_ = nullptr;  // with the last handle of a closed device
+  }
+
+  void OnOK() override {
+    if (error_)
+      deferred_.Reject(to_js(Env(), *error_).Value());
+    else if (device_)
+      deferred_.Resolve(handle());
+    else
+      deferred_.Resolve(Env().Undefined());
+  }
+
+  Napi::Value handle() {
+    Environment::of(Env()).own(device_);
+    return wrap(Env(), DeviceHandle{std::move(device_)}, [](Napi::Env, DeviceHandle& h) {
+      if (h.device) h.device->shutdown();  // here, so that the last owner need not stop the queue from its own thread
+    });
+  }
+
+  const char* const what_;
+  Work work_;
+  Napi::Promise::Deferred deferred_;
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<const Error> error_;
+};
 
 // Reads an option if it is given, and returns whether it is.
 template <class T>
@@ -28,7 +78,7 @@ Napi::Value number(const Napi::CallbackInfo& info, int64_t n) {
   return Napi::Number::New(info.Env(), static_cast<double>(n));
 }
 
-// openCpu({ threads?, isa? })
+// openCpu({ threads?, isa? }): Promise
 Napi::Value open_cpu(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Napi::Object options = read_options(info[0]);
@@ -37,11 +87,13 @@ Napi::Value open_cpu(const Napi::CallbackInfo& info) {
     read_option(options, "threads", threads);
     read_option(options, "isa", isa);
     if (threads < 1 || threads > 1024) bad_argument("threads", "in [1, 1024]", number(info, threads));
-    return make_device(info, CpuDevice::open(static_cast<int>(threads), choose_isa(isa)));
+    return DeviceWork::run(info.Env(), "opening the device", [threads, isa = choose_isa(isa)] {
+      return CpuDevice::open(static_cast<int>(threads), isa);
+    });
   });
 }
 
-// openCuda({ ordinal?, memoryLimit?, cacheMemory? })
+// openCuda({ ordinal?, memoryLimit?, cacheMemory? }): Promise
 Napi::Value open_cuda(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Napi::Object given = read_options(info[0]);
@@ -54,7 +106,7 @@ Napi::Value open_cuda(const Napi::CallbackInfo& info) {
     }
     read_option(given, "cacheMemory", options.cache_memory);
     options.ordinal = static_cast<int>(std::clamp<int64_t>(ordinal, -1, INT32_MAX));
-    return make_device(info, CudaDevice::open(options));
+    return DeviceWork::run(info.Env(), "opening the device", [options] { return CudaDevice::open(options); });
   });
 }
 
@@ -100,13 +152,10 @@ Napi::Value synchronize(const Napi::CallbackInfo& info) {
   });
 }
 
+// closeDevice(device): Promise
 Napi::Value close_device(const Napi::CallbackInfo& info) {
-  return guarded(info, [&]() -> Napi::Value {
-    DeviceHandle& h = unwrap<DeviceHandle>(info[0], "device");
-    if (h.device) h.device->shutdown();
-    h.device.reset();
-    return info.Env().Undefined();
-  });
+  return guarded(
+      info, [&]() -> Napi::Value { return DeviceWork::close(info.Env(), unwrap<DeviceHandle>(info[0], "device")); });
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ Napi::Value contracts(const Napi::CallbackInfo& info) {
     operations[operations.Length()] = operation;
   }
   Napi::Object o = Napi::Object::New(env);
-  o.Set("dtypes", strings(env, kDTypeNames));
+  o.Set("dtypes", strings(env, EnumNames<DType>::names));
   o.Set("activations", strings(env, kActivationNames));
   o.Set("errorCodes", strings(env, code::kAll));
   o.Set("operations", operations);

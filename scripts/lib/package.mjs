@@ -47,6 +47,8 @@ export function packMain(folder) {
     if (existsSync(join(root, path))) cpSync(join(root, path), join(at, path), { recursive: true });
   rmSync(join(at, "dist/.tsbuildinfo"), { force: true });
   for (const file of ["README.md", "CHANGELOG.md"]) copyFileSync(join(root, file), join(at, file));
+  // These replace the optional dependencies of a clone, which are for benchmarks. An optional package may lack binaries for a
+  // platform, which a development dependency may not.
   // The packages with CUDA kernels are too large for everybody: users install them by name.
   const everybody = flavours().filter(({ cuda }) => !cuda);
   const optionalDependencies = Object.fromEntries(everybody.map((flavour) => [flavour.package, manifest.version]));

@@ -47,6 +47,10 @@ describe("caracal bench refuses", () => {
     ["ops --json --markdown", /'--markdown' cannot be used with option '--json'/],
     ["ops --json --write x.md", /'--write <file>' cannot be used with option '--json'/],
     ["model --model x --prompt 1.5", /'--prompt <tokens>' argument '1\.5' is invalid/],
+    ["model --peer onnx", /'--peer <engine>' argument 'onnx' is invalid\. Allowed choices are llama\.cpp/],
+    ["model --peer llama.cpp --model x", /'--peer <engine>' cannot be used with option '--model <dir>'/],
+    ["model --peer llama.cpp --filter nothing", /^--filter nothing matches nothing\. There are peer-layer bf16:bf16/],
+    ["model --model x --rounds 3", /^--rounds is for --peer llama\.cpp, which is not given/],
     ["document nowhere.md", /nowhere\.md cannot be read/],
     ["document README.md", /README\.md holds no table/],
   ])("%s", async (args, message) => {

@@ -8,8 +8,8 @@ const folder = scratch();
 
 test("caracal synth --json prints one document", async () => {
   const directory = join(folder, "json");
-  const result = JSON.parse(await outputOf(synthCommand(), directory, "--json", "--seed", "3"));
-  expect(result).toMatchObject({ preset: "tiny", seed: 3, directory });
+  const result = JSON.parse(await outputOf(synthCommand(), directory, "--json", "--seed", "3", "--matrices", "f8e4m3"));
+  expect(result).toMatchObject({ preset: "tiny", matrices: "f8e4m3", seed: 3, directory });
 });
 
 test("caracal synth says what it wrote, and refuses to replace it", async () => {

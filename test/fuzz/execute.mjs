@@ -97,9 +97,9 @@ async function reread(call, contract, args, maker, wrong) {
 async function callFunction(call, contract, args, device) {
   const native = nativeArgs(call, args, device);
   const result = guarded(() => addon()[call.operation](...contract.fields.map(({ name }) => native[name])));
-  if (call.operation === "openCpu") addon().closeDevice(result);
   if (call.operation === "dispose") args.tensor?.dispose?.(); // the object knows it, too
-  if (result instanceof Promise) await guardedAsync(result);
+  const value = result instanceof Promise ? await guardedAsync(result) : undefined;
+  if (call.operation === "openCpu") await addon().closeDevice(value);
   return result?.handle ? [new Tensor(device, result)] : [];
 }
 

@@ -1,7 +1,12 @@
 // Valid calls of the operations in native/ops/quantization.
 import { rows, tensor } from "./values.mjs";
 
-const affine = (r) => ({ n: r.dim(40), groups: r.int(0, 3), bits: r.pick(2, 3, 4, 6, 8), group: r.pick(32, 64, 128) });
+const affine = (r) => ({
+  n: r.dim(40),
+  groups: r.int(0, 3),
+  bits: r.pick(2, 3, 4, 5, 6, 8),
+  group: r.pick(32, 64, 128),
+});
 const fp8Scales = (n, k) => [Math.ceil(n / 128), Math.ceil(k / 128)];
 
 export function quantizeAffine(r) {

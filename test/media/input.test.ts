@@ -17,7 +17,7 @@ it("bytes are copied piece by piece", async () => {
   const copying = async () => {
     copy = Uint8Array.from(await ownBytes(bytes, "x", undefined));
   };
-  expect(await turnsDuring(copying)).toBe(3);
+  expect(await turnsDuring(copying)).toBe(9);
   expect(Buffer.compare(copy, bytes)).toBe(0);
   expect(await ownBytes(new Uint8Array(), "x", undefined)).toEqual(new Uint8Array());
 });
@@ -53,6 +53,6 @@ it("parts of sound are joined piece by piece", async () => {
   const joining = async () => {
     joined = Float32Array.from(await joinSamples(parts));
   };
-  expect(await turnsDuring(joining)).toBe(3);
+  expect(await turnsDuring(joining)).toBe(6);
   expect(joined).toEqual(Float32Array.from(expected));
 });

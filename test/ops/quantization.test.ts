@@ -1,9 +1,8 @@
 // Quantisation against references in plain arithmetic: the affine format by the definition of MLX's `quantize`, FP8 by a
 // search of the nearest value.
 import { describe, expect, test } from "vitest";
-import { linear, packWeight } from "../../lib/ops/linear.js";
+import { type CodeBits, linear, packWeight } from "../../lib/ops/linear.js";
 import {
-  type AffineBits,
   type AffineGroup,
   dequantizeAffine,
   dequantizeFp8,
@@ -16,7 +15,7 @@ import { code } from "../support/errors.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";
 import { expectSameAsCpu, expectSameErrors } from "../support/sameAsCpu.js";
 
-const allBits = [2, 3, 4, 6, 8] as const;
+const allBits = [2, 3, 4, 5, 6, 8] as const;
 const groups = [32, 64, 128] as const;
 const f32 = Math.fround;
 
@@ -158,6 +157,7 @@ describe.each(allDevices)("quantisation on $name", (device) => {
     [2, 0.35],
     [3, 0.16],
     [4, 0.075],
+    [5, 0.037],
     [6, 0.018],
     [8, 0.0045],
   ] as const)("%i bits keep uniform weights within %f, and 0 and the larger end exactly", async (bits, limit) => {
@@ -264,7 +264,7 @@ describe.each(allDevices)("quantisation on $name", (device) => {
   test("what does not fit is refused", () => {
     const w = device.zeros([4, 64]);
     const affine = (options: object) => () => quantizeAffine(w, options as { bits: 4; group: 64 });
-    expect(affine({ bits: 5, group: 64 })).toThrow("bits must be 2, 3, 4, 6 or 8, got 5");
+    expect(affine({ bits: 7, group: 64 })).toThrow("bits must be 2, 3, 4, 5, 6 or 8, got 7");
     expect(affine({ bits: 4, group: 16 })).toThrow("group must be 32, 64 or 128, got 16");
     expect(affine({ bits: 4, group: 128 })).toThrowError(code("SHAPE_MISMATCH"));
     expect(affine({ bits: 4 })).toThrowError(code("INVALID_ARGUMENT"));
@@ -291,7 +291,7 @@ describe.each(allDevices)("quantisation on $name", (device) => {
   });
 });
 
-function matrix({ codes, ...rest }: ReturnType<typeof quantizeAffine>, bits: AffineBits) {
+function matrix({ codes, ...rest }: ReturnType<typeof quantizeAffine>, bits: CodeBits) {
   return [codes, { bits, ...rest }] as const;
 }
 

@@ -12,13 +12,13 @@ import {
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { inspectPath } from "../../lib/checkpoint/inspect.js";
-import { quantizeCommand } from "../../lib/cli/quantize.js";
 import { OmniModel } from "../../lib/model/omni.js";
 import { OmniEmbedding } from "../../lib/model/prompt/embedding.js";
 import { type QuantizeOptions, type QuantizeResult, quantizeCheckpoint } from "../../lib/synth/quantize.js";
+import { writeShards } from "../../lib/synth/safetensors.js";
+import { Progress } from "../../lib/synth/writer.js";
 import { Device } from "../../lib/tensor/tensor.js";
 import { expectInvalid, scratch } from "../checkpoint/files.js";
-import { outputOf } from "../cli/output.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 import { code } from "../support/errors.js";
 import { relativeError } from "../support/numbers.js";
@@ -145,6 +145,31 @@ test("mlx-lm's names, shapes and configuration", async () => {
   const found = await inspectPath(directory);
   const plain = await inspectPath(wide);
   expect(found.total.parameters).toBe(plain.total.parameters);
+});
+
+test("modules may have formats of their own, also two that are multiplied together", async () => {
+  const [int4, int8] = [
+    await quantized(wide, { format: "int4", layout: "mlx" }),
+    await quantized(wide, { format: "int8", layout: "mlx" }),
+  ];
+  const [a, b] = [await openLlmOf(int4.directory), await openLlmOf(int8.directory)];
+  const isOther = (name: string) => /\.(mlps\.0|switch_mlp)\.gate_proj\./.test(name);
+  const mixed = join(folder, "mixed");
+  mkdirSync(mixed);
+  const entries = [...a.tensors.values()].map((entry) => (isOther(entry.name) ? b.tensors.get(entry.name)! : entry));
+  await writeShards(mixed, entries, (entry) => [bytesOf(entry)], new Progress(0));
+  const config = JSON.parse(readFileSync(join(int4.directory, "config.json"), "utf8"));
+  for (const module of ["mlps.0", "mlp.switch_mlp"])
+    config.quantization[`model.layers.0.${module}.gate_proj`] = { group_size: 64, bits: 8 };
+  writeFileSync(join(mixed, "config.json"), JSON.stringify(config));
+  const reference = join(folder, "mixed-reference");
+  mkdirSync(reference);
+  cpSync(join(wide, "config.json"), join(reference, "config.json"));
+  await writeReference(mixed, reference);
+  const ids = [5, 300, 512, 700];
+  const [got, want] = [await logitsOf(mixed, device, ids), await logitsOf(reference, device, ids)];
+  expect(relativeError(got, want)).toBeLessThan(1e-2); // gate and up are bf16
+  expect(relativeError(await logitsOf(int4.directory, device, ids), want)).toBeGreaterThan(2e-2);
 });
 
 test("the embeddings open alone, whether the text table is quantised or copied", async () => {
@@ -290,7 +315,10 @@ describe("a directory of MLX that is not what it says", () => {
       open(quantization({ bits: 8 })),
       /misshapen: "model\.embed_tokens\.weight" \[1024,8\], expected/,
     );
-    await expectInvalid(open(quantization({ bits: 5 })), /quantization\.bits is 5; expected 2 or 3 or 4 or 6 or 8/);
+    await expectInvalid(
+      open(quantization({ bits: 7 })),
+      /quantization\.bits is 7; expected 2 or 3 or 4 or 5 or 6 or 8/,
+    );
     await expectInvalid(
       open(quantization({ mode: "mxfp4" })),
       /quantization\.mode is "mxfp4"; expected "affine", the only/,
@@ -322,44 +350,6 @@ describe("a directory of MLX that is not what it says", () => {
     await expectInvalid(open(gone), /1 tensor missing: "lm_head\.biases" \[1024,2\]/, /unexpected: "lm_head\.biasez"/);
     const stack = "model.layers.0.mlp.switch_mlp.up_proj.scales";
     await expectInvalid(open(rename(stack, stack.replace("scales", "scalez"))), /switch_mlp\.up_proj\.weight" u32/);
-  });
-});
-
-describe("the command", () => {
-  test("prints a table of errors", async () => {
-    const target = join(folder, "command");
-    const output = await outputOf(
-      quantizeCommand(),
-      tiny,
-      target,
-      "--format",
-      "int4",
-      "--group",
-      "32",
-      "--device",
-      "cpu",
-    );
-    expect(output).toMatch(/command: int4, [\d.]+ MB of language model instead of [\d.]+ MB\n/);
-    expect(output).toMatch(
-      /mlp\.experts\.gate_proj +16 +\d\.\d\d % +\d+\.\d+ % +model\.layers\.\d\.mlp\.experts\.\d\.gate/,
-    );
-    expect(output).toMatch(/lm_head +1 /);
-  });
-
-  test("prints JSON", async () => {
-    const target = join(folder, "command-json");
-    const found = JSON.parse(
-      await outputOf(quantizeCommand(), tiny, target, "--format", "fp8", "--device", "cpu", "--json"),
-    );
-    expect(found).toMatchObject({ directory: target, resumed: 0 });
-    expect(found.errors).toHaveLength(2 * (10 + 6 + 24));
-  });
-
-  test("refuses bad options", async () => {
-    const command = (...args: string[]) => outputOf(quantizeCommand(), tiny, join(folder, "never"), ...args);
-    await expect(command("--format", "int4", "--group", "48")).rejects.toThrow(/Expected 32, 64 or 128/);
-    await expect(command("--format", "int3")).rejects.toThrow(/Allowed choices are fp8, int8, int4/);
-    await expect(command()).rejects.toThrow(/format must be/);
   });
 });
 

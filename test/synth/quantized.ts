@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Checkpoint } from "../../lib/checkpoint/directory.js";
 import type { TensorEntry } from "../../lib/checkpoint/entry.js";
 import { openLlm } from "../../lib/checkpoint/parts.js";
+import { affineFormatOf } from "../../lib/checkpoint/quantization.js";
 import { Llm } from "../../lib/model/language/llm.js";
 import { planTensors } from "../../lib/synth/plan.js";
 import { preset } from "../../lib/synth/presets.js";
@@ -55,7 +56,7 @@ export function weightsOf(
   if (!affine) return { shape: entry.shape, values: valuesOf(entry) };
   const [scales, biases] = [valuesOf(affine), valuesOf(tensors.get(`${module}.biases`)!)];
   const codes = bytesOf(entry);
-  const bits = name.includes("classifier") ? 8 : config.quantization!.bits;
+  const { bits } = affineFormatOf(config.quantization!, module, true)!;
   const count = (codes.length * 8) / bits;
   const group = count / scales.length;
   const values = Float32Array.from({ length: count }, (_, i) => {
@@ -75,8 +76,9 @@ export async function writeReference(source: string, directory: string): Promise
   for (const name of tensors.keys()) {
     if (/_scale_inv$|\.scales$|\.biases$|\.unembed_out\./.test(name)) continue;
     const { shape, values } = module(name);
-    // bf16 is computed from the affine format when it is loaded.
-    const isNarrow = tensors.has(name.replace("weight", "scales"));
+    // Of these, bf16 is computed when they are loaded.
+    const isNarrow =
+      /embed_tokens|classifier|kv_b_proj|embed_q/.test(name) && tensors.has(name.replace("weight", "scales"));
     const kept = isNarrow ? values.map(bf16) : values;
     if (name.includes("switch_mlp"))
       for (let e = 0; e < shape[0]!; e++) {

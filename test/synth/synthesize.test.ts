@@ -6,13 +6,16 @@ import { Template } from "@huggingface/jinja";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { openCheckpoint } from "../../lib/checkpoint/directory.js";
+import { Weights } from "../../lib/model/weights.js";
+import { cast } from "../../lib/ops/rows.js";
 import { planTensors } from "../../lib/synth/plan.js";
 import { preset } from "../../lib/synth/presets.js";
-import { type RandomTensor, tensorBytes, toBf16 } from "../../lib/synth/random.js";
+import { largestQuantile, normals, type RandomTensor, tensorBytes, toBf16, toF8e4m3 } from "../../lib/synth/random.js";
 import { totalBytes } from "../../lib/synth/safetensors.js";
 import { synthesize } from "../../lib/synth/synthesize.js";
 import { firstMerge, makeTokenizer } from "../../lib/synth/tokenizer.js";
 import { OutputFile } from "../../lib/synth/writer.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { scratch } from "../checkpoint/files.js";
 
 const root = scratch();
@@ -47,6 +50,30 @@ describe("synthesize", () => {
     const { file, offset, byteLength } = llm.tensors.get("model.embed_tokens.weight")!;
     const table = readFileSync(file).subarray(offset, offset + byteLength);
     expect(readFileSync(join(directory, "language_model_embedding.pt")).indexOf(table)).toBeGreaterThan(0);
+  });
+
+  test("writes matrices as f8e4m3 that stand for the same weights as the bf16 ones", async () => {
+    const [wide, narrow] = ["wide", "narrow"].map((name) => join(root, name)) as [string, string];
+    await synthesize(wide);
+    await synthesize(narrow, { matrices: "f8e4m3" });
+    const [bf16, f8e4m3] = await Promise.all(
+      [wide, narrow].map(async (name) => (await openCheckpoint(name)).llm.tensors),
+    );
+    const quantised = [...f8e4m3!.values()].filter(({ dtype }) => dtype === "f8e4m3");
+    expect(quantised).toHaveLength(2 * (2 * 8 + 3 * 8)); // layers × (attentions and dense networks, experts)
+    const device = await Device.open({ backend: "cpu" });
+    onTestFinished(() => device.dispose());
+    using before = Weights.of(device, { "": bf16!.values() });
+    using after = Weights.of(device, { "": f8e4m3!.values() });
+    const name = "model.layers.1.self_attn.0.q_b_proj.weight";
+    const read = async (weights: Weights, dtype: "bf16" | "f8e4m3") =>
+      await cast(weights.plain<typeof dtype>(name), "f32").toFloat32Array();
+    const [stored, meant] = [await read(after, "f8e4m3"), await read(before, "bf16")];
+    const [scale] = await after.plain<"f32">(`${name}_scale_inv`).toFloat32Array();
+    expect(Math.max(...stored.map(Math.abs))).toBe(448);
+    const worst = Math.max(...stored.map((v, i) => Math.abs((v * scale!) / meant[i]! - 1)));
+    expect(worst).toBeLessThan(0.07); // half of the distance of two f8e4m3, and the rounding of a bf16
+    expect(worst).toBeGreaterThan(0.03);
   });
 
   test("refuses what is no path or seed", async () => {
@@ -223,6 +250,7 @@ describe("presets", () => {
     expect(bytes("codec-full")).toBeLessThan(0.7e9);
     expect(bytes("audio-full")).toBeLessThan(1.4e9);
     expect(bytes("vision-full")).toBeLessThan(1.8e9);
+    expect(bytes("peer-layer")).toBeLessThan(3.3e9);
   });
 });
 
@@ -253,6 +281,24 @@ describe("random tensors", () => {
     }
     const lagged = row(0).reduce((sum, v, i) => sum + (v - 0.5) * ((row(0)[i + 1] ?? 0.5) - 0.5), 0) / (4 << 19);
     expect(Math.abs(lagged)).toBeLessThan(0.01);
+  });
+
+  test("round to f8e4m3 as the library does", async () => {
+    const device = await Device.open({ backend: "cpu" });
+    onTestFinished(() => device.dispose());
+    // Every number with 6 bits of mantissa from 2^-12 to above 448, which includes all ties, of both signs, and 0.
+    const positive = Array.from({ length: 22 * 64 }, (_, i) => (1 + (i % 64) / 64) * 2 ** (Math.floor(i / 64) - 12));
+    const values = Float32Array.from([0, ...positive, ...positive.map((v) => -v)]);
+    const rounded = await cast(device.tensor(values, [values.length]), "f8e4m3").read();
+    const same = (a: number, b: number) => a === b || (a | b) === 0x80; // zeros may have either sign
+    const wrong = [...values].filter((value, i) => !same(toF8e4m3(value), rounded[i]!));
+    expect(wrong).toEqual([]);
+  });
+
+  test("repeat for the same seed", () => {
+    expect(normals(1000, 5)).toEqual(normals(1000, 5));
+    expect(normals(1000, 5)).not.toEqual(normals(1000, 6));
+    expect(normals(1 << 17, 1).reduce((a, b) => Math.max(a, b))).toBeCloseTo(largestQuantile, 5);
   });
 
   test("round to bfloat16, ties to even", () => {

@@ -5,7 +5,7 @@ import { code } from "../support/errors.js";
 import { settledMemory } from "../support/garbage.js";
 import { turnsDuring } from "../support/turns.js";
 
-const count = 2 ** 21 + 5; // three pieces
+const count = 2 ** 21 + 5; // nine pieces
 const numbers = Float32Array.from({ length: count }, (_, i) => Math.sin(i));
 
 describe.each(backends)("upload on $name", (device) => {
@@ -41,7 +41,7 @@ describe.each(backends)("upload on $name", (device) => {
   });
 
   test("gives the event loop a turn after each piece, and survives what happens meanwhile", async () => {
-    expect(await turnsDuring(async () => (await upload(device, numbers, [count])).dispose())).toBe(3);
+    expect(await turnsDuring(async () => (await upload(device, numbers, [count])).dispose())).toBe(9);
     const values = numbers.slice();
     setImmediate(() => structuredClone(values, { transfer: [values.buffer] })); // the array is empty from then on
     const emptied = turnsDuring(() => upload(device, values, [count]));

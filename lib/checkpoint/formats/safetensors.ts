@@ -5,7 +5,7 @@ import { Turns } from "../../turns.js";
 import { elementCount, entryBytes, isKnownDType, type TensorEntry } from "../entry.js";
 import { invalid, plural, printable, quote } from "../problems.js";
 import { BoundedFile, listDirectory, type OpenOptions, readText } from "./file.js";
-import { isRecord, parseJson } from "./json.js";
+import { isRecord, keysOf, parseJson } from "./json.js";
 
 // Parsed by hand rather than by a library: headers are untrusted, so every bound is checked here, and only offsets are
 // needed, since the data is mapped into memory later.
@@ -66,8 +66,8 @@ export async function findTensors(
   const file = await findInDirectory(directory);
   let shards = [basename(file)];
   if (file.endsWith(".json")) {
-    const weightMap = Object.entries(await readIndex(file));
-    shards = await shardNames(Object.fromEntries(weightMap.filter(([name]) => names.has(name))), file);
+    const weightMap = await readIndex(file);
+    shards = await shardNames(weightMap, file, names);
     const present = new Set(await listDirectory(directory));
     const missing = shards.filter((shard) => !present.has(shard));
     if (missing.length > 0) throw invalid(directory, `lacks ${missing.join(", ")}; download them`);
@@ -102,7 +102,7 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
     Object.assign(metadata, { ...contents.metadata, ...metadata });
     if (turns.due) await turns.next();
   }
-  for (const name of Object.keys(weightMap)) {
+  for (const name of keysOf(weightMap)) {
     const [file, shard] = [entries.get(name)?.file, weightMap[name]];
     if (file === undefined || basename(file) !== shard) {
       throw invalid(indexFile, `maps tensor ${quote(name)} to ${quote(String(shard))}, which does not contain it`);
@@ -112,11 +112,16 @@ async function openSharded(indexFile: string, signal: AbortSignal | undefined): 
   return { entries: [...entries.values()], metadata };
 }
 
-async function shardNames(weightMap: Record<string, unknown>, indexFile: string): Promise<string[]> {
+/** The shards of all tensors, or of `wanted` ones. */
+async function shardNames(
+  weightMap: Record<string, unknown>,
+  indexFile: string,
+  wanted?: ReadonlySet<string>,
+): Promise<string[]> {
   const names = new Set<unknown>();
   const turns = new Turns(`reading ${indexFile}`);
-  for (const tensor of Object.keys(weightMap)) {
-    names.add(weightMap[tensor]);
+  for (const tensor of keysOf(weightMap)) {
+    if (wanted?.has(tensor) !== false) names.add(weightMap[tensor]);
     if (turns.due) await turns.next();
   }
   for (const name of names) {
@@ -147,7 +152,7 @@ function openFile(path: string, signal: AbortSignal | undefined): Promise<Safete
     const dataStart = 8 + Number(length);
     const entries: TensorEntry[] = [];
     const turns = new Turns(`reading ${path}`);
-    for (const name of Object.keys(header)) {
+    for (const name of keysOf(header)) {
       if (name !== "__metadata__") entries.push(parseEntry(path, name, header[name], dataStart));
       if (turns.due) await turns.next();
     }

@@ -74,13 +74,18 @@ async function layerWeights(layer: Weights, config: LlmConfig): Promise<LayerWei
     inputNorm: layer.plain(`input_layernorm.${j}.weight`),
     attention: attentionWeights(layer.part(`self_attn.${j}`), config),
     postAttentionNorm: layer.plain(`post_attention_layernorm.${j}.weight`),
-    ffn: {
-      gate: layer.packed(`mlps.${j}.gate_proj.weight`, [inner, width]),
-      up: layer.packed(`mlps.${j}.up_proj.weight`, [inner, width]),
-      down: layer.packed(`mlps.${j}.down_proj.weight`, [width, inner]),
-    },
+    ffn: ffnWeights(layer.part(`mlps.${j}`), width, inner),
   });
   return { blocks: [block(0), block(1)], moe: await moeWeights(layer.part("mlp"), config) };
+}
+
+/** The two matrices that `swiglu` takes are converted to bf16 if they are quantised in different ways. */
+function ffnWeights(ffn: Weights, width: number, inner: number): FfnWeights {
+  const [gate, up] = ["gate_proj.weight", "up_proj.weight"] as const;
+  const shape = [inner, width] as const;
+  const pack = (name: string) =>
+    ffn.isAlike(gate, up, shape) ? ffn.packed(name, shape) : ffn.packedFloat(name, shape);
+  return { gate: pack(gate), up: pack(up), down: ffn.packed("down_proj.weight", [width, inner]) };
 }
 
 function attentionWeights(attention: Weights, config: LlmConfig): AttentionWeights {
@@ -110,15 +115,19 @@ function keyValueWeights(attention: Weights, config: LlmConfig): PackedMatrix {
 
 async function moeWeights(mlp: Weights, config: LlmConfig): Promise<MoeWeights> {
   const { hidden_size: width, expert_ffn_hidden_size: inner, n_routed_experts: count, zero_expert_num: zeros } = config;
+  const stackOf = (projection: string) => `switch_mlp.${projection}.weight`; // of MLX
+  const nameOf = (projection: string, e: number) => `experts.${e}.${projection}.weight`;
+  const [gate, up, shape] = ["gate_proj", "up_proj", [inner, width]] as const;
+  const isStacked = mlp.has(stackOf(gate));
+  const isAlike = isStacked
+    ? mlp.isAlike(stackOf(gate), stackOf(up), [count, ...shape])
+    : mlp.isAlike(nameOf(gate, 0), nameOf(up, 0), shape);
   // Hundreds of experts are handed over at a stretch, so the event loop has its turn after each of their matrices.
-  const experts = async (projection: string, shape: Matrix) => {
-    const stack = `switch_mlp.${projection}.weight`; // of MLX
-    const packed = mlp.has(stack)
-      ? mlp.packedStack(stack, [count, ...shape])
-      : mlp.packedExperts(
-          Array.from({ length: count }, (_, e) => `experts.${e}.${projection}.weight`),
-          shape,
-        );
+  const experts = async (projection: string, matrix: Matrix, isFloat = !isAlike) => {
+    const names = Array.from({ length: count }, (_, e) => nameOf(projection, e));
+    const packed = isStacked
+      ? mlp.packedStack(stackOf(projection), [count, ...matrix], isFloat)
+      : mlp.packedExperts(names, matrix, isFloat);
     await mlp.settle();
     return packed;
   };
@@ -128,9 +137,9 @@ async function moeWeights(mlp: Weights, config: LlmConfig): Promise<MoeWeights> 
     classifier: classifier as PackedWeight<"f32" | "bf16">,
     correctionBias: bias.dtype === "f32" ? (bias as Tensor<"f32">) : mlp.derive(() => cast(bias, "f32")),
     experts: {
-      gate: await experts("gate_proj", [inner, width]),
-      up: await experts("up_proj", [inner, width]),
-      down: await experts("down_proj", [width, inner]),
+      gate: await experts(gate, shape),
+      up: await experts(up, shape),
+      down: await experts("down_proj", [width, inner], false),
     },
   };
 }

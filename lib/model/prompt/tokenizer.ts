@@ -19,11 +19,10 @@ import {
   wholeNumber,
 } from "../../options.js";
 import { type Steps, Turns } from "../../turns.js";
-import { stepsPerYield } from "./bytePairs.js";
+import { stepsPerYield, wholeCharacters } from "./bytePairs.js";
 import { type RenderOptions, renderTemplate } from "./chatTemplate.js";
 import { parseTokenizer, type TokenizerFile } from "./tokenizerFile.js";
 import { type Token, TokenStream } from "./tokenStream.js";
-import { words } from "./words.js";
 
 /**
  * The names of LongCat-Flash-Omni's special tokens, in order. They take the reserved vocabulary entries `<mask_110>`,
@@ -142,7 +141,7 @@ export class OmniTokenizer {
    * Makes a tokenizer of the contents of its files.
    * @throws {CaracalError} `CHECKPOINT_INVALID` for a broken file, a tokenizer of another kind than the published one, a
    *   missing special entry, or `</pause>` with an id other than 137; `ABORTED`; `INVALID_ARGUMENT` for an unknown option
-   *   or a name or template that is no string
+   *   or a name or template that is no string; `NATIVE_LOAD_FAILED` when the addon cannot be loaded
    */
   static async from(contents: TokenizerContents, options: TokenizerOptions = {}): Promise<OmniTokenizer> {
     checkObject("OmniTokenizer.from", "contents", contents);
@@ -188,7 +187,7 @@ export class OmniTokenizer {
   }
 
   /**
-   * Token ids of `text`: about 2 million characters in a second.
+   * Token ids of `text`: about 4 million characters in a second.
    * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a string, or an unknown option; `ABORTED`
    */
   async encode(text: string, options: TokenizerOptions = {}): Promise<number[]> {
@@ -200,20 +199,15 @@ export class OmniTokenizer {
   }
 
   /** @internal Encodes `text` onto the end of `ids`, and yields now and then. */
-  *encodeSteps(text: string, ids: number[]): Steps<void> {
-    const { pairs, patterns } = this.#file;
-    for (const word of words(text, patterns)) {
-      yield* pairs.encode(word, ids);
-      yield;
-    }
+  encodeSteps(text: string, ids: number[]): Steps<void> {
+    return this.#file.pairs.encode(text, this.#file.patterns, ids);
   }
 
   /** @internal Yields numbers of ids that longer and longer beginnings of `text` need at least. */
   *leastIds(text: string): Generator<number, void> {
     let sum = 0;
     for (let at = 0; at < text.length; ) {
-      let end = at + charactersPerStep;
-      if (isHighSurrogate(text.charCodeAt(end - 1))) end--;
+      const end = wholeCharacters(text, at + charactersPerStep);
       sum += this.#file.pairs.share(Buffer.from(text.slice(at, end)));
       at = end;
       yield Math.floor(sum);
@@ -232,14 +226,24 @@ export class OmniTokenizer {
   }
 
   *#decodeSteps(ids: ArrayLike<number>): Steps<string> {
-    const stream = this.stream();
-    let text = "";
+    const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+    const { pairs } = this.#file;
+    const pieces: string[] = [];
+    const bytes = new Uint8Array(bytesPerPiece + pairs.longest);
+    let used = 0;
     for (let i = 0; i < ids.length; i++) {
-      checkOption("OmniTokenizer.decode", `ids[${i}]`, ids[i], integer);
-      text += stream.push(ids[i]!);
+      const id = ids[i]!;
+      if (!integer.accepts(id)) refuseValue("OmniTokenizer.decode", `ids[${i}]`, integer.expected, id);
+      const name = this.#names.get(id);
+      if (name === undefined) used = pairs.copy(id, bytes, used);
+      if (name !== undefined || used > bytesPerPiece) {
+        pieces.push(utf8.decode(bytes.subarray(0, used), { stream: name === undefined }), name ?? "");
+        used = 0;
+      }
       if (i % stepsPerYield === 0) yield;
     }
-    return text + stream.end();
+    pieces.push(utf8.decode(bytes.subarray(0, used)));
+    return pieces.join("");
   }
 
   /** Decodes ids that arrive one by one. */
@@ -289,9 +293,9 @@ export class OmniTokenizer {
 }
 
 const charactersPerStep = 1 << 16;
+const bytesPerPiece = 1 << 16;
 /** More ids than any reply has. */
 const maxDecoded = 2 ** 24;
-const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00;
 
 function absent(error: CaracalError): undefined {
   if (error.code !== "CHECKPOINT_INVALID" || !error.message.endsWith("no such file")) throw error;

@@ -1,5 +1,5 @@
 import { Fields } from "../../checkpoint/fields.js";
-import { isRecord } from "../../checkpoint/formats/json.js";
+import { isRecord, keysOf } from "../../checkpoint/formats/json.js";
 import { invalid, quote } from "../../checkpoint/problems.js";
 import type { Steps } from "../../turns.js";
 import { BytePairs, maxIds, stepsPerYield, type Vocabulary } from "./bytePairs.js";
@@ -37,7 +37,10 @@ export function* parseTokenizer(json: unknown, file: string): Steps<TokenizerFil
   const controls = controlTokens(added_tokens, file);
   const patterns = wordPatterns(pre_tokenizer, file);
   const vocabulary = yield* entries(vocab, controls, file);
-  return { patterns, pairs: yield* BytePairs.from(vocabulary, mergePairs(merges, file), file), controls };
+  if (!Array.isArray(merges) || merges.length >= maxIds)
+    throw invalid(file, `model.merges must be a list of fewer than ${maxIds} pairs`);
+  const pairs = yield* BytePairs.from(vocabulary, mergePairs(merges, file), merges.length, file);
+  return { patterns, pairs, controls };
 }
 
 function controlTokens(tokens: unknown, file: string): Map<string, number> {
@@ -67,7 +70,7 @@ function* entries(vocab: unknown, controls: ReadonlyMap<string, number>, file: s
   if (!isRecord(vocab)) throw invalid(file, "model.vocab must be an object");
   const taken = new Set(controls.values());
   const vocabulary = { ids: new Map<string, number>(), entries: [] as string[] };
-  for (const [i, entry] of Object.keys(vocab).entries()) {
+  for (const [i, entry] of keysOf(vocab).entries()) {
     if (i % stepsPerYield === 0) yield;
     const id = vocab[entry];
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= maxIds)
@@ -84,10 +87,8 @@ function* entries(vocab: unknown, controls: ReadonlyMap<string, number>, file: s
 }
 
 /** Merges are written as pairs, or as one string with a space, which no letter is. */
-function* mergePairs(merges: unknown, file: string): Generator<readonly [string, string], void> {
-  if (!Array.isArray(merges) || merges.length >= maxIds)
-    throw invalid(file, `model.merges must be a list of fewer than ${maxIds} pairs`);
-  for (const [i, merge] of (merges as unknown[]).entries()) {
+function* mergePairs(merges: readonly unknown[], file: string): Generator<readonly [string, string], void> {
+  for (const [i, merge] of merges.entries()) {
     const pair: unknown = typeof merge === "string" ? merge.split(" ") : merge;
     if (!(Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === "string")))
       throw invalid(file, `model.merges[${i}] must be a pair of entries`);

@@ -91,14 +91,14 @@ CARACAL_INLINE void for_row_tiles(int64_t rows, Fn&& fn) {
 inline constexpr int kPassPanels = panels_per_pass(kTileRows);
 
 // Sets the panels of a row tile, `stride` floats apart, and its share of prefetching the panels of the next pass.
-CARACAL_INLINE void set_panels(Tile<float>& tile, const float* panels, int64_t stride, int width, int64_t row,
-                               int64_t rows) {
+CARACAL_INLINE void set_panels(Tile& tile, const float* panels, int64_t stride, int width, int64_t row, int64_t rows) {
   const int64_t tiles = divide_up(rows, kTileRows);
   tile.ahead_step = divide_up(64, tiles);
   for (int i = 0; i < width; i++) {
-    tile.w[i] = panels + i * stride;
+    const float* panel = panels + i * stride;
+    tile.w[i] = reinterpret_cast<const std::byte*>(panel);
     tile.ahead[i] =
-        reinterpret_cast<const char*>(tile.w[i] + kPassPanels * stride) + row / kTileRows * tile.k * tile.ahead_step;
+        reinterpret_cast<const char*>(panel + kPassPanels * stride) + row / kTileRows * tile.k * tile.ahead_step;
   }
 }
 
@@ -107,14 +107,14 @@ inline void compute_scores(const QueryTile& t, const KeyBlock& b, float* scores)
   for (int64_t p = 0; p < panels; p += kPassPanels) {
     const int width = static_cast<int>(panels - p < kPassPanels ? panels - p : kPassPanels);
     for_row_tiles(t.rows, [&](int64_t r, int rows) {
-      Tile<float> tile{};
+      Tile tile{};
       tile.a = t.q + r * t.qk_dim;
       tile.a_stride = t.qk_dim;
       tile.k = t.qk_dim;
       set_panels(tile, b.k + p * t.qk_dim * 16, t.qk_dim * 16, width, r, t.rows);
       tile.c = scores + (p * kQueryRows + r) * 16;
       tile.c_panel_stride = kQueryRows * 16;
-      run_tile(tile, rows, width);
+      run_tile<float>(tile, rows, width);
     });
   }
 }
@@ -180,7 +180,7 @@ inline void add_values(const QueryTile& t, const KeyBlock& b, const float* weigh
   for (int64_t p = 0; p < t.value_panels; p += kPassPanels) {
     const int width = static_cast<int>(t.value_panels - p < kPassPanels ? t.value_panels - p : kPassPanels);
     for_row_tiles(t.rows, [&](int64_t r, int rows) {
-      Tile<float> tile{};
+      Tile tile{};
       tile.a = weights + r * kKeyBlock;
       tile.a_stride = kKeyBlock;
       tile.k = b.visible_to(r + rows - 1);
@@ -188,7 +188,7 @@ inline void add_values(const QueryTile& t, const KeyBlock& b, const float* weigh
       tile.c = t.o + (p * kQueryRows + r) * 16;
       tile.c_panel_stride = kQueryRows * 16;
       tile.resume = true;
-      run_tile(tile, rows, width);
+      run_tile<float>(tile, rows, width);
     });
   }
 }

@@ -38,7 +38,7 @@ void check_mla(const Checker& c, const Op& op) {
   c.range(op.v_dim, "vDim", 1, 65536);
   c.rank(op.w_kv_b, "wKvB", 2);
   const MlaSizes d = mla_sizes(op);
-  check_weight(c, op.w_kv_b, "wKvB", {d.heads * d.head_rows(), -1});
+  check_weight(c, op.w_kv_b, "wKvB", {d.heads * d.head_rows(), -1}, {DType::f32, DType::bf16, DType::f8e4m3});
   if (d.latent < 1) c.bad(code::kShapeMismatch, "wKvB", "must have at least one column, got " + op.w_kv_b.shape.str());
   if (d.qk_dim() % 4 != 0 || d.cache_width() % 4 != 0)
     c.bad(code::kShapeMismatch, "ropeDim", "plus nopeDim, and plus the latent width, must be multiples of 4");

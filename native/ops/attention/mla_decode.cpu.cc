@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cpu/gemm_code.h"
 #include "cpu/reduce.h"
 #include "cpu/weights.h"
 #include "ops/attention/flash_tile.cpu.h"
@@ -26,20 +27,27 @@ struct PanelRange {
 // out[s][i] = Σ_n W[n, i] q[s][n] for S sequences; q [S][panels][16] is zero at rows of other heads.
 template <int S, class W>
 void absorb(const Panels& w, const PanelRange& range, const float* q, float* out, int64_t stride) {
-  const W* first = static_cast<const W*>(w.data) + range.panel * w.k * 16;
+  using C = Code<W>;
+  const size_t panel_bytes = w.panel_bytes();
+  const std::byte* first = w.data + static_cast<size_t>(range.panel) * panel_bytes;
   auto scale = [&](int64_t panel, int64_t i) {
     return w.scales[panel * 16 / kScaleBlock * divide_up(w.k, kScaleBlock) + i / kScaleBlock];
   };
-  for (int64_t i = 0; i < w.k; i++) {
+  auto column = [&]<int I>(int64_t i) {
     F32x16 sum[S];
     for (int s = 0; s < S; s++) sum[s] = zero();
     for (int64_t p = 0; p < range.panels; p++) {
-      F32x16 weight = decode(first + (p * w.k + i) * 16, 1.f);
-      if constexpr (sizeof(W) == 1) weight = weight * set1(scale(range.panel + p, i));
+      const std::byte* step = first + static_cast<size_t>(p) * panel_bytes + i / C::kStep * C::kBytes;
+      F32x16 weight = C::template weights<I>(step);
+      if constexpr (C::kScaled) weight = weight * set1(0x1p120f) * set1(scale(range.panel + p, i));
       for (int s = 0; s < S; s++) sum[s] = fma(weight, load16(q + (s * range.panels + p) * 16), sum[s]);
     }
     for (int s = 0; s < S; s++) out[s * stride + i] = hsum(sum[s]);
-  }
+  };
+  for (int64_t i = 0; i < w.k; i += C::kStep)
+    each_of_step<W>([&]<int I>() {
+      if (i + I < w.k) column.template operator()<I>(i + I);
+    });
 }
 
 constexpr int kAbsorbed = 4;  // sequences per pass over the weights
@@ -213,7 +221,7 @@ void make_values(Cpu& cpu, const MlaSizes& d, const Panels& w, int64_t batch, co
     const PanelRange range(head * d.head_rows() + d.nope, d.value, unit);
     Panels part = w;
     part.n = std::min(range.panels * 16, w.n - range.panel * 16);
-    part.data = static_cast<const std::byte*>(w.data) + panels_bytes(range.panel * 16, w.k, w.dtype);
+    part.data = w.data + panels_bytes(range.panel * 16, w.k, w.dtype);
     if (w.scales) part.scales = w.scales + range.panel / unit * divide_up(w.k, kScaleBlock);
     return make_gemm(batch, Rows<float>{latent + head * stride, d.heads * stride}, part,
                      StoreValues<T>{out + head * d.value, d.heads * d.value, range.skip, d.value});

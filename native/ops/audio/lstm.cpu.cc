@@ -39,7 +39,7 @@ class GatePanels {
   void product(int64_t group, const float* h, float* sums) const {
     constexpr int64_t prefetch_bytes = 2048;
     constexpr int together = std::min(4, panels_per_pass(1));
-    Tile<W> tile{};
+    Tile tile{};
     tile.a = h;
     tile.k = hidden_;
     tile.chain = kShortChain;
@@ -48,11 +48,11 @@ class GatePanels {
     for (int gate = 0; gate < 4; gate += together) {
       for (int p = 0; p < together; p++) {
         const std::byte* panels = data_ + static_cast<size_t>(gate + p) * gate_bytes_;
-        tile.w[p] = reinterpret_cast<const W*>(panels) + group * hidden_ * kPanelColumns;
+        tile.w[p] = panels + static_cast<size_t>(group) * panels_bytes(kPanelColumns, hidden_, dtype_);
         tile.ahead[p] = reinterpret_cast<const char*>(tile.w[p]) + prefetch_bytes;
       }
       tile.c = sums + gate * 16;
-      run_tile(tile, 1, together);
+      run_tile<W>(tile, 1, together);
     }
   }
 

@@ -11,6 +11,9 @@ void pack(const WeightSources& from, const Tensor& out, Cuda& cuda) {
   const Tensor& first = from.first();
   const int64_t n = first.shape[-2], k = first.shape[-1], matrices = from.matrices();
   std::byte* to = out.data<std::byte>();
+  if (from.affine())
+    throw Error(code::kUnsupported, std::string(from.op) + ": codes cannot be packed for CUDA yet",
+                {{"operation", from.op}});
   if (first.dtype != DType::f8e4m3) {
     for (const Tensor& w : from.weights) {
       cuda.copy(to, address(w), w.bytes());

@@ -21,6 +21,7 @@ struct Swiglu {
     check_weight(c, gate, "gate", {-1, x.shape[-1]});
     check_weight(c, up, "up", gate.shape);
     c.dtype(up, "up", {gate.dtype});
+    check_same_scales(c, gate, up);
     if (up.layout != gate.layout) c.bad(code::kInvalidArgument, "up", "must be packed exactly if gate is");
     for (const auto& [t, arg] : {std::pair{&gate_bias, "gateBias"}, std::pair{&up_bias, "upBias"}}) {
       c.activations(*t, arg);

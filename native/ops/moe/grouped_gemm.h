@@ -5,7 +5,7 @@
 //   gather i32 [R'] (optional)     output [R', N] of x's dtype; rows from offsets[E] on are zero
 // A row has the bits that `linear` gives with the expert's weight. Offsets that do not rise and gathered rows that x does
 // not have are INDEX_OUT_OF_RANGE when the operation runs.
-#include "core/check.h"
+#include "ops/linear/linear.h"
 
 namespace caracal {
 
@@ -14,7 +14,7 @@ inline Shape check_groups(const Checker& c, const Tensor& x, const Tensor& w, co
                           const std::optional<Tensor>& gather) {
   c.rank(x, "x", 2);
   c.activations(x, "x");
-  c.dtype(w, w_name, {DType::f32, DType::bf16, DType::f8e4m3});
+  c.dtype(w, w_name, {DType::f32, DType::bf16, DType::f8e4m3, DType::q4, DType::q8});
   c.shape(w, w_name, {-1, -1, x.shape[1]});
   if (!w.packed()) c.bad(code::kInvalidArgument, w_name, "must be packed: use packWeights on the experts' matrices");
   c.dtype(offsets, "offsets", {DType::i32});
@@ -60,6 +60,7 @@ struct GroupedSwiglu {
     const Shape shape = check_groups(c, x, gate, "gate", offsets, gather);
     c.shape(up, "up", gate.shape);
     c.dtype(up, "up", {gate.dtype});
+    check_same_scales(c, gate, up);
     if (!up.packed()) c.bad(code::kInvalidArgument, "up", "must be packed like gate");
     return {{x.dtype, shape}};
   }

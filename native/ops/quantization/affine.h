@@ -1,5 +1,5 @@
 #pragma once
-// The affine format, as MLX writes it: weight = scale * q + bias, with q an unsigned code of 2, 3, 4, 6 or 8 bits, and one
+// The affine format, as MLX writes it: weight = scale * q + bias, with q an unsigned code of 2, 3, 4, 5, 6 or 8 bits, and one
 // scale and bias per row and group of 32, 64 or 128 columns. The codes of a row are one little-endian stream of bits: code k
 // is in the bits from k * bits on, where bit b is bit b % 8 of byte b / 8.
 #include "core/check.h"
@@ -7,8 +7,8 @@
 namespace caracal {
 
 inline void check_affine_bits(const Checker& c, int64_t bits) {
-  if (bits < 2 || bits > 8 || bits == 5 || bits == 7)
-    c.mismatch(code::kInvalidArgument, "bits", "must be", "2, 3, 4, 6 or 8", std::to_string(bits));
+  if (bits < 2 || bits > 8 || bits == 7)
+    c.mismatch(code::kInvalidArgument, "bits", "must be", "2, 3, 4, 5, 6 or 8", std::to_string(bits));
 }
 
 inline bool is_affine_group(int64_t group) { return group == 32 || group == 64 || group == 128; }

@@ -30,6 +30,8 @@ void by_dtype(DType dtype, Fn&& fn) {
     case DType::f8e4m3: return fn(Type<f8e4m3>{});
     case DType::i32: return fn(Type<int32_t>{});
     case DType::u8: return fn(Type<uint8_t>{});
+    case DType::q4:
+    case DType::q8: break;  // no plain tensor
   }
 }
 

@@ -81,7 +81,8 @@ export function recipes(w) {
       packedFloat: () => ({ on: w.weights(), args: [w.entry.name, [1024, 64]] }),
       matrix: () => ({ on: w.weights(), args: [w.entry.name, [1024, 64]] }),
       matrices: () => ({ on: w.weights(), args: [w.entry.name, [4, 256, 64]] }),
-      packedStack: () => ({ on: w.weights(), args: [w.entry.name, [4, 256, 64]] }),
+      packedStack: () => ({ on: w.weights(), args: [w.entry.name, [4, 256, 64], false] }),
+      isAlike: () => ({ on: w.weights(), args: [w.entry.name, w.entry.name, [1024, 64]] }),
       linear: () => ({ on: w.weights(), args: ["lm_head"] }),
       norm: () => ({ on: w.audioWeights(), args: ["audio_encoder.fsmn_layers.0.memory_ln"] }),
       packedExperts: () => ({

@@ -1,11 +1,11 @@
 import { createRequire } from "node:module";
 import { describe, expect, it } from "vitest";
 import { parseTokenizer } from "../../../lib/model/prompt/tokenizerFile.js";
-import { words } from "../../../lib/model/prompt/words.js";
 import { makeTokenizer } from "../../../lib/synth/tokenizer.js";
 import { atOnce } from "../../../lib/turns.js";
 import { uniform } from "../../support/numbers.js";
 import { publishedWords } from "./publishedWords.js";
+import { randomText } from "./randomText.js";
 
 interface Library {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
@@ -14,29 +14,8 @@ const { Tokenizer } = createRequire(import.meta.url)("@huggingface/tokenizers") 
   Tokenizer: new (json: object, config: object) => Library;
 };
 
-const alphabets = [
-  "the caracal listens and answers in a voice of its own, again and again ",
-  "It's isn'T we'LL '",
-  "0123456789",
-  " \n\r\t\u00A0\u3000",
-  "，。！？《》「」“”…",
-  "汉字中文测试한국어ひらがなカタカナ",
-  "éüñßø🙂🏳️‍🌈𝒜عربيहिन्दी",
-  "!@#$%^&*()_+-=[]{}|;:,./?~`<>",
-  "\0\u0001\u007F\u00AD",
-].map((alphabet) => Array.from(alphabet));
-
-/** Random text: runs of characters of an alphabet that changes now and then. */
-function randomText(random: () => number): string {
-  const below = (n: number) => Math.floor(((random() + 1) / 2) * n);
-  let alphabet = alphabets[0]!;
-  let text = "";
-  for (let n = 1 + below(60); n > 0; n--) {
-    if (below(4) === 0) alphabet = alphabets[below(alphabets.length)]!;
-    text += alphabet[below(alphabet.length)]!.repeat(below(12) === 0 ? below(40) : 1);
-  }
-  return text;
-}
+/** Spaces that only one of JavaScript's expressions and Unicode's White_Space has, of which the library takes the former. */
+const disputed = /[\u0085\uFEFF]/g;
 
 const learned = makeTokenizer(1152, 4096).model as Record<string, unknown>;
 
@@ -48,7 +27,7 @@ describe.each<[string, Record<string, unknown>]>([
   const library = new Tokenizer(json, {});
   const encode = (text: string): number[] => {
     const ids: number[] = [];
-    for (const word of words(text, patterns)) for (const _ of pairs.encode(word, ids));
+    atOnce(pairs.encode(text, patterns, ids));
     return ids;
   };
   const expected = (text: string) => library.encode(text, { add_special_tokens: false }).ids;
@@ -56,7 +35,7 @@ describe.each<[string, Record<string, unknown>]>([
   it("for random text, also a second time", () => {
     const random = uniform(7);
     for (let i = 0; i < 1000; i++) {
-      const text = randomText(random);
+      const text = randomText(random).replaceAll(disputed, "");
       const ids = encode(text);
       expect(ids, JSON.stringify(text)).toEqual(expected(text));
       expect(encode(text)).toEqual(ids);

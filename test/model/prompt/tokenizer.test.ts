@@ -1,8 +1,9 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { OmniTokenizer, specialStrings } from "../../../lib/model/prompt/tokenizer.js";
+import { addon } from "../../../lib/native/addon.js";
 import { turnsDuring } from "../../support/turns.js";
 import { tinyTokenizer, tokenizerConfig, tokenizerJson } from "./tinyTokenizer.js";
 
@@ -120,13 +121,35 @@ describe("the event loop has turns while the tokenizer", () => {
   it("encodes and decodes, and an abort ends both", async () => {
     const text = "long text ".repeat(5000);
     const ids = await tokenizer.encode(text);
-    expect(await turnsDuring(() => tokenizer.encode(text))).toBeGreaterThanOrEqual(10_000); // one for each word
+    expect(await turnsDuring(() => tokenizer.encode(text))).toBeGreaterThanOrEqual(Math.floor(50_000 / 4096));
     expect(await turnsDuring(() => tokenizer.decode(ids))).toBeGreaterThan(50_000 / 4096);
     expect(await tokenizer.decode(ids)).toBe(text);
     const signal = AbortSignal.abort();
     await expect(tokenizer.encode("a", { signal })).rejects.toMatchObject({ code: "ABORTED" });
     await expect(tokenizer.decode(ids, { signal })).rejects.toMatchObject({ code: "ABORTED" });
   });
+});
+
+it.each([
+  ["short words", "a 的 "],
+  ["one word", "a"],
+  ["spaces", " "],
+  ["characters of two halves", "🙂"],
+])("no step of encoding %s is long", async (_, unit) => {
+  const text = unit.repeat(2 ** 18 / unit.length);
+  const calls = vi.spyOn(addon(), "encodeWords");
+  const steps = tokenizer.encodeSteps(text, []);
+  let most = 0; // calls between two yields
+  for (let done: boolean | undefined = false; !done; ) {
+    const before = calls.mock.calls.length;
+    done = steps.next().done;
+    most = Math.max(most, calls.mock.calls.length - before);
+  }
+  const sizes = calls.mock.calls.map(([, limit, piece]) => Math.max(limit, piece?.length ?? 0));
+  calls.mockRestore();
+  expect(most).toBeLessThanOrEqual(1);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(4096);
+  expect(sizes.length).toBeGreaterThanOrEqual(2 ** 18 / 4096);
 });
 
 describe("TokenStream", async () => {
