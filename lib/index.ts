@@ -28,6 +28,7 @@ export {
   type TensorTotals,
 } from "./checkpoint/inspect.js";
 export type { SpeechConfig } from "./checkpoint/layout.js";
+export type { AffineFormat, MlxQuantization } from "./checkpoint/quantization.js";
 export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
@@ -111,19 +112,26 @@ export {
 } from "./model/vision/encoder.js";
 export type { Size, VisionLimits } from "./model/vision/resize.js";
 export type { Grid, ResizedFrame, VisualTokens, VisualUnit } from "./model/vision/units.js";
+export type { LoadOptions, LoadProgress, WeightParts } from "./model/weightSource.js";
 export {
   type Affine,
-  type LoadOptions,
-  type LoadProgress,
   type Norm,
   type OpenModuleOptions,
-  type WeightParts,
   Weights,
 } from "./model/weights.js";
 export type { MemoryStatistics } from "./native/addon.js";
 export type { Activations, Weight, WeightDType } from "./ops/call.js";
 export * as ops from "./ops/index.js";
 export type { If, Matches, PlusOne, Problem, Ranked, Shaped, ShapeText } from "./ops/shapes.js";
+export {
+  type QuantizeFormat,
+  type QuantizeLayout,
+  type QuantizeOptions,
+  type QuantizeResult,
+  quantizeCheckpoint,
+  type TensorError,
+} from "./synth/quantize.js";
+export type { SynthProgress } from "./synth/writer.js";
 export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
 export type { BackendNote, DeviceDescription, DeviceList, DeviceOptions } from "./tensor/open.js";

@@ -2,6 +2,7 @@ import { Fields } from "./fields.js";
 import { readText } from "./formats/file.js";
 import { isRecord, parseJson } from "./formats/json.js";
 import { parseYaml } from "./formats/yaml.js";
+import { checkFp8, type MlxQuantization, mlxQuantization } from "./quantization.js";
 
 // Field names are those of the published files. Defaults are those of the published configuration classes.
 
@@ -36,6 +37,8 @@ export interface LlmConfig {
   readonly lora_norm_eps?: number;
   /** True if `routed_scaling_factor` also applies to zero experts. Published files omit it; the report says yes. */
   readonly scale_zero_experts?: boolean;
+  /** Only in directories that mlx-lm quantised, or `quantizeCheckpoint` in its format. */
+  readonly quantization?: MlxQuantization;
 }
 
 /** `vision/config.json`: the ViT, its projector and the preprocessing of images. Token limits count ViT patches. */
@@ -154,6 +157,7 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
     pad_token_id: f.integer("pad_token_id", { default: 3, min: 0 }),
     ...(f.has("lora_norm_eps") && { lora_norm_eps: f.number("lora_norm_eps", { min: 1e-12, max: 1 }) }),
     ...(f.has("scale_zero_experts") && { scale_zero_experts: f.boolean("scale_zero_experts", true) }),
+    ...(f.has("quantization") && { quantization: mlxQuantization(f.section("quantization")) }),
   };
   f.fixed("attention_method", "MLA");
   f.fixed("zero_expert_type", "identity");
@@ -161,7 +165,8 @@ export function parseLlmConfig(source: unknown, file: string): LlmConfig {
   for (const name of ["attention_bias", "router_bias", "tie_word_embeddings"]) f.fixed(name, false);
   if (f.has("rope_scaling"))
     f.check([], false, "rope_scaling is set; expected null: position scaling is not supported");
-  if (f.has("quantization_config")) checkQuantization(f);
+  // mlx-lm repeats `quantization` there.
+  if (f.has("quantization_config") && !f.has("quantization")) checkFp8(f.section("quantization_config"));
   checkExperts(f, config);
   const rope = config.qk_rope_head_dim;
   f.check(
@@ -205,14 +210,6 @@ function checkExperts(f: Fields, config: LlmConfig): void {
     topk <= experts + zeros,
     `moe_topk ${topk} exceeds the ${experts} + ${zeros} experts`,
   );
-}
-
-/** FP8 checkpoints must have one scale per block of 128×128 weights. */
-function checkQuantization(f: Fields): void {
-  const quantization = f.section("quantization_config");
-  quantization.fixed("quant_method", "fp8");
-  const block = quantization.numbers("weight_block_size", { default: [128, 128] });
-  f.check([], String(block) === "128,128", `weight_block_size [${block}]; expected [128, 128]`);
 }
 
 /** Validates a `vision/config.json`. @throws {CaracalError} like {@link parseLlmConfig} */

@@ -29,6 +29,16 @@ export class Fields {
     return new Fields(this.#source[name] ?? {}, `${this.#prefix}${name}.`, this.#problems);
   }
 
+  /** The names of all fields. */
+  names(): string[] {
+    return Object.keys(this.#source);
+  }
+
+  /** Whether a field is an object of fields. */
+  isSection(name: string): boolean {
+    return isRecord(this.#source[name]);
+  }
+
   has(name: string): boolean {
     return this.#source[name] !== undefined && this.#source[name] !== null;
   }

@@ -6,6 +6,7 @@ import { type EntryDType, elementCount, type TensorEntry } from "./entry.js";
 import { isDirectory } from "./formats/file.js";
 import { openTensorFile } from "./formats/tensorFile.js";
 import { plural } from "./problems.js";
+import { affineFormatOf, type MlxQuantization } from "./quantization.js";
 import { openCheckpointOptions } from "./survey.js";
 
 /** Options of {@link inspectPath}; `strict` concerns directories. */
@@ -15,6 +16,7 @@ const { onWarning: _, ...inspectOptions } = openCheckpointOptions;
 /** Totals over a set of tensors. */
 export interface TensorTotals {
   readonly tensors: number;
+  /** Elements of all tensors. Of a matrix in MLX's format, its weights count, not the words, scales and biases. */
   readonly parameters: number;
   readonly bytes: number;
   readonly dtypes: readonly EntryDType[];
@@ -69,12 +71,16 @@ export async function inspectPath(
 
 async function inspectDirectory(path: string, options: InspectOptions): Promise<DirectoryInspection> {
   const survey = await surveyCheckpoint(path, options);
+  const quantization = survey.configs.llm?.quantization;
   const parts = survey.parts.map((part): PartSummary => {
     const files = new Set([...part.entries, ...part.unused].map((entry) => entry.file));
     const file = files.size === 1 ? relative(path, [...files][0]!) : plural(files.size, "shard");
-    return { name: part.name, file, unused: part.unused.length, ...totals(part.entries) };
+    return { name: part.name, file, unused: part.unused.length, ...totals(part.entries, quantization) };
   });
-  const total = totals(survey.parts.flatMap((part) => part.entries));
+  const total = totals(
+    survey.parts.flatMap((part) => part.entries),
+    quantization,
+  );
   const { configs, synthetic, problems, warnings } = survey;
   return { kind: "directory", path, parts, total, configs, synthetic, problems, warnings };
 }
@@ -90,11 +96,18 @@ async function inspectFile(path: string, { signal }: InspectOptions): Promise<Fi
   return { kind: "file", path, tensors, total: totals(entries), metadata };
 }
 
-function totals(entries: readonly TensorEntry[]): TensorTotals {
+function totals(entries: readonly TensorEntry[], quantization?: MlxQuantization): TensorTotals {
   return {
     tensors: entries.length,
-    parameters: entries.reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    parameters: entries.reduce((sum, entry) => sum + parameters(entry, quantization), 0),
     bytes: entries.reduce((sum, { byteLength }) => sum + byteLength, 0),
     dtypes: [...new Set(entries.map(({ dtype }) => dtype))].sort(),
   };
+}
+
+function parameters({ name, dtype, shape }: TensorEntry, quantization: MlxQuantization | undefined): number {
+  const [, module, part] = /^(.*)\.(weight|scales|biases)$/.exec(name) ?? [];
+  const format = module !== undefined && quantization && affineFormatOf(quantization, module, true);
+  if (!format || (part === "weight" && dtype !== "u32")) return elementCount(shape);
+  return part === "weight" ? (elementCount(shape) * 32) / format.bits : 0;
 }

@@ -103,8 +103,11 @@ export function openSpeechHeads(directory: string, options: OpenCheckpointOption
 export interface EmbeddingsPart {
   readonly config: SpeechConfig;
   readonly embeddings: TensorMap;
-  /** The text embedding table. */
+  /** The text embedding table, and its scales and biases if it is in MLX's format. */
   readonly text: TensorEntry;
+  readonly textScales: readonly TensorEntry[];
+  /** The width of all tables. */
+  readonly width: number;
 }
 
 /**
@@ -118,12 +121,16 @@ export function openEmbeddings(directory: string, options: OpenCheckpointOptions
     const [file, name] = s.holds(copy) ? [copy, "word_embeddings.weight"] : ["", "model.embed_tokens.weight"];
     const source = await s.open("text embeddings", file);
     const config = recoverSpeechConfig(embeddings?.entries ?? [], "audio_embeddings");
-    const text = source?.entries.find((entry) => entry.name === name);
+    const find = (wanted: string) => source?.entries.find((entry) => entry.name === wanted);
+    const text = find(name);
+    const scales = ["scales", "biases"].flatMap((part) => find(name.replace(/weight$/, part)) ?? []);
     if (source && !text) s.problems.push(`${file || "model-*.safetensors"}: 1 tensor missing: ${quote(name)}`);
-    if (embeddings && text) await s.check(embeddings, speechEmbeddingsLayout(config, text.shape.at(-1) ?? 0));
-    return { config, text };
+    // Words of MLX's format do not tell the width.
+    const width = (scales.length > 0 ? embeddings?.entries[0] : text)?.shape.at(-1) ?? 0;
+    if (embeddings && text) await s.check(embeddings, speechEmbeddingsLayout(config, width));
+    return { config, text, scales, width };
   };
-  return openPart(directory, options, survey, ({ config, text }, tensors) => {
-    return { config, embeddings: tensors("speech embeddings"), text: text! };
+  return openPart(directory, options, survey, ({ config, text, scales, width }, tensors) => {
+    return { config, embeddings: tensors("speech embeddings"), text: text!, textScales: scales, width };
   });
 }

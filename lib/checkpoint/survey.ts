@@ -11,6 +11,7 @@ import { isRecord } from "./formats/json.js";
 import { readKaldiMatrix } from "./formats/kaldi.js";
 import { openTensorFile } from "./formats/tensorFile.js";
 import * as layouts from "./layout.js";
+import { isMlx, mlxLayoutSteps } from "./mlxLayout.js";
 import { plural, throwProblems } from "./problems.js";
 import { recoverAudioConfig, recoverHiddenSize, recoverSpeechConfig, recoverVisionConfig } from "./recover.js";
 
@@ -163,8 +164,12 @@ export async function surveyLlm(s: Surveyor) {
     synthetic = isRecord(source) && source._note === configs.syntheticNote;
     return configs.parseLlmConfig(source, file);
   });
-  const layout = config && (await s.turns.during(layouts.llmLayoutSteps(config)));
-  await s.check(await s.open("language model", ""), layout);
+  const part = await s.open("language model", "");
+  if (config && part) {
+    const tensors = s.tensors(part.name);
+    const steps = isMlx(config, tensors) ? mlxLayoutSteps(config, tensors) : layouts.llmLayoutSteps(config);
+    await s.check(part, await s.turns.during(steps));
+  }
   const copy = "language_model_embedding.pt";
   if (s.holds(copy))
     await s.check(await s.open("text embedding copy", copy), config && layouts.textEmbeddingLayout(config));

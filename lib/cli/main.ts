@@ -17,6 +17,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     summary: "write a smaller model directory: the first layers and experts of another one",
     load: async () => (await import("./slice.js")).sliceCommand(),
   },
+  quantize: {
+    summary: "write a model directory with a quantised language model: fp8, int8 or int4",
+    load: async () => (await import("./quantize.js")).quantizeCommand(),
+  },
   inspect: {
     summary: "show the contents of a model directory or a file of tensors",
     load: async () => (await import("./inspect.js")).inspectCommand(),

@@ -1,7 +1,6 @@
-import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
-import { printable } from "../checkpoint/problems.js";
+import { elementCount } from "../checkpoint/entry.js";
+import { isAffineBits, isAffineGroup } from "../checkpoint/quantization.js";
 import { type OpenCheckpointOptions, openCheckpointOptions } from "../checkpoint/survey.js";
-import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import {
   type Conv1dWeight,
   type ConvTranspose1dWeight,
@@ -12,24 +11,15 @@ import {
 import type { StoredDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
-import {
-  aFunction,
-  checkList,
-  checkObject,
-  checkOption,
-  checkOptions,
-  isObject,
-  type OptionRule,
-  optional,
-  refuseValue,
-  wholeNumber,
-} from "../options.js";
+import { type DequantizeAffineOptions, dequantizeAffine } from "../ops/quantization.js";
+import { checkList, isObject, type OptionRule, refuseValue } from "../options.js";
 import { checkTensor, deviceRule } from "../tensor/check.js";
-import { type DType, isDType } from "../tensor/dtype.js";
+import type { DType } from "../tensor/dtype.js";
 import { checkShape } from "../tensor/shape.js";
-import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
+import type { Device, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import { atOnce, type Steps, Turns } from "../turns.js";
 import type { Matrix, PackedMatrix, Vector } from "./types.js";
+import { type LoadOptions, loadOptions, type TensorPart, type WeightParts, WeightSource } from "./weightSource.js";
 
 /** The packed weight of a linear layer or a convolution, and its bias. */
 export interface Affine<W = PackedMatrix> {
@@ -37,30 +27,25 @@ export interface Affine<W = PackedMatrix> {
   readonly bias: Vector | undefined;
 }
 
+/** A matrix `[N, K]` of numbers. */
+type FloatMatrix = Tensor<"f32" | "bf16", Matrix>;
+
+/** A matrix in the affine format, as it is stored. */
+interface StoredAffine extends DequantizeAffineOptions<"bf16"> {
+  readonly codes: Tensor<"u8", Matrix>;
+}
+
+const dequantized = ({ codes, ...format }: StoredAffine): FloatMatrix =>
+  dequantizeAffine(codes, { ...format, outDtype: "bf16" });
+
+/** The module of a weight: it has the scales. */
+const moduleOf = (name: string) => name.replace(/\.weight$/, "");
+
 /** The parameters of a LayerNorm. */
 export interface Norm {
   readonly weight: Vector;
   readonly bias: Vector;
 }
-
-/** Loading progress, in bytes of the checkpoint. */
-export interface LoadProgress {
-  /** The tensor that was read last. */
-  readonly name: string;
-  readonly loaded: number;
-  readonly total: number;
-}
-
-/** Options of loading weights. */
-export interface LoadOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Called while weights are loaded. */
-  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
-}
-const loadOptions = { signal: true, onProgress: optional(aFunction) } satisfies Record<
-  keyof LoadOptions,
-  OptionRule | true
->;
 
 /** Options of every module's `open`. */
 export interface OpenModuleOptions extends LoadOptions, OpenCheckpointOptions {
@@ -73,24 +58,6 @@ export const openModuleOptions = { ...openCheckpointOptions, ...loadOptions, dev
   OptionRule | true
 >;
 
-/** The tensors of each part: tensor `n` of part `p` is named `p.n`, or `n` if `p` is `""`. */
-export type WeightParts = Readonly<Record<string, Iterable<TensorEntry>>>;
-
-/** The state that a `Weights` and its parts share. */
-interface Source extends LoadOptions {
-  readonly device: Device;
-  readonly entries: ReadonlyMap<string, TensorEntry>;
-  readonly files: Map<string, MappedFile>;
-  readonly total: number;
-  readonly used: Set<TensorEntry>;
-  readonly made: NativeArray[];
-  /** Those of `made` that no `settle` has waited for. */
-  readonly unsettled: NativeArray[];
-  loaded: number;
-  /** The tensor that was read last. */
-  last: string;
-}
-
 /**
  * Moves a checkpoint's tensors to a device. Small tensors stay in the mapped file; matrices are packed once and their
  * file pages given back, so the weights occupy memory once.
@@ -100,10 +67,10 @@ interface Source extends LoadOptions {
  * parts is freed as a whole.
  */
 export class Weights implements Disposable {
-  readonly #source: Source;
+  readonly #source: WeightSource;
   readonly #prefix: string;
 
-  private constructor(source: Source, prefix: string) {
+  private constructor(source: WeightSource, prefix: string) {
     this.#source = source;
     this.#prefix = prefix;
   }
@@ -117,28 +84,7 @@ export class Weights implements Disposable {
 
   /** @internal Like `of`, in steps, since a large model has a hundred thousand tensors. */
   static *steps(device: Device, parts: WeightParts, options: LoadOptions = {}): Steps<Weights> {
-    checkOption("Weights.of", "device", device, deviceRule);
-    checkObject("Weights.of", "parts", parts);
-    checkOptions("Weights.of", options, loadOptions);
-    const entries = new Map<string, TensorEntry>();
-    let total = 0;
-    for (const [part, list] of Object.entries(parts)) {
-      for (const entry of entriesOf(part, list)) {
-        entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
-        total += entry.byteLength;
-        yield;
-      }
-    }
-    const { signal, onProgress } = options;
-    const initial = {
-      files: new Map<string, MappedFile>(),
-      used: new Set<TensorEntry>(),
-      made: [],
-      unsettled: [],
-      loaded: 0,
-      last: "",
-    };
-    return new Weights({ device, entries, total, signal, onProgress, ...initial }, "");
+    return new Weights(yield* WeightSource.steps(device, parts, options), "");
   }
 
   /** As of tensors: no proxy is a `Weights`. */
@@ -163,7 +109,7 @@ export class Weights implements Disposable {
 
   /** @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such tensor */
   shape(name: string): Shape {
-    return this.#entry(name).shape;
+    return this.#source.entry(this.#full(name)).shape;
   }
 
   /**
@@ -172,7 +118,7 @@ export class Weights implements Disposable {
    * @throws {CaracalError} `CHECKPOINT_INVALID` when the tensor is missing or misshapen, or no operation takes its dtype
    */
   plain<D extends DType = "f32" | "bf16">(name: string, shape?: Shape): Tensor<D> {
-    return this.#track(this.#map<D>(name, shape));
+    return this.#source.track(this.#map<D>(name, shape));
   }
 
   /** `plain`, or `undefined` when the checkpoint has no such tensor. */
@@ -181,14 +127,51 @@ export class Weights implements Disposable {
   }
 
   /**
-   * A matrix `[N, K]` packed for `linear`; an f8e4m3 matrix takes its scales from `<name>_scale_inv`.
-   * @param shape `[N, K]`, for matrices that are stored with more dimensions
+   * A matrix `[N, K]` packed for `linear`; an f8e4m3 matrix takes its scales from `<name>_scale_inv`, and one in the affine
+   * format from `scales` and `biases` beside it.
+   * @param shape `[N, K]`, for matrices that are stored with more dimensions or in the affine format
    * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
   packed(name: string, shape?: Matrix): PackedMatrix {
     return this.derive(() => {
+      if (this.#isAffine(name)) return this.#packAffine(this.#affine(name, shape));
       const matrix = this.#map<StoredDType>(name, shape) as Tensor<StoredDType, Matrix>;
       return packWeight(matrix, { scale: this.#scale(name, matrix) });
+    });
+  }
+
+  /**
+   * Like `packed`, for operations that take no weights in the affine format: bf16 is computed from it.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
+   */
+  packedFloat(name: string, shape: Matrix): PackedMatrix {
+    if (!this.#isAffine(name)) return this.packed(name, shape);
+    return this.derive(() => packWeight(dequantized(this.#affine(name, shape))));
+  }
+
+  /**
+   * A matrix as numbers: as it is stored, or, in the affine format, as bf16 that is computed from it.
+   * @param shape `[N, K]`
+   * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
+   */
+  matrix(name: string, shape: Matrix): FloatMatrix {
+    if (!this.#isAffine(name)) return this.plain(name, shape) as Tensor as FloatMatrix;
+    return this.derive(() => dequantized(this.#affine(name, shape)));
+  }
+
+  /**
+   * The E matrices of one tensor, as `matrix` gives them. They do not belong to the weights: call this within
+   * `derive`.
+   * @param shapes `[E, N, K]`
+   * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
+   */
+  matrices(name: string, shapes: readonly [number, ...Matrix]): FloatMatrix[] {
+    checkShape("Weights.matrices", shapes);
+    const [of, ...shape] = shapes;
+    const isAffine = this.#isAffine(name);
+    return Array.from({ length: of }, (_, index) => {
+      if (isAffine) return dequantized(this.#affine(name, shape, { index, of }));
+      return this.#map<"f32" | "bf16">(name, shape, { index, of }) as Tensor as FloatMatrix;
     });
   }
 
@@ -204,14 +187,59 @@ export class Weights implements Disposable {
     return { weight: norm.plain("weight"), bias: norm.plain("bias") };
   }
 
-  /** The matrices of a layer's experts, packed together for `groupedGemm`. */
-  packedExperts(names: readonly string[]): ExpertWeight {
+  /**
+   * The matrices of a layer's experts, packed together for `groupedGemm`.
+   * @param shape `[N, K]`, for matrices in the affine format
+   * @param isFloat whether bf16 is computed from that format
+   */
+  packedExperts(names: readonly string[], shape?: Matrix, isFloat = false): ExpertWeight {
     checkList("Weights.packedExperts", "names", names, "a list of names");
     return this.derive(() => {
-      const matrices = names.map((name) => this.#map<StoredDType>(name));
+      if (names.some((name) => this.#isAffine(name)))
+        return this.#packAffines(
+          names.map((name) => this.#affine(name, shape)),
+          isFloat,
+        );
+      const matrices = names.map((name) => this.#map<StoredDType>(name, shape));
       const scales = names.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
       return packWeights(matrices, { scales });
     });
+  }
+
+  /**
+   * Like `packedExperts`, of one tensor with the matrices of all experts.
+   * @param shapes `[E, N, K]`
+   * @param isFloat as for `packedExperts`
+   * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
+   */
+  packedStack(name: string, shapes: readonly [number, ...Matrix], isFloat = false): ExpertWeight {
+    return this.derive(() => {
+      if (!this.#isAffine(name)) return packWeights(this.matrices(name, shapes));
+      checkShape("Weights.packedStack", shapes);
+      const [of, ...shape] = shapes;
+      const stored = Array.from({ length: of }, (_, index) => this.#affine(name, shape, { index, of }));
+      return this.#packAffines(stored, isFloat);
+    });
+  }
+
+  /**
+   * Whether two matrices, or stacks of them, may be multiplied together, as by `swiglu`: if one is in the affine format, so
+   * is the other, with equal groups and codes that are packed alike.
+   * @param shape `[N, K]` or `[E, N, K]`
+   * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
+   */
+  isAlike(name: string, other: string, shape: Shape): boolean {
+    checkShape("Weights.isAlike", shape);
+    const [n = 0, k = 0] = shape.slice(-2);
+    const [index, of] = [0, shape.slice(0, -2).reduce((product, size) => product * size, 1)];
+    const form = (matrix: string): string => {
+      if (!this.#isAffine(matrix)) return "";
+      return this.device.scope(() => {
+        const { bits, scale } = this.#affine(matrix, [n, k], { index, of });
+        return `${bits <= 4 ? "q4" : "q8"} ${scale.dtype} ${scale.shape[1]}`;
+      });
+    };
+    return form(name) === form(other);
   }
 
   /** A Conv1d with weight `[out, in / groups, k]`, its weight norm folded. */
@@ -236,7 +264,7 @@ export class Weights implements Disposable {
   derive<T extends NativeArray>(compute: () => T): T {
     const made = this.device.scope(compute);
     checkTensor("Weights.derive", "the result of compute", made);
-    return this.#track(made);
+    return this.#source.track(made);
   }
 
   /**
@@ -245,32 +273,68 @@ export class Weights implements Disposable {
    *   tensor that could not be made: `OUT_OF_MEMORY`, `IO_ERROR`, `DEVICE_FAULT`
    */
   async settle(): Promise<void> {
-    const { device, signal, onProgress, loaded, total, last, unsettled } = this.#source;
-    throwIfAborted(signal, "loading weights");
-    const pending = unsettled.splice(0).filter((tensor) => !tensor.disposed);
-    await Promise.all([device.synchronize(), ...pending.map((tensor) => tensor.ready())]);
-    throwIfAborted(signal, "loading weights");
-    onProgress?.({ name: last, loaded, total });
+    await this.#source.settle();
   }
 
   /** Frees all tensors made from these weights. Safe to call twice. */
   dispose(): void {
-    this.#source.unsettled.length = 0;
-    for (const tensor of this.#source.made.splice(0)) tensor.dispose();
+    this.#source.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  #track<T extends NativeArray>(tensor: T): T {
-    this.#source.made.push(tensor);
-    this.#source.unsettled.push(tensor);
-    return tensor;
-  }
-
   #scale(name: string, matrix: Tensor<StoredDType>): Tensor<"f32"> | undefined {
     return matrix.dtype === "f8e4m3" ? this.#map<"f32">(`${name}_scale_inv`) : undefined;
+  }
+
+  /** On CUDA, codes cannot be packed yet. */
+  get #packsCodes(): boolean {
+    return this.device.backend === "cpu";
+  }
+
+  #packAffine({ codes, ...format }: StoredAffine): PackedMatrix {
+    return this.#packsCodes ? packWeight(codes, format) : packWeight(dequantized({ codes, ...format }));
+  }
+
+  #packAffines(stored: readonly StoredAffine[], isFloat: boolean): ExpertWeight {
+    if (isFloat || !this.#packsCodes || stored.length === 0) return packWeights(stored.map(dequantized));
+    const { bits } = stored[0]!;
+    const scales = stored.map(({ scale }) => scale);
+    const biases = stored.map(({ bias }) => bias!);
+    return packWeights(
+      stored.map(({ codes }) => codes),
+      { bits, scales, biases },
+    );
+  }
+
+  #isAffine(name: string): boolean {
+    return this.has(name) && this.has(`${moduleOf(name)}.scales`);
+  }
+
+  /**
+   * A matrix `[N, K]` in the affine format, whose bits and group follow from the sizes of its tensors.
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when they do not fit the shape, or one is missing
+   */
+  #affine(name: string, shape: Matrix | undefined, part: TensorPart = { index: 0, of: 1 }): StoredAffine {
+    const entry = this.#source.entry(this.#full(name));
+    const scales = this.#source.entry(this.#full(`${moduleOf(name)}.scales`));
+    if (shape) checkShape("Weights", shape);
+    const [n, k] = shape ?? [0, 0];
+    const bits = (8 * entry.byteLength) / (part.of * n * k);
+    const groups = elementCount(scales.shape) / (part.of * n);
+    if (!isAffineBits(bits) || !isAffineGroup(k / groups)) {
+      const sizes = `is ${entry.dtype} [${entry.shape}] with scales [${scales.shape}]`;
+      throw this.#source.invalid(
+        this.#full(name),
+        `${sizes}, which is no affine format of ${shape ? `[${shape}]` : "an unknown shape"}`,
+      );
+    }
+    const scale = this.#map<StoredAffine["scale"]["dtype"]>(`${moduleOf(name)}.scales`, [n, groups], part);
+    const bias = this.#map<StoredAffine["scale"]["dtype"]>(`${moduleOf(name)}.biases`, [n, groups], part);
+    const codes = this.#map<"u8">(name, [n, (k * bits) / 8], { ...part, dtype: "u8" });
+    return { codes: codes as StoredAffine["codes"], bits, scale, bias };
   }
 
   /** @throws {CaracalError} `INVALID_ARGUMENT` for what is no name */
@@ -279,35 +343,8 @@ export class Weights implements Disposable {
     return this.#prefix + name;
   }
 
-  #entry(name: string): TensorEntry {
-    const fullName = this.#full(name);
-    const entry = this.#source.entries.get(fullName);
-    if (entry) return entry;
-    throw new CaracalError("CHECKPOINT_INVALID", printable(`the checkpoint has no tensor ${fullName}`), {
-      name: fullName,
-    });
-  }
-
-  #map<D extends DType>(name: string, shape?: Shape): Tensor<D> {
-    const { device, files, used } = this.#source;
-    const entry = this.#entry(name);
-    const viewShape = shape ?? entry.shape;
-    checkShape("Weights", viewShape);
-    const fail = (problem: string) =>
-      new CaracalError("CHECKPOINT_INVALID", printable(`${entry.file}: tensor ${this.#prefix}${name} ${problem}`), {
-        entry,
-      });
-    if (!isDType(entry.dtype)) throw fail(`is ${entry.dtype}, which no operation takes`);
-    if (elementCount(viewShape) !== elementCount(entry.shape))
-      throw fail(`is [${entry.shape}], expected [${viewShape}]`);
-    const file = files.get(entry.file) ?? device.mapFile(entry.file);
-    files.set(entry.file, file);
-    if (!used.has(entry)) {
-      this.#source.loaded += entry.byteLength;
-      this.#source.last = entry.name;
-    }
-    used.add(entry);
-    return device.mapped(file, entry.offset, viewShape, entry.dtype) as Tensor<DType> as Tensor<D>;
+  #map<D extends DType>(name: string, shape?: Shape, part?: TensorPart & { readonly dtype?: D }): Tensor<D> {
+    return this.#source.map(this.#full(name), shape, part);
   }
 }
 
@@ -316,27 +353,6 @@ export const weightsRule: OptionRule = {
   accepts: (value) => value instanceof Weights,
   expected: "a Weights, as Weights.of() gives",
 };
-
-/** The tensors of a part. @throws {CaracalError} `INVALID_ARGUMENT` when it is something else */
-function* entriesOf(part: string, list: Iterable<TensorEntry>): Generator<TensorEntry> {
-  const argument = `parts[${shown(part)}]`;
-  const isIterable =
-    isObject(list) &&
-    !ArrayBuffer.isView(list) &&
-    typeof (list as Partial<typeof list>)[Symbol.iterator] === "function";
-  if (!isIterable) refuseValue("Weights.of", argument, "tensors of a checkpoint, as an iterable", list);
-  if (Array.isArray(list)) checkList("Weights.of", argument, list, "a list of tensors of a checkpoint");
-  for (const entry of list) {
-    if (!isEntry(entry)) refuseValue("Weights.of", argument, "tensors of a checkpoint", entry);
-    yield entry;
-  }
-}
-
-function isEntry(value: unknown): value is TensorEntry {
-  const { name, dtype, shape, file, offset, byteLength } = Object(value) as Partial<TensorEntry>;
-  const texts = [name, dtype, file].every((text) => typeof text === "string");
-  return texts && Array.isArray(shape) && [offset, byteLength].every(wholeNumber.accepts);
-}
 
 /**
  * @internal Loads one module from the tensors that it uses alone. When loading fails, its weights are freed.

@@ -117,6 +117,18 @@ export interface Operations<Handle> {
     src: Handle;
     dstRow?: number | undefined;
   };
+  dequantizeAffine: {
+    codes: Handle;
+    bits: number;
+    scale: Handle;
+    bias?: Handle | undefined;
+    outDtype?: DType | undefined;
+  };
+  dequantizeFp8: {
+    codes: Handle;
+    scale: Handle;
+    outDtype?: DType | undefined;
+  };
   embedding: {
     table: Handle;
     ids: Handle;
@@ -301,6 +313,14 @@ export interface Operations<Handle> {
     padId?: number | undefined;
     outDtype?: DType | undefined;
   };
+  quantizeAffine: {
+    w: Handle;
+    bits: number;
+    group: number;
+  };
+  quantizeFp8: {
+    w: Handle;
+  };
   repetitionPenalty: {
     logits: Handle;
     history: Handle;
@@ -400,6 +420,8 @@ export const operationFields = {
   conv1d: ["x", "w", "bias", "snake", "residual", "state", "dilation", "groups", "stride", "padLeft", "padRight", "first", "activation"],
   convTranspose1d: ["x", "w", "bias", "state", "stride", "padding", "outputPadding", "last"],
   copyRows: ["dst", "src", "dstRow"],
+  dequantizeAffine: ["codes", "bits", "scale", "bias", "outDtype"],
+  dequantizeFp8: ["codes", "scale", "outDtype"],
   embedding: ["table", "ids", "allowNegative", "outDtype"],
   fbank: ["wave", "sampleRate", "lowHz", "highHz", "preemphasis", "frameLength", "frameShift", "fftSize", "melBins", "removeDc", "window"],
   foldWeightNorm: ["v", "g"],
@@ -424,6 +446,8 @@ export const operationFields = {
   patchify: ["frames", "patch", "temporal", "mergeSize", "mean", "std"],
   permutation: ["ids", "experts", "zeroExperts"],
   promptEmbedding: ["textTable", "codecTables", "textIds", "codecIds", "audioRows", "visionRows", "audioPadId", "imagePadId", "padId", "outDtype"],
+  quantizeAffine: ["w", "bits", "group"],
+  quantizeFp8: ["w"],
   repetitionPenalty: ["logits", "history", "penalty"],
   resizeBicubic: ["image", "height", "width"],
   rmsNorm: ["x", "weight", "eps"],

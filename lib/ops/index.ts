@@ -7,5 +7,6 @@ export * from "./image.js";
 export * from "./linear.js";
 export * from "./moe.js";
 export * from "./norm.js";
+export * from "./quantization.js";
 export * from "./rows.js";
 export * from "./sampling.js";

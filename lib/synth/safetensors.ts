@@ -20,35 +20,49 @@ export async function writeShards<T extends TensorHead>(
   contents: Contents<T>,
   progress: Progress,
 ): Promise<void> {
-  const shards = splitIntoShards(tensors);
-  const weightMap: Record<string, string> = {};
+  const shards = splitIntoShards(tensors, (tensor) => [tensor]);
   for (const [i, shard] of shards.entries()) {
-    const number = (n: number) => String(n).padStart(5, "0");
-    const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+    const file = shardName(i, shards.length);
     const metadata = { format: "pt" };
     await writeSafetensors(join(directory, file), shard, metadata, contents, (bytes) => progress.advance(file, bytes));
-    for (const { name } of shard) weightMap[name] = file;
   }
-  const index = { metadata: { total_size: totalBytes(tensors) }, weight_map: weightMap };
-  await writeFile(join(directory, "model.safetensors.index.json"), `${JSON.stringify(index, null, 2)}\n`);
+  await writeFile(join(directory, indexFile), indexText(shards));
+}
+
+export const indexFile = "model.safetensors.index.json";
+
+/** The name of shard `i` of `count`. */
+export function shardName(i: number, count: number): string {
+  const number = (n: number) => String(n).padStart(5, "0");
+  return `model-${number(i + 1)}-of-${number(count)}.safetensors`;
+}
+
+/** The index of shards that hold these tensors. */
+export function indexText(shards: readonly (readonly TensorHead[])[]): string {
+  const weightMap: Record<string, string> = {};
+  for (const [i, shard] of shards.entries())
+    for (const { name } of shard) weightMap[name] = shardName(i, shards.length);
+  const index = { metadata: { total_size: totalBytes(shards.flat()) }, weight_map: weightMap };
+  return `${JSON.stringify(index, null, 2)}\n`;
 }
 
 export function totalBytes(tensors: readonly TensorHead[]): number {
   return tensors.reduce((bytes, { dtype, shape }) => bytes + entryBytes(dtype, shape), 0);
 }
 
-function splitIntoShards<T extends TensorHead>(tensors: readonly T[]): T[][] {
-  const limit = Math.min(maxShardBytes, Math.ceil(totalBytes(tensors) / 2));
+/** Divides items among at least two shards of at most 4 GiB, unless one item is larger. */
+export function splitIntoShards<T>(items: readonly T[], tensorsOf: (item: T) => readonly TensorHead[]): T[][] {
+  const sizes = items.map((item) => totalBytes(tensorsOf(item)));
+  const limit = Math.min(maxShardBytes, Math.ceil(sizes.reduce((sum, bytes) => sum + bytes, 0) / 2));
   const shards: T[][] = [];
   let room = 0;
-  for (const tensor of tensors) {
-    const bytes = entryBytes(tensor.dtype, tensor.shape);
-    if (bytes > room) {
+  for (const [i, item] of items.entries()) {
+    if (sizes[i]! > room) {
       shards.push([]);
       room = limit;
     }
-    shards.at(-1)!.push(tensor);
-    room -= bytes;
+    shards.at(-1)!.push(item);
+    room -= sizes[i]!;
   }
   return shards;
 }
@@ -64,10 +78,33 @@ export async function writeSafetensors<T extends TensorHead>(
   contents: Contents<T>,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
+  const { head, sorted } = safetensorsHead(path, tensors, metadata);
+  await OutputFile.use(path, async (file) => {
+    await file.write(head);
+    for (const tensor of sorted) {
+      for await (const bytes of contents(tensor)) {
+        await file.write(bytes);
+        onBytes(bytes.length);
+      }
+    }
+  });
+}
+
+/**
+ * The beginning of a file, and its tensors in the order of their bytes with the positions of these in the file.
+ * @throws {CaracalError} `INVALID_ARGUMENT` for a header that no reader takes
+ */
+export function safetensorsHead<T extends TensorHead>(
+  path: string,
+  tensors: readonly T[],
+  metadata: Readonly<Record<string, string>>,
+): { readonly head: Buffer; readonly sorted: readonly T[]; readonly positions: ReadonlyMap<string, number> } {
   const sorted = [...tensors].sort((a, b) => entryBytes(b.dtype, []) - entryBytes(a.dtype, []));
+  const begins = new Map<string, number>();
   let end = 0;
   const entries = sorted.map(({ name, dtype, shape }) => {
     const begin = end;
+    begins.set(name, begin);
     end += entryBytes(dtype, shape);
     return [name, { dtype: dtype === "f8e4m3" ? "F8_E4M3" : dtype.toUpperCase(), shape, data_offsets: [begin, end] }];
   });
@@ -80,13 +117,6 @@ export async function writeSafetensors<T extends TensorHead>(
   }
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
-  await OutputFile.use(path, async (file) => {
-    await file.write(Buffer.concat([length, header]));
-    for (const tensor of sorted) {
-      for await (const bytes of contents(tensor)) {
-        await file.write(bytes);
-        onBytes(bytes.length);
-      }
-    }
-  });
+  const head = Buffer.concat([length, header]);
+  return { head, sorted, positions: new Map([...begins].map(([name, begin]) => [name, head.length + begin])) };
 }

@@ -1,6 +1,5 @@
-import { constants } from "node:fs";
-import { cp, readdir, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { checkTensors } from "../checkpoint/checkTensors.js";
 import { type LlmConfig, parseLlmConfig, readConfig } from "../checkpoint/config.js";
 import type { TensorEntry } from "../checkpoint/entry.js";
@@ -9,6 +8,7 @@ import { findTensors } from "../checkpoint/formats/safetensors.js";
 import { llmLayout } from "../checkpoint/layout.js";
 import { CaracalError } from "../errors.js";
 import { aFunction, checkOptions, checkPath, type OptionRule, oneOf, optional, positiveInteger } from "../options.js";
+import { copyOthers } from "./others.js";
 import { totalBytes, writeShards } from "./safetensors.js";
 import { checkApart, createCheckpoint } from "./target.js";
 import { Progress, type SynthProgress } from "./writer.js";
@@ -132,14 +132,5 @@ async function* readCut({ source, rows }: Cut): AsyncGenerator<Uint8Array> {
       const length = Math.min(chunkBytes, end * row - at);
       yield await BoundedFile.use(source.file, (file) => file.read(source.offset + at, length, source.name));
     }
-  }
-}
-
-/** Copies everything but the language model, by reference where the file system can. */
-async function copyOthers(source: string, target: string): Promise<void> {
-  const isOther = (name: string) => !/^\.|\.safetensors$|\.index\.json$|^config\.json$/.test(name);
-  for (const name of (await readdir(source)).filter(isOther)) {
-    const path = resolve(source, name);
-    await cp(path, join(target, name), { recursive: true, mode: constants.COPYFILE_FICLONE, dereference: true });
   }
 }

@@ -6,7 +6,7 @@ import { CaracalError } from "../errors.js";
 import { asWriteError } from "./writer.js";
 
 export interface TargetOptions {
-  /** Allows replacing a checkpoint that `synthesize` or `slice` wrote, but never other files. */
+  /** Allows replacing a checkpoint that `synthesize`, `slice` or `quantizeCheckpoint` wrote, but never other files. */
   readonly force: boolean;
   /** The size of what will be written. */
   readonly bytes: number;
@@ -68,7 +68,7 @@ function isInside(path: string, folder: string): boolean {
   return from !== ".." && !from.startsWith(`..${sep}`) && resolve(folder, from) === path;
 }
 
-async function checkParent(target: string): Promise<void> {
+export async function checkParent(target: string): Promise<void> {
   const parent = dirname(target);
   const found = await stat(parent).catch(() => undefined);
   if (found?.isDirectory()) return;
@@ -77,7 +77,7 @@ async function checkParent(target: string): Promise<void> {
 }
 
 /** Accepts a path that is absent or empty and, with `force`, a checkpoint of ours, but never any other files. */
-async function checkTarget(target: string, force: boolean): Promise<void> {
+export async function checkTarget(target: string, force: boolean): Promise<void> {
   const found = await stat(target).catch(() => undefined);
   if (!found) return;
   const names = found.isDirectory() ? await readdir(target) : undefined;
@@ -89,17 +89,19 @@ async function checkTarget(target: string, force: boolean): Promise<void> {
     return refuse("it is not a checkpoint; choose another path");
   const { _files: written } = await readMarks(join(target, configFile));
   if (!Array.isArray(written))
-    return refuse("it is a checkpoint that neither synth nor slice wrote; choose another path, or remove it yourself");
+    return refuse(
+      "it is a checkpoint that none of synth, slice and quantize wrote; choose another path, or remove it yourself",
+    );
   const foreign = (await filesIn(target)).find((file) => !written.includes(file));
   if (foreign !== undefined) refuse(`it also holds ${foreign}, which is not of the checkpoint; move that elsewhere`);
   if (!force) refuse("pass force (--force) to replace it");
 }
 
-const configFile = "config.json";
+export const configFile = "config.json";
 const maxConfigBytes = 1 << 24;
 
 /** The files and folders in a folder and its folders, in the order of their names. */
-const filesIn = async (folder: string): Promise<string[]> => (await readdir(folder, { recursive: true })).sort();
+export const filesIn = async (folder: string): Promise<string[]> => (await readdir(folder, { recursive: true })).sort();
 
 /** Notes in a `config.json` what was written beside it, so that nothing else is ever replaced. */
 async function listIn(file: string, files: readonly string[]): Promise<void> {
@@ -115,7 +117,7 @@ async function readMarks(file: string): Promise<{ readonly _files?: unknown }> {
   }
 }
 
-async function checkSpace(directory: string, needed: number): Promise<void> {
+export async function checkSpace(directory: string, needed: number): Promise<void> {
   const { bavail, bsize } = await statfs(directory);
   const free = bavail * bsize;
   if (free >= needed * 1.01 + (1 << 20)) return;

@@ -19,6 +19,7 @@ const layers = [
   ["lib/synth"],
   ["lib/tensorFiles.ts"],
   ["lib/model/types.ts"],
+  ["lib/model/weightSource.ts"],
   ["lib/model/weights.ts"],
   ["lib/model/language", "lib/model/vision", "lib/model/audio", "lib/model/speech"],
   ["lib/model/prompt"],

@@ -1,5 +1,6 @@
 import { openSafetensors } from "../../lib/checkpoint/formats/safetensors.js";
-import { type LoadOptions, Weights } from "../../lib/model/weights.js";
+import type { LoadOptions } from "../../lib/model/weightSource.js";
+import { Weights } from "../../lib/model/weights.js";
 import type { Device } from "../../lib/tensor/tensor.js";
 import { goldenPath } from "../support/golden.js";
 

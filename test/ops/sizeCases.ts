@@ -283,6 +283,32 @@ export const cases = [
     },
   }),
   of({
+    operation: "quantizeAffine",
+    sizes: { n: 2, k: 64 },
+    run: (m, { n, k }) => {
+      const { scale, bias } = ops.quantizeAffine(m.ones([n, k]), { bits: 4, group: 32 });
+      return [scale, bias];
+    },
+  }),
+  of({
+    operation: "dequantizeAffine",
+    sizes: { n: 2, b: 16, g: 1 },
+    run: (m, { n, b, g }) => {
+      const codes = m.device.zeros([n, b], "u8") as never;
+      return ops.dequantizeAffine(codes, { bits: 4, scale: m.ones([n, g]), bias: m.ones([n, g]) });
+    },
+  }),
+  of({
+    operation: "quantizeFp8",
+    sizes: { n: 3, k: 8 },
+    run: (m, { n, k }) => Object.values(ops.quantizeFp8(m.ones([n, k]))),
+  }),
+  of({
+    operation: "dequantizeFp8",
+    sizes: { n: 3, k: 8 },
+    run: (m, { n, k }) => ops.dequantizeFp8(m.ones([n, k], "f8e4m3"), { scale: m.scale(n, k) }),
+  }),
+  of({
     operation: "swiglu",
     sizes: { t: 3, n: 8, k: 8 },
     summed: ["k"],

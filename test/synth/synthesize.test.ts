@@ -126,7 +126,7 @@ describe("synthesize", () => {
     mkdirSync(directory);
     writeFileSync(join(directory, "model.safetensors.index.json"), "{}");
     execFileSync("mkfifo", [join(directory, "config.json")]);
-    await expect(synthesize(directory, { force: true })).rejects.toThrow(/neither synth nor slice wrote/);
+    await expect(synthesize(directory, { force: true })).rejects.toThrow(/none of synth, slice and quantize wrote/);
   });
 
   test("never replaces a folder that holds more than a checkpoint, or a checkpoint from elsewhere", async () => {
@@ -147,7 +147,7 @@ describe("synthesize", () => {
     const { _files, ...published } = JSON.parse(readFileSync(file, "utf8"));
     for (const text of [JSON.stringify(published), "{", "null"]) {
       writeFileSync(file, text);
-      await refused(/neither synth nor slice wrote/);
+      await refused(/none of synth, slice and quantize wrote/);
     }
   });
 

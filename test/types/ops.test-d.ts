@@ -105,6 +105,27 @@ test("rows are looked up, stacked, cut and cast", () => {
   ops.copyRows(x, integers);
 });
 
+test("matrices are quantised and back", () => {
+  const w = device.zeros([256, 512], "bf16");
+  const affine = ops.quantizeAffine(w, { bits: 3, group: 64 });
+  expectTypeOf(affine.codes).toEqualTypeOf<Tensor<"u8", readonly [256, number]>>();
+  expectTypeOf(affine.scale).toEqualTypeOf<Tensor<"bf16", readonly [256, number]>>();
+  expectTypeOf(ops.dequantizeAffine(affine.codes, { bits: 3, scale: affine.scale })).toEqualTypeOf<
+    Tensor<"f32", readonly [256, number]>
+  >();
+  const fp8 = ops.quantizeFp8(w);
+  expectTypeOf(fp8.codes).toEqualTypeOf<Tensor<"f8e4m3", readonly [256, 512]>>();
+  expectTypeOf(ops.dequantizeFp8(fp8.codes, { scale: fp8.scale, outDtype: "bf16" })).toEqualTypeOf<
+    Tensor<"bf16", readonly [256, 512]>
+  >();
+  // @ts-expect-error seven bits are not read
+  ops.quantizeAffine(w, { bits: 7, group: 64 });
+  // @ts-expect-error only matrices are quantised
+  ops.quantizeFp8(vector);
+  // @ts-expect-error codes are bytes
+  ops.dequantizeAffine(w, { bits: 4, scale: affine.scale });
+});
+
 test("images are bytes", () => {
   const image = device.zeros([48, 64, 3], "u8");
   const norm = { mean: [0, 0, 0], std: [1, 1, 1] } as const;

@@ -112,10 +112,11 @@ export class OmniEmbedding implements Disposable {
     checkOptions("OmniEmbedding.open", options, openEmbeddingOptions);
     const { signal, activations } = options;
     const tokenizer = await OmniTokenizer.open(directory, { signal });
-    const { config, embeddings, text } = await openEmbeddings(directory, options);
-    return loadModule({ "": [...embeddings.values(), text] }, options, (weights) => {
+    const { config, embeddings, text, textScales, width } = await openEmbeddings(directory, options);
+    return loadModule({ "": [...embeddings.values(), text, ...textScales] }, options, (weights) => {
       const { books } = config;
-      return OmniEmbedding.load(weights, weights.plain(text.name), { books, activations, ...padIds(tokenizer) });
+      const table = weights.matrix(text.name, [text.shape[0]!, width]);
+      return OmniEmbedding.load(weights, table, { books, activations, ...padIds(tokenizer) });
     });
   }
 

@@ -60,6 +60,13 @@ export function recipes(w) {
     encodeWav: () => ({ args: [samples(), 16000] }),
     inspectPath: () => ({ args: [dir, { signal, strict: false }] }),
     openCheckpoint: () => ({ args: [dir, { signal, strict: false, onWarning: () => {} }] }),
+    quantizeCheckpoint: () => ({
+      args: [
+        dir,
+        `${dir}-quantized`,
+        { format: "int4", group: 64, layout: "mlx", force: true, device, signal, onProgress: () => {} },
+      ],
+    }),
     verifyFile: () => ({ args: [w.golden, { device, activations: "f32" }] }),
     Weights: {
       new: internal,
@@ -71,9 +78,20 @@ export function recipes(w) {
       plain: () => ({ on: w.weights(), args: [w.entry.name, [1024, 64]] }),
       optional: () => ({ on: w.weights(), args: [w.entry.name, [1024, 64]] }),
       packed: () => ({ on: w.weights(), args: [w.entry.name, [1024, 64]] }),
+      packedFloat: () => ({ on: w.weights(), args: [w.entry.name, [1024, 64]] }),
+      matrix: () => ({ on: w.weights(), args: [w.entry.name, [1024, 64]] }),
+      matrices: () => ({ on: w.weights(), args: [w.entry.name, [4, 256, 64]] }),
+      packedStack: () => ({ on: w.weights(), args: [w.entry.name, [4, 256, 64], false] }),
+      isAlike: () => ({ on: w.weights(), args: [w.entry.name, w.entry.name, [1024, 64]] }),
       linear: () => ({ on: w.weights(), args: ["lm_head"] }),
       norm: () => ({ on: w.audioWeights(), args: ["audio_encoder.fsmn_layers.0.memory_ln"] }),
-      packedExperts: () => ({ on: w.weights(), args: [[w.entry.name, w.entry.name]] }),
+      packedExperts: () => ({
+        on: w.weights(),
+        args: [
+          [w.entry.name, w.entry.name],
+          [1024, 64],
+        ],
+      }),
       conv1d: () => ({ on: w.codecWeights(), args: ["decoder.model.0"] }),
       convTranspose1d: () => ({ on: w.codecWeights(), args: ["decoder.model.1.block.1"] }),
       folded: () => ({ on: w.codecWeights(), args: ["decoder.model.0"] }),

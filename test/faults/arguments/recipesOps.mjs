@@ -72,6 +72,9 @@ export function opsRecipes({ device, ops, temporary }) {
     conv1d: () => of(f32(4, 2), f32(3, 2, 3), { ...conv(), residual: f32(4, 3) }),
     convTranspose1d: () => of(f32(4, 2), f32(2, 3, 4), { ...transposed(), last: false }),
     copyRows: () => of(f32(3, 4), f32(1, 4), 1),
+    dequantizeAffine: () =>
+      of(device.zeros([2, 32], "u8"), { bits: 4, scale: f32(2, 1), bias: f32(2, 1), outDtype: "bf16" }),
+    dequantizeFp8: () => of(device.zeros([2, 32], "f8e4m3"), { scale: f32(1, 1), outDtype: "bf16" }),
     embedding: () => of(f32(9, 4), i32([1, 2]), { outDtype: "bf16", allowNegative: true }),
     fbank: () => of(f32(800), fbank),
     foldWeightNorm: () => of(f32(2, 3, 4), f32(2)),
@@ -122,6 +125,8 @@ export function opsRecipes({ device, ops, temporary }) {
     permutation: () => of(routing()),
     promptEmbedding: () =>
       of({ ...tables(), audioRows: f32(0, 4), visionRows: f32(0, 4), audioPadId: 7, imagePadId: 8, padId: 3 }),
+    quantizeAffine: () => of(f32(2, 64), { bits: 4, group: 64 }),
+    quantizeFp8: () => of(f32(2, 64)),
     repetitionPenalty: () => of(f32(2, 4), i32([1, -1], [2, 1]), 1.1),
     resizeBicubic: () => of(device.zeros([4, 4, 3], "u8"), [2, 2]),
     rmsNorm: () => of(f32(2, 4), f32(4), { eps: 1e-6 }),

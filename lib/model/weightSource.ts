@@ -1,0 +1,174 @@
+import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
+import { printable } from "../checkpoint/problems.js";
+import { CaracalError, shown, throwIfAborted } from "../errors.js";
+import {
+  aFunction,
+  checkList,
+  checkObject,
+  checkOption,
+  checkOptions,
+  isObject,
+  type OptionRule,
+  optional,
+  refuseValue,
+  wholeNumber,
+} from "../options.js";
+import { deviceRule } from "../tensor/check.js";
+import { type DType, dtypeBytes, isDType } from "../tensor/dtype.js";
+import { checkShape } from "../tensor/shape.js";
+import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
+import type { Steps } from "../turns.js";
+
+/** Loading progress, in bytes of the checkpoint. */
+export interface LoadProgress {
+  /** The tensor that was read last. */
+  readonly name: string;
+  readonly loaded: number;
+  readonly total: number;
+}
+
+/** Options of loading weights. */
+export interface LoadOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called while weights are loaded. */
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
+/** @internal */
+export const loadOptions = { signal: true, onProgress: optional(aFunction) } satisfies Record<
+  keyof LoadOptions,
+  OptionRule | true
+>;
+
+/** The tensors of each part: tensor `n` of part `p` is named `p.n`, or `n` if `p` is `""`. */
+export type WeightParts = Readonly<Record<string, Iterable<TensorEntry>>>;
+
+/** One of the `of` equal parts of a tensor. */
+export interface TensorPart {
+  readonly index: number;
+  readonly of: number;
+}
+
+/** What a `Weights` and its parts share: the tensors of a checkpoint by their full names, and what was made from them. */
+export class WeightSource {
+  readonly device: Device;
+  readonly entries: ReadonlyMap<string, TensorEntry>;
+  readonly #options: LoadOptions;
+  readonly #total: number;
+  readonly #files = new Map<string, MappedFile>();
+  readonly #used = new Set<TensorEntry>();
+  readonly #made: NativeArray[] = [];
+  /** Those of `#made` that no `settle` has waited for. */
+  readonly #unsettled: NativeArray[] = [];
+  #loaded = 0;
+  /** The tensor that was read last. */
+  #last = "";
+
+  private constructor(device: Device, entries: ReadonlyMap<string, TensorEntry>, total: number, options: LoadOptions) {
+    this.device = device;
+    this.entries = entries;
+    this.#total = total;
+    this.#options = options;
+  }
+
+  /** In steps, since a large model has a hundred thousand tensors. @throws {CaracalError} as `Weights.of` */
+  static *steps(device: Device, parts: WeightParts, options: LoadOptions): Steps<WeightSource> {
+    checkOption("Weights.of", "device", device, deviceRule);
+    checkObject("Weights.of", "parts", parts);
+    checkOptions("Weights.of", options, loadOptions);
+    const entries = new Map<string, TensorEntry>();
+    let total = 0;
+    for (const [part, list] of Object.entries(parts)) {
+      for (const entry of entriesOf(part, list)) {
+        entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
+        total += entry.byteLength;
+        yield;
+      }
+    }
+    return new WeightSource(device, entries, total, options);
+  }
+
+  /** @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such tensor */
+  entry(name: string): TensorEntry {
+    const entry = this.entries.get(name);
+    if (entry) return entry;
+    throw new CaracalError("CHECKPOINT_INVALID", printable(`the checkpoint has no tensor ${name}`), { name });
+  }
+
+  /** The error of a tensor that has a problem. */
+  invalid(name: string, problem: string): CaracalError {
+    const entry = this.entry(name);
+    return new CaracalError("CHECKPOINT_INVALID", printable(`${entry.file}: tensor ${name} ${problem}`), { entry });
+  }
+
+  /**
+   * A tensor of a mapped file, which the caller disposes or tracks.
+   * @param part which part of the tensor has `shape`, if not all, and as what its elements are seen: as bytes, say
+   * @throws {CaracalError} `CHECKPOINT_INVALID` when it is missing or misshapen, or no operation takes its dtype
+   */
+  map<D extends DType>(
+    name: string,
+    shape?: Shape,
+    part: TensorPart & { readonly dtype?: D } = { index: 0, of: 1 },
+  ): Tensor<D> {
+    const entry = this.entry(name);
+    const viewShape = shape ?? entry.shape;
+    checkShape("Weights", viewShape);
+    const { index, of, dtype = entry.dtype } = part;
+    if (!isDType(dtype)) throw this.invalid(name, `is ${entry.dtype}, which no operation takes`);
+    const bytes = elementCount(viewShape) * dtypeBytes[dtype];
+    if (of * bytes !== entry.byteLength)
+      throw this.invalid(name, `is [${entry.shape}], expected [${of === 1 ? viewShape : [of, ...viewShape]}]`);
+    const file = this.#files.get(entry.file) ?? this.device.mapFile(entry.file);
+    this.#files.set(entry.file, file);
+    if (!this.#used.has(entry)) {
+      this.#loaded += entry.byteLength;
+      this.#last = entry.name;
+    }
+    this.#used.add(entry);
+    return this.device.mapped(file, entry.offset + index * bytes, viewShape, dtype) as Tensor<DType> as Tensor<D>;
+  }
+
+  /** Keeps a tensor until `dispose`, and lets `settle` wait for it. */
+  track<T extends NativeArray>(tensor: T): T {
+    this.#made.push(tensor);
+    this.#unsettled.push(tensor);
+    return tensor;
+  }
+
+  /** @throws {CaracalError} as `Weights.settle` */
+  async settle(): Promise<void> {
+    const { signal, onProgress } = this.#options;
+    const [loaded, total, name] = [this.#loaded, this.#total, this.#last];
+    throwIfAborted(signal, "loading weights");
+    const pending = this.#unsettled.splice(0).filter((tensor) => !tensor.disposed);
+    await Promise.all([this.device.synchronize(), ...pending.map((tensor) => tensor.ready())]);
+    throwIfAborted(signal, "loading weights");
+    onProgress?.({ name, loaded, total });
+  }
+
+  dispose(): void {
+    this.#unsettled.length = 0;
+    for (const tensor of this.#made.splice(0)) tensor.dispose();
+  }
+}
+
+/** The tensors of a part. @throws {CaracalError} `INVALID_ARGUMENT` when it is something else */
+function* entriesOf(part: string, list: Iterable<TensorEntry>): Generator<TensorEntry> {
+  const argument = `parts[${shown(part)}]`;
+  const isIterable =
+    isObject(list) &&
+    !ArrayBuffer.isView(list) &&
+    typeof (list as Partial<typeof list>)[Symbol.iterator] === "function";
+  if (!isIterable) refuseValue("Weights.of", argument, "tensors of a checkpoint, as an iterable", list);
+  if (Array.isArray(list)) checkList("Weights.of", argument, list, "a list of tensors of a checkpoint");
+  for (const entry of list) {
+    if (!isEntry(entry)) refuseValue("Weights.of", argument, "tensors of a checkpoint", entry);
+    yield entry;
+  }
+}
+
+function isEntry(value: unknown): value is TensorEntry {
+  const { name, dtype, shape, file, offset, byteLength } = Object(value) as Partial<TensorEntry>;
+  const texts = [name, dtype, file].every((text) => typeof text === "string");
+  return texts && Array.isArray(shape) && [offset, byteLength].every(wholeNumber.accepts);
+}
