@@ -68,7 +68,7 @@ async function* comparePair(
   options: CompareOptions,
 ): AsyncGenerator<Compared> {
   const { signal, rounds, meter } = options;
-  const engines = new Engines(files, options);
+  const engines = new Engines(pair, files, options);
   const end = () => void engines[Symbol.asyncDispose]();
   signal.addEventListener("abort", end);
   try {
@@ -109,12 +109,14 @@ function timesOf(turns: readonly Turn[]): Pick<ComparedTime, "ours" | "theirs" |
 
 /** The processes of both engines, of which one works at a time. */
 class Engines implements AsyncDisposable {
+  readonly #pair: Pair;
   readonly #files: ModelFiles;
   readonly #options: CompareOptions;
   #ours: EngineProcess | undefined;
   #theirs: EngineProcess | undefined;
 
-  constructor(files: ModelFiles, options: CompareOptions) {
+  constructor(pair: Pair, files: ModelFiles, options: CompareOptions) {
+    this.#pair = pair;
     this.#files = files;
     this.#options = options;
   }
@@ -124,7 +126,7 @@ class Engines implements AsyncDisposable {
     await this[Symbol.asyncDispose]();
     const { threads, signal } = this.#options;
     signal.throwIfAborted();
-    this.#ours = new EngineProcess("caracal", { model: this.#files.ours, threads });
+    this.#ours = new EngineProcess("caracal", { model: this.#files.ours, threads, int8Rows: this.#pair.ours.int8Rows });
     this.#theirs = new EngineProcess("llamaCpp", { model: this.#files.theirs, threads });
     return await this.#ask({ load: true });
   }

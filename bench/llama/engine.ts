@@ -8,6 +8,8 @@ export interface EngineOptions {
   /** A checkpoint directory or a GGUF file. */
   readonly model: string;
   readonly threads: number;
+  /** Caracal's option. */
+  readonly int8Rows?: boolean | undefined;
 }
 
 /** A program that runs models. */

@@ -2,12 +2,13 @@ import { access, mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaracalError, throwIfAborted } from "../../lib/errors.js";
-import { preset } from "../../lib/synth/presets.js";
+import { type PresetName, preset } from "../../lib/synth/presets.js";
+import { quantizeCheckpoint } from "../../lib/synth/quantize.js";
 import { synthesize } from "../../lib/synth/synthesize.js";
 import { randomContents } from "./blocks.js";
 import { equalWorkModel, type GgufModel } from "./deepseek2.js";
 import { writeGguf } from "./gguf.js";
-import type { Pair } from "./rows.js";
+import type { OurWeights, Pair } from "./rows.js";
 
 /** The two models of a pair on disk. */
 export interface ModelFiles {
@@ -37,16 +38,27 @@ export class ModelFolder implements AsyncDisposable {
   /** Writes the models that are not there yet. @throws {CaracalError} `IO_ERROR`, `ABORTED` */
   async write({ preset: name, ours, theirs }: Pair, signal: AbortSignal): Promise<ModelFiles> {
     const files = {
-      ours: join(this.path, `${name}-${ours.matrices}`),
+      ours: join(this.path, `${name}-${ours.quantized ?? ours.matrices}`),
       theirs: join(this.path, `${name}-${theirs}.gguf`),
     };
     for (const file of [files.ours, files.theirs]) {
       if (await exists(file)) continue;
       process.stderr.write(`writing ${file} …\n`);
-      if (file === files.ours) await synthesize(file, { preset: name, matrices: ours.matrices, signal });
+      if (file === files.ours) await this.#writeOurs(file, name, ours, signal);
       else await writeRandom(file, equalWorkModel(preset(name).llm, theirs), signal);
     }
     return files;
+  }
+
+  async #writeOurs(file: string, preset: PresetName, { matrices, quantized }: OurWeights, signal: AbortSignal) {
+    if (!quantized) return await synthesize(file, { preset, matrices, signal });
+    const plain = `${file}-source`;
+    try {
+      await synthesize(plain, { preset, matrices, signal });
+      await quantizeCheckpoint(plain, file, { format: quantized, group: 64, signal });
+    } finally {
+      await rm(plain, { recursive: true, force: true });
+    }
   }
 
   /** Removes what is not needed any more of a folder that is not kept. */

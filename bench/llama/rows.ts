@@ -7,8 +7,12 @@ import type { PeerWeights } from "./deepseek2.js";
 export interface OurWeights {
   /** The name in tables. */
   readonly name: string;
-  /** The checkpoint that is loaded. */
+  /** The checkpoint that is written. */
   readonly matrices: MatrixDType;
+  /** What the checkpoint is quantised to before it is loaded. */
+  readonly quantized?: "int8" | "int4";
+  /** Whether rows may be rounded to 8-bit integers, as llama.cpp's are. */
+  readonly int8Rows?: true;
   /** Bytes per value in memory. */
   readonly bytes: number;
   /** Whether rows are multiplied in f32, so that the f32 peak limits them. */
@@ -16,6 +20,10 @@ export interface OurWeights {
 }
 
 const bf16: OurWeights = { name: "bf16", matrices: "bf16", bytes: 2, f32: true };
+// 64 elements share a scale and a bias of 16 bits each.
+const int8: OurWeights = { name: "int8", matrices: "bf16", quantized: "int8", bytes: 1 + 4 / 64, f32: true };
+const int4: OurWeights = { name: "int4", matrices: "bf16", quantized: "int4", bytes: 0.5 + 4 / 64, f32: true };
+const int4Rows: OurWeights = { ...int4, name: "int4 and int8 rows", int8Rows: true, f32: false };
 const fp8: OurWeights = { name: "fp8", matrices: "f8e4m3", bytes: 1 + 4 / 128 ** 2, f32: true };
 
 /** Two models that do the same work, to be compared. */
@@ -28,6 +36,9 @@ export interface Pair {
 export const pairs: readonly Pair[] = [
   { preset: "peer-layer", ours: bf16, theirs: "bf16" },
   { preset: "peer-layer", ours: fp8, theirs: "q8_0" },
+  { preset: "peer-layer", ours: int8, theirs: "q8_0" },
+  { preset: "peer-layer", ours: int4, theirs: "q4_k" },
+  { preset: "peer-layer", ours: int4Rows, theirs: "q4_k" },
   { preset: "mini", ours: bf16, theirs: "bf16" },
 ];
 
