@@ -230,34 +230,42 @@ export class SpeechDecoderStream implements Disposable {
    */
   async push(frames: readonly SpeechFrame[]): Promise<Float32Array | undefined> {
     checkFrames("SpeechDecoderStream.push", frames);
-    return frames.length > 0 ? this.#advance(frames) : undefined;
+    return frames.length > 0 ? this.#advance(frames, this.#state) : undefined;
   }
 
   /** Ends the utterance and returns its remaining samples. Then restarts the stream. */
   async flush(): Promise<Float32Array | undefined> {
     if (!this.#started) return undefined;
-    const remaining = this.#advance(undefined);
-    this.dispose();
+    const ended = this.#state;
+    // Made before the samples are queued: if it fails, there is no promise yet that nobody would handle.
     this.#state = this.#decoder.newState();
     this.#started = false;
-    return remaining;
+    try {
+      return await this.#advance(undefined, ended);
+    } finally {
+      disposeState(ended);
+    }
   }
 
   /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
-    disposeAll(this.#state.lstms);
-    for (const conv of this.#state.convs.values()) conv.dispose();
+    disposeState(this.#state);
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  async #advance(frames: readonly SpeechFrame[] | undefined): Promise<Float32Array | undefined> {
-    using wave = this.#decoder.advance(frames, this.#state);
-    this.#started = true;
+  async #advance(frames: readonly SpeechFrame[] | undefined, state: DecoderState): Promise<Float32Array | undefined> {
+    using wave = this.#decoder.advance(frames, state);
+    if (frames) this.#started = true;
     return wave?.toFloat32Array();
   }
+}
+
+function disposeState({ lstms, convs }: DecoderState): void {
+  disposeAll(lstms);
+  for (const conv of convs.values()) conv.dispose();
 }
 
 function residual(x: Tensor<"f32">, { snake, conv, pointwise: { weight, ...rest } }: ResidualUnit, convolve: Convolve) {
