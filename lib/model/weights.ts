@@ -1,6 +1,6 @@
 import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
-import { printable } from "../checkpoint/problems.js";
 import { type OpenCheckpointOptions, openCheckpointOptions } from "../checkpoint/survey.js";
+import { printable } from "../checkpoint/problems.js";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
 import {
   type Conv1dWeight,
@@ -14,7 +14,7 @@ import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
 import {
   aFunction,
-  checkList,
+  checkedList,
   checkObject,
   checkOption,
   checkOptions,
@@ -26,7 +26,7 @@ import {
 } from "../options.js";
 import { checkTensor, deviceRule } from "../tensor/check.js";
 import { type DType, isDType } from "../tensor/dtype.js";
-import { checkShape } from "../tensor/shape.js";
+import { checkedShape } from "../tensor/shape.js";
 import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import { atOnce, type Steps, Turns } from "../turns.js";
 import type { Matrix, PackedMatrix, Vector } from "./types.js";
@@ -206,10 +206,10 @@ export class Weights implements Disposable {
 
   /** The matrices of a layer's experts, packed together for `groupedGemm`. */
   packedExperts(names: readonly string[]): ExpertWeight {
-    checkList("Weights.packedExperts", "names", names, "a list of names");
+    const list = checkedList<string>("Weights.packedExperts", "names", names, "a list of names");
     return this.derive(() => {
-      const matrices = names.map((name) => this.#map<WeightDType>(name));
-      const scales = names.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
+      const matrices = list.map((name) => this.#map<WeightDType>(name));
+      const scales = list.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
       return packWeights(matrices, { scales });
     });
   }
@@ -291,8 +291,7 @@ export class Weights implements Disposable {
   #map<D extends DType>(name: string, shape?: Shape): Tensor<D> {
     const { device, files, used } = this.#source;
     const entry = this.#entry(name);
-    const viewShape = shape ?? entry.shape;
-    checkShape("Weights", viewShape);
+    const viewShape = checkedShape("Weights", shape ?? entry.shape);
     const fail = (problem: string) =>
       new CaracalError("CHECKPOINT_INVALID", printable(`${entry.file}: tensor ${this.#prefix}${name} ${problem}`), {
         entry,
@@ -317,6 +316,9 @@ export const weightsRule: OptionRule = {
   expected: "a Weights, as Weights.of() gives",
 };
 
+/** Ten times the tensors of the largest models. An iterable may have no end. */
+const maxEntries = 2 ** 20;
+
 /** The tensors of a part. @throws {CaracalError} `INVALID_ARGUMENT` when it is something else */
 function* entriesOf(part: string, list: Iterable<TensorEntry>): Generator<TensorEntry> {
   const argument = `parts[${shown(part)}]`;
@@ -325,9 +327,14 @@ function* entriesOf(part: string, list: Iterable<TensorEntry>): Generator<Tensor
     !ArrayBuffer.isView(list) &&
     typeof (list as Partial<typeof list>)[Symbol.iterator] === "function";
   if (!isIterable) refuseValue("Weights.of", argument, "tensors of a checkpoint, as an iterable", list);
-  if (Array.isArray(list)) checkList("Weights.of", argument, list, "a list of tensors of a checkpoint");
-  for (const entry of list) {
+  const expected = "a list of tensors of a checkpoint";
+  const entries = Array.isArray(list)
+    ? checkedList<TensorEntry>("Weights.of", argument, list, expected, maxEntries)
+    : list;
+  let count = 0;
+  for (const entry of entries) {
     if (!isEntry(entry)) refuseValue("Weights.of", argument, "tensors of a checkpoint", entry);
+    if (++count > maxEntries) refuseValue("Weights.of", argument, `at most ${maxEntries} tensors`, list);
     yield entry;
   }
 }

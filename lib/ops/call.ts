@@ -1,7 +1,7 @@
 import { CaracalError } from "../errors.js";
 import { addon, guarded, type NativeTensor } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
-import { checkList, checkObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
+import { checkedList, checkObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
 import type { DType } from "../tensor/dtype.js";
 import { type PackedLayout, PackedWeight } from "../tensor/packedWeight.js";
 import { type Device, NativeArray, type Shape, Tensor } from "../tensor/tensor.js";
@@ -70,16 +70,16 @@ function enqueue(name: Name, args: object, options: object) {
     return value.handle;
   };
   for (const [key, value] of [...Object.entries(args), ...Object.entries(options)]) {
-    if (Array.isArray(value)) checkList(name, key, value);
-    native[key] = Array.isArray(value) ? Array.from(value, (v) => unwrap(v, key)) : unwrap(value, key);
+    native[key] = Array.isArray(value) ? checkedList(name, key, value).map((v) => unwrap(v, key)) : unwrap(value, key);
   }
   const outputs: NativeTensor[] = guarded(() => addon()[name](native));
   return { device: device as Device, outputs };
 }
 
-/** Refuses what is not a list of two numbers. @throws {CaracalError} `INVALID_ARGUMENT` */
-export function checkPair(where: string, argument: string, value: unknown): void {
+/** Returns the two elements of a list. @throws {CaracalError} `INVALID_ARGUMENT` for anything else */
+export function checkedPair(where: string, argument: string, value: unknown): readonly [number, number] {
   if (!Array.isArray(value) || value.length !== 2) refuseValue(where, argument, "two numbers", value);
+  return [value[0], value[1]];
 }
 
 /** The dtypes of activations. */

@@ -21,8 +21,8 @@ import {
 import { Scopes } from "./scopes.js";
 import { instancesIn } from "./search.js";
 import {
-  checkReshape,
-  checkShape,
+  checkedReshape,
+  checkedShape,
   checkSlice,
   type Elements,
   elements,
@@ -169,8 +169,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    *   not an array of dimensions, `DISPOSED` when the tensor was disposed
    */
   reshape<const T extends Shape>(shape: T & Holding<T, Elements<S>>): Tensor<D, T> {
-    checkReshape(this.shape, shape);
-    return this.#view<T>(0, shape);
+    return this.#view<T>(0, checkedReshape(this.shape, shape));
   }
 
   /**
@@ -273,19 +272,19 @@ export class Device implements AsyncDisposable {
     dtype?: D,
   ): Tensor<NoInfer<D>, S> {
     const type = (dtype ?? "f32") as D;
-    checkShape("tensor", shape);
+    const size = checkedShape("tensor", shape);
     return new Tensor<D, S>(
       this,
-      guarded(() => addon().tensorFrom(this.#handle, type, shape, typedArray("tensor", type, values, shape))),
+      guarded(() => addon().tensorFrom(this.#handle, type, size, typedArray("tensor", type, values, size))),
     );
   }
 
   /** Creates a tensor of zeros. @throws {CaracalError} as `tensor` */
   zeros<const S extends Shape, D extends DType = "f32">(shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
-    checkShape("zeros", shape);
+    const size = checkedShape("zeros", shape);
     return new Tensor<D, S>(
       this,
-      guarded(() => addon().zeros(this.#handle, dtype ?? "f32", shape)),
+      guarded(() => addon().zeros(this.#handle, dtype ?? "f32", size)),
     );
   }
 
@@ -307,10 +306,10 @@ export class Device implements AsyncDisposable {
    */
   mapped<const S extends Shape, D extends DType>(file: MappedFile, offset: number, shape: S, dtype: D): Tensor<D, S> {
     checkObject("Device.mapped", "file", file);
-    checkShape("mapped", shape);
+    const size = checkedShape("mapped", shape);
     return new Tensor<D, S>(
       this,
-      guarded(() => addon().mapTensor(this.#handle, file.handle, offset, dtype, shape)),
+      guarded(() => addon().mapTensor(this.#handle, file.handle, offset, dtype, size)),
     );
   }
 

@@ -7,7 +7,7 @@ import { type Activations, activationsRule } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
 import {
   aFunction,
-  checkFloats,
+  checkedFloats,
   checkOption,
   checkOptions,
   isObject,
@@ -307,8 +307,7 @@ export class AudioEncoderStream implements Disposable {
    * @returns the tokens that became final, `[n, D]`, or `undefined` when there are none
    */
   push(samples: Float32Array): Rows | undefined {
-    checkFloats("AudioEncoderStream.push", "samples", samples);
-    return this.#advance(samples, false);
+    return this.#advance(checkedFloats("AudioEncoderStream.push", "samples", samples), false);
   }
 
   /** Ends the recording and returns the remaining tokens, whose look-ahead reads zeros. Then restarts the stream. */

@@ -1,6 +1,7 @@
 import { Fields } from "../../checkpoint/fields.js";
 import { isRecord } from "../../checkpoint/formats/json.js";
 import { invalid, quote } from "../../checkpoint/problems.js";
+import { plainList } from "../../options.js";
 import type { Steps } from "../../turns.js";
 import { BytePairs, maxIds, stepsPerYield, type Vocabulary } from "./bytePairs.js";
 import { type WordPatterns, wordPatterns } from "./words.js";
@@ -44,7 +45,7 @@ function controlTokens(tokens: unknown, file: string): Map<string, number> {
   if (!Array.isArray(tokens) || tokens.length > maxControls)
     throw invalid(file, `added_tokens must be a list of at most ${maxControls} tokens`);
   const ids = new Map<string, number>();
-  for (const [i, token] of tokens.entries()) {
+  for (const [i, token] of plainList(tokens).entries()) {
     const fields = new Fields(token, `added_tokens[${i}].`);
     const name = fields.text("content");
     const id = fields.integer("id", { min: 0, max: maxIds - 1 });
@@ -87,10 +88,13 @@ function* entries(vocab: unknown, controls: ReadonlyMap<string, number>, file: s
 function* mergePairs(merges: unknown, file: string): Generator<readonly [string, string], void> {
   if (!Array.isArray(merges) || merges.length >= maxIds)
     throw invalid(file, `model.merges must be a list of fewer than ${maxIds} pairs`);
-  for (const [i, merge] of (merges as unknown[]).entries()) {
+  const { length } = merges;
+  for (let i = 0; i < length; i++) {
+    const merge: unknown = merges[i];
     const pair: unknown = typeof merge === "string" ? merge.split(" ") : merge;
-    if (!(Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === "string")))
+    const [left, right] = Array.isArray(pair) && pair.length === 2 ? plainList<unknown>(pair) : [];
+    if (typeof left !== "string" || typeof right !== "string")
       throw invalid(file, `model.merges[${i}] must be a pair of entries`);
-    yield pair as unknown as readonly [string, string];
+    yield [left, right];
   }
 }

@@ -4,6 +4,7 @@
 import { isRecord } from "../../checkpoint/formats/json.js";
 import { invalid, quote } from "../../checkpoint/problems.js";
 import { CaracalError } from "../../errors.js";
+import { plainList } from "../../options.js";
 
 /** Expressions that are applied one after another, each to the words that the previous ones left. */
 export type WordPatterns = readonly RegExp[];
@@ -46,7 +47,10 @@ export function wordPatterns(preTokenizer: unknown, file: string): WordPatterns 
   return last.use_regex === false ? patterns : [...patterns, gpt2Words];
 }
 
-const asList = (value: unknown): unknown[] => (Array.isArray(value) ? [...value] : []);
+/** The steps that the published tokenizer has, and more. */
+const maxSteps = 64;
+const asList = (value: unknown): unknown[] =>
+  Array.isArray(value) && value.length <= maxSteps ? plainList(value) : [];
 
 /** Cuts `text` at the matches of the patterns: matches and what is between them are words. */
 export function* words(text: string, patterns: WordPatterns): Generator<string, void> {
