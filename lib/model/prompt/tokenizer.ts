@@ -299,14 +299,16 @@ function absent(error: CaracalError): undefined {
 }
 
 function plainJson(variables: object): string {
-  let json: string;
+  let json: string | undefined;
   try {
     json = JSON.stringify(variables);
   } catch (cause) {
     const message = `the variables of a chat template must be plain data: ${shown((cause as Error).message)}`;
     throw new CaracalError("INVALID_ARGUMENT", message, {}, { cause });
   }
-  return json;
+  if (json?.startsWith("{")) return json;
+  const message = `the variables of a chat template must be plain data, but their toJSON gives ${shown(json)}`;
+  throw new CaracalError("INVALID_ARGUMENT", message);
 }
 
 /** The text of a token in `tokenizer_config.json`, which is a string or an object with `content`. */
