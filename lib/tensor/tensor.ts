@@ -18,7 +18,7 @@ import {
   type MappedFile,
   openDevice,
 } from "./open.js";
-import { Scopes } from "./scopes.js";
+import { endedBy, Scopes } from "./scopes.js";
 import { instancesIn } from "./search.js";
 import {
   checkedReshape,
@@ -334,12 +334,10 @@ export class Device implements AsyncDisposable {
     if (this.#forked) return fn();
     guarded(() => addon().beginFork(this.#handle));
     this.#forked = true;
-    try {
-      return fn();
-    } finally {
+    return endedBy(fn, () => {
       this.#forked = false;
       guarded(() => addon().endFork(this.#handle));
-    }
+    });
   }
 
   /** @internal */

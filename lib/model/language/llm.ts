@@ -376,6 +376,6 @@ function lastRows(batch: readonly NewRows[]): Int32Array {
 
 function rollBack(extensions: readonly Extension[], lengths: readonly number[]): void {
   extensions.forEach(({ sequence }, i) => {
-    if (!sequence.disposed) sequence.truncate(lengths[i]!);
+    if (!sequence.disposed && sequence.length > lengths[i]!) sequence.truncate(lengths[i]!); // or the caller did it
   });
 }
