@@ -62,7 +62,8 @@ interface Addon extends NativeOperations {
   zeros(device: DeviceHandle, dtype: DType, shape: readonly number[]): NativeTensor;
   view(tensor: TensorHandle, firstElement: number, shape: readonly number[]): NativeTensor;
   dispose(tensor: TensorHandle): void;
-  read(tensor: TensorHandle, asFloat32: boolean): Promise<ArrayBuffer>;
+  /** Fills and returns `result`, of exactly the bytes of the elements. Nobody else may know it until then. */
+  read(tensor: TensorHandle, asFloat32: boolean, result: ArrayBuffer): Promise<ArrayBuffer>;
   write(tensor: TensorHandle, values: ArrayBufferView): void;
   ready(tensor: TensorHandle): Promise<void>;
   clearError(tensor: TensorHandle): void;

@@ -9,6 +9,7 @@ import {
   type TensorHandle,
 } from "../native/addon.js";
 import { aFunction, checkObject, checkOption, checkPath, isObject } from "../options.js";
+import { newArrayBuffer } from "./buffer.js";
 import { type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
 import {
   type BackendNote,
@@ -129,7 +130,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    *   that failed to compute the tensor
    */
   async toFloat32Array(): Promise<Float32Array> {
-    return new Float32Array(await guardedAsync(guarded(() => addon().read(this.handle, true))));
+    return new Float32Array(await guardedAsync(this.#read(true, 4)));
   }
 
   /**
@@ -138,7 +139,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    * @throws {CaracalError} as `toFloat32Array`
    */
   async read(): Promise<RawArray[D]> {
-    return rawArray(this.dtype, await guardedAsync(guarded(() => addon().read(this.handle, false))));
+    return rawArray(this.dtype, await guardedAsync(this.#read(false, dtypeBytes[this.dtype])));
   }
 
   /**
@@ -181,6 +182,10 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
     checkSlice(this.shape, start, end);
     const row = this.shape.slice(1);
     return this.#view(start * elements(row), [end - start, ...row]);
+  }
+
+  #read(asFloat32: boolean, bytesEach: number): Promise<ArrayBuffer> {
+    return guarded(() => addon().read(this.handle, asFloat32, newArrayBuffer(this.size * bytesEach)));
   }
 
   #view<T extends Shape>(firstElement: number, shape: Shape): Tensor<D, T> {
