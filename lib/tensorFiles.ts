@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { rename, rm, stat } from "node:fs/promises";
 import type { TensorEntry } from "./checkpoint/entry.js";
-import { BoundedFile } from "./checkpoint/formats/file.js";
+import { BoundedFile, checkVersion } from "./checkpoint/formats/file.js";
 import { openSafetensors } from "./checkpoint/formats/safetensors.js";
 import { CaracalError, shown, throwIfAborted } from "./errors.js";
 import {
@@ -130,6 +130,7 @@ export async function loadTensors(path: string, options: LoadTensorsOptions): Pr
       await BoundedFile.use(path, async (file) => {
         for (const entry of chosen) {
           if (entry.file !== path) continue;
+          checkVersion(path, entry.version, file.version);
           const tensor = device.outOfScope(() => device.zeros(entry.shape, entry.dtype as DType));
           tensors[entry.name] = tensor;
           await fill(tensor, file, entry, signal);

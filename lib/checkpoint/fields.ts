@@ -1,7 +1,7 @@
-import { shown } from "../errors.js";
+import { printable, shown } from "../errors.js";
 import { plainList } from "../options.js";
 import { isRecord } from "./formats/json.js";
-import { printable, quote, throwProblems } from "./problems.js";
+import { quote, throwProblems } from "./problems.js";
 
 interface Range<T> {
   readonly default?: T;

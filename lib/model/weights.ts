@@ -1,7 +1,8 @@
+import { statSync } from "node:fs";
 import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
+import { checkVersion, fileVersion } from "../checkpoint/formats/file.js";
 import { type OpenCheckpointOptions, openCheckpointOptions } from "../checkpoint/survey.js";
-import { printable } from "../checkpoint/problems.js";
-import { CaracalError, shown, throwIfAborted } from "../errors.js";
+import { CaracalError, printable, shown, throwIfAborted } from "../errors.js";
 import {
   type Conv1dWeight,
   type ConvTranspose1dWeight,
@@ -76,11 +77,26 @@ export const openModuleOptions = { ...openCheckpointOptions, ...loadOptions, dev
 /** The tensors of each part: tensor `n` of part `p` is named `p.n`, or `n` if `p` is `""`. */
 export type WeightParts = Readonly<Record<string, Iterable<TensorEntry>>>;
 
+interface MappedVersion {
+  readonly file: MappedFile;
+  readonly version: string;
+}
+
+/** Maps a file. Its version is read afterwards, since what changes later is noticed by the mapping. */
+function mapVersion(device: Device, path: string): MappedVersion {
+  const file = device.mapFile(path);
+  try {
+    return { file, version: fileVersion(statSync(path, { bigint: true })) };
+  } catch {
+    return { file, version: "removed meanwhile" };
+  }
+}
+
 /** The state that a `Weights` and its parts share. */
 interface Source extends LoadOptions {
   readonly device: Device;
   readonly entries: ReadonlyMap<string, TensorEntry>;
-  readonly files: Map<string, MappedFile>;
+  readonly files: Map<string, MappedVersion>;
   readonly total: number;
   readonly used: Set<TensorEntry>;
   readonly made: NativeArray[];
@@ -131,7 +147,7 @@ export class Weights implements Disposable {
     }
     const { signal, onProgress } = options;
     const initial = {
-      files: new Map<string, MappedFile>(),
+      files: new Map<string, MappedVersion>(),
       used: new Set<TensorEntry>(),
       made: [],
       unsettled: [],
@@ -299,8 +315,9 @@ export class Weights implements Disposable {
     if (!isDType(entry.dtype)) throw fail(`is ${entry.dtype}, which no operation takes`);
     if (elementCount(viewShape) !== elementCount(entry.shape))
       throw fail(`is [${entry.shape}], expected [${viewShape}]`);
-    const file = files.get(entry.file) ?? device.mapFile(entry.file);
-    files.set(entry.file, file);
+    const { file, version } = files.get(entry.file) ?? mapVersion(device, entry.file);
+    files.set(entry.file, { file, version });
+    checkVersion(entry.file, entry.version, version);
     if (!used.has(entry)) {
       this.#source.loaded += entry.byteLength;
       this.#source.last = entry.name;
