@@ -184,7 +184,8 @@ export class AudioEncoder implements Disposable {
   }
 
   /**
-   * Encodes a whole recording from its samples.
+   * Encodes a whole recording from its samples, which it copies on the event loop, in 0.1 ms for each second of
+   * sound. Push a long recording into `stream` in pieces.
    * @param samples mono, in [−1, 1], at `features.sampleRate`
    * @returns `[tokens, D]` of the activations' dtype
    * @throws {CaracalError} `UNSUPPORTED` when loaded without a front end, `INVALID_ARGUMENT` for what is no Float32Array
