@@ -167,9 +167,18 @@ export function shown(value: unknown): string {
 const ofClass = (name: unknown): string =>
   typeof name === "string" && name !== "Object" ? `an object of class ${cut(name)}` : "an object";
 
+/**
+ * Replaces control characters, which could send commands to the reader's terminal, and those that change the direction
+ * of writing or begin a line, with which a name could rearrange the message around it.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, "\uFFFD");
+}
+
 function shownText(text: string): string {
-  const quoted = JSON.stringify(text.slice(0, shownCharacters));
+  const quoted = printable(JSON.stringify(text.slice(0, shownCharacters)));
   return text.length > shownCharacters ? `${quoted}… (${text.length} characters)` : quoted;
 }
 
-const cut = (text: string): string => (text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text);
+const cut = (text: string): string =>
+  printable(text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text);

@@ -59,77 +59,121 @@ export function checkObject(where: string, argument: string, value: unknown): as
 const maxListLength = 2 ** 24;
 
 /**
- * Refuses what is not a list, before any of its elements is read.
+ * Refuses what is not a list, or too long, before any of its elements is read. Returns a plain copy, made by index: the
+ * iterator and the methods of the list itself may be its owner's, and have no end.
  * @param expected names the list in the error: `"a list of ids"`
+ * @param check sees every element before the next one is read. It may refuse it.
  * @throws {CaracalError} `INVALID_ARGUMENT`
  */
-export function checkList(
+export function checkedList<T>(
   where: string,
   argument: string,
   value: unknown,
   expected = "a list",
   maxLength = maxListLength,
-): asserts value is readonly unknown[] {
+  check?: (item: T, name: string) => void,
+): T[] {
   if (!Array.isArray(value)) refuseValue(where, argument, expected, value);
   const { length } = value;
   if (!(length >= 0 && length <= maxLength))
     refuseValue(where, argument, `${expected}, at most ${maxLength} long`, value);
+  const copy: T[] = [];
+  for (let i = 0; i < length; i++) {
+    const item = value[i];
+    check?.(item, `${argument}[${i}]`);
+    copy.push(item);
+  }
+  return copy;
 }
 
-/** Refuses what is not a list of objects. @throws {CaracalError} `INVALID_ARGUMENT` */
-export function checkObjects(
+/** A plain copy of a list of known length, made by index: see `checkedList`. */
+export function plainList<T>(list: readonly T[]): T[] {
+  return Array.from({ length: list.length }, (_, i) => list[i]!);
+}
+
+/** As `checkedList`, of objects. @throws {CaracalError} `INVALID_ARGUMENT` */
+export function checkedObjects<T extends object>(
   where: string,
   argument: string,
-  value: unknown,
+  value: readonly T[],
   expected: string,
   maxLength = maxListLength,
-): void {
-  checkList(where, argument, value, `a list of ${expected}`, maxLength);
-  for (const [i, item] of value.entries()) if (!isObject(item)) refuseValue(where, `${argument}[${i}]`, expected, item);
+): T[] {
+  return checkedList<T>(where, argument, value, `a list of ${expected}`, maxLength, (item, name) => {
+    if (!isObject(item)) refuseValue(where, name, expected, item);
+  });
 }
 
 /**
- * Refuses what is not a list of integers. Their range is for the function to check.
+ * As `checkedList`, of integers; an Int32Array becomes a plain view. Their range is for the function to check.
  * @throws {CaracalError} `INVALID_ARGUMENT`
  */
-export function checkIntegers(where: string, argument: string, value: unknown, maxLength = maxListLength): void {
-  if (hasMemory(value) && value instanceof Int32Array && value.length <= maxLength) return;
-  checkList(where, argument, value, "a list of integers", maxLength);
-  for (let i = 0; i < value.length; i++)
-    if (!integer.accepts(value[i])) refuseValue(where, `${argument}[${i}]`, integer.expected, value[i]);
+export function checkedIntegers(
+  where: string,
+  argument: string,
+  value: unknown,
+  maxLength = maxListLength,
+): number[] | Int32Array {
+  const view = plainView(value, Int32Array);
+  if (view && view.length <= maxLength) return view;
+  return checkedList<number>(where, argument, value, "a list of integers", maxLength, (item, name) => {
+    if (!integer.accepts(item)) refuseValue(where, name, integer.expected, item);
+  });
 }
 
-/** Whether a value is a TypedArray with memory: a proxy has none, nor has one whose buffer was given to a worker. */
-export function hasMemory(value: unknown): value is ArrayBufferView {
-  if (!ArrayBuffer.isView(value)) return false;
+type TypedArrayClass = new (buffer: ArrayBufferLike, byteOffset: number, length: number) => ArrayBufferView;
+
+const arrayPrototype = Object.getPrototypeOf(Uint8Array.prototype) as object;
+/** The memory of a TypedArray, whatever properties its owner has given it. */
+const memoryOf = (array: object) => ({
+  buffer: Reflect.get(arrayPrototype, "buffer", array) as ArrayBufferLike,
+  byteOffset: Reflect.get(arrayPrototype, "byteOffset", array) as number,
+  length: Reflect.get(arrayPrototype, "length", array) as number,
+});
+
+/**
+ * A view of the same memory as a TypedArray of some class, without the methods, properties and species of its own that
+ * an heir of the class may have. Undefined for anything else, such as a proxy, or an array whose memory was given away.
+ */
+export function plainView<C extends TypedArrayClass>(value: unknown, type: C): InstanceType<C> | undefined {
+  if (!(ArrayBuffer.isView(value) && value instanceof type)) return undefined;
   try {
-    new Uint8Array(value.buffer);
-    return true;
+    const { buffer, byteOffset, length } = memoryOf(value);
+    return new type(buffer, byteOffset, length) as InstanceType<C>;
   } catch {
-    return false;
+    return undefined;
   }
 }
 
 /**
- * Refuses what is not a Float32Array.
+ * Refuses what is not a Float32Array. Returns a plain view of the same memory.
  * @throws {CaracalError} `INVALID_ARGUMENT`
  */
-export function checkFloats(
+export function checkedFloats(
   where: string,
   argument: string,
   value: unknown,
   expected = "a Float32Array of values in [-1, 1]",
-): asserts value is Float32Array {
-  if (hasMemory(value) && value instanceof Float32Array) return;
+): Float32Array {
+  const view = plainView(value, Float32Array);
+  if (view) return view;
   const advice = value instanceof Int16Array ? " (16-bit samples divided by 32768)" : "";
   refuseValue(where, argument, `${expected}${advice}`, value);
 }
 
+/** Sixteen times the longest path of Linux, which would name it in its error. */
+export const maxPathLength = 2 ** 16;
+
 /** Refuses a path that is not a string with content. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function checkPath(where: string, argument: string, value: unknown): asserts value is string {
-  if (typeof value === "string" && value !== "" && !value.includes("\0")) return;
+  if (typeof value === "string" && value !== "" && value.length <= maxPathLength && !value.includes("\0")) return;
   const advice = value instanceof URL ? " (of a URL, fileURLToPath(url) of node:url)" : "";
-  refuseValue(where, argument, `a path, as a string that is not empty and has no NUL${advice}`, value);
+  refuseValue(
+    where,
+    argument,
+    `a path, as a string that is not empty, at most ${maxPathLength} long, and has no NUL${advice}`,
+    value,
+  );
 }
 
 /**
@@ -224,9 +268,12 @@ export function checkOption(where: string, name: string, value: unknown, { accep
   if (!accepts(value)) refuseValue(where, name, expected, value);
 }
 
+/** Longer names are not compared with the known ones: that takes the square of their length. */
+const maxNameLength = 100;
+
 /** Refuses a name that is not one of the known ones. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function refuseName(where: string, name: string, known: readonly string[], kind: NameKind = "option"): never {
-  const similar = known.filter((other) => isSimilar(name, other));
+  const similar = name.length > maxNameLength ? [] : known.filter((other) => isSimilar(name, other));
   const lower = similar.map((other) => other.toLowerCase());
   const nearest = lower.length > 0 ? similar[lower.indexOf(closest(name.toLowerCase(), lower))] : undefined;
   const list = known.join(", ");

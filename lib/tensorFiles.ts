@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { rename, rm, stat } from "node:fs/promises";
 import type { TensorEntry } from "./checkpoint/entry.js";
-import { BoundedFile } from "./checkpoint/formats/file.js";
+import { BoundedFile, checkVersion } from "./checkpoint/formats/file.js";
 import { openSafetensors } from "./checkpoint/formats/safetensors.js";
 import { CaracalError, shown, throwIfAborted } from "./errors.js";
 import {
   aString,
-  checkList,
+  checkedList,
   checkObject,
   checkOption,
   checkOptions,
@@ -116,9 +116,9 @@ export async function loadTensors(path: string, options: LoadTensorsOptions): Pr
   checkOptions("loadTensors", options, loadTensorsOptions);
   checkPath("loadTensors", "path", path);
   const { device, signal, names } = options;
-  if (names !== undefined) checkNames(names);
+  const wanted = names === undefined ? undefined : checkedNames(names);
   const { entries, metadata } = await openSafetensors(path, { signal });
-  const chosen = names ? entriesOf(entries, names) : entries;
+  const chosen = wanted ? entriesOf(entries, wanted) : entries;
   for (const { name, dtype, file } of chosen) {
     if (isDType(dtype)) continue;
     const message = `${file}: tensor ${shown(name)} is ${dtype}, which no tensor has; load the others by their names`;
@@ -130,6 +130,7 @@ export async function loadTensors(path: string, options: LoadTensorsOptions): Pr
       await BoundedFile.use(path, async (file) => {
         for (const entry of chosen) {
           if (entry.file !== path) continue;
+          checkVersion(path, entry.version, file.version);
           const tensor = device.outOfScope(() => device.zeros(entry.shape, entry.dtype as DType));
           tensors[entry.name] = tensor;
           await fill(tensor, file, entry, signal);
@@ -173,7 +174,11 @@ function checkMetadata(metadata: unknown): void {
     if (typeof value !== "string") refuseValue("saveTensors", `metadata[${shown(key)}]`, "a string", value);
 }
 
-function checkNames(names: unknown): void {
-  checkList("loadTensors", "names", names, "a list of names");
-  for (const [i, name] of names.entries()) checkOption("loadTensors", `names[${i}]`, name, aString);
+/** Returns a copy of the names. @throws {CaracalError} `INVALID_ARGUMENT` */
+function checkedNames(names: unknown): string[] {
+  const list = checkedList<string>("loadTensors", "names", names, "a list of names");
+  list.forEach((name, i) => {
+    checkOption("loadTensors", `names[${i}]`, name, aString);
+  });
+  return list;
 }

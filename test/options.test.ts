@@ -1,13 +1,19 @@
 import { describe, expect, test } from "vitest";
 import {
+  checkedFloats,
+  checkedIntegers,
+  checkedList,
+  checkedObjects,
   checkOption,
   checkOptionNames,
   checkOptions,
+  checkPath,
   checkSignal,
   nativeSignal,
   onAbort,
   oneOf,
   optional,
+  plainView,
   positiveInteger,
   positiveNumber,
   refuseName,
@@ -21,6 +27,57 @@ interface Options {
   backend?: string;
 }
 const known = { threads: true, backend: true };
+
+describe("a list", () => {
+  test("is copied by index, whatever its iterator and methods are", () => {
+    const endless = function* () {
+      for (;;) yield 1;
+    };
+    const list = Object.assign([1, 2], { [Symbol.iterator]: endless, entries: endless, map: endless });
+    expect(checkedList("f", "list", list)).toEqual([1, 2]);
+    expect(checkedIntegers("f", "list", list)).toEqual([1, 2]);
+    const refused = expect.objectContaining({
+      message: expect.stringMatching(/^f: list\[1\] must be an object, got 2/),
+    });
+    const objects = Object.assign([{}, 2], { entries: endless });
+    expect(() => checkedObjects("f", "list", objects as object[], "an object")).toThrow(refused);
+  });
+
+  test("is refused for its length before an element is read", () => {
+    const unread = new Proxy([1, 2, 3], {
+      get: (list, key) => (key === "length" ? list.length : expect.unreachable()),
+    });
+    expect(() => checkedList("f", "list", unread, "a list", 2)).toThrow(/list must be a list, at most 2 long/);
+  });
+
+  test("of a TypedArray's heir is a plain view of the same memory", () => {
+    class Heir extends Float32Array {
+      static get [Symbol.species]() {
+        return Object as never;
+      }
+    }
+    const values = new Heir([1, 2, 3]);
+    Object.defineProperties(values, { length: { value: 2 ** 40 }, buffer: { value: null }, byteOffset: { value: -1 } });
+    const view = checkedFloats("f", "samples", values);
+    values[1] = 5;
+    expect([Object.getPrototypeOf(view) === Float32Array.prototype, ...view]).toEqual([true, 1, 5, 3]);
+    expect(plainView(values, Float64Array)).toBeUndefined();
+    expect(plainView(new Proxy(values, {}), Float32Array)).toBeUndefined();
+    structuredClone(view.buffer, { transfer: [view.buffer as ArrayBuffer] });
+    expect(() => checkedFloats("f", "samples", view)).toThrow(/samples must be a Float32Array of values in /);
+  });
+});
+
+describe("a long name", () => {
+  test("is not compared with the known ones, and cut in the message", () => {
+    const name = "threads".repeat(2 ** 22); // comparing would take hours
+    const cut = `"${"threads".repeat(12).slice(0, 80)}"… (29360128 characters)`;
+    expect(() => refuseName("f", name, ["threads"])).toThrow(
+      expect.objectContaining({ message: `f has no option ${cut}: it takes threads` }),
+    );
+    expect(() => checkPath("f", "path", "/x".repeat(2 ** 20))).toThrow(/at most 65536 long, and has no NUL, got "\/x/);
+  });
+});
 
 describe("option names", () => {
   test("known ones pass, in any number, undefined ones included", () => {

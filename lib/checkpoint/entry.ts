@@ -32,6 +32,8 @@ export interface TensorEntry {
   readonly file: string;
   readonly offset: number;
   readonly byteLength: number;
+  /** The file that was described, as `fileVersion` gives it. If it is known, no other file or state of it is loaded. */
+  readonly version?: string | undefined;
 }
 
 /** Tensors by their names. */

@@ -1,6 +1,7 @@
-import { shown } from "../errors.js";
+import { printable, shown } from "../errors.js";
+import { plainList } from "../options.js";
 import { isRecord } from "./formats/json.js";
-import { printable, quote, throwProblems } from "./problems.js";
+import { quote, throwProblems } from "./problems.js";
 
 interface Range<T> {
   readonly default?: T;
@@ -78,13 +79,14 @@ export class Fields {
 
   numbers(name: string, { default: fallback, min = -Infinity, max = Infinity }: Range<readonly number[]> = {}) {
     const expected = `a list of numbers${within(min, max)}`;
-    return this.#read(name, fallback, [], expected, (value): value is readonly number[] => {
+    const list = this.#read(name, fallback, [], expected, (value): value is readonly number[] => {
       return (
         Array.isArray(value) &&
         value.length <= maxNumbers &&
-        value.every((v) => Number.isFinite(v) && v >= min && v <= max)
+        plainList(value).every((v) => Number.isFinite(v) && v >= min && v <= max)
       );
     });
+    return plainList(list);
   }
 
   /** Requires a field, if it is present, to have the only value that the model code supports. */

@@ -90,7 +90,8 @@ async function inspectFile(path: string, { signal }: InspectOptions): Promise<Fi
   const tensors: TensorEntry[] = [];
   const turns = new Turns(`listing the tensors of ${path}`, signal);
   for (const entry of entries) {
-    tensors.push({ ...entry, file: basename(entry.file) });
+    const { version: _, ...described } = entry; // of the moment only
+    tensors.push({ ...described, file: basename(entry.file) });
     if (turns.due) await turns.next();
   }
   return { kind: "file", path, tensors, total: totals(entries), metadata };

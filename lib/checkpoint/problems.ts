@@ -1,4 +1,4 @@
-import { CaracalError } from "../errors.js";
+import { CaracalError, printable } from "../errors.js";
 
 /** A `CHECKPOINT_INVALID` for `file`. `problem` says what was expected, what was found and how to fix it. */
 export function invalid(file: string, problem: string, cause?: unknown): CaracalError {
@@ -15,11 +15,6 @@ export function throwProblems(problems: readonly string[], file: string): void {
 /** A string from a file, for use in a message: quoted, escaped, and cut short, since a hostile file may make it long. */
 export function quote(text: string): string {
   return printable(JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text));
-}
-
-/** Replaces control characters, which could send commands to the reader's terminal. */
-export function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, "\uFFFD");
 }
 
 /** `1 tensor`, `2 tensors`. */

@@ -1,6 +1,6 @@
 import { basename, isAbsolute, join, relative } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { aFunction, type OptionRule, oneOf, optional } from "../options.js";
+import { aFunction, maxPathLength, type OptionRule, oneOf, optional } from "../options.js";
 import { Turns } from "../turns.js";
 import { compareSteps, unexpected } from "./checkTensors.js";
 import { cmvnFromStats } from "./cmvn.js";
@@ -46,9 +46,9 @@ export interface CheckpointPart {
 
 /** Refuses a model directory that is not a path. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function checkDirectory(directory: unknown): asserts directory is string {
-  if (typeof directory === "string" && directory !== "") return;
+  if (typeof directory === "string" && directory !== "" && directory.length <= maxPathLength) return;
   const advice = directory instanceof URL ? "; pass fileURLToPath(url) of node:url" : '; pass "." for the current one';
-  const message = `a model directory must be a path, as a string that is not empty, got ${shown(directory)}${advice}`;
+  const message = `a model directory must be a path, as a string that is not empty, at most ${maxPathLength} long, got ${shown(directory)}${advice}`;
   throw new CaracalError("INVALID_ARGUMENT", message, { argument: "directory", actual: shown(directory) });
 }
 

@@ -5,7 +5,8 @@ import {
   inspectPath,
   type TensorTotals,
 } from "../checkpoint/inspect.js";
-import { plural, printable } from "../checkpoint/problems.js";
+import { plural } from "../checkpoint/problems.js";
+import { printable } from "../errors.js";
 import { jsonOption, strictOption } from "./options.js";
 import { alignColumns } from "./table.js";
 
@@ -55,7 +56,9 @@ function describeDirectory({
 }
 
 function describeList(kind: "warning" | "problem", lines: readonly string[]): string[] {
-  return lines.length === 0 ? [] : [`${plural(lines.length, kind)}:`, ...lines.map((line) => `  - ${line}`)];
+  return lines.length === 0
+    ? []
+    : [`${plural(lines.length, kind)}:`, ...lines.map((line) => `  - ${line.split("\n").map(printable).join("\n")}`)];
 }
 
 function describeFile({ path, tensors, total, metadata }: FileInspection): string[] {

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { CaracalError } from "../errors.js";
+import { CaracalError, printable } from "../errors.js";
 import { asWriteError } from "../synth/writer.js";
 import { version } from "../version.js";
 
@@ -76,7 +76,7 @@ function report(error: unknown): void {
   isReported = true;
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const code = error instanceof CaracalError ? ` ${error.code}` : "";
-  console.error(`error${code}: ${message}`);
+  console.error(`error${code}: ${message.split("\n").map(printable).join("\n")}`);
   if (process.env.CARACAL_DEBUG) console.error(stack);
   process.exitCode ||= 1;
 }

@@ -1,4 +1,4 @@
-import { printable } from "../checkpoint/problems.js";
+import { printable } from "../errors.js";
 
 /** A cell of a table. Numbers are aligned right and text left; `undefined` prints as a dash. */
 export type Cell = string | number | undefined;

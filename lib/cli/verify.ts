@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { Command } from "commander";
-import { plural, printable } from "../checkpoint/problems.js";
+import { plural } from "../checkpoint/problems.js";
+import { printable } from "../errors.js";
 import type { DeviceOptions } from "../tensor/open.js";
 import { Device } from "../tensor/tensor.js";
 import type { TensorReport } from "../verify/golden.js";

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { throwIfAborted } from "../errors.js";
-import { checkFloats, checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
+import { checkedFloats, checkOption, checkOptionNames, checkOptions, type OptionRule, optional } from "../options.js";
 import { type Steps, Turns } from "../turns.js";
 import { ByteReader } from "./byteReader.js";
 import { inputFile, toolOutput } from "./ffmpeg.js";
@@ -112,8 +112,8 @@ async function soundOf(path: string, options: NamedOptions): Promise<Float32Arra
 
 function clipSamples(clip: AudioClip, name: string): WavSamples {
   checkOptionNames(name, clip, clipFields, "field");
-  const { samples, sampleRate } = clip;
-  checkFloats(name, "samples", samples);
+  const { sampleRate } = clip;
+  const samples = checkedFloats(name, "samples", clip.samples);
   checkOption(name, "sampleRate", sampleRate, rate);
   const frames = samples.length;
   return {

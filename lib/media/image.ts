@@ -9,7 +9,9 @@ import {
   type OptionRule,
   oneOf,
   optional,
+  plainView,
   positiveInteger,
+  refuseValue,
 } from "../options.js";
 import {
   hasField,
@@ -53,11 +55,6 @@ const imageOptions = {
   signal: true,
 } satisfies Record<keyof ImageOptions, OptionRule | true>;
 const imageFields = { width: true, height: true, data: true } satisfies Record<keyof RgbImage, true>;
-const pixelBytes: OptionRule = {
-  accepts: isBytes,
-  expected: "a Uint8Array of RGB bytes",
-};
-
 /**
  * Decodes a PNG, JPEG, WebP, GIF, TIFF or AVIF image, or the first frame of an animation, to 8-bit RGB. Transparency is
  * blended over white, colour profiles are ignored and CMYK is converted by its definition, as in the published
@@ -225,10 +222,11 @@ function imageFormat(bytes: Uint8Array): string | undefined {
 export function checkImage(image: RgbImage, name: string): RgbImage {
   checkObject(name, "the image", image);
   checkOptionNames(name, image, imageFields, "field");
-  const { width, height, data } = image;
+  const { width, height } = image;
+  const data = plainView(image.data, Uint8Array);
   checkOption(name, "width", width, positiveInteger);
   checkOption(name, "height", height, positiveInteger);
-  checkOption(name, "data", data, pixelBytes);
+  if (!data) refuseValue(name, "data", "a Uint8Array of RGB bytes", image.data);
   if (data.length !== width * height * 3) {
     throw mediaError(name, `expected ${width * height * 3} bytes of RGB for ${width}x${height}, got ${data.length}`);
   }

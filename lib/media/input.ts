@@ -3,7 +3,7 @@ import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { aString, hasMemory, type OptionRule, onAbort, optional } from "../options.js";
+import { aString, type OptionRule, onAbort, optional, plainView } from "../options.js";
 import { type Steps, Turns } from "../turns.js";
 import { ByteReader } from "./byteReader.js";
 
@@ -12,7 +12,7 @@ export const maxFileBytes = 2 ** 30;
 
 /** Whether `input` is a Uint8Array. */
 export function isBytes(input: unknown): input is Uint8Array {
-  return hasMemory(input) && input instanceof Uint8Array;
+  return plainView(input, Uint8Array) !== undefined;
 }
 
 /** Whether `input` is an object with this field, as decoded media have it. */
@@ -72,7 +72,7 @@ const copyBytes = 1 << 20;
  * @throws {CaracalError} `MEDIA_INVALID` for bytes that become fewer meanwhile, `ABORTED`
  */
 export function ownBytes(bytes: Uint8Array, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  return new Turns(`reading ${name}`, signal).during(copySteps(bytes, name));
+  return new Turns(`reading ${name}`, signal).during(copySteps(plainView(bytes, Uint8Array) ?? bytes, name));
 }
 
 function* copySteps(bytes: Uint8Array, name: string): Steps<Uint8Array> {

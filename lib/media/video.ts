@@ -1,6 +1,14 @@
-import { checkList, checkOption, checkOptionNames, checkOptions, type OptionRule, positiveNumber } from "../options.js";
+import {
+  checkOption,
+  checkOptionNames,
+  checkOptions,
+  type OptionRule,
+  positiveNumber,
+  refuseValue,
+} from "../options.js";
+import { Turns } from "../turns.js";
 import { type AudioInput, decodeAudioTrack, joinSamples, loadAudio } from "./audio.js";
-import { checkPixels, loadImage, type RgbImage } from "./image.js";
+import { checkImage, checkPixels, type RgbImage } from "./image.js";
 import { checkReadable, hasField, inputError, limit, mediaError, nameRule } from "./input.js";
 import { decodePictures, type FrameOptions, lastAtOrBefore } from "./videoFrames.js";
 import { checkFrames, checkSeconds, type VideoLimits } from "./videoLimits.js";
@@ -79,40 +87,52 @@ export async function openVideo(input: VideoInput, options: VideoOptions = {}): 
   const limits = { maxPixels, maxSeconds, maxFrames };
   if (typeof input === "string") return openFile(input, limits, signal);
   if (!hasField(input, "frames")) throw inputError(input, name, "a path, or { frames, fps }");
-  return openClip(input, name, limits);
+  return openClip(input, name, limits, signal);
 }
 
-async function openClip(clip: VideoClip, name: string, limits: VideoLimits): Promise<Video> {
+async function openClip(clip: VideoClip, name: string, limits: VideoLimits, signal?: AbortSignal): Promise<Video> {
   checkOptionNames(name, clip, clipFields, "field");
-  checkList(name, "frames", clip.frames, "a list of { width, height, data }");
-  checkOption(name, "fps", clip.fps, positiveNumber);
-  if (clip.frames.length === 0) throw mediaError(name, "it has no frames");
-  const first = clip.frames[0]!;
-  checkFrames(clip.frames.length, name, limits);
-  checkSeconds(clip.frames.length / clip.fps, name, limits);
-  for (const [i, frame] of clip.frames.entries()) {
-    const frameName = `${name}, frame ${i}`;
-    if (!hasField(frame, "data")) throw inputError(frame, frameName, "{ width, height, data }");
-    await loadImage(frame, { name: frameName });
-    if (i === 0) checkPixels(frame, { name, maxPixels: limits.maxPixels });
-    if (frame.width !== first.width || frame.height !== first.height) {
-      throw mediaError(name, `frame ${i} is ${frame.width}x${frame.height}, frame 0 ${first.width}x${first.height}`);
-    }
+  const { frames, fps, audio } = clip;
+  if (!Array.isArray(frames)) refuseValue(name, "frames", "a list of { width, height, data }", frames);
+  checkOption(name, "fps", fps, positiveNumber);
+  const { length } = frames;
+  if (length === 0) throw mediaError(name, "it has no frames");
+  checkFrames(length, name, limits);
+  checkSeconds(length / fps, name, limits);
+  const { width, height } = frameAt(frames, 0, name);
+  checkPixels({ width, height }, { name, maxPixels: limits.maxPixels });
+  // Checked here as well as when it is used, which may be much later.
+  const checkedFrame = (i: number): RgbImage => {
+    const frame = frameAt(frames, i, name);
+    if (frame.width === width && frame.height === height) return frame;
+    throw mediaError(name, `frame ${i} is ${frame.width}x${frame.height}, frame 0 ${width}x${height}`);
+  };
+  const turns = new Turns(`reading ${name}`, signal);
+  for (let i = 0; i < length; i++) {
+    checkedFrame(i);
+    if (turns.due) await turns.next();
   }
   return {
     name,
-    width: first.width,
-    height: first.height,
-    fps: clip.fps,
-    frameCount: clip.frames.length,
-    hasAudio: clip.audio !== undefined,
+    width,
+    height,
+    fps,
+    frameCount: length,
+    hasAudio: audio !== undefined,
     async *frames(indices) {
-      checkIndices(indices, clip.frames.length, name);
-      for (const index of indices) yield clip.frames[index]!;
+      checkIndices(indices, length, name);
+      for (const index of indices) yield checkedFrame(index);
     },
     audio: async (options = {}) =>
-      clip.audio === undefined ? null : loadAudio(clip.audio, { name: `${name}, audio`, ...options }),
+      audio === undefined ? null : loadAudio(audio, { name: `${name}, audio`, ...options }),
   };
+}
+
+function frameAt(frames: readonly RgbImage[], index: number, name: string): RgbImage {
+  const frame: unknown = frames[index];
+  const frameName = `${name}, frame ${index}`;
+  if (!hasField(frame, "data")) throw inputError(frame, frameName, "{ width, height, data }");
+  return checkImage(frame as RgbImage, frameName);
 }
 
 async function openFile(path: string, limits: VideoLimits, signal?: AbortSignal): Promise<Video> {

@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { CaracalError } from "../errors.js";
-import { checkFloats, checkOption, type OptionRule, refuseValue } from "../options.js";
+import { checkedFloats, checkOption, type OptionRule, refuseValue } from "../options.js";
 
 const headerBytes = 44;
 
@@ -57,13 +57,13 @@ const headerRate: OptionRule = {
  * @throws {CaracalError} `INVALID_ARGUMENT` for samples of another kind or NaN, or a rate that a header cannot hold
  */
 export function encodeWav(samples: Float32Array, sampleRate: number): Uint8Array {
-  checkFloats("encodeWav", "samples", samples);
+  const values = checkedFloats("encodeWav", "samples", samples);
   checkOption("encodeWav", "sampleRate", sampleRate, headerRate);
-  for (let i = 0; i < samples.length; i++)
-    if (Number.isNaN(samples[i])) refuseValue("encodeWav", `samples[${i}]`, "a number in [-1, 1]", Number.NaN);
-  const file = new Uint8Array(headerBytes + samples.length * 2);
-  file.set(wavHeader(sampleRate, samples.length * 2));
-  writePcm16(samples, file, headerBytes);
+  for (let i = 0; i < values.length; i++)
+    if (Number.isNaN(values[i])) refuseValue("encodeWav", `samples[${i}]`, "a number in [-1, 1]", Number.NaN);
+  const file = new Uint8Array(headerBytes + values.length * 2);
+  file.set(wavHeader(sampleRate, values.length * 2));
+  writePcm16(values, file, headerBytes);
   return file;
 }
 

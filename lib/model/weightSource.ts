@@ -1,9 +1,10 @@
+import { statSync } from "node:fs";
 import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
-import { printable } from "../checkpoint/problems.js";
-import { CaracalError, shown, throwIfAborted } from "../errors.js";
+import { checkVersion, fileVersion } from "../checkpoint/formats/file.js";
+import { CaracalError, printable, shown, throwIfAborted } from "../errors.js";
 import {
   aFunction,
-  checkList,
+  checkedList,
   checkObject,
   checkOption,
   checkOptions,
@@ -15,7 +16,7 @@ import {
 } from "../options.js";
 import { deviceRule } from "../tensor/check.js";
 import { type DType, dtypeBytes, isDType } from "../tensor/dtype.js";
-import { checkShape } from "../tensor/shape.js";
+import { checkedShape } from "../tensor/shape.js";
 import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import type { Steps } from "../turns.js";
 
@@ -42,6 +43,21 @@ export const loadOptions = { signal: true, onProgress: optional(aFunction) } sat
 /** The tensors of each part: tensor `n` of part `p` is named `p.n`, or `n` if `p` is `""`. */
 export type WeightParts = Readonly<Record<string, Iterable<TensorEntry>>>;
 
+interface MappedVersion {
+  readonly file: MappedFile;
+  readonly version: string;
+}
+
+/** Maps a file. Its version is read afterwards, since what changes later is noticed by the mapping. */
+function mapVersion(device: Device, path: string): MappedVersion {
+  const file = device.mapFile(path);
+  try {
+    return { file, version: fileVersion(statSync(path, { bigint: true })) };
+  } catch {
+    return { file, version: "removed meanwhile" };
+  }
+}
+
 /** One of the `of` equal parts of a tensor. */
 export interface TensorPart {
   readonly index: number;
@@ -54,7 +70,7 @@ export class WeightSource {
   readonly entries: ReadonlyMap<string, TensorEntry>;
   readonly #options: LoadOptions;
   readonly #total: number;
-  readonly #files = new Map<string, MappedFile>();
+  readonly #files = new Map<string, MappedVersion>();
   readonly #used = new Set<TensorEntry>();
   readonly #made: NativeArray[] = [];
   /** Those of `#made` that no `settle` has waited for. */
@@ -111,15 +127,15 @@ export class WeightSource {
     part: TensorPart & { readonly dtype?: D } = { index: 0, of: 1 },
   ): Tensor<D> {
     const entry = this.entry(name);
-    const viewShape = shape ?? entry.shape;
-    checkShape("Weights", viewShape);
+    const viewShape = checkedShape("Weights", shape ?? entry.shape);
     const { index, of, dtype = entry.dtype } = part;
     if (!isDType(dtype)) throw this.invalid(name, `is ${entry.dtype}, which no operation takes`);
     const bytes = elementCount(viewShape) * dtypeBytes[dtype];
     if (of * bytes !== entry.byteLength)
       throw this.invalid(name, `is [${entry.shape}], expected [${of === 1 ? viewShape : [of, ...viewShape]}]`);
-    const file = this.#files.get(entry.file) ?? this.device.mapFile(entry.file);
-    this.#files.set(entry.file, file);
+    const { file, version } = this.#files.get(entry.file) ?? mapVersion(this.device, entry.file);
+    this.#files.set(entry.file, { file, version });
+    checkVersion(entry.file, entry.version, version);
     if (!this.#used.has(entry)) {
       this.#loaded += entry.byteLength;
       this.#last = entry.name;
@@ -152,6 +168,9 @@ export class WeightSource {
   }
 }
 
+/** Ten times the tensors of the largest models. An iterable may have no end. */
+const maxEntries = 2 ** 20;
+
 /** The tensors of a part. @throws {CaracalError} `INVALID_ARGUMENT` when it is something else */
 function* entriesOf(part: string, list: Iterable<TensorEntry>): Generator<TensorEntry> {
   const argument = `parts[${shown(part)}]`;
@@ -160,9 +179,14 @@ function* entriesOf(part: string, list: Iterable<TensorEntry>): Generator<Tensor
     !ArrayBuffer.isView(list) &&
     typeof (list as Partial<typeof list>)[Symbol.iterator] === "function";
   if (!isIterable) refuseValue("Weights.of", argument, "tensors of a checkpoint, as an iterable", list);
-  if (Array.isArray(list)) checkList("Weights.of", argument, list, "a list of tensors of a checkpoint");
-  for (const entry of list) {
+  const expected = "a list of tensors of a checkpoint";
+  const entries = Array.isArray(list)
+    ? checkedList<TensorEntry>("Weights.of", argument, list, expected, maxEntries)
+    : list;
+  let count = 0;
+  for (const entry of entries) {
     if (!isEntry(entry)) refuseValue("Weights.of", argument, "tensors of a checkpoint", entry);
+    if (++count > maxEntries) refuseValue("Weights.of", argument, `at most ${maxEntries} tensors`, list);
     yield entry;
   }
 }

@@ -12,10 +12,10 @@ import type { StoredDType } from "../ops/call.js";
 import { packWeight, packWeights } from "../ops/linear.js";
 import type { ExpertWeight } from "../ops/moe.js";
 import { type DequantizeAffineOptions, dequantizeAffine } from "../ops/quantization.js";
-import { checkList, isObject, type OptionRule, refuseValue } from "../options.js";
+import { checkedList, isObject, type OptionRule, refuseValue } from "../options.js";
 import { checkTensor, deviceRule } from "../tensor/check.js";
 import type { DType } from "../tensor/dtype.js";
-import { checkShape } from "../tensor/shape.js";
+import { checkedShape } from "../tensor/shape.js";
 import type { Device, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import { atOnce, type Steps, Turns } from "../turns.js";
 import type { Matrix, PackedMatrix, Vector } from "./types.js";
@@ -166,8 +166,7 @@ export class Weights implements Disposable {
    * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
   matrices(name: string, shapes: readonly [number, ...Matrix]): FloatMatrix[] {
-    checkShape("Weights.matrices", shapes);
-    const [of, ...shape] = shapes;
+    const [of, ...shape] = checkedShape("Weights.matrices", shapes);
     const isAffine = this.#isAffine(name);
     return Array.from({ length: of }, (_, index) => {
       if (isAffine) return dequantized(this.#affine(name, shape, { index, of }));
@@ -193,15 +192,15 @@ export class Weights implements Disposable {
    * @param isFloat whether bf16 is computed from that format
    */
   packedExperts(names: readonly string[], shape?: Matrix, isFloat = false): ExpertWeight {
-    checkList("Weights.packedExperts", "names", names, "a list of names");
+    const list = checkedList<string>("Weights.packedExperts", "names", names, "a list of names");
     return this.derive(() => {
-      if (names.some((name) => this.#isAffine(name)))
+      if (list.some((name) => this.#isAffine(name)))
         return this.#packAffines(
-          names.map((name) => this.#affine(name, shape)),
+          list.map((name) => this.#affine(name, shape)),
           isFloat,
         );
-      const matrices = names.map((name) => this.#map<StoredDType>(name, shape));
-      const scales = names.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
+      const matrices = list.map((name) => this.#map<StoredDType>(name, shape));
+      const scales = list.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
       return packWeights(matrices, { scales });
     });
   }
@@ -215,8 +214,7 @@ export class Weights implements Disposable {
   packedStack(name: string, shapes: readonly [number, ...Matrix], isFloat = false): ExpertWeight {
     return this.derive(() => {
       if (!this.#isAffine(name)) return packWeights(this.matrices(name, shapes));
-      checkShape("Weights.packedStack", shapes);
-      const [of, ...shape] = shapes;
+      const [of, ...shape] = checkedShape("Weights.packedStack", shapes);
       const stored = Array.from({ length: of }, (_, index) => this.#affine(name, shape, { index, of }));
       return this.#packAffines(stored, isFloat);
     });
@@ -229,9 +227,9 @@ export class Weights implements Disposable {
    * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
   isAlike(name: string, other: string, shape: Shape): boolean {
-    checkShape("Weights.isAlike", shape);
-    const [n = 0, k = 0] = shape.slice(-2);
-    const [index, of] = [0, shape.slice(0, -2).reduce((product, size) => product * size, 1)];
+    const sizes = checkedShape<Shape>("Weights.isAlike", shape);
+    const [n = 0, k = 0] = sizes.slice(-2);
+    const [index, of] = [0, sizes.slice(0, -2).reduce((product, size) => product * size, 1)];
     const form = (matrix: string): string => {
       if (!this.#isAffine(matrix)) return "";
       return this.device.scope(() => {
@@ -320,8 +318,7 @@ export class Weights implements Disposable {
   #affine(name: string, shape: Matrix | undefined, part: TensorPart = { index: 0, of: 1 }): StoredAffine {
     const entry = this.#source.entry(this.#full(name));
     const scales = this.#source.entry(this.#full(`${moduleOf(name)}.scales`));
-    if (shape) checkShape("Weights", shape);
-    const [n, k] = shape ?? [0, 0];
+    const [n, k] = shape ? checkedShape("Weights", shape) : [0, 0];
     const bits = (8 * entry.byteLength) / (part.of * n * k);
     const groups = elementCount(scales.shape) / (part.of * n);
     if (!isAffineBits(bits) || !isAffineGroup(k / groups)) {

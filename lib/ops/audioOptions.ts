@@ -128,9 +128,10 @@ export function paddingRows(where: string, padding: ConvPadding, span: number): 
   if (padding === "symmetric") return [Math.floor(span / 2), Math.ceil(span / 2)];
   const expected = '"causal", "symmetric" or two numbers of rows from 0 to 2²⁰';
   if (!Array.isArray(padding) || padding.length !== 2) refuseValue(where, "padding", expected, padding);
-  for (const rows of padding)
+  const [left, right] = [padding[0], padding[1]];
+  for (const rows of [left, right])
     if (!(Number.isInteger(rows) && rows >= 0 && rows <= 2 ** 20)) refuseValue(where, "padding", expected, rows);
-  return padding;
+  return [left, right];
 }
 
 /** What `convTranspose1d` and its stream share. */

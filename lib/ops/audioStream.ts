@@ -1,5 +1,5 @@
 import { CaracalError } from "../errors.js";
-import { checkFloats, checkObject, checkOption, checkOptionNames, checkOptions } from "../options.js";
+import { checkedFloats, checkObject, checkOption, checkOptionNames, checkOptions } from "../options.js";
 import { checkTensor, deviceRule } from "../tensor/check.js";
 import type { Device, Tensor } from "../tensor/tensor.js";
 import { type Conv1dWeight, type ConvTranspose1dWeight, convTranspose1d, fbank, fsmnMemory } from "./audio.js";
@@ -73,12 +73,12 @@ export class FbankStream {
    * @throws {CaracalError} as `fbank`
    */
   push(samples: Float32Array): Tensor<"f32"> {
-    checkFloats("FbankStream.push", "samples", samples, "a Float32Array");
-    const skipped = Math.min(this.#skip, samples.length);
+    const values = checkedFloats("FbankStream.push", "samples", samples, "a Float32Array");
+    const skipped = Math.min(this.#skip, values.length);
     this.#skip -= skipped;
-    const wave = new Float32Array(this.#waiting.length + samples.length - skipped);
+    const wave = new Float32Array(this.#waiting.length + values.length - skipped);
     wave.set(this.#waiting);
-    wave.set(samples.subarray(skipped), this.#waiting.length);
+    wave.set(values.subarray(skipped), this.#waiting.length);
     using tensor = this.#device.tensor(wave, [wave.length]);
     const frames = fbank(tensor, this.#options);
     const used = frames.shape[0]! * (this.#options.frameShift ?? 160);

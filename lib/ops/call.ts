@@ -1,7 +1,7 @@
 import { CaracalError } from "../errors.js";
 import { addon, guarded } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
-import { checkList, checkObject, isObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
+import { checkedList, checkObject, isObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
 import type { CodeDType, DType } from "../tensor/dtype.js";
 import { type PackedLayout, PackedWeight } from "../tensor/packedWeight.js";
 import { type Device, NativeArray, type Shape, Tensor } from "../tensor/tensor.js";
@@ -73,9 +73,9 @@ function enqueue(name: Name, args: object, options: object) {
   const native: unknown[] = []; // in the order of the fields; those that are not given are holes, or beyond its end
   const read = (from: Readonly<Record<string, unknown>>, field: string) => {
     const value = from[field];
-    const isList = Array.isArray(value);
-    if (isList) checkList(name, field, value);
-    native[fields.indexOf(field)] = isList ? Array.from(value, (v) => unwrap(v, field)) : unwrap(value, field);
+    native[fields.indexOf(field)] = Array.isArray(value)
+      ? checkedList(name, field, value).map((v) => unwrap(v, field))
+      : unwrap(value, field);
   };
   for (const field of Object.keys(args)) read(args as Readonly<Record<string, unknown>>, field);
   for (const field of optionNames) read(options as Readonly<Record<string, unknown>>, field);
@@ -83,9 +83,10 @@ function enqueue(name: Name, args: object, options: object) {
   return { device: device as Device, outputs: Array.isArray(out) ? out : [out] };
 }
 
-/** Refuses what is not a list of two numbers. @throws {CaracalError} `INVALID_ARGUMENT` */
-export function checkPair(where: string, argument: string, value: unknown): void {
+/** Returns the two elements of a list. @throws {CaracalError} `INVALID_ARGUMENT` for anything else */
+export function checkedPair(where: string, argument: string, value: unknown): readonly [number, number] {
   if (!Array.isArray(value) || value.length !== 2) refuseValue(where, argument, "two numbers", value);
+  return [value[0], value[1]];
 }
 
 /** The dtypes of activations. */

@@ -1,6 +1,6 @@
 import { checkObject, checkOptionNames, refuseValue } from "../options.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
-import { type Activations, call, checkPair } from "./call.js";
+import { type Activations, call, checkedPair } from "./call.js";
 import type { Last, Ranked } from "./shapes.js";
 
 /**
@@ -17,8 +17,7 @@ export function resizeBicubic<S extends Shape, H extends number, W extends numbe
   image: Tensor<"u8", S> & Ranked<S, 3>,
   size: readonly [H, W],
 ): Tensor<"u8", readonly [H, W, Last<S>]> {
-  checkPair("ops.resizeBicubic", "size", size);
-  const [height, width] = size;
+  const [height, width] = checkedPair("ops.resizeBicubic", "size", size);
   return call("resizeBicubic", { image, height, width })[0] as Tensor<"u8", readonly [H, W, Last<S>]>;
 }
 
@@ -69,11 +68,10 @@ const patchPositionsOptions = { mergeSize: true } satisfies Record<keyof PatchPo
  */
 export function patchPositions(grid: readonly [number, number], options: PatchPositionsOptions = {}): Int32Array {
   checkOptionNames("ops.patchPositions", options, patchPositionsOptions);
-  checkPair("ops.patchPositions", "grid", grid);
-  const [rows, columns] = grid;
+  const [rows, columns] = checkedPair("ops.patchPositions", "grid", grid);
   const m = options.mergeSize ?? 1;
   if (!Number.isInteger(m) || m < 1) refuseValue("ops.patchPositions", "mergeSize", "a positive integer", m);
-  for (const n of grid)
+  for (const n of [rows, columns])
     if (!Number.isInteger(n) || n < 0 || n % m !== 0)
       refuseValue("ops.patchPositions", "grid", `two multiples of mergeSize ${m}`, n);
   if (!(rows * columns <= maxPatches))
@@ -113,9 +111,7 @@ export function interpolateTokens<D extends Activations, S extends Shape>(
 ): Tensor<D, readonly [number, Last<S>]> {
   checkOptionNames("ops.interpolateTokens", sizes, interpolateTokensSizes);
   checkObject("ops.interpolateTokens", "sizes", sizes);
-  checkPair("ops.interpolateTokens", "from", sizes.from);
-  checkPair("ops.interpolateTokens", "to", sizes.to);
-  const [height, width] = sizes.from;
-  const [toHeight, toWidth] = sizes.to;
+  const [height, width] = checkedPair("ops.interpolateTokens", "from", sizes.from);
+  const [toHeight, toWidth] = checkedPair("ops.interpolateTokens", "to", sizes.to);
   return call("interpolateTokens", { x, height, width, toHeight, toWidth })[0] as Tensor<D, readonly [number, Last<S>]>;
 }

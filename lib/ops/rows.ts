@@ -1,6 +1,7 @@
 import type { DType } from "../tensor/dtype.js";
 import type { Row, Shape, Tensor } from "../tensor/tensor.js";
 import { call } from "./call.js";
+import { listFor } from "./lists.js";
 import type { If, Matches, Shaped } from "./shapes.js";
 
 /**
@@ -63,13 +64,14 @@ export type Columns<D extends DType, S extends Shape, W extends readonly number[
  * @param widths widths whose sum is C
  * @returns one tensor `[..., width]` per width
  * @throws {CaracalError} `SHAPE_MISMATCH` when the widths do not add up, `INVALID_ARGUMENT` for a width outside
- *   `[0, C]`, `DISPOSED`
+ *   `[0, C]` or more than C widths (or 1024, some of which may be 0), `DISPOSED`
  */
 export function splitColumns<D extends DType, S extends Shape, const W extends readonly number[]>(
   x: Tensor<D, S>,
   widths: W,
 ): Columns<D, S, W> {
-  return call("splitColumns", { x, widths }) as Columns<D, S, W>;
+  const list = listFor<number>("ops.splitColumns", "widths", widths, x, (shape) => shape.at(-1) ?? 0);
+  return call("splitColumns", { x, widths: list }) as Columns<D, S, W>;
 }
 
 /**
@@ -127,5 +129,7 @@ export function copyRows<D extends DType, S extends Shape, X extends Tensor<NoIn
  *   length outside `[0, T]` or no lengths, `DISPOSED`
  */
 export function maskRows<D extends DType, S extends Shape>(x: Tensor<D, S>, lengths: readonly number[]): Tensor<D, S> {
-  return call("maskRows", { x, lengths })[0] as Tensor<D, S>;
+  const rows = (shape: Shape) => shape.slice(0, -1).reduce((product, size) => product * size, 1);
+  const list = listFor<number>("ops.maskRows", "lengths", lengths, x, rows);
+  return call("maskRows", { x, lengths: list })[0] as Tensor<D, S>;
 }

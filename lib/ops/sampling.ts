@@ -1,6 +1,7 @@
-import { checkObject, checkOptionNames, refuseValue } from "../options.js";
+import { checkObject, checkOptionNames } from "../options.js";
 import type { Shape, Tensor } from "../tensor/tensor.js";
-import { type Activations, call, checkPair } from "./call.js";
+import { type Activations, call, checkedPair } from "./call.js";
+import { listFor } from "./lists.js";
 import type { Ranked, Shaped } from "./shapes.js";
 
 /** Ascending ranges `[start, end)`, without overlap, of the ids that may be chosen. */
@@ -30,7 +31,10 @@ export function argmax<S extends Shape>(
   options: ArgmaxOptions = {},
 ): Tensor<"i32", readonly [S[0]]> {
   checkOptionNames("ops.argmax", options, argmaxOptions);
-  return call("argmax", { logits, allowed: flat("ops.argmax", options.allowed) })[0] as Tensor<"i32", readonly [S[0]]>;
+  return call("argmax", { logits, allowed: flat("ops.argmax", logits, options.allowed) })[0] as Tensor<
+    "i32",
+    readonly [S[0]]
+  >;
 }
 
 /**
@@ -95,22 +99,25 @@ export function sample<S extends Shape>(logits: Logits<S>, options: SampleOption
   checkObject("ops.sample", "options", options);
   checkOptionNames("ops.sample", options, sampleOptions);
   const { temperature, topK, topP, seed, step, allowed } = options;
+  const perRow = (argument: string, value: number | readonly number[] | undefined): readonly number[] | undefined => {
+    if (!Array.isArray(value)) return (typeof value === "number" ? [value] : value) as readonly number[] | undefined;
+    return listFor<number>("ops.sample", argument, value, logits, (shape) => shape[0] ?? 0);
+  };
   return call("sample", {
     logits,
-    temperature: temperature === undefined ? undefined : list(temperature),
-    topK: topK === undefined ? undefined : list(topK),
-    topP: topP === undefined ? undefined : list(topP),
-    seed: list(seed),
-    step: list(step),
-    allowed: flat("ops.sample", allowed),
+    temperature: perRow("temperature", temperature),
+    topK: perRow("topK", topK),
+    topP: perRow("topP", topP),
+    seed: perRow("seed", seed)!,
+    step: perRow("step", step)!,
+    allowed: flat("ops.sample", logits, allowed),
   })[0] as Tensor<"i32", readonly [S[0]]>;
 }
 
-const list = (value: number | readonly number[]): readonly number[] => (typeof value === "number" ? [value] : value);
-
-function flat(where: string, allowed: AllowedIds | undefined): number[] | undefined {
+function flat(where: string, logits: Tensor, allowed: AllowedIds | undefined): number[] | undefined {
   if (allowed === undefined) return undefined;
-  if (!Array.isArray(allowed)) refuseValue(where, "allowed", "a list of ranges [start, end)", allowed);
-  for (const range of allowed) checkPair(where, "each range of allowed", range);
-  return allowed.flat();
+  const expected = "a list of ranges [start, end)";
+  const columns = (shape: Shape) => shape[1] ?? 0; // ranges ascend and none is empty
+  const ranges = listFor<AllowedIds[number]>(where, "allowed", allowed, logits, columns, expected);
+  return ranges.flatMap((range) => checkedPair(where, "each range of allowed", range));
 }

@@ -1,6 +1,5 @@
 import { BoundedFile } from "../checkpoint/formats/file.js";
-import { printable } from "../checkpoint/problems.js";
-import { CaracalError } from "../errors.js";
+import { CaracalError, printable } from "../errors.js";
 import type { Activations } from "../ops/call.js";
 import { dequantizeAffine, dequantizeFp8, quantizeAffine, quantizeFp8 } from "../ops/quantization.js";
 import { transpose } from "../ops/rows.js";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { checkTensors } from "../checkpoint/checkTensors.js";
 import { type LlmConfig, parseLlmConfig, readConfig } from "../checkpoint/config.js";
 import type { TensorEntry } from "../checkpoint/entry.js";
-import { BoundedFile } from "../checkpoint/formats/file.js";
+import { BoundedFile, checkVersion } from "../checkpoint/formats/file.js";
 import { findTensors } from "../checkpoint/formats/safetensors.js";
 import { llmLayout } from "../checkpoint/layout.js";
 import { CaracalError } from "../errors.js";
@@ -130,7 +130,10 @@ async function* readCut({ source, rows }: Cut): AsyncGenerator<Uint8Array> {
   for (const [first, end] of rows) {
     for (let at = first * row; at < end * row; at += chunkBytes) {
       const length = Math.min(chunkBytes, end * row - at);
-      yield await BoundedFile.use(source.file, (file) => file.read(source.offset + at, length, source.name));
+      yield await BoundedFile.use(source.file, (file) => {
+        checkVersion(source.file, source.version, file.version);
+        return file.read(source.offset + at, length, source.name);
+      });
     }
   }
 }

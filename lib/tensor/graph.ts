@@ -1,6 +1,7 @@
 import { addon, type GraphHandle, guarded } from "../native/addon.js";
 import { aFunction, checkOption } from "../options.js";
 import { deviceRule } from "./check.js";
+import { endedBy } from "./scopes.js";
 import { type Device, disposeAll } from "./tensor.js";
 
 /**
@@ -39,12 +40,15 @@ export class Graph<T = unknown> implements Disposable {
     checkOption("Graph.capture", "device", device, deviceRule);
     checkOption("Graph.capture", "fn", fn, aFunction);
     guarded(() => addon().beginRecording(device.handle));
-    const end = () => guarded(() => addon().endRecording(device.handle));
+    let handle: GraphHandle | undefined;
+    const end = () => {
+      handle = guarded(() => addon().endRecording(device.handle));
+    };
     try {
-      const result = device.scope(fn);
-      return new Graph(end(), result);
+      const result = endedBy(() => device.scope(fn), end);
+      return new Graph(handle!, result);
     } catch (error) {
-      addon().disposeGraph(end());
+      if (handle) addon().disposeGraph(handle);
       throw error;
     }
   }

@@ -62,3 +62,18 @@ export class Scopes<T extends { dispose(): void }> {
     }
   }
 }
+
+/** Runs `fn`, then `end`, also when `fn` throws. Its error counts: `end` may fail because of it. */
+export function endedBy<T>(fn: () => T, end: () => void): T {
+  let result: T;
+  try {
+    result = fn();
+  } catch (error) {
+    try {
+      end();
+    } catch {} // such as DISPOSED, when `fn` disposed the device
+    throw error;
+  }
+  end();
+  return result;
+}

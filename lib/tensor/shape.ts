@@ -1,5 +1,5 @@
 import { CaracalError } from "../errors.js";
-import { refuseValue } from "../options.js";
+import { checkedList, refuseValue } from "../options.js";
 
 /** The sizes of a tensor's dimensions. */
 export type Shape = readonly number[];
@@ -60,10 +60,12 @@ const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as num
 const maxRank = 6;
 
 /**
- * Refuses what is not a list of integers, or a longer one than a tensor has dimensions, which is not read.
+ * Refuses what is not a list of integers, or a longer one than a tensor has dimensions, which is not read. Returns a
+ * plain copy, as `checkedList`.
  * @throws {CaracalError} `INVALID_ARGUMENT`, or `SHAPE_MISMATCH` for too many dimensions
  */
-export function checkShape(where: string, shape: unknown): asserts shape is Shape {
+export function checkedShape<S extends Shape>(where: string, shape: S): S;
+export function checkedShape(where: string, shape: unknown): Shape {
   if (!Array.isArray(shape)) refuseValue(where, "shape", "an array of dimensions", shape);
   const { length } = shape;
   if (length > maxRank)
@@ -72,15 +74,20 @@ export function checkShape(where: string, shape: unknown): asserts shape is Shap
       expected: `at most ${maxRank} dimensions`,
       actual: `${length}`,
     });
-  for (const d of shape) if (!Number.isSafeInteger(d)) refuseValue(where, "shape", "an array of integers", d);
+  return checkedList<number>(where, "shape", shape, "an array of dimensions", maxRank, (d) => {
+    if (!Number.isSafeInteger(d)) refuseValue(where, "shape", "an array of integers", d);
+  });
 }
 
-/** @throws {CaracalError} `INVALID_ARGUMENT` for what is not a shape, `SHAPE_MISMATCH` for one of other elements */
-export function checkReshape(from: Shape, shape: Shape): void {
-  checkShape("reshape", shape);
+/**
+ * Returns a plain copy of the shape.
+ * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a shape, `SHAPE_MISMATCH` for one of other elements
+ */
+export function checkedReshape(from: Shape, given: Shape): Shape {
+  const shape = checkedShape("reshape", given);
   for (const d of shape) if (!isCount(d)) refuseValue("reshape", "shape", "an array of integers of at least 0", d);
   const [expected, actual] = [elements(from), elements(shape)];
-  if (actual === expected) return;
+  if (actual === expected) return shape;
   throw new CaracalError(
     "SHAPE_MISMATCH",
     `reshape: [${shape.join(", ")}] has ${actual} elements, the tensor [${from.join(", ")}] has ${expected}`,

@@ -9,6 +9,7 @@ import {
   type TensorHandle,
 } from "../native/addon.js";
 import { aFunction, checkObject, checkOption, checkPath, isObject } from "../options.js";
+import { newArrayBuffer } from "./buffer.js";
 import { type CodeDType, type DType, dtypeBytes, type RawArray, rawArray, typedArray, type Values } from "./dtype.js";
 import {
   type BackendNote,
@@ -18,11 +19,11 @@ import {
   type MappedFile,
   openDevice,
 } from "./open.js";
-import { Scopes } from "./scopes.js";
+import { endedBy, Scopes } from "./scopes.js";
 import { instancesIn } from "./search.js";
 import {
-  checkReshape,
-  checkShape,
+  checkedReshape,
+  checkedShape,
   checkSlice,
   type Elements,
   elements,
@@ -132,7 +133,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    *   that failed to compute the tensor
    */
   async toFloat32Array(): Promise<Float32Array> {
-    return new Float32Array(await guardedAsync(guarded(() => addon().read(this.handle, true))));
+    return new Float32Array(await guardedAsync(this.#read(true, 4)));
   }
 
   /**
@@ -141,7 +142,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    * @throws {CaracalError} as `toFloat32Array`
    */
   async read(): Promise<RawArray[D]> {
-    return rawArray(this.dtype, await guardedAsync(guarded(() => addon().read(this.handle, false))));
+    return rawArray(this.dtype, await guardedAsync(this.#read(false, dtypeBytes[this.dtype])));
   }
 
   /**
@@ -172,8 +173,7 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    *   not an array of dimensions, `DISPOSED` when the tensor was disposed
    */
   reshape<const T extends Shape>(shape: T & Holding<T, Elements<S>>): Tensor<D, T> {
-    checkReshape(this.shape, shape);
-    return this.#view<T>(0, shape);
+    return this.#view<T>(0, checkedReshape(this.shape, shape));
   }
 
   /**
@@ -185,6 +185,10 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
     checkSlice(this.shape, start, end);
     const row = this.shape.slice(1);
     return this.#view(start * elements(row), [end - start, ...row]);
+  }
+
+  #read(asFloat32: boolean, bytesEach: number): Promise<ArrayBuffer> {
+    return guarded(() => addon().read(this.handle, asFloat32, newArrayBuffer(this.size * bytesEach)));
   }
 
   #view<T extends Shape>(firstElement: number, shape: Shape): Tensor<D, T> {
@@ -276,19 +280,19 @@ export class Device implements AsyncDisposable {
     dtype?: D,
   ): Tensor<NoInfer<D>, S> {
     const type = (dtype ?? "f32") as D;
-    checkShape("tensor", shape);
+    const size = checkedShape("tensor", shape);
     return new Tensor<D, S>(
       this,
-      guarded(() => addon().tensorFrom(this.#handle, type, shape, typedArray("tensor", type, values, shape))),
+      guarded(() => addon().tensorFrom(this.#handle, type, size, typedArray("tensor", type, values, size))),
     );
   }
 
   /** Creates a tensor of zeros. @throws {CaracalError} as `tensor` */
   zeros<const S extends Shape, D extends DType = "f32">(shape: S, dtype?: D): Tensor<NoInfer<D>, S> {
-    checkShape("zeros", shape);
+    const size = checkedShape("zeros", shape);
     return new Tensor<D, S>(
       this,
-      guarded(() => addon().zeros(this.#handle, dtype ?? "f32", shape)),
+      guarded(() => addon().zeros(this.#handle, dtype ?? "f32", size)),
     );
   }
 
@@ -310,10 +314,10 @@ export class Device implements AsyncDisposable {
    */
   mapped<const S extends Shape, D extends DType>(file: MappedFile, offset: number, shape: S, dtype: D): Tensor<D, S> {
     checkObject("Device.mapped", "file", file);
-    checkShape("mapped", shape);
+    const size = checkedShape("mapped", shape);
     return new Tensor<D, S>(
       this,
-      guarded(() => addon().mapTensor(this.#handle, file.handle, offset, dtype, shape)),
+      guarded(() => addon().mapTensor(this.#handle, file.handle, offset, dtype, size)),
     );
   }
 
@@ -338,12 +342,10 @@ export class Device implements AsyncDisposable {
     if (this.#forked) return fn();
     guarded(() => addon().beginFork(this.#handle));
     this.#forked = true;
-    try {
-      return fn();
-    } finally {
+    return endedBy(fn, () => {
       this.#forked = false;
       guarded(() => addon().endFork(this.#handle));
-    }
+    });
   }
 
   /** @internal */

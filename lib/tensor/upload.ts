@@ -1,5 +1,5 @@
 import { CaracalError } from "../errors.js";
-import { checkOption, checkOptions, refuseValue } from "../options.js";
+import { checkOption, checkOptions, plainView, refuseValue } from "../options.js";
 import { type Steps, Turns } from "../turns.js";
 import { deviceRule } from "./check.js";
 import type { DType, Values } from "./dtype.js";
@@ -33,14 +33,15 @@ export async function upload<const S extends Shape, D extends DType = "f32">(
   checkOption("upload", "device", device, deviceRule);
   checkOptions("upload", options, uploadOptions);
   if (!ArrayBuffer.isView(values)) refuseValue("upload", "values", "a TypedArray", values);
+  const plain = plainValues(values);
   const tensor = device.outOfScope(() => device.zeros(shape, dtype));
   try {
-    const [expected, actual] = [tensor.size, values.length];
+    const [expected, actual] = [tensor.size, plain.length];
     if (actual !== expected) {
       const message = `upload: shape [${shape.join(", ")}] has ${expected} elements, got ${actual} values`;
       throw new CaracalError("SHAPE_MISMATCH", message, { argument: "values", expected, actual });
     }
-    await new Turns("copying values", options.signal).during(writeSteps(tensor, values));
+    await new Turns("copying values", options.signal).during(writeSteps(tensor, plain));
     return tensor;
   } catch (error) {
     tensor.dispose();
@@ -48,7 +49,18 @@ export async function upload<const S extends Shape, D extends DType = "f32">(
   }
 }
 
-function* writeSteps(tensor: Tensor, values: Exclude<Values, readonly number[]>): Steps<void> {
+type Array = Exclude<Values, readonly number[]>;
+
+/** The array itself if no tensor takes its class: the first write refuses it. */
+function plainValues(values: Array): Array {
+  for (const type of [Float32Array, Float64Array, Int32Array, Uint16Array, Uint8Array]) {
+    const view = plainView(values, type);
+    if (view) return view;
+  }
+  return values;
+}
+
+function* writeSteps(tensor: Tensor, values: Array): Steps<void> {
   const size = values.length;
   for (let at = 0; at === 0 || at < size; at += pieceElements) {
     if (values.length !== size) {

@@ -65,6 +65,7 @@ class FsmnVad {
         ...(await loadMemory(weights.part(`fsmn.${i}`))),
       });
     }
+    if (blocks.length === 0) weights.shape("fsmn.0.lookback"); // throws the error of a missing tensor
     return new FsmnVad(weights.device, blocks, weights.linear("dnn"), weights.linear("out"));
   }
 

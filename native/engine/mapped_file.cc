@@ -13,6 +13,15 @@
 namespace caracal {
 namespace {
 
+bool operator==(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
+
+// The path of an open file, which follows a rename; empty where /proc is not mounted.
+std::string name_of(int fd) {
+  char name[4096];
+  const ssize_t length = readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), name, sizeof name);
+  return {name, static_cast<size_t>(length < 0 ? 0 : length)};
+}
+
 // A file that is opened for reading without waiting: the open of a FIFO would wait for a writer.
 class Descriptor {
  public:
@@ -37,7 +46,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (path.find('\0') != std::string::npos) fail("open", "the path contains a NUL character");
   Descriptor fd(path.c_str());
   if (fd < 0) fail("open", std::strerror(errno));
-  struct stat st{};
+  struct stat& st = state_;
   if (fstat(fd, &st) != 0) fail("map", std::strerror(errno));
   if (S_ISDIR(st.st_mode)) fail("map", std::strerror(EISDIR));
   if (!S_ISREG(st.st_mode)) fail("map", "it is not a regular file");
@@ -50,7 +59,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (p == MAP_FAILED) fail("map", std::strerror(errno));
   data_ = static_cast<std::byte*>(p);
   bytes_ = bytes;
-  modified_ = st.st_mtim;
+  name_ = name_of(fd);
   try {
     guard_.emplace(data_, bytes_);
   } catch (...) {
@@ -67,11 +76,22 @@ MappedFile::~MappedFile() {
 }
 
 // The guard alone does not suffice: the rest of a file's last page reads as zeros without a fault, and a file that was
-// written over reads as another.
+// written over reads as another. Whoever writes may put the time of modification back, as `cp -p` and `rsync -t` do, but
+// not the time of change. That is also renewed when the file gets another link, name, mode or owner, such as when a new
+// file is renamed over it: if one of them differs, the contents count as unchanged. All else that renews it, such as
+// setting the time of modification to what it is, cannot be told from writing.
 bool MappedFile::changed() const {
   struct stat now{};
-  return guard_->lost() || fstat(fd_, &now) != 0 || static_cast<size_t>(now.st_size) != bytes_ ||
-         now.st_mtim.tv_sec != modified_.tv_sec || now.st_mtim.tv_nsec != modified_.tv_nsec;
+  if (guard_->lost() || fstat(fd_, &now) != 0) return true;
+  const std::lock_guard lock(mutex_);
+  if (now.st_size != state_.st_size || !(now.st_mtim == state_.st_mtim)) return true;
+  if (now.st_ctim == state_.st_ctim) return false;
+  std::string name = name_of(fd_);
+  const bool harmless = now.st_nlink != state_.st_nlink || now.st_mode != state_.st_mode ||
+                        now.st_uid != state_.st_uid || now.st_gid != state_.st_gid || name != name_;
+  state_ = now;
+  name_ = std::move(name);
+  return !harmless;
 }
 
 std::shared_ptr<const Error> MappedFile::error() const {

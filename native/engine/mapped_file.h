@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -34,7 +35,9 @@ class MappedFile final : public BorrowedMemory {
   int fd_ = -1;  // stays open, to compare the file with what was mapped
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
-  timespec modified_{};
+  mutable std::mutex mutex_;  // of the two below
+  mutable struct stat state_{};
+  mutable std::string name_;  // where the system finds the file now
   std::optional<BusGuard> guard_;
   mutable std::atomic<bool> broken_{false};
 

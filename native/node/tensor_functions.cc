@@ -210,31 +210,24 @@ Napi::Value describe(const Napi::CallbackInfo& info) {
   });
 }
 
-// An ArrayBuffer made by its constructor, which throws when there is no memory, whereas that of Node-API ends the
-// process. Its memory is zeroed, but by the system and when it is first touched, so this takes no time.
-Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes) {
-  try {
-    return env.Global()
-        .Get("ArrayBuffer")
-        .As<Napi::Function>()
-        .New({Napi::Number::New(env, static_cast<double>(bytes))})
-        .As<Napi::ArrayBuffer>();
-  } catch (const Napi::Error& e) {
-    throw Error(code::kOutOfMemory,
-                "no ArrayBuffer of " + std::to_string(bytes) + " bytes can be allocated (" + e.Message() +
-                    "): read fewer rows at a time",
-                {{"bytes", static_cast<double>(bytes)}});
-  }
+Napi::ArrayBuffer result_buffer(const Napi::Value& v, size_t bytes) {
+  if (!v.IsArrayBuffer()) bad_argument("result", "an ArrayBuffer", v);
+  auto buffer = v.As<Napi::ArrayBuffer>();
+  if (buffer.ByteLength() == bytes) return buffer;
+  const std::string expected = std::to_string(bytes), actual = std::to_string(buffer.ByteLength());
+  throw Error(code::kInvalidArgument, "result must have " + expected + " bytes, got " + actual,
+              {{"argument", "result"}, {"expected", expected}, {"actual", actual}});
 }
 
-// read(tensor, asFloat32): Promise<ArrayBuffer>
+// read(tensor, asFloat32, result): Promise<ArrayBuffer>
+// Fills `result`, which nobody else may know until the promise is settled: another thread writes to its memory.
 Napi::Value read_tensor(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Tensor t = open_tensor(info[0], "tensor");
     if (t.packed()) throw Error(code::kInvalidArgument, "a packed weight cannot be read back");
     const bool widened = info[1].ToBoolean() && t.dtype != DType::f32;
     const auto n = static_cast<size_t>(t.shape.elements());
-    Napi::ArrayBuffer buffer = new_array_buffer(info.Env(), widened ? n * sizeof(float) : t.bytes());
+    Napi::ArrayBuffer buffer = result_buffer(info[2], widened ? n * sizeof(float) : t.bytes());
     auto* out = static_cast<std::byte*>(buffer.Data());
     auto work = [t, widened, n, out] {
       if (t.storage->fault) throw *t.storage->fault;

@@ -1,14 +1,31 @@
 // Mapped files that must not be written, or that change while they are mapped.
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  linkSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
+import { openSafetensors } from "../../lib/checkpoint/formats/safetensors.js";
 import { OmniModel } from "../../lib/model/omni.js";
+import { Weights } from "../../lib/model/weights.js";
 import { add, concatRows, copyRows, embedding } from "../../lib/ops/index.js";
 import { Graph } from "../../lib/tensor/graph.js";
 import type { Device } from "../../lib/tensor/tensor.js";
+import { saveTensors } from "../../lib/tensorFiles.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 import { backends, devices } from "../support/devices.js";
 import { code } from "../support/errors.js";
@@ -112,6 +129,59 @@ describe("a mapped file that is cut short", () => {
     await expect(x.read()).rejects.toThrowError(changedFile(path)); // the mapping has seen other bytes
     expect((await mapped(cpu, path).slice(7, 8).read())[0]).toBe(7);
   });
+});
+
+test("a mapped file that is written over fails reads, also if its time of modification is put back", async () => {
+  const path = numbers();
+  const past = new Date(1e12);
+  utimesSync(path, past, past);
+  const x = mapped(cpu, path).slice(0, 1);
+  await x.read();
+  writeFileSync(path, Buffer.alloc(rows * width * 4, 1), { flag: "r+" });
+  utimesSync(path, past, past);
+  await expect(x.read()).rejects.toThrowError(changedFile(path));
+});
+
+test("a mapped file that gets other links, names or rights is read on", async () => {
+  const path = numbers();
+  const x = mapped(cpu, path).slice(7, 8);
+  const other = `${path}-moved`;
+  const changes = [
+    () => linkSync(path, other),
+    () => unlinkSync(other),
+    () => chmodSync(path, 0o400),
+    () => renameSync(path, other),
+    () => renameSync(numbers(), other), // an atomic replacement: the mapping keeps the old file
+  ];
+  for (const change of changes) {
+    change();
+    expect((await x.read())[0]).toBe(7);
+  }
+});
+
+test("a checkpoint that is replaced or written to after its header was read is not loaded", async () => {
+  const path = join(folder, "replaced.safetensors");
+  const write = async (to: string, value: number) => saveTensors(to, { x: cpu.tensor([value, value], [2]) });
+  const replace = async () => {
+    await write(`${path}.new`, 2);
+    renameSync(`${path}.new`, path);
+  };
+  const overwrite = () => writeFileSync(path, readFileSync(path).fill(0, statSync(path).size - 4));
+  for (const change of [replace, overwrite]) {
+    await write(path, 1);
+    utimesSync(path, new Date(1e12), new Date(1e12)); // not the time at which it is written to, which may be coarse
+    const { entries } = await openSafetensors(path);
+    await change();
+    const weights = Weights.of(cpu, { "": entries });
+    const refused = expect.objectContaining({
+      code: "IO_ERROR",
+      message: `${path} was replaced or written to after its header was read: load it again when it is complete`,
+    });
+    expect(() => weights.plain("x")).toThrow(refused);
+    const again = Weights.of(cpu, { "": (await openSafetensors(path)).entries });
+    expect((await again.plain("x").read())[0]).toBe(change === replace ? 2 : 1);
+    again.dispose();
+  }
 });
 
 test("a mapped file that is written over fails reads", async () => {

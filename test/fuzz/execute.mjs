@@ -55,7 +55,10 @@ function outcomeOf(error) {
   return { code: "not a CaracalError", message: `${error?.stack ?? error}` };
 }
 
-const bytesOf = async (tensor) => new Uint8Array(await guardedAsync(guarded(() => addon().read(tensor.handle, false))));
+const bytesOf = async (tensor) => {
+  const result = new ArrayBuffer(tensor.byteLength);
+  return new Uint8Array(await guardedAsync(guarded(() => addon().read(tensor.handle, false, result))));
+};
 
 /** Waits for outputs. Their code is "ok", or that of the first that failed. */
 async function awaited(outputs, wrong) {

@@ -11,6 +11,7 @@ const arrays = {
   i32: "Int32Array",
   u8: "Uint8Array",
 };
+const dtypeBytes = { f32: 4, f16: 2, bf16: 2, f8e4m3: 1, i32: 4, u8: 1 };
 const device = { odd: "device" };
 const values = (dtype, shape) => ({ array: arrays[dtype], length: product(shape) });
 
@@ -41,8 +42,12 @@ const functions = {
     },
   ],
   read: [
-    { tensor: "tensor", asFloat32: "boolean" },
-    (r) => ({ args: { tensor: tensor(r, r.pick(...dtypes), r.shape(0, 3)), asFloat32: r.chance(0.5) } }),
+    { tensor: "tensor", asFloat32: "boolean", result: "value" },
+    (r) => {
+      const [dtype, shape, asFloat32] = [r.pick(...dtypes), r.shape(0, 3), r.chance(0.5)];
+      const bytes = product(shape) * (asFloat32 ? 4 : dtypeBytes[dtype]);
+      return { args: { tensor: tensor(r, dtype, shape), asFloat32, result: { array: "ArrayBuffer", length: bytes } } };
+    },
   ],
   write: [
     { tensor: "tensor", values: "value" },

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { maskRows, splitColumns } from "../../lib/ops/rows.js";
 import { argmax, repetitionPenalty, type SampleOptions, sample } from "../../lib/ops/sampling.js";
 import { Device } from "../../lib/tensor/tensor.js";
 import { allDevices, cuda } from "../support/devices.js";
@@ -324,4 +325,26 @@ describe.each(allDevices)("sampling on $name", (device) => {
     const misspelt = { seed: 0, step: 0, topk: 5 } as never;
     expect(() => sample(logits, misspelt)).toThrowError(/"topk": did you mean "topK"/);
   });
+});
+
+test("a list that is longer than the tensor allows is refused before an element of it is read", async () => {
+  await using device = await Device.open({ backend: "cpu", threads: 1 });
+  const logits = device.zeros([1, 2000]);
+  const unread = (length: number) =>
+    new Proxy([], { get: (_, key) => (key === "length" ? length : expect.unreachable(`${String(key)} was read`)) });
+  const one = { seed: 1, step: 0 };
+  const calls: [() => unknown, RegExp][] = [
+    [() => argmax(logits, { allowed: unread(2001) }), /allowed must be a list of ranges .*, at most 2000 long/],
+    [() => sample(logits, { ...one, allowed: unread(2001) }), /allowed must be .*, at most 2000 long/],
+    [() => maskRows(logits, unread(1025)), /lengths must be a list, at most 1024 long/],
+    [() => splitColumns(logits, unread(2001)), /widths must be a list, at most 2000 long/],
+  ];
+  for (const name of ["temperature", "topK", "topP", "seed", "step"])
+    calls.push([() => sample(logits, { ...one, [name]: unread(1025) }), new RegExp(`${name} must be .* 1024 long`)]);
+  for (const [call, message] of calls)
+    expect(call).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) }),
+    );
+  const ranges = Array.from({ length: 1000 }, (_, i) => [2 * i + 1, 2 * i + 2] as const); // as many as a row can have
+  expect([...(await argmax(logits, { allowed: ranges }).read())]).toEqual([1]);
 });

@@ -6,6 +6,24 @@ import { settledMemory } from "../support/garbage.js";
 const values = (n: number, seed = 1) => Float32Array.from({ length: n }, (_, i) => Math.sin(seed * 7.3 + i));
 const bits = async (t: Tensor) => [...(await t.read())];
 
+test("a function's own error is passed on also when it disposed the device", async () => {
+  const thrown = new Error("thrown by the caller");
+  const runs: ((device: Device, fn: () => void) => unknown)[] = [
+    (device, fn) => device.scope(fn),
+    (device, fn) => device.fork(fn),
+    (device, fn) => Graph.capture(device, fn),
+    (device, fn) => device.fork(() => Graph.capture(device, fn)),
+  ];
+  for (const run of runs) {
+    const device = await Device.open({ backend: "cpu", threads: 1 });
+    const failing = () => {
+      device.dispose();
+      throw thrown;
+    };
+    expect(() => run(device, failing)).toThrow(thrown);
+  }
+});
+
 test("Tensor.write keeps the memory of its copy for the next one", async () => {
   await using device = await Device.open({ backend: "cpu", threads: 1 });
   using x = device.zeros([2 ** 18]);

@@ -6,6 +6,7 @@ import { type VerifyOptions, verifyFile } from "../../lib/verify/verify.js";
 import { scratch } from "../checkpoint/files.js";
 import { goldenPath } from "../support/golden.js";
 import { allDevices, devices } from "../support/modelDevices.js";
+import { unhandledDuring } from "../support/rejections.js";
 import { alteredGolden, type Change } from "./altered.js";
 
 const files = [
@@ -165,8 +166,21 @@ describe("verify", () => {
     expect(await error(rename("expected.projector", "expected.tokens"))).toMatch(/no tensor expected\.projector/);
     const bias = "weight.vision_encoder.encoder.layers.0.mlp.fc1.bias";
     expect(await error(rename(bias, `${bias}_`))).toMatch(/missing.*fc1\.bias.*unexpected|1 tensor missing/s);
+    const lookback = rename("weight.fsmn.0.lookback", "weight.fsmn.lookback");
+    expect(await error(lookback, "fsmn_vad_trained_causal")).toMatch(
+      /CHECKPOINT_INVALID.*no tensor weight\.fsmn\.0\.l/,
+    );
     const missing = await verifyFile(join(folder, "nothing.safetensors"), { device });
     expect(missing.error?.code).toBe("CHECKPOINT_INVALID");
+  });
+
+  test("says what failed in a language model, of whose results the file expects only some", async () => {
+    const bytes = (data: Buffer) => data.writeInt32LE(1_000_000, 0);
+    const path = altered("longcat_flash", { tensor: "input.input_ids", bytes });
+    const reasons = await unhandledDuring(async () => {
+      expect((await verifyFile(path, { device })).error?.code).toBe("INDEX_OUT_OF_RANGE");
+    });
+    expect(reasons).toEqual([]);
   });
 
   test("refuses a misspelt option", async () => {

@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { type BigIntStats, constants } from "node:fs";
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { CaracalError } from "../../errors.js";
 import { invalid } from "../problems.js";
@@ -8,15 +8,34 @@ export interface OpenOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Tells a file and its contents from others: its device, inode, size and time of modification. */
+export function fileVersion({ dev, ino, size, mtimeNs }: BigIntStats): string {
+  return [dev, ino, size, mtimeNs].join(":");
+}
+
+/**
+ * Refuses a file that is not the one whose header was read: it was replaced, or written to.
+ * @param described the version in the tensor's entry, if it is known
+ * @throws {CaracalError} `IO_ERROR`
+ */
+export function checkVersion(path: string, described: string | undefined, found: string): void {
+  if (described === undefined || described === found) return;
+  const message = `${path} was replaced or written to after its header was read: load it again when it is complete`;
+  throw new CaracalError("IO_ERROR", message, { path });
+}
+
 /** A file opened for bounded reads: a read outside the file is refused before any memory is allocated for it. */
 export class BoundedFile {
   readonly path: string;
   readonly size: number;
+  /** As `fileVersion`. */
+  readonly version: string;
   readonly #handle: FileHandle;
 
-  private constructor(path: string, size: number, handle: FileHandle) {
+  private constructor(path: string, found: BigIntStats, handle: FileHandle) {
     this.path = path;
-    this.size = size;
+    this.size = Number(found.size);
+    this.version = fileVersion(found);
     this.#handle = handle;
   }
 
@@ -30,9 +49,9 @@ export class BoundedFile {
     try {
       // Without O_NONBLOCK, opening a FIFO would wait for a writer. What was opened is checked, not what has the name now.
       handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-      const found = await handle.stat();
+      const found = await handle.stat({ bigint: true });
       if (!found.isFile()) throw invalid(path, "expected a regular file");
-      return await use(new BoundedFile(path, found.size, handle));
+      return await use(new BoundedFile(path, found, handle));
     } catch (error) {
       throw asReadError(path, error);
     } finally {

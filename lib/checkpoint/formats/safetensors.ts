@@ -1,9 +1,9 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { throwIfAborted } from "../../errors.js";
+import { printable, throwIfAborted } from "../../errors.js";
 import { Turns } from "../../turns.js";
 import { elementCount, entryBytes, isKnownDType, type TensorEntry } from "../entry.js";
-import { invalid, plural, printable, quote } from "../problems.js";
+import { invalid, plural, quote } from "../problems.js";
 import { BoundedFile, listDirectory, type OpenOptions, readText } from "./file.js";
 import { isRecord, keysOf, parseJson } from "./json.js";
 
@@ -153,7 +153,7 @@ function openFile(path: string, signal: AbortSignal | undefined): Promise<Safete
     const entries: TensorEntry[] = [];
     const turns = new Turns(`reading ${path}`);
     for (const name of keysOf(header)) {
-      if (name !== "__metadata__") entries.push(parseEntry(path, name, header[name], dataStart));
+      if (name !== "__metadata__") entries.push(parseEntry(file, name, header[name], dataStart));
       if (turns.due) await turns.next();
     }
     await checkCoverage(entries, file, dataStart);
@@ -161,7 +161,7 @@ function openFile(path: string, signal: AbortSignal | undefined): Promise<Safete
   });
 }
 
-function parseEntry(file: string, name: string, info: unknown, dataStart: number): TensorEntry {
+function parseEntry({ path: file, version }: BoundedFile, name: string, info: unknown, dataStart: number): TensorEntry {
   const fail = (problem: string) => invalid(file, `tensor ${quote(name)}: ${problem}`);
   if (!isRecord(info)) throw fail("its header entry is not an object");
   if (typeof info.dtype !== "string") throw fail(`dtype ${show(info.dtype)} is not a string`);
@@ -179,7 +179,7 @@ function parseEntry(file: string, name: string, info: unknown, dataStart: number
   if (expected !== byteLength) {
     throw fail(`${dtype} [${shape}] takes ${expected} bytes, but its data_offsets span ${byteLength}`);
   }
-  return { name, dtype, shape, file, offset: dataStart + offsets[0]!, byteLength };
+  return { name, dtype, shape, file, offset: dataStart + offsets[0]!, byteLength, version };
 }
 
 function isSizes(value: unknown): value is number[] {

@@ -31,7 +31,7 @@ export function openTorchArchive(path: string, { signal }: OpenOptions = {}): Pr
     const locate = storageLocator(file, records, root);
     const entries: TensorEntry[] = [];
     for (const [name, tensor] of tensorsOf(value, path)) {
-      entries.push(await toEntry(path, name, tensor, locate));
+      entries.push(await toEntry(file, name, tensor, locate));
       if (turns.due) await turns.next();
     }
     return entries;
@@ -101,7 +101,12 @@ function storageLocator(file: BoundedFile, records: Map<string, ZipRecord>, root
   };
 }
 
-async function toEntry(file: string, name: string, tensor: PickledTensor, locate: Locate): Promise<TensorEntry> {
+async function toEntry(
+  { path: file, version }: BoundedFile,
+  name: string,
+  tensor: PickledTensor,
+  locate: Locate,
+): Promise<TensorEntry> {
   const { storage, shape, strides } = tensor;
   if (!isContiguous(shape, strides)) {
     throw invalid(
@@ -111,7 +116,7 @@ async function toEntry(file: string, name: string, tensor: PickledTensor, locate
   }
   const { dtype } = storage;
   const offset = (await locate(storage, name)) + entryBytes(dtype, [tensor.offset]);
-  return { name, dtype, shape, file, offset, byteLength: entryBytes(dtype, shape) };
+  return { name, dtype, shape, file, offset, byteLength: entryBytes(dtype, shape), version };
 }
 
 /** Row-major without gaps. Strides of dimensions of size 1, and all strides of an empty tensor, do not matter. */

@@ -7,7 +7,7 @@ import { type Activations, activationsRule } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
 import {
   aFunction,
-  checkFloats,
+  checkedFloats,
   checkOption,
   checkOptions,
   isObject,
@@ -184,7 +184,8 @@ export class AudioEncoder implements Disposable {
   }
 
   /**
-   * Encodes a whole recording from its samples.
+   * Encodes a whole recording from its samples, which it copies on the event loop, in 0.1 ms for each second of
+   * sound. Push a long recording into `stream` in pieces.
    * @param samples mono, in [−1, 1], at `features.sampleRate`
    * @returns `[tokens, D]` of the activations' dtype
    * @throws {CaracalError} `UNSUPPORTED` when loaded without a front end, `INVALID_ARGUMENT` for what is no Float32Array
@@ -307,8 +308,7 @@ export class AudioEncoderStream implements Disposable {
    * @returns the tokens that became final, `[n, D]`, or `undefined` when there are none
    */
   push(samples: Float32Array): Rows | undefined {
-    checkFloats("AudioEncoderStream.push", "samples", samples);
-    return this.#advance(samples, false);
+    return this.#advance(checkedFloats("AudioEncoderStream.push", "samples", samples), false);
   }
 
   /** Ends the recording and returns the remaining tokens, whose look-ahead reads zeros. Then restarts the stream. */

@@ -3,7 +3,7 @@ import { type AudioFeatureConfig, parseAudioFeatureConfig } from "../../checkpoi
 import { openAudioFeatures } from "../../checkpoint/parts.js";
 import { CaracalError } from "../../errors.js";
 import * as ops from "../../ops/index.js";
-import { checkFloats, checkOption, checkOptions, hasMemory, type OptionRule, optional } from "../../options.js";
+import { checkedFloats, checkOption, checkOptions, type OptionRule, optional, plainView } from "../../options.js";
 import { deviceRule } from "../../tensor/check.js";
 import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Rows } from "../types.js";
@@ -56,7 +56,7 @@ export class AudioFeatures implements Disposable {
       highHz: fbank.high_freq,
       preemphasis: fbank.preemphasis,
     };
-    const vector = (values: Float64Array) => device.tensor(values, [values.length]);
+    const vector = (values: Float64Array) => device.tensor(values, [plainView(values, Float64Array)!.length]);
     this.#cmvn = cmvn && { mean: vector(cmvn.mean), inverseStd: vector(cmvn.istd) };
   }
 
@@ -73,12 +73,13 @@ export class AudioFeatures implements Disposable {
   }
 
   /**
-   * The log-mel frames of a whole recording, before normalisation: f32 `[frames, num_mel_bins]`.
+   * The log-mel frames of a whole recording, before normalisation: f32 `[frames, num_mel_bins]`. As all functions that
+   * take samples, it copies them on the event loop, in 0.1 ms for each second of sound.
    * @throws {CaracalError} `INVALID_ARGUMENT` for what is no Float32Array, as `extract` and the streams
    */
   melFrames(samples: Float32Array): Rows<"f32"> {
-    checkFloats("AudioFeatures", "samples", samples);
-    using wave = this.device.tensor(toInt16Range(samples), [samples.length]);
+    const values = checkedFloats("AudioFeatures", "samples", samples);
+    using wave = this.device.tensor(toInt16Range(values), [values.length]);
     return ops.fbank(wave, this.fbank) as Rows<"f32">;
   }
 
@@ -126,9 +127,9 @@ export class AudioFeatureStream implements Disposable {
 
   /** Returns the steps whose right context has arrived, `[n, C]`, n may be 0; with `last`, all remaining steps. */
   push(samples: Float32Array, options: ops.PushOptions = {}): Rows<"f32"> {
-    checkFloats("AudioFeatureStream.push", "samples", samples);
+    const values = checkedFloats("AudioFeatureStream.push", "samples", samples);
     return this.#features.device.scope(() => {
-      const frames = this.#fbank.push(toInt16Range(samples));
+      const frames = this.#fbank.push(toInt16Range(values));
       return this.#splice.push(this.#features.normalise(frames), options) as Rows<"f32">;
     });
   }
@@ -146,11 +147,15 @@ export class AudioFeatureStream implements Disposable {
 const cmvnRule: OptionRule = {
   accepts: (value) => {
     const { mean, istd } = Object(value) as Partial<Cmvn>;
-    const isVector = (v: unknown) => hasMemory(v) && v instanceof Float64Array;
-    return isVector(mean) && isVector(istd) && mean!.length === istd!.length;
+    const length = plainView(mean, Float64Array)?.length;
+    return length !== undefined && plainView(istd, Float64Array)?.length === length;
   },
   expected: "{ mean, istd }, two Float64Arrays of one length",
 };
 
 /** Filter banks expect the range of 16-bit integers, because the floor under their logarithm is absolute. */
-const toInt16Range = (samples: Float32Array): Float32Array => samples.map((sample) => sample * 32768);
+function toInt16Range(samples: Float32Array): Float32Array {
+  const scaled = new Float32Array(samples.length);
+  for (let i = 0; i < scaled.length; i++) scaled[i] = samples[i]! * 32768; // many times as fast as `map`
+  return scaled;
+}

@@ -1,7 +1,7 @@
 import { CaracalError } from "../../errors.js";
 import { type Activations, activationsRule } from "../../ops/call.js";
 import {
-  checkObjects,
+  checkedObjects,
   checkOption,
   checkOptions,
   isObject,
@@ -128,8 +128,7 @@ export class KvCache implements Disposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` for rows that are not a whole number from 0
    */
   fits(batch: readonly NewRows[]): boolean {
-    checkBatch("KvCache.fits", batch);
-    return this.#blocksFor(batch) <= this.#freeBlocks;
+    return this.#blocksFor(checkedBatch("KvCache.fits", batch)) <= this.#freeBlocks;
   }
 
   /**
@@ -153,18 +152,18 @@ export class KvCache implements Disposable {
   }
 
   #extend<T>(batch: readonly NewRows[], options: AppendOptions, make: (numbers: CacheNumbers) => T): T & Disposable {
-    checkBatch("KvCache.append", batch);
+    const added = checkedBatch("KvCache.append", batch);
     checkOptions("KvCache.append", options, appendOptions);
     const { minWidth = 1, rowByRow = false } = options;
-    for (const { sequence } of batch) {
+    for (const { sequence } of added) {
       if (sequence.cache !== this) throw new CaracalError("INVALID_ARGUMENT", "the sequence belongs to another cache");
       if (sequence.disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
     }
-    if (new Set(batch.map(({ sequence }) => sequence)).size < batch.length)
+    if (new Set(added.map(({ sequence }) => sequence)).size < added.length)
       throw new CaracalError("INVALID_ARGUMENT", "a sequence may be extended only once per call");
-    this.#checkRoom(batch);
-    this.#checkTable(batch, options);
-    const grown = batch.map(({ sequence, rows }) => {
+    this.#checkRoom(added);
+    this.#checkTable(added, options);
+    const grown = added.map(({ sequence, rows }) => {
       const from = sequence.grow(rows);
       return { sequence, blocks: sequence.blocks, rows, from };
     });
@@ -175,7 +174,7 @@ export class KvCache implements Disposable {
       for (const { sequence, from } of grown) sequence.truncate(from);
       throw error;
     }
-    for (const { sequence } of batch) sequence.hold();
+    for (const { sequence } of added) sequence.hold();
     let disposed = false;
     return {
       ...made,
@@ -183,7 +182,7 @@ export class KvCache implements Disposable {
         if (disposed) return;
         disposed = true;
         disposeAll(made);
-        for (const { sequence } of batch) sequence.release();
+        for (const { sequence } of added) sequence.release();
       },
     };
   }
@@ -250,12 +249,13 @@ export class KvCache implements Disposable {
   }
 }
 
-function checkBatch(where: string, batch: readonly NewRows[]): void {
-  checkObjects(where, "batch", batch, "{ sequence, rows }");
-  for (const [i, { sequence, rows }] of batch.entries()) {
+/** Returns a copy of the batch. @throws {CaracalError} `INVALID_ARGUMENT` */
+function checkedBatch(where: string, batch: readonly NewRows[]): NewRows[] {
+  return checkedObjects(where, "batch", batch, "{ sequence, rows }").map(({ sequence, rows }, i) => {
     checkOption(where, `batch[${i}].sequence`, sequence, sequenceRule);
     checkOption(where, `batch[${i}].rows`, rows, wholeNumber);
-  }
+    return { sequence, rows };
+  });
 }
 
 /** The tokens of one sequence in a `KvCache`. */

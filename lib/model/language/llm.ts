@@ -9,9 +9,9 @@ import { rmsNorm } from "../../ops/norm.js";
 import { concatRows, gatherRows } from "../../ops/rows.js";
 import {
   aFunction,
-  checkIntegers,
-  checkList,
-  checkObjects,
+  checkedIntegers,
+  checkedList,
+  checkedObjects,
   checkOption,
   checkOptions,
   type OptionRule,
@@ -172,8 +172,8 @@ export class Llm implements Disposable {
    *   read, for an id outside the vocabulary
    */
   embed(ids: readonly number[]): Rows {
-    checkIntegers("Llm.embed", "ids", ids);
-    using rows = this.device.tensor(ids, [ids.length], "i32");
+    const list = checkedIntegers("Llm.embed", "ids", ids);
+    using rows = this.device.tensor(list, [list.length], "i32");
     return embedding(this.textTable, rows, { outDtype: this.activations });
   }
 
@@ -190,12 +190,13 @@ export class Llm implements Disposable {
   async prefill(extensions: readonly Extension[], options: PrefillOptions = {}): Promise<Rows> {
     checkOptions("Llm.prefill", options, prefillOptions);
     const { chunk = 512, ...forward } = options;
-    const prompts = this.#batch("Llm.prefill", extensions).map(({ rows }) => ({ length: rows, done: 0 }));
-    const lengthsBefore = extensions.map(({ sequence }) => sequence.length);
-    const outputs: Rows[][] = extensions.map(() => []);
+    const list = checkedExtensions("Llm.prefill", extensions);
+    const prompts = this.#batch(list).map(({ rows }) => ({ length: rows, done: 0 }));
+    const lengthsBefore = list.map(({ sequence }) => sequence.length);
+    const outputs: Rows[][] = list.map(() => []);
     try {
       for (let pass = nextPass(prompts, chunk); pass.length > 0; pass = nextPass(prompts, chunk)) {
-        using hidden = await this.#pass(extensions, pass, forward);
+        using hidden = await this.#pass(list, pass, forward);
         let row = 0;
         for (const { index, from, to, last } of pass) {
           const rows = forward.rows === "all" ? to - from : 1;
@@ -206,7 +207,7 @@ export class Llm implements Disposable {
       }
       return concatRows(outputs.flat());
     } catch (error) {
-      rollBack(extensions, lengthsBefore);
+      rollBack(list, lengthsBefore);
       throw error;
     } finally {
       for (const tensor of outputs.flat()) tensor.dispose();
@@ -233,13 +234,14 @@ export class Llm implements Disposable {
     checkOptions("Llm.forward", options, forwardOptions);
     const { signal, tap, rows = "last", mode = "prefill" } = options;
     throwIfAborted(signal, "prefill");
-    const batch = this.#batch("Llm.forward", extensions);
-    const lengthsBefore = extensions.map(({ sequence }) => sequence.length);
+    const list = checkedExtensions("Llm.forward", extensions);
+    const batch = this.#batch(list);
+    const lengthsBefore = list.map(({ sequence }) => sequence.length);
     let x: Rows | undefined;
     try {
       using cached = this.cache.append(batch, { rowByRow: mode === "decode" });
       const pass = { ...this.#layerInputs(cached, mode), tap };
-      x = concatRows(extensions.map(({ embeddings }) => this.#rows(embeddings)));
+      x = concatRows(list.map(({ embeddings }) => this.#rows(embeddings)));
       for (const [i, layer] of this.#weights.layers.entries()) {
         const input: Rows = x;
         x = this.device.scope(() => llmLayer(input, layer, i, pass));
@@ -257,7 +259,7 @@ export class Llm implements Disposable {
         );
       });
     } catch (error) {
-      rollBack(extensions, lengthsBefore);
+      rollBack(list, lengthsBefore);
       throw error;
     } finally {
       x?.dispose();
@@ -273,22 +275,21 @@ export class Llm implements Disposable {
    */
   decode(sequences: readonly KvSequence[], x: Tensor): Rows {
     checkTensor("Llm.decode", "x", x);
-    checkList("Llm.decode", "sequences", sequences, "a list of KvSequences", this.cache.tokens);
-    for (const [i, sequence] of sequences.entries())
-      checkOption("Llm.decode", `sequences[${i}]`, sequence, sequenceRule);
-    if (x.shape[0] !== sequences.length)
-      throw new CaracalError("SHAPE_MISMATCH", `${sequences.length} sequences need as many rows, got ${x.shape[0]}`);
+    const expected = "a list of KvSequences";
+    const check = (item: unknown, name: string) => checkOption("Llm.decode", name, item, sequenceRule);
+    const most = this.cache.tokens;
+    const list = checkedList<KvSequence>("Llm.decode", "sequences", sequences, expected, most, check);
+    if (x.shape[0] !== list.length)
+      throw new CaracalError("SHAPE_MISMATCH", `${list.length} sequences need as many rows, got ${x.shape[0]}`);
     const embeddings = this.#rows(x);
-    const batch = sequences.map((sequence) => ({ sequence, rows: 1 }));
+    const batch = list.map((sequence) => ({ sequence, rows: 1 }));
     this.#checkPositions(batch);
     if (!this.#graphs) {
       using rows = this.cache.append(batch);
       return this.device.scope(() => this.#decode(embeddings, rows));
     }
     // Table widths are powers of two, so that a sequence does not need a new graph for every block it takes.
-    const blocks = Math.ceil(
-      (sequences.reduce((most, { length }) => Math.max(most, length), 0) + 1) / this.cache.blockSize,
-    );
+    const blocks = Math.ceil((list.reduce((most, { length }) => Math.max(most, length), 0) + 1) / this.cache.blockSize);
     using numbers = this.cache.appendNumbers(batch, { minWidth: 2 ** Math.ceil(Math.log2(blocks)) });
     return this.#graphs.run(embeddings, numbers);
   }
@@ -336,12 +337,7 @@ export class Llm implements Disposable {
     return rmsNorm(x, this.#weights.norm, { eps: this.config.rms_norm_eps });
   }
 
-  #batch(where: string, extensions: readonly Extension[]): NewRows[] {
-    checkObjects(where, "extensions", extensions, "{ sequence, embeddings }");
-    for (const [i, { sequence, embeddings }] of extensions.entries()) {
-      checkOption(where, `extensions[${i}].sequence`, sequence, sequenceRule);
-      checkTensor(where, `extensions[${i}].embeddings`, embeddings);
-    }
+  #batch(extensions: readonly Extension[]): NewRows[] {
     const batch = extensions.map(({ sequence, embeddings }) => ({ sequence, rows: this.#rows(embeddings).shape[0] }));
     if (batch.length === 0 || batch.some(({ rows }) => rows === 0))
       throw new CaracalError("INVALID_ARGUMENT", "every sequence must be extended by at least one token, got none");
@@ -372,6 +368,16 @@ export class Llm implements Disposable {
   }
 }
 
+/** Returns a copy of the extensions. @throws {CaracalError} `INVALID_ARGUMENT` */
+function checkedExtensions(where: string, extensions: readonly Extension[]): Extension[] {
+  const list = checkedObjects(where, "extensions", extensions, "{ sequence, embeddings }");
+  return list.map(({ sequence, embeddings }, i) => {
+    checkOption(where, `extensions[${i}].sequence`, sequence, sequenceRule);
+    checkTensor(where, `extensions[${i}].embeddings`, embeddings);
+    return { sequence, embeddings };
+  });
+}
+
 /** The index of each sequence's last row in a packed batch. */
 function lastRows(batch: readonly NewRows[]): Int32Array {
   let end = 0;
@@ -383,6 +389,6 @@ function lastRows(batch: readonly NewRows[]): Int32Array {
 
 function rollBack(extensions: readonly Extension[], lengths: readonly number[]): void {
   extensions.forEach(({ sequence }, i) => {
-    if (!sequence.disposed) sequence.truncate(lengths[i]!);
+    if (!sequence.disposed && sequence.length > lengths[i]!) sequence.truncate(lengths[i]!); // or the caller did it
   });
 }

@@ -6,12 +6,12 @@ import { Turns } from "../../turns.js";
 import { type AudioFraming, audioTokenCount, defaultAudioFraming } from "../audio/framing.js";
 import { codecBooks, codecPadId, semanticEndId } from "../speech/state.js";
 import { timestampText } from "../vision/frames.js";
-import { planVision, type VisionItem, type VisionSource, type VisionUnit } from "../vision/plan.js";
+import { planVision, type VisionItem, type VisionUnit } from "../vision/plan.js";
 import type { VisionLimits } from "../vision/resize.js";
 import { interleaveAverage, interleaveSequential } from "./interleave.js";
-import { type PromptLimits, withDefaults } from "./limits.js";
+import { type PromptLimits, visionSource, withDefaults } from "./limits.js";
 import type { LoadedMessage, LoadedPart } from "./messages.js";
-import { type OmniTokenizer, type TextPiece, textPadId } from "./tokenizer.js";
+import { type ChatMessage, type OmniTokenizer, type TextPiece, textPadId } from "./tokenizer.js";
 
 export interface PromptOptions {
   /** Whether the reply is spoken: the prompt then ends with `VOICE ASSISTANT:` instead of `ASSISTANT:`. */
@@ -51,6 +51,9 @@ export interface Prompt {
   /** The prompt in readable form, with runs of placeholders written as `<|audio_pad|>*38`. */
   readonly text: string;
 }
+
+/** As many as `renderChat` takes by default. */
+const maxChatCharacters = 2 ** 27;
 
 /** Text, a control token, or a run of placeholders whose rows an encoder fills. */
 type Piece = TextPiece | { readonly pad: "audio" | "vision"; readonly count: number };
@@ -99,9 +102,9 @@ class PromptBuilder {
   }
 
   async build(messages: readonly LoadedMessage[]): Promise<Prompt> {
-    const sources = messages.flatMap((message) => message.content.flatMap(visionSource));
+    const sources = messages.flatMap((message) => message.content.flatMap((part) => visionSource(part) ?? []));
     const { vision } = this.#options;
-    const items = vision ? planVision(sources, vision, this.#limits.visionTokens) : [];
+    const items = vision ? await this.#turns.during(planVision(sources, vision, this.#limits.visionTokens)) : [];
     this.#visionItems = [...items];
     if (this.#options.template === "checkpoint") await this.#addPieces(await this.#renderChat(messages));
     else await this.#addConversation(messages);
@@ -120,11 +123,16 @@ class PromptBuilder {
   }
 
   async #renderChat(messages: readonly LoadedMessage[]): Promise<Piece[]> {
-    const chat = messages.map(({ role, content }) => ({
-      role,
-      content: content.map((part) => (part.type === "text" ? part.text : misplaced(part, "a chat template"))).join(""),
-    }));
-    for (const { content } of chat) await this.#checkText(content);
+    const chat: ChatMessage[] = [];
+    let characters = 0;
+    for (const { role, content } of messages) {
+      const texts = content.map((part) => (part.type === "text" ? part.text : misplaced(part, "a chat template")));
+      await this.#checkText(...texts);
+      for (const { length } of texts) characters += length;
+      if (characters > maxChatCharacters)
+        throw invalid(`the messages have more than ${maxChatCharacters} characters, too many for a chat template`);
+      chat.push({ role, content: texts.join("") });
+    }
     const pieces = await this.#tokenizer.renderChat(chat, {}, { signal: this.#options.signal });
     const pads = Object.values(padStrings).map((pad) => this.#tokenizer.specialId(pad));
     for (const piece of pieces)
@@ -264,9 +272,17 @@ class PromptBuilder {
     this.#text += `${padStrings[pad]}*${count}`;
   }
 
-  /** Refuses text that cannot fit, before it is encoded. */
-  async #checkText(text: string): Promise<void> {
-    for (const tokens of this.#tokenizer.leastIds(text)) await this.#pause(this.#textIds.length + tokens);
+  /** Refuses text that cannot fit, in parts that follow one another, before it is joined or encoded. */
+  async #checkText(...texts: string[]): Promise<void> {
+    let before = this.#textIds.length;
+    for (const text of texts) {
+      let least = 0;
+      for (const tokens of this.#tokenizer.leastIds(text)) {
+        least = tokens;
+        await this.#pause(before + least);
+      }
+      before += Math.max(0, least - 6); // a character that two parts share has up to six bytes too many
+    }
   }
 
   async #pause(tokens = this.#textIds.length): Promise<void> {
@@ -290,12 +306,6 @@ class PromptBuilder {
       { tokens, limit: Math.min(positions, sequenceTokens) },
     );
   }
-}
-
-function visionSource(part: LoadedPart): VisionSource[] {
-  if (part.type === "image") return [part];
-  if (part.type === "video") return [{ type: "video", video: part.video, interleaved: part.samples !== null }];
-  return [];
 }
 
 /** Ids are i32. */

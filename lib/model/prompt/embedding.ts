@@ -4,9 +4,9 @@ import { type Activations, activationsRule } from "../../ops/call.js";
 import { promptEmbedding, stepEmbedding } from "../../ops/embedding.js";
 import { cast } from "../../ops/rows.js";
 import {
-  checkIntegers,
+  checkedIntegers,
+  checkedObjects,
   checkObject,
-  checkObjects,
   checkOption,
   checkOptions,
   isObject,
@@ -168,22 +168,21 @@ export class OmniEmbedding implements Disposable {
    */
   step(inputs: readonly SpeechInput[]): Rows {
     const where = "OmniEmbedding.step";
-    checkObjects(where, "inputs", inputs, "{ textId, codecIds }");
-    for (const [i, { textId, codecIds }] of inputs.entries()) {
+    const list = checkedObjects(where, "inputs", inputs, "{ textId, codecIds }").map(({ textId, codecIds }, i) => {
       if (textId !== null) checkOption(where, `inputs[${i}].textId`, textId, wholeNumber);
-      checkIntegers(where, `inputs[${i}].codecIds`, codecIds, maxBooks);
-    }
-    const count = inputs.length;
+      return { textId, codecIds: checkedIntegers(where, `inputs[${i}].codecIds`, codecIds, maxBooks) };
+    });
+    const count = list.length;
     return this.device.scope(() =>
       stepEmbedding({
         textTable: this.#tables.text,
         codecTables: this.#tables.codec,
         textIds: this.#ids(
-          inputs.map(({ textId }) => textId ?? maskedId),
+          list.map(({ textId }) => textId ?? maskedId),
           [count],
         ),
         codecIds: this.#ids(
-          inputs.flatMap(({ codecIds }) => [...codecIds]),
+          list.flatMap(({ codecIds }) => [...codecIds]),
           [count, this.books],
         ),
         outDtype: this.#options.activations,

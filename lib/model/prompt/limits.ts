@@ -1,6 +1,7 @@
 import { CaracalError } from "../../errors.js";
 import { type OptionRule, optional, positiveInteger, positiveNumber } from "../../options.js";
 import { type AudioFraming, audioTokenCount } from "../audio/framing.js";
+import { unitCount, type VisionSource } from "../vision/plan.js";
 import type { LoadedPart } from "./messages.js";
 
 /** Upper bounds on a request: positive, and those of tokens and pixels whole. */
@@ -42,6 +43,7 @@ export class MediaBudget {
   readonly #limits: PromptLimits;
   readonly #framing: AudioFraming;
   #pixels = 0;
+  #units = 0;
   #audioTokens = 0;
 
   constructor(limits: PromptLimits, framing: AudioFraming) {
@@ -59,6 +61,14 @@ export class MediaBudget {
           "scale them down, or raise limits.imagePixels",
         { pixels: this.#pixels, limit: imagePixels },
       );
+    const source = visionSource(part);
+    if (source) this.#units += unitCount(source);
+    if (this.#units > sequenceTokens)
+      throw exceeded(
+        `with ${name}, there are ${this.#units} images and frame pairs of videos, each of at least one token, and the ` +
+          `whole prompt has at most ${sequenceTokens} (limits.sequenceTokens); send fewer`,
+        { units: this.#units, limit: sequenceTokens },
+      );
     const samples = part.type === "audio" || part.type === "video" ? part.samples : null;
     if (samples) this.#audioTokens += audioTokenCount(samples.length, this.#framing);
     if (this.#audioTokens > sequenceTokens)
@@ -68,6 +78,13 @@ export class MediaBudget {
         { tokens: this.#audioTokens, limit: sequenceTokens },
       );
   }
+}
+
+/** An image or video as the vision encoder's planning takes it; undefined for other parts. */
+export function visionSource(part: LoadedPart): VisionSource | undefined {
+  if (part.type === "image") return part;
+  if (part.type === "video") return { type: "video", video: part.video, interleaved: part.samples !== null };
+  return undefined;
 }
 
 const exceeded = (message: string, details: object): CaracalError =>

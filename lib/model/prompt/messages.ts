@@ -138,6 +138,7 @@ interface ReadMessage {
  */
 class MessageReader {
   #items = 0;
+  #codes = 0;
 
   async message(value: unknown, name: string, turns: Turns): Promise<ReadMessage> {
     const message = this.#copy(value, name, "{ role, content }");
@@ -191,8 +192,9 @@ class MessageReader {
     const length = typeof codes === "object" ? (codes as ArrayLike<number> | null)?.length : null;
     if (!Number.isInteger(length) || length! < 0)
       throw invalid(`${name}: codes must be a list of numbers, got ${shown(codes)}`);
-    if (length! > 4 * maxItems)
-      throw invalid(`${name}: ${length} codes are too many, at most ${4 * maxItems} are possible`);
+    this.#codes += length!; // segments may share one list
+    if (this.#codes > 4 * maxItems)
+      throw invalid(`${name}: with it, ${this.#codes} codes are too many, at most ${4 * maxItems} are possible`);
     const copy = Array.from({ length: length! }, (_, i) => (codes as ArrayLike<number>)[i]!);
     return { text: segment.text as string, codes: copy };
   }

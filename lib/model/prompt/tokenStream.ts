@@ -1,4 +1,4 @@
-import { checkIntegers, checkObject, checkOption, integer } from "../../options.js";
+import { checkedIntegers, checkObject, checkOption, integer } from "../../options.js";
 
 /** What an id stands for: bytes of text, or the name of a control token. Undefined if the id has no token. */
 export type Token = Uint8Array | string | undefined;
@@ -51,8 +51,7 @@ export class TokenStream {
   /** Returns to the state of a snapshot. @throws {CaracalError} `INVALID_ARGUMENT` for what is none */
   restore(snapshot: TokenStreamSnapshot): void {
     checkObject("TokenStream.restore", "the snapshot", snapshot);
-    checkIntegers("TokenStream.restore", "bytes", snapshot.bytes, maxHeldBack);
-    this.#bytes = Uint8Array.from(snapshot.bytes);
+    this.#bytes = Uint8Array.from(checkedIntegers("TokenStream.restore", "bytes", snapshot.bytes, maxHeldBack));
   }
 }
 

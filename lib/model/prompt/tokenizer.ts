@@ -6,8 +6,8 @@ import { checkDirectory } from "../../checkpoint/survey.js";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
 import {
   aString,
+  checkedObjects,
   checkObject,
-  checkObjects,
   checkOption,
   checkOptionNames,
   checkOptions,
@@ -15,6 +15,7 @@ import {
   isObject,
   type OptionRule,
   optional,
+  plainList,
   refuseValue,
   wholeNumber,
 } from "../../options.js";
@@ -272,7 +273,7 @@ export class OmniTokenizer {
     variables: JsonObject = {},
     options: RenderOptions = {},
   ): Promise<TextPiece[]> {
-    checkObjects("renderChat", "messages", messages, "{ role, content }");
+    const list = checkedObjects("renderChat", "messages", messages, "{ role, content }");
     checkObject("renderChat", "variables", variables);
     const template = this.chatTemplate;
     if (template === null) {
@@ -282,7 +283,7 @@ export class OmniTokenizer {
     const input = {
       template,
       tokens: Object.fromEntries(tokenKeys.map((key) => [key, tokenText(this.#config[key]) ?? ""])),
-      json: plainJson({ messages, add_generation_prompt: true, ...variables }),
+      json: plainJson({ messages: list, add_generation_prompt: true, ...variables }),
       names: this.#specialIds.keys(),
       file: `${this.#source} (${files.template}, or chat_template in ${files.config})`,
     };
@@ -302,12 +303,16 @@ function absent(error: CaracalError): undefined {
 }
 
 function plainJson(variables: object): string {
+  let json: string | undefined;
   try {
-    return JSON.stringify(variables);
+    json = JSON.stringify(variables);
   } catch (cause) {
     const message = `the variables of a chat template must be plain data: ${shown((cause as Error).message)}`;
     throw new CaracalError("INVALID_ARGUMENT", message, {}, { cause });
   }
+  if (json?.startsWith("{")) return json;
+  const message = `the variables of a chat template must be plain data, but their toJSON gives ${shown(json)}`;
+  throw new CaracalError("INVALID_ARGUMENT", message);
 }
 
 /** The text of a token in `tokenizer_config.json`, which is a string or an object with `content`. */
@@ -317,10 +322,13 @@ function tokenText(token: unknown): string | undefined {
   return typeof content === "string" ? content : undefined;
 }
 
+/** Published files have up to three. */
+const maxTemplates = 64;
+
 /** The chat template: the only one, or the one named "default". */
 function templateOf(value: unknown): string | null {
   if (typeof value === "string") return value;
-  if (!Array.isArray(value)) return null;
-  const named: unknown = value.find((entry: unknown) => isRecord(entry) && entry.name === "default");
+  if (!Array.isArray(value) || value.length > maxTemplates) return null;
+  const named = plainList<unknown>(value).find((entry) => isRecord(entry) && entry.name === "default");
   return isRecord(named) && typeof named.template === "string" ? named.template : null;
 }

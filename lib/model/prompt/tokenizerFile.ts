@@ -1,6 +1,7 @@
 import { Fields } from "../../checkpoint/fields.js";
 import { isRecord, keysOf } from "../../checkpoint/formats/json.js";
 import { invalid, quote } from "../../checkpoint/problems.js";
+import { plainList } from "../../options.js";
 import type { Steps } from "../../turns.js";
 import { BytePairs, maxIds, stepsPerYield, type Vocabulary } from "./bytePairs.js";
 import { type WordPatterns, wordPatterns } from "./words.js";
@@ -37,9 +38,10 @@ export function* parseTokenizer(json: unknown, file: string): Steps<TokenizerFil
   const controls = controlTokens(added_tokens, file);
   const patterns = wordPatterns(pre_tokenizer, file);
   const vocabulary = yield* entries(vocab, controls, file);
-  if (!Array.isArray(merges) || merges.length >= maxIds)
+  const length = Array.isArray(merges) ? merges.length : maxIds;
+  if (!Array.isArray(merges) || length >= maxIds)
     throw invalid(file, `model.merges must be a list of fewer than ${maxIds} pairs`);
-  const pairs = yield* BytePairs.from(vocabulary, mergePairs(merges, file), merges.length, file);
+  const pairs = yield* BytePairs.from(vocabulary, mergePairs(merges, length, file), length, file);
   return { patterns, pairs, controls };
 }
 
@@ -47,7 +49,7 @@ function controlTokens(tokens: unknown, file: string): Map<string, number> {
   if (!Array.isArray(tokens) || tokens.length > maxControls)
     throw invalid(file, `added_tokens must be a list of at most ${maxControls} tokens`);
   const ids = new Map<string, number>();
-  for (const [i, token] of tokens.entries()) {
+  for (const [i, token] of plainList(tokens).entries()) {
     const fields = new Fields(token, `added_tokens[${i}].`);
     const name = fields.text("content");
     const id = fields.integer("id", { min: 0, max: maxIds - 1 });
@@ -87,11 +89,17 @@ function* entries(vocab: unknown, controls: ReadonlyMap<string, number>, file: s
 }
 
 /** Merges are written as pairs, or as one string with a space, which no letter is. */
-function* mergePairs(merges: readonly unknown[], file: string): Generator<readonly [string, string], void> {
-  for (const [i, merge] of merges.entries()) {
+function* mergePairs(
+  merges: readonly unknown[],
+  length: number,
+  file: string,
+): Generator<readonly [string, string], void> {
+  for (let i = 0; i < length; i++) {
+    const merge = merges[i];
     const pair: unknown = typeof merge === "string" ? merge.split(" ") : merge;
-    if (!(Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === "string")))
+    const [left, right] = Array.isArray(pair) && pair.length === 2 ? plainList<unknown>(pair) : [];
+    if (typeof left !== "string" || typeof right !== "string")
       throw invalid(file, `model.merges[${i}] must be a pair of entries`);
-    yield pair as unknown as readonly [string, string];
+    yield [left, right];
   }
 }

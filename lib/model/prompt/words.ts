@@ -3,6 +3,7 @@
 // a long word, nor finish one of millions of characters. test/model/prompt/publishedWords.ts has them for comparison.
 import { isRecord } from "../../checkpoint/formats/json.js";
 import { invalid, quote } from "../../checkpoint/problems.js";
+import { plainList } from "../../options.js";
 import {
   isLetter,
   isNewline,
@@ -56,7 +57,10 @@ export function wordPatterns(preTokenizer: unknown, file: string): WordPatterns 
   return last.use_regex === false ? patterns : [...patterns, gpt2Words];
 }
 
-const asList = (value: unknown): unknown[] => (Array.isArray(value) ? [...value] : []);
+/** The steps that the published tokenizer has, and more. */
+const maxSteps = 64;
+const asList = (value: unknown): unknown[] =>
+  Array.isArray(value) && value.length <= maxSteps ? plainList(value) : [];
 
 /** The words of a text, one after another. */
 export class Words {

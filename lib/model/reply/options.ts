@@ -4,6 +4,7 @@ import {
   type OptionRule,
   oneOf,
   optional,
+  plainList,
   positiveInteger,
   positiveNumber,
   wholeNumber,
@@ -65,7 +66,7 @@ const number = (accepts: (value: number) => boolean, expected: string): OptionRu
 };
 const isStop = (value: unknown) => typeof value === "string" && value !== "" && value.length <= 256;
 const stopRule: OptionRule = {
-  accepts: (value) => isStop(value) || (Array.isArray(value) && value.length <= 16 && value.every(isStop)),
+  accepts: (value) => isStop(value) || (Array.isArray(value) && value.length <= 16 && plainList(value).every(isStop)),
   expected: "a string of 1 to 256 characters, or a list of up to 16 of them",
 };
 const logProbabilitiesRule: OptionRule = {
@@ -122,7 +123,7 @@ export function checkGenerateOptions(options: GenerateOptions): CheckedOptions {
       "generate: repetitionPenalty acts on sampled text only: give a temperature above 0, topP or topK, too";
     throw new CaracalError("INVALID_ARGUMENT", message, { repetitionPenalty, temperature, topK });
   }
-  const stops = typeof stop === "string" ? [stop] : [...stop];
+  const stops = typeof stop === "string" ? [stop] : plainList(stop);
   const logProbabilities = top === false ? null : Number(top === true ? 0 : top);
   return { speech, maxTokens, stops, logProbabilities, temperature, topK, topP, repetitionPenalty, seed };
 }

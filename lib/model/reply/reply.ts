@@ -243,14 +243,16 @@ export class Reply {
     const reason = stopString === null ? end : "stop";
     if (this.speaks) this.#speak((stream) => stream.flush(), 0);
     this.#free();
-    void this.#speaking.then(async () => {
+    const report = async () => {
+      await this.#speaking;
       const speech = await new Turns("ending a reply").during(this.#history.partSteps());
       const usage = this.usage.report();
       const text = this.#wholeText;
       this.events.push({ type: "end", reason, stopString, text, ...this.#tokensFrom(0), speech, usage });
       this.events.end();
       this.#end();
-    });
+    };
+    report().catch((error) => this.fail(error));
   }
 
   #end(): void {

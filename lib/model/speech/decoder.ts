@@ -3,7 +3,7 @@ import type { Checkpoint } from "../../checkpoint/directory.js";
 import { openCodec } from "../../checkpoint/parts.js";
 import { CaracalError, shown } from "../../errors.js";
 import * as ops from "../../ops/index.js";
-import { aFunction, checkList, checkOption, checkOptions, type OptionRule, optional } from "../../options.js";
+import { aFunction, checkedList, checkOption, checkOptions, type OptionRule, optional } from "../../options.js";
 import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
 import type { Tap } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
@@ -91,11 +91,11 @@ export class SpeechDecoder implements Disposable {
    */
   async decode(frames: readonly SpeechFrame[], options: SpeechDecodeOptions = {}): Promise<Float32Array> {
     checkOptions("SpeechDecoder.decode", options, decodeOptions);
-    checkFrames("SpeechDecoder.decode", frames);
+    const list = checkedFrames("SpeechDecoder.decode", frames);
     const { tap } = options;
-    if (frames.length === 0) return new Float32Array(0);
+    if (list.length === 0) return new Float32Array(0);
     using wave = this.device.scope(() => {
-      const latents = this.#latents(frames);
+      const latents = this.#latents(list);
       tap?.("latents", latents);
       const hidden = this.#remember(latents, newLstmStates(this.device, this.#latentSize));
       tap?.("glstm", hidden);
@@ -229,35 +229,43 @@ export class SpeechDecoderStream implements Disposable {
    * @throws {CaracalError} as `SpeechDecoder.decode`; the stream is then unchanged
    */
   async push(frames: readonly SpeechFrame[]): Promise<Float32Array | undefined> {
-    checkFrames("SpeechDecoderStream.push", frames);
-    return frames.length > 0 ? this.#advance(frames) : undefined;
+    const list = checkedFrames("SpeechDecoderStream.push", frames);
+    return list.length > 0 ? this.#advance(list, this.#state) : undefined;
   }
 
   /** Ends the utterance and returns its remaining samples. Then restarts the stream. */
   async flush(): Promise<Float32Array | undefined> {
     if (!this.#started) return undefined;
-    const remaining = this.#advance(undefined);
-    this.dispose();
+    const ended = this.#state;
+    // Made before the samples are queued: if it fails, there is no promise yet that nobody would handle.
     this.#state = this.#decoder.newState();
     this.#started = false;
-    return remaining;
+    try {
+      return await this.#advance(undefined, ended);
+    } finally {
+      disposeState(ended);
+    }
   }
 
   /** Frees the stream's state. Safe to call twice. */
   dispose(): void {
-    disposeAll(this.#state.lstms);
-    for (const conv of this.#state.convs.values()) conv.dispose();
+    disposeState(this.#state);
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  async #advance(frames: readonly SpeechFrame[] | undefined): Promise<Float32Array | undefined> {
-    using wave = this.#decoder.advance(frames, this.#state);
-    this.#started = true;
+  async #advance(frames: readonly SpeechFrame[] | undefined, state: DecoderState): Promise<Float32Array | undefined> {
+    using wave = this.#decoder.advance(frames, state);
+    if (frames) this.#started = true;
     return wave?.toFloat32Array();
   }
+}
+
+function disposeState({ lstms, convs }: DecoderState): void {
+  disposeAll(lstms);
+  for (const conv of convs.values()) conv.dispose();
 }
 
 function residual(x: Tensor<"f32">, { snake, conv, pointwise: { weight, ...rest } }: ResidualUnit, convolve: Convolve) {
@@ -266,9 +274,10 @@ function residual(x: Tensor<"f32">, { snake, conv, pointwise: { weight, ...rest 
   return ops.conv1d(inner, weight, { ...rest, residual: x });
 }
 
-function checkFrames(where: string, frames: unknown): void {
-  checkList(where, "frames", frames, "a list of frames, each a list of codes");
-  for (const [i, frame] of frames.entries()) checkList(where, `frames[${i}]`, frame, "a list of codes", maxBooks);
+/** Returns a copy of the frames. @throws {CaracalError} `INVALID_ARGUMENT` */
+function checkedFrames(where: string, frames: unknown): number[][] {
+  const list = checkedList(where, "frames", frames, "a list of frames, each a list of codes");
+  return list.map((frame, i) => checkedList(where, `frames[${i}]`, frame, "a list of codes", maxBooks));
 }
 
 function newLstmStates(device: Device, size: number): LstmState[] {

@@ -9,12 +9,13 @@ import { linear } from "../../ops/linear.js";
 import { type AllowedIds, argmax, repetitionPenalty } from "../../ops/sampling.js";
 import {
   aFunction,
-  checkIntegers,
-  checkList,
+  checkedIntegers,
+  checkedList,
   checkOption,
   checkOptions,
   type OptionRule,
   optional,
+  plainList,
   positiveInteger,
   positiveNumber,
 } from "../../options.js";
@@ -48,7 +49,10 @@ const audioHeadsOptions = {
     accepts: (value) => positiveInteger.accepts(value) && (value as number) <= 2 ** 16,
     expected: "an integer in [1, 2^16]",
   }),
-  allowed: optional({ accepts: Array.isArray, expected: "a list of ranges for each book" }),
+  allowed: optional({
+    accepts: (value) => Array.isArray(value) && value.length <= maxBooks,
+    expected: "a list of ranges for each book",
+  }),
 } satisfies Record<keyof AudioHeadsOptions, OptionRule | true>;
 
 /**
@@ -75,7 +79,7 @@ export class AudioHeads implements Disposable {
     this.#tables = range(books - 1).map((k) => source.plain(`embedding.${k}.weight`));
     this.#penalty = penalty;
     this.#window = window;
-    this.#allowed = allowed;
+    this.#allowed = allowed && plainList(allowed);
   }
 
   /**
@@ -129,18 +133,18 @@ export class AudioHeads implements Disposable {
     tap?: (book: number, logits: Logits) => void,
   ): Ids[] {
     checkTensor("AudioHeads.step", "hidden", hidden);
-    checkHistories(histories);
+    const chosen = checkedHistories(histories);
     checkOption("AudioHeads.step", "tap", tap, optional(aFunction));
     const input = hidden as Rows;
     const rows = input.shape[0];
-    if (histories.length !== this.books || histories.some((book) => book.length !== rows))
+    if (chosen.length !== this.books || chosen.some((book) => book.length !== rows))
       throw new CaracalError("SHAPE_MISMATCH", `expected ${this.books} × ${rows} histories, one per book and sequence`);
     return input.device.scope(() => {
       let state = input;
       return this.#heads.map((head, book) => {
         const logits = linear(state, head, { outDtype: "f32" });
         tap?.(book, logits);
-        const penalised = repetitionPenalty(logits, this.#history(histories[book]!), this.#penalty);
+        const penalised = repetitionPenalty(logits, this.#history(chosen[book]!), this.#penalty);
         const ids = argmax(penalised, { allowed: this.#allowed?.[book] });
         const table = this.#tables[book];
         if (table) state = add(state, embedding(table, ids, { outDtype: hidden.dtype }));
@@ -158,7 +162,7 @@ export class AudioHeads implements Disposable {
     this.dispose();
   }
 
-  #history(histories: readonly (readonly number[])[]): Tensor<"i32", Matrix> {
+  #history(histories: readonly (number[] | Int32Array)[]): Tensor<"i32", Matrix> {
     const values = histories.flatMap((ids) => {
       const last = ids.slice(-this.#window);
       return [...last, ...new Array<number>(this.#window - last.length).fill(-1)];
@@ -167,13 +171,14 @@ export class AudioHeads implements Disposable {
   }
 }
 
-function checkHistories(histories: readonly (readonly (readonly number[])[])[]): void {
+/** Returns a copy of the histories. @throws {CaracalError} `INVALID_ARGUMENT` */
+function checkedHistories(histories: readonly (readonly (readonly number[])[])[]): (number[] | Int32Array)[][] {
   const where = "AudioHeads.step";
-  checkList(where, "histories", histories, "a list of books", maxBooks);
-  for (const [i, book] of histories.entries()) {
-    checkList(where, `histories[${i}]`, book, "a list of sequences");
-    for (const [j, ids] of book.entries()) checkIntegers(where, `histories[${i}][${j}]`, ids);
-  }
+  return checkedList(where, "histories", histories, "a list of books", maxBooks).map((book, i) =>
+    checkedList(where, `histories[${i}]`, book, "a list of sequences").map((ids, j) =>
+      checkedIntegers(where, `histories[${i}][${j}]`, ids),
+    ),
+  );
 }
 
 /** Per book, the ids that name a code of the speech decoder. The semantic book may also end the speech. */

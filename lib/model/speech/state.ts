@@ -1,8 +1,8 @@
 import { reservedSpeechIds } from "../../checkpoint/layout.js";
 import { CaracalError, shown } from "../../errors.js";
 import {
-  checkIntegers,
-  checkList,
+  checkedIntegers,
+  checkedList,
   checkObject,
   checkOption,
   checkOptions,
@@ -140,12 +140,12 @@ export class SpeechState {
     if (phaseBefore === "textAndSpeech" && !wholeNumber.accepts(textId)) {
       throw new CaracalError("INVALID_ARGUMENT", `a text id is due in phase textAndSpeech, got ${shown(textId)}`);
     }
-    checkCodecIds(codecIds);
+    const given = checkedCodecIds(codecIds);
     const text = phaseBefore === "textAndSpeech" ? textId : null;
-    this.#advance(text, codecIds[0]!);
+    this.#advance(text, given[0]!);
 
     const opensSegment = this.#phase === "textAndSpeech" && this.#segmentStep === 1;
-    const ids = Array.from(codecIds, (id, book) => (opensSegment && book > 0 ? maskedId : id));
+    const ids = given.map((id, book) => (opensSegment && book > 0 ? maskedId : id));
     const frame = this.#completeFrame(ids);
     this.#textHistory = [...this.#textHistory, text ?? maskedId].slice(-this.#historySteps);
     this.#codecHistory = [...this.#codecHistory, ids].slice(-this.#historySteps);
@@ -186,13 +186,13 @@ export class SpeechState {
 
   /** Returns to the state of a snapshot. @throws {CaracalError} `INVALID_ARGUMENT` for what is none */
   restore(snapshot: SpeechSnapshot): void {
-    checkSnapshot(snapshot);
-    this.#phase = snapshot.phase;
-    this.#segmentStep = snapshot.segmentStep;
-    this.#final = snapshot.final;
-    this.#pendingSemantic = snapshot.pendingSemantic;
-    this.#textHistory = [...snapshot.textHistory];
-    this.#codecHistory = snapshot.codecHistory.map((ids) => [...ids]);
+    const { phase, segmentStep, final, pendingSemantic, textHistory, codecHistory } = checkedSnapshot(snapshot);
+    this.#phase = phase;
+    this.#segmentStep = segmentStep;
+    this.#final = final;
+    this.#pendingSemantic = pendingSemantic;
+    this.#textHistory = [...textHistory];
+    this.#codecHistory = [...codecHistory];
   }
 }
 
@@ -208,13 +208,17 @@ const snapshotFields = {
   codecHistory: true,
 } satisfies Record<keyof SpeechSnapshot, OptionRule | true>;
 
-function checkSnapshot(snapshot: SpeechSnapshot): void {
+/** Returns a copy of the snapshot. @throws {CaracalError} `INVALID_ARGUMENT` */
+function checkedSnapshot(snapshot: SpeechSnapshot): SpeechSnapshot {
   const where = "SpeechState.restore";
   checkObject(where, "the snapshot", snapshot);
   checkOptions(where, snapshot, snapshotFields);
-  checkIntegers(where, "textHistory", snapshot.textHistory);
-  checkList(where, "codecHistory", snapshot.codecHistory);
-  for (const [i, ids] of snapshot.codecHistory.entries()) checkIntegers(where, `codecHistory[${i}]`, ids, codecBooks);
+  const codecHistory = checkedList(where, "codecHistory", snapshot.codecHistory);
+  return {
+    ...snapshot,
+    textHistory: [...checkedIntegers(where, "textHistory", snapshot.textHistory)],
+    codecHistory: codecHistory.map((ids, i) => [...checkedIntegers(where, `codecHistory[${i}]`, ids, codecBooks)]),
+  };
 }
 
 const bookRule: OptionRule = {
@@ -222,17 +226,18 @@ const bookRule: OptionRule = {
   expected: `a book in [0, ${codecBooks})`,
 };
 
-function checkCodecIds(ids: ArrayLike<number>): void {
+/** Returns a copy of the ids. @throws {CaracalError} `INVALID_ARGUMENT`, `INDEX_OUT_OF_RANGE` */
+function checkedCodecIds(ids: ArrayLike<number>): number[] {
   if (!isObject(ids) || ids.length !== codecBooks) {
     throw new CaracalError("INVALID_ARGUMENT", `expected ${codecBooks} codec ids, got ${shown(ids)}`);
   }
-  for (let book = 0; book < codecBooks; book++) {
+  return Array.from({ length: codecBooks }, (_, book) => {
     const id = ids[book]!;
-    if (Number.isInteger(id) && (id >= reservedSpeechIds || (book === 0 && id === semanticEndId))) continue;
+    if (Number.isInteger(id) && (id >= reservedSpeechIds || (book === 0 && id === semanticEndId))) return id;
     throw new CaracalError(
       "INDEX_OUT_OF_RANGE",
       `codec id ${shown(id)} of book ${book} is reserved; mask the logits below ${reservedSpeechIds} before sampling`,
       { book, id },
     );
-  }
+  });
 }

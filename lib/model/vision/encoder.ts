@@ -5,7 +5,7 @@ import { CaracalError, throwIfAborted } from "../../errors.js";
 import { checkImage, type RgbImage } from "../../media/image.js";
 import { type Activations, activationsRule } from "../../ops/call.js";
 import * as ops from "../../ops/index.js";
-import { aFunction, checkList, checkOption, checkOptions, type OptionRule, optional } from "../../options.js";
+import { aFunction, checkedList, checkOption, checkOptions, type OptionRule, optional } from "../../options.js";
 import { checkTensor } from "../../tensor/check.js";
 import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
 import { type UploadOptions, upload } from "../../tensor/upload.js";
@@ -13,9 +13,9 @@ import type { Ids, Matrix, Rows, Tap } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
 import { gridTokens, type Size, tokenGrid, type VisionLimits, visionInputSize, visionLimits } from "./resize.js";
 import {
-  checkGrid,
+  checkedGrids,
+  checkedUnits,
   checkSize,
-  checkUnits,
   type Grid,
   maxUnits,
   type ResizedFrame,
@@ -131,19 +131,18 @@ export class VisionEncoder implements Disposable {
    */
   encode(patches: Tensor<Activations>, grids: readonly Grid[], options: VisionEncodeOptions = {}): Rows {
     checkTensor("VisionEncoder.encode", "patches", patches);
-    checkList("VisionEncoder.encode", "grids", grids, "a list of [t, h, w]", maxUnits);
-    for (const [i, grid] of grids.entries()) checkGrid(`grids[${i}]`, grid);
+    const list = checkedGrids(grids);
     checkOptions("VisionEncoder.encode", options, encodeOptions);
     const { tap } = options;
-    const rows = this.#check(patches, grids);
+    const rows = this.#check(patches, list);
     const { device, config } = this;
     const { patch, layers } = this.#weights;
     return device.scope(() => {
       const starts = [0];
-      for (const [t, h, w] of grids) starts.push(starts.at(-1)! + t * h * w);
+      for (const [t, h, w] of list) starts.push(starts.at(-1)! + t * h * w);
       const sequence: Sequence = {
         cuSeqlens: device.tensor(Int32Array.from(starts), [starts.length], "i32"),
-        positions: device.tensor(positionsOf(grids, config.spatial_merge_size), [rows.shape[0], 2], "i32"),
+        positions: device.tensor(positionsOf(list, config.spatial_merge_size), [rows.shape[0], 2], "i32"),
       };
       const x = rows.dtype === this.activations ? rows : ops.cast(rows, this.activations);
       let y: Rows = ops.linear(x, patch.weight, { bias: patch.bias });
@@ -163,14 +162,14 @@ export class VisionEncoder implements Disposable {
    *   `INVALID_ARGUMENT` for a size that does not divide into patches, or an unknown option
    */
   async encodeUnits(units: readonly VisualUnit[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
-    checkUnits(units);
+    const list = checkedUnits(units);
     checkOptions("VisionEncoder.encodeUnits", options, encodeUnitsOptions);
     const { signal } = options;
-    if (units.some((unit) => this.#isSqueezed(unit)) && this.config.spatial_merge_size > 1)
+    if (list.some((unit) => this.#isSqueezed(unit)) && this.config.spatial_merge_size > 1)
       throw new CaracalError("UNSUPPORTED", "tokens can be interpolated in raster order only: spatial_merge_size 1");
     const encoded: VisualTokens[] = [];
     try {
-      for (const group of this.#groups(units)) {
+      for (const group of this.#groups(list)) {
         throwIfAborted(signal, "encoding images");
         encoded.push(...(await this.#encodeGroup(group, signal)));
         await this.device.synchronize(); // so that memory holds the pixels and activations of one group only
@@ -201,9 +200,10 @@ export class VisionEncoder implements Disposable {
    * @throws {CaracalError} as `encodeUnits`
    */
   async encodeImages(images: readonly RgbImage[], options: EncodeUnitsOptions = {}): Promise<VisualTokens[]> {
-    checkList("VisionEncoder.encodeImages", "images", images, "a list of { width, height, data }", maxUnits);
-    const units = images.map((given, i): VisualUnit => {
-      const image = checkImage(given, `VisionEncoder.encodeImages: images[${i}]`);
+    const where = "VisionEncoder.encodeImages";
+    const list = checkedList<RgbImage>(where, "images", images, "a list of { width, height, data }", maxUnits);
+    const units = list.map((given, i): VisualUnit => {
+      const image = checkImage(given, `${where}: images[${i}]`);
       return { frames: [image], size: visionInputSize(image, this.limits) };
     });
     return this.encodeUnits(units, options);

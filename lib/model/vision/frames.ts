@@ -30,9 +30,20 @@ const roundHalfUp = (x: number): number => {
   return x - below >= 0.5 ? below + 1 : below;
 };
 
+/** The most frames that are chosen of one video, more than any prompt has tokens: a rate near 0 would give billions. */
+const maxChosen = 2 ** 18;
+
+function checkCount(frames: number): void {
+  if (frames <= maxChosen) return;
+  const message = `${frames} frames of one video are too many, at most ${maxChosen} can be chosen; cut it`;
+  throw new CaracalError("INVALID_ARGUMENT", message, { frames, limit: maxChosen });
+}
+
 /** numpy.arange(start, stop, step). */
 function arange(start: number, stop: number, step: number): number[] {
-  return Array.from({ length: Math.max(0, Math.ceil((stop - start) / step)) }, (_, i) => start + i * step);
+  const length = Math.max(0, Math.ceil((stop - start) / step));
+  checkCount(length);
+  return Array.from({ length }, (_, i) => start + i * step);
 }
 
 /** numpy.linspace(0, last, count, dtype=int). */
@@ -44,6 +55,7 @@ function integerLinspace(last: number, count: number): number[] {
 /** torch.linspace(0, last, count): in single precision, computed from both ends. */
 function torchLinspace(last: number, count: number): number[] {
   if (count === 1) return [0];
+  checkCount(count);
   const end = Math.fround(last);
   const step = Math.fround(end / (count - 1));
   return Array.from({ length: count }, (_, i) =>

@@ -1,7 +1,8 @@
 import { CaracalError } from "../../errors.js";
 import type { RgbImage } from "../../media/image.js";
 import type { Video } from "../../media/video.js";
-import { type FrameUnit, sampleInterleavedVideo, sampleVideo } from "./frames.js";
+import type { Steps } from "../../turns.js";
+import { type InterleavedSampling, sampleInterleavedVideo, sampleVideo } from "./frames.js";
 import {
   gridTokens,
   postSqueeze,
@@ -40,56 +41,69 @@ export type VisionSource =
   | { readonly type: "image"; readonly image: RgbImage }
   | { readonly type: "video"; readonly video: Video; readonly interleaved: boolean };
 
+/** The number of units of an image or video. @throws {CaracalError} `INVALID_ARGUMENT` when a video has too many */
+export function unitCount(source: VisionSource): number {
+  return source.type === "image" ? 1 : chooseFrames(source).units.length;
+}
+
 /**
- * Chooses frames and sizes for all images and videos of a request. They are planned together, because the post-squeeze
+ * Chooses frames and sizes for all images and videos of a request, in steps. They are planned together, because the post-squeeze
  * compresses all of them by one ratio so that at most `maxVisionTokens` remain.
  *
  * @throws {CaracalError} `INVALID_ARGUMENT` when a unit would be left without tokens
  */
-export function planVision(
+export function* planVision(
   sources: readonly VisionSource[],
   limits: VisionLimits,
   maxVisionTokens: number,
-): VisionItem[] {
-  const items = sources.map((source) => planItem(source, limits));
+): Steps<VisionItem[]> {
+  const items: UnsqueezedItem[] = [];
+  for (const source of sources) items.push(yield* planItem(source, limits));
   const units = items.flatMap((item) => item.units);
   const total = units.reduce((sum, unit) => sum + gridTokens(unit.patches), 0);
-  const squeezed = postSqueeze(
-    units.map((unit) => unit.patches),
-    { ...limits, ratio: squeezeRatio(total, limits.maxTokensVideo, maxVisionTokens) },
-  );
-  if (squeezed.some(({ tokens }) => tokens === 0)) {
-    throw new CaracalError(
-      "INVALID_ARGUMENT",
-      `${units.length} images and frame pairs are too many for ${maxVisionTokens} visual tokens; send fewer`,
-    );
+  const ratio = squeezeRatio(total, limits.maxTokensVideo, maxVisionTokens);
+  const planned: VisionItem[] = [];
+  for (const item of items) {
+    const itemUnits: VisionUnit[] = [];
+    for (const unit of item.units) {
+      yield;
+      const [squeezed] = postSqueeze([unit.patches], { ...limits, ratio });
+      const { grid, tokens } = squeezed!;
+      if (tokens === 0) {
+        throw new CaracalError(
+          "INVALID_ARGUMENT",
+          `${units.length} images and frame pairs are too many for ${maxVisionTokens} visual tokens; send fewer`,
+        );
+      }
+      itemUnits.push({ ...unit, tokenGrid: tokenGrid(grid), tokens });
+    }
+    planned.push({ units: itemUnits, strategy: item.strategy });
   }
-  let next = 0;
-  return items.map(({ units: itemUnits, strategy }) => ({
-    strategy,
-    units: itemUnits.map((unit) => {
-      const { grid, tokens } = squeezed[next++]!;
-      return { ...unit, tokenGrid: tokenGrid(grid), tokens };
-    }),
-  }));
+  return planned;
 }
 
 type UnsqueezedUnit = Omit<VisionUnit, "tokenGrid" | "tokens">;
+interface UnsqueezedItem extends Pick<VisionItem, "strategy"> {
+  readonly units: readonly UnsqueezedUnit[];
+}
 
-function planItem(
-  source: VisionSource,
-  limits: VisionLimits,
-): { units: UnsqueezedUnit[]; strategy: VisionItem["strategy"] } {
+function* planItem(source: VisionSource, limits: VisionLimits): Steps<UnsqueezedItem> {
+  yield;
   if (source.type === "image") {
     const units = [sizedUnit({ source: source.image, frames: null, seconds: 0 }, limits)];
     return { units, strategy: "sequential" };
   }
-  const { video, interleaved } = source;
-  const { units, strategy }: { units: readonly FrameUnit[]; strategy: VisionItem["strategy"] } = interleaved
-    ? sampleInterleavedVideo(video)
-    : { units: sampleVideo(video), strategy: "sequential" };
-  const sized = units.map((unit) => sizedUnit({ ...unit, source: video }, limits, { units: units.length }));
+  const { units, strategy } = chooseFrames(source);
+  const sized: UnsqueezedUnit[] = [];
+  for (const unit of units) {
+    sized.push(sizedUnit({ ...unit, source: source.video }, limits, { units: units.length }));
+    yield;
+  }
   return { units: sized, strategy };
+}
+
+function chooseFrames({ video, interleaved }: VisionSource & { type: "video" }): InterleavedSampling {
+  return interleaved ? sampleInterleavedVideo(video) : { units: sampleVideo(video), strategy: "sequential" };
 }
 
 function sizedUnit(

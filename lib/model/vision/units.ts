@@ -1,6 +1,6 @@
 // The images and pairs of frames that enter the vision encoder, and what leaves it.
 import { checkImage, type RgbImage } from "../../media/image.js";
-import { checkObjects, positiveInteger, refuseValue } from "../../options.js";
+import { checkedList, checkedObjects, positiveInteger, refuseValue } from "../../options.js";
 import { Tensor } from "../../tensor/tensor.js";
 import type { Rows } from "../types.js";
 import type { Size } from "./resize.js";
@@ -29,10 +29,16 @@ export interface VisualTokens {
 /** More images and frame pairs than any prompt has tokens. */
 export const maxUnits = 2 ** 17;
 
-/** @throws {CaracalError} `INVALID_ARGUMENT` for what is no grid of patches */
-export function checkGrid(argument: string, grid: Grid): void {
-  const isGrid = Array.isArray(grid) && grid.length === 3 && grid.every(positiveInteger.accepts);
-  if (!isGrid) refuseValue("VisionEncoder.encode", argument, "[t, h, w], three positive integers", grid);
+/** Returns a copy of the grids. @throws {CaracalError} `INVALID_ARGUMENT` for what is no list of grids of patches */
+export function checkedGrids(grids: readonly Grid[]): Grid[] {
+  const where = "VisionEncoder.encode";
+  return checkedList<Grid>(where, "grids", grids, "a list of [t, h, w]", maxUnits).map((grid, i): Grid => {
+    const expected = "[t, h, w], three positive integers";
+    if (!Array.isArray(grid) || grid.length !== 3) refuseValue(where, `grids[${i}]`, expected, grid);
+    const [t, h, w] = [grid[0], grid[1], grid[2]];
+    if (![t, h, w].every(positiveInteger.accepts)) refuseValue(where, `grids[${i}]`, expected, grid);
+    return [t, h, w];
+  });
 }
 
 /** @throws {CaracalError} `INVALID_ARGUMENT` for what is no size in pixels or tokens */
@@ -42,15 +48,21 @@ export function checkSize(where: string, argument: string, size: Size): void {
     refuseValue(where, argument, "{ height, width }, two positive integers", size);
 }
 
-/** @throws {CaracalError} `INVALID_ARGUMENT` for what is no list of units, `MEDIA_INVALID` as `checkImage` */
-export function checkUnits(units: readonly VisualUnit[]): void {
+/**
+ * Returns a copy of the units.
+ * @throws {CaracalError} `INVALID_ARGUMENT` for what is no list of units, `MEDIA_INVALID` as `checkImage`
+ */
+export function checkedUnits(units: readonly VisualUnit[]): VisualUnit[] {
   const where = "VisionEncoder.encodeUnits";
-  checkObjects(where, "units", units, "{ frames, size }", maxUnits);
-  for (const [i, { frames, size, tokenGrid }] of units.entries()) {
+  const list = checkedObjects(where, "units", units, "{ frames, size }", maxUnits);
+  return list.map(({ frames, size, tokenGrid }, i) => {
     checkSize(where, `units[${i}].size`, size);
     if (tokenGrid !== undefined) checkSize(where, `units[${i}].tokenGrid`, tokenGrid);
     if (!Array.isArray(frames) || !(frames.length === 1 || frames.length === 2))
       refuseValue(where, `units[${i}].frames`, "a list of one or two frames", frames);
-    for (const frame of frames) if (!(frame instanceof Tensor)) checkImage(frame, `${where}: a frame of units[${i}]`);
-  }
+    const read = (frame: RgbImage | ResizedFrame) =>
+      frame instanceof Tensor ? frame : checkImage(frame, `${where}: a frame of units[${i}]`);
+    const first = read(frames[0]);
+    return { frames: frames.length === 1 ? [first] : [first, read(frames[1])], size, tokenGrid };
+  });
 }

@@ -64,9 +64,10 @@ describe("a torch archive", () => {
   });
 
   test("may be zip64, and may end in a comment", async () => {
-    const plain = await open(archive(reference));
-    expect(await open(archive(reference, { zip64: true }))).toEqual(plain);
-    expect(await open(archive(reference, { comment: "PK\x05\x06 not the end" }))).toEqual(plain);
+    const described = async (file: Buffer) => (await open(file)).map(({ version: _, ...entry }) => entry);
+    const plain = await described(archive(reference));
+    expect(await described(archive(reference, { zip64: true }))).toEqual(plain);
+    expect(await described(archive(reference, { comment: "PK\x05\x06 not the end" }))).toEqual(plain);
   });
 
   test("may hold tensors that begin inside their storage", async () => {

@@ -64,6 +64,17 @@ function withoutMemory(type) {
 export const derived = {
   "a proxy of it": (value) => (isObject(value) ? new Proxy(value, {}) : value),
   "an heir of it": (value) => (isObject(value) ? Object.create(value) : value),
+  "it with iterators without an end": (value) => {
+    if (!Array.isArray(value)) return value;
+    const endless = function* () {
+      for (;;) yield value[0];
+    };
+    const entries = function* () {
+      for (;;) yield [0, value[0]];
+    };
+    return Object.assign([...value], { [Symbol.iterator]: endless, values: endless, entries });
+  },
+  "it as another subclass": (value) => (ArrayBuffer.isView(value) && value.length > 0 ? subclassed(value) : value),
   "it with getters that throw": (value) => {
     if (!isPlain(value)) return value;
     const keys = Object.keys(value);
@@ -73,6 +84,22 @@ export const derived = {
     );
   },
 };
+
+/** The same values in an array whose methods make arrays of no elements, and whose own properties are lies. */
+function subclassed(array) {
+  const type = Object.getPrototypeOf(array).constructor;
+  class Subclass extends type {
+    static get [Symbol.species]() {
+      return class extends type {
+        constructor() {
+          super(0);
+        }
+      };
+    }
+  }
+  const copy = new Subclass(array.buffer.slice(0), array.byteOffset, array.length);
+  return Object.defineProperties(copy, { length: { value: 2 ** 40 }, byteOffset: { value: -1 }, buffer: { value: 5 } });
+}
 
 const isObject = (value) => (typeof value === "object" && value !== null) || typeof value === "function";
 const isPlain = (value) =>

@@ -236,6 +236,23 @@ describe("buildPrompt", () => {
     );
   });
 
+  it("does not join text that cannot fit, for a chat template", async () => {
+    const chat = await tinyTokenizer({ ...tokenizerConfig, chat_template: "{{ messages[0].content }}" });
+    const part = { type: "text", text: "x".repeat(1e6) } as const;
+    const options = { speech: false, vision, template: "checkpoint" } as const;
+    const refused = { code: "INVALID_ARGUMENT", message: expect.stringMatching(/at least \d+ tokens/) };
+    const one = await loadMessages([{ role: "user", content: Array(1000).fill(part) }]); // longer than a string can be
+    await expect(buildPrompt(one, chat, options)).rejects.toMatchObject(refused);
+    const small = { type: "text", text: "x".repeat(20_000) } as const; // fits, but not twice
+    const two = await loadMessages([{ role: "user", content: [small, small] }]);
+    await expect(buildPrompt(two, chat, options)).rejects.toMatchObject(refused);
+    const many = Array(7000).fill({ role: "user", content: small.text });
+    await expect(buildPrompt(await loadMessages(many), chat, options)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "prompt: the messages have more than 134217728 characters, too many for a chat template",
+    });
+  });
+
   it("uses the checkpoint's chat template on request", async () => {
     const chat = await tinyTokenizer({
       ...tokenizerConfig,

@@ -142,6 +142,13 @@ describe("a chat template that", () => {
     circle.self = circle;
     const tokenizer = await withTemplate("x");
     await expect(tokenizer.renderChat(messages, circle)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    for (const json of [undefined, null, "text", 5, []]) {
+      const variables = { toJSON: () => json } as never;
+      await expect(tokenizer.renderChat(messages, variables)).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringMatching(/must be plain data, but their toJSON gives /),
+      });
+    }
   });
 
   it("has unknown options or limits out of range is refused", async () => {

@@ -1,12 +1,14 @@
 import { expect, test } from "vitest";
 import { parseVisionConfig } from "../../../lib/checkpoint/config.js";
 import type { RgbImage } from "../../../lib/media/image.js";
+import { openVideo } from "../../../lib/media/video.js";
 import { audioTokenCount, defaultAudioFraming } from "../../../lib/model/audio/framing.js";
 import { encodePrompt, type PromptEncoders } from "../../../lib/model/prompt/encode.js";
 import { loadMessages, type Part } from "../../../lib/model/prompt/messages.js";
 import type { PromptStage } from "../../../lib/model/prompt/progress.js";
 import type { Rows } from "../../../lib/model/types.js";
 import { VisionEncoder } from "../../../lib/model/vision/encoder.js";
+import { unitCount } from "../../../lib/model/vision/plan.js";
 import { settledMemory } from "../../support/garbage.js";
 import { readGolden } from "../../support/golden.js";
 import { devices } from "../../support/modelDevices.js";
@@ -114,6 +116,38 @@ test("the media of a prompt together are limited while they are read, so that no
     code: "INVALID_ARGUMENT",
     details: { tokens, limit: tokens - 1 },
   });
+});
+
+test("images and frame pairs that no prompt holds are refused while they are read, before any is planned", async () => {
+  const encoders = await encodersOf("vision_merge1");
+  const ask = (part: Part, count: number, sequenceTokens: number) => {
+    const options = { speech: false, signal: new AbortController().signal, progress: { stage() {}, add() {} } };
+    const content = new Array<Part>(count).fill(part);
+    return encodePrompt([{ role: "user", content }], encoders, { ...options, limits: { sequenceTokens } });
+  };
+  const video = { frames: new Array<RgbImage>(100).fill(image(1)), fps: 1 };
+  const refusal = (units: number, limit: number) =>
+    expect.objectContaining({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/ images and frame pairs of videos, each of at least one token, and the /),
+      details: { units, limit },
+    });
+  const part: Part = { type: "video", video };
+  const units = unitCount({ type: "video", video: await openVideo(video), interleaved: false });
+  expect(units).toBeGreaterThan(10);
+  await expect(ask(part, 100, 5 * units - 1)).rejects.toThrow(refusal(5 * units, 5 * units - 1));
+  await expect(ask(content[0]!, 4, 3)).rejects.toThrow(refusal(4, 3));
+  // A rate near 0 makes a video of two frames last for ages.
+  for (const audio of [undefined, { samples: new Float32Array(16000), sampleRate: 16000 }]) {
+    const long = { frames: [image(1), image(2), image(3)], fps: 1e-12, ...(audio && { audio }) };
+    const part: Part = { type: "video", video: long, interleaveAudio: audio !== undefined, maxSeconds: Infinity };
+    await expect(ask(part, 1, 1000)).rejects.toThrow(
+      expect.objectContaining({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringMatching(/frames of one video are too many, at most 262144/),
+      }),
+    );
+  }
 });
 
 test("an encoder that merges patches refuses to squeeze, because its tokens are not in raster order", async () => {

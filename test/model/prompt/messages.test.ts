@@ -129,6 +129,11 @@ describe("loadMessages refuses", () => {
       [{ type: "speech", segments: [{ text: "Hi", codes: { length: 1e9 } }] }],
       /1000000000 codes are too many/,
     ],
+    [
+      "segments that share more codes than any prompt has frames",
+      [{ type: "speech", segments: Array(3).fill({ text: "Hi", codes: new Uint8Array(2 ** 18) }) }],
+      /segment 2: with it, 786432 codes are too many, at most 524288 are possible/,
+    ],
     ["no content", undefined, /^message 0: content must be text or a list of parts, got undefined$/],
     [
       "a misspelt field of a part",

@@ -1,10 +1,12 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseCodecConfig } from "../../../lib/checkpoint/config.js";
 import { SpeechDecoder, type SpeechFrame } from "../../../lib/model/speech/decoder.js";
+import { Device } from "../../../lib/tensor/tensor.js";
 import { settledMemory } from "../../support/garbage.js";
 import { readGolden } from "../../support/golden.js";
 import { backends } from "../../support/modelDevices.js";
 import { relativeError, uniform } from "../../support/numbers.js";
+import { unhandledDuring } from "../../support/rejections.js";
 import { goldenWeights } from "../goldenWeights.js";
 
 describe.each(backends)("on $name", (device) => {
@@ -96,6 +98,18 @@ describe.each(backends)("on $name", (device) => {
       await expect(stream.push([[1, 2, 3]])).rejects.toThrow(/1 semantic and 3 acoustic codes/);
       samples.push(...((await stream.push(frames.slice(4))) ?? []), ...((await stream.flush()) ?? []));
       expect(relativeError(samples, await decoder.decode(frames))).toBeLessThan(1e-6);
+    });
+
+    it("fails to flush after its device was disposed, by the promise of the caller alone", async () => {
+      const own = await Device.open({ backend: device.backend, threads: 1 });
+      const name = "codec_decoder_24k";
+      const weights = await goldenWeights(own, name);
+      const disposed = await SpeechDecoder.load(weights, parseCodecConfig(readGolden(name).config, name));
+      const stream = disposed.stream();
+      await stream.push(speech(1, 1));
+      own.dispose();
+      const refused = expect.objectContaining({ code: "DISPOSED" });
+      expect(await unhandledDuring(() => expect(stream.flush()).rejects.toThrow(refused))).toEqual([]);
     });
 
     it("frees its temporaries", async () => {
