@@ -120,7 +120,7 @@ export {
   Weights,
 } from "./model/weights.js";
 export type { MemoryStatistics } from "./native/addon.js";
-export type { Activations, Weight, WeightDType } from "./ops/call.js";
+export type { Activations, StoredDType, Weight, WeightDType } from "./ops/call.js";
 export * as ops from "./ops/index.js";
 export type { If, Matches, PlusOne, Problem, Ranked, Shaped, ShapeText } from "./ops/shapes.js";
 export {
@@ -132,7 +132,15 @@ export {
   type TensorError,
 } from "./synth/quantize.js";
 export type { SynthProgress } from "./synth/writer.js";
-export { type DType, dtypeBytes, dtypes, type RawArray, type Values } from "./tensor/dtype.js";
+export {
+  type CodeDType,
+  codeDtypes,
+  type DType,
+  dtypeBytes,
+  dtypes,
+  type RawArray,
+  type Values,
+} from "./tensor/dtype.js";
 export { Graph } from "./tensor/graph.js";
 export type { BackendNote, DeviceDescription, DeviceList, DeviceOptions } from "./tensor/open.js";
 export { type PackedLayout, PackedWeight } from "./tensor/packedWeight.js";

@@ -27,15 +27,12 @@ export interface Affine<W = PackedMatrix> {
   readonly bias: Vector | undefined;
 }
 
-/** A matrix `[N, K]` of numbers. */
-type FloatMatrix = Tensor<"f32" | "bf16", Matrix>;
-
 /** A matrix in the affine format, as it is stored. */
 interface StoredAffine extends DequantizeAffineOptions<"bf16"> {
   readonly codes: Tensor<"u8", Matrix>;
 }
 
-const dequantized = ({ codes, ...format }: StoredAffine): FloatMatrix =>
+const dequantized = ({ codes, ...format }: StoredAffine): Tensor<"f32" | "bf16", Matrix> =>
   dequantizeAffine(codes, { ...format, outDtype: "bf16" });
 
 /** The module of a weight: it has the scales. */
@@ -154,8 +151,8 @@ export class Weights implements Disposable {
    * @param shape `[N, K]`
    * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
-  matrix(name: string, shape: Matrix): FloatMatrix {
-    if (!this.#isAffine(name)) return this.plain(name, shape) as Tensor as FloatMatrix;
+  matrix(name: string, shape: Matrix): Tensor<"f32" | "bf16", Matrix> {
+    if (!this.#isAffine(name)) return this.plain(name, shape) as Tensor as Tensor<"f32" | "bf16", Matrix>;
     return this.derive(() => dequantized(this.#affine(name, shape)));
   }
 
@@ -165,12 +162,12 @@ export class Weights implements Disposable {
    * @param shapes `[E, N, K]`
    * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
-  matrices(name: string, shapes: readonly [number, ...Matrix]): FloatMatrix[] {
+  matrices(name: string, shapes: readonly [number, ...Matrix]): Tensor<"f32" | "bf16", Matrix>[] {
     const [of, ...shape] = checkedShape("Weights.matrices", shapes);
     const isAffine = this.#isAffine(name);
     return Array.from({ length: of }, (_, index) => {
       if (isAffine) return dequantized(this.#affine(name, shape, { index, of }));
-      return this.#map<"f32" | "bf16">(name, shape, { index, of }) as Tensor as FloatMatrix;
+      return this.#map<"f32" | "bf16">(name, shape, { index, of }) as Tensor as Tensor<"f32" | "bf16", Matrix>;
     });
   }
 

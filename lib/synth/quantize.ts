@@ -48,6 +48,7 @@ export interface QuantizeOptions {
   /** Where to compute. Default: the CPU. */
   readonly device?: Device | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Called after each part of a file. */
   readonly onProgress?: ((progress: SynthProgress) => void) | undefined;
 }
 

@@ -5,8 +5,9 @@ import type { AffineFormat } from "../checkpoint/quantization.js";
 import type { TensorHead } from "./safetensors.js";
 
 /** The formats to which `caracal quantize` converts. */
-export const quantizeFormats = ["fp8", "int8", "int4"] as const;
-export type QuantizeFormat = (typeof quantizeFormats)[number];
+export type QuantizeFormat = "fp8" | "int8" | "int4";
+/** Their names. */
+export const quantizeFormats = ["fp8", "int8", "int4"] as const satisfies readonly QuantizeFormat[];
 
 /** How the modules are named and stacked: as published, or as mlx-lm saves them. */
 export type QuantizeLayout = "published" | "mlx";

@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { CaracalError, throwIfAborted } from "../errors.js";
 
+/** What a checkpoint that is being written has reached. */
 export interface SynthProgress {
   /** The file being written, relative to the checkpoint. */
   readonly file: string;

@@ -1,9 +1,9 @@
 import { CaracalError } from "../errors.js";
-import { type CodeDType, type DType, dtypes } from "../native/operations.js";
+import { type CodeDType, codeDtypes, type DType, dtypes } from "../native/operations.js";
 import { refuseValue } from "../options.js";
 import { elements, type Shape } from "./shape.js";
 
-export { type CodeDType, type DType, dtypes };
+export { type CodeDType, codeDtypes, type DType, dtypes };
 
 /** @internal Whether tensors may have a dtype of this name. */
 export const isDType = (name: string): name is DType => (dtypes as readonly string[]).includes(name);
