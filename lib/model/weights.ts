@@ -163,11 +163,10 @@ export class Weights implements Disposable {
    * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
   matrices(name: string, shapes: readonly [number, ...Matrix]): Tensor<"f32" | "bf16", Matrix>[] {
-    const [of, ...shape] = checkedShape("Weights.matrices", shapes);
     const isAffine = this.#isAffine(name);
-    return Array.from({ length: of }, (_, index) => {
-      if (isAffine) return dequantized(this.#affine(name, shape, { index, of }));
-      return this.#map<"f32" | "bf16">(name, shape, { index, of }) as Tensor as Tensor<"f32" | "bf16", Matrix>;
+    return stack("Weights.matrices", shapes, (shape, part) => {
+      if (isAffine) return dequantized(this.#affine(name, shape, part));
+      return this.#map<"f32" | "bf16">(name, shape, part) as Tensor as Tensor<"f32" | "bf16", Matrix>;
     });
   }
 
@@ -211,8 +210,7 @@ export class Weights implements Disposable {
   packedStack(name: string, shapes: readonly [number, ...Matrix], isFloat = false): ExpertWeight {
     return this.derive(() => {
       if (!this.#isAffine(name)) return packWeights(this.matrices(name, shapes));
-      const [of, ...shape] = checkedShape("Weights.packedStack", shapes);
-      const stored = Array.from({ length: of }, (_, index) => this.#affine(name, shape, { index, of }));
+      const stored = stack("Weights.packedStack", shapes, (shape, part) => this.#affine(name, shape, part));
       return this.#packAffines(stored, isFloat);
     });
   }
@@ -340,6 +338,20 @@ export class Weights implements Disposable {
   #map<D extends DType>(name: string, shape?: Shape, part?: TensorPart & { readonly dtype?: D }): Tensor<D> {
     return this.#source.map(this.#full(name), shape, part);
   }
+}
+
+/** Far more than the experts of any layer. A stack of empty matrices could be endless. */
+const maxStack = 2 ** 16;
+
+/** Makes the matrices of a stack `[E, N, K]`. @throws {CaracalError} `INVALID_ARGUMENT` for what is no such shape */
+function stack<T>(
+  where: string,
+  shapes: readonly [number, ...Matrix],
+  make: (shape: Matrix, part: TensorPart) => T,
+): T[] {
+  const [of, ...shape] = checkedShape(where, shapes);
+  if (!(of >= 0 && of <= maxStack)) refuseValue(where, "shapes[0]", `a number from 0 to ${maxStack}`, of);
+  return Array.from({ length: of }, (_, index) => make(shape, { index, of }));
 }
 
 /** @internal Takes weights. */

@@ -1,4 +1,5 @@
-import { BoundedFile } from "../checkpoint/formats/file.js";
+import type { TensorEntry } from "../checkpoint/entry.js";
+import { BoundedFile, checkVersion } from "../checkpoint/formats/file.js";
 import { CaracalError, printable } from "../errors.js";
 import type { Activations } from "../ops/call.js";
 import { dequantizeAffine, dequantizeFp8, quantizeAffine, quantizeFp8 } from "../ops/quantization.js";
@@ -64,8 +65,15 @@ async function* storedBytes({ entry, from, rows }: SourceRows): AsyncGenerator<U
   const row = entry.byteLength / Math.max(entry.shape[0] ?? 1, 1);
   for (let at = from * row; at < (from + rows) * row; at += chunkBytes) {
     const length = Math.min(chunkBytes, (from + rows) * row - at);
-    yield await BoundedFile.use(entry.file, (file) => file.read(entry.offset + at, length, entry.name));
+    yield await readBytes(entry, at, length);
   }
+}
+
+function readBytes(entry: TensorEntry, at: number, length: number): Promise<Uint8Array> {
+  return BoundedFile.use(entry.file, (file) => {
+    checkVersion(entry.file, entry.version, file.version);
+    return file.read(entry.offset + at, length, entry.name);
+  });
 }
 
 /** Rows of a matrix of the source, as f32 or bf16. */
@@ -88,12 +96,10 @@ function turned(rows: Rows, { transposed }: SourceRows): Rows {
   return transpose(before);
 }
 
-async function readTensor(entry: SourceRows["entry"], from: number, rows: number, device: Device): Promise<Rows> {
+async function readTensor(entry: TensorEntry, from: number, rows: number, device: Device): Promise<Rows> {
   const columns = entry.shape[1]!;
   const row = entry.byteLength / Math.max(entry.shape[0]!, 1);
-  const bytes = await BoundedFile.use(entry.file, (file) =>
-    file.read(entry.offset + from * row, rows * row, entry.name),
-  );
+  const bytes = await readBytes(entry, from * row, rows * row);
   const dtype = entry.dtype as DType;
   const values = rawArray(dtype, new Uint8Array(bytes).buffer); // a copy, which is aligned
   return device.tensor(values, [rows, columns] as const, dtype) as Tensor as Rows;

@@ -55,7 +55,7 @@ const mutations = {
     replaceTensor(r, call, isTensor, (value) => ({
       value: { ...value, disposed: true },
       what: "disposed",
-      allowed: contract.name === "dispose" ? ["ok"] : ["DISPOSED"],
+      allowed: ["dispose", "describe"].includes(contract.name) ? ["ok"] : ["DISPOSED"],
     })),
   otherDevice: (r, call) => {
     const places = tensorsOf(call);

@@ -36,6 +36,14 @@ const f32 = (shape: number[], seed: number) => {
 };
 
 describe("Weights", () => {
+  it("refuses stacks of no number of matrices, or of endlessly many empty ones", () => {
+    using weights = Weights.of(device, { m: write("empty", { weight: f32([0, 4], 1) }) });
+    for (const count of [-1, 2 ** 17, 2 ** 40]) {
+      const refused = `shapes[0] must be a number from 0 to 65536, got ${count}`;
+      expect(() => weights.matrices("m.weight", [count, 0, 4])).toThrow(refused);
+    }
+  });
+
   it("maps vectors, packs matrices, and names parts", async () => {
     const a = write("a", { "m.weight": f32([3, 4], 1), "m.bias": f32([3], 2) });
     const b = write("b", { "m.weight": f32([5, 4], 3) });

@@ -255,6 +255,17 @@ describe("an interrupted call", () => {
   });
 });
 
+test("a source that is written to meanwhile is noticed", async () => {
+  const copy = join(folder, "written-to");
+  cpSync(tiny, copy, { recursive: true });
+  const shards = readdirSync(copy).filter((name) => name.endsWith(".safetensors"));
+  const onProgress = () => {
+    for (const shard of shards) utimesSync(join(copy, shard), new Date(2020, 1), new Date(2020, 1));
+  };
+  const call = quantized(copy, { format: "int8", group: 32, onProgress });
+  await expect(call).rejects.toThrow(/was replaced or written to after its header was read/);
+});
+
 test("replaces only what this library wrote, and only if asked", async () => {
   const { directory } = await quantized(tiny, { format: "fp8" });
   await expect(quantizeCheckpoint(tiny, directory, { format: "fp8" })).rejects.toThrow(/already exists; pass force/);

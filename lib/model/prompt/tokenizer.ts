@@ -221,18 +221,19 @@ export class OmniTokenizer {
    */
   async decode(ids: ArrayLike<number>, options: TokenizerOptions = {}): Promise<string> {
     checkOptions("OmniTokenizer.decode", options, tokenizerOptions);
-    if (!isObject(ids) || !wholeNumber.accepts(ids.length) || ids.length > maxDecoded)
+    const length = isObject(ids) ? ids.length : Number.NaN; // read once: a list may become longer
+    if (!wholeNumber.accepts(length) || length > maxDecoded)
       refuseValue("OmniTokenizer.decode", "ids", `a list of at most ${maxDecoded} whole numbers`, ids);
-    return new Turns("decoding ids", options.signal).during(this.#decodeSteps(ids));
+    return new Turns("decoding ids", options.signal).during(this.#decodeSteps(ids, length));
   }
 
-  *#decodeSteps(ids: ArrayLike<number>): Steps<string> {
+  *#decodeSteps(ids: ArrayLike<number>, length: number): Steps<string> {
     const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
     const { pairs } = this.#file;
     const pieces: string[] = [];
     const bytes = new Uint8Array(bytesPerPiece + pairs.longest);
     let used = 0;
-    for (let i = 0; i < ids.length; i++) {
+    for (let i = 0; i < length; i++) {
       const id = ids[i]!;
       if (!integer.accepts(id)) refuseValue("OmniTokenizer.decode", `ids[${i}]`, integer.expected, id);
       const name = this.#names.get(id);

@@ -51,6 +51,10 @@ describe("OmniTokenizer", () => {
     await expect(tokenizer.decode([1, "a"] as never)).rejects.toThrow('ids[1] must be an integer, got "a"');
     await expect(tokenizer.encode("a", { abort: true } as never)).rejects.toThrow(/no option "abort"/);
     expect(await tokenizer.decode([-1, 1e9])).toBe("");
+    const [id] = await tokenizer.encode("a");
+    let reads = 0;
+    const growing = new Proxy([id!], { get: (list, key) => (key === "length" ? ++reads : Reflect.get(list, 0)) });
+    expect(await tokenizer.decode(growing)).toBe("a");
     expect(await tokenizer.decode(Int32Array.from(await tokenizer.encode("ab")))).toBe("ab");
   });
 
