@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "cpu/gemm_blocking.h"
+#include "cpu/gemm_code.h"
 #include "cpu/prepare_row.h"
 
 namespace caracal::CARACAL_ISA {
@@ -18,6 +19,7 @@ struct Scratch {
   float* slab;
   float* terms;
   float* sums;
+  float* wide;      // the chunk of each panel of a pass, if codes are widened
   float* row;       // before it is rounded
   int64_t& loaded;  // the row block whose whole rows the slab holds; the next item often needs the same
 };
@@ -117,11 +119,12 @@ CARACAL_INLINE void run_rows(Tile& tile, bool int8_rows, int64_t k, int rows, in
   run_tile<W>(tile, rows, panels);
 }
 
-// Adds x[., k .. k + count) . W to the sums of every tile. To overlap memory and arithmetic, the tiles prefetch the panels'
-// next chunk, each an equal share; a single tile streams the panels and prefetches a fixed distance ahead.
-template <class W>
-CARACAL_INLINE void run_chunk(const Product& g, const PanelPass& pass, const Tiles& tiles, const Slab& slab,
-                              const Chunk& chunk) {
+// Adds x[., k .. k + count) . W to the sums of every tile. panels[p] holds the chunk as values of type Read. To overlap memory
+// and arithmetic, the tiles prefetch the panels' next chunk, each an equal share; a single tile streams the panels and
+// prefetches a fixed distance ahead.
+template <class Read>
+CARACAL_INLINE void run_tiles(const Product& g, const PanelPass& pass, const Tiles& tiles, const Slab& slab,
+                              const Chunk& chunk, const std::byte* const (&panels)[kMaxPanels]) {
   const Panels& w = g.w[0];
   const bool streams = tiles.count == 1;
   const ChainScales scales = chain_scales(w, pass, chunk.k);
@@ -135,10 +138,11 @@ CARACAL_INLINE void run_chunk(const Product& g, const PanelPass& pass, const Til
   tile.row_terms_stride = slab.terms_stride;
   tile.scales_stride = scales.stride;
   tile.scale_dtype = w.groups.dtype;
-  tile.ahead_step = streams ? 64 : divide_up(64, tiles.count);
-  const int64_t share = bytes_before(w, chunk.count) / 64 * tile.ahead_step;
+  const int64_t share = divide_up(bytes_before(w, chunk.count), tiles.count);
+  const int64_t lines = std::max<int64_t>(chunk.count * Code<Read>::kBytes / Code<Read>::kStep / 64, 1);
+  tile.ahead_step = streams ? 64 : divide_up(share, lines);
   for (int p = 0; p < pass.count; p++) {
-    tile.w[p] = pass.w[p] + bytes_before(w, chunk.k);
+    tile.w[p] = panels[p];
     tile.scales[p] = scales.of[p];
   }
   const int64_t terms = slab.int8_rows ? 2 : 1;  // per chain
@@ -151,9 +155,28 @@ CARACAL_INLINE void run_chunk(const Product& g, const PanelPass& pass, const Til
     tile.a = slab.a + row * slab.stride;
     tile.c = chunk.sums + row * kPanelColumns;
     if (scales.chain > 0) tile.row_terms = slab.terms + k / scales.chain * terms + row * slab.terms_stride;
-    run_rows<W>(tile, slab.int8_rows, k, tiles.rows(i), pass.count);
+    run_rows<Read>(tile, slab.int8_rows, k, tiles.rows(i), pass.count);
     row += tiles.rows(i);
   }
+}
+
+// The same for panels of W.
+template <class W>
+CARACAL_INLINE void run_chunk(const Product& g, const PanelPass& pass, const Tiles& tiles, const Slab& slab,
+                              const Chunk& chunk, float* wide) {
+  const std::byte* panels[kMaxPanels] = {};
+  for (int p = 0; p < pass.count; p++) panels[p] = pass.w[p] + bytes_before(g.w[0], chunk.k);
+  if constexpr (Code<W>::kBiased) {
+    if (wide) {
+      for (int p = 0; p < pass.count; p++) {
+        auto* out = reinterpret_cast<std::byte*>(wide + p * kWideChunk * kPanelColumns);
+        widen_codes<W>(panels[p], g.w[0].groups, chunk.count, out);
+        panels[p] = out;
+      }
+      return run_tiles<WideCodes>(g, pass, tiles, slab, chunk, panels);
+    }
+  }
+  run_tiles<W>(g, pass, tiles, slab, chunk, panels);
 }
 
 // Rows [row0, row0 + rows) by panels [first_panel, last_panel) of every weight.
@@ -216,13 +239,14 @@ Slab load_slab(const Product& g, const Blocking& b, const Item& item, int64_t be
 // Adds the products of a slab and the panels of a pass to `sums`, chunk by chunk.
 template <class W>
 void run_pass(const Product& g, const Blocking& b, const Item& item, const Tiles& tiles, const Slab& slab,
-              const PanelPass& pass, float* sums) {
+              const PanelPass& pass, float* sums, float* wide) {
   int64_t k = slab.begin;
   do {  // at least once: if K = 0, the sums become zero
     const int64_t count = std::min(b.chunk_k, slab.end - k);
     const bool is_last = k + count == slab.end;
     run_chunk<W>(g, pass, tiles, slab,
-                 {k, count, is_last ? pass.next : pass.w, is_last ? slab.begin : k + count, sums, item.panel_stride()});
+                 {k, count, is_last ? pass.next : pass.w, is_last ? slab.begin : k + count, sums, item.panel_stride()},
+                 wide);
     k += count;
   } while (k < slab.end);
 }
@@ -242,7 +266,7 @@ void run_slab(const Product& g, const Blocking& b, const Item& item, const Tiles
     for (int64_t v = panel * G; v < end * G; v += width) {
       const int count = static_cast<int>(std::min<int64_t>(width, end * G - v));
       run_pass<W>(g, b, item, tiles, slab, make_pass(g, v, count, item.last_panel * G),
-                  sums + (v - panel * G) * panel_stride);
+                  sums + (v - panel * G) * panel_stride, scratch.wide);
     }
     if (slab.end < depth) continue;
     for (int64_t p = panel; p < end; p++)
@@ -269,7 +293,8 @@ void run_item(const Product& g, const Blocking& b, int64_t index, int64_t first_
                   std::min(first_panel + b.range_panels, g.w[0].count()), first_item + index % b.row_blocks};
   float* terms = scratch + b.block_rows * slab_stride(b);
   float* sums = terms + b.block_rows * round_up(terms_stride(b, g.w[0]), 16);
-  const Scratch s{scratch, terms, sums, sums + sum_floats(b, b.slab_k < g.w[0].k, g.groups), loaded};
+  float* wide = sums + sum_floats(b, b.slab_k < g.w[0].k, g.groups);
+  const Scratch s{scratch, terms, sums, b.widens ? wide : nullptr, wide + wide_floats(b), loaded};
   switch (g.w[0].dtype) {
     case DType::bf16: return run_item<bf16>(g, b, item, s);
     case DType::f8e4m3: return run_item<f8e4m3>(g, b, item, s);

@@ -9,8 +9,11 @@ namespace caracal::CARACAL_ISA {
 
 constexpr int64_t kChunkBytes = 16384;  // of a panel: half of L1
 constexpr int64_t kCodeChunk = 512;     // of k, for codes of a byte or less: the rows need L1 too
-static_assert(kChunkBytes / (kPanelColumns * 4) % kShortChain == 0, "a chain of f32 products ends with its chunk");
-static_assert(kCodeChunk % kScaleBlock == 0, "a chain of scaled products ends with its chunk");
+constexpr int64_t kWideChunk = kChunkBytes / (kPanelColumns * 4);  // the same if codes are widened to f32
+constexpr int64_t kDirectTiles = 3;  // with more tiles of rows, codes with biases are widened once for all
+static_assert(kWideChunk % kShortChain == 0, "a chain of f32 products ends with its chunk");
+static_assert(kCodeChunk % kScaleBlock == 0 && kWideChunk % kScaleBlock == 0,
+              "a chain of scaled products ends with its chunk");
 constexpr int64_t kBlockRows = 192 / kTileRows * kTileRows;
 constexpr int64_t kSlabFloats = 48 * 1024;  // rows x k that stay in L2
 constexpr int64_t kSlabBytes = 512 * 1024;  // the same for rows of 8-bit integers, which take longer to prepare
@@ -29,12 +32,14 @@ struct Blocking {
   int64_t chunk_k;    // k per panel chunk
   int64_t tile_rows;  // at most
   bool int8_rows;     // whether rows are rounded to 8-bit integers
+  bool widens;        // whether a chunk of codes is widened once for all tiles
 
   CARACAL_INLINE int64_t items() const { return row_blocks * ranges; }
 };
 
-CARACAL_INLINE int64_t chunk_k(const Panels& w, bool single_tile) {
+CARACAL_INLINE int64_t chunk_k(const Panels& w, bool single_tile, bool widens) {
   if (single_tile) return std::max<int64_t>(w.k, 1);
+  if (widens) return kWideChunk;
   return scale_chain(w) > 0 ? kCodeChunk : kChunkBytes / (kPanelColumns * static_cast<int64_t>(dtype_bytes(w.dtype)));
 }
 
@@ -53,7 +58,8 @@ CARACAL_INLINE Blocking plan_gemm(const Product& g, int64_t target) {
   b.block_rows = b.row_blocks > 0 ? round_up(divide_up(m, b.row_blocks), b.tile_rows) : 0;
   const int64_t rows = std::min(m, b.block_rows);
   const bool single_tile = rows <= b.tile_rows;
-  b.chunk_k = chunk_k(w, single_tile);
+  b.widens = is_affine(w.dtype) && !b.int8_rows && rows > kDirectTiles * b.tile_rows;
+  b.chunk_k = chunk_k(w, single_tile, b.widens);
   b.slab_k = std::max<int64_t>(w.k, 1);
   const int64_t slab = b.int8_rows ? kSlabBytes : kSlabFloats;
   if (!single_tile && rows * w.k > slab)
@@ -79,13 +85,16 @@ CARACAL_INLINE int64_t terms_stride(const Blocking& b, const Panels& w) {
   return chain > 0 ? divide_up(b.slab_k, chain) * terms_per_chain(b) : 0;
 }
 
+CARACAL_INLINE int64_t wide_floats(const Blocking& b) { return b.widens ? kMaxPanels * kWideChunk * kPanelColumns : 0; }
+
 CARACAL_INLINE int64_t sum_floats(const Blocking& b, bool all_panels, int groups) {
   return b.block_rows * kPanelColumns * groups * (all_panels ? b.range_panels : kMaxPanels);
 }
 
 CARACAL_INLINE size_t scratch_floats(const Blocking& b, const Panels& w, int groups) {
   return static_cast<size_t>(b.block_rows * (slab_stride(b) + round_up(terms_stride(b, w), 16)) +
-                             sum_floats(b, b.slab_k < w.k, groups) + (b.int8_rows ? round_up(b.slab_k, 16) : 0));
+                             sum_floats(b, b.slab_k < w.k, groups) + (b.int8_rows ? round_up(b.slab_k, 16) : 0) +
+                             wide_floats(b));
 }
 
 }  // namespace caracal::CARACAL_ISA

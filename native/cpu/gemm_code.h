@@ -9,6 +9,7 @@
 // multiplied, to cancel that of its code's position.
 #include <utility>
 
+#include "cpu/gemm_kernel.h"
 #include "cpu/gemm_panels.h"
 #include "cpu/simd.h"
 
@@ -178,6 +179,11 @@ struct Code<q4> {
     CARACAL_EACH_PART r.v[part] = masked<0xfu << 8 * I>(r.v[part]);
     return to_floats(r);
   }
+};
+
+template <>
+struct Code<WideCodes> : Code<float> {
+  static constexpr bool kScaled = true, kBiased = true;
 };
 
 // Sixteen scales, if `first` is 0, or the biases that follow them.

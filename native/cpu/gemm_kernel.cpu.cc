@@ -161,5 +161,20 @@ template void run_tile<bf16>(const Tile&, int, int);
 template void run_tile<f8e4m3>(const Tile&, int, int);
 template void run_tile<q8>(const Tile&, int, int);
 template void run_tile<q4>(const Tile&, int, int);
+template void run_tile<WideCodes>(const Tile&, int, int);
+
+template <class W>
+void widen_codes(const std::byte* w, const GroupScales& groups, int64_t count, std::byte* out) {
+  using C = Code<W>;
+  for (int64_t k = 0; k < count; k += C::kStep) {
+    each_of_step<W>([&]<int I>() __attribute__((always_inline)) {
+      store16(reinterpret_cast<float*>(out) + (k + I) * kPanelColumns, C::template weights<I>(w));
+    });
+    w += C::kBytes;
+    if ((k + C::kStep) % groups.group == 0) w += 2 * kPanelColumns * static_cast<int64_t>(dtype_bytes(groups.dtype));
+  }
+}
+template void widen_codes<q8>(const std::byte*, const GroupScales&, int64_t, std::byte*);
+template void widen_codes<q4>(const std::byte*, const GroupScales&, int64_t, std::byte*);
 
 }  // namespace caracal::CARACAL_ISA

@@ -56,6 +56,13 @@ struct Tile {
   DType scale_dtype;                    // f32, bf16 or f16
 };
 
+// Codes of q8 and q4 that were widened to f32, since several tiles multiply with them. The scales stay where they are.
+struct WideCodes {};
+
+// Widens `count` elements of k of a panel, from w on.
+template <class W>
+void widen_codes(const std::byte* w, const GroupScales& groups, int64_t count, std::byte* out);
+
 // Runs a tile of `rows` rows (at most kTileRows) by `panels` panels (at most panels_per_pass(rows)). Defined in a file of
 // their own, gemm_kernel.cpu.cc, since the unrolled tiles take long to compile.
 template <class W>
