@@ -188,15 +188,25 @@ export class OmniTokenizer {
   }
 
   /**
-   * Token ids of `text`: about 4 million characters in a second.
-   * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a string, or an unknown option; `ABORTED`
+   * Token ids of `text`, at most 2^24: about 4 million characters in a second.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a string, a text of more ids, or an unknown option; `ABORTED`
    */
   async encode(text: string, options: TokenizerOptions = {}): Promise<number[]> {
     checkOptions("OmniTokenizer.encode", options, tokenizerOptions);
     checkOption("OmniTokenizer.encode", "text", text, aString);
     const ids: number[] = [];
-    await new Turns("encoding text", options.signal).during(this.encodeSteps(text, ids));
+    await new Turns("encoding text", options.signal).during(this.#encodeSteps(text, ids));
     return ids;
+  }
+
+  *#encodeSteps(text: string, ids: number[]): Steps<void> {
+    for (const step of this.encodeSteps(text, ids)) {
+      if (ids.length > maxListed) {
+        const message = `OmniTokenizer.encode: the text has more than ${maxListed} ids; encode it in parts`;
+        throw new CaracalError("INVALID_ARGUMENT", message, { characters: text.length, most: maxListed });
+      }
+      yield step;
+    }
   }
 
   /** @internal Encodes `text` onto the end of `ids`, and yields now and then. */
@@ -222,8 +232,8 @@ export class OmniTokenizer {
   async decode(ids: ArrayLike<number>, options: TokenizerOptions = {}): Promise<string> {
     checkOptions("OmniTokenizer.decode", options, tokenizerOptions);
     const length = isObject(ids) ? ids.length : Number.NaN; // read once: a list may become longer
-    if (!wholeNumber.accepts(length) || length > maxDecoded)
-      refuseValue("OmniTokenizer.decode", "ids", `a list of at most ${maxDecoded} whole numbers`, ids);
+    if (!wholeNumber.accepts(length) || length > maxListed)
+      refuseValue("OmniTokenizer.decode", "ids", `a list of at most ${maxListed} whole numbers`, ids);
     return new Turns("decoding ids", options.signal).during(this.#decodeSteps(ids, length));
   }
 
@@ -296,8 +306,8 @@ export class OmniTokenizer {
 
 const charactersPerStep = 1 << 16;
 const bytesPerPiece = 1 << 16;
-/** More ids than any reply has. */
-const maxDecoded = 2 ** 24;
+/** More ids than any prompt or reply has. V8 ends the process for an array of eight times as many. */
+const maxListed = 2 ** 24;
 
 function absent(error: CaracalError): undefined {
   if (error.code !== "CHECKPOINT_INVALID" || !error.message.endsWith("no such file")) throw error;
