@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { readText } from "../../checkpoint/formats/file.js";
-import { isRecord, parseJson } from "../../checkpoint/formats/json.js";
+import { parseJson } from "../../checkpoint/formats/json.js";
 import { invalid } from "../../checkpoint/problems.js";
 import { checkDirectory } from "../../checkpoint/survey.js";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
@@ -13,6 +13,7 @@ import {
   checkOptions,
   integer,
   isObject,
+  isRecord,
   type OptionRule,
   optional,
   plainList,
