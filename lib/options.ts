@@ -60,8 +60,13 @@ export function checkObject(where: string, argument: string, value: unknown): as
   if (!isRecord(value)) refuseValue(where, argument, "an object", value);
 }
 
-/** Longer lists are refused: a proxy can claim any length, and reading its elements would block the event loop. */
-const maxListLength = 2 ** 24;
+/**
+ * Longer lists are refused: a proxy can claim any length, and reading its elements would block the event loop. Of objects,
+ * each of which may be checked and copied, there may be fewer: a list can hold the same one many times.
+ */
+const maxListLength = 2 ** 16;
+/** The longest list of numbers. */
+export const maxNumbers = 2 ** 24;
 
 /**
  * Refuses what is not a list, or too long, before any of its elements is read. Returns a plain copy, made by index: the
@@ -117,7 +122,7 @@ export function checkedIntegers(
   where: string,
   argument: string,
   value: unknown,
-  maxLength = maxListLength,
+  maxLength = maxNumbers,
 ): number[] | Int32Array {
   const view = plainView(value, Int32Array);
   if (view && view.length <= maxLength) return view;

@@ -277,8 +277,9 @@ export class OmniTokenizer {
    * @returns the pieces of the prompt
    * @throws {CaracalError} `CHECKPOINT_INVALID` when the checkpoint has no template, or the template fails, takes more
    *   than `timeLimit` or `memoryLimit`, or writes more than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option
-   *   is unknown or out of range, or a variable is no plain data, or messages are no list of objects; `MISSING_TOOL`
-   *   without `@huggingface/jinja` or Node.js, which renders in a process of its own; `IO_ERROR` when the system starts none
+   *   is unknown or out of range, variables are no plain data or larger than `memoryLimit`, or messages are no list of
+   *   objects; `MISSING_TOOL` without `@huggingface/jinja` or Node.js, which renders in a process of its own; `IO_ERROR`
+   *   when the system starts none
    */
   async renderChat(
     messages: readonly ChatMessage[],
@@ -295,7 +296,7 @@ export class OmniTokenizer {
     const input = {
       template,
       tokens: Object.fromEntries(tokenKeys.map((key) => [key, tokenText(this.#config[key]) ?? ""])),
-      json: plainJson({ messages: list, add_generation_prompt: true, ...variables }),
+      variables: { messages: list, add_generation_prompt: true, ...variables },
       names: this.#specialIds.keys(),
       file: `${this.#source} (${files.template}, or chat_template in ${files.config})`,
     };
@@ -312,19 +313,6 @@ const maxListed = 2 ** 24;
 
 function absent(error: CaracalError): undefined {
   if (error.code !== "CHECKPOINT_INVALID" || !error.message.endsWith("no such file")) throw error;
-}
-
-function plainJson(variables: object): string {
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(variables);
-  } catch (cause) {
-    const message = `the variables of a chat template must be plain data: ${shown((cause as Error).message)}`;
-    throw new CaracalError("INVALID_ARGUMENT", message, {}, { cause });
-  }
-  if (json?.startsWith("{")) return json;
-  const message = `the variables of a chat template must be plain data, but their toJSON gives ${shown(json)}`;
-  throw new CaracalError("INVALID_ARGUMENT", message);
 }
 
 /** The text of a token in `tokenizer_config.json`, which is a string or an object with `content`. */
