@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { closest, distance } from "fastest-levenshtein";
 import { CaracalError, shown } from "./errors.js";
 
@@ -50,13 +51,22 @@ export function refuseValue(where: string, argument: string, expected: string, v
 
 export const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
-/** Refuses what is not an object, or a list. @throws {CaracalError} `INVALID_ARGUMENT` */
+/** An object of named values. The names of a view or a String object, one for each element, could take all memory. */
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  isObject(value) && !Array.isArray(value) && !ArrayBuffer.isView(value) && !types.isStringObject(value);
+
+/** Refuses what is no object of named values. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function checkObject(where: string, argument: string, value: unknown): asserts value is object {
-  if (!isObject(value) || Array.isArray(value)) refuseValue(where, argument, "an object", value);
+  if (!isRecord(value)) refuseValue(where, argument, "an object", value);
 }
 
-/** Longer lists are refused: a proxy can claim any length, and reading its elements would block the event loop. */
-const maxListLength = 2 ** 24;
+/**
+ * Longer lists are refused: a proxy can claim any length, and reading its elements would block the event loop. Of objects,
+ * each of which may be checked and copied, there may be fewer: a list can hold the same one many times.
+ */
+const maxListLength = 2 ** 16;
+/** The longest list of numbers. */
+export const maxNumbers = 2 ** 24;
 
 /**
  * Refuses what is not a list, or too long, before any of its elements is read. Returns a plain copy, made by index: the
@@ -112,7 +122,7 @@ export function checkedIntegers(
   where: string,
   argument: string,
   value: unknown,
-  maxLength = maxListLength,
+  maxLength = maxNumbers,
 ): number[] | Int32Array {
   const view = plainView(value, Int32Array);
   if (view && view.length <= maxLength) return view;

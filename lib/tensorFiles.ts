@@ -174,9 +174,12 @@ function checkMetadata(metadata: unknown): void {
     if (typeof value !== "string") refuseValue("saveTensors", `metadata[${shown(key)}]`, "a string", value);
 }
 
+/** Ten times the tensors of the largest models. */
+const maxTensors = 2 ** 20;
+
 /** Returns a copy of the names. @throws {CaracalError} `INVALID_ARGUMENT` */
 function checkedNames(names: unknown): string[] {
-  const list = checkedList<string>("loadTensors", "names", names, "a list of names");
+  const list = checkedList<string>("loadTensors", "names", names, "a list of names", maxTensors);
   list.forEach((name, i) => {
     checkOption("loadTensors", `names[${i}]`, name, aString);
   });

@@ -132,8 +132,9 @@ describe("option names", () => {
     );
   });
 
-  test("what is no object, or is a list, is refused", () => {
-    for (const options of [null, 5, "fast", true, [], [{ threads: 1 }], new Array(2)]) {
+  test("what is no object, or has elements, is refused", () => {
+    const withElements = [[], [{ threads: 1 }], new Array(2), new Float32Array(2), Buffer.from("ab"), Object("ab")];
+    for (const options of [null, 5, "fast", true, ...withElements]) {
       expect(() => checkOptionNames<Options>("f", options as never, known)).toThrow(
         expect.objectContaining({
           code: "INVALID_ARGUMENT",

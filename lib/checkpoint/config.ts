@@ -1,6 +1,7 @@
+import { isRecord } from "../options.js";
 import { Fields } from "./fields.js";
 import { readText } from "./formats/file.js";
-import { isRecord, parseJson } from "./formats/json.js";
+import { parseJson } from "./formats/json.js";
 import { parseYaml } from "./formats/yaml.js";
 import { checkFp8, type MlxQuantization, mlxQuantization } from "./quantization.js";
 

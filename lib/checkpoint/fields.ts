@@ -1,6 +1,5 @@
 import { printable, shown } from "../errors.js";
-import { plainList } from "../options.js";
-import { isRecord } from "./formats/json.js";
+import { isRecord, plainList } from "../options.js";
 import { quote, throwProblems } from "./problems.js";
 
 interface Range<T> {

@@ -1,5 +1,5 @@
+import { isRecord } from "../options.js";
 import type { TensorEntry } from "./entry.js";
-import { isRecord } from "./formats/json.js";
 import type { SpeechConfig } from "./layout.js";
 
 /** Adds the sizes that `audio/config.json` omits to `source`, as far as the encoder's tensors show them. */

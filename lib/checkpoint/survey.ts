@@ -1,13 +1,12 @@
 import { basename, isAbsolute, join, relative } from "node:path";
 import { CaracalError, shown, throwIfAborted } from "../errors.js";
-import { aFunction, maxPathLength, type OptionRule, oneOf, optional } from "../options.js";
+import { aFunction, isRecord, maxPathLength, type OptionRule, oneOf, optional } from "../options.js";
 import { Turns } from "../turns.js";
 import { compareSteps, unexpected } from "./checkTensors.js";
 import { cmvnFromStats } from "./cmvn.js";
 import * as configs from "./config.js";
 import type { TensorEntry, TensorMap } from "./entry.js";
 import { listDirectory, type OpenOptions } from "./formats/file.js";
-import { isRecord } from "./formats/json.js";
 import { readKaldiMatrix } from "./formats/kaldi.js";
 import { openTensorFile } from "./formats/tensorFile.js";
 import * as layouts from "./layout.js";

@@ -1,7 +1,16 @@
 import { CaracalError } from "../errors.js";
 import { addon, guarded } from "../native/addon.js";
 import { type Operations, operationFields } from "../native/operations.js";
-import { checkedList, checkObject, isObject, oneOf, optional, refuseName, refuseValue } from "../options.js";
+import {
+  checkedList,
+  checkObject,
+  isObject,
+  maxNumbers,
+  oneOf,
+  optional,
+  refuseName,
+  refuseValue,
+} from "../options.js";
 import type { CodeDType, DType } from "../tensor/dtype.js";
 import { type PackedLayout, PackedWeight } from "../tensor/packedWeight.js";
 import { type Device, NativeArray, type Shape, Tensor } from "../tensor/tensor.js";
@@ -74,7 +83,9 @@ function enqueue(name: Name, args: object, options: object) {
   const read = (from: Readonly<Record<string, unknown>>, field: string) => {
     const value = from[field];
     native[fields.indexOf(field)] = Array.isArray(value)
-      ? checkedList(name, field, value).map((v) => unwrap(v, field))
+      ? checkedList(name, field, value, "a list", isObject(value[0]) ? undefined : maxNumbers).map((v) =>
+          unwrap(v, field),
+        )
       : unwrap(value, field);
   };
   for (const field of Object.keys(args)) read(args as Readonly<Record<string, unknown>>, field);

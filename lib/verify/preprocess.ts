@@ -1,11 +1,12 @@
 import { readText } from "../checkpoint/formats/file.js";
-import { isRecord, parseJson } from "../checkpoint/formats/json.js";
+import { parseJson } from "../checkpoint/formats/json.js";
 import { invalid, quote } from "../checkpoint/problems.js";
 import { CaracalError } from "../errors.js";
 import { audioTokenCount, defaultAudioFraming } from "../model/audio/framing.js";
 import { interleavedText, interleaveSequential } from "../model/prompt/interleave.js";
 import { durationConditionedFrames, timestampText } from "../model/vision/frames.js";
 import { postSqueeze, smartResize } from "../model/vision/resize.js";
+import { isRecord } from "../options.js";
 import type { TensorReport } from "./golden.js";
 
 /** The sections of `preprocess.json`, with the type of their cases. */

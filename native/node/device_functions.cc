@@ -22,7 +22,10 @@ class DeviceWork : public Napi::AsyncWorker {
 
   // Lets no further job begin, and leaves the rest to a thread.
   static Napi::Promise close(Napi::Env env, DeviceHandle& h) {
-    if (h.device) h.device->refuse_jobs();
+    if (h.device) {
+      h.device->refuse_jobs();
+      h.device->recording.reset();  // whose tensors would keep the device, and themselves, for ever
+    }
     return run(env, "closing the device", [device = std::exchange(h.device, nullptr)] {
       if (device) device->shutdown();
       return nullptr;
@@ -54,7 +57,9 @@ class DeviceWork : public Napi::AsyncWorker {
   Napi::Value handle() {
     Environment::of(Env()).own(device_);
     return wrap(Env(), DeviceHandle{std::move(device_)}, [](Napi::Env, DeviceHandle& h) {
-      if (h.device) h.device->shutdown();  // here, so that the last owner need not stop the queue from its own thread
+      if (!h.device) return;
+      h.device->recording.reset();
+      h.device->shutdown();  // here, so that the last owner need not stop the queue from its own thread
     });
   }
 

@@ -60,8 +60,12 @@ void Environment::close() {
     mailbox_->wake = nullptr;
     mailbox_->settled.clear();
   }
-  for (auto& weak : devices_)
-    if (auto device = weak.lock()) device->shutdown();
+  for (auto& weak : devices_) {
+    if (auto device = weak.lock()) {
+      device->recording.reset();
+      device->shutdown();
+    }
+  }
   promises_.clear();
   description_array_.Reset();
 }

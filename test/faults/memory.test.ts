@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { add, copyRows, embedding, rmsNorm } from "../../lib/ops/index.js";
+import { Graph } from "../../lib/tensor/graph.js";
 import { Device } from "../../lib/tensor/tensor.js";
 
 const megabytes = 2 ** 20;
@@ -44,4 +45,25 @@ test("memory does not grow when devices are opened and disposed", async () => {
   const warm = process.memoryUsage.rss();
   for (let i = 0; i < 300; i++) await cycle();
   expect(process.memoryUsage.rss() - warm).toBeLessThan(48 * megabytes); // their tensors had 300 MB
+});
+
+test("memory does not grow when devices are disposed amid a capture", async () => {
+  const cycle = async () => {
+    const device = await Device.open({ threads: 1 });
+    const x = device.zeros([2 ** 22]);
+    await x.ready();
+    let disposal: Promise<void> | undefined;
+    const capture = () =>
+      Graph.capture(device, () => {
+        add(x, x);
+        disposal = device.dispose();
+      });
+    expect(capture).toThrow(expect.objectContaining({ code: "DISPOSED" }));
+    x.dispose();
+    await disposal;
+  };
+  for (let i = 0; i < 5; i++) await cycle();
+  const warm = process.memoryUsage.rss();
+  for (let i = 0; i < 20; i++) await cycle();
+  expect(process.memoryUsage.rss() - warm).toBeLessThan(48 * megabytes); // their tensors had 320 MB
 });

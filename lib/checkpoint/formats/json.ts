@@ -19,10 +19,6 @@ export async function parseJson(text: string, file: string): Promise<unknown> {
   return parser.value;
 }
 
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 const keysOfLarge = new WeakMap<object, readonly string[]>();
 /** Objects with more keys than this are large. */
 const largeKeys = 1024;

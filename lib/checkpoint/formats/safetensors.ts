@@ -1,11 +1,12 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { printable, throwIfAborted } from "../../errors.js";
+import { isRecord } from "../../options.js";
 import { Turns } from "../../turns.js";
 import { elementCount, entryBytes, isKnownDType, type TensorEntry } from "../entry.js";
 import { invalid, plural, quote } from "../problems.js";
 import { BoundedFile, listDirectory, type OpenOptions, readText } from "./file.js";
-import { isRecord, keysOf, parseJson } from "./json.js";
+import { keysOf, parseJson } from "./json.js";
 
 // Parsed by hand rather than by a library: headers are untrusted, so every bound is checked here, and only offsets are
 // needed, since the data is mapped into memory later.

@@ -9,6 +9,7 @@ import {
   oneOf,
   optional,
   positiveInteger,
+  refuseValue,
   wholeNumber,
 } from "../../options.js";
 import { deviceRule } from "../../tensor/check.js";
@@ -38,6 +39,9 @@ const kvCacheOptions = {
 
 /** The entries of a block table, which is made on the event loop: 256 MiB. */
 const maxTable = 2 ** 26;
+
+/** The blocks of a cache, and of one sequence, which are listed on the event loop. V8 ends the process for 2^27. */
+const maxBlocks = { cache: 2 ** 26, sequence: 2 ** 22 };
 
 /** New tokens of one sequence. */
 export interface NewRows {
@@ -88,7 +92,8 @@ export class KvCache implements Disposable {
 
   /**
    * The memory is allocated by queued operations; `ready` waits for them.
-   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown or a size is not a positive integer;
+   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown, a size is not a positive integer, or there are
+   *   more than 2^26 blocks;
    *   `OUT_OF_MEMORY` when the device can never hold a module's rows
    */
   constructor(device: Device, options: KvCacheOptions) {
@@ -96,6 +101,8 @@ export class KvCache implements Disposable {
     checkOptions("KvCache", options, kvCacheOptions);
     const { modules, width, tokens, blockSize = 64, dtype = "f32" } = options;
     const blocks = Math.ceil(tokens / blockSize);
+    if (blocks > maxBlocks.cache)
+      refuseValue("KvCache", "tokens", `at most ${maxBlocks.cache} blocks of ${blockSize} (blockSize)`, tokens);
     this.device = device;
     this.blockSize = blockSize;
     this.tokens = blocks * blockSize;
@@ -226,10 +233,13 @@ export class KvCache implements Disposable {
     );
   }
 
-  /** @internal Takes the blocks that a sequence needs for more rows. @throws {CaracalError} `OUT_OF_MEMORY` */
+  /** @internal Takes the blocks that a sequence needs for more rows. @throws {CaracalError} as `KvSequence.reserve` */
   take(sequence: KvSequence, rows: number): number[] {
     const batch = [{ sequence, rows }];
     this.#checkRoom(batch);
+    const { sequence: most } = maxBlocks;
+    if (this.#blocksWith({ sequence, rows }) > most)
+      refuseValue("KvSequence.reserve", "rows", `so few that ${most} blocks of ${this.blockSize} tokens suffice`, rows);
     return Array.from({ length: this.#blocksFor(batch) }, () => this.#returnedBlocks.pop() ?? this.#nextBlock++);
   }
 
@@ -294,7 +304,7 @@ export class KvSequence implements Disposable {
   /**
    * Takes blocks for this many more tokens in advance.
    * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED`, `INVALID_ARGUMENT` for rows that are
-   *   not a whole number from 0
+   *   not a whole number from 0, or a sequence of more than 2^22 blocks
    */
   reserve(rows: number): void {
     checkOption("KvSequence.reserve", "rows", rows, wholeNumber);

@@ -2,10 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
-import { CaracalError, shown, throwIfAborted } from "../../errors.js";
+import { CaracalError, shown } from "../../errors.js";
 import { untilAborted } from "../../media/input.js";
 import { Places } from "../../media/places.js";
 import { checkOptionNames, nativeSignal } from "../../options.js";
+import { Turns } from "../../turns.js";
+import { plainJson } from "./plainJson.js";
 
 /** Limits of the rendering of a chat template. */
 export interface RenderOptions {
@@ -25,8 +27,8 @@ export interface ChatTemplate {
   readonly template: string;
   /** Variables whose values may become control tokens. */
   readonly tokens: Readonly<Record<string, string>>;
-  /** The other variables. */
-  readonly json: string;
+  /** The other variables, as plain data. */
+  readonly variables: object;
   /** Names of all control tokens. */
   readonly names: Iterable<string>;
   /** Names the template in errors. */
@@ -85,29 +87,34 @@ const places = new Places(() => 4);
  *
  * @returns text and names in turn
  * @throws {CaracalError} `CHECKPOINT_INVALID` when the template fails, takes too long or too much memory, or writes more
- *   than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option is unknown or out of range;
+ *   than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option is unknown or out of range, or the variables are
+ *   no plain data or too large;
  *   `MISSING_TOOL` when `@huggingface/jinja` or Node.js is not found; `IO_ERROR` when the system starts no process
  */
 export async function renderTemplate(
-  { template, tokens, json, names, file }: ChatTemplate,
+  { template, tokens, variables, names, file }: ChatTemplate,
   options: RenderOptions = {},
 ): Promise<string[]> {
   checkOptionNames("renderChat", options, renderOptions);
-  throwIfAborted(options.signal, during);
+  const { timeLimit = 5000, memoryLimit = 128 } = options;
+  checkLimit("timeLimit", timeLimit);
+  checkLimit("memoryLimit", memoryLimit);
+  const json = await new Turns(during, options.signal).during(plainJson(variables, memoryLimit));
   const longestFirst = [...names].sort((a, b) => b.length - a.length);
   const mark = unusedCharacter(template, json, ...longestFirst, ...Object.values(tokens));
   const firsts = `[${longestFirst.map((name) => literal([...name][0]!)).join("")}]`;
   const pattern = `(${longestFirst.map(literal).join("|")})`;
   const data = { library: findJinja(), template, tokens, json, firsts, names: pattern, mark, maxCharacters };
-  return runProgram(data, file, options);
+  return runProgram(data, file, { ...options, timeLimit, memoryLimit });
 }
 
-async function runProgram(data: { json: string }, file: string, options: RenderOptions): Promise<string[]> {
-  const { timeLimit = 5000, memoryLimit = 128 } = options;
-  checkLimit("timeLimit", timeLimit);
-  checkLimit("memoryLimit", memoryLimit);
+async function runProgram(
+  data: object,
+  file: string,
+  options: RenderOptions & { readonly timeLimit: number; readonly memoryLimit: number },
+): Promise<string[]> {
+  const { timeLimit, memoryLimit } = options;
   const tooLarge = `it needs more than ${memoryLimit} MiB (memoryLimit)`;
-  if (data.json.length > memoryLimit * 2 ** 20) throw failure(file, tooLarge);
   const signal = options.signal && nativeSignal(options.signal);
   await places.take(signal, during);
   const child = startProcess(memoryLimit);

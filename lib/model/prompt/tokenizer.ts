@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { readText } from "../../checkpoint/formats/file.js";
-import { isRecord, parseJson } from "../../checkpoint/formats/json.js";
+import { parseJson } from "../../checkpoint/formats/json.js";
 import { invalid } from "../../checkpoint/problems.js";
 import { checkDirectory } from "../../checkpoint/survey.js";
 import { CaracalError, shown, throwIfAborted } from "../../errors.js";
@@ -13,6 +13,7 @@ import {
   checkOptions,
   integer,
   isObject,
+  isRecord,
   type OptionRule,
   optional,
   plainList,
@@ -188,15 +189,25 @@ export class OmniTokenizer {
   }
 
   /**
-   * Token ids of `text`: about 4 million characters in a second.
-   * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a string, or an unknown option; `ABORTED`
+   * Token ids of `text`, at most 2^24: about 4 million characters in a second.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a string, a text of more ids, or an unknown option; `ABORTED`
    */
   async encode(text: string, options: TokenizerOptions = {}): Promise<number[]> {
     checkOptions("OmniTokenizer.encode", options, tokenizerOptions);
     checkOption("OmniTokenizer.encode", "text", text, aString);
     const ids: number[] = [];
-    await new Turns("encoding text", options.signal).during(this.encodeSteps(text, ids));
+    await new Turns("encoding text", options.signal).during(this.#encodeSteps(text, ids));
     return ids;
+  }
+
+  *#encodeSteps(text: string, ids: number[]): Steps<void> {
+    for (const step of this.encodeSteps(text, ids)) {
+      if (ids.length > maxListed) {
+        const message = `OmniTokenizer.encode: the text has more than ${maxListed} ids; encode it in parts`;
+        throw new CaracalError("INVALID_ARGUMENT", message, { characters: text.length, most: maxListed });
+      }
+      yield step;
+    }
   }
 
   /** @internal Encodes `text` onto the end of `ids`, and yields now and then. */
@@ -222,8 +233,8 @@ export class OmniTokenizer {
   async decode(ids: ArrayLike<number>, options: TokenizerOptions = {}): Promise<string> {
     checkOptions("OmniTokenizer.decode", options, tokenizerOptions);
     const length = isObject(ids) ? ids.length : Number.NaN; // read once: a list may become longer
-    if (!wholeNumber.accepts(length) || length > maxDecoded)
-      refuseValue("OmniTokenizer.decode", "ids", `a list of at most ${maxDecoded} whole numbers`, ids);
+    if (!wholeNumber.accepts(length) || length > maxListed)
+      refuseValue("OmniTokenizer.decode", "ids", `a list of at most ${maxListed} whole numbers`, ids);
     return new Turns("decoding ids", options.signal).during(this.#decodeSteps(ids, length));
   }
 
@@ -266,8 +277,9 @@ export class OmniTokenizer {
    * @returns the pieces of the prompt
    * @throws {CaracalError} `CHECKPOINT_INVALID` when the checkpoint has no template, or the template fails, takes more
    *   than `timeLimit` or `memoryLimit`, or writes more than 2^24 characters; `ABORTED`; `INVALID_ARGUMENT` when an option
-   *   is unknown or out of range, or a variable is no plain data, or messages are no list of objects; `MISSING_TOOL`
-   *   without `@huggingface/jinja` or Node.js, which renders in a process of its own; `IO_ERROR` when the system starts none
+   *   is unknown or out of range, variables are no plain data or larger than `memoryLimit`, or messages are no list of
+   *   objects; `MISSING_TOOL` without `@huggingface/jinja` or Node.js, which renders in a process of its own; `IO_ERROR`
+   *   when the system starts none
    */
   async renderChat(
     messages: readonly ChatMessage[],
@@ -284,7 +296,7 @@ export class OmniTokenizer {
     const input = {
       template,
       tokens: Object.fromEntries(tokenKeys.map((key) => [key, tokenText(this.#config[key]) ?? ""])),
-      json: plainJson({ messages: list, add_generation_prompt: true, ...variables }),
+      variables: { messages: list, add_generation_prompt: true, ...variables },
       names: this.#specialIds.keys(),
       file: `${this.#source} (${files.template}, or chat_template in ${files.config})`,
     };
@@ -296,24 +308,11 @@ export class OmniTokenizer {
 
 const charactersPerStep = 1 << 16;
 const bytesPerPiece = 1 << 16;
-/** More ids than any reply has. */
-const maxDecoded = 2 ** 24;
+/** More ids than any prompt or reply has. V8 ends the process for an array of eight times as many. */
+const maxListed = 2 ** 24;
 
 function absent(error: CaracalError): undefined {
   if (error.code !== "CHECKPOINT_INVALID" || !error.message.endsWith("no such file")) throw error;
-}
-
-function plainJson(variables: object): string {
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(variables);
-  } catch (cause) {
-    const message = `the variables of a chat template must be plain data: ${shown((cause as Error).message)}`;
-    throw new CaracalError("INVALID_ARGUMENT", message, {}, { cause });
-  }
-  if (json?.startsWith("{")) return json;
-  const message = `the variables of a chat template must be plain data, but their toJSON gives ${shown(json)}`;
-  throw new CaracalError("INVALID_ARGUMENT", message);
 }
 
 /** The text of a token in `tokenizer_config.json`, which is a string or an object with `content`. */

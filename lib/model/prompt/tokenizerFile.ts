@@ -1,7 +1,7 @@
 import { Fields } from "../../checkpoint/fields.js";
-import { isRecord, keysOf } from "../../checkpoint/formats/json.js";
+import { keysOf } from "../../checkpoint/formats/json.js";
 import { invalid, quote } from "../../checkpoint/problems.js";
-import { plainList } from "../../options.js";
+import { isRecord, plainList } from "../../options.js";
 import type { Steps } from "../../turns.js";
 import { BytePairs, maxIds, stepsPerYield, type Vocabulary } from "./bytePairs.js";
 import { type WordPatterns, wordPatterns } from "./words.js";

@@ -1,9 +1,8 @@
 // How a tokenizer cuts text into words, each of which is encoded on its own. The expressions in tokenizer.json are
 // looked up here and never compiled: one by a stranger could take exponential time, and V8's engine cannot pause within
 // a long word, nor finish one of millions of characters. test/model/prompt/publishedWords.ts has them for comparison.
-import { isRecord } from "../../checkpoint/formats/json.js";
 import { invalid, quote } from "../../checkpoint/problems.js";
-import { plainList } from "../../options.js";
+import { isRecord, plainList } from "../../options.js";
 import {
   isLetter,
   isNewline,

@@ -8,6 +8,7 @@ import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
 import type { Tap } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
 import { maxBooks } from "./heads.js";
+import { maxFrames } from "./state.js";
 import { type Conv, loadSpeechWeights, type ResidualUnit, type SpeechWeights } from "./weights.js";
 
 /** The codes of one frame: one semantic code, then the acoustic codes. */
@@ -276,7 +277,7 @@ function residual(x: Tensor<"f32">, { snake, conv, pointwise: { weight, ...rest 
 
 /** Returns a copy of the frames. @throws {CaracalError} `INVALID_ARGUMENT` */
 function checkedFrames(where: string, frames: unknown): number[][] {
-  const list = checkedList(where, "frames", frames, "a list of frames, each a list of codes");
+  const list = checkedList(where, "frames", frames, "a list of frames, each a list of codes", maxFrames);
   return list.map((frame, i) => checkedList(where, `frames[${i}]`, frame, "a list of codes", maxBooks));
 }
 

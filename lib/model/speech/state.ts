@@ -208,12 +208,15 @@ const snapshotFields = {
   codecHistory: true,
 } satisfies Record<keyof SpeechSnapshot, OptionRule | true>;
 
+/** More frames than any utterance has: two hours. */
+export const maxFrames = 2 ** 17;
+
 /** Returns a copy of the snapshot. @throws {CaracalError} `INVALID_ARGUMENT` */
 function checkedSnapshot(snapshot: SpeechSnapshot): SpeechSnapshot {
   const where = "SpeechState.restore";
   checkObject(where, "the snapshot", snapshot);
   checkOptions(where, snapshot, snapshotFields);
-  const codecHistory = checkedList(where, "codecHistory", snapshot.codecHistory);
+  const codecHistory = checkedList(where, "codecHistory", snapshot.codecHistory, "a list of frames", maxFrames);
   return {
     ...snapshot,
     textHistory: [...checkedIntegers(where, "textHistory", snapshot.textHistory)],

@@ -184,6 +184,7 @@ describe("KvCache", () => {
     { width: 0 },
     { tokens: "32" },
     { tokens: Number.POSITIVE_INFINITY },
+    { tokens: 2 ** 26 + 1, blockSize: 1 },
     { blockSize: 0.5 },
     { dtype: "i32" },
   ])("refuses options out of range: %o", (options) => {
@@ -238,6 +239,8 @@ describe("what a caller may do wrong", () => {
     using kv = new KvCache(own, { modules: 1, width: 1, tokens, blockSize: 1, dtype: "bf16" });
     const sequence = kv.sequence();
     sequence.reserve(3);
+    expect([sequence.blocks, kv.freeTokens]).toEqual([[0, 1, 2], tokens - 3]);
+    expect(() => sequence.reserve(2 ** 22 + 1)).toThrowError(code("INVALID_ARGUMENT"));
     expect([sequence.blocks, kv.freeTokens]).toEqual([[0, 1, 2], tokens - 3]);
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(tokens);
   });

@@ -76,7 +76,6 @@ describe("a chat template that", () => {
     ["takes too long", slow, { timeLimit: 20 }, /it takes longer than 20 ms \(timeLimit\)/],
     ["takes too much memory", large, { memoryLimit: 4 }, /it needs more than 4 MiB \(memoryLimit\)/],
     ["makes one value that is too large", "{% set a = range(2000000) %}", { memoryLimit: 8 }, /needs more than 8 MiB/],
-    ["gets too large a message", "{{ messages[0].content }}", { memoryLimit: 0.5 }, /needs more than 0.5 MiB/],
     [
       "writes too much",
       "{% for i in range(17) %}{{ messages[0].content }}{% endfor %}",
@@ -138,10 +137,24 @@ describe("a chat template that", () => {
   });
 
   it("gets a variable that is no data is not rendered", async () => {
+    const tokenizer = await withTemplate("x");
     const circle: Record<string, unknown> = {};
     circle.self = circle;
-    const tokenizer = await withTemplate("x");
-    await expect(tokenizer.renderChat(messages, circle)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    let shared: object = { text: "abcdefgh" };
+    for (let i = 0; i < 26; i++) shared = { a: shared, b: shared };
+    const cases: [object, RegExp][] = [
+      [circle, /take more than 1 MiB \(memoryLimit\), or contain themselves/],
+      [{ shared }, /take more than 1 MiB/],
+      [{ text: "x".repeat(2 ** 20) }, /take more than 1 MiB/],
+      [{ list: new Array(2 ** 30) }, /take more than 1 MiB/],
+      [{ deep: [new Float32Array(2 ** 20)] }, /must be plain data, but hold Float32Array of 4194304 bytes/],
+    ];
+    for (const [variables, message] of cases) {
+      const rendered = tokenizer.renderChat(messages, { ...variables }, { memoryLimit: 1 });
+      await expect(rendered).rejects.toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) }),
+      );
+    }
     for (const json of [undefined, null, "text", 5, []]) {
       const variables = { toJSON: () => json } as never;
       await expect(tokenizer.renderChat(messages, variables)).rejects.toMatchObject({

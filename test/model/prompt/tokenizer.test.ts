@@ -28,6 +28,13 @@ describe("OmniTokenizer", () => {
     expect(await tokenizer.decode([])).toBe("");
   });
 
+  it("refuses text of more ids than a list may have", async () => {
+    const text = "字".repeat(2 ** 24 / 3 + 1); // three ids each
+    await expect(tokenizer.encode(text)).rejects.toThrow(
+      /^OmniTokenizer.encode: the text has more than 16777216 ids; /,
+    );
+  });
+
   it("knows control tokens by name", () => {
     expect(tokenizer.specialId("</longcat_s>")).toBe(2);
     expect(tokenizer.specialId("<mask_113>")).toBe(137);

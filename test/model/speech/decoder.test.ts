@@ -29,7 +29,18 @@ describe.each(backends)("on $name", (device) => {
 
     it("refuses what is no list of frames", async () => {
       using stream = decoder.stream();
-      for (const frames of [null, undefined, 5, {}, "ab", [null], [5], [[1, 2, 3, 4], Int32Array.of(1, 2, 3, 4)]]) {
+      const endless = new Array(2 ** 17 + 1).fill([1, 2, 3, 4]); // one frame, of which each would be a copy
+      for (const frames of [
+        null,
+        undefined,
+        5,
+        {},
+        "ab",
+        [null],
+        [5],
+        [[1, 2, 3, 4], Int32Array.of(1, 2, 3, 4)],
+        endless,
+      ]) {
         const expected = expect.objectContaining({ code: "INVALID_ARGUMENT" });
         await expect(decoder.decode(frames as never)).rejects.toThrow(expected);
         await expect(stream.push(frames as never)).rejects.toThrow(expected);

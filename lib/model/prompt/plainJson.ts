@@ -1,0 +1,49 @@
+import { CaracalError, shown } from "../../errors.js";
+import { isObject, isRecord } from "../../options.js";
+import type { Steps } from "../../turns.js";
+
+/** Values that are counted between two yields. */
+const valuesPerYield = 4096;
+/** The characters that a value takes at least, with what is around it. */
+const leastCharacters = 8;
+
+/**
+ * The JSON of the variables of a chat template. It yields while it adds up what will be written, since an object that
+ * others share is written with each of them: a few dozen objects could take all memory.
+ * @param memoryLimit in MiB
+ * @throws {CaracalError} `INVALID_ARGUMENT` for what is no plain data, or is more than `memoryLimit`
+ */
+export function* plainJson(variables: object, memoryLimit: number): Steps<string> {
+  let characters = 0;
+  const waiting: unknown[] = [variables];
+  for (let count = 1; waiting.length > 0; count++) {
+    const value = waiting.pop();
+    characters += leastCharacters + (typeof value === "string" ? value.length : 0);
+    if (Array.isArray(value)) characters += value.length;
+    if (characters > memoryLimit * 2 ** 20)
+      throw invalid(`take more than ${memoryLimit} MiB (memoryLimit), or contain themselves`);
+    if (isRecord(value)) {
+      for (const [key, inner] of Object.entries(value)) {
+        characters += key.length;
+        waiting.push(inner);
+      }
+    } else if (Array.isArray(value)) for (let i = 0; i < value.length; i++) waiting.push(value[i]);
+    else if (isObject(value)) throw invalid(`must be plain data, but hold ${shown(value)}`);
+    if (count % valuesPerYield === 0) yield;
+  }
+  return written(variables);
+}
+
+function written(variables: object): string {
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(variables);
+  } catch (cause) {
+    throw invalid(`must be plain data: ${shown((cause as Error).message)}`, cause);
+  }
+  if (json?.startsWith("{")) return json;
+  throw invalid(`must be plain data, but their toJSON gives ${shown(json)}`);
+}
+
+const invalid = (problem: string, cause?: unknown) =>
+  new CaracalError("INVALID_ARGUMENT", `the variables of a chat template ${problem}`, {}, { cause });
