@@ -5,16 +5,6 @@
 namespace caracal::CARACAL_ISA {
 namespace {
 
-// sum += x * w, as inline assembly: GCC 12 prefers the instructions that overwrite a factor, so that accumulators move
-// between registers until some are spilled.
-CARACAL_INLINE void accumulate(F32x16& sum, F32x16 x, F32x16 w) {
-#if defined(__AVX2__) && defined(__GNUC__)
-  CARACAL_EACH_PART asm("vfmadd231ps %2, %1, %0" : "+v"(sum.v[part]) : "v"(x.v[part]), "v"(w.v[part]));
-#else
-  sum = fma(x, w, sum);
-#endif
-}
-
 // Adds the products of element I of a step, which is a[0] of the first row. Each element of x is broadcast once for all
 // panels if the registers suffice, otherwise once per panel.
 template <int I, int R, int P, class W>

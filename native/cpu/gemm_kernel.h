@@ -25,6 +25,16 @@ inline constexpr int kTileRows = 2;
 #endif
 inline constexpr int kMaxPanels = 4;  // per pass: several streams keep memory busier than one
 
+// sum += x * w, as inline assembly: GCC 12 prefers the instructions that overwrite a factor, so that accumulators move
+// between registers until some are spilled.
+CARACAL_INLINE void accumulate(F32x16& sum, F32x16 x, F32x16 w) {
+#if defined(__AVX2__) && defined(__GNUC__)
+  CARACAL_EACH_PART asm("vfmadd231ps %2, %1, %0" : "+v"(sum.v[part]) : "v"(x.v[part]), "v"(w.v[part]));
+#else
+  sum = fma(x, w, sum);
+#endif
+}
+
 // The number of panels in a pass over `rows` rows.
 CARACAL_INLINE constexpr int panels_per_pass(int rows) {
   const int fit = kAccumulators / (rows * kParts);
