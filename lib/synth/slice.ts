@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { checkTensors } from "../checkpoint/checkTensors.js";
+import { checkTensorsSteps } from "../checkpoint/checkTensors.js";
 import { type LlmConfig, parseLlmConfig, readConfig } from "../checkpoint/config.js";
 import { findTensors, tensorNames } from "../checkpoint/formats/safetensors.js";
 import { type ExpectedTensor, type Layout, llmLayoutSteps } from "../checkpoint/layout.js";
@@ -16,7 +16,7 @@ import {
   wholeNumber,
 } from "../options.js";
 import { type Steps, Turns } from "../turns.js";
-import { type Derivation, derive } from "./derive.js";
+import { type Derivation, type DerivedFrom, derive } from "./derive.js";
 import { type Cut, cut, isKept, type SliceSizes, sliceConfig } from "./slicePlan.js";
 import { storedBytes } from "./storedRows.js";
 import type { SynthProgress } from "./writer.js";
@@ -87,14 +87,11 @@ export async function sliceCheckpoint(
   checkPath("sliceCheckpoint", "source", source);
   checkPath("sliceCheckpoint", "directory", directory);
   checkOptions("sliceCheckpoint", options, sliceOptions);
-  const { signal } = options;
   const configFile = join(source, "config.json");
   const raw = (await readConfig(configFile)) as Readonly<Record<string, unknown>>;
   const whole = parseLlmConfig(raw, configFile);
   const sizes = sizesOf(source, whole, options);
-  const { layout, unused, metadata } = await readLayout(source, whole, sizes, signal);
-  const entries = await findTensors(source, new Set(layout.keys()), { signal });
-  checkTensors(entries, layout, source);
+  const { entries, unused, metadata } = await readTensors(source, whole, sizes, options.signal);
   const derivation: Derivation<Cut, never> = {
     job: jobOf(sizes),
     pieces: entries.map((entry) => cut(entry, whole, sizes)),
@@ -115,11 +112,8 @@ function sizesOf(source: string, whole: LlmConfig, options: SliceOptions): Slice
   };
   const layers = checked("layers", whole.num_layers);
   const experts = checked("experts", routed);
-  const zeroExperts = checked(
-    "zeroExperts",
-    zeros,
-    Math.min(zeros, Math.max(1, Math.round((zeros * experts) / routed))),
-  );
+  const share = Math.max(1, Math.round((zeros * experts) / routed));
+  const zeroExperts = checked("zeroExperts", zeros, Math.min(zeros, share));
   return { layers, experts, zeroExperts, topk: Math.min(whole.moe_topk, experts + zeroExperts) };
 }
 
@@ -128,26 +122,29 @@ function jobOf({ layers, experts, zeroExperts }: SliceSizes): Record<string, str
   return { command: "slice", ...Object.fromEntries(Object.entries(sizes).map(([name, n]) => [name, String(n)])) };
 }
 
-interface SliceLayout {
-  /** Of the source's tensors that are read. */
-  readonly layout: Layout;
-  readonly unused: readonly string[];
-}
-
-async function readLayout(
+/** The tensors of the source that are read, those that nothing reads, and how the shards are marked. */
+async function readTensors(
   source: string,
   whole: LlmConfig,
   sizes: SliceSizes,
   signal: AbortSignal | undefined,
-): Promise<SliceLayout & Pick<Derivation<Cut, never>, "metadata">> {
+): Promise<Pick<DerivedFrom, "entries"> & Pick<SliceResult, "unused"> & Pick<Derivation<Cut, never>, "metadata">> {
   const names = await tensorNames(source, { signal });
   const turns = new Turns("slicing a checkpoint", signal);
   const mlx = isMlx(whole, names);
   const all = await turns.during(mlx ? mlxLayoutSteps(whole, names) : llmLayoutSteps(whole));
-  return { ...(await turns.during(layoutSteps(all, names, sizes))), metadata: mlx ? "mlx" : "pt" };
+  const { layout, unused } = await turns.during(divide(all, names, sizes));
+  const entries = await findTensors(source, new Set(layout.keys()), { signal });
+  await turns.during(checkTensorsSteps(entries, layout, source));
+  return { entries, unused, metadata: mlx ? "mlx" : "pt" };
 }
 
-function* layoutSteps(all: Layout, names: ReadonlySet<string>, sizes: SliceSizes): Steps<SliceLayout> {
+/** The layout of what is kept, and the names that are not in the whole layout. */
+function* divide(
+  all: Layout,
+  names: ReadonlySet<string>,
+  sizes: SliceSizes,
+): Steps<{ readonly layout: Layout; readonly unused: string[] }> {
   const layout = new Map<string, ExpectedTensor>();
   for (const [name, expected] of all) {
     if (isKept(name, sizes)) layout.set(name, expected);

@@ -8,11 +8,11 @@ import { BoundedFile } from "../../lib/checkpoint/formats/file.js";
 import { Llm } from "../../lib/model/language/llm.js";
 import { OmniModel } from "../../lib/model/omni.js";
 import { type QuantizeOptions, quantizeCheckpoint } from "../../lib/synth/quantize.js";
-import { writeShards } from "../../lib/synth/safetensors.js";
+import { writeSafetensors, writeShards } from "../../lib/synth/safetensors.js";
 import { type SliceOptions, sliceCheckpoint } from "../../lib/synth/slice.js";
 import { Progress } from "../../lib/synth/writer.js";
 import { Device } from "../../lib/tensor/tensor.js";
-import { scratch } from "../checkpoint/files.js";
+import { expectInvalid, scratch } from "../checkpoint/files.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 import { bf16, relativeError } from "../support/numbers.js";
 import { bytesOf, logitsOf, openLlmOf, weightsOf } from "./quantized.js";
@@ -234,6 +234,33 @@ test("stacked experts and codes of the router are cut along their first dimensio
   const exceptions = (section: object) => Object.keys(section).filter((key) => key.includes("."));
   expect(exceptions(raw.quantization)).toEqual(["model.layers.0.mlp.router.classifier"]);
   expect(raw.quantization_config).toEqual(raw.quantization);
+});
+
+test("a model in one file is cut too, and a stack of experts of which shards are absent", async () => {
+  const source = join(folder, "one-file");
+  mkdirSync(source);
+  cpSync(join(tiny, "config.json"), join(source, "config.json"));
+  const entries = [...(await openLlmOf(tiny)).tensors.values()];
+  const read = (entry: TensorEntry) => [bytesOf(entry)];
+  await writeSafetensors(join(source, "model.safetensors"), entries, { format: "pt" }, read, () => {});
+  const [cut, sharded] = [join(folder, "one-file-cut"), join(folder, "sharded-cut")];
+  await sliceCheckpoint(source, cut, { layers: 1, experts: 2 });
+  await sliceCheckpoint(tiny, sharded, { layers: 1, experts: 2 });
+  expect(await logitsOf(cut, device, ids)).toEqual(await logitsOf(sharded, device, ids));
+
+  const mlx = join(folder, "mlx-incomplete");
+  await quantizeCheckpoint(tiny, mlx, { format: "int4", group: 32, layout: "mlx", device });
+  const index = join(mlx, "model.safetensors.index.json");
+  const { weight_map } = JSON.parse(readFileSync(index, "utf8")) as { weight_map: Record<string, string> };
+  const absent = Object.entries(weight_map).map(([name, shard]) => [
+    name,
+    /layers\.1\./.test(name) ? "z.safetensors" : shard,
+  ]);
+  writeFileSync(index, JSON.stringify({ weight_map: Object.fromEntries(absent) }));
+  const target = join(folder, "mlx-incomplete-cut");
+  await sliceCheckpoint(mlx, target, { layers: 1 });
+  await openLlmOf(target);
+  await expectInvalid(sliceCheckpoint(mlx, join(folder, "never")), /lacks z\.safetensors; download/);
 });
 
 test("no field of the configuration or index speaks of what was cut off, and unused tensors are named", async () => {
