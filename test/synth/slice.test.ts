@@ -21,6 +21,7 @@ import { Device } from "../../lib/tensor/tensor.js";
 import { expectInvalid, scratch } from "../checkpoint/files.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 import { code } from "../support/errors.js";
+import { turnsDuring } from "../support/turns.js";
 import { bytesOf, filesOf } from "./quantized.js";
 
 const folder = scratch();
@@ -265,6 +266,12 @@ describe("an interrupted call", () => {
   });
 });
 
+test("the event loop has its turns while the tensors of a source are looked through", async () => {
+  const names = whole.llm.tensors.size;
+  const turns = await turnsDuring(() => sliceCheckpoint(source, join(folder, "turns"), { layers: 1 }));
+  expect(turns).toBeGreaterThan(4 * names); // the index, the names twice, and the tensors of the slice
+});
+
 test("a source that is written to meanwhile is noticed", async () => {
   const copy = join(folder, "written-to");
   cpSync(source, copy, { recursive: true });
@@ -276,19 +283,48 @@ test("a source that is written to meanwhile is noticed", async () => {
   await expect(call).rejects.toThrow(/was replaced or written to after its header was read/);
 });
 
-test("a disk without room for all files is noticed before they are copied", async ({ skip }) => {
-  const disk = join(folder, "disk");
-  mkdirSync(disk);
-  const size = 2 << 20; // of which a MiB is kept free, and the files beside the language model take more than the other
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", disk], { stdio: "ignore" });
-  } catch {
-    skip("mounting a tmpfs is not permitted");
+describe("a disk", () => {
+  /** A disk of some bytes, which is gone after the test. */
+  function disk(bytes: number, skip: (note: string) => never): string {
+    const path = join(folder, `disk-${bytes}`);
+    mkdirSync(path);
+    try {
+      execFileSync("mount", ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", path], { stdio: "ignore" });
+    } catch {
+      skip("mounting a tmpfs is not permitted");
+    }
+    onTestFinished(() => void execFileSync("umount", [path]));
+    return path;
   }
-  onTestFinished(() => void execFileSync("umount", [disk]));
-  const call = sliceCheckpoint(source, join(disk, "model"), { layers: 1, experts: 1 });
-  const problem = /model: needs 0\.\d GB, but the disk has 0\.0 GB free; free some, or choose a folder on another disk/;
-  const full = expect.objectContaining({ code: "IO_ERROR", message: expect.stringMatching(problem) });
-  await expect(call).rejects.toThrowError(full);
-  expect(readdirSync(join(disk, "model"))).toEqual(["caracal-unfinished.json"]);
+
+  test("without room for all files is noticed before they are copied", async ({ skip }) => {
+    // A MiB is kept free. The slice would fit into the other, but for the files beside the language model.
+    const target = join(disk(2 << 20, skip), "model");
+    const call = sliceCheckpoint(source, target, { layers: 1, experts: 1 });
+    const problem =
+      /model: needs 0\.\d GB, but the disk has 0\.0 GB free; free some, or choose a folder on another disk/;
+    const full = expect.objectContaining({ code: "IO_ERROR", message: expect.stringMatching(problem) });
+    await expect(call).rejects.toThrowError(full);
+    expect(readdirSync(target)).toEqual(["caracal-unfinished.json"]);
+  });
+
+  test("that becomes full leaves a directory to go on with", async ({ skip }) => {
+    const target = join(disk(16 << 20, skip), "model");
+    const hog = join(target, "../hog");
+    const onProgress = ({ file }: { file: string }) => {
+      if (!file.startsWith("model-00002") || existsSync(hog)) return;
+      try {
+        writeFileSync(hog, Buffer.alloc(16 << 20));
+      } catch {} // it took all there was
+    };
+    const call = sliceCheckpoint(source, target, { onProgress });
+    await expect(call).rejects.toMatchObject({
+      code: "IO_ERROR",
+      message: expect.stringMatching(/disk is full; free some/),
+    });
+    expect(existsSync(join(target, "config.json"))).toBe(false);
+    rmSync(hog);
+    expect((await sliceCheckpoint(source, target)).resumed).toBe(1);
+    await openCheckpoint(target, { strict: true });
+  });
 });
