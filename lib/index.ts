@@ -131,6 +131,7 @@ export {
   quantizeCheckpoint,
   type TensorError,
 } from "./synth/quantize.js";
+export { type SliceOptions, type SliceResult, sliceCheckpoint } from "./synth/slice.js";
 export type { SynthProgress } from "./synth/writer.js";
 export {
   type CodeDType,

@@ -7,8 +7,12 @@ import { plural, quote, throwProblems } from "./problems.js";
 const maxNamed = 8;
 
 /** @throws {CaracalError} `CHECKPOINT_INVALID` with everything that {@link compareTensors} finds */
-export function checkTensors(entries: Iterable<TensorEntry>, layout: Layout, file: string): void {
-  const { problems, unknown } = compareTensors(entries, layout);
+export const checkTensors = (entries: Iterable<TensorEntry>, layout: Layout, file: string): void =>
+  atOnce(checkTensorsSteps(entries, layout, file));
+
+/** Like {@link checkTensors}, in steps. */
+export function* checkTensorsSteps(entries: Iterable<TensorEntry>, layout: Layout, file: string): Steps<void> {
+  const { problems, unknown } = yield* compareSteps(byName(entries), layout);
   throwProblems([...problems, ...unexpected(unknown)], file);
 }
 
@@ -21,7 +25,10 @@ export interface TensorDifferences {
 }
 
 export const compareTensors = (entries: Iterable<TensorEntry>, layout: Layout): TensorDifferences =>
-  atOnce(compareSteps(new Map(Array.from(entries, (entry) => [entry.name, entry])), layout));
+  atOnce(compareSteps(byName(entries), layout));
+
+const byName = (entries: Iterable<TensorEntry>): TensorMap =>
+  new Map(Array.from(entries, (entry) => [entry.name, entry]));
 
 /** Like {@link compareTensors}, in steps, since a large model has a hundred thousand tensors. */
 export function* compareSteps(found: TensorMap, layout: Layout): Steps<TensorDifferences> {

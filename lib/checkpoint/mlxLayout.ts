@@ -1,14 +1,16 @@
 import type { Steps } from "../turns.js";
 import type { LlmConfig } from "./config.js";
-import type { TensorMap } from "./entry.js";
 import { type ExpectedTensor, type Layout, llmLayoutSteps } from "./layout.js";
 import { affineFormatOf } from "./quantization.js";
+
+/** The names of a checkpoint's tensors. */
+type Names = Pick<ReadonlySet<string>, "has">;
 
 const plain = ["bf16", "f32"] as const;
 const scales = ["bf16", "f16", "f32"] as const;
 
 /** Whether a language model was saved by mlx-lm, or quantised in its format. */
-export function isMlx(config: LlmConfig, found: TensorMap): boolean {
+export function isMlx(config: LlmConfig, found: Names): boolean {
   return config.quantization !== undefined || found.has("model.layers.0.mlp.switch_mlp.gate_proj.weight");
 }
 
@@ -17,9 +19,9 @@ export function isMlx(config: LlmConfig, found: TensorMap): boolean {
  * in two, for both of which older conversions have the published names. A quantised matrix `[..., N, K]` is u32 words
  * `[..., N, K · bits / 32]`, with scales and biases `[..., N, K / group]`.
  *
- * @param found the tensors of the checkpoint, which tell the names, and where the configuration does not, what is quantised
+ * @param found the names of the checkpoint's tensors, which also tell what is quantised where the configuration does not
  */
-export function* mlxLayoutSteps(c: LlmConfig, found: TensorMap): Steps<Layout> {
+export function* mlxLayoutSteps(c: LlmConfig, found: Names): Steps<Layout> {
   const layout = new Map<string, ExpectedTensor>();
   const published = yield* llmLayoutSteps(c);
   for (const [name, { shape, scales: of }] of published) {
@@ -39,7 +41,7 @@ function mlxModule(
   name: string,
   shape: readonly number[],
   c: LlmConfig,
-  found: TensorMap,
+  found: Names,
 ): readonly [string, readonly number[]] | undefined {
   const expert = /^(.*\.mlp)\.experts\.(\d+)\.(\w+)\.weight$/.exec(name);
   if (expert) {
@@ -61,7 +63,7 @@ function addModule(
   name: string,
   shape: readonly number[],
   { quantization }: LlmConfig,
-  found: TensorMap,
+  found: Names,
 ): void {
   const module = name.replace(/\.weight$/, "");
   const isMatrix = quantization && shape.length > 1;

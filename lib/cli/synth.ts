@@ -26,7 +26,7 @@ export function synthCommand(): Command {
         .default("bf16"),
     )
     .option("--seed <n>", "seed of the weights; the same seed gives the same bytes", parseCount, 0)
-    .option("--force", "replace a model directory that synth or slice wrote")
+    .option("--force", "replace a model directory that synth, slice or quantize wrote")
     .addOption(jsonOption())
     .action(run);
 }

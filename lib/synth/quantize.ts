@@ -1,9 +1,6 @@
-import { createHash } from "node:crypto";
-import { stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { checkTensors } from "../checkpoint/checkTensors.js";
 import { type LlmConfig, parseLlmConfig, readConfig } from "../checkpoint/config.js";
-import type { TensorEntry } from "../checkpoint/entry.js";
 import { findTensors } from "../checkpoint/formats/safetensors.js";
 import { fp8Block, llmLayout } from "../checkpoint/layout.js";
 import { CaracalError } from "../errors.js";
@@ -11,7 +8,7 @@ import { aFunction, checkOptions, checkPath, type OptionRule, oneOf, optional, r
 import { deviceRule } from "../tensor/check.js";
 import { Device } from "../tensor/tensor.js";
 import { Turns } from "../turns.js";
-import { copyOthers } from "./others.js";
+import { type Derivation, type DerivedFrom, derive } from "./derive.js";
 import { moduleBytes } from "./quantizeModule.js";
 import {
   type PlannedModule,
@@ -22,10 +19,7 @@ import {
   type QuantizeTarget,
   quantizeFormats,
 } from "./quantizePlan.js";
-import { ResumableCheckpoint } from "./resumable.js";
-import { indexFile, indexText, safetensorsHead, shardName, splitIntoShards, totalBytes } from "./safetensors.js";
-import { checkApart, checkSpace } from "./target.js";
-import { OutputFile, Progress, type SynthProgress } from "./writer.js";
+import type { SynthProgress } from "./writer.js";
 
 export type { QuantizeFormat, QuantizeLayout } from "./quantizePlan.js";
 
@@ -87,8 +81,9 @@ export interface QuantizeResult {
  * after the last complete shard, and the directory gets the bytes that it would have had.
  * @param source a model directory in its published layout, of f32, bf16 or FP8
  * @throws {CaracalError} `INVALID_ARGUMENT` for a bad option, when `directory` exists and may not be replaced, was begun
- *XX `IO_ERROR` when the parent of `directory` does not
- *   exist, or the disk is too small or full; `ABORTED`
+ *   with other options or from another source, or is, contains or lies inside `source`; `CHECKPOINT_INVALID` when `source`
+ *   lacks a tensor, is quantised already, or has a weight that is no finite number; `IO_ERROR` when the parent of
+ *   `directory` does not exist, or the disk is too small or full; `ABORTED`
  */
 export async function quantizeCheckpoint(
   source: string,
@@ -99,18 +94,26 @@ export async function quantizeCheckpoint(
   checkPath("quantizeCheckpoint", "directory", directory);
   checkOptions("quantizeCheckpoint", options, quantizeOptions);
   const target = targetOf(options);
-  const { force = false, signal } = options;
-  const { raw, config, entries } = await readSource(source, target, signal);
-  await checkApart(source, directory);
-  const plan = planQuantization(new Map(entries.map((entry) => [entry.name, entry])), config, target);
-  const shards = splitIntoShards(plan.modules, ({ outputs }) => outputs);
-  const heads = shards.map((modules) => modules.flatMap(({ outputs }) => outputs));
-  const job = { ...jobOf(target), source: await fingerprint(raw, entries) };
-  const checkpoint = await ResumableCheckpoint.open<readonly TensorError[]>(directory, job, force);
-  const { errors, resumed } = await writeAll(source, checkpoint, shards, options);
-  await checkpoint.finish({ [indexFile]: indexText(heads) }, configOf(raw, target, plan));
-  const bytes = totalBytes(heads.flat());
-  return { directory: checkpoint.directory, sourceBytes: totalBytes(entries), bytes, resumed, errors };
+  const { config, ...from } = await readSource(source, target, options.signal);
+  const plan = planQuantization(new Map(from.entries.map((entry) => [entry.name, entry])), config, target);
+  const device = options.device ?? (await Device.open({ backend: "cpu" }));
+  try {
+    const { records: errors, ...result } = await derive<PlannedModule, TensorError>(
+      from,
+      directory,
+      {
+        job: jobOf(target),
+        pieces: plan.modules,
+        write: moduleWriter(device, options.signal),
+        metadata: target.format === "fp8" ? "pt" : "mlx",
+        config: configOf(from.raw, target, plan),
+      },
+      options,
+    );
+    return { ...result, errors };
+  } finally {
+    if (!options.device) device.dispose();
+  }
 }
 
 /** @throws {CaracalError} `INVALID_ARGUMENT` for options that do not go together */
@@ -125,114 +128,46 @@ function targetOf({ format, layout = "published", group }: QuantizeOptions): Qua
 }
 
 function jobOf({ format, layout, group }: QuantizeTarget): Record<string, string> {
-  return { format, layout, group: String(format === "fp8" ? fp8Block : group) };
+  return { command: "quantize", format, layout, group: String(format === "fp8" ? fp8Block : group) };
 }
 
-interface Source {
-  readonly raw: Readonly<Record<string, unknown>>;
+interface Source extends DerivedFrom {
   readonly config: LlmConfig;
-  readonly entries: readonly TensorEntry[];
 }
 
 async function readSource(
-  source: string,
+  directory: string,
   { format }: QuantizeTarget,
   signal: AbortSignal | undefined,
 ): Promise<Source> {
-  const file = join(source, "config.json");
+  const file = join(directory, "config.json");
   const raw = await readConfig(file);
   const config = parseLlmConfig(raw, file);
   const refuse = (problem: string): never => {
-    throw new CaracalError("CHECKPOINT_INVALID", `${source}: ${problem}`, { file, problem });
+    throw new CaracalError("CHECKPOINT_INVALID", `${directory}: ${problem}`, { file, problem });
   };
   if (config.quantization)
     refuse("is already quantised in the format of MLX; quantise the model that it was made from");
   const layout = llmLayout(config);
-  const entries = await findTensors(source, new Set(layout.keys()), { signal });
-  checkTensors(entries, layout, source);
+  const entries = await findTensors(directory, new Set(layout.keys()), { signal });
+  checkTensors(entries, layout, directory);
   if (format === "fp8" && entries.some(({ dtype }) => dtype === "f8e4m3")) refuse("is already FP8");
-  return { raw: raw as Source["raw"], config, entries };
+  return { directory, raw: raw as Source["raw"], config, entries };
 }
 
-/** Tells whether the source is the same as before: the configuration, and names, sizes and times of the shards. */
-async function fingerprint(raw: object, entries: readonly TensorEntry[]): Promise<string> {
-  const hash = createHash("sha256").update(JSON.stringify(raw));
-  for (const file of [...new Set(entries.map(({ file }) => file))].sort()) {
-    const { size, mtimeMs } = await stat(file);
-    hash.update(`\n${basename(file)} ${size} ${mtimeMs}`);
-  }
-  return hash.digest("hex");
-}
-
-async function writeAll(
-  source: string,
-  checkpoint: ResumableCheckpoint<readonly TensorError[]>,
-  shards: readonly (readonly PlannedModule[])[],
-  { format, device: given, signal, onProgress }: QuantizeOptions,
-): Promise<{ errors: TensorError[]; resumed: number }> {
-  const sizes = shards.map((modules) => totalBytes(modules.flatMap(({ outputs }) => outputs)));
-  const progress = new Progress(
-    sizes.reduce((sum, size) => sum + size, 0),
-    onProgress,
-    signal,
-  );
-  const names = shards.map((_, i) => shardName(i, shards.length));
-  const before = await Promise.all(names.map((name) => checkpoint.finished(name)));
-  const left = sizes.reduce((sum, size, i) => sum + (before[i] ? 0 : size), 0);
-  await checkSpace(checkpoint.directory, left);
-  await copyOthers(source, checkpoint.directory);
-  const device = given ?? (await Device.open({ backend: "cpu" }));
-  try {
-    const errors: TensorError[] = [];
-    for (const [i, modules] of shards.entries()) {
-      const name = names[i]!;
-      const known = before[i];
-      if (known) progress.advance(name, sizes[i]!);
-      const context = { device, signal, onBytes: (bytes: number) => progress.advance(name, bytes) };
-      const metadata = format === "fp8" ? "pt" : "mlx";
-      const write = (path: string) => writeShard(path, modules, { ...context, metadata });
-      errors.push(...(known ?? (await checkpoint.write(name, write))));
-    }
-    return { errors, resumed: before.filter((record) => record !== undefined).length };
-  } finally {
-    if (!given) device.dispose();
-  }
-}
-
-interface ShardContext {
-  /** The `format` in the metadata: `pt`, or `mlx` as mlx-lm writes. */
-  readonly metadata: string;
-  readonly device: Device;
-  readonly signal: AbortSignal | undefined;
-  readonly onBytes: (bytes: number) => void;
-}
-
-async function writeShard(
-  path: string,
-  modules: readonly PlannedModule[],
-  { metadata, device, signal, onBytes }: ShardContext,
-): Promise<TensorError[]> {
-  const tensors = modules.flatMap(({ outputs }) => outputs);
-  const { head, positions } = safetensorsHead(path, tensors, { format: metadata });
+/** Writes modules, and returns how well their weights survived. */
+function moduleWriter(
+  device: Device,
+  signal: AbortSignal | undefined,
+): Derivation<PlannedModule, TensorError>["write"] {
   const turns = new Turns("quantising a checkpoint", signal);
-  const errors: TensorError[] = [];
-  await OutputFile.use(path, async (file) => {
-    await file.write(head);
-    for (const module of modules) {
-      const at = module.outputs.map(({ name }) => positions.get(name)!);
-      const error = { difference: 0, magnitude: 0 };
-      for await (const pieces of moduleBytes(module, { device, turns, error }))
-        for (const [i, bytes] of pieces.entries()) {
-          await file.patch(bytes, at[i]!);
-          at[i]! += bytes.length;
-          onBytes(bytes.length);
-        }
-      if (module.format === undefined) continue;
-      const { name } = module.outputs[0]!;
-      errors.push({ name, error: error.magnitude === 0 ? 0 : Math.sqrt(error.difference / error.magnitude) });
-    }
-  });
-  return errors;
+  return async (module, put) => {
+    const error = { difference: 0, magnitude: 0 };
+    for await (const pieces of moduleBytes(module, { device, turns, error })) await put(pieces);
+    if (module.format === undefined) return [];
+    const { name } = module.outputs[0]!;
+    return [{ name, error: error.magnitude === 0 ? 0 : Math.sqrt(error.difference / error.magnitude) }];
+  };
 }
 
 /** The configuration of the source, with what its readers have to know of the format. */

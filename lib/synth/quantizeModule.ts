@@ -1,5 +1,4 @@
 import type { TensorEntry } from "../checkpoint/entry.js";
-import { BoundedFile, checkVersion } from "../checkpoint/formats/file.js";
 import { CaracalError, printable } from "../errors.js";
 import type { Activations } from "../ops/call.js";
 import { dequantizeAffine, dequantizeFp8, quantizeAffine, quantizeFp8 } from "../ops/quantization.js";
@@ -8,12 +7,12 @@ import { type DType, rawArray } from "../tensor/dtype.js";
 import type { Device, Tensor } from "../tensor/tensor.js";
 import type { Turns } from "../turns.js";
 import type { PlannedModule, SourceRows } from "./quantizePlan.js";
+import { readStoredRows, storedBytes } from "./storedRows.js";
 
 type Rows = Tensor<Activations, readonly [number, number]>;
 
 /** The elements that are quantised at a time: memory is taken for them, whatever the size of the matrix. */
 const chunkElements = 1 << 22;
-const chunkBytes = 4 << 20;
 const scaleBlock = 128;
 
 /** Sums over the weights of a module. */
@@ -60,22 +59,6 @@ function named(error: unknown, { entry, from }: SourceRows, at: number): unknown
   return new CaracalError("CHECKPOINT_INVALID", message, { entry }, { cause: error });
 }
 
-/** The bytes of rows that are kept. */
-async function* storedBytes({ entry, from, rows }: SourceRows): AsyncGenerator<Uint8Array> {
-  const row = entry.byteLength / Math.max(entry.shape[0] ?? 1, 1);
-  for (let at = from * row; at < (from + rows) * row; at += chunkBytes) {
-    const length = Math.min(chunkBytes, (from + rows) * row - at);
-    yield await readBytes(entry, at, length);
-  }
-}
-
-function readBytes(entry: TensorEntry, at: number, length: number): Promise<Uint8Array> {
-  return BoundedFile.use(entry.file, (file) => {
-    checkVersion(entry.file, entry.version, file.version);
-    return file.read(entry.offset + at, length, entry.name);
-  });
-}
-
 /** Rows of a matrix of the source, as f32 or bf16. */
 async function readRows(part: SourceRows, from: number, rows: number, device: Device): Promise<Rows> {
   const { entry, scale } = part;
@@ -98,8 +81,7 @@ function turned(rows: Rows, { transposed }: SourceRows): Rows {
 
 async function readTensor(entry: TensorEntry, from: number, rows: number, device: Device): Promise<Rows> {
   const columns = entry.shape[1]!;
-  const row = entry.byteLength / Math.max(entry.shape[0]!, 1);
-  const bytes = await readBytes(entry, from * row, rows * row);
+  const bytes = await readStoredRows({ entry, from, rows });
   const dtype = entry.dtype as DType;
   const values = rawArray(dtype, new Uint8Array(bytes).buffer); // a copy, which is aligned
   return device.tensor(values, [rows, columns] as const, dtype) as Tensor as Rows;

@@ -3,6 +3,7 @@ import type { TensorEntry, TensorMap } from "../checkpoint/entry.js";
 import { fp8Block, llmLayout } from "../checkpoint/layout.js";
 import type { AffineFormat } from "../checkpoint/quantization.js";
 import type { TensorHead } from "./safetensors.js";
+import { allRows, type StoredRows } from "./storedRows.js";
 
 /** The formats to which `caracal quantize` converts. */
 export type QuantizeFormat = "fp8" | "int8" | "int4";
@@ -20,12 +21,9 @@ export interface QuantizeTarget {
 }
 
 /** Some rows of a matrix of the source. */
-export interface SourceRows {
-  readonly entry: TensorEntry;
+export interface SourceRows extends StoredRows {
   /** Of an FP8 matrix. */
   readonly scale: TensorEntry | undefined;
-  readonly from: number;
-  readonly rows: number;
   /** Whether rows become columns. */
   readonly transposed: boolean;
 }
@@ -103,7 +101,7 @@ class Planner {
   #whole(name: string): SourceRows {
     const entry = this.#entries.get(name)!;
     const scale = this.#entries.get(`${name}_scale_inv`);
-    return { entry, scale, from: 0, rows: entry.shape[0] ?? 1, transposed: false };
+    return { ...allRows(entry), scale, transposed: false };
   }
 
   #addModule(

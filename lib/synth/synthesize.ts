@@ -22,7 +22,7 @@ export interface SynthOptions {
   readonly matrices?: MatrixDType | undefined;
   /** A whole number from 0. The same seed gives the same bytes. Default 0. */
   readonly seed?: number | undefined;
-  /** Allows replacing a checkpoint that `synthesize` or `slice` wrote, but never other files. Default false. */
+  /** Allows replacing a checkpoint that this library wrote, but never other files. Default false. */
   readonly force?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: SynthProgress) => void) | undefined;

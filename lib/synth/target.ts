@@ -6,7 +6,7 @@ import { CaracalError } from "../errors.js";
 import { asWriteError } from "./writer.js";
 
 export interface TargetOptions {
-  /** Allows replacing a checkpoint that `synthesize`, `slice` or `quantizeCheckpoint` wrote, but never other files. */
+  /** Allows replacing a checkpoint that `synthesize`, `sliceCheckpoint` or `quantizeCheckpoint` wrote, but never other files. */
   readonly force: boolean;
   /** The size of what will be written. */
   readonly bytes: number;
@@ -31,7 +31,7 @@ export async function createCheckpoint(
   const partial = `${target}.partial-${randomUUID().slice(0, 8)}`;
   try {
     await mkdir(partial);
-    await checkSpace(partial, bytes);
+    await checkSpace(partial, bytes, "choose a smaller preset");
     await write(partial);
     await listIn(join(partial, configFile), await filesIn(partial));
     await replace(target, partial);
@@ -117,13 +117,14 @@ async function readMarks(file: string): Promise<{ readonly _files?: unknown }> {
   }
 }
 
-export async function checkSpace(directory: string, needed: number): Promise<void> {
+/** @throws {CaracalError} `IO_ERROR` when the disk has no room for so many bytes, with `advice` */
+export async function checkSpace(directory: string, needed: number, advice: string): Promise<void> {
   const { bavail, bsize } = await statfs(directory);
   const free = bavail * bsize;
   if (free >= needed * 1.01 + (1 << 20)) return;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
   const problem = `needs ${gigabytes(needed)}, but the disk has ${gigabytes(free)} free`;
-  throw new CaracalError("IO_ERROR", `${directory}: ${problem}; choose a smaller preset`, { needed, free });
+  throw new CaracalError("IO_ERROR", `${directory}: ${problem}; ${advice}`, { needed, free });
 }
 
 /** Moves `partial` to `target`. A previous directory is removed only after the new one is in place. */

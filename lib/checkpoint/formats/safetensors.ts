@@ -55,6 +55,25 @@ async function findInDirectory(directory: string): Promise<string> {
 }
 
 /**
+ * The names of all tensors of a directory, as its index gives them: no shard is opened, and any may be absent.
+ * @throws {CaracalError} as {@link openSafetensors}
+ */
+export async function tensorNames(directory: string, { signal }: OpenOptions = {}): Promise<ReadonlySet<string>> {
+  const file = await findInDirectory(directory);
+  const names = new Set<string>();
+  if (!file.endsWith(".json")) {
+    for (const { name } of (await openFile(file, signal)).entries) names.add(name);
+    return names;
+  }
+  const turns = new Turns(`reading ${file}`, signal);
+  for (const name of keysOf(await readIndex(file))) {
+    names.add(name);
+    if (turns.due) await turns.next();
+  }
+  return names;
+}
+
+/**
  * Finds some tensors of a directory, opening only the shards that hold them: the others may be absent.
  * @returns those of `names` that exist
  * @throws {CaracalError} as {@link openSafetensors}; `CHECKPOINT_INVALID` with the names of all shards that are missing

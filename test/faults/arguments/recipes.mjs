@@ -67,6 +67,13 @@ export function recipes(w) {
         { format: "int4", group: 64, layout: "mlx", force: true, device, signal, onProgress: () => {} },
       ],
     }),
+    sliceCheckpoint: () => ({
+      args: [
+        dir,
+        `${dir}-sliced`,
+        { layers: 1, experts: 2, zeroExperts: 1, force: true, signal, onProgress: () => {} },
+      ],
+    }),
     verifyFile: () => ({ args: [w.golden, { device, activations: "f32" }] }),
     Weights: {
       new: internal,
