@@ -1,6 +1,6 @@
 import type { LlmConfig } from "../checkpoint/config.js";
 import type { TensorEntry } from "../checkpoint/entry.js";
-import { isRecord } from "../checkpoint/formats/json.js";
+import { isRecord } from "../options.js";
 import type { TensorHead } from "./safetensors.js";
 import type { StoredRows } from "./storedRows.js";
 
