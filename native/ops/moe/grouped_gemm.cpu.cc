@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/device.h"
 #include "cpu/mapped_pages.h"
 #include "cpu/weights.h"
 
@@ -37,14 +38,21 @@ void zero_rows(Tensor& out, int64_t first) {
               std::byte{0});
 }
 
-// Lets the disk work on the experts that the router chose while their first products run, if a weight is mapped from a
-// file that does not fit in memory.
-void read_ahead_experts(const Tensor& w, const int32_t* offsets) {
-  if (!w.storage->borrowed) return;
-  for (int64_t e = 0; e < w.shape[0]; e++) {
-    const Panels panels = panels_of(w, e);
-    if (offsets[e + 1] > offsets[e]) read_ahead(w, panels.data, panels.panel_bytes() * size_t(panels.count()));
-  }
+// Lets the disk work on the experts that the router chose while their first products run, if weights are mapped from a
+// file that does not fit in memory. Pages that are read ahead are the first to be dropped again, so that asking for more
+// than a part of the memory would only have them read twice.
+void read_ahead_experts(std::initializer_list<Tensor> weights, const int32_t* offsets) {
+  const size_t room = weights.begin()->storage->device->capacity() / 4;
+  size_t bytes = 0;
+  const auto each_chosen = [&](auto&& visit) {
+    for (const Tensor& w : weights)
+      for (int64_t e = 0; w.storage->borrowed && e < w.shape[0]; e++) {
+        const Panels panels = panels_of(w, e);
+        if (offsets[e + 1] > offsets[e]) visit(w, panels.data, panels.panel_bytes() * size_t(panels.count()));
+      }
+  };
+  each_chosen([&](const Tensor&, const std::byte*, size_t size) { bytes += size; });
+  if (bytes > 0 && bytes <= room) each_chosen(read_ahead);
 }
 
 // Runs a product per expert. product(e, rows, x, y) returns the product that writes `rows` rows of expert e from y on.
@@ -52,7 +60,7 @@ template <class Op, class Product>
 void run_groups(const Op& op, std::initializer_list<Tensor> weights, Tensor& out, Cpu& cpu, Product&& product) {
   const int64_t end = check_rows(Op::kName, op.x, op.offsets, op.gather, out.shape[0]);
   const int32_t* offsets = op.offsets.template data<int32_t>();
-  for (const Tensor& w : weights) read_ahead_experts(w, offsets);
+  read_ahead_experts(weights, offsets);
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     run_gemms(cpu, weights.begin()->shape[0], [&](int64_t e) {
