@@ -109,7 +109,7 @@ export class PackedWriter implements PackedStore {
   }
 }
 
-/** What a note says: the SHA-256 of the header, and the files that have its contents, the last of which it is itself in. */
+/** What a note says: the SHA-256 of the header, and the identities of its sources and of the packed file, the last one. */
 export interface Seen {
   readonly digest: string;
   readonly identities: readonly FileIdentity[];
