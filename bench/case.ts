@@ -2,7 +2,7 @@ import type { Activations, WeightDType } from "../lib/ops/call.js";
 import { packWeight } from "../lib/ops/linear.js";
 import type { DType } from "../lib/tensor/dtype.js";
 import type { PackedWeight } from "../lib/tensor/packedWeight.js";
-import type { Device, Shape, Tensor } from "../lib/tensor/tensor.js";
+import type { Device, NativeArray, Shape, Tensor } from "../lib/tensor/tensor.js";
 import type { PeerModel } from "./peers.js";
 
 /** The least that an operation must do. */
@@ -50,7 +50,7 @@ export interface Case<Operands = unknown> extends Sized<Operands> {
   /** The part to count of a whole that is too large for the virtual GPU. Such a whole is timed on a GPU only. */
   readonly part?: Sized<Operands>;
   /** Queues the operation once, on the i-th copy; returns one of its outputs, through which its errors surface. */
-  run(operands: Operands, i: number): Tensor;
+  run(operands: Operands, i: number): NativeArray;
   /** The same operation, in f32, as a model for the peer. */
   peer?(): PeerModel;
 }

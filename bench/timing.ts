@@ -1,6 +1,6 @@
 import { Bench } from "tinybench";
 import { Graph } from "../lib/tensor/graph.js";
-import type { Device, Tensor } from "../lib/tensor/tensor.js";
+import type { Device, NativeArray } from "../lib/tensor/tensor.js";
 
 export interface Timing {
   /** Milliseconds. */
@@ -50,7 +50,7 @@ export async function time(run: (i: number) => Promise<unknown>, options: Timing
  */
 export async function timeOperation(
   device: Device,
-  run: (i: number) => Tensor,
+  run: (i: number) => NativeArray,
   options: TimingOptions = {},
 ): Promise<Timing> {
   using first = device.scope(() => run(0));
@@ -66,7 +66,7 @@ export async function timeOperation(
 /** Waiting for a graph takes tens of microseconds: one that runs this long makes that negligible. */
 const graphMilliseconds = 10;
 
-async function timeInGraph(device: Device, run: (i: number) => Tensor, options: TimingOptions): Promise<Timing> {
+async function timeInGraph(device: Device, run: (i: number) => NativeArray, options: TimingOptions): Promise<Timing> {
   const inGraphOf = async (calls: number, limits: TimingOptions): Promise<Timing> => {
     using graph = Graph.capture(device, () => {
       for (let i = 0; i < calls; i++) run(i);

@@ -59,7 +59,14 @@ export {
   type LlmOptions,
   type PrefillOptions,
 } from "./model/language/llm.js";
-export { type OmniLoadOptions, type OmniLoadProgress, OmniModel, type OmniStats } from "./model/omni.js";
+export {
+  type OmniLoadOptions,
+  type OmniLoadProgress,
+  OmniModel,
+  type OmniStats,
+} from "./model/omni.js";
+export type { OmniPackedCacheNote, PackedCacheNote, PackedCacheOptions } from "./model/packed/cache.js";
+export type { OmniMemory } from "./model/packed/memory.js";
 export type { RenderOptions } from "./model/prompt/chatTemplate.js";
 export {
   type EmbeddingOptions,

@@ -10,6 +10,7 @@ import { expertHidden, ffnHidden, hidden } from "./longcat.js";
 export function linearCases(activations: Activations): Case[] {
   const dtypes = ["f32", "bf16", "f8e4m3"] as const;
   return [
+    ...dtypes.map(packCase),
     ...[1, 8, 64, 512].flatMap((m) => dtypes.map((d) => matrixCase(activations, m, hidden, expertHidden, d))),
     matrixCase(activations, 1, hidden, expertHidden, "f8e4m3", "subnormals"),
     ...[1, 64].flatMap((m) => dtypes.map((d) => matrixCase(activations, m, 256, 256, d))),
@@ -19,6 +20,23 @@ export function linearCases(activations: Activations): Case[] {
     ffnInPart(activations, "swiglu", 16, 16),
     ffnInPart(activations, "swiglu", 4096, 256),
   ];
+}
+
+/** Packing one expert's matrix, which reads and writes its bytes once. */
+function packCase(dtype: StoredDType): Case {
+  const bytes = expertHidden * hidden * dtypeBytes[dtype];
+  return defineCase({
+    op: "packWeight",
+    size: `N=${expertHidden} K=${hidden} ${dtype}`,
+    unit: "scalar",
+    work: { bytes: 2 * bytes },
+    coldBytes: bytes,
+    prepare: (device, copies) => ({
+      weights: times(copies, () => random(device, [expertHidden, hidden], dtype, 0.05)),
+      scale: device.zeros([Math.ceil(expertHidden / 128), Math.ceil(hidden / 128)]),
+    }),
+    run: ({ weights, scale }, i) => packWeight(turn(weights, i), { scale: dtype === "f8e4m3" ? scale : undefined }),
+  });
 }
 
 /** @param subnormals makes 3 % of the f8e4m3 codes subnormal; quantised weights have hardly any */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaracalError } from "../../lib/errors.js";
 import { checkout } from "../../lib/native/checkout.js";
-import { Device, type Tensor } from "../../lib/tensor/tensor.js";
+import { Device, type NativeArray } from "../../lib/tensor/tensor.js";
 import { type LaunchCounts, readLaunches } from "./launches.js";
 
 /** A CUDA device whose launches the virtual GPU counts. One per process, since a process opens one driver. */
@@ -54,12 +54,12 @@ export class CountingDevice implements AsyncDisposable {
   }
 
   /** The launches that `run` makes; `run` returns an output of what it queues. */
-  async launches(run: () => Tensor): Promise<LaunchCounts[]> {
+  async launches(run: () => NativeArray): Promise<LaunchCounts[]> {
     const file = join(this.#folder, "launches");
     await this.device.synchronize();
     await writeFile(file, "");
     using output = this.device.scope(run);
-    await output.read();
+    await output.ready();
     return readLaunches(file);
   }
 

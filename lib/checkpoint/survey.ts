@@ -22,8 +22,8 @@ export interface OpenCheckpointOptions extends OpenOptions {
    */
   readonly strict?: boolean | undefined;
   /**
-   * Receives a message for each file with something odd that does not prevent loading it: unknown tensors. Default:
-   * `process.emitWarning` with the type `CaracalWarning`.
+   * Receives a message for each file with something odd that does not prevent loading it: unknown tensors. From
+   * `OmniModel.load` also the warning of `model.memory`. Default: `process.emitWarning` with the type `CaracalWarning`.
    */
   readonly onWarning?: ((message: string) => void) | undefined;
 }

@@ -17,6 +17,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     summary: "write a smaller model directory: the first layers and experts of another one",
     load: async () => (await import("./slice.js")).sliceCommand(),
   },
+  pack: {
+    summary: "write a model's weights in the layout of the CPU backend, so that it loads at once",
+    load: async () => (await import("./pack.js")).packCommand(),
+  },
   quantize: {
     summary: "write a model directory with a quantised language model: fp8, int8 or int4",
     load: async () => (await import("./quantize.js")).quantizeCommand(),

@@ -12,6 +12,8 @@ import { Device } from "../tensor/tensor.js";
 import { AudioEncoder } from "./audio/encoder.js";
 import { type AudioFraming, audioFraming, defaultAudioFraming } from "./audio/framing.js";
 import { Llm, type LlmOptions, llmOptions } from "./language/llm.js";
+import { type OmniPackedCacheNote, type PackedCacheOptions, packedCacheOptions } from "./packed/cache.js";
+import { type MemoryLimit, memoryLimit, memoryOf, type OmniMemory, warnOfMemory, withAdvice } from "./packed/memory.js";
 import { OmniEmbedding, padIds } from "./prompt/embedding.js";
 import { encodePrompt, notLoaded } from "./prompt/encode.js";
 import type { Message } from "./prompt/messages.js";
@@ -30,7 +32,7 @@ import { VisionEncoder } from "./vision/encoder.js";
 import { loadModule, type OpenModuleOptions } from "./weights.js";
 
 /** Options of `OmniModel.load`. */
-export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, OpenCheckpointOptions {
+export interface OmniLoadOptions extends LlmOptions, SchedulerOptions, PackedCacheOptions, OpenCheckpointOptions {
   /**
    * Whether to load what images and videos need. Without it, `vision/` may be absent, and messages with images or videos
    * are refused. Default true.
@@ -55,6 +57,7 @@ const omniLoadOptions = {
   ...llmOptions,
   ...schedulerOptions,
   ...openCheckpointOptions,
+  ...packedCacheOptions,
   vision: optional(oneOf(true, false)),
   audio: optional(oneOf(true, false)),
   speech: optional(oneOf(true, false)),
@@ -100,6 +103,10 @@ export class OmniModel implements AsyncDisposable {
   readonly llm: Llm;
   readonly tokenizer: OmniTokenizer;
   readonly embedding: OmniEmbedding;
+  /** What became of the packed weights: nothing where a module did not look for any, as on a GPU. */
+  readonly packedCache: readonly OmniPackedCacheNote[];
+  /** What the weights take, and a warning if that is more than the memory. */
+  readonly memory: OmniMemory;
   readonly #modules: Modules;
   readonly #scheduler: Scheduler;
   readonly #free: () => void;
@@ -113,6 +120,7 @@ export class OmniModel implements AsyncDisposable {
     checkpoint: PartialCheckpoint,
     modules: Modules,
     options: SchedulerOptions,
+    loader: Loader,
     free: () => void,
   ) {
     this.device = device;
@@ -120,6 +128,8 @@ export class OmniModel implements AsyncDisposable {
     this.llm = modules.llm;
     this.tokenizer = modules.tokenizer;
     this.embedding = modules.embedding;
+    this.packedCache = loader.packedCache;
+    this.memory = loader.memory;
     this.#modules = modules;
     this.#scheduler = new Scheduler(modules.llm, modules.embedding, modules.audioHeads, options);
     this.#free = free;
@@ -147,6 +157,8 @@ export class OmniModel implements AsyncDisposable {
       prefillChunk,
       maxBatch,
       unreadSeconds,
+      packedCache,
+      onPackedCache,
       device: givenDevice,
       ...llm
     } = options;
@@ -154,17 +166,19 @@ export class OmniModel implements AsyncDisposable {
     const tokenizer = await OmniTokenizer.open(directory, { signal });
     throwIfAborted(signal, "loading the model");
     const device = givenDevice ?? (await Device.open());
-    const loader = new Loader(checkpoint, { device, signal, onProgress });
+    const loader = new Loader(checkpoint, { device, signal, onProgress, packedCache, onPackedCache });
     const free = () => {
       loader.free();
       if (!givenDevice) device.dispose();
     };
     try {
       const modules = await loader.load(tokenizer, llm);
-      return new OmniModel(device, checkpoint, modules, { prefillChunk, maxBatch, unreadSeconds }, free);
+      warnOfMemory(loader.memory, onWarning);
+      return new OmniModel(device, checkpoint, modules, { prefillChunk, maxBatch, unreadSeconds }, loader, free);
     } catch (error) {
+      const { memory } = loader;
       free();
-      throw error;
+      throw withAdvice(error, memory);
     }
   }
 
@@ -303,24 +317,31 @@ function loaded<T>(module: T | null, what: string, option: keyof OptionalParts):
 
 const disposedError = () => new CaracalError("DISPOSED", "the model was disposed: load it again");
 
-type LoaderOptions = Pick<OmniLoadOptions, "signal" | "onProgress"> & { readonly device: Device };
+type LoaderOptions = Pick<OmniLoadOptions, "signal" | "onProgress"> & PackedCacheOptions & { readonly device: Device };
 
 /** Loads the modules one after another, and can free all modules loaded so far. */
 class Loader {
   readonly #checkpoint: PartialCheckpoint;
   readonly #options: LoaderOptions;
+  readonly #limit: MemoryLimit;
   readonly #loaded: Disposable[] = [];
-  readonly #total: number;
+  readonly packedCache: OmniPackedCacheNote[] = [];
+  readonly total: number;
   #done = 0;
 
   constructor(checkpoint: PartialCheckpoint, options: LoaderOptions) {
     this.#checkpoint = checkpoint;
     this.#options = options;
+    this.#limit = memoryLimit(options.device);
     const { llm, vision, audio, speech, codec } = checkpoint;
     const maps = [llm.tensors, vision?.encoder, vision?.projector, audio?.encoder, audio?.projector];
     const speechMaps = [speech?.embeddings, speech?.heads, codec?.tensors];
     const all = [...maps, ...speechMaps].flatMap((map) => [...(map?.values() ?? [])]);
-    this.#total = all.reduce((bytes, entry) => bytes + entry.byteLength, 0);
+    this.total = all.reduce((bytes, entry) => bytes + entry.byteLength, 0);
+  }
+
+  get memory(): OmniMemory {
+    return memoryOf(this.total, this.packedCache, this.#limit);
   }
 
   async load(tokenizer: OmniTokenizer, llmOptions: LlmOptions): Promise<Modules> {
@@ -354,13 +375,18 @@ class Loader {
   }
 
   async #module<T extends Disposable>(name: string, load: (options: OpenModuleOptions) => Promise<T>): Promise<T> {
-    const { device, signal, onProgress } = this.#options;
+    const { device, signal, onProgress, packedCache, onPackedCache } = this.#options;
     const doneBefore = this.#done;
     let size = 0;
-    const report = (loaded: number) => onProgress?.({ module: name, loaded: doneBefore + loaded, total: this.#total });
+    const report = (loaded: number) => onProgress?.({ module: name, loaded: doneBefore + loaded, total: this.total });
     const module = await load({
       device,
       signal,
+      packedCache,
+      onPackedCache: (note) => {
+        this.packedCache.push({ module: name, ...note });
+        onPackedCache?.(note);
+      },
       onProgress: ({ loaded, total }) => {
         size = total;
         report(loaded);

@@ -19,6 +19,8 @@ import { type DType, dtypeBytes, isDType } from "../tensor/dtype.js";
 import { checkedShape } from "../tensor/shape.js";
 import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import type { Steps } from "../turns.js";
+import type { NamedEntries } from "./packed/source.js";
+import { type PackedStore, packedName } from "./packed/store.js";
 
 /** Loading progress, in bytes of the checkpoint. */
 export interface LoadProgress {
@@ -58,6 +60,26 @@ function mapVersion(device: Device, path: string): MappedVersion {
   }
 }
 
+/** @internal Reports no progress twice: a module whose packed weights were written to a file is loaded again from there. */
+export function onlyForwards(onProgress: LoadOptions["onProgress"]): LoadOptions["onProgress"] {
+  let reached = 0;
+  return (progress) => {
+    if (progress.loaded < reached) return;
+    reached = progress.loaded;
+    onProgress?.(progress);
+  };
+}
+
+/** @internal The module of a weight: it has the scales. */
+export const moduleOf = (name: string): string => name.replace(/\.weight$/, "");
+
+/** The tensors that a packed weight may be made of, besides one of its name. */
+const partsOf = (name: string) => [
+  `${name}_scale_inv`,
+  ...["scales", "biases"].map((part) => `${moduleOf(name)}.${part}`),
+  ...["weight", "weight_g", "weight_v"].map((part) => `${name}.${part}`),
+];
+
 /** One of the `of` equal parts of a tensor. */
 export interface TensorPart {
   readonly index: number;
@@ -67,7 +89,8 @@ export interface TensorPart {
 /** What a `Weights` and its parts share: the tensors of a checkpoint by their full names, and what was made from them. */
 export class WeightSource {
   readonly device: Device;
-  readonly entries: ReadonlyMap<string, TensorEntry>;
+  readonly entries: NamedEntries;
+  readonly store: PackedStore | undefined;
   readonly #options: LoadOptions;
   readonly #total: number;
   readonly #files = new Map<string, MappedVersion>();
@@ -79,11 +102,18 @@ export class WeightSource {
   /** The tensor that was read last. */
   #last = "";
 
-  private constructor(device: Device, entries: ReadonlyMap<string, TensorEntry>, total: number, options: LoadOptions) {
+  private constructor(
+    device: Device,
+    entries: NamedEntries,
+    total: number,
+    options: LoadOptions,
+    store: PackedStore | undefined,
+  ) {
     this.device = device;
     this.entries = entries;
     this.#total = total;
     this.#options = options;
+    this.store = store;
   }
 
   /** In steps, since a large model has a hundred thousand tensors. @throws {CaracalError} as `Weights.of` */
@@ -91,16 +121,14 @@ export class WeightSource {
     checkOption("Weights.of", "device", device, deviceRule);
     checkObject("Weights.of", "parts", parts);
     checkOptions("Weights.of", options, loadOptions);
-    const entries = new Map<string, TensorEntry>();
+    return WeightSource.of(device, yield* namedEntries(parts), options);
+  }
+
+  /** Of tensors by their full names. Packed weights come from the store, if there is one, or go to it. */
+  static of(device: Device, entries: NamedEntries, options: LoadOptions, store?: PackedStore): WeightSource {
     let total = 0;
-    for (const [part, list] of Object.entries(parts)) {
-      for (const entry of entriesOf(part, list)) {
-        entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
-        total += entry.byteLength;
-        yield;
-      }
-    }
-    return new WeightSource(device, entries, total, options);
+    for (const { byteLength } of entries.values()) total += byteLength;
+    return new WeightSource(device, entries, total, options, store);
   }
 
   /** @throws {CaracalError} `CHECKPOINT_INVALID` when there is no such tensor */
@@ -136,12 +164,38 @@ export class WeightSource {
     const { file, version } = this.#files.get(entry.file) ?? mapVersion(this.device, entry.file);
     this.#files.set(entry.file, { file, version });
     checkVersion(entry.file, entry.version, version);
-    if (!this.#used.has(entry)) {
-      this.#loaded += entry.byteLength;
-      this.#last = entry.name;
-    }
-    this.#used.add(entry);
+    this.use(entry);
     return this.device.mapped(file, entry.offset + index * bytes, viewShape, dtype) as Tensor<DType> as Tensor<D>;
+  }
+
+  /** Counts a tensor as loaded. */
+  use(entry: TensorEntry): void {
+    if (this.#used.has(entry)) return;
+    this.#used.add(entry);
+    this.#loaded += entry.byteLength;
+    this.#last = entry.name;
+  }
+
+  /**
+   * The packed weight that the store has for these tensors, or `pack()`, which it is given.
+   * @param form whatever else decides what is packed
+   * @param pack packs and tracks it
+   */
+  packedOnce<T extends NativeArray>(names: readonly string[], form: unknown, pack: () => T): T {
+    const { store } = this;
+    if (!store) return pack();
+    const key = packedName(names, form);
+    const found = this.device.outOfScope(() => store.find(key));
+    if (!found) {
+      const packed = pack();
+      store.keep(key, packed);
+      return packed;
+    }
+    for (const tensor of names.flatMap((name) => [name, ...partsOf(name)])) {
+      const entry = this.entries.get(tensor);
+      if (entry) this.use(entry);
+    }
+    return this.track(found) as T;
   }
 
   /** Keeps a tensor until `dispose`, and lets `settle` wait for it. */
@@ -158,6 +212,7 @@ export class WeightSource {
     throwIfAborted(signal, "loading weights");
     const pending = this.#unsettled.splice(0).filter((tensor) => !tensor.disposed);
     await Promise.all([this.device.synchronize(), ...pending.map((tensor) => tensor.ready())]);
+    await this.store?.settle();
     throwIfAborted(signal, "loading weights");
     onProgress?.({ name, loaded, total });
   }
@@ -166,6 +221,18 @@ export class WeightSource {
     this.#unsettled.length = 0;
     for (const tensor of this.#made.splice(0)) tensor.dispose();
   }
+}
+
+/** The tensors of all parts, by their names. @throws {CaracalError} as `Weights.of` */
+export function* namedEntries(parts: WeightParts): Steps<NamedEntries> {
+  const entries = new Map<string, TensorEntry>();
+  for (const [part, list] of Object.entries(parts)) {
+    for (const entry of entriesOf(part, list)) {
+      entries.set(part === "" ? entry.name : `${part}.${entry.name}`, entry);
+      yield;
+    }
+  }
+  return entries;
 }
 
 /** Ten times the tensors of the largest models. An iterable may have no end. */

@@ -18,8 +18,18 @@ import type { DType } from "../tensor/dtype.js";
 import { checkedShape } from "../tensor/shape.js";
 import type { Device, NativeArray, Shape, Tensor } from "../tensor/tensor.js";
 import { atOnce, type Steps, Turns } from "../turns.js";
+import { type PackedCacheOptions, packedCacheOptions, withPackedCache } from "./packed/cache.js";
 import type { Matrix, PackedMatrix, Vector } from "./types.js";
-import { type LoadOptions, loadOptions, type TensorPart, type WeightParts, WeightSource } from "./weightSource.js";
+import {
+  type LoadOptions,
+  loadOptions,
+  moduleOf,
+  namedEntries,
+  onlyForwards,
+  type TensorPart,
+  type WeightParts,
+  WeightSource,
+} from "./weightSource.js";
 
 /** The packed weight of a linear layer or a convolution, and its bias. */
 export interface Affine<W = PackedMatrix> {
@@ -35,9 +45,6 @@ interface StoredAffine extends DequantizeAffineOptions<"bf16"> {
 const dequantized = ({ codes, ...format }: StoredAffine): Tensor<"f32" | "bf16", Matrix> =>
   dequantizeAffine(codes, { ...format, outDtype: "bf16" });
 
-/** The module of a weight: it has the scales. */
-const moduleOf = (name: string) => name.replace(/\.weight$/, "");
-
 /** The parameters of a LayerNorm. */
 export interface Norm {
   readonly weight: Vector;
@@ -45,15 +52,17 @@ export interface Norm {
 }
 
 /** Options of every module's `open`. */
-export interface OpenModuleOptions extends LoadOptions, OpenCheckpointOptions {
+export interface OpenModuleOptions extends LoadOptions, PackedCacheOptions, OpenCheckpointOptions {
   /** The device to load the module on. */
   readonly device: Device;
 }
 /** @internal */
-export const openModuleOptions = { ...openCheckpointOptions, ...loadOptions, device: deviceRule } satisfies Record<
-  keyof OpenModuleOptions,
-  OptionRule | true
->;
+export const openModuleOptions = {
+  ...openCheckpointOptions,
+  ...loadOptions,
+  ...packedCacheOptions,
+  device: deviceRule,
+} satisfies Record<keyof OpenModuleOptions, OptionRule | true>;
 
 /**
  * Moves a checkpoint's tensors to a device. Small tensors stay in the mapped file; matrices are packed once and their
@@ -82,6 +91,11 @@ export class Weights implements Disposable {
   /** @internal Like `of`, in steps, since a large model has a hundred thousand tensors. */
   static *steps(device: Device, parts: WeightParts, options: LoadOptions = {}): Steps<Weights> {
     return new Weights(yield* WeightSource.steps(device, parts, options), "");
+  }
+
+  /** @internal Of a source. */
+  static from(source: WeightSource): Weights {
+    return new Weights(source, "");
   }
 
   /** As of tensors: no proxy is a `Weights`. */
@@ -130,7 +144,7 @@ export class Weights implements Disposable {
    * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
   packed(name: string, shape?: Matrix): PackedMatrix {
-    return this.derive(() => {
+    return this.#packedOnce([name], ["matrix", shape], () => {
       if (this.#isAffine(name)) return this.#packAffine(this.#affine(name, shape));
       const matrix = this.#map<StoredDType>(name, shape) as Tensor<StoredDType, Matrix>;
       return packWeight(matrix, { scale: this.#scale(name, matrix) });
@@ -189,7 +203,7 @@ export class Weights implements Disposable {
    */
   packedExperts(names: readonly string[], shape?: Matrix, isFloat = false): ExpertWeight {
     const list = checkedList<string>("Weights.packedExperts", "names", names, "a list of names");
-    return this.derive(() => {
+    return this.#packedOnce(list, ["experts", shape, isFloat], () => {
       if (list.some((name) => this.#isAffine(name)))
         return this.#packAffines(
           list.map((name) => this.#affine(name, shape)),
@@ -208,7 +222,7 @@ export class Weights implements Disposable {
    * @throws {CaracalError} `CHECKPOINT_INVALID` as for `plain`
    */
   packedStack(name: string, shapes: readonly [number, ...Matrix], isFloat = false): ExpertWeight {
-    return this.derive(() => {
+    return this.#packedOnce([name], ["experts", shapes, isFloat], () => {
       if (!this.#isAffine(name)) return packWeights(this.matrices(name, shapes));
       const stored = stack("Weights.packedStack", shapes, (shape, part) => this.#affine(name, shape, part));
       return this.#packAffines(stored, isFloat);
@@ -237,12 +251,13 @@ export class Weights implements Disposable {
 
   /** A Conv1d with weight `[out, in / groups, k]`, its weight norm folded. */
   conv1d(name: string): Affine<Conv1dWeight> {
-    return { weight: this.derive(() => packConv1d(this.folded(name))), bias: this.part(name).optional("bias") };
+    const weight = this.#packedOnce([name], "conv1d", () => packConv1d(this.folded(name)));
+    return { weight, bias: this.part(name).optional("bias") };
   }
 
   /** A ConvTranspose1d with weight `[in, out, k]`, its weight norm folded. */
   convTranspose1d(name: string): Affine<ConvTranspose1dWeight> {
-    const weight = this.derive(() => packConvTranspose1d(this.folded(name)));
+    const weight = this.#packedOnce([name], "convTranspose1d", () => packConvTranspose1d(this.folded(name)));
     return { weight, bias: this.part(name).optional("bias") };
   }
 
@@ -251,6 +266,11 @@ export class Weights implements Disposable {
     const conv = this.part(name);
     if (!conv.has("weight_g")) return conv.#map<"f32">("weight");
     return foldWeightNorm(conv.#map<"f32">("weight_v"), conv.#map<"f32">("weight_g"));
+  }
+
+  #packedOnce<T extends NativeArray>(names: readonly string[], form: unknown, pack: () => T): T {
+    const full = names.map((name) => this.#full(name));
+    return this.#source.packedOnce(full, form, () => this.derive(pack));
   }
 
   /** Computes a tensor from the weights at load time; temporaries are freed, the result lives as long as the weights. */
@@ -360,20 +380,21 @@ export const weightsRule: OptionRule = {
   expected: "a Weights, as Weights.of() gives",
 };
 
-/**
- * @internal Loads one module from the tensors that it uses alone. When loading fails, its weights are freed.
- */
-export async function loadModule<T>(
+/** @internal Loads one module from the tensors that it uses alone. When loading fails, its weights are freed. */
+export async function loadModule<T extends Disposable>(
   parts: WeightParts,
-  { device, signal, onProgress }: OpenModuleOptions,
+  { device, signal, onProgress, packedCache, onPackedCache }: OpenModuleOptions,
   load: (weights: Weights) => Promise<T>,
 ): Promise<T> {
-  const turns = new Turns("loading weights", signal);
-  const weights = await turns.during(Weights.steps(device, parts, { signal, onProgress }));
-  try {
-    return await load(weights);
-  } catch (error) {
-    weights.dispose();
-    throw error;
-  }
+  const progress = onlyForwards(onProgress);
+  const entries = await new Turns("loading weights", signal).during(namedEntries(parts));
+  return await withPackedCache(entries, { device, signal, packedCache, onPackedCache }, async (store) => {
+    const weights = Weights.from(WeightSource.of(device, entries, { signal, onProgress: progress }, store));
+    try {
+      return await load(weights);
+    } catch (error) {
+      weights.dispose();
+      throw error;
+    }
+  });
 }

@@ -82,6 +82,21 @@ interface Addon extends NativeOperations {
     dtype: DType,
     shape: readonly number[],
   ): TensorHandle;
+  mapPacked(
+    device: DeviceHandle,
+    file: FileHandle,
+    offset: number,
+    layout: string,
+    dtype: DType,
+    shape: readonly number[],
+    groups: number,
+    scaleGroup: number,
+    scaleDtype: DType,
+  ): TensorHandle;
+  packedInfo(tensor: TensorHandle): { bytes: number; groups: number; scaleGroup: number; scaleDtype: DType };
+  writePacked(tensor: TensorHandle, fd: number, offset: number): Promise<void>;
+  lockFile(fd: number): boolean;
+  readonly packedLayoutVersion: number;
   /** A table with room for `count` merges. */
   mergeTable(byteIds: Int32Array, count: number): MergeTableHandle;
   /** Adds the left, right and joined ids of merges, best first. */

@@ -134,21 +134,47 @@ CARACAL_INLINE Words4 spread(Words4 codes) {
   return (codes | codes << 4) & 0x0f0f0f0fu;
 }
 
-CARACAL_INLINE uint32_t code_at(const std::byte* row, int64_t bits, int64_t i) {
-  uint32_t code = 0;
-  for (int64_t bit = i * bits, b = 0; b < bits; bit++, b++)
-    code |= (static_cast<uint32_t>(row[bit / 8]) >> bit % 8 & 1u) << b;
-  return code;
+// Moves the upper half of each part of `from` bits to the middle of a part of `to` bits.
+template <int from, int to>
+CARACAL_INLINE uint64_t spread_halves(uint64_t parts) {
+  constexpr auto low_halves = [] {
+    uint64_t mask = 0;
+    for (int at = 0; at < 64; at += to) mask |= ((uint64_t{1} << from / 2) - 1) << at;
+    return mask;
+  }();
+  return (parts & low_halves) | (parts >> from / 2 & low_halves) << to / 2;
 }
 
-// Rewrites the rows of a panel with the bits of their packed dtype, as a matrix of up to sixteen rows.
+// Rewrites a row's codes of kBits bits with the kWide bits of its packed dtype, eight codes at a time. It loads eight
+// bytes where the row has them, because putting three, five or six together would stall on store forwarding.
+template <int kBits, int kWide>
+CARACAL_INLINE void widen_row(const std::byte* row, int64_t k, std::byte* out) {
+  for (int64_t i = 0; i < k; i += 8, row += kBits, out += kWide) {
+    uint64_t codes = 0;
+    if ((k - i) / 8 * kBits >= 8)
+      memcpy(&codes, row, 8);
+    else
+      memcpy(&codes, row, kBits);
+    codes = spread_halves<8 * kBits, 8 * kWide>(codes);
+    codes = spread_halves<4 * kBits, 4 * kWide>(codes);
+    codes = spread_halves<2 * kBits, 2 * kWide>(codes);
+    memcpy(out, &codes, kWide);
+  }
+}
+
+// The rows of a panel with the bits of their packed dtype, as a matrix of up to sixteen rows.
 CARACAL_INLINE void widen_codes(const AffineMatrix& m, int64_t panel, std::byte* out) {
-  const int64_t wide = m.dtype() == DType::q4 ? 4 : 8, rows = std::min(kPanelColumns, m.n - panel * kPanelColumns);
-  memset(out, 0, static_cast<size_t>(rows * m.k * wide / 8));
-  for (int64_t r = 0; r < rows; r++) {
+  const int64_t rows = std::min(kPanelColumns, m.n - panel * kPanelColumns);
+  for (int64_t r = 0; r < rows; r++, out += code_bytes(m.k, m.dtype())) {
     const std::byte* row = m.codes + (panel * kPanelColumns + r) * m.row_bytes();
-    for (int64_t i = 0; i < m.k; i++)
-      out[(r * m.k + i) * wide / 8] |= static_cast<std::byte>(code_at(row, m.bits, i) << i * wide % 8);
+    if (m.bits == 2)
+      widen_row<2, 4>(row, m.k, out);
+    else if (m.bits == 3)
+      widen_row<3, 4>(row, m.k, out);
+    else if (m.bits == 5)
+      widen_row<5, 8>(row, m.k, out);
+    else
+      widen_row<6, 8>(row, m.k, out);
   }
 }
 

@@ -16,6 +16,10 @@
 
 namespace caracal {
 
+// The version of this layout, of every kind of packed weight and of what packing does to the numbers. Packed weights in
+// files bear it, so it grows with every change that gives other bytes for the same source.
+inline constexpr int kPackedLayoutVersion = 1;
+
 // The codes of packed weights, as types.
 struct q8 {};
 struct q4 {};

@@ -11,6 +11,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_tensor_functions(env, exports);
   export_device_functions(env, exports);
   export_graph_functions(env, exports);
+  export_packed_functions(env, exports);
   export_text_functions(env, exports);
   export_operations(env, exports);
   exports.Set("cudaKernels", static_cast<double>(kernel_entries().size()));

@@ -10,6 +10,7 @@ namespace caracal::node {
 void export_tensor_functions(Napi::Env env, Napi::Object exports);
 void export_device_functions(Napi::Env env, Napi::Object exports);
 void export_graph_functions(Napi::Env env, Napi::Object exports);
+void export_packed_functions(Napi::Env env, Napi::Object exports);
 void export_text_functions(Napi::Env env, Napi::Object exports);
 void export_operations(Napi::Env env, Napi::Object exports);
 

@@ -18,7 +18,7 @@ const layers = [
   ["lib/ops", "lib/media", "lib/checkpoint"],
   ["lib/synth"],
   ["lib/tensorFiles.ts"],
-  ["lib/model/types.ts"],
+  ["lib/model/types.ts", "lib/model/packed"],
   ["lib/model/weightSource.ts"],
   ["lib/model/weights.ts"],
   ["lib/model/language", "lib/model/vision", "lib/model/audio", "lib/model/speech"],

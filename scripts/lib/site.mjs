@@ -9,8 +9,8 @@ const inDocs = (...names) => names.map((name) => `docs/${name}.md`);
 /** The pages by group, in the order of the site's navigation. */
 export const pages = {
   Guides: inDocs(
-    ...["getting-started", "tensors", "service", "speech", "images-and-video", "quantised-weights", "slices"],
-    ...["worker-threads", "installing", "bundlers", "containers"],
+    ...["getting-started", "tensors", "service", "loading", "speech", "images-and-video"],
+    ...["quantised-weights", "slices", "worker-threads", "installing", "bundlers", "containers"],
   ),
   Reference: inDocs("errors", "debugging", "reliability", "benchmarks"),
   Internals: [

@@ -51,7 +51,6 @@ const withoutCase: Readonly<Record<string, string>> = {
   mul: "moves bytes as `add` does",
   packConv1d: "runs while a model loads",
   packConvTranspose1d: "runs while a model loads",
-  packWeight: "runs while a model loads",
   packWeights: "runs while a model loads",
   promptEmbedding: "gathers rows as `embedding` does, a few tables at a time",
   quantizeAffine: "runs while a checkpoint is converted",

@@ -30,12 +30,15 @@ export class BoundedFile {
   readonly size: number;
   /** As `fileVersion`. */
   readonly version: string;
+  /** The id of the user whose file it is. */
+  readonly owner: number;
   readonly #handle: FileHandle;
 
   private constructor(path: string, found: BigIntStats, handle: FileHandle) {
     this.path = path;
     this.size = Number(found.size);
     this.version = fileVersion(found);
+    this.owner = Number(found.uid);
     this.#handle = handle;
   }
 

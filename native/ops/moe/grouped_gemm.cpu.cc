@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/device.h"
+#include "cpu/mapped_pages.h"
 #include "cpu/weights.h"
 
 namespace caracal::CARACAL_ISA {
@@ -36,14 +38,32 @@ void zero_rows(Tensor& out, int64_t first) {
               std::byte{0});
 }
 
+// Lets the disk work on the experts that the router chose while their first products run, if weights are mapped from a
+// file that does not fit in memory. Pages that are read ahead are the first to be dropped again, so that asking for more
+// than a part of the memory would only have them read twice.
+void read_ahead_experts(std::initializer_list<Tensor> weights, const int32_t* offsets) {
+  const size_t room = weights.begin()->storage->device->capacity() / 4;
+  size_t bytes = 0;
+  const auto each_chosen = [&](auto&& visit) {
+    for (const Tensor& w : weights)
+      for (int64_t e = 0; w.storage->borrowed && e < w.shape[0]; e++) {
+        const Panels panels = panels_of(w, e);
+        if (offsets[e + 1] > offsets[e]) visit(w, panels.data, panels.panel_bytes() * size_t(panels.count()));
+      }
+  };
+  each_chosen([&](const Tensor&, const std::byte*, size_t size) { bytes += size; });
+  if (bytes > 0 && bytes <= room) each_chosen(read_ahead);
+}
+
 // Runs a product per expert. product(e, rows, x, y) returns the product that writes `rows` rows of expert e from y on.
 template <class Op, class Product>
-void run_groups(const Op& op, int64_t experts, Tensor& out, Cpu& cpu, Product&& product) {
+void run_groups(const Op& op, std::initializer_list<Tensor> weights, Tensor& out, Cpu& cpu, Product&& product) {
   const int64_t end = check_rows(Op::kName, op.x, op.offsets, op.gather, out.shape[0]);
   const int32_t* offsets = op.offsets.template data<int32_t>();
+  read_ahead_experts(weights, offsets);
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    run_gemms(cpu, experts, [&](int64_t e) {
+    run_gemms(cpu, weights.begin()->shape[0], [&](int64_t e) {
       const int64_t first = offsets[e];
       return with_int8_rows(product(e, offsets[e + 1] - first, expert_rows<T>(op.x, op.gather, first),
                                     out.data<T>() + first * out.shape[1]),
@@ -57,14 +77,14 @@ void run_groups(const Op& op, int64_t experts, Tensor& out, Cpu& cpu, Product&& 
 
 void run(const GroupedGemm& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t n = op.w.shape[1];
-  run_groups(op, op.w.shape[0], out[0], cpu, [&]<class T>(int64_t e, int64_t rows, Rows<T> x, T* y) {
+  run_groups(op, {op.w}, out[0], cpu, [&]<class T>(int64_t e, int64_t rows, Rows<T> x, T* y) {
     return make_gemm(rows, x, panels_of(op.w, e), LinearEpilogue<T>{.out = y, .stride = n});
   });
 }
 
 void run(const GroupedSwiglu& op, std::span<Tensor> out, Cpu& cpu) {
   const int64_t n = op.gate.shape[1];
-  run_groups(op, op.gate.shape[0], out[0], cpu, [&]<class T>(int64_t e, int64_t rows, Rows<T> x, T* y) {
+  run_groups(op, {op.gate, op.up}, out[0], cpu, [&]<class T>(int64_t e, int64_t rows, Rows<T> x, T* y) {
     return make_gemm(rows, x, panels_of(op.gate, e), panels_of(op.up, e), SwiGluEpilogue<T>{.out = y, .stride = n});
   });
 }

@@ -16,7 +16,8 @@ export function recipes(w) {
   };
   const tensor = () => device.tensor([1, 2, 3, 4], [2, 2]);
   const signal = new AbortController().signal;
-  const open = { device, signal, onProgress: () => {}, strict: false, onWarning: () => {} };
+  const packed = { packedCache: false, onPackedCache: () => {} };
+  const open = { device, signal, onProgress: () => {}, strict: false, onWarning: () => {}, ...packed };
   const samples = () => new Float32Array(4000);
   const frames = () => [
     [1, 2, 3, 4],
@@ -78,6 +79,7 @@ export function recipes(w) {
     Weights: {
       new: internal,
       steps: internal,
+      from: internal,
       of: () => ({ args: [device, { "": [], part: [w.entry] }, { signal, onProgress: () => {} }] }),
       part: () => ({ on: w.weights(), args: ["model"] }),
       has: () => ({ on: w.weights(), args: [w.entry.name] }),

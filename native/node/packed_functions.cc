@@ -1,0 +1,90 @@
+// Packed weights in files (engine/packed_file.h). What the files hold and which of them to trust is decided in
+// lib/model/packed.
+#include <sys/file.h>
+
+#include "cpu/gemm_panels.h"
+#include "engine/packed_file.h"
+#include "node/functions.h"
+
+namespace caracal::node {
+namespace {
+
+Layout read_layout(const Napi::Value& v) {
+  Layout layout{};
+  read(v, "layout",
+       Choice{EnumNames<Layout>::names,
+              [](void* to, size_t index) { *static_cast<Layout*>(to) = static_cast<Layout>(index); }, &layout});
+  return layout;
+}
+
+// mapPacked(device, file, offset, layout, dtype, shape, groups, scaleGroup, scaleDtype)
+Napi::Value map_packed(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    int64_t offset = 0;
+    read(info[2], "offset", offset);
+    PackedSpec spec;
+    spec.layout = read_layout(info[3]);
+    spec.dtype = read_dtype(info[4]);
+    spec.shape = read_shape(info[5]);
+    read(info[6], "groups", spec.groups);
+    read(info[7], "scaleGroup", spec.scales.group);
+    spec.scales.dtype = read_dtype(info[8]);
+    const std::shared_ptr<Device> device = open_device(info[0]);
+    const FileHandle& file = unwrap<FileHandle>(info[1], "file");
+    return handle_of(info.Env(), caracal::map_packed(device, file.file, offset, spec));
+  });
+}
+
+// packedInfo(tensor): what mapPacked has to be told, besides dtype, shape and layout
+Napi::Value packed_info(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    const Tensor t = open_tensor(info[0], "tensor");
+    const size_t bytes = packed_storage_bytes({t.dtype, t.layout, t.shape, t.groups, t.scales});
+    if (bytes != t.storage->bytes)
+      throw Error(code::kUnsupported, "a packed weight has " + std::to_string(t.storage->bytes) + " bytes instead of " +
+                                          std::to_string(bytes) + ", so no file can hold it");
+    Napi::Object o = Napi::Object::New(info.Env());
+    o.Set("bytes", static_cast<double>(bytes));
+    o.Set("groups", static_cast<double>(t.groups));
+    o.Set("scaleGroup", static_cast<double>(t.scales.group));
+    o.Set("scaleDtype", dtype_name(t.scales.dtype));
+    return o;
+  });
+}
+
+// writePacked(tensor, fd, offset): Promise<void>
+Napi::Value write_packed(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    int64_t fd = 0, offset = 0;
+    read(info[1], "fd", fd);
+    read(info[2], "offset", offset);
+    const Tensor t = open_tensor(info[0], "tensor");
+    return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, [t, fd, offset] {
+      caracal::write_packed(t, static_cast<int>(fd), offset);
+    });
+  });
+}
+
+// lockFile(fd): whether this process now holds the lock of the open file, which closing it or the process's end gives up
+Napi::Value lock_file(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    int64_t fd = 0;
+    read(info[0], "fd", fd);
+    return Napi::Boolean::New(info.Env(), flock(static_cast<int>(fd), LOCK_EX | LOCK_NB) == 0);
+  });
+}
+
+}  // namespace
+
+void export_packed_functions(Napi::Env env, Napi::Object exports) {
+  const Function functions[] = {
+      {"mapPacked", map_packed},
+      {"packedInfo", packed_info},
+      {"writePacked", write_packed},
+      {"lockFile", lock_file},
+  };
+  export_functions(env, exports, functions);
+  exports.Set("packedLayoutVersion", static_cast<double>(kPackedLayoutVersion));
+}
+
+}  // namespace caracal::node
