@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from "vitest";
 import { linear, packWeight, packWeights, swiglu } from "../../lib/ops/linear.js";
 import { groupedGemm, groupedSwiglu } from "../../lib/ops/moe.js";
 import type { Device, Tensor } from "../../lib/tensor/tensor.js";
+import { codeExperts, codeForms, codeWeight } from "../support/codes.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 
@@ -15,10 +16,17 @@ vi.hoisted(() => {
 });
 
 type Rows = "f32" | "bf16";
-type Stored = Rows | "f8e4m3";
+type Stored = Rows | "f8e4m3" | "q4" | "q8";
 
 /** The matrices `[E, N, K]`, packed together and one by one. */
 function experts(device: Device, dtype: Stored, count: number, n: number, k: number, seed: number) {
+  if (dtype === "q4" || dtype === "q8") {
+    const [form, seeds] = [codeForms[dtype], Array.from({ length: count }, (_, e) => seed + e)];
+    return {
+      all: codeExperts(device, form, n, k, seeds) as never,
+      one: (e: number) => codeWeight(device, form, n, k, seed + e) as never,
+    };
+  }
   const scales = [Math.ceil(n / 128), Math.ceil(k / 128)] as const;
   const matrix = (e: number) =>
     device.tensor(randomArray(n * k, seed + e, dtype === "f8e4m3" ? 448 : 1), [n, k], dtype) as Tensor<"bf16">;
@@ -52,9 +60,13 @@ describe.skipIf(!cuda)("grouped products on CUDA", () => {
     ["bf16", "bf16", 72, 136],
     ["bf16", "f8e4m3", 136, 144],
     ["bf16", "f8e4m3", 33, 139],
+    ["bf16", "q4", 72, 160],
+    ["bf16", "q8", 33, 192],
     ["bf16", "f32", 40, 40],
     ["f32", "bf16", 37, 37],
     ["f32", "f8e4m3", 33, 140],
+    ["f32", "q4", 40, 96],
+    ["f32", "q8", 33, 64],
   ] as const)("%s by %s, N=%i K=%i: the bits of each expert alone, close to the CPU's", async (xs, ws, n, k) => {
     const offsets = offsetsOf(ragged);
     const [used, rows] = [offsets.at(-1)!, offsets.at(-1)! + 21];

@@ -30,6 +30,14 @@ export class Make {
   f8(n: number, k: number) {
     return ops.packWeight(this.ones([n, k], "f8e4m3"), { scale: this.scale(n, k) }) as never;
   }
+  bytes(shape: readonly number[]) {
+    const count = shape.reduce((n, d) => n * d, 1);
+    return this.device.tensor(new Uint8Array(count).fill(1), shape, "u8") as never;
+  }
+  codes(n: number, k: number, bits: 4 | 8) {
+    const scale = this.ones([n, k / 32]) as Tensor<"f32">;
+    return ops.packWeight(this.bytes([n, (k * bits) / 8]), { bits, scale, bias: scale }) as never;
+  }
   experts(e: number, n: number, k: number) {
     return ops.packWeights([this.ones([e, n, k])]) as never;
   }
@@ -273,6 +281,22 @@ export const cases = [
       },
     }),
   ),
+  ...([4, 8] as const).map((bits) =>
+    of({
+      operation: "packWeight",
+      sizes: { t: 3, n: 8, k: 64 },
+      run: (m, { t, n, k }) => ops.linear(m.ones([t, k]), m.codes(n, k, bits)),
+    }),
+  ),
+  of({
+    operation: "packWeights",
+    sizes: { e: 2, n: 8, k: 64, r: 4 },
+    run: (m, { e, n, k, r }) => {
+      const [codes, scale] = [m.bytes([e, n, k / 2]), m.ones([e, n, k / 32])];
+      const w = ops.packWeights([codes], { bits: 4, scales: [scale] });
+      return ops.groupedGemm(m.ones([r, k]), w as never, m.ids(e + 1));
+    },
+  }),
   of({
     operation: "packWeights",
     sizes: { e: 2, n: 8, k: 8, r: 4 },

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/packed_weight.h"
 #include "cuda/gemm/gemm.kernels.h"
 
 namespace caracal::cuda {
@@ -47,7 +48,8 @@ constexpr bool uses_tensor_cores(DType x, DType w) { return x == DType::bf16 && 
 
 // The ring, or the sums that pass through the same memory, whichever is larger.
 inline size_t tensor_shared_bytes(const TensorShape& shape, int groups, DType w) {
-  return std::max(shape.ring_bytes(groups, dtype_bytes(w)), shape.sum_bytes(groups));
+  const size_t bits = w == DType::q4 ? 4 : dtype_bytes(w) * 8;
+  return std::max(shape.ring_bytes(groups, column_bytes(bits, is_affine(w))), shape.sum_bytes(groups));
 }
 inline GemmTile tensor_tile(const TensorShape& shape, int groups, DType w) {
   GemmTile tile = gemm_tile(shape);
