@@ -137,10 +137,16 @@ describe.skipIf(!cuda)("linear on CUDA", () => {
     expect(await run(device)).toEqual(first);
   });
 
-  test.each([20, 3])("a NaN among %i rows stays in its row", async (m) => {
-    const [n, k] = [24, 72];
+  test.each([
+    ["bf16", 20, 72],
+    ["bf16", 3, 72],
+    ["q4", 20, 96],
+    ["q4", 3, 96],
+    ["q8", 20, 128],
+  ] as const)("%s: a NaN among %i rows stays in its row", async (dtype, m, k) => {
+    const n = 24;
     const values = randomArray(m * k, 1);
-    const w = weight(device, "bf16", n, k);
+    const w = weight(device, dtype, n, k);
     const run = async (x: Float32Array) =>
       await linear(device.tensor(x, [m, k], "bf16") as Tensor<Rows>, w as never).toFloat32Array();
     const expected = await run(values);
@@ -148,6 +154,21 @@ describe.skipIf(!cuda)("linear on CUDA", () => {
     expect(damaged.subarray(n, 2 * n).every(Number.isNaN)).toBe(true);
     expected.fill(Number.NaN, n, 2 * n);
     expect(damaged).toEqual(expected);
+  });
+
+  test.each(["f32", "bf16"] as const)("int8Rows changes no bit of %s rows: they are not rounded", async (xs) => {
+    const k = 192;
+    for (const dtype of ["q4", "q8", "f8e4m3"] as const)
+      for (const m of [1, 40]) {
+        const x = rows(device, xs, m, k);
+        const [w, up] = [3, 8].map((seed) => weight(device, dtype, 40, k, seed) as never);
+        const both = async (int8Rows: boolean) =>
+          await Promise.all([
+            linear(x, w!, { int8Rows }).toFloat32Array(),
+            swiglu(x, w!, up!, { int8Rows }).toFloat32Array(),
+          ]);
+        expect(await both(true)).toEqual(await both(false));
+      }
   });
 
   // Groups of 32 end within a stage of 64 elements of k, and groups of 128 in every other.

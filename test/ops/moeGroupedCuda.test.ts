@@ -123,8 +123,13 @@ describe.skipIf(!cuda)("grouped products on CUDA", () => {
     expect(await y.toFloat32Array()).toHaveLength(0);
   });
 
-  test.each(["bf16", "f8e4m3"] as const)("%s: the bits do not depend on the alignment of the rows", async (dtype) => {
-    const [n, k] = [24, 160];
+  test.each([
+    ["bf16", 160],
+    ["f8e4m3", 160],
+    ["q4", 160],
+    ["q8", 192],
+  ] as const)("%s: the bits do not depend on the alignment of the rows", async (dtype, k) => {
+    const n = 24;
     const values = randomArray(5 * k + 1, 4);
     const w = experts(device, dtype, 2, n, k, 3).all;
     const offsets = device.tensor([0, 2, 5], [3], "i32");
@@ -135,9 +140,32 @@ describe.skipIf(!cuda)("grouped products on CUDA", () => {
     );
   });
 
-  test.each(["f32", "bf16"] as const)("a NaN stays in its row (%s)", async (dtype) => {
+  test("int8Rows changes no bit: rows are not rounded", async () => {
+    const [n, k] = [24, 192];
+    const offsets = device.tensor([0, 2, 40], [3], "i32");
+    for (const [xs, ws] of [
+      ["f32", "q4"],
+      ["bf16", "q8"],
+    ] as const) {
+      const x = device.tensor(randomArray(40 * k, 4), [40, k], xs);
+      const [gate, up] = [3, 9].map((seed) => experts(device, ws, 2, n, k, seed).all);
+      const both = async (int8Rows: boolean) =>
+        await Promise.all([
+          groupedGemm(x, gate!, offsets, { int8Rows }).toFloat32Array(),
+          groupedSwiglu(x, gate!, up!, offsets, { int8Rows }).toFloat32Array(),
+        ]);
+      expect(await both(true)).toEqual(await both(false));
+    }
+  });
+
+  test.each([
+    ["f32", "bf16"],
+    ["bf16", "bf16"],
+    ["f32", "q4"],
+    ["bf16", "q8"],
+  ] as const)("a NaN stays in its row (%s by %s)", async (dtype, ws) => {
     const [rows, n, k] = [40, 16, 64];
-    const w = experts(device, "bf16", 2, n, k, 3).all;
+    const w = experts(device, ws, 2, n, k, 3).all;
     const values = randomArray(rows * k, 1);
     const run = async (x: Float32Array) =>
       await groupedGemm(
