@@ -20,23 +20,23 @@ struct CodeSums {
   float x[Tile::kM][4];  // elements 0 and 1 are equal, and so are 2 and 3
 };
 
-// The words of a lane's codes in a stage: kCodeWords in each half, of eight codes in all.
+// The words of a lane's codes, eight codes in each half of a stage. Two words are loaded at once, to occupy few registers:
+// those of both halves (q4) or of one (q8).
 template <int G, class Tile, class W>
 struct CodeWords {
-  static constexpr int kWords = kCodeWords<W>;
-  uint32_t v[G][Tile::kN][2 * kWords];
+  static constexpr int kWords = kCodeWords<W>, kHalves = 2 / kWords;
+  uint32_t v[G][Tile::kN][2];
 
-  __device__ CodeWords(const uint8_t* ws, int warp_n) {
+  // Loads the words of kHalves halves from `half` on.
+  __device__ void load(const uint8_t* ws, int warp_n, int half) {
+    constexpr Swizzle kSwizzle = kWords == 1 ? Swizzle::rows32 : Swizzle::rows64;
     const int lane = lane_index();
 #pragma unroll
     for (int g = 0; g < G; g++)
 #pragma unroll
       for (int j = 0; j < Tile::kN; j++) {
         const int row = g * Tile::kTileN + warp_n + j * 8 + lane % 8;
-        if constexpr (kWords == 1)
-          ptx::ldmatrix_x2(v[g][j], ws + swizzled<Swizzle::rows32>(row, lane / 8 % 2));
-        else
-          ptx::ldmatrix_x4(v[g][j], ws + swizzled<Swizzle::rows64>(row, lane / 8));
+        ptx::ldmatrix_x2(v[g][j], ws + swizzled<kSwizzle>(row, half * kWords + lane / 8 % 2));
       }
   }
 
@@ -44,7 +44,7 @@ struct CodeWords {
   __device__ uint32_t widen(int g, int j, int half, int pair) const {
     uint32_t words[kWords];
 #pragma unroll
-    for (int i = 0; i < kWords; i++) words[i] = v[g][j][half * kWords + i];
+    for (int i = 0; i < kWords; i++) words[i] = v[g][j][half % kHalves * kWords + i];
     return widen_pair(W{}, words, pair);
   }
 };
@@ -170,9 +170,10 @@ __device__ inline void tensor_code_loop(uint8_t* ring, const GemmOperands& p, co
   CodeSums<G, Tile> group = {};
   auto multiply = [&](const uint8_t* slot, int stage) {
     if (warp_m >= rows) return;
-    const CodeWords<G, Tile, W> codes(slot + kCodes, warp_n);
+    CodeWords<G, Tile, W> codes;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
+      if (half % codes.kHalves == 0) codes.load(slot + kCodes, warp_n, half);
       multiply_codes<G, Tile, W>(slot, codes, half, warp_m, group);
       const uint8_t* at = slot + kPairs;
       if (pairs.ends_group(stage, half, at)) add_group<G, Tile, W>(type, at, warp_n, group, sums);

@@ -27,7 +27,7 @@ __device__ inline void gemm(const GemmOperands& p, const Epilogue& epilogue) {
 }
 
 // Expands ENTRY(X, W, Tile, tile) for every entry of a product: the dtypes of x and of the weights, a tile's type and its
-// name. The host chooses among the same entries, see uses_tensor_cores in tiles.h.
+// name. The host chooses among the same entries, see uses_tensor_cores and has_large_tile in tiles.h.
 #define CARACAL_GEMM_ENTRIES(ENTRY)           \
   CARACAL_SIMT_ENTRIES(ENTRY, f32, f32)       \
   CARACAL_SIMT_ENTRIES(ENTRY, f32, bf16)      \
@@ -37,14 +37,16 @@ __device__ inline void gemm(const GemmOperands& p, const Epilogue& epilogue) {
   CARACAL_SIMT_ENTRIES(ENTRY, bf16, f32)      \
   CARACAL_TENSOR_ENTRIES(ENTRY, bf16, bf16)   \
   CARACAL_TENSOR_ENTRIES(ENTRY, bf16, f8e4m3) \
-  CARACAL_TENSOR_ENTRIES(ENTRY, bf16, q4)     \
-  CARACAL_TENSOR_ENTRIES(ENTRY, bf16, q8)
+  CARACAL_CODE_ENTRIES(ENTRY, bf16, q4)       \
+  CARACAL_CODE_ENTRIES(ENTRY, bf16, q8)
 #define CARACAL_SIMT_ENTRIES(ENTRY, X, W) \
   ENTRY(X, W, SimtSmall, simt_small)      \
   ENTRY(X, W, SimtLarge, simt_large)
+#define CARACAL_CODE_ENTRIES(ENTRY, X, W) \
+  ENTRY(X, W, TensorSmall, tensor_small)  \
+  ENTRY(X, W, TensorMedium, tensor_medium)
 #define CARACAL_TENSOR_ENTRIES(ENTRY, X, W) \
-  ENTRY(X, W, TensorSmall, tensor_small)    \
-  ENTRY(X, W, TensorMedium, tensor_medium)  \
+  CARACAL_CODE_ENTRIES(ENTRY, X, W)         \
   ENTRY(X, W, TensorLarge, tensor_large)
 static_assert(SimtSmall<1>::kName == "simt_small" && SimtLarge<1>::kName == "simt_large" &&
                   TensorSmall<1>::kName == "tensor_small" && TensorMedium<1>::kName == "tensor_medium" &&
