@@ -4,6 +4,7 @@ import { largestQuantile, maxF8e4m3, normals } from "../../lib/synth/random.js";
 import { dtypeBytes } from "../../lib/tensor/dtype.js";
 import type { Device } from "../../lib/tensor/tensor.js";
 import { type Case, counted, defineCase, dense, packed, random, times, turn, unitOf } from "../case.js";
+import { bytesOfWeight, type Codes, codeDTypes, packedCodes } from "./codes.js";
 import { expertHidden, ffnHidden, hidden } from "./longcat.js";
 
 /** One expert's matrix and a small one in every dtype; the dense FFN's products, counted in part. */
@@ -17,6 +18,10 @@ export function linearCases(activations: Activations): Case[] {
     ffnInPart(activations, "linear", 1, 1),
     ffnInPart(activations, "linear", 16, 16),
     ffnInPart(activations, "linear", 4096, 256),
+    ...codeDTypes.flatMap((d) => [
+      ffnInPart(activations, "linear", 1, 1, d),
+      ffnInPart(activations, "linear", 4096, 256, d),
+    ]),
     ffnInPart(activations, "swiglu", 16, 16),
     ffnInPart(activations, "swiglu", 4096, 256),
   ];
@@ -91,13 +96,15 @@ function scaled(device: Device, n: number, k: number, subnormals: boolean) {
   return packWeight(w, { scale });
 }
 
-function ffnCase(activations: Activations, op: "linear" | "swiglu", m: number, n: number): Case {
+function ffnCase(activations: Activations, op: "linear" | "swiglu", m: number, n: number, dtype: Codes | "bf16"): Case {
   const matrices = op === "swiglu" ? 2 : 1;
-  const weightBytes = 2 * matrices * n * hidden;
+  const weightBytes = matrices * bytesOfWeight(n, hidden, dtype);
+  const weight = (device: Device) =>
+    dtype === "bf16" ? packed(device, n, hidden, dtype) : packedCodes(device, n, hidden, dtype);
   return defineCase({
     op,
-    size: `M=${m} K=${hidden} N=${n}`,
-    unit: unitOf(activations),
+    size: `M=${m} K=${hidden} N=${n}${dtype === "bf16" ? "" : ` ${dtype}`}`,
+    unit: unitOf(activations, dtype),
     work: {
       bytes: weightBytes + dtypeBytes[activations] * m * (hidden + n),
       flops: 2 * matrices * m * n * hidden,
@@ -105,7 +112,7 @@ function ffnCase(activations: Activations, op: "linear" | "swiglu", m: number, n
     coldBytes: weightBytes,
     prepare: (device, copies) => ({
       x: random(device, [m, hidden], activations, 0.5),
-      weights: times(copies, () => times(matrices, () => packed(device, n, hidden, "bf16"))),
+      weights: times(copies, () => times(matrices, () => weight(device))),
     }),
     run({ x, weights }, i) {
       const [gate, up] = turn(weights, i);
@@ -115,8 +122,14 @@ function ffnCase(activations: Activations, op: "linear" | "swiglu", m: number, n
 }
 
 /** The whole of a dense FFN's product, of which these rows by 1024 columns are counted. */
-const ffnInPart = (activations: Activations, op: "linear" | "swiglu", m: number, countedRows: number): Case =>
-  counted(ffnCase(activations, op, m, ffnHidden), {
-    ...ffnCase(activations, op, countedRows, 1024),
+const ffnInPart = (
+  activations: Activations,
+  op: "linear" | "swiglu",
+  m: number,
+  countedRows: number,
+  dtype: Codes | "bf16" = "bf16",
+): Case =>
+  counted(ffnCase(activations, op, m, ffnHidden, dtype), {
+    ...ffnCase(activations, op, countedRows, 1024, dtype),
     size: `M=${countedRows} N=1024`,
   });

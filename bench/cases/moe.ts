@@ -26,6 +26,7 @@ import {
   unitOf,
 } from "../case.js";
 import type { PeerModel } from "../peers.js";
+import { bytesOfWeight, type Codes, codeDTypes, stackedCodes } from "./codes.js";
 import { expertHidden, experts, hidden, realPicks, topK, zeroExperts } from "./longcat.js";
 
 const allExperts = experts + zeroExperts;
@@ -41,8 +42,10 @@ export function moeCases(activations: Activations): Case[] {
     // EP 32 leaves 16 experts to a rank: a decoding step, and a prefill under CP 2.
     groupedInPart(activations, "groupedSwiglu", 16, 8),
     groupedInPart(activations, "groupedSwiglu", 16, 2048),
+    ...codeDTypes.map((d) => groupedInPart(activations, "groupedSwiglu", 16, 8, d)),
     groupedInPart(activations, "groupedGemm", 16, 8),
     groupedInPart(activations, "groupedGemm", 16, 2048),
+    ...codeDTypes.map((d) => groupedInPart(activations, "groupedGemm", 16, 8, d)),
     ...[1, 8, 64].map((tokens) => moeCase(activations, tokens, hidden, expertHidden)),
     moeCase(activations, 16, 256, 128),
   ];
@@ -115,19 +118,27 @@ function combineCase(activations: Activations, tokens: number): Case {
 
 type GroupedOp = "groupedSwiglu" | "groupedGemm";
 
-function groupedCase(activations: Activations, op: GroupedOp, groups: number, rows: number): Case {
+function groupedCase(
+  activations: Activations,
+  op: GroupedOp,
+  groups: number,
+  rows: number,
+  dtype: Codes | "bf16",
+): Case {
   const [k, n, matrices] = op === "groupedSwiglu" ? [hidden, expertHidden, 2] : [expertHidden, hidden, 1];
   return defineCase({
     op,
-    size: `${groups} experts × ${rows} rows, ${k}→${n}`,
-    unit: unitOf(activations),
+    size: `${groups} experts × ${rows} rows, ${k}→${n}${dtype === "bf16" ? "" : ` ${dtype}`}`,
+    unit: unitOf(activations, dtype),
     work: {
-      bytes: 2 * groups * matrices * n * k + dtypeBytes[activations] * groups * rows * (k + n),
+      bytes: groups * matrices * bytesOfWeight(n, k, dtype) + dtypeBytes[activations] * groups * rows * (k + n),
       flops: 2 * groups * rows * matrices * n * k,
     },
     prepare: (device) => ({
       x: random(device, [groups * rows, k], activations, 0.5),
-      weights: times(matrices, () => stacked(device, groups, n, k)),
+      weights: times(matrices, () =>
+        dtype === "bf16" ? stacked(device, groups, n, k) : stackedCodes(device, groups, n, k, dtype),
+      ),
       offsets: integers(device, range(groups + 1, rows), [groups + 1]),
     }),
     run: ({ x, weights: [gate, up], offsets }) =>
@@ -136,10 +147,16 @@ function groupedCase(activations: Activations, op: GroupedOp, groups: number, ro
 }
 
 /** All experts of a rank, of which two are counted with at most 128 rows each. */
-function groupedInPart(activations: Activations, op: GroupedOp, groups: number, rows: number): Case {
+function groupedInPart(
+  activations: Activations,
+  op: GroupedOp,
+  groups: number,
+  rows: number,
+  dtype: Codes | "bf16" = "bf16",
+): Case {
   const countedRows = Math.min(rows, 128);
-  const part = { ...groupedCase(activations, op, 2, countedRows), size: `2 × ${countedRows}` };
-  return counted(groupedCase(activations, op, groups, rows), part);
+  const part = { ...groupedCase(activations, op, 2, countedRows, dtype), size: `2 × ${countedRows}` };
+  return counted(groupedCase(activations, op, groups, rows, dtype), part);
 }
 
 type Matrices = PackedWeight<"bf16", readonly [number, number, number], "experts">;

@@ -145,7 +145,10 @@ export class Weights implements Disposable {
    */
   packed(name: string, shape?: Matrix): PackedMatrix {
     return this.#packedOnce([name], ["matrix", shape], () => {
-      if (this.#isAffine(name)) return this.#packAffine(this.#affine(name, shape));
+      if (this.#isAffine(name)) {
+        const { codes, ...format } = this.#affine(name, shape);
+        return packWeight(codes, format);
+      }
       const matrix = this.#map<StoredDType>(name, shape) as Tensor<StoredDType, Matrix>;
       return packWeight(matrix, { scale: this.#scale(name, matrix) });
     });
@@ -302,17 +305,8 @@ export class Weights implements Disposable {
     return matrix.dtype === "f8e4m3" ? this.#map<"f32">(`${name}_scale_inv`) : undefined;
   }
 
-  /** On CUDA, codes cannot be packed yet. */
-  get #packsCodes(): boolean {
-    return this.device.backend === "cpu";
-  }
-
-  #packAffine({ codes, ...format }: StoredAffine): PackedMatrix {
-    return this.#packsCodes ? packWeight(codes, format) : packWeight(dequantized({ codes, ...format }));
-  }
-
   #packAffines(stored: readonly StoredAffine[], isFloat: boolean): ExpertWeight {
-    if (isFloat || !this.#packsCodes || stored.length === 0) return packWeights(stored.map(dequantized));
+    if (isFloat || stored.length === 0) return packWeights(stored.map(dequantized));
     const { bits } = stored[0]!;
     const scales = stored.map(({ scale }) => scale);
     const biases = stored.map(({ bias }) => bias!);

@@ -14,7 +14,10 @@ export type CodeBits = 2 | 3 | 4 | 5 | 6 | 8;
 /** The dtype that codes are packed to. */
 export type CodesOf<B extends CodeBits> = B extends 2 | 3 | 4 ? "q4" : "q8";
 
-/** How codes become weights: weight = scale · code + bias. */
+/**
+ * How codes become weights: weight = scale · code + bias. A scale or bias that is NaN or infinite is no error: all products
+ * with its row of the matrix are NaN or infinite, and no others.
+ */
 export interface AffineScale<B extends CodeBits = CodeBits> {
   readonly bits: B;
   /** `[N, K/group]`: one for each 32, 64 or 128 elements of a row. */
@@ -104,7 +107,7 @@ export interface RowOptions {
   /**
    * Whether rows may be rounded to 8-bit integers, with one scale for each group of the weight, where that is faster: on
    * CPUs with AVX2. It changes results by about half a percent of their norm; a row's bits still depend on it alone.
-   * Other weights and devices ignore it. Default: false.
+   * Other weights, and other devices such as CUDA, ignore it: not a bit changes. Default: false.
    */
   readonly int8Rows?: boolean | undefined;
 }

@@ -44,6 +44,14 @@ describe.skipIf(!counting)("counters", () => {
     expect(coalescing).toBeLessThanOrEqual(op === "permutation" ? 1.52 : 1.02); // a permutation scatters
     expect(wavefronts).toBeLessThanOrEqual(1.05);
   });
+  // With few rows every byte of the weights is read once. What moves again are the rows, which every block reads.
+  test.each(
+    recorded.operations.filter(({ op, size }) => /q[48]$/.test(size) && /^linear M=1 |× 8 rows/.test(`${op} ${size}`)),
+  )("$op $size moves no more than codes, scales, biases, rows and results", ({ traffic, kernels: [kernel] }) => {
+    expect(traffic).toBeGreaterThanOrEqual(1);
+    expect(traffic).toBeLessThan(1.05);
+    expect(kernel?.kernel).toMatch(/_tensor_small_bf16_q[48]$/);
+  });
   test("every recorded operation is still counted", () => {
     const names = new Set(countedCases().map(nameOf));
     expect(recorded.operations.filter((r) => !names.has(nameOf(r)))).toEqual([]);

@@ -52,18 +52,27 @@ const chooseChunks: (
 );
 
 const [f32, bf16, f8e4m3] = [dtypes.indexOf("f32"), dtypes.indexOf("bf16"), dtypes.indexOf("f8e4m3")];
+// The dtypes of codes come after those of plain tensors (native/core/dtype.h).
+const [q4, q8] = [dtypes.length, dtypes.length + 1];
+/** The bytes of a stage's weights for one column, with the pairs of scales and biases of two groups. */
+const columnBytes = new Map([
+  [bf16, 128],
+  [f8e4m3, 64],
+  [q4, 32 + 16],
+  [q8, 64 + 16],
+]);
 const sizes = [1, 2, 16, 17, 63, 64, 65, 127, 128, 129, 1000, 8192];
 const outputs = [1, 24, 576, 2048, 6144, 12_288, 131_072];
 const multiprocessors = [1, 4, 28, 84, 108, 132, 170];
 
 /** Calls fn(tile, m, n, groups, sms) for every combination of the sizes above. */
-function each(fn: (tile: Tile, m: number, n: number, groups: number, sms: number) => void): void {
+function each(fn: (tile: Tile, m: number, n: number, groups: number, sms: number, w: number) => void): void {
   for (const m of sizes)
     for (const n of outputs)
       for (const groups of [1, 2])
         for (const sms of multiprocessors) {
-          fn(chooseSimt(m, n, groups, sms), m, n, groups, sms);
-          for (const dtype of [bf16, f8e4m3]) fn(chooseTensor(m, n, groups, dtype, sms), m, n, groups, sms);
+          fn(chooseSimt(m, n, groups, sms), m, n, groups, sms, f32);
+          for (const w of columnBytes.keys()) fn(chooseTensor(m, n, groups, w, sms), m, n, groups, sms, w);
         }
 }
 
@@ -82,10 +91,11 @@ test("up to 16 rows are padded to 16 at most, and whole tiles are not padded", (
 });
 
 test("the largest tile is chosen exactly if it leaves work for half of the multiprocessors", () => {
-  each((tile, m, n, _, sms) => {
+  each((tile, m, n, _, sms, w) => {
     const large = tile.name.endsWith("large");
     if (large) expect(countTiles(tile, m, n) * 2).toBeGreaterThanOrEqual(sms);
     const largest = Math.ceil(m / 128) * Math.ceil(n / 128); // of the tiles with 128 columns
+    if (w === q4 || w === q8) return expect(large).toBe(false); // there is none for codes
     if (!large && m > 64) expect(largest * 2).toBeLessThan(sms);
   });
   expect(chooseTensor(8192, 12_288, 1, bf16, 132).name).toBe("tensor_large");
@@ -99,12 +109,14 @@ test("the largest tile is chosen exactly if it leaves work for half of the multi
 const maxShared = 99 * 1024; // per block on sm_86, sm_89 and sm_120
 
 test("shared memory holds the ring and the sums, and fits on every GPU from sm_80 on", () => {
-  each((tile, _m, _n, groups) => {
+  each((tile, _m, _n, groups, _sms, w) => {
     if (tile.name.startsWith("simt")) return expect(tile.shared).toBe(0); // static
     expect(tile.shared).toBeLessThanOrEqual(maxShared);
     expect(tile.shared % 16).toBe(0);
     expect(tile.shared).toBeGreaterThanOrEqual(tile.rows * tile.columns * groups * 4);
-    expect(tile.shared).toBeGreaterThanOrEqual(tile.stages * 64 * (tile.rows * 2 + tile.columns * groups));
+    const stage = tile.rows * 128 + tile.columns * groups * columnBytes.get(w)!;
+    expect(tile.shared).toBeGreaterThanOrEqual(tile.stages * stage);
+    expect(stage % 128).toBe(0); // the swizzles count banks from the start of a stage
     expect(tile.threads % 32).toBe(0);
   });
 });
@@ -157,9 +169,12 @@ test("exactly one launch of a grouped product computes an expert, however many r
       for (const [x, w] of [
         [f32, f32],
         [f32, f8e4m3],
+        [f32, q4],
         [bf16, f32],
         [bf16, bf16],
         [bf16, f8e4m3],
+        [bf16, q4],
+        [bf16, q8],
       ] as const) {
         const all = launches(x, w, groups, rows);
         for (const r of [1, 15, ...sizes, 65_536].filter((r) => r <= rows))
@@ -178,10 +193,11 @@ test("exactly one launch of a grouped product computes an expert, however many r
           expect(blocks).toBeLessThanOrEqual((132 * 512) / tile.threads);
         }
       }
-  const names = (rows: number) => launches(bf16, bf16, 2, rows).map(({ tile }) => tile.name);
+  const names = (rows: number, w = bf16) => launches(bf16, w, 2, rows).map(({ tile }) => tile.name);
   expect(names(12)).toEqual(["tensor_small"]);
   expect(names(96)).toEqual(["tensor_small", "tensor_medium"]);
   expect(names(98_304)).toEqual(["tensor_small", "tensor_medium", "tensor_large"]);
+  expect(names(98_304, q4)).toEqual(["tensor_small", "tensor_medium"]);
 });
 
 test("a permutation's chunks cover the picks, and their counters fit into shared memory or are global", () => {

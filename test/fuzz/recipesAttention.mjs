@@ -1,5 +1,5 @@
 // Valid calls of the operations in native/ops/attention.
-import { i32, rows, starts, sum, tensor, weight } from "./values.mjs";
+import { i32, numberDtype, rows, starts, sum, tensor, weight } from "./values.mjs";
 
 export function attention(r) {
   const lengths = r.ints(r.int(0, 4), 0, r.pick(3, 40));
@@ -73,7 +73,7 @@ function mla(r, queries, keys) {
     width: c.heads * c.value,
     args: {
       q: tensor(r, dtype, [sum(queries), c.heads, c.nope + c.rope]),
-      wKvB: weight(r, c.heads * (c.nope + c.value), c.latent),
+      wKvB: weight(r, c.heads * (c.nope + c.value), c.latent, { dtype: numberDtype(r, c.latent) }),
       cache: tensor(r, rows(r), [free + r.int(0, 1), c.blockSize, c.latent + c.rope]),
       blockTable: i32(r, table, [keys.length, width]),
       seqLens: i32(r, keys),

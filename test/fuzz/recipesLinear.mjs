@@ -1,11 +1,25 @@
 // Valid calls of the operations in native/ops/linear, moe, image and embedding.
-import { experts as expertWeights, i32, rows, scale, starts, sum, tensor, weight, weightDtype } from "./values.mjs";
+import {
+  bias,
+  depth,
+  experts as expertWeights,
+  i32,
+  packedDtype,
+  rows,
+  scale,
+  starts,
+  stored,
+  sum,
+  tensor,
+  weight,
+  weightDtype,
+} from "./values.mjs";
 
 const activations = ["none", "relu", "relu6", "gelu", "silu", "tanh", "sigmoid"];
 
 export function linear(r) {
   const lead = r.pick([r.dim()], [r.dim()], [], [r.int(0, 3), r.int(0, 5)]);
-  const [dtype, outDtype, n, k] = [rows(r), r.maybe(() => rows(r)), r.dim(90), r.dim(140)];
+  const [dtype, outDtype, n, k] = [rows(r), r.maybe(() => rows(r)), r.dim(90), depth(r, 140)];
   const shape = [...lead, n];
   return {
     args: {
@@ -23,7 +37,7 @@ export function linear(r) {
 }
 
 export function swiglu(r) {
-  const [dtype, m, n, k] = [rows(r), r.dim(), r.dim(90), r.dim(140)];
+  const [dtype, m, n, k] = [rows(r), r.dim(), r.dim(90), depth(r, 140)];
   const form = { dtype: weightDtype(r, k), packed: r.chance(0.6) };
   return {
     args: {
@@ -39,28 +53,33 @@ export function swiglu(r) {
 }
 
 export function packWeight(r) {
-  const [n, k] = [r.dim(90), r.dim(140)];
+  const [n, k] = [r.dim(90), depth(r, 140)];
   const dtype = weightDtype(r, k);
   return {
-    args: { w: tensor(r, dtype, [n, k]), scale: scale(r, dtype, n, k) },
-    outputs: [[dtype, [n, k]]],
+    args: {
+      w: stored(r, dtype, n, k),
+      scale: scale(r, dtype, n, k),
+      bias: bias(r, dtype, n, k),
+      bits: dtype.bits,
+    },
+    outputs: [[packedDtype(dtype), [n, k]]],
     run: (ops, { w, ...options }) => ops.packWeight(w, options),
   };
 }
 
 export function packWeights(r) {
-  const [e, n, k] = [r.int(1, 4), r.dim(90), r.dim(140)];
+  const [e, n, k] = [r.int(1, 4), r.dim(90), depth(r, 140)];
   const dtype = weightDtype(r, k);
   return {
     args: expertWeights(r, e, n, k, dtype).args,
-    outputs: [[dtype, [e, n, k]]],
+    outputs: [[packedDtype(dtype), [e, n, k]]],
     run: (ops, { weights, ...options }) => ops.packWeights(weights, options),
   };
 }
 
 /** The rows of each expert, at most all of them. */
 function grouped(r) {
-  const [dtype, e, n, k] = [rows(r), r.int(1, 5), r.dim(60), r.dim(100)];
+  const [dtype, e, n, k] = [rows(r), r.int(1, 5), r.dim(60), depth(r, 100)];
   const counts = r.ints(e, 0, 9);
   const total = sum(counts) + r.pick(0, 0, 3);
   const available = r.int(1, 20);

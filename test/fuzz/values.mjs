@@ -22,26 +22,57 @@ export const i32 = (r, values, shape = [values.length]) => ({
 /** A dtype of activations. */
 export const rows = (r) => r.pick("f32", "bf16");
 
-/** A dtype of weights. f8e4m3 needs columns. */
-export const weightDtype = (r, k) => r.pick("f32", "bf16", ...(k > 0 ? ["f8e4m3"] : []));
+/** The depth of a product: often one that codes can have. */
+export const depth = (r, max) => (r.chance(0.4) ? 32 * r.int(1, Math.floor(max / 32)) : r.dim(max));
+
+/** How the codes of weights with k columns are stored: { bits, group, scales }. */
+const codeForm = (r, k) => ({
+  bits: r.pick(2, 3, 4, 5, 6, 8),
+  group: r.pick(...[32, 64, 128].filter((group) => k % group === 0)),
+  scales: r.pick("f32", "bf16", "f16"),
+});
+
+/** A dtype of weights that are numbers. f8e4m3 needs columns. */
+export const numberDtype = (r, k) => r.pick("f32", "bf16", ...(k > 0 ? ["f8e4m3"] : []));
+
+/** A dtype of weights, or a form of codes, which need whole groups. */
+export const weightDtype = (r, k) => (k > 0 && k % 32 === 0 && r.chance(0.5) ? codeForm(r, k) : numberDtype(r, k));
+
+/** The dtype that weights of a dtype or form are packed to. */
+export const packedDtype = (form) => (form.bits === undefined ? form : form.bits <= 4 ? "q4" : "q8");
 
 const blocks = (n) => Math.ceil(n / 128);
 
-/** A weight matrix, plain or packed; f8e4m3 is always packed. */
+/** A weight matrix, plain or packed; f8e4m3 and codes are always packed. */
 export function weight(r, n, k, { dtype = weightDtype(r, k), packed = r.chance(0.6) } = {}) {
-  const w = tensor(r, dtype, [n, k]);
-  return packed || dtype === "f8e4m3" ? { packed: "packWeight", args: { w, scale: scale(r, dtype, n, k) } } : w;
+  const w = stored(r, dtype, n, k);
+  const scaled = scale(r, dtype, n, k);
+  if (!packed && !scaled) return w;
+  return { packed: "packWeight", args: { w, scale: scaled, bias: bias(r, dtype, n, k), bits: dtype.bits } };
 }
 
-/** The scales of a weight's blocks, which only f8e4m3 has. */
-export const scale = (r, dtype, n, k) => (dtype === "f8e4m3" ? tensor(r, "f32", [blocks(n), blocks(k)]) : undefined);
+/** A weight matrix as `packWeight` takes it. */
+export const stored = (r, dtype, n, k) =>
+  dtype.bits === undefined ? tensor(r, dtype, [n, k]) : tensor(r, "u8", [n, (k * dtype.bits) / 8]);
+
+/** The scales of a weight, which only f8e4m3 and codes have. */
+export const scale = (r, dtype, n, k) => {
+  if (dtype.bits !== undefined) return tensor(r, dtype.scales, [n, k / dtype.group]);
+  return dtype === "f8e4m3" ? tensor(r, "f32", [blocks(n), blocks(k)]) : undefined;
+};
+
+/** The biases of a weight, which only codes have, if they have any. */
+export const bias = (r, dtype, n, k) =>
+  dtype.bits !== undefined && r.chance(0.7) ? tensor(r, dtype.scales, [n, k / dtype.group]) : undefined;
 
 /** The packed weights [e, n, k] of experts. */
 export const experts = (r, e, n, k, dtype = weightDtype(r, k)) => ({
   packed: "packWeights",
   args: {
-    weights: r.list(e, () => tensor(r, dtype, [n, k])),
-    scales: dtype === "f8e4m3" ? r.list(e, () => scale(r, dtype, n, k)) : undefined,
+    weights: r.list(e, () => stored(r, dtype, n, k)),
+    scales: scale(r, dtype, n, k) && r.list(e, () => scale(r, dtype, n, k)),
+    biases: bias(r, dtype, n, k) && r.list(e, () => tensor(r, dtype.scales, [n, k / dtype.group])),
+    bits: dtype.bits,
   },
 });
 

@@ -11,7 +11,7 @@ import {
   swiglu,
 } from "../../lib/ops/index.js";
 import { Device, type Tensor } from "../../lib/tensor/tensor.js";
-import { allDevices, devices } from "../support/devices.js";
+import { allDevices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 
 const allBits: readonly CodeBits[] = [2, 3, 4, 5, 6, 8];
@@ -81,7 +81,7 @@ function packed<B extends CodeBits>(device: Device, c: Codes, n: number, k: numb
   return packWeight(w, options(device, c, bits, [n, k / group]));
 }
 
-describe.each(devices)("weights of codes on $name", (device) => {
+describe.each(allDevices)("weights of codes on $name", (device) => {
   test.each(allBits)("%i bits: weight = scale · code + bias, for every group and number of rows", async (bits) => {
     for (const [m, n, k, group] of [
       [1, 16, 64, 64],

@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from "vitest";
 import { linear, packWeight, packWeights, swiglu } from "../../lib/ops/linear.js";
 import { groupedGemm, groupedSwiglu } from "../../lib/ops/moe.js";
 import type { Device, Tensor } from "../../lib/tensor/tensor.js";
+import { codeExperts, codeForms, codeWeight } from "../support/codes.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError } from "../support/numbers.js";
 
@@ -15,10 +16,17 @@ vi.hoisted(() => {
 });
 
 type Rows = "f32" | "bf16";
-type Stored = Rows | "f8e4m3";
+type Stored = Rows | "f8e4m3" | "q4" | "q8";
 
 /** The matrices `[E, N, K]`, packed together and one by one. */
 function experts(device: Device, dtype: Stored, count: number, n: number, k: number, seed: number) {
+  if (dtype === "q4" || dtype === "q8") {
+    const [form, seeds] = [codeForms[dtype], Array.from({ length: count }, (_, e) => seed + e)];
+    return {
+      all: codeExperts(device, form, n, k, seeds) as never,
+      one: (e: number) => codeWeight(device, form, n, k, seed + e) as never,
+    };
+  }
   const scales = [Math.ceil(n / 128), Math.ceil(k / 128)] as const;
   const matrix = (e: number) =>
     device.tensor(randomArray(n * k, seed + e, dtype === "f8e4m3" ? 448 : 1), [n, k], dtype) as Tensor<"bf16">;
@@ -52,9 +60,13 @@ describe.skipIf(!cuda)("grouped products on CUDA", () => {
     ["bf16", "bf16", 72, 136],
     ["bf16", "f8e4m3", 136, 144],
     ["bf16", "f8e4m3", 33, 139],
+    ["bf16", "q4", 72, 160],
+    ["bf16", "q8", 33, 192],
     ["bf16", "f32", 40, 40],
     ["f32", "bf16", 37, 37],
     ["f32", "f8e4m3", 33, 140],
+    ["f32", "q4", 40, 96],
+    ["f32", "q8", 33, 64],
   ] as const)("%s by %s, N=%i K=%i: the bits of each expert alone, close to the CPU's", async (xs, ws, n, k) => {
     const offsets = offsetsOf(ragged);
     const [used, rows] = [offsets.at(-1)!, offsets.at(-1)! + 21];
@@ -111,8 +123,13 @@ describe.skipIf(!cuda)("grouped products on CUDA", () => {
     expect(await y.toFloat32Array()).toHaveLength(0);
   });
 
-  test.each(["bf16", "f8e4m3"] as const)("%s: the bits do not depend on the alignment of the rows", async (dtype) => {
-    const [n, k] = [24, 160];
+  test.each([
+    ["bf16", 160],
+    ["f8e4m3", 160],
+    ["q4", 160],
+    ["q8", 192],
+  ] as const)("%s: the bits do not depend on the alignment of the rows", async (dtype, k) => {
+    const n = 24;
     const values = randomArray(5 * k + 1, 4);
     const w = experts(device, dtype, 2, n, k, 3).all;
     const offsets = device.tensor([0, 2, 5], [3], "i32");
@@ -123,9 +140,32 @@ describe.skipIf(!cuda)("grouped products on CUDA", () => {
     );
   });
 
-  test.each(["f32", "bf16"] as const)("a NaN stays in its row (%s)", async (dtype) => {
+  test("int8Rows changes no bit: rows are not rounded", async () => {
+    const [n, k] = [24, 192];
+    const offsets = device.tensor([0, 2, 40], [3], "i32");
+    for (const [xs, ws] of [
+      ["f32", "q4"],
+      ["bf16", "q8"],
+    ] as const) {
+      const x = device.tensor(randomArray(40 * k, 4), [40, k], xs);
+      const [gate, up] = [3, 9].map((seed) => experts(device, ws, 2, n, k, seed).all);
+      const both = async (int8Rows: boolean) =>
+        await Promise.all([
+          groupedGemm(x, gate!, offsets, { int8Rows }).toFloat32Array(),
+          groupedSwiglu(x, gate!, up!, offsets, { int8Rows }).toFloat32Array(),
+        ]);
+      expect(await both(true)).toEqual(await both(false));
+    }
+  });
+
+  test.each([
+    ["f32", "bf16"],
+    ["bf16", "bf16"],
+    ["f32", "q4"],
+    ["bf16", "q8"],
+  ] as const)("a NaN stays in its row (%s by %s)", async (dtype, ws) => {
     const [rows, n, k] = [40, 16, 64];
-    const w = experts(device, "bf16", 2, n, k, 3).all;
+    const w = experts(device, ws, 2, n, k, 3).all;
     const values = randomArray(rows * k, 1);
     const run = async (x: Float32Array) =>
       await groupedGemm(

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import * as ops from "../../lib/ops/index.js";
 import type { Device, Tensor } from "../../lib/tensor/tensor.js";
+import { type CodeForm, codeExperts, codeWeight } from "../support/codes.js";
 import { cuda, devices } from "../support/devices.js";
 import { randomArray, relativeError, uniform } from "../support/numbers.js";
 
@@ -46,6 +47,15 @@ class Draw {
     const scale = randomArray(shape[0] * shape[1], this.int(1, 1e6)).map((v) => (0.1 + Math.abs(v)) / 448);
     const codes = this.device.tensor(randomArray(n * k, this.int(1, 1e6), 448), [n, k], "f8e4m3");
     return ops.packWeight(codes, { scale: this.device.tensor(scale, shape) }) as never;
+  }
+  /** How random codes are stored. */
+  codes(): CodeForm {
+    return {
+      bits: this.pick(2, 3, 4, 5, 6, 8),
+      group: this.pick(32, 64, 128),
+      scales: this.pick("f32", "bf16", "f16"),
+      biases: this.int(0, 1) === 1,
+    };
   }
   /** The first rows of packed sequences of these lengths. */
   starts(lengths: readonly number[]) {
@@ -117,6 +127,20 @@ const cases: Readonly<Record<string, (d: Draw) => Tensor[]>> = {
     const [m, n, k] = [d.int(0, 60), d.int(1, 150), d.int(1, 200)];
     const w = d.pick("f32" as const, "bf16" as const, "f8e4m3" as const);
     return [ops.swiglu(d.tensor(d.rows(), m, k), d.weight(w, n, k), d.weight(w, n, k))];
+  },
+  codes(d) {
+    const [form, groups] = [d.codes(), d.int(1, 5)];
+    const [m, n, k] = [d.int(0, 90), d.int(1, 150), groups * form.group];
+    const matrix = () => codeWeight(d.device, form, n, k, d.int(1, 1e6)) as never;
+    const counts = d.ints(d.int(1, 5), 0, 40);
+    const experts = () => codeExperts(d.device, form, n, k, d.ints(counts.length, 1, 1e6)) as never;
+    const [x, slots] = [d.tensor(d.rows(), m, k), d.tensor(d.rows(), sum(counts) + d.int(0, 9), k)];
+    return [
+      ops.linear(x, matrix(), { activation: d.pick("none" as const, "gelu" as const) }),
+      ops.swiglu(x, matrix(), matrix()),
+      ops.groupedGemm(slots, experts(), d.starts(counts)),
+      ops.groupedSwiglu(slots, experts(), experts(), d.starts(counts)),
+    ];
   },
   moe(d) {
     const [tokens, hidden, inner, experts, zeroExperts] = [

@@ -1,39 +1,8 @@
 // Every operation as a function of its sizes.
 import type { operationFields } from "../../lib/native/operations.js";
 import * as ops from "../../lib/ops/index.js";
-import type { DType } from "../../lib/tensor/dtype.js";
-import type { Device, Tensor } from "../../lib/tensor/tensor.js";
-
-/** Makes tensors of ones, and of ids that are 0. */
-export class Make {
-  readonly device: Device;
-  constructor(device: Device) {
-    this.device = device;
-  }
-  ones(shape: readonly number[], dtype: DType = "f32") {
-    const values = new Float32Array(shape.reduce((n, d) => n * d, 1)).fill(1);
-    return this.device.tensor(values, shape, dtype) as never;
-  }
-  ids(...shape: number[]) {
-    return this.device.zeros(shape, "i32") as never;
-  }
-  /** Starts of one sequence of all rows. */
-  starts(rows: number) {
-    return this.device.tensor([0, rows], [2], "i32") as never;
-  }
-  scale(n: number, k: number) {
-    return this.ones([Math.ceil(n / 128), Math.ceil(k / 128)]) as Tensor<"f32">;
-  }
-  matrix(n: number, k: number) {
-    return ops.packWeight(this.ones([n, k])) as never;
-  }
-  f8(n: number, k: number) {
-    return ops.packWeight(this.ones([n, k], "f8e4m3"), { scale: this.scale(n, k) }) as never;
-  }
-  experts(e: number, n: number, k: number) {
-    return ops.packWeights([this.ones([e, n, k])]) as never;
-  }
-}
+import type { Tensor } from "../../lib/tensor/tensor.js";
+import type { Make } from "./sizeTensors.js";
 
 export type Sizes<Name extends string> = Readonly<Record<Name, number>>;
 export interface Case<Name extends string> {
@@ -273,6 +242,22 @@ export const cases = [
       },
     }),
   ),
+  ...([4, 8] as const).map((bits) =>
+    of({
+      operation: "packWeight",
+      sizes: { t: 3, n: 8, k: 64 },
+      run: (m, { t, n, k }) => ops.linear(m.ones([t, k]), m.codes(n, k, bits)),
+    }),
+  ),
+  of({
+    operation: "packWeights",
+    sizes: { e: 2, n: 8, k: 64, r: 4 },
+    run: (m, { e, n, k, r }) => {
+      const [codes, scale] = [m.bytes([e, n, k / 2]), m.ones([e, n, k / 32])];
+      const w = ops.packWeights([codes], { bits: 4, scales: [scale] });
+      return ops.groupedGemm(m.ones([r, k]), w as never, m.ids(e + 1));
+    },
+  }),
   of({
     operation: "packWeights",
     sizes: { e: 2, n: 8, k: 8, r: 4 },

@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import { CaracalError } from "../../lib/errors.js";
 import { operationFields } from "../../lib/native/operations.js";
 import { backends } from "../support/devices.js";
-import { cases, Make, type Sizes } from "./sizeCases.js";
+import { cases, type Sizes } from "./sizeCases.js";
+import { Make } from "./sizeTensors.js";
 
 test("every operation is among the cases", () => {
   const { machinePeaks: _, ...others } = operationFields; // which measures for seconds

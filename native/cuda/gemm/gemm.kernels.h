@@ -8,13 +8,33 @@
 
 namespace caracal {
 
+// --- codes of q4 and q8 weights (cuda/packed_weight.h) ---------------------------------------------------------------
+
+inline constexpr int kCodeBlock = 32;  // neighbouring codes of a row that are stored together
+
+// The dtype of their scales and biases.
+enum class ScaleType { f32, bf16, f16 };
+
+// Pairs of a scale and a bias: those of a group of k for each column, group after group.
+struct GroupPairs {
+  long long columns;  // N with its padding
+  int group_bits;     // a group has 2^group_bits elements of k: 32, 64 or 128
+  ScaleType type;
+
+  CARACAL_HOST_DEVICE constexpr int pair_bytes() const { return type == ScaleType::f32 ? 8 : 4; }
+  CARACAL_HOST_DEVICE constexpr long long group_bytes() const { return columns * pair_bytes(); }
+};
+
+// --- operands -------------------------------------------------------------------------------------------------------
+
 // y[M, N] = epilogue(x[M, K] . W[N, K]^T). With two weights of the same shape, both sums reach the epilogue together.
 struct GemmOperands {
   const void* x;
   const void* w[2];
-  const float* scales[2];  // f8e4m3 weights only
+  const void* scales[2];  // f8e4m3, q4 and q8: see cuda/packed_weight.h
   long long m, n, k;
-  bool aligned;  // every row of x and of the weights starts at a multiple of 16 bytes
+  bool aligned;      // every row of x and of the weights starts at a multiple of 16 bytes
+  GroupPairs pairs;  // q4 and q8: what `scales` point to
 };
 
 // One parameter per column, f32 or bf16; data is null if the product has none.
@@ -65,7 +85,7 @@ struct TensorShape {
   int rows, columns, warps_m, warps_n, stages;
 
   constexpr int threads() const { return warps_m * warps_n * 32; }
-  constexpr size_t ring_bytes(int groups, size_t weight_bytes) const;
+  constexpr size_t ring_bytes(int groups, size_t column_bytes) const;
   // The sums pass through the same memory on their way out.
   constexpr int sum_stride(int groups) const { return columns * groups + 8; }  // float2 of four rows hit all banks
   constexpr size_t sum_bytes(int groups) const {
@@ -73,10 +93,17 @@ struct TensorShape {
   }
 };
 inline constexpr int kTileK = 64;
-constexpr size_t TensorShape::ring_bytes(int groups, size_t weight_bytes) const {
-  constexpr size_t kRowBytes = 2;  // bf16
-  return static_cast<size_t>(stages * kTileK) *
-         (static_cast<size_t>(rows) * kRowBytes + static_cast<size_t>(columns * groups) * weight_bytes);
+// A stage holds the pairs of up to two groups.
+inline constexpr int kStageGroups = kTileK / kCodeBlock;
+inline constexpr size_t kStagePairBytes = kStageGroups * 2 * sizeof(float);
+// The bytes of a column of the weights in a stage.
+constexpr size_t column_bytes(size_t weight_bits, bool codes) {
+  return kTileK * weight_bits / 8 + (codes ? kStagePairBytes : 0);
+}
+constexpr size_t TensorShape::ring_bytes(int groups, size_t column_bytes) const {
+  constexpr size_t kRowBytes = 2 * kTileK;  // bf16
+  return static_cast<size_t>(stages) *
+         (static_cast<size_t>(rows) * kRowBytes + static_cast<size_t>(columns * groups) * column_bytes);
 }
 
 // First the tiles for one weight, then those for two, whose sums share the registers. The small tile is for decoding:

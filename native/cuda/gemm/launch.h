@@ -14,7 +14,14 @@ inline ColumnVector column_vector(const std::optional<Tensor>& t) { return {addr
 inline GemmOperands gemm_operands(const Tensor& x, std::initializer_list<const Tensor*> weights, int64_t m) {
   const Tensor& first = **weights.begin();
   const int64_t n = first.shape[-2], k = first.shape[-1];
-  GemmOperands p{address(x), {}, {}, m, n, k, vectorizable(k, {address(x)}, first.dtype == DType::f8e4m3 ? 16 : 8)};
+  GemmOperands p{address(x),
+                 {},
+                 {},
+                 m,
+                 n,
+                 k,
+                 vectorizable(k, {address(x)}, first.dtype == DType::f8e4m3 ? 16 : 8),
+                 group_pairs(n, first.scales)};
   int g = 0;
   for (const Tensor* w : weights) {
     const WeightMatrix matrix = weight_matrix(*w);

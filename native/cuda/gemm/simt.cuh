@@ -7,6 +7,7 @@
 // four k at a time.
 #include "cuda/device/f8e4m3.cuh"
 #include "cuda/device/index.cuh"
+#include "cuda/gemm/codes.cuh"
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/gemm/raster.cuh"
 
@@ -57,6 +58,15 @@ __device__ inline void fetch(At at, long long k, bool aligned, Scale scale_at, f
   }
 }
 
+// The weights of eight codes: `first` is their address, or null if they do not exist and read as zeros.
+template <class T, class Pair>
+__device__ inline void fetch_codes(const T* first, Pair pair_at, float (&v)[8]) {
+  if (first) load_codes(first, v);
+  const auto [scale, bias] = first ? pair_at() : ScalesAndBiases<1>{};
+#pragma unroll
+  for (int j = 0; j < 8; j++) v[j] = first ? fmaf(v[j], scale[0], bias[0]) : 0.0f;
+}
+
 // Moves a tile of Rows rows from global memory through registers into shared memory.
 template <class T, int Rows, int Threads>
 struct SimtFetch {
@@ -66,7 +76,7 @@ struct SimtFetch {
   float v[kEach][kChunk];
 
   // at(i, k) returns the address of element k of the tile's row i, or null if it does not exist; scale(i) returns the
-  // row's scale.
+  // row's scale; of codes, its pair.
   template <class At, class Scale>
   __device__ void start(At at, Scale scale, long long k, bool aligned) {
 #pragma unroll
@@ -75,6 +85,8 @@ struct SimtFetch {
       if (kChunks % Threads != 0 && chunk >= kChunks) {
 #pragma unroll
         for (int j = 0; j < kChunk; j++) v[i][j] = 0;
+      } else if constexpr (kIsCode<T>) {
+        fetch_codes(at(r, k + chunk % kPerRow * kChunk), [&] { return scale(r); }, v[i]);
       } else {
         fetch<T>([&](long long k) { return at(r, k); }, k + chunk % kPerRow * kChunk, aligned, [&] { return scale(r); },
                  v[i]);
@@ -131,8 +143,8 @@ struct SimtTiles {
 };
 
 // sums += x . W^T over k in [from, to); `from` is a multiple of kSimtTileK. x_at(i, k) and w_at(i, k) return the
-// addresses of the tile's elements (rows of the second weight follow those of the first), scale(i, k) the scale of a
-// weight's element. each(k) is called after the products of [k - kSimtTileK, k).
+// addresses of the tile's elements (rows of the second weight follow those of the first), scale(i, k) the scale, or pair,
+// of a weight's element. each(k) is called after the products of [k - kSimtTileK, k).
 template <int G, class Tile, class X, class W, class XAt, class WAt, class Scale, class Each>
 __device__ inline void simt_main_loop(SimtTiles<G, Tile>& tiles, XAt x_at, WAt w_at, Scale scale, long long from,
                                       long long to, bool aligned, Each each, SimtSums<G, Tile>& sums) {
@@ -177,6 +189,20 @@ __device__ inline void simt_store(const GemmOperands& p, const Epilogue& epilogu
   }
 }
 
+// The scale of weight g's element k of a column; of codes, its pair.
+template <class W>
+__device__ inline auto simt_scale(const GemmOperands& p, int g, long long column, long long k) {
+  if constexpr (sizeof(W) > 1) {
+    return 1.0f;
+  } else if constexpr (kIsCode<W>) {
+    const auto* groups = static_cast<const uint8_t*>(p.scales[g]);
+    return load_pairs<1>(p.pairs.type, groups + (k >> p.pairs.group_bits) * p.pairs.group_bytes(), column);
+  } else {
+    const long long block = column / kScaleBlock * divide_up(p.k, kScaleBlock) + k / kScaleBlock;
+    return static_cast<const float*>(p.scales[g])[block];
+  }
+}
+
 // One tile of the output per block of Tile::kThreads threads, for G weights.
 template <int G, class Tile, class X, class W, class Epilogue>
 __device__ inline void simt_gemm(const GemmOperands& p, const Epilogue& epilogue) {
@@ -186,13 +212,10 @@ __device__ inline void simt_gemm(const GemmOperands& p, const Epilogue& epilogue
   };
   auto w_at = [&](int r, long long k) -> const W* {
     const long long column = tile.column + r % Tile::kTileN;
-    return column < p.n && k < p.k ? static_cast<const W*>(p.w[r / Tile::kTileN]) + column * p.k + k : nullptr;
+    return column < p.n && k < p.k ? element<W>(p.w[r / Tile::kTileN], column, p.k, k) : nullptr;
   };
-  const long long scale_columns = divide_up(p.k, kScaleBlock);
   auto scale = [&](int r, long long k) {
-    if constexpr (sizeof(W) > 1) return 1.0f;
-    const long long block = (tile.column + r % Tile::kTileN) / kScaleBlock * scale_columns + k / kScaleBlock;
-    return p.scales[r / Tile::kTileN][block];
+    return simt_scale<W>(p, r / Tile::kTileN, tile.column + r % Tile::kTileN, k);
   };
   __shared__ SimtTiles<G, Tile> tiles;
   SimtSums<G, Tile> sums = {};

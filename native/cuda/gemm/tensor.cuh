@@ -6,8 +6,10 @@
 // depend only on that row and the weights. f8e4m3 is widened to bf16, which is exact; each scale block of 128 k is summed
 // separately, multiplied by its scale in f32 and added to the sum.
 #include "cuda/device/index.cuh"
+#include "cuda/gemm/codes.cuh"
 #include "cuda/gemm/epilogue.cuh"
 #include "cuda/gemm/raster.cuh"
+#include "cuda/gemm/ring.cuh"
 #include "cuda/gemm/tile_load.cuh"
 #include "cuda/ptx/matrix.cuh"
 
@@ -23,12 +25,12 @@ struct TensorTile {
   static constexpr int kWarpM = kTileM / kWarpsM, kWarpN = kTileN / kWarpsN;  // one warp's part of the tile
   static constexpr int kM = kWarpM / 16, kN = kWarpN / 8;                     // in tensor instructions of 16 x 8
   template <int G, class W>
-  static constexpr size_t kRingBytes = Shape.ring_bytes(G, sizeof(W));
+  static constexpr size_t kRingBytes =
+      Shape.ring_bytes(G, column_bytes(std::is_same_v<W, q4> ? 4 : sizeof(W) * 8, kIsCode<W>));
   template <int G>
   static constexpr int kSumStride = Shape.sum_stride(G);
   static_assert(kM * 16 * kWarpsM == kTileM && kN * 8 * kWarpsN == kTileN, "tensor instructions do not fill the tile");
   static_assert(kThreads == kWarpsM * kWarpsN * kWarp, "the host launches another number of threads");
-  static_assert(kStages >= 2, "a ring with one stage would be filled while it is multiplied");
 };
 static_assert(kScaleBlock % kTileK == 0, "a stage has more than one scale");
 
@@ -129,7 +131,10 @@ __device__ inline void add_block(Scale scale, TensorSums<G, Tile>& block, Tensor
 
 // Loads the rows of x into shared memory.
 template <class Tile, class W>
-using TensorLoadX = TileLoad<bf16, Tile::kTileM, Tile::kThreads, sizeof(W) == 1 ? Swizzle::pairs : Swizzle::rows128>;
+using TensorLoadX = TileLoad<bf16, Tile::kTileM, Tile::kThreads,
+                             kIsCode<W>       ? Swizzle::fours
+                             : sizeof(W) == 1 ? Swizzle::pairs
+                                              : Swizzle::rows128>;
 
 // w_row(i) returns row i of the tile's rows of W, or null if it does not exist; scale(g, block of k) returns the scale of
 // the tile's columns. LoadX is TensorLoadX or a type with the same interface. Warps whose rows lie beyond the tile's
@@ -140,29 +145,19 @@ __device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, co
                                         long long rows = Tile::kTileM) {
   constexpr bool kScaled = sizeof(W) == 1;
   using LoadW = TileLoad<W, G * Tile::kTileN, Tile::kThreads, kScaled ? Swizzle::rows64 : Swizzle::rows128>;
-  constexpr int kStage = LoadX::kBytes + LoadW::kBytes, kStages = Tile::kStages;
-  static_assert(kStage * kStages == Tile::template kRingBytes<G, W>, "the host allocates a ring of another size");
+  constexpr int kStage = LoadX::kBytes + LoadW::kBytes;
+  static_assert(kStage * Tile::kStages == Tile::template kRingBytes<G, W>, "the host allocates a ring of another size");
   static_assert(!kScaled || kScaleBlock % Tile::kTileN == 0, "the columns of a tile have more than one scale");
   const LoadW w(w_row, p.w[0]);
   const long long depth = p.k;
   const bool aligned = p.aligned;
   const int stages = static_cast<int>(divide_up(depth, kTileK));
-  auto start = [&](int stage) {
-    if (stage < stages) {
-      uint8_t* slot = ring + stage % kStages * kStage;
-      x.start(slot, static_cast<long long>(stage) * kTileK, depth, aligned);
-      w.start(slot + LoadX::kBytes, static_cast<long long>(stage) * kTileK, depth, aligned);
-    }
-    ptx::cp_async_commit();  // empty groups too, so that waiting can count them
-  };
-  for (int i = 0; i < kStages - 1; i++) start(i);
   TensorSums<G, Tile> block = {};  // f8e4m3: the sums of the current scale block
-#pragma unroll 1
-  for (int stage = 0; stage < stages; stage++) {
-    ptx::cp_async_wait<kStages - 2>();
-    __syncthreads();  // all copies of this stage have arrived, and the slot that is filled next has been multiplied
-    start(stage + kStages - 1);
-    const uint8_t* slot = ring + stage % kStages * kStage;
+  auto start = [&](uint8_t* slot, int stage) {
+    x.start(slot, static_cast<long long>(stage) * kTileK, depth, aligned);
+    w.start(slot + LoadX::kBytes, static_cast<long long>(stage) * kTileK, depth, aligned);
+  };
+  through_ring<Tile::kStages, kStage>(ring, stages, start, [&](const uint8_t* slot, int stage) {
     if (warp_m < rows)
       tensor_multiply<G, Tile>(slot, reinterpret_cast<const W*>(slot + LoadX::kBytes), warp_m, warp_n,
                                kScaled ? block : sums);
@@ -171,9 +166,7 @@ __device__ inline void tensor_main_loop(uint8_t* ring, const GemmOperands& p, co
       if (stage % kBlockStages == kBlockStages - 1 || stage == stages - 1)
         add_block<G, Tile>([&](int g) { return scale(g, stage / kBlockStages); }, block, sums);
     }
-  }
-  ptx::cp_async_wait<0>();
-  __syncthreads();  // the ring is free
+  });
 }
 
 // --- storing --------------------------------------------------------------------------------------------------------
@@ -230,29 +223,6 @@ __device__ inline void tensor_store(float* shared, const GemmOperands& p, const 
     store_columns.template operator()<8>();
   else
     store_columns.template operator()<4>();
-}
-
-// One tile of the output per block of Tile::kThreads threads, for G weights.
-template <int G, class Tile, class W, class Epilogue>
-__device__ inline void tensor_gemm(const GemmOperands& p, const Epilogue& epilogue) {
-  extern __shared__ __align__(128) uint8_t ring[];
-  const TilePosition at = tile_position<Tile::kTileM, Tile::kTileN>(p.m, p.n);
-  const int warp = warp_index();
-  const int warp_m = warp / Tile::kWarpsN * Tile::kWarpM, warp_n = warp % Tile::kWarpsN * Tile::kWarpN;
-  auto x_row = [&](int r) -> const bf16* {
-    return at.row + r < p.m ? static_cast<const bf16*>(p.x) + (at.row + r) * p.k : nullptr;
-  };
-  auto w_row = [&](int r) -> const W* {
-    const long long column = at.column + r % Tile::kTileN;
-    return column < p.n ? static_cast<const W*>(p.w[r / Tile::kTileN]) + column * p.k : nullptr;
-  };
-  auto scale = [&](int g, long long block) {
-    return p.scales[g][at.column / kScaleBlock * divide_up(p.k, kScaleBlock) + block];
-  };
-  TensorSums<G, Tile> sums = {};
-  tensor_main_loop<G, Tile, W>(ring, p, TensorLoadX<Tile, W>(x_row, p.x), w_row, scale, warp_m, warp_n, sums,
-                               p.m - at.row);
-  tensor_store<G, Tile>(reinterpret_cast<float*>(ring), p, epilogue, at, warp_m, warp_n, sums);
 }
 
 }  // namespace caracal

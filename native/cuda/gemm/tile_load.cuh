@@ -11,7 +11,9 @@ namespace caracal {
 enum class Swizzle {
   rows128,  // rows of 128 bytes, for ldmatrix
   pairs,    // rows of 128 bytes, for lanes that read 8 bytes of two chunks: pairs of chunks stay together
+  fours,    // rows of 128 bytes, for lanes of which four read neighbouring chunks of a row
   rows64,   // rows of 64 bytes, for ldmatrix
+  rows32,   // rows of 32 bytes, for ldmatrix
   none,     // for lanes that read neighbouring chunks
 };
 
@@ -19,15 +21,20 @@ template <Swizzle S>
 __device__ inline int swizzled(int row, int chunk) {
   if constexpr (S == Swizzle::rows128) return row * 128 + (chunk ^ (row & 7)) * 16;
   if constexpr (S == Swizzle::pairs) return row * 128 + (chunk ^ (row & 3) << 1) * 16;
+  if constexpr (S == Swizzle::fours) return row * 128 + (chunk ^ (row & 1) << 2) * 16;
+  if constexpr (S == Swizzle::rows32) return row * 32 + (chunk ^ (row >> 2 & 1)) * 16;
   return row * 64 + (chunk ^ (row >> 1 & 3)) * 16;
 }
+
+template <Swizzle S>
+constexpr int kSwizzledBytes = S == Swizzle::rows64   ? 64
+                               : S == Swizzle::rows32 ? 32
+                                                      : 128;  // of a row
 
 // K elements of each row per stage.
 template <class T, int Rows, int Threads, Swizzle S, int K = kTileK>
 class TileLoad {
-  static_assert(K == kTileK || S == Swizzle::none, "the swizzles are for rows of kTileK elements");
-  static_assert(S == Swizzle::none || K * sizeof(T) == (S == Swizzle::rows64 ? 64 : 128),
-                "the swizzle is for rows of another length");
+  static_assert(S == Swizzle::none || K * sizeof(T) == kSwizzledBytes<S>, "the swizzle is for rows of another length");
   static constexpr int kElements = 16 / sizeof(T), kPerRow = K / kElements, kChunks = Rows * kPerRow;
   static constexpr int kEach = (kChunks + Threads - 1) / Threads;
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/packed_weight.h"
 #include "cuda/gemm/gemm.kernels.h"
 
 namespace caracal::cuda {
@@ -45,9 +46,14 @@ inline GemmTile simt_tile(int64_t m, int64_t n, int groups, int sms) {
 // Returns whether x . w has entries for tensor cores (CARACAL_GEMM_ENTRIES in tiles.cuh).
 constexpr bool uses_tensor_cores(DType x, DType w) { return x == DType::bf16 && w != DType::f32; }
 
+// Returns whether products with these weights have entries for the largest tile on tensor cores. Codes have two sums for each
+// element of the output, that of a group and that of all, which together with the widened codes outgrow the registers.
+constexpr bool has_large_tile(DType w) { return !is_affine(w); }
+
 // The ring, or the sums that pass through the same memory, whichever is larger.
 inline size_t tensor_shared_bytes(const TensorShape& shape, int groups, DType w) {
-  return std::max(shape.ring_bytes(groups, dtype_bytes(w)), shape.sum_bytes(groups));
+  const size_t bits = w == DType::q4 ? 4 : dtype_bytes(w) * 8;
+  return std::max(shape.ring_bytes(groups, column_bytes(bits, is_affine(w))), shape.sum_bytes(groups));
 }
 inline GemmTile tensor_tile(const TensorShape& shape, int groups, DType w) {
   GemmTile tile = gemm_tile(shape);
@@ -58,7 +64,7 @@ inline GemmTile tensor_tile(const TensorShape& shape, int groups, DType w) {
 // The small tile is for up to 16 rows, where it streams the weights.
 inline GemmTile tensor_tile(int64_t m, int64_t n, int groups, DType w, int sms) {
   const auto& [small, medium, large] = kTensorShapes[groups - 1];
-  const bool is_large = m > medium.rows && fills_half_gpu(gemm_tile(large), m, n, sms);
+  const bool is_large = has_large_tile(w) && m > medium.rows && fills_half_gpu(gemm_tile(large), m, n, sms);
   return tensor_tile(m <= small.rows ? small : is_large ? large : medium, groups, w);
 }
 

@@ -15,7 +15,15 @@ __device__ inline void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
                : "memory");
 }
 
-// The same, transposed: lane i receives rows 2 (i % 4) and 2 (i % 4) + 1 of column i / 4 of each matrix.
+// Two matrices: lanes 0 to 15 pass addresses.
+__device__ inline void ldmatrix_x2(uint32_t (&r)[2], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(shared_address(row))
+               : "memory");
+}
+
+// Four matrices, transposed: lane i receives rows 2 (i % 4) and 2 (i % 4) + 1 of column i / 4 of each matrix.
 __device__ inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])

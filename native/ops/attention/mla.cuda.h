@@ -36,7 +36,7 @@ MlaWeight mla_weight(const Op& op) {
   const WeightMatrix w = weight_matrix(op.w_kv_b);
   const int64_t vector = op.w_kv_b.dtype == DType::f8e4m3 ? 16 : 8;  // elements in 16 bytes of f8e4m3 or of bf16
   return {.data = w.data,
-          .scales = w.scales,
+          .scales = static_cast<const float*>(w.scales),
           .heads = int(d.heads),
           .nope = int(d.nope),
           .rope = int(d.rope),

@@ -34,8 +34,9 @@ inline std::vector<GroupClass> group_classes(DType x, DType w, int groups, int64
   if (uses_tensor_cores(x, w)) {
     const auto& [small, medium, large] = kTensorShapes[groups - 1];
     add_tensor(small, small.rows);
-    add_tensor(medium, rows <= kFewRows ? INT_MAX : medium.rows);
-    if (rows > kFewRows) add_tensor(large, INT_MAX);
+    const bool uses_large = has_large_tile(w) && rows > kFewRows;
+    add_tensor(medium, uses_large ? medium.rows : INT_MAX);
+    if (uses_large) add_tensor(large, INT_MAX);
   } else {
     const auto& [small, large] = kSimtShapes[groups - 1];
     add_simt(small, small.rows);

@@ -7,6 +7,7 @@
 // expert's rows count as the tile rows of one more expert.
 #include "cuda/device/scan.cuh"
 #include "cuda/fault.h"
+#include "cuda/gemm/codes.cuh"
 #include "cuda/gemm/raster.cuh"
 #include "ops/moe/grouped_gemm.kernels.h"
 
@@ -134,8 +135,9 @@ class GroupTiles {
   __device__ void choose_weights(int expert) {
 #pragma unroll
     for (int g = 0; g < G; g++) {
-      tile_.gemm.w[g] = static_cast<const W*>(p_.gemm.w[g]) + expert * p_.gemm.n * p_.gemm.k;
-      if constexpr (sizeof(W) == 1) tile_.gemm.scales[g] = p_.gemm.scales[g] + expert * p_.expert_scales;
+      tile_.gemm.w[g] = element<W>(p_.gemm.w[g], expert * p_.gemm.n, p_.gemm.k, 0);
+      if constexpr (sizeof(W) == 1)
+        tile_.gemm.scales[g] = static_cast<const uint8_t*>(p_.gemm.scales[g]) + expert * p_.expert_scale_bytes;
     }
   }
 

@@ -17,16 +17,16 @@ __device__ inline void tensor_grouped(const GroupedOperands& p, const Epilogue& 
   auto x_row = [&](int r) { return tile.rows[r]; };
   auto w_row = [&](int r) -> const W* {
     const long long column = tile.at.column + r % Tile::kTileN;
-    return column < p.gemm.n ? static_cast<const W*>(tile.gemm.w[r / Tile::kTileN]) + column * p.gemm.k : nullptr;
+    return column < p.gemm.n ? element<W>(tile.gemm.w[r / Tile::kTileN], column, p.gemm.k, 0) : nullptr;
   };
   auto scale = [&](int g, long long block) {
-    return tile.gemm.scales[g][tile.at.column / kScaleBlock * divide_up(p.gemm.k, kScaleBlock) + block];
+    const long long first = tile.at.column / kScaleBlock * divide_up(p.gemm.k, kScaleBlock);
+    return static_cast<const float*>(tile.gemm.scales[g])[first + block];
   };
   GroupTiles<G, Tile, bf16, W> tiles(p, tile, fault);
   for (long long i = blockIdx.x; tiles.move_to(i); i += gridDim.x) {
     TensorSums<G, Tile> sums = {};
-    tensor_main_loop<G, Tile, W>(ring, tile.gemm, TensorLoadX<Tile, W>(x_row, p.gemm.x), w_row, scale, warp_m, warp_n,
-                                 sums, tile.gemm.m - tile.at.row);
+    tensor_product<G, Tile, W>(ring, tile.gemm, x_row, w_row, scale, tile.at, warp_m, warp_n, sums);
     tensor_store<G, Tile>(reinterpret_cast<float*>(ring), tile.gemm, epilogue, tile.at, warp_m, warp_n, sums);
   }
 }
@@ -42,12 +42,10 @@ __device__ inline void simt_grouped(const GroupedOperands& p, const Epilogue& ep
   auto w_at = [&](int r, long long k) -> const W* {
     const long long column = tile.at.column + r % Tile::kTileN;
     const bool in_bounds = column < p.gemm.n && k < p.gemm.k;
-    return in_bounds ? static_cast<const W*>(tile.gemm.w[r / Tile::kTileN]) + column * p.gemm.k + k : nullptr;
+    return in_bounds ? element<W>(tile.gemm.w[r / Tile::kTileN], column, p.gemm.k, k) : nullptr;
   };
   auto scale = [&](int r, long long k) {
-    if constexpr (sizeof(W) > 1) return 1.0f;
-    const long long row = (tile.at.column + r % Tile::kTileN) / kScaleBlock;
-    return tile.gemm.scales[r / Tile::kTileN][row * divide_up(p.gemm.k, kScaleBlock) + k / kScaleBlock];
+    return simt_scale<W>(tile.gemm, r / Tile::kTileN, tile.at.column + r % Tile::kTileN, k);
   };
   GroupTiles<G, Tile, X, W> tiles(p, tile, fault);
   for (long long i = blockIdx.x; tiles.move_to(i); i += gridDim.x) {

@@ -13,7 +13,7 @@ GroupedOperands grouped_operands(const Tensor& x, std::initializer_list<const Te
           .offsets = offsets.data<int>(),
           .gather = static_cast<const int*>(address(gather)),
           .x_rows = x.shape[0],
-          .expert_scales = first.dtype == DType::f8e4m3 ? scale_count(first.shape[1], first.shape[2]) : 0,
+          .expert_scale_bytes = int64_t(matrix_scale_bytes(first.shape[1], first.shape[2], first.dtype, first.scales)),
           .experts = int(first.shape[0]),
           .min_rows = 0,  // set for each launch
           .max_rows = 0};

@@ -9,7 +9,7 @@ struct GroupedOperands {
   const int* offsets;  // [experts + 1]
   const int* gather;   // [m], or null
   long long x_rows;
-  long long expert_scales;  // per expert
+  long long expert_scale_bytes;  // of an expert
   int experts;
   int min_rows, max_rows;  // of the experts whose tiles this launch computes; min_rows 1: also the zeros behind them
 };

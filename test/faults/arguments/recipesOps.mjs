@@ -2,8 +2,11 @@
 export function opsRecipes({ device, ops, temporary }) {
   const f32 = (...shape) => device.zeros(shape);
   const i32 = (values, shape = [values.length]) => device.tensor(values, shape, "i32");
-  const packed = (...shape) => ops.packWeight(f32(...shape));
   const experts = (...shape) => ops.packWeights([f32(...shape), f32(...shape)]);
+  const codes = (...shape) => device.zeros(shape, "u8");
+  const q4 = (n, k) => ops.packWeight(codes(n, k / 2), { bits: 4, scale: f32(n, k / 32) });
+  const q8 = (n, k) =>
+    ops.packWeights([codes(n, k), codes(n, k)], { bits: 8, scales: [f32(n, k / 32), f32(n, k / 32)] });
   const routing = () => ({
     ids: i32([0, 1], [2, 1]),
     weights: f32(2, 1),
@@ -80,12 +83,12 @@ export function opsRecipes({ device, ops, temporary }) {
     foldWeightNorm: () => of(f32(2, 3, 4), f32(2)),
     fsmnMemory: () => of(f32(3, 4), f32(4, 3), { ...fsmn(), residual: f32(3, 4), last: false }),
     gatherRows: () => of(f32(3, 4), i32([1, 2])),
-    groupedGemm: () => of(f32(3, 8), experts(16, 8), i32([0, 1, 2]), { gather: i32([0, 1]), int8Rows: false }),
+    groupedGemm: () => of(f32(3, 32), q8(16, 32), i32([0, 1, 2]), { gather: i32([0, 1]), int8Rows: false }),
     groupedSwiglu: () => of(f32(3, 8), experts(16, 8), experts(16, 8), i32([0, 1, 2]), { gather: i32([0, 1]) }),
     interpolateTokens: () => of(f32(6, 4), { from: [2, 3], to: [1, 2] }),
     layerNorm: () => of(f32(2, 4), f32(4), f32(4), { eps: 1e-5 }),
     linear: () =>
-      of(f32(2, 4), packed(3, 4), {
+      of(f32(2, 32), q4(3, 32), {
         bias: f32(3),
         activation: "silu",
         layerScale: f32(3),
@@ -111,8 +114,13 @@ export function opsRecipes({ device, ops, temporary }) {
     mul: () => of(f32(2, 4), f32(4)),
     packConv1d: () => of(f32(4, 2, 3), { groups: 2 }),
     packConvTranspose1d: () => of(f32(2, 3, 4)),
-    packWeight: () => of(device.zeros([3, 128], "f8e4m3"), { scale: f32(1, 1) }),
-    packWeights: () => of([device.zeros([3, 16], "u8")], { bits: 4, scales: [f32(3, 1)], biases: [f32(3, 1)] }),
+    packWeight: () => of(codes(3, 32), { bits: 8, scale: f32(3, 1), bias: f32(3, 1) }),
+    packWeights: () =>
+      of([codes(3, 12), codes(3, 12)], {
+        bits: 3,
+        scales: [f32(3, 1), f32(3, 1)],
+        biases: [f32(3, 1), f32(3, 1)],
+      }),
     patchPositions: () => of([2, 4], { mergeSize: 2 }),
     patchify: () =>
       of(device.zeros([28, 28, 3], "u8"), {
