@@ -12,6 +12,7 @@ import {
   modelOption,
   parsePositive,
   parseRegExp,
+  speechDtypeOption,
   threadsOption,
 } from "../lib/cli/options.js";
 import { CaracalError } from "../lib/errors.js";
@@ -86,10 +87,11 @@ export function benchCommand(): Command {
     .option("--prompt <tokens>", "tokens of the prefill", parsePositive, 256)
     .option("--steps <n>", "decoding steps", parsePositive, 32)
     .option("--seconds <s>", "seconds of audio for the audio parts", parsePositive, 6)
+    .addOption(speechDtypeOption())
     .addOption(
       new Option("--peer <engine>", "instead, time random models of equal work beside another engine, on the CPU")
         .choices(["llama.cpp"])
-        .conflicts(["model", "prompt", "steps", "seconds"]),
+        .conflicts(["model", "prompt", "steps", "seconds", "speechDtype"]),
     )
     .addOption(filterOption("with --peer: only models and work whose names match, such as 'fp8:.* decode'"))
     .option("--rounds <n>", "with --peer: turns of each engine", parsePositive, 5)
@@ -255,6 +257,7 @@ type ModelOptions = DeviceOptions & {
   readonly prompt: number;
   readonly steps: number;
   readonly seconds: number;
+  readonly speechDtype: "stored" | "bf16";
 };
 
 async function runModel(options: ModelOptions & ComparisonOptions, command: Command): Promise<void> {
@@ -270,12 +273,16 @@ async function runModel(options: ModelOptions & ComparisonOptions, command: Comm
     run: (signal) => benchModel(model, device, { ...options, signal }),
     line: (r) => `${r.part}: ${r.seconds.toFixed(3)} s`,
     summarise(results) {
-      const { prompt, steps, seconds } = options;
+      const { prompt, steps, seconds, speechDtype } = options;
       const [processBytes, backendBytes] = [process.resourceUsage().maxRSS * 1024, device.memory.peak];
       return {
         device,
         note: `peak memory ${megabytes(processBytes)}, of which the backend ${megabytes(backendBytes)}`,
-        json: { options: { model, prompt, steps, seconds }, peakMemory: { processBytes, backendBytes }, results },
+        json: {
+          options: { model, prompt, steps, seconds, speechDtype },
+          peakMemory: { processBytes, backendBytes },
+          results,
+        },
         tables: [{ header: modelHeader, rows: results.map(modelRow) }],
       };
     },

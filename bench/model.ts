@@ -10,6 +10,7 @@ export interface ModelBenchOptions {
   readonly steps: number;
   /** Seconds of audio to encode, and of speech to decode. */
   readonly seconds: number;
+  readonly speechDtype: "stored" | "bf16";
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -37,10 +38,10 @@ export async function* benchModel(
   device: Device,
   options: ModelBenchOptions,
 ): AsyncGenerator<ModelResult> {
-  const { signal } = options;
+  const { speechDtype, signal } = options;
   const start = performance.now();
   const kvCacheTokens = options.prompt + options.steps + 64;
-  await using model = await OmniModel.load(directory, { device, kvCacheTokens, signal });
+  await using model = await OmniModel.load(directory, { device, kvCacheTokens, speechDtype, signal });
   yield { part: "load", work: directory, seconds: (performance.now() - start) / 1000 };
   for (const part of parts) {
     signal?.throwIfAborted();

@@ -59,9 +59,9 @@ export {
   type LlmOptions,
   type PrefillOptions,
 } from "./model/language/llm.js";
+export type { OmniLoadProgress } from "./model/loader.js";
 export {
   type OmniLoadOptions,
-  type OmniLoadProgress,
   OmniModel,
   type OmniStats,
 } from "./model/omni.js";

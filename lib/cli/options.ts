@@ -123,6 +123,11 @@ export const threadsOption = () =>
 export const activationsOption = () =>
   new Option("--activations <dtype>", "dtype of values between operations").choices(["f32", "bf16"]).default("f32");
 
+export const speechDtypeOption = () =>
+  new Option("--speech-dtype <dtype>", "dtype of the weights of the audio encoder and the speech decoder")
+    .choices(["stored", "bf16"])
+    .default("stored");
+
 export const strictOption = () => new Option("--strict", "refuse a model with tensors that the library does not know");
 
 export const jsonOption = () => new Option("--json", "print one JSON document instead of text");

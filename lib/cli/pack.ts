@@ -3,11 +3,12 @@ import { OmniModel } from "../model/omni.js";
 import type { OmniPackedCacheNote } from "../model/packed/cache.js";
 import { Device } from "../tensor/tensor.js";
 import { interruptible } from "./interrupt.js";
-import { jsonOption } from "./options.js";
+import { jsonOption, speechDtypeOption } from "./options.js";
 import { ProgressBar } from "./progress.js";
 
 interface Options {
   readonly to?: string;
+  readonly speechDtype: "stored" | "bf16";
   readonly json?: true;
 }
 
@@ -19,11 +20,12 @@ export function packCommand(): Command {
     )
     .argument("<directory>", "model directory")
     .option("--to <folder>", "where to write them (default: caracal-packed beside the weights)")
+    .addOption(speechDtypeOption())
     .addOption(jsonOption())
     .action(run);
 }
 
-async function run(directory: string, { to, json }: Options): Promise<void> {
+async function run(directory: string, { to, speechDtype, json }: Options): Promise<void> {
   const progress = new ProgressBar(!json);
   try {
     await using device = await Device.open({ backend: "cpu" });
@@ -31,6 +33,7 @@ async function run(directory: string, { to, json }: Options): Promise<void> {
       await using model = await OmniModel.load(directory, {
         device,
         signal,
+        speechDtype,
         packedCache: to ?? true,
         onProgress: ({ module, loaded, total }) => progress.show(`packing ${module}`, loaded, total),
       });

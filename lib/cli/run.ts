@@ -21,6 +21,7 @@ import {
   parseNonNegative,
   parsePositive,
   parseProbability,
+  speechDtypeOption,
   strictOption,
   threadsOption,
 } from "./options.js";
@@ -42,6 +43,7 @@ interface Options {
   readonly maxTokens: number;
   readonly threads?: number;
   readonly activations: "f32" | "bf16";
+  readonly speechDtype: "stored" | "bf16";
   readonly kvTokens?: number;
   readonly audioSeconds: number;
   readonly maxPixels?: number;
@@ -96,6 +98,7 @@ export function runCommand(): Command {
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(activationsOption())
+    .addOption(speechDtypeOption())
     .option("--kv-tokens <n>", "tokens that the KV cache can hold", parsePositive)
     .addOption(jsonOption())
     .addHelpText(
@@ -151,6 +154,7 @@ function load(
     strict: options.strict,
     onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
     activations: options.activations,
+    speechDtype: options.speechDtype,
     kvCacheTokens: options.kvTokens,
     onProgress: ({ module, loaded, total }) => progress.show(`loading ${module}`, loaded, total),
   });

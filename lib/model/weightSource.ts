@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { elementCount, type TensorEntry } from "../checkpoint/entry.js";
 import { checkVersion, fileVersion } from "../checkpoint/formats/file.js";
 import { CaracalError, printable, shown, throwIfAborted } from "../errors.js";
+import { cast } from "../ops/rows.js";
 import {
   aFunction,
   checkedList,
@@ -10,6 +11,7 @@ import {
   checkOptions,
   isObject,
   type OptionRule,
+  oneOf,
   optional,
   refuseValue,
   wholeNumber,
@@ -32,15 +34,21 @@ export interface LoadProgress {
 
 /** Options of loading weights. */
 export interface LoadOptions {
+  /**
+   * `bf16` rounds matrices and convolutions that are stored as f32, which halves their memory and the time of reading
+   * them. Default `stored`.
+   */
+  readonly weightDtype?: "stored" | "bf16" | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called while weights are loaded. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 /** @internal */
-export const loadOptions = { signal: true, onProgress: optional(aFunction) } satisfies Record<
-  keyof LoadOptions,
-  OptionRule | true
->;
+export const loadOptions = {
+  weightDtype: optional(oneOf("stored", "bf16")),
+  signal: true,
+  onProgress: optional(aFunction),
+} satisfies Record<keyof LoadOptions, OptionRule | true>;
 
 /** The tensors of each part: tensor `n` of part `p` is named `p.n`, or `n` if `p` is `""`. */
 export type WeightParts = Readonly<Record<string, Iterable<TensorEntry>>>;
@@ -166,6 +174,12 @@ export class WeightSource {
     checkVersion(entry.file, entry.version, version);
     this.use(entry);
     return this.device.mapped(file, entry.offset + index * bytes, viewShape, dtype) as Tensor<DType> as Tensor<D>;
+  }
+
+  /** What is packed of a matrix or convolution: itself, or rounded to bf16. */
+  rounded<D extends DType, S extends Shape>(tensor: Tensor<D, S>): Tensor<D, S> {
+    if (this.#options.weightDtype !== "bf16" || tensor.dtype !== "f32") return tensor;
+    return cast(tensor as Tensor<DType, S> as Tensor<"f32", S>, "bf16") as Tensor<DType, S> as Tensor<D, S>;
   }
 
   /** Counts a tensor as loaded. */

@@ -150,7 +150,7 @@ export class Weights implements Disposable {
         return packWeight(codes, format);
       }
       const matrix = this.#map<StoredDType>(name, shape) as Tensor<StoredDType, Matrix>;
-      return packWeight(matrix, { scale: this.#scale(name, matrix) });
+      return packWeight(this.#source.rounded(matrix), { scale: this.#scale(name, matrix) });
     });
   }
 
@@ -212,7 +212,7 @@ export class Weights implements Disposable {
           list.map((name) => this.#affine(name, shape)),
           isFloat,
         );
-      const matrices = list.map((name) => this.#map<StoredDType>(name, shape));
+      const matrices = list.map((name) => this.#source.rounded(this.#map<StoredDType>(name, shape)));
       const scales = list.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
       return packWeights(matrices, { scales });
     });
@@ -226,7 +226,7 @@ export class Weights implements Disposable {
    */
   packedStack(name: string, shapes: readonly [number, ...Matrix], isFloat = false): ExpertWeight {
     return this.#packedOnce([name], ["experts", shapes, isFloat], () => {
-      if (!this.#isAffine(name)) return packWeights(this.matrices(name, shapes));
+      if (!this.#isAffine(name)) return packWeights(this.matrices(name, shapes).map((m) => this.#source.rounded(m)));
       const stored = stack("Weights.packedStack", shapes, (shape, part) => this.#affine(name, shape, part));
       return this.#packAffines(stored, isFloat);
     });
@@ -254,13 +254,15 @@ export class Weights implements Disposable {
 
   /** A Conv1d with weight `[out, in / groups, k]`, its weight norm folded. */
   conv1d(name: string): Affine<Conv1dWeight> {
-    const weight = this.#packedOnce([name], "conv1d", () => packConv1d(this.folded(name)));
+    const weight = this.#packedOnce([name], "conv1d", () => packConv1d(this.#source.rounded(this.folded(name))));
     return { weight, bias: this.part(name).optional("bias") };
   }
 
   /** A ConvTranspose1d with weight `[in, out, k]`, its weight norm folded. */
   convTranspose1d(name: string): Affine<ConvTranspose1dWeight> {
-    const weight = this.#packedOnce([name], "convTranspose1d", () => packConvTranspose1d(this.folded(name)));
+    const weight = this.#packedOnce([name], "convTranspose1d", () =>
+      packConvTranspose1d(this.#source.rounded(this.folded(name))),
+    );
     return { weight, bias: this.part(name).optional("bias") };
   }
 
@@ -377,13 +379,14 @@ export const weightsRule: OptionRule = {
 /** @internal Loads one module from the tensors that it uses alone. When loading fails, its weights are freed. */
 export async function loadModule<T extends Disposable>(
   parts: WeightParts,
-  { device, signal, onProgress, packedCache, onPackedCache }: OpenModuleOptions,
+  options: OpenModuleOptions,
   load: (weights: Weights) => Promise<T>,
 ): Promise<T> {
-  const progress = onlyForwards(onProgress);
+  const { device, signal, weightDtype } = options;
+  const onProgress = onlyForwards(options.onProgress);
   const entries = await new Turns("loading weights", signal).during(namedEntries(parts));
-  return await withPackedCache(entries, { device, signal, packedCache, onPackedCache }, async (store) => {
-    const weights = Weights.from(WeightSource.of(device, entries, { signal, onProgress: progress }, store));
+  return await withPackedCache(entries, options, async (store) => {
+    const weights = Weights.from(WeightSource.of(device, entries, { signal, weightDtype, onProgress }, store));
     try {
       return await load(weights);
     } catch (error) {

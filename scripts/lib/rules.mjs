@@ -24,6 +24,7 @@ const layers = [
   ["lib/model/language", "lib/model/vision", "lib/model/audio", "lib/model/speech"],
   ["lib/model/prompt"],
   ["lib/model/reply"],
+  ["lib/model/loader.ts"],
   ["lib/model/omni.ts"],
   ["lib/verify"],
   ["lib/index.ts", "lib/cli"],

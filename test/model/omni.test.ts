@@ -1,7 +1,8 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type OmniLoadOptions, type OmniLoadProgress, OmniModel } from "../../lib/model/omni.js";
+import type { OmniLoadProgress } from "../../lib/model/loader.js";
+import { type OmniLoadOptions, OmniModel } from "../../lib/model/omni.js";
 import type { Message, Part } from "../../lib/model/prompt/messages.js";
 import type { GenerateEvent } from "../../lib/model/reply/events.js";
 import { SpeechDecoderStream } from "../../lib/model/speech/decoder.js";

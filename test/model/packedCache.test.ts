@@ -97,6 +97,26 @@ describe("packed weights in files", () => {
     expect(readdirSync(beside).filter((name) => name.endsWith(".part"))).toEqual([]);
   });
 
+  test("of bf16 and of f32 are different files", async () => {
+    const packedCache = `${directory}-dtypes`;
+    const written: (readonly OmniPackedCacheNote[])[] = [];
+    for (const speechDtype of ["stored", "bf16", "stored", "bf16"] as const) {
+      const model = await load({ packedCache, speechDtype });
+      written.push(model.packedCache.filter(({ outcome }) => outcome === "written"));
+      model.dispose();
+    }
+    expect(written.map((notes) => notes.map(({ module }) => module))).toEqual([
+      expect.arrayContaining(["speech decoder", "audio encoder", "language model"]),
+      ["speech decoder", "audio encoder"],
+      [],
+      [],
+    ]);
+    const [stored, rounded] = written
+      .slice(0, 2)
+      .map((notes) => notes.find(({ module }) => module === "speech decoder")!.bytes!);
+    expect(rounded! / stored!).toBeLessThan(0.6); // the audio encoder is stored as bf16 already
+  });
+
   test("report progress that only grows", async () => {
     const seen: number[] = [];
     const model = await load({ packedCache: `${directory}-progress`, onProgress: ({ loaded }) => seen.push(loaded) });

@@ -70,6 +70,8 @@ const folderName = "caracal-packed";
 /** What a `PackedCache` is for. */
 interface Load extends PackedCacheOptions {
   readonly device: Device;
+  /** What is packed of f32, if not f32: it has a file of its own. */
+  readonly weightDtype?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -93,13 +95,18 @@ export class PackedCache {
 
   /** The cache that the options ask for; undefined if they ask for none, or the device cannot use it. */
   static async of(entries: NamedEntries, load: Load): Promise<PackedCache | undefined> {
-    const { packedCache = process.env.CARACAL_PACKED_CACHE || undefined, device, signal } = load;
+    const {
+      packedCache = process.env.CARACAL_PACKED_CACHE || undefined,
+      device,
+      signal,
+      weightDtype = "stored",
+    } = load;
     const first = entries.values().next().value?.file;
     if (packedCache === false || first === undefined || device.backend !== "cpu") return undefined;
     const isGiven = typeof packedCache === "string";
     const folder = resolve(isGiven ? packedCache : join(dirname(first), folderName));
     if (packedCache === undefined && !existsSync(folder)) return undefined;
-    const table = await new Turns("reading packed weights", signal).during(sourceTable(entries, folder));
+    const table = await new Turns("reading packed weights", signal).during(sourceTable(entries, folder, weightDtype));
     const path = join(folder, `${basename(first, extname(first))}-${table.digest.slice(0, 16)}.packed`);
     const bytes = [...entries.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
     return new PackedCache(path, packedCache !== undefined, table, bytes, load);

@@ -16,12 +16,12 @@ export interface SourceTable {
   readonly files: readonly string[];
   /** Those that the files had when their headers were read, as `fileVersion`, if that is known. */
   readonly versions: readonly (string | undefined)[];
-  /** SHA-256 of all names, dtypes, shapes and places, with files relative to `folder`. */
+  /** SHA-256 of what f32 is packed as, and all names, dtypes, shapes and places, with files relative to `folder`. */
   readonly digest: string;
 }
 
-export function* sourceTable(entries: NamedEntries, folder: string): Steps<SourceTable> {
-  const hash = createHash("sha256");
+export function* sourceTable(entries: NamedEntries, folder: string, weightDtype: string): Steps<SourceTable> {
+  const hash = createHash("sha256").update(`${weightDtype}\n`);
   const files = new Map<string, { readonly path: string; readonly version: string | undefined }>();
   for (const [name, { dtype, shape, file, offset, byteLength, version }] of entries) {
     const { path } = files.get(file) ?? { path: relative(folder, file) };

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseCodecConfig } from "../../../lib/checkpoint/config.js";
 import { SpeechDecoder, type SpeechFrame } from "../../../lib/model/speech/decoder.js";
+import type { LoadOptions } from "../../../lib/model/weightSource.js";
 import { Device } from "../../../lib/tensor/tensor.js";
 import { settledMemory } from "../../support/garbage.js";
 import { readGolden } from "../../support/golden.js";
@@ -10,8 +11,9 @@ import { unhandledDuring } from "../../support/rejections.js";
 import { goldenWeights } from "../goldenWeights.js";
 
 describe.each(backends)("on $name", (device) => {
-  async function load(name: string): Promise<SpeechDecoder> {
-    return SpeechDecoder.load(await goldenWeights(device, name), parseCodecConfig(readGolden(name).config, name));
+  async function load(name: string, options: LoadOptions = {}): Promise<SpeechDecoder> {
+    const weights = await goldenWeights(device, name, options);
+    return SpeechDecoder.load(weights, parseCodecConfig(readGolden(name).config, name));
   }
 
   /** Random codes for the golden decoders' small books. */
@@ -48,6 +50,18 @@ describe.each(backends)("on $name", (device) => {
       await expect(decoder.decode([5] as never)).rejects.toThrow(
         "SpeechDecoder.decode: frames[0] must be a list of codes, got 5",
       );
+    });
+
+    it("differs by about the rounding of its weights with bf16, and streams the same samples", async () => {
+      using rounded = await load("codec_decoder_24k", { weightDtype: "bf16" });
+      const frames = speech(5, 3);
+      const samples = await rounded.decode(frames);
+      const error = relativeError(samples, await decoder.decode(frames));
+      expect(error).toBeGreaterThan(1e-3);
+      expect(error).toBeLessThan(0.1); // the golden decoder is small, and amplifies
+      using stream = rounded.stream();
+      const parts = [await stream.push(frames.slice(0, 2)), await stream.push(frames.slice(2)), await stream.flush()];
+      expect(parts.flatMap((part) => [...(part ?? [])])).toEqual([...samples]);
     });
 
     it("gives 1440 samples per frame", async () => {
