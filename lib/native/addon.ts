@@ -89,6 +89,8 @@ interface Addon extends NativeOperations {
   wordEncoder(table: MergeTableHandle): WordEncoderHandle;
   /** Returns null when it did `limit` steps; then it continues in a call without text. */
   encodeWords(encoder: WordEncoderHandle, limit: number, text?: string, ends?: Int32Array): Int32Array | null;
+  /** Takes the lock of an open file until it is closed. `held`: another opening of it has the lock. */
+  lockFile(fd: number): "taken" | "held" | "unsupported";
   readonly bestIsa: string;
   /** The number of CUDA kernels in the build; 0 if it was built without them. */
   readonly cudaKernels: number;

@@ -11,6 +11,7 @@ void export_tensor_functions(Napi::Env env, Napi::Object exports);
 void export_device_functions(Napi::Env env, Napi::Object exports);
 void export_graph_functions(Napi::Env env, Napi::Object exports);
 void export_text_functions(Napi::Env env, Napi::Object exports);
+void export_file_functions(Napi::Env env, Napi::Object exports);
 void export_operations(Napi::Env env, Napi::Object exports);
 
 // Hands a tensor to JavaScript.
