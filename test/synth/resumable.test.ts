@@ -12,9 +12,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import type { ErrorCode } from "../../lib/errors.js";
+import { DirectoryLock } from "../../lib/synth/lock.js";
 import { copyOthers, findOthers, missingBytes } from "../../lib/synth/others.js";
 import { quantizeCheckpoint } from "../../lib/synth/quantize.js";
 import { type SliceOptions, sliceCheckpoint } from "../../lib/synth/slice.js";
@@ -285,20 +288,23 @@ describe("a directory is written by one call", () => {
     expect(filesOf(target)).toEqual(filesOf(whole));
   });
 
+  /** Writes the first shard, says so and waits in the middle of the second. */
+  const program = (target: string) => `
+    const { sliceCheckpoint } = await import("${new URL("../../dist/lib/index.js", import.meta.url)}");
+    const { writeSync } = await import("node:fs");
+    const { parentPort } = await import("node:worker_threads");
+    const onProgress = ({ file }) => {
+      if (!file.startsWith("model-00002")) return;
+      if (parentPort) parentPort.postMessage("writing");
+      else writeSync(1, "writing");
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    };
+    await sliceCheckpoint(${JSON.stringify(source)}, ${JSON.stringify(target)}, { onProgress });
+  `;
+
   test("of all processes, and goes on when that was killed, to the same bytes", async () => {
     const target = fresh();
-    const program = `
-      import { sliceCheckpoint } from ${JSON.stringify(join(import.meta.dirname, "../../dist/lib/index.js"))};
-      const waits = ({ file }) => {
-        if (!file.startsWith("model-00002")) return;
-        require("node:fs").writeSync(1, "writing");
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-      };
-      import { createRequire } from "node:module";
-      const require = createRequire(import.meta.url);
-      await sliceCheckpoint(${JSON.stringify(source)}, ${JSON.stringify(target)}, { onProgress: waits });
-    `;
-    const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    const child = spawn(process.execPath, ["--input-type=module", "-e", program(target)], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     await once(child.stdout, "data");
@@ -310,6 +316,35 @@ describe("a directory is written by one call", () => {
     expect(readdirSync(target).filter((name) => /\.partial$|\.lock$/.test(name))).toHaveLength(2);
     expect((await sliceCheckpoint(source, target)).resumed).toBe(1);
     expect(filesOf(target)).toEqual(filesOf(whole));
+  });
+
+  test("of all threads, and goes on when that was terminated", async () => {
+    const target = fresh();
+    const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(program(target))}`));
+    await once(worker, "message");
+    await expect(sliceCheckpoint(source, target)).rejects.toThrow(/is being written by process/);
+    await worker.terminate();
+    expect((await sliceCheckpoint(source, target)).resumed).toBe(1);
+    expect(filesOf(target)).toEqual(filesOf(whole));
+  });
+
+  test("however often the lock changes hands", async () => {
+    const directory = fresh();
+    mkdirSync(directory);
+    let [holders, taken] = [0, 0];
+    const contend = async () => {
+      while (taken < 300) {
+        const lock = await DirectoryLock.take(directory).catch(() => undefined);
+        if (!lock) continue;
+        taken++;
+        expect(++holders).toBe(1);
+        await stat(directory); // others try meanwhile
+        holders--;
+        await lock.release();
+      }
+    };
+    await Promise.all(Array.from({ length: 6 }, contend));
+    expect(readdirSync(directory)).toEqual([]);
   });
 
   test("which notices that its directory was moved away, and another begun", async () => {
