@@ -75,6 +75,7 @@ export class ModelFolder implements AsyncDisposable {
 
 async function writeRandom(file: string, { metadata, tensors }: GgufModel, signal: AbortSignal): Promise<void> {
   const partial = `${file}.partial`;
+  await rm(partial, { force: true }); // of a call that was killed
   try {
     await writeGguf(partial, metadata, tensors, randomContents(), () => throwIfAborted(signal, "writing a model"));
     await rename(partial, file);

@@ -95,7 +95,6 @@ interface Addon extends NativeOperations {
   ): TensorHandle;
   packedInfo(tensor: TensorHandle): { bytes: number; groups: number; scaleGroup: number; scaleDtype: DType };
   writePacked(tensor: TensorHandle, fd: number, offset: number): Promise<void>;
-  lockFile(fd: number): boolean;
   readonly packedLayoutVersion: number;
   /** A table with room for `count` merges. */
   mergeTable(byteIds: Int32Array, count: number): MergeTableHandle;
@@ -104,6 +103,8 @@ interface Addon extends NativeOperations {
   wordEncoder(table: MergeTableHandle): WordEncoderHandle;
   /** Returns null when it did `limit` steps; then it continues in a call without text. */
   encodeWords(encoder: WordEncoderHandle, limit: number, text?: string, ends?: Int32Array): Int32Array | null;
+  /** Takes the lock of an open file until it is closed. `held`: another opening of it has the lock. */
+  lockFile(fd: number): "taken" | "held" | "unsupported";
   readonly bestIsa: string;
   /** The number of CUDA kernels in the build; 0 if it was built without them. */
   readonly cudaKernels: number;

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { TensorEntry } from "../checkpoint/entry.js";
-import { copyOthers, missingBytes } from "./others.js";
+import { asReadError } from "../checkpoint/formats/file.js";
+import { copyOthers, findOthers, missingBytes, type Other } from "./others.js";
 import { ResumableCheckpoint } from "./resumable.js";
 import {
   indexFile,
@@ -14,7 +15,7 @@ import {
   totalBytes,
 } from "./safetensors.js";
 import { checkApart, checkSpace } from "./target.js";
-import { asWriteError, OutputFile, Progress, type SynthProgress } from "./writer.js";
+import { OutputFile, Progress, type SynthProgress } from "./writer.js";
 
 /** What is written together: tensors of one shard. */
 interface Piece {
@@ -43,6 +44,8 @@ export interface Derivation<P extends Piece, R> {
   /** The `format` in the metadata of shards: `pt`, or `mlx` as mlx-lm writes. */
   readonly metadata: "pt" | "mlx";
   readonly config: object;
+  /** Tells whether something that was read back is what `write` returned. */
+  readonly isRecord: (value: unknown) => value is R;
 }
 
 export interface DeriveOptions {
@@ -67,7 +70,8 @@ export interface Derived<R> {
  * Writes a model directory whose language model is made from another one's, a shard of at most 4 GiB at a time, and whose
  * other files are copies. If it is interrupted, the same call goes on after the last complete shard.
  * @throws {CaracalError} `INVALID_ARGUMENT` when `directory` exists and may not be replaced, was begun from another source
- *   or with another job, or is, contains or lies inside the source; `IO_ERROR`, `ABORTED`
+ *   or with another job, is being written by another call, or is, contains or lies inside the source; `CHECKPOINT_INVALID` for
+ *   links to folders and nowhere among the other files, and what is no regular file; `IO_ERROR`, `ABORTED`
  */
 export async function derive<P extends Piece, R>(
   source: DerivedFrom,
@@ -78,9 +82,13 @@ export async function derive<P extends Piece, R>(
   await checkApart(source.directory, directory);
   const shards = splitIntoShards(derivation.pieces, ({ outputs }) => outputs);
   const heads = shards.map((pieces) => pieces.flatMap(({ outputs }) => outputs));
-  const job = { ...derivation.job, source: await fingerprint(source) };
-  const target = await ResumableCheckpoint.open<readonly R[]>(directory, job, options.force ?? false);
-  const { records, resumed } = await writeAll(source, target, shards, derivation, options);
+  const others = await findOthers(source.directory, options.signal);
+  await using target = await ResumableCheckpoint.open<readonly R[]>(directory, {
+    job: { ...derivation.job, source: await fingerprint(source) },
+    force: options.force ?? false,
+    isResult: (value) => Array.isArray(value) && value.every(derivation.isRecord),
+  });
+  const { records, resumed } = await writeAll(source, target, shards, derivation, others, options);
   await target.finish({ [indexFile]: indexText(heads) }, derivation.config);
   const [sourceBytes, bytes] = [totalBytes(source.entries), totalBytes(heads.flat())];
   return { directory: target.directory, sourceBytes, bytes, resumed, records };
@@ -90,7 +98,7 @@ export async function derive<P extends Piece, R>(
 async function fingerprint({ raw, entries }: DerivedFrom): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify(raw));
   for (const file of [...new Set(entries.map(({ file }) => file))].sort()) {
-    const { size, mtimeMs } = await stat(file);
+    const { size, mtimeMs } = await stat(file).catch((error) => Promise.reject(asReadError(file, error)));
     hash.update(`\n${basename(file)} ${size} ${mtimeMs}`);
   }
   return hash.digest("hex");
@@ -101,6 +109,7 @@ async function writeAll<P extends Piece, R>(
   target: ResumableCheckpoint<readonly R[]>,
   shards: readonly (readonly P[])[],
   derivation: Derivation<P, R>,
+  others: readonly Other[],
   { signal, onProgress }: DeriveOptions,
 ): Promise<{ records: R[]; resumed: number }> {
   const sizes = shards.map((pieces) => totalBytes(pieces.flatMap(({ outputs }) => outputs)));
@@ -109,11 +118,9 @@ async function writeAll<P extends Piece, R>(
   const names = shards.map((_, i) => shardName(i, shards.length));
   const before = await Promise.all(names.map((name) => target.finished(name)));
   const left = sizes.reduce((sum, size, i) => sum + (before[i] ? 0 : size), 0);
-  const needed = left + (await missingBytes(source.directory, target.directory));
+  const needed = left + (await missingBytes(others, target.directory));
   await checkSpace(target.directory, needed, "free some, or choose a folder on another disk");
-  await copyOthers(source.directory, target.directory, signal).catch((error) => {
-    throw asWriteError(target.directory, error);
-  });
+  await copyOthers(source.directory, others, target.directory, signal);
   const records: R[] = [];
   for (const [i, pieces] of shards.entries()) {
     const name = names[i]!;
@@ -147,7 +154,7 @@ async function writeShard<P extends Piece, R>(
           onBytes(bytes.length);
         }
       };
-      records.push(...(await write(piece, put)));
+      for (const record of await write(piece, put)) records.push(record);
     }
   });
   return records;

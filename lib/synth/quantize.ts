@@ -4,7 +4,16 @@ import { type LlmConfig, parseLlmConfig, readConfig } from "../checkpoint/config
 import { findTensors } from "../checkpoint/formats/safetensors.js";
 import { fp8Block, llmLayout } from "../checkpoint/layout.js";
 import { CaracalError } from "../errors.js";
-import { aFunction, checkOptions, checkPath, type OptionRule, oneOf, optional, refuseValue } from "../options.js";
+import {
+  aFunction,
+  checkOptions,
+  checkPath,
+  isRecord,
+  type OptionRule,
+  oneOf,
+  optional,
+  refuseValue,
+} from "../options.js";
 import { deviceRule } from "../tensor/check.js";
 import { Device } from "../tensor/tensor.js";
 import { Turns } from "../turns.js";
@@ -63,6 +72,9 @@ export interface TensorError {
   readonly error: number;
 }
 
+const isTensorError = (value: unknown): value is TensorError =>
+  isRecord(value) && typeof value.name === "string" && Number.isFinite(value.error);
+
 /** What `quantizeCheckpoint` has written. */
 export interface QuantizeResult {
   readonly directory: string;
@@ -81,9 +93,10 @@ export interface QuantizeResult {
  * after the last complete shard, and the directory gets the bytes that it would have had.
  * @param source a model directory in its published layout, of f32, bf16 or FP8
  * @throws {CaracalError} `INVALID_ARGUMENT` for a bad option, when `directory` exists and may not be replaced, was begun
- *   with other options or from another source, or is, contains or lies inside `source`; `CHECKPOINT_INVALID` when `source`
- *   lacks a tensor, is quantised already, or has a weight that is no finite number; `IO_ERROR` when the parent of
- *   `directory` does not exist, or the disk is too small or full; `ABORTED`
+ *   with other options or from another source, is being written by another call, or is, contains or lies inside `source`;
+ *   `CHECKPOINT_INVALID` when `source` lacks a tensor, is quantised already, has a weight that is no finite number, or
+ *   holds links to folders, links that lead nowhere, or FIFOs; `IO_ERROR` when the parent of `directory` does not exist, or
+ *   the disk is too small or full; `ABORTED`
  */
 export async function quantizeCheckpoint(
   source: string,
@@ -107,6 +120,7 @@ export async function quantizeCheckpoint(
         write: moduleWriter(device, options.signal),
         metadata: target.format === "fp8" ? "pt" : "mlx",
         config: configOf(from.raw, target, plan),
+        isRecord: isTensorError,
       },
       options,
     );

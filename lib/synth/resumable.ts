@@ -1,65 +1,58 @@
-import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { readText } from "../checkpoint/formats/file.js";
-import { CaracalError } from "../errors.js";
+import { CaracalError, printable } from "../errors.js";
+import { DirectoryLock, lockFile } from "./lock.js";
 import { checkParent, checkTarget, configFile, filesIn } from "./target.js";
-import { asWriteError } from "./writer.js";
-
-/** What a finished file is recorded with; `R` is for whoever writes it. */
-interface Finished<R> {
-  readonly bytes: number;
-  readonly result: R;
-}
-
-interface State<R> {
-  /** What is written from what, as text: a directory is only continued for the same. */
-  readonly job: Readonly<Record<string, string>>;
-  readonly files: Record<string, Finished<R>>;
-}
-
-/** Present while a directory is not complete. */
-const stateFile = "caracal-unfinished.json";
-const maxStateBytes = 1 << 28;
-/** The ending of files that are being written. */
-const partialEnding = ".partial";
+import { type FinishedFile, type Job, readState, shardPattern, stateFile } from "./unfinished.js";
+import { asWriteError, writeNew, writing } from "./writer.js";
 
 /**
  * A model directory that is written file by file, and continued where it was interrupted. A file gets its name when it is
- * complete. Until the directory is complete, it has no `config.json`, so that nothing takes it for a model.
+ * complete. Until the directory is complete, it has no `config.json`, so that nothing takes it for a model. Disposing it
+ * lets other calls write there.
  */
-export class ResumableCheckpoint<R> {
+export class ResumableCheckpoint<R> implements AsyncDisposable {
   /** The absolute path. */
   readonly directory: string;
-  readonly #state: State<R>;
+  readonly #job: Job<R>["job"];
+  readonly #files: Record<string, FinishedFile<R>>;
+  readonly #lock: DirectoryLock;
 
-  private constructor(directory: string, state: State<R>) {
+  private constructor(directory: string, { job }: Job<R>, files: Record<string, FinishedFile<R>>, lock: DirectoryLock) {
     this.directory = directory;
-    this.#state = state;
+    this.#job = job;
+    this.#files = files;
+    this.#lock = lock;
   }
 
   /**
-   * Begins a directory, or continues one of the same `job`.
-   * @param force begins again what another job, or a finished one, has written there
-   * @throws {CaracalError} `INVALID_ARGUMENT` when the directory exists and may not be replaced, or was begun for another
-   *   job; `IO_ERROR` when its parent does not exist
+   * Begins a directory, or continues one of the same job.
+   * @throws {CaracalError} `INVALID_ARGUMENT` when the directory exists and may not be replaced, was begun for another job,
+   *   or is being written by another call; `IO_ERROR` when its parent does not exist
    */
-  static async open<R>(path: string, job: State<R>["job"], force: boolean): Promise<ResumableCheckpoint<R>> {
+  static async open<R>(path: string, job: Job<R>): Promise<ResumableCheckpoint<R>> {
     const directory = resolve(path);
     await checkParent(directory);
-    const found = await readState<R>(directory);
-    if (found && !force) {
-      const changed = Object.keys(job).filter((key) => job[key] !== found.job[key]);
-      if (changed.length > 0) throw otherJob(directory, job, found.job, changed);
-      return new ResumableCheckpoint(directory, { job, files: found.files });
-    }
-    if (!found) await checkTarget(directory, force);
-    await clear(directory, found !== undefined);
+    await admit(directory, job); // before anything is put there
     await mkdir(directory).catch((error) => {
       if (error.code !== "EEXIST") throw asWriteError(directory, error);
     });
-    const target = new ResumableCheckpoint<R>(directory, { job, files: {} });
-    await target.#save();
-    return target;
+    const lock = await DirectoryLock.take(directory);
+    try {
+      const found = await admit(directory, job); // others may have changed it until it was locked
+      await (found ? removePartials(directory) : clear(directory));
+      const target = new ResumableCheckpoint(directory, job, found ?? {}, lock);
+      await target.#save();
+      return target;
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#lock.release();
   }
 
   path(name: string): string {
@@ -68,76 +61,99 @@ export class ResumableCheckpoint<R> {
 
   /** What `write` returned for a file, if it is complete. */
   async finished(name: string): Promise<R | undefined> {
-    const record = this.#state.files[name];
-    const size = await stat(this.path(name)).then(
-      (file) => file.size,
-      () => undefined,
-    );
-    return record && size === record.bytes ? record.result : undefined;
+    const record = this.#files[name];
+    const found = await lstat(this.path(name)).catch(() => undefined);
+    return record && found?.isFile() && found.size === record.bytes ? record.result : undefined;
   }
 
-  /** Writes a file under another name, which then becomes `name`, and records it. */
+  /** Writes a new file under another name, which then becomes `name`, and records it. */
   async write(name: string, write: (path: string) => Promise<R>): Promise<R> {
-    const [path, partial] = [this.path(name), this.path(name + partialEnding)];
-    try {
-      const result = await write(partial);
-      await rename(partial, path);
-      this.#state.files[name] = { bytes: (await stat(path)).size, result };
-      await this.#save();
-      return result;
-    } catch (error) {
-      await rm(partial, { force: true });
-      throw asWriteError(path, error);
-    }
+    const result = await this.#publish(name, write);
+    const { size: bytes } = await writing(this.path(name), lstat(this.path(name)));
+    this.#files[name] = { bytes, result };
+    await this.#save();
+    return result;
   }
 
   /** Writes the files of a complete directory that are small: others, and `config.json` last. */
   async finish(texts: Readonly<Record<string, string>>, config: object): Promise<void> {
     for (const [name, text] of Object.entries(texts)) await this.#replace(name, text);
-    const names = new Set([...(await filesIn(this.directory)), configFile]);
-    names.delete(stateFile);
+    const names = new Set([...(await writing(this.directory, filesIn(this.directory))), configFile]);
+    for (const name of [stateFile, lockFile]) names.delete(name);
     await this.#replace(configFile, `${JSON.stringify({ ...config, _files: [...names].sort() }, null, 2)}\n`);
-    await rm(this.path(stateFile));
+    await writing(this.directory, rm(this.path(stateFile)));
   }
 
   #save(): Promise<void> {
-    return this.#replace(stateFile, JSON.stringify(this.#state));
+    return this.#replace(stateFile, JSON.stringify({ job: this.#job, files: this.#files }));
   }
 
-  /** A process that is killed leaves the old file, or the new one. */
-  async #replace(name: string, text: string): Promise<void> {
-    const partial = this.path(name + partialEnding);
-    await writeFile(partial, text).catch((error) => Promise.reject(asWriteError(this.path(name), error)));
-    await rename(partial, this.path(name));
+  #replace(name: string, text: string): Promise<void> {
+    return this.#publish(name, (partial) => writeNew(partial, text));
   }
-}
 
-async function readState<R>(directory: string): Promise<State<R> | undefined> {
-  const path = join(directory, stateFile);
-  const isThere = await stat(path).then(
-    (file) => file.isFile(),
-    () => false,
-  );
-  if (!isThere) return undefined;
-  try {
-    const state = JSON.parse(await readText(path, maxStateBytes)) as Partial<State<R>> | null;
-    return { job: state?.job ?? {}, files: state?.files ?? {} };
-  } catch {
-    return { job: {}, files: {} }; // damaged: only `force` begins again
+  /**
+   * A process that is killed leaves the old file, or the new one. The name until then is one that nobody else uses, also
+   * where the directory cannot be locked, and at which nothing lies that could be opened or followed.
+   */
+  async #publish<T>(name: string, write: (partial: string) => Promise<T>): Promise<T> {
+    const partial = this.path(`${name}.${randomBytes(4).toString("hex")}.partial`);
+    try {
+      const result = await write(partial);
+      await this.#lock.check(this.directory);
+      await writing(this.path(name), rename(partial, this.path(name)));
+      return result;
+    } catch (error) {
+      await rm(partial, { force: true }).catch(() => {}); // the first error counts
+      throw error;
+    }
   }
 }
 
 /**
- * Empties a directory of which `checkTarget` has said that all in it is ours. In an unfinished one, other files may have been
- * put, so only what is written file by file goes.
+ * The files that an earlier call has finished, if it may be continued; undefined to begin.
+ * @throws {CaracalError} `INVALID_ARGUMENT` when neither is allowed
  */
-async function clear(directory: string, isUnfinished: boolean): Promise<void> {
-  const names = await readdir(directory).catch(() => [] as string[]);
-  const isOurs = (name: string) =>
-    !isUnfinished || /^model-\d+-of-\d+\.safetensors$|\.index\.json$|\.partial$/.test(name);
-  const marks = [configFile, stateFile]; // these go last: they say whose directory it is
-  const others = names.filter((name) => isOurs(name) && !marks.includes(name));
-  for (const name of [...others, ...marks]) await rm(join(directory, name), { recursive: true, force: true });
+async function admit<R>(directory: string, job: Job<R>): Promise<Record<string, FinishedFile<R>> | undefined> {
+  const found = await readState(directory, job.isResult);
+  if (!found) await checkTarget(directory, job.force);
+  if (!found || job.force) return undefined;
+  if (found === "damaged") {
+    const message = `${join(directory, stateFile)} is damaged: pass force (--force) to begin again`;
+    throw new CaracalError("INVALID_ARGUMENT", message, { directory });
+  }
+  const changed = Object.keys(job.job).filter((key) => job.job[key] !== found.job[key]);
+  if (changed.length > 0) throw otherJob(directory, job.job, found.job, changed);
+  return found.files;
+}
+
+/** Removes what a call that was killed had begun to write. */
+async function removePartials(directory: string): Promise<void> {
+  for (const entry of await writing(directory, readdir(directory, { withFileTypes: true }))) {
+    const path = join(directory, entry.name);
+    if (partialPattern.test(entry.name) && !entry.isDirectory()) await writing(path, rm(path, { force: true }));
+  }
+}
+
+/** The names of files that are being written, with and without the random part. */
+const partialPattern = new RegExp(
+  `^(${shardPattern}|model\\.safetensors\\.index\\.json|config\\.json|caracal-unfinished\\.json)(\\.[0-9a-f]{8})?\\.partial$`,
+);
+
+/**
+ * Empties a directory, of which `checkTarget` has said that all in it is ours. In an unfinished one, other files may have
+ * been put, so only what is written file by file goes.
+ */
+async function clear(directory: string): Promise<void> {
+  await removePartials(directory);
+  const names = await writing(directory, readdir(directory));
+  const isOurs = names.includes(stateFile) ? new RegExp(`^${shardPattern}$|\\.index\\.json$`) : /./s;
+  const last = [configFile, stateFile]; // they say whose directory it is
+  const others = names.filter((name) => isOurs.test(name) && name !== lockFile && !last.includes(name));
+  for (const name of [...others, ...last]) {
+    const path = join(directory, name);
+    await writing(path, rm(path, { recursive: true, force: true }));
+  }
 }
 
 function otherJob(
@@ -150,7 +166,7 @@ function otherJob(
     const before = found[key];
     return before === undefined || `${job[key]}${before}`.length > 80
       ? `its ${key}`
-      : `${key} ${before}, now ${job[key]}`;
+      : `${key} ${printable(before)}, now ${job[key]}`;
   });
   const message =
     `${directory} was begun with ${differences.join("; ").replaceAll("its ", "another ")}: ` +

@@ -1,9 +1,8 @@
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { entryBytes, type TensorEntry } from "../checkpoint/entry.js";
 import { maxHeaderBytes } from "../checkpoint/formats/safetensors.js";
 import { CaracalError } from "../errors.js";
-import { OutputFile, type Progress } from "./writer.js";
+import { OutputFile, type Progress, writeNew } from "./writer.js";
 
 const maxShardBytes = 4 * 2 ** 30;
 
@@ -26,7 +25,7 @@ export async function writeShards<T extends TensorHead>(
     const metadata = { format: "pt" };
     await writeSafetensors(join(directory, file), shard, metadata, contents, (bytes) => progress.advance(file, bytes));
   }
-  await writeFile(join(directory, indexFile), indexText(shards));
+  await writeNew(join(directory, indexFile), indexText(shards));
 }
 
 export const indexFile = "model.safetensors.index.json";

@@ -75,9 +75,10 @@ export interface SliceResult {
  * gets the bytes that it would have had.
  * @param source a model directory of any format that can be loaded: bf16, f32, FP8, or as mlx-lm quantises it
  * @throws {CaracalError} `INVALID_ARGUMENT` for more layers or experts than there are, for a bad option, when `directory`
- *   exists and may not be replaced, was begun with other options or from another source, or is, contains or lies inside
- *   `source`; `CHECKPOINT_INVALID` when `source` lacks a file or tensor of the slice; `IO_ERROR` when the parent of
- *   `directory` does not exist, or the disk is too small or full; `ABORTED`
+ *   exists and may not be replaced, was begun with other options or from another source, is being written by another call,
+ *   or is, contains or lies inside `source`; `CHECKPOINT_INVALID` when `source` lacks a file or tensor of the slice, or
+ *   holds links to folders, links that lead nowhere, or FIFOs; `IO_ERROR` when the parent of `directory` does not exist, or
+ *   the disk is too small or full; `ABORTED`
  */
 export async function sliceCheckpoint(
   source: string,
@@ -98,6 +99,7 @@ export async function sliceCheckpoint(
     write: writeCut,
     metadata,
     config: sliceConfig(raw, whole, sizes),
+    isRecord: (_): _ is never => false,
   };
   const result = await derive({ directory: source, raw, entries }, directory, derivation, options);
   return { directory: result.directory, ...sizes, bytes: result.bytes, resumed: result.resumed, unused };

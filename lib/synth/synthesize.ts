@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { stringify as toYaml } from "yaml";
 import { syntheticNote } from "../checkpoint/config.js";
@@ -11,7 +11,7 @@ import { totalBytes, writeShards } from "./safetensors.js";
 import { createCheckpoint } from "./target.js";
 import { makeTokenizer, type TokenizerFiles } from "./tokenizer.js";
 import { writeTorchArchive } from "./torch.js";
-import { Progress, type SynthProgress } from "./writer.js";
+import { Progress, type SynthProgress, writeNew, writing } from "./writer.js";
 
 export type { SynthProgress } from "./writer.js";
 
@@ -75,8 +75,9 @@ interface Contents {
 async function writeAll(directory: string, { preset, plan, tokenizer, seed }: Contents, progress: Progress) {
   const files = { ...configFiles(preset), ...tokenizerFiles(tokenizer) };
   for (const [file, text] of Object.entries(files)) {
-    await mkdir(dirname(join(directory, file)), { recursive: true });
-    await writeFile(join(directory, file), text);
+    const path = join(directory, file);
+    await writing(path, mkdir(dirname(path), { recursive: true }));
+    await writeNew(path, text);
   }
   await writeShards(directory, plan.llm, (tensor) => tensorBytes(tensor, seed), progress);
   for (const [file, tensors] of plan.archives) {

@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, realpath, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { mkdir, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
-import { readText } from "../checkpoint/formats/file.js";
+import { asReadError, readText } from "../checkpoint/formats/file.js";
 import { CaracalError } from "../errors.js";
-import { asWriteError } from "./writer.js";
+import { lockFile } from "./lock.js";
+import { writeNew, writing } from "./writer.js";
 
 export interface TargetOptions {
   /** Allows replacing a checkpoint that `synthesize`, `sliceCheckpoint` or `quantizeCheckpoint` wrote, but never other files. */
@@ -30,14 +31,15 @@ export async function createCheckpoint(
   await checkTarget(target, force);
   const partial = `${target}.partial-${randomUUID().slice(0, 8)}`;
   try {
-    await mkdir(partial);
+    await writing(target, mkdir(partial));
     await checkSpace(partial, bytes, "choose a smaller preset");
     await write(partial);
-    await listIn(join(partial, configFile), await filesIn(partial));
-    await replace(target, partial);
+    await writing(target, listIn(join(partial, configFile), await filesIn(partial)));
+    await checkTarget(target, force); // another call may have begun to write there
+    await writing(target, replace(target, partial));
   } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw asWriteError(target, error);
+    await rm(partial, { recursive: true, force: true }).catch(() => {}); // the first error counts
+    throw error;
   }
   return target;
 }
@@ -48,7 +50,10 @@ export async function createCheckpoint(
  * @throws {CaracalError} `INVALID_ARGUMENT`
  */
 export async function checkApart(source: string, directory: string): Promise<void> {
-  const [from, to] = [await realpath(source), await realPath(directory)];
+  const [from, to] = [
+    await realpath(source).catch((error) => Promise.reject(asReadError(source, error))),
+    await realPath(directory),
+  ];
   const relation =
     from === to ? "is the source itself" : isInside(from, to) ? "contains the source" : "lies inside the source";
   if (from !== to && !isInside(from, to) && !isInside(to, from)) return;
@@ -80,7 +85,8 @@ export async function checkParent(target: string): Promise<void> {
 export async function checkTarget(target: string, force: boolean): Promise<void> {
   const found = await stat(target).catch(() => undefined);
   if (!found) return;
-  const names = found.isDirectory() ? await readdir(target) : undefined;
+  const all = found.isDirectory() ? await writing(target, readdir(target)) : undefined;
+  const names = all?.filter((name) => name !== lockFile);
   if (names?.length === 0) return;
   const refuse = (advice: string): never => {
     throw new CaracalError("INVALID_ARGUMENT", `${target} already exists; ${advice}`, { directory: target });
@@ -92,7 +98,8 @@ export async function checkTarget(target: string, force: boolean): Promise<void>
     return refuse(
       "it is a checkpoint that none of synth, slice and quantize wrote; choose another path, or remove it yourself",
     );
-  const foreign = (await filesIn(target)).find((file) => !written.includes(file));
+  const ours = new Set<unknown>([...written, lockFile]);
+  const foreign = (await writing(target, filesIn(target))).find((file) => !ours.has(file));
   if (foreign !== undefined) refuse(`it also holds ${foreign}, which is not of the checkpoint; move that elsewhere`);
   if (!force) refuse("pass force (--force) to replace it");
 }
@@ -106,7 +113,8 @@ export const filesIn = async (folder: string): Promise<string[]> => (await readd
 /** Notes in a `config.json` what was written beside it, so that nothing else is ever replaced. */
 async function listIn(file: string, files: readonly string[]): Promise<void> {
   const config = { ...(await readMarks(file)), _files: files };
-  await writeFile(file, `${JSON.stringify(config, null, 2)}\n`);
+  await rm(file);
+  await writeNew(file, `${JSON.stringify(config, null, 2)}\n`);
 }
 
 async function readMarks(file: string): Promise<{ readonly _files?: unknown }> {
@@ -119,7 +127,7 @@ async function readMarks(file: string): Promise<{ readonly _files?: unknown }> {
 
 /** @throws {CaracalError} `IO_ERROR` when the disk has no room for so many bytes, with `advice` */
 export async function checkSpace(directory: string, needed: number, advice: string): Promise<void> {
-  const { bavail, bsize } = await statfs(directory);
+  const { bavail, bsize } = await writing(directory, statfs(directory));
   const free = bavail * bsize;
   if (free >= needed * 1.01 + (1 << 20)) return;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, writeFile } from "node:fs/promises";
 import { CaracalError, throwIfAborted } from "../errors.js";
 
 /** What a checkpoint that is being written has reached. */
@@ -31,7 +31,7 @@ export class Progress {
   }
 }
 
-/** A file written from start to end. Its errors are `IO_ERROR`s that say what to do. */
+/** A new file, written from start to end. Its errors are `IO_ERROR`s that say what to do. */
 export class OutputFile {
   readonly #path: string;
   readonly #handle: FileHandle;
@@ -47,12 +47,13 @@ export class OutputFile {
     return this.#position;
   }
 
+  /** Creates the file, and refuses what has its name already: a link would lead elsewhere, a FIFO would be waited for. */
   static async use(path: string, write: (file: OutputFile) => Promise<void>): Promise<void> {
-    const handle = await open(path, "w").catch((error) => Promise.reject(asWriteError(path, error)));
+    const handle = await writing(path, open(path, "wx"));
     try {
       await write(new OutputFile(path, handle));
     } finally {
-      await handle.close();
+      await writing(path, handle.close());
     }
   }
 
@@ -73,6 +74,14 @@ export class OutputFile {
     }
   }
 }
+
+/** Writes a new file, as `OutputFile` does. */
+export const writeNew = (path: string, text: string): Promise<void> =>
+  writing(path, writeFile(path, text, { flag: "wx" }));
+
+/** Waits for something that is done to a file. @throws {CaracalError} `IO_ERROR` for errors of the operating system */
+export const writing = <T>(path: string, work: Promise<T>): Promise<T> =>
+  work.catch((error) => Promise.reject(asWriteError(path, error)));
 
 /** Turns an error of the operating system into an `IO_ERROR`. Returns any other error unchanged. */
 export function asWriteError(path: string, error: unknown): unknown {

@@ -63,6 +63,3 @@ export async function movePacked(weight: NativeArray, fd: number, offset: number
 
 /** @internal The bytes that all tensors of a device may take together. */
 export const deviceMemory = (device: Device): number => guarded(() => addon().deviceInfo(device.handle)).capacity;
-
-/** @internal Whether this process now holds the lock of an open file, until it closes the file. */
-export const lockFile = (fd: number): boolean => guarded(() => addon().lockFile(fd));

@@ -13,6 +13,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_graph_functions(env, exports);
   export_packed_functions(env, exports);
   export_text_functions(env, exports);
+  export_file_functions(env, exports);
   export_operations(env, exports);
   exports.Set("cudaKernels", static_cast<double>(kernel_entries().size()));
   exports.Set("bestIsa", isa_name(best_isa()));

@@ -12,6 +12,7 @@ void export_device_functions(Napi::Env env, Napi::Object exports);
 void export_graph_functions(Napi::Env env, Napi::Object exports);
 void export_packed_functions(Napi::Env env, Napi::Object exports);
 void export_text_functions(Napi::Env env, Napi::Object exports);
+void export_file_functions(Napi::Env env, Napi::Object exports);
 void export_operations(Napi::Env env, Napi::Object exports);
 
 // Hands a tensor to JavaScript.

@@ -1,7 +1,5 @@
 // Packed weights in files (engine/packed_file.h). What the files hold and which of them to trust is decided in
 // lib/model/packed.
-#include <sys/file.h>
-
 #include "cpu/gemm_panels.h"
 #include "engine/packed_file.h"
 #include "node/functions.h"
@@ -65,15 +63,6 @@ Napi::Value write_packed(const Napi::CallbackInfo& info) {
   });
 }
 
-// lockFile(fd): whether this process now holds the lock of the open file, which closing it or the process's end gives up
-Napi::Value lock_file(const Napi::CallbackInfo& info) {
-  return guarded(info, [&]() -> Napi::Value {
-    int64_t fd = 0;
-    read(info[0], "fd", fd);
-    return Napi::Boolean::New(info.Env(), flock(static_cast<int>(fd), LOCK_EX | LOCK_NB) == 0);
-  });
-}
-
 }  // namespace
 
 void export_packed_functions(Napi::Env env, Napi::Object exports) {
@@ -81,7 +70,6 @@ void export_packed_functions(Napi::Env env, Napi::Object exports) {
       {"mapPacked", map_packed},
       {"packedInfo", packed_info},
       {"writePacked", write_packed},
-      {"lockFile", lock_file},
   };
   export_functions(env, exports, functions);
   exports.Set("packedLayoutVersion", static_cast<double>(kPackedLayoutVersion));

@@ -77,6 +77,10 @@ const functions = {
       allowed: ["IO_ERROR", "INVALID_ARGUMENT"],
     }),
   ],
+  lockFile: [
+    { fd: "integer" },
+    (r) => ({ args: { fd: r.pick(-1, 2 ** 31, 2 ** 31 - 1) }, allowed: ["INVALID_ARGUMENT"] }),
+  ],
   deviceInfo: [{ device: "handle" }, () => ({ args: { device } })],
   deviceMemory: [{ device: "handle" }, () => ({ args: { device } })],
   synchronize: [{ device: "handle" }, () => ({ args: { device } })],
@@ -99,7 +103,7 @@ const functions = {
 export const functionContracts = Object.entries(functions).map(([name, [fields]]) => ({
   name,
   positional: true,
-  codes: name === "mapTensor" ? ["IO_ERROR"] : [],
+  codes: ["mapTensor", "lockFile"].includes(name) ? ["IO_ERROR"] : [],
   fields: Object.entries(fields).map(([field, kind]) => ({
     name: field,
     kind,

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
 import { Tokenizer } from "@huggingface/tokenizers";
@@ -14,7 +15,7 @@ import { largestQuantile, normals, type RandomTensor, tensorBytes, toBf16, toF8e
 import { totalBytes } from "../../lib/synth/safetensors.js";
 import { synthesize } from "../../lib/synth/synthesize.js";
 import { firstMerge, makeTokenizer } from "../../lib/synth/tokenizer.js";
-import { OutputFile } from "../../lib/synth/writer.js";
+import { writing } from "../../lib/synth/writer.js";
 import { Device } from "../../lib/tensor/tensor.js";
 import { scratch } from "../checkpoint/files.js";
 
@@ -198,7 +199,7 @@ describe("synthesize", () => {
 
 describe("a full disk", () => {
   test("is an IO_ERROR", async () => {
-    const write = OutputFile.use("/dev/full", (file) => file.write(new Uint8Array(100)));
+    const write = writing("/dev/full", writeFile("/dev/full", new Uint8Array(100)));
     await expect(write).rejects.toMatchObject({
       code: "IO_ERROR",
       message: expect.stringMatching(/disk is full/),

@@ -140,7 +140,8 @@ export function decodeUtf8(bytes: Uint8Array, path: string, decoder = utf8, stre
   }
 }
 
-function asReadError(path: string, error: unknown): unknown {
+/** Turns an error of the operating system into a `CaracalError`. Returns any other error unchanged. */
+export function asReadError(path: string, error: unknown): unknown {
   if (error instanceof CaracalError) return error;
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "ENOENT" || code === "ENOTDIR") return invalid(path, "no such file", error);

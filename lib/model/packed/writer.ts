@@ -2,7 +2,8 @@ import { constants } from "node:fs";
 import { mkdir, open, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CaracalError } from "../../errors.js";
-import { lockFile, movePacked, packedForm } from "../../tensor/packedFile.js";
+import { addon, guarded } from "../../native/addon.js";
+import { movePacked, packedForm } from "../../tensor/packedFile.js";
 import type { NativeArray } from "../../tensor/tensor.js";
 import { alignment, digestOf, headerBytes, madeHere, type PackedRecord, Unusable } from "./format.js";
 import { contentDigest, type FileIdentity, fileIdentity, type SourceFiles } from "./source.js";
@@ -46,7 +47,9 @@ export class PackedWriter implements PackedStore {
       try {
         const { uid, nlink } = await handle.stat();
         if (!owners.has(uid) || nlink > 1) throw new Unusable(`somebody else put ${partOf(path)} there`);
-        if (!lockFile(handle.fd)) throw new Unusable("another process is writing it");
+        const lock = guarded(() => addon().lockFile(handle.fd));
+        if (lock === "held") throw new Unusable("another process is writing it");
+        if (lock === "unsupported") throw new Unusable("its file system has no locks");
         // The file may have got its name between our open and our lock.
         const [opened, named] = [await handle.stat(), await stat(partOf(path)).catch(() => undefined)];
         if (opened.ino !== named?.ino) throw new Unusable("another process has just written it");
