@@ -53,7 +53,20 @@ export const isObject = (value: unknown): value is object => typeof value === "o
 
 /** An object of named values. The names of a view or a String object, one for each element, could take all memory. */
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
-  isObject(value) && !Array.isArray(value) && !ArrayBuffer.isView(value) && !types.isStringObject(value);
+  isObject(value) &&
+  !Array.isArray(value) &&
+  !ArrayBuffer.isView(value) &&
+  !types.isStringObject(value) &&
+  !(types.isProxy(value) && hasLength(value));
+
+/** Whether a proxy is one of a view or a String object, or cannot be read at all. */
+function hasLength(proxy: object): boolean {
+  try {
+    return typeof Reflect.get(proxy, "length") === "number";
+  } catch {
+    return true;
+  }
+}
 
 /** Refuses what is no object of named values. @throws {CaracalError} `INVALID_ARGUMENT` */
 export function checkObject(where: string, argument: string, value: unknown): asserts value is object {

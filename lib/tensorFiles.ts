@@ -170,9 +170,16 @@ function entriesOf(entries: readonly TensorEntry[], wanted: readonly string[]): 
 
 function checkMetadata(metadata: unknown): void {
   checkObject("saveTensors", "metadata", metadata);
-  for (const [key, value] of Object.entries(metadata as object))
+  let characters = 0; // many keys may share one long text
+  for (const [key, value] of Object.entries(metadata as object)) {
     if (typeof value !== "string") refuseValue("saveTensors", `metadata[${shown(key)}]`, "a string", value);
+    characters += value.length;
+    if (characters > maxMetadata) refuseValue("saveTensors", "metadata", "text of at most 16 MiB", metadata);
+  }
 }
+
+/** More than any header may hold: `safetensorsHead` says how much that is exactly. */
+const maxMetadata = 2 ** 25;
 
 /** Ten times the tensors of the largest models. */
 const maxTensors = 2 ** 20;

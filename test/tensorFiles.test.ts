@@ -147,6 +147,13 @@ describe("saving", () => {
       { metadata: { x: "y".repeat(2 ** 24) } },
       /at most 16777216 can be read/,
     ],
+    [
+      "a text that many keys share",
+      "x",
+      { tensor },
+      { metadata: Object.fromEntries(Array.from({ length: 600 }, (_, i) => [i, "y".repeat(2 ** 20)])) },
+      /metadata must be text of at most 16 MiB/,
+    ],
   ])("refuses %s", async (_, path, tensors, options, message) => {
     const saving = saveTensors(path as string, tensors as never, options as never);
     await expect(saving).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });

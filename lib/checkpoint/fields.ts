@@ -1,5 +1,5 @@
 import { printable, shown } from "../errors.js";
-import { isRecord, plainList } from "../options.js";
+import { isObject, isRecord, plainList } from "../options.js";
 import { quote, throwProblems } from "./problems.js";
 
 interface Range<T> {
@@ -123,13 +123,15 @@ export class Fields {
 /** Longer lists of numbers are refused, and not shown: a proxy that a program passes can claim any length. */
 const maxNumbers = 4096;
 
+/** Objects are named only: their JSON could be of any length. */
 function show(value: unknown): string {
-  if (Array.isArray(value) && !(value.length <= maxNumbers)) return shown(value);
+  const list = Array.isArray(value) && value.length <= maxNumbers ? plainList<unknown>(value) : [value];
+  if (list.some(isObject) || (Array.isArray(value) && list[0] === value)) return shown(value);
   let text: string;
   try {
-    text = JSON.stringify(value) ?? shown(value);
+    text = JSON.stringify(Array.isArray(value) ? list : value) ?? shown(value);
   } catch {
-    return shown(value); // no JSON: a bigint, or a cycle
+    return shown(value); // no JSON: a bigint
   }
   return text.length > 80 ? quote(text) : printable(text);
 }

@@ -1,6 +1,5 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { CaracalError } from "../errors.js";
 import { nativeSignal, onAbort } from "../options.js";
@@ -84,8 +83,8 @@ export async function* toolOutput(
   const hasPipes: boolean = Boolean(child.stdout && child.stderr);
   if (!hasPipes) throw startError(tool, name, await closed.catch((cause: unknown) => cause)); // no file descriptors
   let messages = "";
-  createInterface({ input: child.stderr }).on("line", (line) => {
-    messages = `${messages}${line}\n`.slice(-4000);
+  eachLine(child.stderr, (line) => {
+    messages = `${messages}${line}\n`.slice(-longestMessage);
     options.onMessage?.(line);
     if (isAppended.test(line)) stop(mediaError(name, appended));
   });
@@ -148,6 +147,23 @@ const isAppended =
   /Found duplicated MOOV Atom|File extends beyond end of segment|Changing stream parameters in multistream ogg/;
 const appended =
   "another file is appended to it, of which parts would be lost: pass them one by one, or join them with ffmpeg's concat demuxer";
+
+/** ffmpeg's own lines have up to 1024 characters. */
+const longestMessage = 4000;
+
+/** Of a longer line, only the end is kept: node:readline would throw where nobody can catch it. */
+function eachLine(stream: Readable, take: (line: string) => void): void {
+  let unended = "";
+  stream.setEncoding("utf8");
+  stream.on("data", (text: string) => {
+    const lines = (unended + text).split("\n");
+    unended = lines.pop()!.slice(-longestMessage);
+    for (const line of lines) take(line);
+  });
+  stream.on("end", () => {
+    if (unended !== "") take(unended);
+  });
+}
 
 /** Every message, with its level. */
 const verbosity = ["-v", "repeat+level+warning"];

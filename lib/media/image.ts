@@ -131,13 +131,18 @@ async function decode(bytes: Uint8Array, name: string, options: ImageOptions): P
   }
 }
 
-/** @throws {CaracalError} `MEDIA_INVALID` for a picture of more than `maxPixels` pixels */
+/** Whatever `maxPixels` says: sharp ends the process for a picture of 4 GiB, which no buffer can hold. */
+const mostPixels = 2 ** 29;
+
+/** @throws {CaracalError} `MEDIA_INVALID` for a picture of more than `maxPixels`, or 2^29, pixels */
 export function checkPixels(
   { width, height }: { readonly width: number; readonly height: number },
   { name, maxPixels }: { readonly name: string; readonly maxPixels: number },
 ): void {
-  if (width * height <= maxPixels) return;
   const got = `${width}x${height} = ${width * height} pixels`;
+  if (width * height > mostPixels)
+    throw mediaError(name, `it has ${got}, and at most ${mostPixels} can be decoded: scale it down`);
+  if (width * height <= maxPixels) return;
   throw mediaError(name, `it has ${got}, the limit is ${maxPixels}: scale it down, or raise maxPixels`);
 }
 

@@ -54,11 +54,14 @@ export async function* readPackets(track: Track, options: ToolOptions): AsyncGen
   }
 }
 
+/** A packet's fields take less; what is longer is none of ffprobe's. */
+const longestLine = 1 << 16;
+
 async function* lines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let pending = "";
   for await (const chunk of chunks) {
     const parts = (pending + Buffer.from(chunk).toString("latin1")).split("\n");
-    pending = parts.pop()!;
+    pending = parts.pop()!.slice(0, longestLine);
     for (const part of parts) if (part.includes("=")) yield part;
   }
   if (pending.includes("=")) yield pending;

@@ -341,6 +341,8 @@ export class Weights implements Disposable {
     }
     const scale = this.#map<StoredAffine["scale"]["dtype"]>(`${moduleOf(name)}.scales`, [n, groups], part);
     const bias = this.#map<StoredAffine["scale"]["dtype"]>(`${moduleOf(name)}.biases`, [n, groups], part);
+    if (bias.dtype !== scale.dtype)
+      throw this.#source.invalid(this.#full(name), `has ${scale.dtype} scales, but ${bias.dtype} biases`);
     const codes = this.#map<"u8">(name, [n, (k * bits) / 8], { ...part, dtype: "u8" });
     return { codes: codes as StoredAffine["codes"], bits, scale, bias };
   }

@@ -1,8 +1,9 @@
 import { type Activation, activations } from "../native/operations.js";
-import { checkOptionNames } from "../options.js";
+import { checkedList, checkObject, checkOptionNames } from "../options.js";
 import type { PackedWeight } from "../tensor/packedWeight.js";
-import type { Shape, Tensor } from "../tensor/tensor.js";
+import { disposeAll, type Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call, callPacked, type StoredDType, type Weight, type WeightDType } from "./call.js";
+import { cast } from "./rows.js";
 import type { If, Last, Ranked, Shaped, WithLast } from "./shapes.js";
 
 export { type Activation, activations, type Last, type WithLast };
@@ -56,8 +57,15 @@ export function packWeight<D extends StoredDType, S extends Shape>(
   options?: { scale?: undefined },
 ): PackedWeight<D, S>;
 export function packWeight(w: Tensor, options: Partial<AffineScale> = {}): PackedWeight {
-  return callPacked("packWeight", { w }, options) as PackedWeight;
+  checkObject("ops.packWeight", "options", options);
+  const { scale } = options;
+  if (options.bias !== undefined || !isF16(scale)) return callPacked("packWeight", { w }, options) as PackedWeight;
+  using wide = cast(scale, "f32");
+  return callPacked("packWeight", { w }, { ...options, scale: wide }) as PackedWeight;
 }
+
+/** f16 scales without biases become f32: the default biases are up to 128 times as large, which f16 may not hold. */
+const isF16 = (scale: unknown): scale is Tensor<"f16"> => scale instanceof Tensor && scale.dtype === "f16";
 
 /** {@link AffineScale} of several matrices: `scales` and `biases` have one tensor for each. */
 export interface AffineScales<B extends CodeBits = CodeBits> {
@@ -88,11 +96,22 @@ export function packWeights(
   options: Partial<AffineScales> = {},
 ): PackedWeight<WeightDType, readonly [number, number, number], "experts"> {
   checkOptionNames("ops.packWeights", options, { scales: true, biases: true, bits: true });
-  return callPacked("packWeights", { weights }, options) as PackedWeight<
-    WeightDType,
-    readonly [number, number, number],
-    "experts"
-  >;
+  const pack = (scales: AffineScales["scales"] | undefined) =>
+    callPacked("packWeights", { weights }, { ...options, scales }) as PackedWeight<
+      WeightDType,
+      readonly [number, number, number],
+      "experts"
+    >;
+  const { scales, biases } = options;
+  if (biases !== undefined || !Array.isArray(scales)) return pack(scales);
+  const list = checkedList<Tensor<ScaleDType>>("ops.packWeights", "scales", scales);
+  if (!list.every(isF16)) return pack(list);
+  const wide = list.map((scale) => cast(scale, "f32"));
+  try {
+    return pack(wide);
+  } finally {
+    disposeAll(wide);
+  }
 }
 
 /** The shape of a list of matrices `[N, K]`, or of a single `[E, N, K]`. */

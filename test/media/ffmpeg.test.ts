@@ -126,6 +126,17 @@ describe.skipIf(!hasFfmpeg)("a run of ffmpeg", () => {
     for (const attempt of attempts) await expect(attempt).rejects.toMatchObject(missing);
   });
 
+  it("keeps the end of a message without an end", async () => {
+    const script = String.raw`head -c 1000000 /dev/zero | tr '\0' x >&2; printf 'why\nlast' >&2; exit 1`;
+    await writeFile(file("ffmpeg"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    vi.stubEnv("PATH", `${directory}:${process.env.PATH}`);
+    const lines: string[] = [];
+    const run = runTool("ffmpeg", [], { name: "a", onMessage: (line) => lines.push(line) });
+    await expect(run).rejects.toMatchObject({ code: "MEDIA_INVALID", message: expect.stringMatching(/last$/) });
+    expect(lines.map((line) => line.length <= 2 ** 17 && line.slice(-5))).toEqual(["xxwhy", "last"]);
+    await rm(file("ffmpeg"));
+  });
+
   it("refuses settings that are no positive numbers", async () => {
     for (const variable of ["CARACAL_FFMPEG_PROCESSES", "CARACAL_FFMPEG_SECONDS"]) {
       vi.stubEnv(variable, "many");

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadImage } from "../../lib/media/image.js";
@@ -210,6 +211,16 @@ describe("loadImage refuses", () => {
       .toBuffer();
     await expect(loadImage(large)).rejects.toThrow(/9000x8000 = 72000000 pixels, the limit is 67108864/);
     await expect(loadImage(await png(), { maxPixels: Number.NaN })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("more pixels than a buffer could hold, whatever the limit is", async () => {
+    const stated = await png();
+    stated.writeUInt32BE(30000, 16); // the width and height of the header
+    stated.writeUInt32BE(20000, 20);
+    stated.writeUInt32BE(crc32(stated.subarray(12, 29)), 29);
+    await expect(loadImage(stated, { maxPixels: Number.POSITIVE_INFINITY })).rejects.toThrow(
+      /it has 30000x20000 = 600000000 pixels, and at most 536870912 can be decoded: scale it down/,
+    );
   });
 
   const box = (brand: string) => `\0\0\0\x18ftyp${brand}\0\0\0\0mif1`;

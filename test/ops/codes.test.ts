@@ -112,6 +112,23 @@ describe.each(allDevices)("weights of codes on $name", (device) => {
       }
   });
 
+  test("without biases, scales in f16 may be as large as they can", async () => {
+    const [m, n, k, group, bits] = [3, 16, 128, 64, 8] as const;
+    const c = randomCodes(n, k, bits, group, 1, true);
+    const large = { ...c, scale: c.scale.map((s) => s * 2 ** 15), weights: c.weights.map((w) => w * 2 ** 15) };
+    const x = device.tensor(randomArray(m * k, 1), [m, k]);
+    const expected = product(randomArray(m * k, 1), large.weights, m, n, k);
+    const codes = device.tensor(c.stored, [n, k], "u8") as Tensor<"u8", readonly [number, number]>;
+    const { scale } = options(device, large, bits, [n, k / group], "f16", true);
+    expect(relativeError(await linear(x, packWeight(codes, { bits, scale })).toFloat32Array(), expected)).toBeLessThan(
+      1e-6,
+    );
+    const experts = packWeights([codes], { bits, scales: [scale] });
+    const offsets = device.tensor([0, m], [2], "i32");
+    const y = groupedGemm(x, experts, offsets);
+    expect(relativeError(await y.toFloat32Array(), expected)).toBeLessThan(1e-6);
+  });
+
   test("a row's bits depend neither on the batch nor on the threads", async () => {
     const [m, n, k, group] = [64, 80, 1152, 64];
     const x = randomArray(m * k, 5);

@@ -16,6 +16,8 @@ function byteLetters(): string[] {
 
 /** Vocabularies have fewer ids than this. */
 export const maxIds = 2 ** 20;
+/** The longest entry in bytes, eight times the published one: a few ids could otherwise stand for gigabytes of text. */
+const maxEntry = 1024;
 /** Entries, merges or symbols that are processed between two yields. */
 export const stepsPerYield = 4096;
 /** What text is encoded to: ids below `maxIds` by entry, spelt in letters for bytes, and the reverse. */
@@ -159,6 +161,8 @@ function* textOf(entries: Vocabulary["entries"], file: string): Steps<Text> {
     if (id % stepsPerYield === stepsPerYield - 1) yield;
     if (entry === undefined) continue;
     if (entry === "") throw invalid(file, "model.vocab has an empty entry");
+    if (entry.length > maxEntry)
+      throw invalid(file, `model.vocab has an entry of ${entry.length} bytes, and at most ${maxEntry} are taken`);
     for (let i = 0; i < entry.length; i++) {
       const byte = byteOf[entry.charCodeAt(i)] ?? -1;
       if (byte < 0)

@@ -4,7 +4,7 @@ import { type AudioInput, loadAudio } from "../../media/audio.js";
 import { type ImageInput, loadImage, type RgbImage } from "../../media/image.js";
 import { maxFileBytes, mediaError, untilAborted } from "../../media/input.js";
 import { openVideo, type Video, type VideoInput } from "../../media/video.js";
-import { checkOptionNames, isObject } from "../../options.js";
+import { checkOptionNames, isRecord } from "../../options.js";
 import { type Steps, Turns } from "../../turns.js";
 
 /** A segment of an earlier spoken reply: its text, and codec codes [frames, 4] of at least as many frames as tokens. */
@@ -200,7 +200,7 @@ class MessageReader {
   }
 
   #copy(value: unknown, name: string, expected: string): Record<string, unknown> {
-    if (isObject(value) && !Array.isArray(value)) return { ...value };
+    if (isRecord(value)) return { ...value };
     throw invalid(`${name} must be ${expected}, got ${shown(value)}`);
   }
 }

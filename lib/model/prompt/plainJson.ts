@@ -20,7 +20,7 @@ export function* plainJson(variables: object, memoryLimit: number): Steps<string
   let characters = 0;
   const waiting: unknown[] = [variables];
   for (let count = 1; waiting.length > 0; count++) {
-    const value = waiting.pop();
+    const value = written(waiting.pop());
     characters += leastCharacters + (typeof value === "string" ? value.length : 0);
     if (Array.isArray(value)) characters += leastCharacters * value.length;
     if (characters > most) throw invalid(`take more than ${most / 2 ** 20} MiB (memoryLimit), or contain themselves`);
@@ -37,18 +37,24 @@ export function* plainJson(variables: object, memoryLimit: number): Steps<string
     } else if (isObject(value)) throw invalid(`must be plain data, but hold ${shown(value)}`);
     if (count % valuesPerYield === 0) yield;
   }
-  return written(variables);
+  return json(variables);
 }
 
-function written(variables: object): string {
-  let json: string | undefined;
+/** What `JSON.stringify` writes in a value's place. */
+function written(value: unknown): unknown {
+  const toJSON = isObject(value) ? (value as { toJSON?: unknown }).toJSON : undefined;
+  return typeof toJSON === "function" ? toJSON.call(value, "") : value;
+}
+
+function json(variables: object): string {
+  let text: string | undefined;
   try {
-    json = JSON.stringify(variables);
+    text = JSON.stringify(variables);
   } catch (cause) {
     throw invalid(`must be plain data: ${shown((cause as Error).message)}`, cause);
   }
-  if (json?.startsWith("{")) return json;
-  throw invalid(`must be plain data, but their toJSON gives ${shown(json)}`);
+  if (text?.startsWith("{")) return text;
+  throw invalid(`must be plain data, but their toJSON gives ${shown(text)}`);
 }
 
 const invalid = (problem: string, cause?: unknown) =>

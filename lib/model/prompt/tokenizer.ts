@@ -228,7 +228,8 @@ export class OmniTokenizer {
 
   /**
    * The text of `ids`, with the names of control tokens. Ids without a token are skipped.
-   * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a list of whole numbers, or an unknown option; `ABORTED`
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is not a list of whole numbers, text of more than 2^26 characters,
+   *   or an unknown option; `ABORTED`
    */
   async decode(ids: ArrayLike<number>, options: TokenizerOptions = {}): Promise<string> {
     checkOptions("OmniTokenizer.decode", options, tokenizerOptions);
@@ -242,6 +243,7 @@ export class OmniTokenizer {
     const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
     const { pairs } = this.#file;
     const pieces: string[] = [];
+    let characters = 0;
     const bytes = new Uint8Array(bytesPerPiece + pairs.longest);
     let used = 0;
     for (let i = 0; i < length; i++) {
@@ -250,7 +252,11 @@ export class OmniTokenizer {
       const name = this.#names.get(id);
       if (name === undefined) used = pairs.copy(id, bytes, used);
       if (name !== undefined || used > bytesPerPiece) {
-        pieces.push(utf8.decode(bytes.subarray(0, used), { stream: name === undefined }), name ?? "");
+        const text = utf8.decode(bytes.subarray(0, used), { stream: name === undefined });
+        pieces.push(text, name ?? "");
+        characters += text.length + (name ?? "").length;
+        if (characters > maxDecoded)
+          refuseValue("OmniTokenizer.decode", "ids", `ids of at most ${maxDecoded} characters`, ids);
         used = 0;
       }
       if (i % stepsPerYield === 0) yield;
@@ -308,6 +314,8 @@ export class OmniTokenizer {
 
 const charactersPerStep = 1 << 16;
 const bytesPerPiece = 1 << 16;
+/** The longest text that ids are decoded to. */
+const maxDecoded = 2 ** 26;
 /** More ids than any prompt or reply has. V8 ends the process for an array of eight times as many. */
 const maxListed = 2 ** 24;
 

@@ -35,6 +35,11 @@ describe("OmniTokenizer", () => {
     );
   });
 
+  it("refuses ids of more text than a reply could hold", async () => {
+    const ids = new Uint32Array(2 ** 22).fill(tokenizer.specialId("<begin-of-voice-assistant>"));
+    await expect(tokenizer.decode(ids)).rejects.toThrow(/ids must be ids of at most 67108864 characters/);
+  });
+
   it("knows control tokens by name", () => {
     expect(tokenizer.specialId("</longcat_s>")).toBe(2);
     expect(tokenizer.specialId("<mask_113>")).toBe(137);

@@ -24,6 +24,7 @@ test.each<[string, (string | number)[], unknown, RegExp]>([
   ["two ids of a token", ["model", "vocab", "</longcat_s>"], 700, /disagree about id 700, "<\/longcat_s>"/],
   ["an entry that is not bytes", ["model", "vocab", "你"], 700, /the entry "你", which is not spelt in byte-level/],
   ["an empty entry", ["model", "vocab", ""], 700, /model.vocab has an empty entry/],
+  ["a long entry", ["model", "vocab", "a".repeat(1025)], 700, /has an entry of 1025 bytes, and at most 1024 are taken/],
   ["a missing byte", ["model", "vocab", "a"], undefined, /model.vocab has no entry "a"/],
   ["no merges", ["model", "merges"], {}, /model.merges must be a list of fewer than 1048576 pairs/],
   ["a broken merge", ["model", "merges", 0], "a b c", /model.merges\[0\] must be a pair of entries/],
