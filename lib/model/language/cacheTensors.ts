@@ -58,22 +58,26 @@ export function singleRows({ blocks, rows, from }: PlacedRows): PlacedRows[] {
 
 /** @internal The numbers for a batch. */
 export function cacheNumbers(batch: readonly PlacedRows[], blockSize: number, minWidth: number): CacheNumbers {
-  const total = batch.reduce((sum, { rows }) => sum + rows, 0);
-  const width = batch.reduce((most, { blocks }) => Math.max(most, blocks.length), minWidth);
+  let [total, width] = [0, minWidth];
+  for (const { blocks, rows } of batch) {
+    total += rows;
+    width = Math.max(width, blocks.length);
+  }
   const values = new Int32Array(2 * total + batch.length * (width + 2) + 1);
   const slots = total;
   const table = slots + total;
   const starts = table + batch.length * width;
   const lengths = starts + batch.length + 1;
   let row = 0;
-  batch.forEach(({ blocks, rows, from }, b) => {
-    values.set(blocks, table + b * width);
+  for (let b = 0; b < batch.length; b++) {
+    const { blocks, rows, from } = batch[b]!;
+    for (let i = 0; i < blocks.length; i++) values[table + b * width + i] = blocks[i]!;
     for (let position = from; position < from + rows; position++, row++) {
       values[row] = position;
       values[slots + row] = blocks[Math.floor(position / blockSize)]! * blockSize + (position % blockSize);
     }
     values[starts + b + 1] = row;
     values[lengths + b] = from + rows;
-  });
+  }
   return { values, rows: total, sequences: batch.length, width };
 }

@@ -145,40 +145,18 @@ export class KvCache implements Disposable {
    *   from 0, for a block table of more than 2^26 entries, and for an unknown option
    */
   append(batch: readonly NewRows[], options: AppendOptions = {}): CacheRows {
-    return this.#extend(batch, options, (numbers) =>
-      this.device.scope(() => {
-        const { values } = numbers;
-        return cacheTensors(this.device.tensor(values, [values.length], "i32"), numbers);
-      }),
-    );
-  }
-
-  /** @internal `append` for a caller that has tensors already. @throws {CaracalError} as `append` */
-  appendNumbers(batch: readonly NewRows[], options: AppendOptions): CacheNumbers & Disposable {
-    return this.#extend(batch, options, (numbers) => numbers);
-  }
-
-  #extend<T>(batch: readonly NewRows[], options: AppendOptions, make: (numbers: CacheNumbers) => T): T & Disposable {
     const added = checkedBatch("KvCache.append", batch);
     checkOptions("KvCache.append", options, appendOptions);
     const { minWidth = 1, rowByRow = false } = options;
-    for (const { sequence } of added) {
-      if (sequence.cache !== this) throw new CaracalError("INVALID_ARGUMENT", "the sequence belongs to another cache");
-      if (sequence.disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
-    }
-    if (new Set(added.map(({ sequence }) => sequence)).size < added.length)
-      throw new CaracalError("INVALID_ARGUMENT", "a sequence may be extended only once per call");
-    this.#checkRoom(added);
-    this.#checkTable(added, options);
-    const grown = added.map(({ sequence, rows }) => {
-      const from = sequence.grow(rows);
-      return { sequence, blocks: sequence.blocks, rows, from };
-    });
-    let made: T;
+    const numbers = this.place(added, minWidth, rowByRow);
+    let made: CacheTensors;
     try {
-      made = make(cacheNumbers(rowByRow ? grown.flatMap(singleRows) : grown, this.blockSize, minWidth));
+      made = this.device.scope(() => {
+        const { values } = numbers;
+        return cacheTensors(this.device.tensor(values, [values.length], "i32"), numbers);
+      });
     } catch (error) {
-      for (const { sequence, from } of grown) sequence.truncate(from);
+      for (const { sequence, rows } of added) sequence.truncate(sequence.length - rows);
       throw error;
     }
     for (const { sequence } of added) sequence.hold();
@@ -195,6 +173,26 @@ export class KvCache implements Disposable {
   }
 
   /**
+   * @internal `append` for a caller that has checked the batch and has tensors already. Nothing holds the sequences.
+   * @throws {CaracalError} as `append`
+   */
+  place(added: readonly NewRows[], minWidth: number, rowByRow: boolean): CacheNumbers {
+    for (const { sequence } of added) {
+      if (sequence.cache !== this) throw new CaracalError("INVALID_ARGUMENT", "the sequence belongs to another cache");
+      if (sequence.disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
+    }
+    if (added.length > 1 && new Set(added.map(({ sequence }) => sequence)).size < added.length)
+      throw new CaracalError("INVALID_ARGUMENT", "a sequence may be extended only once per call");
+    this.#checkRoom(added);
+    this.#checkTable(added, minWidth, rowByRow);
+    const placed = added.map(({ sequence, rows }) => {
+      const from = sequence.grow(rows);
+      return { blocks: sequence.blocks, rows, from };
+    });
+    return cacheNumbers(rowByRow ? placed.flatMap(singleRows) : placed, this.blockSize, minWidth);
+  }
+
+  /**
    * Clears the errors of failed operations, which would otherwise spread to every later use of the cache. The rows that
    * those operations should have written are undefined: truncate their sequences before them.
    */
@@ -203,7 +201,9 @@ export class KvCache implements Disposable {
   }
 
   #blocksFor(batch: readonly NewRows[]): number {
-    return batch.reduce((sum, added) => sum + this.#blocksWith(added) - added.sequence.blocks.length, 0);
+    let blocks = 0;
+    for (const added of batch) blocks += this.#blocksWith(added) - added.sequence.blocks.length;
+    return blocks;
   }
 
   /** The blocks that a sequence has once it has new rows. */
@@ -211,8 +211,9 @@ export class KvCache implements Disposable {
     return Math.max(sequence.blocks.length, Math.ceil((sequence.length + rows) / this.blockSize));
   }
 
-  #checkTable(batch: readonly NewRows[], { minWidth = 1, rowByRow = false }: AppendOptions): void {
-    const width = batch.reduce((most, added) => Math.max(most, this.#blocksWith(added)), minWidth);
+  #checkTable(batch: readonly NewRows[], minWidth: number, rowByRow: boolean): void {
+    let width = minWidth;
+    for (const added of batch) width = Math.max(width, this.#blocksWith(added));
     const sequences = rowByRow ? batch.reduce((sum, { rows }) => sum + rows, 0) : batch.length;
     if (sequences * width <= maxTable) return;
     const message =
@@ -309,13 +310,18 @@ export class KvSequence implements Disposable {
   reserve(rows: number): void {
     checkOption("KvSequence.reserve", "rows", rows, wholeNumber);
     if (this.#disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
+    this.#reserve(rows);
+  }
+
+  #reserve(rows: number): void {
+    if (this.#length + rows <= this.#blocks.length * this.cache.blockSize) return; // as in most steps
     for (const block of this.cache.take(this, rows)) this.#blocks.push(block); // too many for arguments of one call
   }
 
   /** @internal Adds rows, with blocks as needed; returns the position of the first. */
   grow(rows: number): number {
     const from = this.#length;
-    this.reserve(rows);
+    this.#reserve(rows);
     this.#length += rows;
     return from;
   }

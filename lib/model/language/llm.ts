@@ -275,23 +275,19 @@ export class Llm implements Disposable {
    */
   decode(sequences: readonly KvSequence[], x: Tensor): Rows {
     checkTensor("Llm.decode", "x", x);
-    const expected = "a list of KvSequences";
-    const check = (item: unknown, name: string) => checkOption("Llm.decode", name, item, sequenceRule);
-    const most = this.cache.tokens;
-    const list = checkedList<KvSequence>("Llm.decode", "sequences", sequences, expected, most, check);
+    const list = checkedSequences("Llm.decode", sequences, this.cache.tokens);
     if (x.shape[0] !== list.length)
       throw new CaracalError("SHAPE_MISMATCH", `${list.length} sequences need as many rows, got ${x.shape[0]}`);
     const embeddings = this.#rows(x);
     const batch = list.map((sequence) => ({ sequence, rows: 1 }));
-    this.#checkPositions(batch);
+    const longest = this.#checkPositions(batch);
     if (!this.#graphs) {
       using rows = this.cache.append(batch);
       return this.device.scope(() => this.#decode(embeddings, rows));
     }
     // Table widths are powers of two, so that a sequence does not need a new graph for every block it takes.
-    const blocks = Math.ceil((list.reduce((most, { length }) => Math.max(most, length), 0) + 1) / this.cache.blockSize);
-    using numbers = this.cache.appendNumbers(batch, { minWidth: 2 ** Math.ceil(Math.log2(blocks)) });
-    return this.#graphs.run(embeddings, numbers);
+    const width = 2 ** Math.ceil(Math.log2(Math.ceil(longest / this.cache.blockSize)));
+    return this.#graphs.run(embeddings, this.cache.place(batch, width, false));
   }
 
   #layerInputs(rows: CacheTensors, mode: LlmPass["mode"]): LlmPass {
@@ -357,10 +353,12 @@ export class Llm implements Disposable {
     return x as Rows;
   }
 
-  #checkPositions(batch: readonly NewRows[]): void {
+  /** Returns the length of the longest sequence, new rows included. */
+  #checkPositions(batch: readonly NewRows[]): number {
     const limit = this.config.max_position_embeddings;
-    const longest = batch.reduce((most, { sequence, rows }) => Math.max(most, sequence.length + rows), 0);
-    if (longest <= limit) return;
+    let longest = 1;
+    for (const { sequence, rows } of batch) longest = Math.max(longest, sequence.length + rows);
+    if (longest <= limit) return longest;
     throw new CaracalError("INVALID_ARGUMENT", `a sequence of ${longest} tokens is longer than the model's ${limit}`, {
       tokens: longest,
       limit,
@@ -376,6 +374,13 @@ function checkedExtensions(where: string, extensions: readonly Extension[]): Ext
     checkTensor(where, `extensions[${i}].embeddings`, embeddings);
     return { sequence, embeddings };
   });
+}
+
+/** Returns a copy of the list. @throws {CaracalError} `INVALID_ARGUMENT` */
+function checkedSequences(where: string, sequences: readonly KvSequence[], most: number): KvSequence[] {
+  return checkedList<KvSequence>(where, "sequences", sequences, "a list of KvSequences", most, (item, name) =>
+    checkOption(where, name, item, sequenceRule),
+  );
 }
 
 /** The index of each sequence's last row in a packed batch. */
