@@ -16,10 +16,11 @@ import { audioHidden } from "./longcat.js";
 
 /**
  * The operations of the audio encoder and the speech decoder, on rows as they come while streaming and on long pieces.
- * Weights have the activations' dtype. Those of the LSTM and the convolutions are cold, as the other layers of a model
- * leave them.
+ * Weights have the activations' dtype, and bf16 beside f32 activations too where the speech decoder takes such
+ * (`weightDtype`). Those of the LSTM and the convolutions are cold, as the other layers of a model leave them.
  */
 export function audioCases(activations: Activations): Case[] {
+  const beside = (cases: (weights: Activations) => Case[]) => (activations === "f32" ? cases("bf16") : []);
   return [
     ...[13, 125, 1000].map((rows) => fsmnCase(activations, rows, 512, 11)),
     fsmnCase(activations, 13, audioHidden, 12),
@@ -29,13 +30,17 @@ export function audioCases(activations: Activations): Case[] {
     counted(convCase(activations, 128, 768)),
     convCase(activations, 384, 768),
     counted(convCase(activations, 1440, 96)),
+    ...beside((weights) => [8, 128].map((rows) => convCase(activations, rows, 768, weights))),
     convTransposeCase(activations, 1, 1536, 768, 8),
     counted(convTransposeCase(activations, 16, 1536, 768, 8)),
     convTransposeCase(activations, 48, 1536, 768, 8),
+    ...beside((weights) => [1, 16].map((rows) => convTransposeCase(activations, rows, 1536, 768, 8, weights))),
     lstmCase(activations, 1, 1024),
     lstmCase(activations, 48, 1024),
     lstmCase(activations, 1, 2304),
     counted(lstmCase(activations, 4, 2304)),
+    ...beside((weights) => [1, 48].map((rows) => lstmCase(activations, rows, 1024, weights))),
+    ...beside((weights) => [1, 4].map((rows) => lstmCase(activations, rows, 2304, weights))),
     counted(fbankCase(10)),
   ];
 }
@@ -80,21 +85,26 @@ function fusedFsmnCase(activations: Activations, rows: number, channels: number,
   });
 }
 
-function lstmCase(activations: Activations, rows: number, size: number): Case {
+/** Names the weights' dtype in a size where it is not the activations'. */
+const ofWeights = (activations: Activations, weights: Activations) =>
+  weights === activations ? "" : `, ${weights} weights`;
+
+function lstmCase(activations: Activations, rows: number, size: number, dtype = activations): Case {
+  const weightBytes = dtypeBytes[dtype] * 8 * size * size;
   return defineCase({
     op: "lstm",
-    size: `T=${rows} ${size}→${size}`,
-    unit: unitOf(activations),
+    size: `T=${rows} ${size}→${size}${ofWeights(activations, dtype)}`,
+    unit: unitOf(activations, dtype),
     work: {
-      bytes: dtypeBytes[activations] * (8 * size * size + 2 * rows * size),
+      bytes: weightBytes + dtypeBytes[activations] * 2 * rows * size,
       flops: 2 * 8 * rows * size * size,
     },
-    coldBytes: dtypeBytes[activations] * 8 * size * size,
+    coldBytes: weightBytes,
     prepare: (device, copies) => ({
       x: random(device, [rows, size], activations, 0.5),
       weights: times(copies, () => ({
-        wIh: packed(device, 4 * size, size, activations),
-        wHh: packed(device, 4 * size, size, activations),
+        wIh: packed(device, 4 * size, size, dtype),
+        wHh: packed(device, 4 * size, size, dtype),
       })),
       bIh: random(device, [4 * size], "f32"),
       bHh: random(device, [4 * size], "f32"),
@@ -117,19 +127,20 @@ function lstmCase(activations: Activations, rows: number, size: number): Case {
 }
 
 /** The widest dilated convolution of a residual unit. */
-function convCase(activations: Activations, rows: number, channels: number): Case {
+function convCase(activations: Activations, rows: number, channels: number, dtype = activations): Case {
   const [taps, dilation] = [7, 9];
+  const weightBytes = dtypeBytes[dtype] * taps * channels * channels;
   return defineCase({
     op: "conv1d",
-    size: `T=${rows} ${channels}→${channels} k=${taps} d=${dilation}`,
-    unit: unitOf(activations),
+    size: `T=${rows} ${channels}→${channels} k=${taps} d=${dilation}${ofWeights(activations, dtype)}`,
+    unit: unitOf(activations, dtype),
     work: {
-      bytes: dtypeBytes[activations] * channels * (taps * channels + 2 * rows),
+      bytes: weightBytes + dtypeBytes[activations] * channels * 2 * rows,
       flops: 2 * taps * rows * channels * channels,
     },
-    coldBytes: dtypeBytes[activations] * taps * channels * channels,
+    coldBytes: weightBytes,
     prepare(device, copies) {
-      using w = random(device, [channels, channels, taps], activations, 0.5);
+      using w = random(device, [channels, channels, taps], dtype, 0.5);
       const weights = times(copies, () => packConv1d(w));
       return { x: random(device, [rows, channels], activations, 0.5), weights };
     },
@@ -167,18 +178,20 @@ function convTransposeCase(
   inputs: number,
   outputs: number,
   stride: number,
+  dtype = activations,
 ): Case {
+  const weightBytes = dtypeBytes[dtype] * stride * inputs * outputs;
   return defineCase({
     op: "convTranspose1d",
-    size: `T=${rows} ${inputs}→${outputs} k=s=${stride}`,
-    unit: unitOf(activations),
+    size: `T=${rows} ${inputs}→${outputs} k=s=${stride}${ofWeights(activations, dtype)}`,
+    unit: unitOf(activations, dtype),
     work: {
-      bytes: dtypeBytes[activations] * (stride * inputs * outputs + rows * (inputs + stride * outputs)),
+      bytes: weightBytes + dtypeBytes[activations] * rows * (inputs + stride * outputs),
       flops: 2 * rows * stride * inputs * outputs,
     },
-    coldBytes: dtypeBytes[activations] * stride * inputs * outputs,
+    coldBytes: weightBytes,
     prepare(device, copies) {
-      using w = random(device, [inputs, outputs, stride], activations, 0.5);
+      using w = random(device, [inputs, outputs, stride], dtype, 0.5);
       const weights = times(copies, () => packConvTranspose1d(w));
       return { x: random(device, [rows, inputs], activations, 0.5), weights };
     },

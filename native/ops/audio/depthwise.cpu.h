@@ -23,12 +23,36 @@ inline constexpr int64_t kStripGroups = 4;        // adjacent groups of 16 chann
 inline constexpr int64_t kItemTaps = 1 << 18;     // minimum products per item: waking a thread takes microseconds
 inline constexpr int kRowsTogether = 8 / kParts;  // rows that share a tap's weights; eight registers hide fma latency
 
-// Copies the taps of one group of channels to [K][16].
+// Copies the taps of one group of channels to [K][16]. Most calls have few rows, beside which moving the elements one by
+// one takes as long as the products, so whole groups move in squares of four channels by four taps.
 template <class W>
 void transpose_taps(const W* weight, int64_t taps, int lanes, float* out) {
-  if (lanes < 16) std::fill_n(out, taps * 16, 0.f);
-  for (int lane = 0; lane < lanes; lane++)
-    for (int64_t k = 0; k < taps; k++) out[k * 16 + lane] = to_float(weight[lane * taps + k]);
+  typedef float Quad __attribute__((vector_size(16)));
+  typedef float QuadUnaligned __attribute__((vector_size(16), aligned(4), may_alias));
+  if (lanes < 16 || taps < 4) {
+    if (lanes < 16) std::fill_n(out, taps * 16, 0.f);
+    for (int lane = 0; lane < lanes; lane++)
+      for (int64_t k = 0; k < taps; k++) out[k * 16 + lane] = to_float(weight[lane * taps + k]);
+    return;
+  }
+  for (int lane = 0; lane < 16; lane += 4) {
+    const W* from = weight + lane * taps;
+    for (int64_t next = 0; next < taps; next += 4) {
+      const int64_t k = std::min(next, taps - 4);  // the last square may repeat taps
+      auto channel = [&](int64_t c) {
+        const W* p = from + c * taps + k;
+        return Quad{to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3])};
+      };
+      const Quad a = channel(0), b = channel(1), c = channel(2), d = channel(3);
+      const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const Quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+      auto* to = out + k * 16 + lane;
+      *reinterpret_cast<QuadUnaligned*>(to) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+      *reinterpret_cast<QuadUnaligned*>(to + 16) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+      *reinterpret_cast<QuadUnaligned*>(to + 32) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+      *reinterpret_cast<QuadUnaligned*>(to + 48) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+    }
+  }
 }
 
 // Copies rows [first, first + rows) of the channels [channel, channel + 16·groups) to [groups][rows][16].
