@@ -25,7 +25,7 @@ class Caracal implements Engine {
     const { model, threads, int8Rows } = this.#options;
     const device = await Device.open({ backend: "cpu", threads });
     const kvCacheTokens = room.sequences * room.tokens;
-    this.#llm = await Llm.open(model, { device, kvCacheTokens, int8Rows });
+    this.#llm = await Llm.open(model, { device, kvCacheTokens, int8Rows, packedCache: true });
     this.#sequences = Array.from({ length: room.sequences }, () => this.#loaded.cache.sequence());
   }
 

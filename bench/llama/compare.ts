@@ -1,4 +1,6 @@
 // Times Caracal and llama.cpp on models that do the same work, in turns.
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { PeakMeter } from "../peaks.js";
 import type { Command, Memory } from "./engine.js";
 import { type Answer, EngineProcess } from "./engineProcess.js";
@@ -73,9 +75,10 @@ async function* comparePair(
   signal.addEventListener("abort", end);
   try {
     await meter.measure();
+    if (loads) await rm(join(files.ours, "caracal-packed"), { recursive: true, force: true });
     let loaded = await engines.load();
     if (loads) {
-      yield { pair, name: `${loading}, first time`, ...timesOf([loaded]) };
+      yield { pair, name: `${loading} and pack`, ...timesOf([loaded]) };
       const again: Turn[] = [];
       for (let i = 0; i < Math.min(rounds, mostLoads); i++) again.push(await engines.load());
       yield { pair, name: `${loading}, again`, ...timesOf(again) };

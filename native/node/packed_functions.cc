@@ -15,6 +15,15 @@ Layout read_layout(const Napi::Value& v) {
   return layout;
 }
 
+// Of a packed weight or its scales: tensors have fewer dtypes.
+DType read_packed_dtype(const Napi::Value& v, const char* argument) {
+  DType dtype{};
+  read(v, argument,
+       Choice{kDTypeNames, [](void* to, size_t index) { *static_cast<DType*>(to) = static_cast<DType>(index); },
+              &dtype});
+  return dtype;
+}
+
 // mapPacked(device, file, offset, layout, dtype, shape, groups, scaleGroup, scaleDtype)
 Napi::Value map_packed(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
@@ -22,11 +31,11 @@ Napi::Value map_packed(const Napi::CallbackInfo& info) {
     read(info[2], "offset", offset);
     PackedSpec spec;
     spec.layout = read_layout(info[3]);
-    spec.dtype = read_dtype(info[4]);
+    spec.dtype = read_packed_dtype(info[4], "dtype");
     spec.shape = read_shape(info[5]);
     read(info[6], "groups", spec.groups);
     read(info[7], "scaleGroup", spec.scales.group);
-    spec.scales.dtype = read_dtype(info[8]);
+    spec.scales.dtype = read_packed_dtype(info[8], "scaleDtype");
     const std::shared_ptr<Device> device = open_device(info[0]);
     const FileHandle& file = unwrap<FileHandle>(info[1], "file");
     return handle_of(info.Env(), caracal::map_packed(device, file.file, offset, spec));

@@ -24,6 +24,7 @@ import { type PackedHeader, readHeader } from "../../lib/model/packed/format.js"
 import { memoryOf, withAdvice } from "../../lib/model/packed/memory.js";
 import type { Part } from "../../lib/model/prompt/messages.js";
 import { VisionEncoder } from "../../lib/model/vision/encoder.js";
+import { quantizeCheckpoint } from "../../lib/synth/quantize.js";
 import { Device } from "../../lib/tensor/tensor.js";
 import { code } from "../support/errors.js";
 import { library, printed } from "../support/printed.js";
@@ -115,6 +116,21 @@ describe("packed weights in files", () => {
       .slice(0, 2)
       .map((notes) => notes.find(({ module }) => module === "speech decoder")!.bytes!);
     expect(rounded! / stored!).toBeLessThan(0.6); // the audio encoder is stored as bf16 already
+  });
+
+  test.each(["int4", "int8", "fp8"] as const)("hold weights of %s, too", async (format) => {
+    const from = `${directory}-${format}`;
+    await quantizeCheckpoint(directory, from, { format, device, ...(format !== "fp8" && { group: 32 }) });
+    const answers: unknown[] = [];
+    const found: unknown[] = [];
+    for (const packedCache of [false, true, undefined]) {
+      const model = await load({ packedCache }, from);
+      found.push(model.packedCache.find(({ module }) => module === "language model")?.outcome);
+      answers.push(await answer(model));
+      model.dispose();
+    }
+    expect(found).toEqual([undefined, "written", "mapped"]);
+    expect(answers.slice(1)).toEqual([answers[0], answers[0]]);
   });
 
   test("report progress that only grows", async () => {
