@@ -50,7 +50,11 @@ const weights: Readonly<Record<string, (device: Device) => NativeArray>> = {
     packWeight(d.tensor(codes(21 * 32), [21, 32], "u8"), { bits: 4, scale: d.tensor(words(42), [21, 2], "bf16") }),
   q4of3: (d) => packWeight(d.tensor(codes(21 * 24), [21, 24], "u8"), { bits: 3, scale: d.tensor(floats(42), [21, 2]) }),
   q8: (d) =>
-    packWeight(d.tensor(codes(21 * 64), [21, 64], "u8"), { bits: 8, scale: d.tensor(words(42), [21, 2], "f16") }),
+    packWeight(d.tensor(codes(21 * 64), [21, 64], "u8"), {
+      bits: 8,
+      scale: d.tensor(words(42), [21, 2], "f16"),
+      bias: d.tensor(words(42), [21, 2], "f16"),
+    }),
   experts: (d) =>
     packWeights([
       d.tensor(floats(5 * 3), [5, 3]),
@@ -81,7 +85,7 @@ const layout: Readonly<Record<string, string>> = {
   f8e4m3: "1b265eced068db74",
   q4: "0a7e371375695d08",
   q4of3: "42a2cde695da6b57",
-  q8: "ee16e17b8e8a3070",
+  q8: "69f68dc83d216466",
   folded: "16ed1c708084019a",
   dequantized: "2501e9a39e130afb",
   experts: "b8f221e4cf0080a3",

@@ -110,7 +110,7 @@ export function recipes(w) {
       new: () => ({ args: [device, { modules: 1, width: 4, tokens: 64, blockSize: 16, dtype: "f32" }] }),
       fits: () => ({ on: llm.cache, args: [[{ sequence: sequence(), rows: 2 }]] }),
       append: () => ({ on: llm.cache, args: [[{ sequence: sequence(), rows: 2 }], { minWidth: 1, rowByRow: false }] }),
-      appendNumbers: internal,
+      place: internal,
       take: internal,
       give: internal,
     },
