@@ -1,6 +1,7 @@
 // Times Caracal and llama.cpp on models that do the same work, in turns.
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { packedFolder } from "../../lib/model/packed/cache.js";
 import type { PeakMeter } from "../peaks.js";
 import type { Command, Memory } from "./engine.js";
 import { type Answer, EngineProcess } from "./engineProcess.js";
@@ -75,7 +76,7 @@ async function* comparePair(
   signal.addEventListener("abort", end);
   try {
     await meter.measure();
-    if (loads) await rm(join(files.ours, "caracal-packed"), { recursive: true, force: true });
+    if (loads) await rm(join(files.ours, packedFolder), { recursive: true, force: true });
     let loaded = await engines.load();
     if (loads) {
       yield { pair, name: `${loading} and pack`, ...timesOf([loaded]) };

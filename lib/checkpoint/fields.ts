@@ -123,13 +123,13 @@ export class Fields {
 /** Longer lists of numbers are refused, and not shown: a proxy that a program passes can claim any length. */
 const maxNumbers = 4096;
 
-/** Objects are named only: their JSON could be of any length. */
+/** Of objects, only short lists of other values are shown: the JSON of others could be of any length. */
 function show(value: unknown): string {
-  const list = Array.isArray(value) && value.length <= maxNumbers ? plainList<unknown>(value) : [value];
-  if (list.some(isObject) || (Array.isArray(value) && list[0] === value)) return shown(value);
+  const list = Array.isArray(value) && value.length <= maxNumbers ? plainList<unknown>(value) : undefined;
+  if (list ? list.some(isObject) : isObject(value)) return shown(value);
   let text: string;
   try {
-    text = JSON.stringify(Array.isArray(value) ? list : value) ?? shown(value);
+    text = JSON.stringify(list ?? value) ?? shown(value);
   } catch {
     return shown(value); // no JSON: a bigint
   }

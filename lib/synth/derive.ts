@@ -45,7 +45,7 @@ export interface Derivation<P extends Piece, R> {
   readonly metadata: "pt" | "mlx";
   readonly config: object;
   /** Tells whether something that was read back is what `write` returned. */
-  readonly isRecord: (value: unknown) => value is R;
+  readonly isRecorded: (value: unknown) => value is R;
 }
 
 export interface DeriveOptions {
@@ -86,7 +86,7 @@ export async function derive<P extends Piece, R>(
   await using target = await ResumableCheckpoint.open<readonly R[]>(directory, {
     job: { ...derivation.job, source: await fingerprint(source) },
     force: options.force ?? false,
-    isResult: (value) => Array.isArray(value) && value.every(derivation.isRecord),
+    isResult: (value) => Array.isArray(value) && value.every(derivation.isRecorded),
   });
   const { records, resumed } = await writeAll(source, target, shards, derivation, others, options);
   await target.finish({ [indexFile]: indexText(heads) }, derivation.config);

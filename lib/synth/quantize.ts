@@ -120,7 +120,7 @@ export async function quantizeCheckpoint(
         write: moduleWriter(device, options.signal),
         metadata: target.format === "fp8" ? "pt" : "mlx",
         config: configOf(from.raw, target, plan),
-        isRecord: isTensorError,
+        isRecorded: isTensorError,
       },
       options,
     );

@@ -99,7 +99,7 @@ export async function sliceCheckpoint(
     write: writeCut,
     metadata,
     config: sliceConfig(raw, whole, sizes),
-    isRecord: (_): _ is never => false,
+    isRecorded: (_): _ is never => false,
   };
   const result = await derive({ directory: source, raw, entries }, directory, derivation, options);
   return { directory: result.directory, ...sizes, bytes: result.bytes, resumed: result.resumed, unused };

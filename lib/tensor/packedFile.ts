@@ -60,6 +60,3 @@ export function mapPacked(device: Device, file: MappedFile, offset: number, form
 export async function movePacked(weight: NativeArray, fd: number, offset: number): Promise<void> {
   await guardedAsync(guarded(() => addon().writePacked(weight.handle, fd, offset)));
 }
-
-/** @internal The bytes that all tensors of a device may take together. */
-export const deviceMemory = (device: Device): number => guarded(() => addon().deviceInfo(device.handle)).capacity;

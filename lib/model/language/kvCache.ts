@@ -142,7 +142,7 @@ export class KvCache implements Disposable {
    * Makes room for new rows of every sequence: for all of them, or for none.
    * @throws {CaracalError} `OUT_OF_MEMORY` when too few blocks are free, `DISPOSED` for a disposed sequence,
    *   `INVALID_ARGUMENT` for a sequence of another cache or one that occurs twice, for rows that are not a whole number
-   *   from 0, for a block table of more than 2^26 entries, and for an unknown option
+   *   from 0, for a sequence of more than 2^22 blocks or a block table of more than 2^26 entries, and for an unknown option
    */
   append(batch: readonly NewRows[], options: AppendOptions = {}): CacheRows {
     const added = checkedBatch("KvCache.append", batch);
@@ -223,6 +223,10 @@ export class KvCache implements Disposable {
   }
 
   #checkRoom(batch: readonly NewRows[]): void {
+    const { sequence: most } = maxBlocks;
+    for (const added of batch)
+      if (this.#blocksWith(added) > most)
+        refuseValue("KvCache", "rows", `so few that ${most} blocks of ${this.blockSize} tokens suffice`, added.rows);
     const wantedBlocks = this.#blocksFor(batch);
     const freeBlocks = this.#freeBlocks;
     if (wantedBlocks <= freeBlocks) return;
@@ -238,9 +242,6 @@ export class KvCache implements Disposable {
   take(sequence: KvSequence, rows: number): number[] {
     const batch = [{ sequence, rows }];
     this.#checkRoom(batch);
-    const { sequence: most } = maxBlocks;
-    if (this.#blocksWith({ sequence, rows }) > most)
-      refuseValue("KvSequence.reserve", "rows", `so few that ${most} blocks of ${this.blockSize} tokens suffice`, rows);
     return Array.from({ length: this.#blocksFor(batch) }, () => this.#returnedBlocks.pop() ?? this.#nextBlock++);
   }
 

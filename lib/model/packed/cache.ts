@@ -64,8 +64,8 @@ export const packedCacheOptions = {
   onPackedCache: optional(aFunction),
 } satisfies Record<keyof PackedCacheOptions, OptionRule>;
 
-/** The name of the folder of packed weights beside a checkpoint. */
-const folderName = "caracal-packed";
+/** @internal The name of the folder of packed weights beside a checkpoint. */
+export const packedFolder = "caracal-packed";
 
 /** What a `PackedCache` is for. */
 interface Load extends PackedCacheOptions {
@@ -104,7 +104,7 @@ export class PackedCache {
     const first = entries.values().next().value?.file;
     if (packedCache === false || first === undefined || device.backend !== "cpu") return undefined;
     const isGiven = typeof packedCache === "string";
-    const folder = resolve(isGiven ? packedCache : join(dirname(first), folderName));
+    const folder = resolve(isGiven ? packedCache : join(dirname(first), packedFolder));
     if (packedCache === undefined && !existsSync(folder)) return undefined;
     const table = await new Turns("reading packed weights", signal).during(sourceTable(entries, folder, weightDtype));
     const path = join(folder, `${basename(first, extname(first))}-${table.digest.slice(0, 16)}.packed`);

@@ -1,5 +1,5 @@
 import { CaracalError } from "../../errors.js";
-import { deviceMemory } from "../../tensor/packedFile.js";
+import { addon, guarded } from "../../native/addon.js";
 import type { Device } from "../../tensor/tensor.js";
 import type { PackedCacheNote } from "./cache.js";
 
@@ -23,7 +23,8 @@ export interface MemoryLimit {
 
 /** @internal */
 export function memoryLimit(device: Device): MemoryLimit {
-  return { available: deviceMemory(device), canMap: device.backend === "cpu" };
+  const { capacity } = guarded(() => addon().deviceInfo(device.handle));
+  return { available: capacity, canMap: device.backend === "cpu" };
 }
 
 /** @internal */

@@ -241,6 +241,9 @@ describe("what a caller may do wrong", () => {
     sequence.reserve(3);
     expect([sequence.blocks, kv.freeTokens]).toEqual([[0, 1, 2], tokens - 3]);
     expect(() => sequence.reserve(2 ** 22 + 1)).toThrowError(code("INVALID_ARGUMENT"));
+    const other = kv.sequence();
+    const batch = [sequence, other].map((one, i) => ({ sequence: one, rows: 5 + i * 2 ** 22 }));
+    expect(() => kv.append(batch)).toThrowError(code("INVALID_ARGUMENT"));
     expect([sequence.blocks, kv.freeTokens]).toEqual([[0, 1, 2], tokens - 3]);
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(tokens);
   });
