@@ -133,7 +133,9 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    *   that failed to compute the tensor
    */
   async toFloat32Array(): Promise<Float32Array> {
-    return new Float32Array(await guardedAsync(this.#read(true, 4)));
+    const buffer = newArrayBuffer(this.size * 4);
+    await this.#fill(buffer, true);
+    return new Float32Array(buffer);
   }
 
   /**
@@ -142,7 +144,9 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    * @throws {CaracalError} as `toFloat32Array`
    */
   async read(): Promise<RawArray[D]> {
-    return rawArray(this.dtype, await guardedAsync(this.#read(false, dtypeBytes[this.dtype])));
+    const buffer = newArrayBuffer(this.byteLength);
+    await this.#fill(buffer, false);
+    return rawArray(this.dtype, buffer);
   }
 
   /**
@@ -187,8 +191,8 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
     return this.#view(start * elements(row), [end - start, ...row]);
   }
 
-  #read(asFloat32: boolean, bytesEach: number): Promise<ArrayBuffer> {
-    return guarded(() => addon().read(this.handle, asFloat32, newArrayBuffer(this.size * bytesEach)));
+  async #fill(result: ArrayBuffer, asFloat32: boolean): Promise<void> {
+    await guardedAsync(guarded(() => addon().read(this.handle, asFloat32, result)));
   }
 
   #view<T extends Shape>(firstElement: number, shape: Shape): Tensor<D, T> {

@@ -51,10 +51,10 @@ Napi::Value packed_info(const Napi::CallbackInfo& info) {
       throw Error(code::kUnsupported, "a packed weight has " + std::to_string(t.storage->bytes) + " bytes instead of " +
                                           std::to_string(bytes) + ", so no file can hold it");
     Napi::Object o = Napi::Object::New(info.Env());
-    o.Set("bytes", static_cast<double>(bytes));
-    o.Set("groups", static_cast<double>(t.groups));
-    o.Set("scaleGroup", static_cast<double>(t.scales.group));
-    o.Set("scaleDtype", dtype_name(t.scales.dtype));
+    define(o, "bytes", static_cast<double>(bytes));
+    define(o, "groups", static_cast<double>(t.groups));
+    define(o, "scaleGroup", static_cast<double>(t.scales.group));
+    define(o, "scaleDtype", dtype_name(t.scales.dtype));
     return o;
   });
 }
@@ -81,7 +81,7 @@ void export_packed_functions(Napi::Env env, Napi::Object exports) {
       {"writePacked", write_packed},
   };
   export_functions(env, exports, functions);
-  exports.Set("packedLayoutVersion", static_cast<double>(kPackedLayoutVersion));
+  define(exports, "packedLayoutVersion", static_cast<double>(kPackedLayoutVersion));
 }
 
 }  // namespace caracal::node
