@@ -62,3 +62,16 @@ test("setters that throw keep nothing from what the addon gives", async () => {
   expect(found).toEqual(expected);
   expect(new Set(expected.map(([, { code }]: [string, { code?: string }]) => code)).size).toBeGreaterThan(2);
 });
+
+test("a method that throws while a chat template is sent leaves no rejection without a handler", async () => {
+  const found = await outcomes(`
+    const { renderTemplate } = await import(${JSON.stringify(new URL("../../dist/lib/model/prompt/chatTemplate.js", import.meta.url).href)});
+    process.on("unhandledRejection", () => process.exit(71));
+    const render = () => renderTemplate({ template: "Hi", tokens: {}, variables: {}, names: ["<s>"], file: "chat.jinja" });
+    const { set } = Object.getPrototypeOf(Uint8Array.prototype);
+    Object.getPrototypeOf(Uint8Array.prototype).set = thrown; // with which Node.js writes a message to a process
+    const failed = await render().catch((error) => error.message);
+    Object.getPrototypeOf(Uint8Array.prototype).set = set;
+    console.log(JSON.stringify([failed, await render()]));`); // the second process ends after the first one
+  expect(found).toEqual(["of the accessor", ["Hi"]]);
+});
