@@ -4,7 +4,7 @@
 
 namespace caracal::node {
 
-static Napi::Object init(Napi::Env env, Napi::Object exports) {
+static Napi::Object fill(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   env.SetInstanceData(environment);
   define(exports, "description", environment->description_array());
@@ -19,6 +19,18 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   define(exports, "bestIsa", isa_name(best_isa()));
   define(exports, "buildTool", CARACAL_BUILD_TOOL);
   return exports;
+}
+
+// Called by Node.js, which expects no exception of C++.
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  try {
+    return fill(env, exports);
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (...) {
+    napi_throw(env, to_js(env, *current_fault("loading the addon")));
+    return exports;
+  }
 }
 
 NODE_API_MODULE(caracal, init)

@@ -23,8 +23,10 @@ static void drop_tensor(Napi::Env env, TensorHandle& handle) {
 }
 
 Napi::Value handle_of(Napi::Env env, Tensor tensor) {
-  account(env, *tensor.storage, 1);
-  return wrap(env, TensorHandle{std::move(tensor)}, drop_tensor);
+  const std::shared_ptr<Storage> storage = tensor.storage;
+  const Napi::Value handle = wrap(env, TensorHandle{std::move(tensor)}, drop_tensor);
+  account(env, *storage, 1);
+  return handle;
 }
 
 namespace {
