@@ -1,4 +1,4 @@
-// Processes in which the addon gets no memory for its own objects.
+// Processes in which the addon gets no memory for its own objects, or libvips no thread.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -111,4 +111,21 @@ test("a thread in which the addon gets no memory to load reports that", () => {
     console.log(JSON.stringify(outcomes));`,
   );
   expect(found).toEqual(["NATIVE_LOAD_FAILED", "NATIVE_LOAD_FAILED", "open"]);
+});
+
+test("an image that gets no thread is not said to be damaged", () => {
+  const photo = JSON.stringify(fileURLToPath(new URL("../../samples/photo.jpg", import.meta.url)));
+  const found = run(
+    "./refusingThreads.cc",
+    `
+    import { readFile } from "node:fs/promises";
+    const { loadImage } = await import(${JSON.stringify(new URL("./media/image.js", library).href)});
+    const refuseThreads = shim.func("void refuse_threads(bool refuse)");
+    await readFile(${photo}); // starts the threads of libuv
+    refuseThreads(true);
+    const refused = await loadImage(${photo}).catch((error) => error.code);
+    refuseThreads(false);
+    console.log(JSON.stringify([refused, (await loadImage(${photo})).width]));`,
+  );
+  expect(found).toEqual(["OUT_OF_MEMORY", 448]);
 });
