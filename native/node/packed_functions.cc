@@ -1,5 +1,10 @@
 // Packed weights in files (engine/packed_file.h). What the files hold and which of them to trust is decided in
 // lib/model/packed.
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstring>
+
 #include "cpu/gemm_panels.h"
 #include "engine/packed_file.h"
 #include "node/functions.h"
@@ -62,12 +67,15 @@ Napi::Value packed_info(const Napi::CallbackInfo& info) {
 // writePacked(tensor, fd, offset): Promise<void>
 Napi::Value write_packed(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    int64_t fd = 0, offset = 0;
-    read(info[1], "fd", fd);
+    int64_t offset = 0;
     read(info[2], "offset", offset);
     const Tensor t = open_tensor(info[0], "tensor");
-    return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, [t, fd, offset] {
-      caracal::write_packed(t, static_cast<int>(fd), offset);
+    auto file = std::make_shared<Descriptor>(fcntl(read_descriptor(info[1]), F_DUPFD_CLOEXEC, 0));
+    if (*file < 0)
+      throw Error(code::kIoError, std::string("packed weights cannot be written: ") + std::strerror(errno));
+    return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, [t, file, offset] {
+      const Descriptor own = std::move(*file);  // closed before the promise is settled: it holds the lock of the file
+      caracal::write_packed(t, own, offset);
     });
   });
 }
