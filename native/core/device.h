@@ -62,7 +62,9 @@ inline void free_memory(Storage& s) noexcept {
 
 inline Storage::~Storage() { free_memory(*this); }
 
+// Called by every job before it uses a storage.
 inline void materialize(Storage& s) {
+  if (s.borrowed) s.borrowed->prepare();
   if (s.data == nullptr && s.bytes > 0) s.data = s.device->allocate(s.bytes);
 }
 

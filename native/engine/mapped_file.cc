@@ -113,6 +113,7 @@ Tensor map_tensor(const std::shared_ptr<Device>& device, const std::shared_ptr<M
     t.storage->borrowed = file;
   } else {
     device->submit(filling(t, [t, file, offset] {
+      file->prepare();
       t.storage->device->write(t, file->data() + offset);
       if (const auto error = file->error()) throw *error;
     }));

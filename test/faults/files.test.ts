@@ -232,6 +232,35 @@ describe("a bus error that concerns no mapped file", () => {
   });
 });
 
+describe("a handler of bus errors that the program sets after a file is mapped", () => {
+  /** Maps a file, runs `body`, cuts the file short, and reads it. */
+  const run = (body: string) => {
+    const script = `
+      import { truncateSync } from "node:fs";
+      import { Device } from "caracal";
+      const device = await Device.open({ backend: "cpu", threads: 1 });
+      const x = device.mapped(device.mapFile(process.argv[1]), 0, [${rows * width}], "f32");
+      const listener = () => console.log("listener");
+      ${body}
+      truncateSync(process.argv[1], 5000);
+      console.log(await x.read().catch(({ code }) => code));
+      process.kill(process.pid, "SIGBUS");
+      setTimeout(() => console.log("alive"), 200);`;
+    const args = ["--input-type=module", "-e", script, numbers()];
+    return spawnSync(process.execPath, args, { encoding: "utf8", cwd: root, timeout: 30_000 });
+  };
+
+  test("does not take the guard away, and gets the signals that others send", () => {
+    const { signal, stdout } = run(`process.on("SIGBUS", listener);`);
+    expect([signal, stdout]).toEqual([null, "IO_ERROR\nlistener\nalive\n"]);
+  });
+
+  test("does not take the guard away when it is removed", () => {
+    const { signal, stdout } = run(`process.on("SIGBUS", listener).off("SIGBUS", listener);`);
+    expect([signal, stdout]).toEqual(["SIGBUS", "IO_ERROR\n"]);
+  });
+});
+
 test("a weight is written to the file that was open at the call, even if it is closed before its turn", async () => {
   const device = await Device.open({ backend: "cpu", threads: 1 });
   const [target, victim] = [join(folder, "target"), join(folder, "victim")];
