@@ -228,7 +228,7 @@ export class Device implements AsyncDisposable {
   private constructor(handle: DeviceHandle, why: readonly BackendNote[]) {
     this.#handle = handle;
     this.why = why;
-    const info = addon().deviceInfo(handle);
+    const info = guarded(() => addon().deviceInfo(handle));
     this.backend = info.backend;
     this.name = `${info.backend} ${info.description}`;
     this.virtual = info.virtual;
@@ -377,7 +377,7 @@ export class Device implements AsyncDisposable {
    * @returns a promise, the same each time, that is fulfilled once the running operation has ended
    */
   dispose(): Promise<void> {
-    this.#disposed ??= addon().closeDevice(this.#handle);
+    this.#disposed ??= guarded(() => addon().closeDevice(this.#handle));
     return this.#disposed;
   }
 

@@ -45,7 +45,7 @@ test("each allocation of the addon may fail: the call then ends with OUT_OF_MEMO
     let calls = 0;
     for (let failed = true; failed; calls++) {
       failAt(calls + 1, false);
-      const outcome = await use().catch((error) => error.code ?? String(error));
+      const outcome = await use().catch((error) => \`\${error.name} \${error.code}\`);
       failed = hasFailed();
       failAt(0, false);
       outcomes.push(outcome);
@@ -53,7 +53,7 @@ test("each allocation of the addon may fail: the call then ends with OUT_OF_MEMO
     console.log(JSON.stringify({ calls, outcomes: [...new Set(outcomes)] }));`,
   ) as Record<string, unknown>;
   expect(calls).toBeGreaterThan(50);
-  expect(outcomes).toEqual(["values 2,4", "OUT_OF_MEMORY"]);
+  expect(outcomes).toEqual(["values 2,4", "CaracalError OUT_OF_MEMORY"]);
 });
 
 test("what is collected needs no memory to be freed", () => {
@@ -94,13 +94,13 @@ test("a thread in which the addon gets no memory to load reports that", () => {
     const outcomes = [];
     for (const call of [1, 20, 0]) {
       const opening = \`
-        const { parentPort } = require("node:worker_threads");
-        import(${JSON.stringify(library)}).then(async ({ Device }) => {
-          parentPort.once("message", () => {
-            Device.open({ backend: "cpu", threads: 1 }).then(() => "open", ({ code }) => code).then((outcome) => parentPort.postMessage(outcome));
-          });
-          parentPort.postMessage("imported");
-        });\`;
+        import { parentPort } from "node:worker_threads";
+        import { Device } from ${JSON.stringify(library)};
+        parentPort.once("message", async () => {
+          const open = Device.open({ backend: "cpu", threads: 1 });
+          parentPort.postMessage(await open.then(() => "open", ({ code }) => code));
+        });
+        parentPort.postMessage("imported");\`;
       const worker = new Worker(opening, { eval: true });
       await new Promise((done) => worker.once("message", done));
       failAt(call, false);
