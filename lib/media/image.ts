@@ -62,8 +62,9 @@ const imageFields = { width: true, height: true, data: true } satisfies Record<k
  * deviate from its standard, as those of some phones do, but it must be complete.
  *
  * @throws {CaracalError} `MEDIA_INVALID` for an image that is damaged, too large or of another format, or pixels that
- *   disagree with its size; `MISSING_TOOL` when the package sharp cannot be loaded; `IO_ERROR`; `ABORTED`;
- *   `INVALID_ARGUMENT` when an option or field is unknown or has a wrong value
+ *   disagree with its size; `OUT_OF_MEMORY` when the system refuses memory or threads; `MISSING_TOOL` when the package
+ *   sharp cannot be loaded; `IO_ERROR`; `ABORTED`; `INVALID_ARGUMENT` when an option or field is unknown or has a wrong
+ *   value
  */
 export async function loadImage(input: ImageInput, options: ImageOptions = {}): Promise<RgbImage> {
   checkOptions("loadImage", options, imageOptions);
@@ -125,11 +126,15 @@ async function decode(bytes: Uint8Array, name: string, options: ImageOptions): P
   } catch (cause) {
     if (cause instanceof CaracalError) throw cause;
     const message = (cause as Error).message.replaceAll("\n", "; ");
+    if (refused.test(message)) throw new CaracalError("OUT_OF_MEMORY", `${name}: ${message}`, { name }, { cause });
     if (format === "AVIF" && message.includes("unsupported image format"))
       throw mediaError(name, `${unreadableAvif}; the reader says: ${message}`, cause);
     throw mediaError(name, message, cause);
   }
 }
+
+/** How libvips, glib and the codecs say that the system gave them no thread or memory. */
+const refused = /out of memory|cannot allocate memory|error creating thread/i;
 
 /** Whatever `maxPixels` says: sharp ends the process for a picture of 4 GiB, which no buffer can hold. */
 const mostPixels = 2 ** 29;

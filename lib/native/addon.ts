@@ -69,8 +69,8 @@ interface Addon extends NativeOperations {
   describe(tensor: TensorHandle): void;
   readonly description: Float64Array;
   dispose(tensor: TensorHandle): void;
-  /** Fills and returns `result`, of exactly the bytes of the elements. Nobody else may know it until then. */
-  read(tensor: TensorHandle, asFloat32: boolean, result: ArrayBuffer): Promise<ArrayBuffer>;
+  /** Fills `result`, of exactly the bytes of the elements. Nobody else may know it until then. */
+  read(tensor: TensorHandle, asFloat32: boolean, result: ArrayBuffer): Promise<void>;
   write(tensor: TensorHandle, values: ArrayBufferView): void;
   ready(tensor: TensorHandle): Promise<void>;
   clearError(tensor: TensorHandle): void;

@@ -71,8 +71,8 @@ export async function listDevices(): Promise<DeviceList> {
   const devices: DeviceDescription[] = [];
   const why: BackendNote[] = [];
   const add = async (handle: DeviceHandle, ordinal: number | undefined) => {
-    const { backend, description, virtual, capacity } = addon().deviceInfo(handle);
-    await addon().closeDevice(handle);
+    const { backend, description, virtual, capacity } = guarded(() => addon().deviceInfo(handle));
+    await guarded(() => addon().closeDevice(handle));
     devices.push({ backend, ordinal, name: `${backend} ${description}`, virtual, memory: capacity });
   };
   for (let ordinal = 0, more = true; more; ordinal++) {
@@ -107,9 +107,9 @@ export async function openDevice(options: DeviceOptions): Promise<Opened> {
   if (backend !== "cpu") {
     try {
       const handle = await opened(() => addon().openCuda({ ordinal, memoryLimit, cacheMemory }));
-      const { virtual, description } = addon().deviceInfo(handle);
+      const { virtual, description } = guarded(() => addon().deviceInfo(handle));
       if (!virtual || backend === "cuda") return { handle, why };
-      await addon().closeDevice(handle);
+      await guarded(() => addon().closeDevice(handle));
       const message = `cuda ${description} is for tests: open it with backend: "cuda"`;
       why.push({ backend: "cuda", code: "UNSUPPORTED", message });
     } catch (error) {

@@ -133,7 +133,9 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    *   that failed to compute the tensor
    */
   async toFloat32Array(): Promise<Float32Array> {
-    return new Float32Array(await guardedAsync(this.#read(true, 4)));
+    const buffer = newArrayBuffer(this.size * 4);
+    await this.#fill(buffer, true);
+    return new Float32Array(buffer);
   }
 
   /**
@@ -142,7 +144,9 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
    * @throws {CaracalError} as `toFloat32Array`
    */
   async read(): Promise<RawArray[D]> {
-    return rawArray(this.dtype, await guardedAsync(this.#read(false, dtypeBytes[this.dtype])));
+    const buffer = newArrayBuffer(this.byteLength);
+    await this.#fill(buffer, false);
+    return rawArray(this.dtype, buffer);
   }
 
   /**
@@ -187,8 +191,8 @@ export class Tensor<D extends DType = DType, S extends Shape = Shape> extends Na
     return this.#view(start * elements(row), [end - start, ...row]);
   }
 
-  #read(asFloat32: boolean, bytesEach: number): Promise<ArrayBuffer> {
-    return guarded(() => addon().read(this.handle, asFloat32, newArrayBuffer(this.size * bytesEach)));
+  async #fill(result: ArrayBuffer, asFloat32: boolean): Promise<void> {
+    await guardedAsync(guarded(() => addon().read(this.handle, asFloat32, result)));
   }
 
   #view<T extends Shape>(firstElement: number, shape: Shape): Tensor<D, T> {
@@ -224,7 +228,7 @@ export class Device implements AsyncDisposable {
   private constructor(handle: DeviceHandle, why: readonly BackendNote[]) {
     this.#handle = handle;
     this.why = why;
-    const info = addon().deviceInfo(handle);
+    const info = guarded(() => addon().deviceInfo(handle));
     this.backend = info.backend;
     this.name = `${info.backend} ${info.description}`;
     this.virtual = info.virtual;
@@ -373,7 +377,7 @@ export class Device implements AsyncDisposable {
    * @returns a promise, the same each time, that is fulfilled once the running operation has ended
    */
   dispose(): Promise<void> {
-    this.#disposed ??= addon().closeDevice(this.#handle);
+    this.#disposed ??= guarded(() => addon().closeDevice(this.#handle));
     return this.#disposed;
   }
 

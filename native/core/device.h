@@ -5,6 +5,7 @@
 
 #include "core/allocator.h"
 #include "core/graph.h"
+#include "core/job_queue.h"
 #include "core/tensor.h"
 
 namespace caracal {
@@ -21,7 +22,12 @@ class Device : public std::enable_shared_from_this<Device> {
   virtual Allocator& host_memory() = 0;
   virtual MemoryStatistics memory() const = 0;
   virtual size_t capacity() const = 0;  // bytes of the largest possible tensor
-  virtual void submit(std::function<void()> job) = 0;
+  virtual void submit(Jobs jobs) = 0;
+  void submit(std::function<void()> job) {
+    Jobs jobs;
+    jobs.push_back(std::move(job));
+    submit(std::move(jobs));
+  }
   // No job begins afterwards; submit() throws.
   virtual void refuse_jobs() noexcept = 0;
   // Drops the jobs that have not begun and waits for the running one. No job runs afterwards. Any thread may call it.
@@ -56,7 +62,9 @@ inline void free_memory(Storage& s) noexcept {
 
 inline Storage::~Storage() { free_memory(*this); }
 
+// Called by every job before it uses a storage.
 inline void materialize(Storage& s) {
+  if (s.borrowed) s.borrowed->prepare();
   if (s.data == nullptr && s.bytes > 0) s.data = s.device->allocate(s.bytes);
 }
 

@@ -6,11 +6,11 @@
 
 namespace caracal {
 
-JobQueue::JobQueue(std::function<void()> prepare) {
+JobQueue::JobQueue(std::function<void()> prepare, std::function<void()> conclude) {
   try {
-    thread_ = std::thread([state = state_, prepare = std::move(prepare)] {
+    thread_ = std::thread([state = state_, prepare = std::move(prepare), conclude = std::move(conclude)] {
       prepare();
-      state->loop();
+      state->loop(conclude);
     });
   } catch (const std::system_error& e) {
     throw Error(code::kOutOfMemory, std::string("the system refused a thread for the device's queue (") + e.what() +
@@ -18,11 +18,11 @@ JobQueue::JobQueue(std::function<void()> prepare) {
   }
 }
 
-void JobQueue::submit(std::function<void()> job) {
+void JobQueue::submit(Jobs jobs) {
   {
     std::lock_guard lock(state_->mutex);
     if (state_->stopped) throw Error(code::kDisposed, "the device was disposed: open another with Device.open()");
-    state_->jobs.push_back(std::move(job));
+    state_->jobs.splice(state_->jobs.end(), jobs);
   }
   state_->wake.notify_one();
 }
@@ -32,8 +32,8 @@ void JobQueue::refuse() noexcept {
   state_->stopped = true;
 }
 
-void JobQueue::stop() {
-  std::deque<std::function<void()>> dropped;  // destroyed after the lock: a job may hold the last handle of a tensor
+void JobQueue::stop() noexcept {
+  Jobs dropped;  // destroyed after the lock: a job may hold the last handle of a tensor
   {
     std::lock_guard lock(state_->mutex);
     state_->stopped = true;
@@ -47,17 +47,17 @@ void JobQueue::stop() {
     thread_.join();
 }
 
-void JobQueue::State::loop() {
+void JobQueue::State::loop(const std::function<void()>& conclude) noexcept {
   for (;;) {
-    std::function<void()> job;
+    Jobs job;
     {
       std::unique_lock lock(mutex);
       wake.wait(lock, [this] { return stopped || !jobs.empty(); });
       if (stopped) return;
-      job = std::move(jobs.front());
-      jobs.pop_front();
+      job.splice(job.end(), jobs, jobs.begin());
     }
-    job();
+    job.front()();
+    conclude();
   }
 }
 

@@ -78,6 +78,7 @@ class Device;
 class BorrowedMemory {
  public:
   virtual ~BorrowedMemory() = default;
+  virtual void prepare() const noexcept = 0;  // called before every use
   // Why its contents can no longer be trusted, or null. Whatever was computed from them before the call that first
   // returns an error may be wrong, so this is called after every use.
   virtual std::shared_ptr<const Error> error() const = 0;

@@ -1,7 +1,6 @@
 #pragma once
 #include "core/device.h"
 #include "core/host_memory.h"
-#include "core/job_queue.h"
 #include "cpu/cpu.h"
 #include "cpu/isa.h"
 
@@ -19,7 +18,8 @@ class CpuDevice final : public Device {
   Allocator& host_memory() override { return allocator_; }
   MemoryStatistics memory() const override { return allocator_.statistics(); }
   size_t capacity() const override { return capacity_; }
-  void submit(std::function<void()> job) override { queue_.submit(std::move(job)); }
+  using Device::submit;
+  void submit(Jobs jobs) override { queue_.submit(std::move(jobs)); }
   void refuse_jobs() noexcept override { queue_.refuse(); }
   void write(const Tensor& t, const std::byte* from) override;
   void clear(const Tensor& t) override;

@@ -43,13 +43,15 @@ CudaDevice::CudaDevice(const Driver& driver, CUdevice device, const Options& opt
       staging_(driver),
       modules_(driver, properties_),
       cuda_(driver, properties_, allocator_, modules_),
-      queue_([this] {
-        try {
-          context_.make_current();
-        } catch (...) {
-          lost_ = current_fault("opening the device");
-        }
-      }) {}
+      queue_(
+          [this] {
+            try {
+              context_.make_current();
+            } catch (...) {
+              lost_ = current_fault("opening the device");
+            }
+          },
+          [this] { make_room(); }) {}
 
 CudaDevice::~CudaDevice() {
   shutdown();
@@ -61,12 +63,7 @@ CudaDevice::~CudaDevice() {
 
 void CudaDevice::stop() { queue_.stop(); }
 
-void CudaDevice::submit(std::function<void()> job) {
-  queue_.submit([this, job = std::move(job)] {
-    job();
-    make_room();
-  });
-}
+void CudaDevice::submit(Jobs jobs) { queue_.submit(std::move(jobs)); }
 
 // Runs between jobs, not within one: the wait may find faults of the tensors that a job has already looked at.
 void CudaDevice::make_room() noexcept try {

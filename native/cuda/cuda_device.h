@@ -32,7 +32,8 @@ class CudaDevice final : public Device {
   Allocator& host_memory() override { return host_allocator_; }
   MemoryStatistics memory() const override { return allocator_.statistics(); }
   size_t capacity() const override { return capacity_; }
-  void submit(std::function<void()> job) override;
+  using Device::submit;
+  void submit(Jobs jobs) override;
   void refuse_jobs() noexcept override { queue_.refuse(); }
   void write(const Tensor& t, const std::byte* from) override;
   void clear(const Tensor& t) override;

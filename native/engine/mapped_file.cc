@@ -6,8 +6,8 @@
 
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
+#include "engine/descriptor.h"
 #include "engine/submit.h"
 
 namespace caracal {
@@ -22,21 +22,6 @@ std::string name_of(int fd) {
   return {name, static_cast<size_t>(length < 0 ? 0 : length)};
 }
 
-// A file that is opened for reading without waiting: the open of a FIFO would wait for a writer.
-class Descriptor {
- public:
-  explicit Descriptor(const char* path) : fd_(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  operator int() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
@@ -44,7 +29,8 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
     throw Error(code::kIoError, std::string("cannot ") + what + " " + path + ": " + why, {{"path", path}});
   };
   if (path.find('\0') != std::string::npos) fail("open", "the path contains a NUL character");
-  Descriptor fd(path.c_str());
+  // Without waiting: the open of a FIFO would wait for a writer.
+  Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (fd < 0) fail("open", std::strerror(errno));
   struct stat& st = state_;
   if (fstat(fd, &st) != 0) fail("map", std::strerror(errno));
@@ -127,6 +113,7 @@ Tensor map_tensor(const std::shared_ptr<Device>& device, const std::shared_ptr<M
     t.storage->borrowed = file;
   } else {
     device->submit(filling(t, [t, file, offset] {
+      file->prepare();
       t.storage->device->write(t, file->data() + offset);
       if (const auto error = file->error()) throw *error;
     }));

@@ -26,6 +26,7 @@ class MappedFile final : public BorrowedMemory {
   const std::string& path() const { return path_; }
   const std::byte* data() const { return data_; }
   size_t bytes() const { return bytes_; }
+  void prepare() const noexcept override { BusGuard::restore(); }
   std::shared_ptr<const Error> error() const override;
 
  private:

@@ -94,12 +94,13 @@ Tensor map_packed(const std::shared_ptr<Device>& device, const std::shared_ptr<M
   return t;
 }
 
-void write_packed(const Tensor& t, int fd, int64_t offset) {
+void write_packed(const Tensor& t, const Descriptor& file, int64_t offset) {
   Storage& storage = *t.storage;
   if (storage.fault) throw *storage.fault;
+  materialize(storage);
   for (size_t done = 0; done < storage.bytes;) {
     const ssize_t written =
-        pwrite(fd, storage.data + done, storage.bytes - done, static_cast<off_t>(offset) + static_cast<off_t>(done));
+        pwrite(file, storage.data + done, storage.bytes - done, static_cast<off_t>(offset) + static_cast<off_t>(done));
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0)
       throw Error(code::kIoError, std::string("packed weights cannot be written: ") +

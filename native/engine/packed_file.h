@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "core/device.h"
+#include "engine/descriptor.h"
 #include "engine/mapped_file.h"
 
 namespace caracal {
@@ -31,6 +32,6 @@ Tensor map_packed(const std::shared_ptr<Device>& device, const std::shared_ptr<M
 // Called by a job: writes the bytes of a packed weight to a file and frees its memory; the weight has the fault DISPOSED
 // from then on, so that weights larger than the memory can be packed into a file one after another.
 // @throws IO_ERROR, or the fault of the weight
-void write_packed(const Tensor& t, int fd, int64_t offset);
+void write_packed(const Tensor& t, const Descriptor& file, int64_t offset);
 
 }  // namespace caracal

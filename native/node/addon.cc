@@ -4,10 +4,10 @@
 
 namespace caracal::node {
 
-static Napi::Object init(Napi::Env env, Napi::Object exports) {
+static Napi::Object fill(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment(env);
   env.SetInstanceData(environment);
-  exports.Set("description", environment->description_array());
+  define(exports, "description", environment->description_array());
   export_tensor_functions(env, exports);
   export_device_functions(env, exports);
   export_graph_functions(env, exports);
@@ -15,10 +15,22 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   export_text_functions(env, exports);
   export_file_functions(env, exports);
   export_operations(env, exports);
-  exports.Set("cudaKernels", static_cast<double>(kernel_entries().size()));
-  exports.Set("bestIsa", isa_name(best_isa()));
-  exports.Set("buildTool", CARACAL_BUILD_TOOL);
+  define(exports, "cudaKernels", static_cast<double>(kernel_entries().size()));
+  define(exports, "bestIsa", isa_name(best_isa()));
+  define(exports, "buildTool", CARACAL_BUILD_TOOL);
   return exports;
+}
+
+// Called by Node.js, which expects no exception of C++.
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  try {
+    return fill(env, exports);
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (...) {
+    napi_throw(env, to_js(env, *current_fault("loading the addon")));
+    return exports;
+  }
 }
 
 NODE_API_MODULE(caracal, init)

@@ -1,6 +1,7 @@
 #include "node/convert.h"
 
 #include <cmath>
+#include <limits>
 
 #include "core/check.h"
 
@@ -111,6 +112,13 @@ DType read_dtype(const Napi::Value& v) {
        Choice{EnumNames<DType>::names,
               [](void* to, size_t index) { *static_cast<DType*>(to) = static_cast<DType>(index); }, &dtype});
   return dtype;
+}
+
+int read_descriptor(const Napi::Value& v) {
+  int64_t fd = 0;
+  read(v, "fd", fd);
+  if (fd < 0 || fd > std::numeric_limits<int>::max()) bad_argument("fd", "a file descriptor", v);
+  return static_cast<int>(fd);
 }
 
 Napi::Object read_options(const Napi::Value& v) {

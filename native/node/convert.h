@@ -40,6 +40,8 @@ void read_arguments(const Napi::CallbackInfo& info, Operation& op);
 
 DType read_dtype(const Napi::Value& v);
 Shape read_shape(const Napi::Value& v);
+// The number of a file that Node.js has open, for use within the call (engine/descriptor.h). @throws INVALID_ARGUMENT
+int read_descriptor(const Napi::Value& v);
 // The options of a function. @throws INVALID_ARGUMENT
 Napi::Object read_options(const Napi::Value& v);
 

@@ -14,10 +14,7 @@ class DeviceWork : public Napi::AsyncWorker {
  public:
   using Work = std::function<std::shared_ptr<Device>()>;
   static Napi::Promise run(Napi::Env env, const char* what, Work work) {
-    auto* self = new DeviceWork(env, what, std::move(work));
-    const Napi::Promise promise = self->deferred_.Promise();
-    self->Queue();
-    return promise;
+    return (new DeviceWork(env, what, std::move(work)))->start();
   }
 
   // Lets no further job begin, and leaves the rest to a thread.
@@ -26,15 +23,23 @@ class DeviceWork : public Napi::AsyncWorker {
       h.device->refuse_jobs();
       h.device->recording.reset();  // whose tensors would keep the device, and themselves, for ever
     }
-    return run(env, "closing the device", [device = std::exchange(h.device, nullptr)] {
+    auto* work = new DeviceWork(env, "closing the device", [device = h.device] {
       if (device) device->shutdown();
       return nullptr;
     });
+    h.device.reset();  // not before: if there is no memory for the work, the device can be closed later
+    return work->start();
   }
 
  private:
-  DeviceWork(Napi::Env env, const char* what, Work work)
-      : AsyncWorker(env, what), what_(what), work_(std::move(work)), deferred_(Napi::Promise::Deferred::New(env)) {}
+  DeviceWork(Napi::Env env, const char* what, Work work) : AsyncWorker(env, what), what_(what), work_(std::move(work)) {
+    if (napi_create_promise(env, &deferred_, &promise_) != napi_ok) throw Napi::Error::New(env);
+  }
+
+  Napi::Promise start() {
+    Queue();
+    return Napi::Promise(Env(), promise_);
+  }
 
   void Execute() override {
     try {
@@ -45,13 +50,15 @@ class DeviceWork : public Napi::AsyncWorker {
     work_ = nullptr;  // with the last handle of a closed device
   }
 
-  void OnOK() override {
-    if (error_)
-      deferred_.Reject(to_js(Env(), *error_).Value());
-    else if (device_)
-      deferred_.Resolve(handle());
-    else
-      deferred_.Resolve(Env().Undefined());
+  // What it threw would go to nobody: an exception of JavaScript to the handlers of uncaught ones, another to terminate().
+  void OnOK() noexcept override {
+    napi_value value = Env().Undefined();
+    try {
+      if (device_) value = handle();
+    } catch (...) {
+      error_ = current_fault(what_);
+    }
+    settle(Env(), deferred_, error_.get(), value);
   }
 
   Napi::Value handle() {
@@ -65,7 +72,8 @@ class DeviceWork : public Napi::AsyncWorker {
 
   const char* const what_;
   Work work_;
-  Napi::Promise::Deferred deferred_;
+  napi_deferred deferred_ = nullptr;
+  napi_value promise_ = nullptr;  // valid during the call that starts the work
   std::shared_ptr<Device> device_;
   std::shared_ptr<const Error> error_;
 };
@@ -122,19 +130,20 @@ Napi::Value device_info(const Napi::CallbackInfo& info) {
     Napi::Object o = Napi::Object::New(info.Env());
     if (device.backend() == Device::Backend::cuda) {
       const GpuProperties& gpu = static_cast<CudaDevice&>(device).properties();
-      o.Set("backend", "cuda");
-      o.Set("virtual", static_cast<CudaDevice&>(device).driver().is_virtual);
-      o.Set("description", gpu.name + ", compute capability " + gpu.capability());
+      define(o, "backend", "cuda");
+      define(o, "virtual", static_cast<CudaDevice&>(device).driver().is_virtual);
+      define(o, "description", gpu.name + ", compute capability " + gpu.capability());
     } else {
       const auto& cpu = static_cast<CpuDevice&>(device);
-      o.Set("backend", "cpu");
-      o.Set("virtual", false);
-      o.Set("description", std::string(isa_name(cpu.isa())) + ", " + std::to_string(cpu.threads()) +
-                               (cpu.threads() == 1 ? " thread" : " threads"));
-      o.Set("isa", isa_name(cpu.isa()));
-      o.Set("threads", cpu.threads());
+      define(o, "backend", "cpu");
+      define(o, "virtual", false);
+      define(o, "description",
+             std::string(isa_name(cpu.isa())) + ", " + std::to_string(cpu.threads()) +
+                 (cpu.threads() == 1 ? " thread" : " threads"));
+      define(o, "isa", isa_name(cpu.isa()));
+      define(o, "threads", cpu.threads());
     }
-    o.Set("capacity", static_cast<double>(device.capacity()));
+    define(o, "capacity", static_cast<double>(device.capacity()));
     return o;
   });
 }
@@ -143,9 +152,9 @@ Napi::Value device_memory(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const MemoryStatistics s = open_device(info[0])->memory();
     Napi::Object o = Napi::Object::New(info.Env());
-    o.Set("inUse", static_cast<double>(s.in_use));
-    o.Set("peak", static_cast<double>(s.peak));
-    o.Set("cached", static_cast<double>(s.cached));
+    define(o, "inUse", static_cast<double>(s.in_use));
+    define(o, "peak", static_cast<double>(s.peak));
+    define(o, "cached", static_cast<double>(s.cached));
     return o;
   });
 }

@@ -70,65 +70,117 @@ void Environment::close() {
   description_array_.Reset();
 }
 
-Napi::Promise Environment::run_async(Napi::Env env, Device& device, std::function<void()> work, Napi::Object result) {
+Napi::Promise Environment::run_async(Napi::Env env, Device& device, std::function<void()> work, Napi::Object kept) {
+  // All that can fail for lack of memory is done before the job is submitted.
   auto pending = std::make_shared<Pending>(mailbox_, next_id_++);
   const uint64_t id = pending->letter.front().id;
-  // submit() throws for a disposed device, so the promise is created only afterwards: it could otherwise be rejected
-  // unhandled. A result that arrives before that waits in the mailbox for the event loop, which runs on this thread.
-  device.submit([pending = std::move(pending), work = std::move(work)] {
-    std::shared_ptr<const Error> error;
-    try {
-      work();
-    } catch (...) {
-      error = current_fault("read");
-    }
-    pending->settle(std::move(error));
-  });
-  auto deferred = Napi::Promise::Deferred::New(env);
-  if (promises_.empty()) napi_ref_threadsafe_function(env_, wake_);  // a pending promise keeps the process alive
-  promises_.emplace(id, Promised{deferred, result.IsEmpty() ? Napi::ObjectReference() : Napi::Persistent(result)});
-  return deferred.Promise();
+  Promised& promised = promises_[id];
+  napi_value promise = nullptr;
+  try {
+    if (!kept.IsEmpty()) promised.kept = Napi::Persistent(kept);
+    // submit() throws for a disposed device, so the promise is created only afterwards: it could otherwise be rejected
+    // unhandled. A result that arrives before that waits in the mailbox for the event loop, which runs on this thread.
+    device.submit([pending = std::move(pending), work = std::move(work)] {
+      std::shared_ptr<const Error> error;
+      try {
+        work();
+      } catch (...) {
+        error = current_fault("read");
+      }
+      pending->settle(std::move(error));
+    });
+    if (napi_create_promise(env, &promised.deferred, &promise) != napi_ok) throw Napi::Error::New(env);
+  } catch (...) {
+    promises_.erase(id);
+    throw;
+  }
+  if (promises_.size() == 1) napi_ref_threadsafe_function(env_, wake_);  // a pending promise keeps the process alive
+  return Napi::Promise(env, promise);
 }
 
-void Environment::settle_all(Napi::Env env) {
+void Environment::settle_all(Napi::Env env) noexcept {
   std::list<Settled> settled;
   {
     std::lock_guard lock(mailbox_->mutex);
     settled.swap(mailbox_->settled);
   }
   for (Settled& s : settled) {
-    auto it = promises_.find(s.id);
+    const auto it = promises_.find(s.id);
     if (it == promises_.end()) continue;
-    const Napi::Promise::Deferred deferred = it->second.deferred;
-    const Napi::ObjectReference result = std::move(it->second.result);
+    const napi_deferred deferred = it->second.deferred;
     promises_.erase(it);
     if (promises_.empty()) napi_unref_threadsafe_function(env_, wake_);
-    try {
-      if (s.error)
-        deferred.Reject(to_js(env, *s.error).Value());
-      else
-        deferred.Resolve(result.IsEmpty() ? env.Undefined() : Napi::Value(result.Value()));
-    } catch (const Napi::Error& e) {  // the error could not be created
-      try {
-        deferred.Reject(e.Value());
-      } catch (const Napi::Error&) {  // the environment is being torn down, and the promise with it
-      }
-    }
+    settle(env, deferred, s.error.get(), env.Undefined());
   }
 }
 
-Napi::Error to_js(Napi::Env env, const Error& error) {
-  Napi::Error e = Napi::Error::New(env, error.what());
-  e.Set("code", Napi::String::New(env, error.code()));
-  Napi::Object details = Napi::Object::New(env);
-  for (const auto& [name, value] : error.details()) {
-    if (const auto* text = std::get_if<std::string>(&value))
-      details.Set(name, *text);
-    else
-      details.Set(name, std::get<double>(value));
+namespace {
+
+// A JavaScript exception that nobody is there to catch would end the process.
+void clear_exception(napi_env env) noexcept {
+  bool pending = false;
+  napi_value exception = nullptr;
+  if (napi_is_exception_pending(env, &pending) == napi_ok && pending)
+    napi_get_and_clear_last_exception(env, &exception);
+}
+
+napi_value string_of(napi_env env, std::string_view value) noexcept {
+  napi_value v = nullptr;
+  napi_create_string_utf8(env, value.data(), value.size(), &v);
+  return v;
+}
+
+// Unlike the functions of node/define.h this throws nothing.
+void define_property(napi_env env, napi_value object, const char* name, napi_value value) noexcept {
+  const napi_property_descriptor property{name,   nullptr, nullptr, nullptr, nullptr, value, napi_default_jsproperty,
+                                          nullptr};
+  if (value != nullptr) napi_define_properties(env, object, 1, &property);
+}
+
+}  // namespace
+
+// It uses N-API itself, since node-addon-api reports failures by exceptions, which take memory, and sets properties
+// (see node/define.h).
+napi_value to_js(napi_env env, const Error& error) noexcept {
+  napi_value e = nullptr, details = nullptr;
+  if (napi_create_error(env, nullptr, string_of(env, error.what()), &e) != napi_ok) {
+    napi_get_undefined(env, &e);
+    return e;
   }
-  e.Set("details", details);
+  define_property(env, e, "code", string_of(env, error.code()));
+  if (napi_create_object(env, &details) != napi_ok) return e;
+  for (const auto& [name, value] : error.details()) {
+    napi_value v = nullptr;
+    if (const auto* words = std::get_if<std::string>(&value))
+      v = string_of(env, *words);
+    else
+      napi_create_double(env, *std::get_if<double>(&value), &v);
+    define_property(env, details, name, v);
+  }
+  define_property(env, e, "details", details);
   return e;
+}
+
+// N-API frees the deferred whatever comes of it, even if it reports a failure: the exception of a getter `then` which a
+// program has put on the value's prototype, and with which the promise is then rejected.
+void settle(napi_env env, napi_deferred deferred, const Error* error, napi_value value) noexcept {
+  if (error)
+    napi_reject_deferred(env, deferred, to_js(env, *error));
+  else
+    napi_resolve_deferred(env, deferred, value);
+  clear_exception(env);
+}
+
+std::shared_ptr<const Error> fault_of_call() noexcept {
+  try {
+    try {
+      throw;
+    } catch (const std::length_error& e) {
+      return std::make_shared<Error>(code::kInvalidArgument, std::string("an argument is too long: ") + e.what());
+    }
+  } catch (...) {
+    return current_fault("the call");
+  }
 }
 
 }  // namespace caracal::node

@@ -26,10 +26,10 @@ class Environment {
     devices_.push_back(device);
   }
 
-  // Runs `work` as a job of the device, and then fulfils the promise with `result`, or with undefined. It is rejected if
-  // the work throws, or if the queue is shut down before the job began. The result is an object that JavaScript does not
-  // see before, so the work may write to the memory of an ArrayBuffer.
-  Napi::Promise run_async(Napi::Env env, Device& device, std::function<void()> work, Napi::Object result = {});
+  // Runs `work` as a job of the device, and then fulfils the promise with undefined. It is rejected if the work throws,
+  // or if the queue is shut down before the job began. `kept` is an object that lives until then, so the work may write
+  // to the memory of an ArrayBuffer.
+  Napi::Promise run_async(Napi::Env env, Device& device, std::function<void()> work, Napi::Object kept = {});
 
   // A Float64Array into which describe() writes, since the properties of an object would cost more than the whole call.
   Napi::Value description_array() const { return description_array_.Value(); }
@@ -42,10 +42,10 @@ class Environment {
     std::shared_ptr<const Error> error;  // null if the promise is fulfilled
   };
   struct Promised {
-    Napi::Promise::Deferred deferred;
-    Napi::ObjectReference result;
+    napi_deferred deferred = nullptr;
+    Napi::ObjectReference kept;
   };
-  void settle_all(Napi::Env env);
+  void settle_all(Napi::Env env) noexcept;
   void close();
 
   napi_env env_;
@@ -59,6 +59,13 @@ class Environment {
   friend struct Mailbox;
 };
 
-Napi::Error to_js(Napi::Env env, const Error& error);
+// The JavaScript error with the same message, code and details. What of it cannot be made is left out.
+napi_value to_js(napi_env env, const Error& error) noexcept;
+
+// Settles a promise: rejects it if there is an error, and otherwise fulfils it. Nobody may use `deferred` afterwards.
+void settle(napi_env env, napi_deferred deferred, const Error* error, napi_value value) noexcept;
+
+// The exception that is being handled, as the error of an exported function; called in catch blocks.
+std::shared_ptr<const Error> fault_of_call() noexcept;
 
 }  // namespace caracal::node

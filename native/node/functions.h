@@ -3,6 +3,7 @@
 #include <span>
 
 #include "node/convert.h"
+#include "node/define.h"
 #include "node/environment.h"
 
 namespace caracal::node {
@@ -23,14 +24,11 @@ template <class Fn>
 Napi::Value guarded(const Napi::CallbackInfo& info, Fn&& fn) {
   try {
     return fn();
-  } catch (const Error& e) {
-    throw to_js(info.Env(), e);
-  } catch (const std::length_error& e) {
-    throw to_js(info.Env(), Error(code::kInvalidArgument, std::string("an argument is too long: ") + e.what()));
-  } catch (const Napi::Error&) {
+  } catch (const Napi::Error&) {  // of JavaScript that the call ran, such as a getter
     throw;
-  } catch (const std::exception&) {  // std::bad_alloc, or std::system_error of a mutex or a thread
-    throw to_js(info.Env(), *current_fault("the call"));
+  } catch (...) {
+    napi_throw(info.Env(), to_js(info.Env(), *fault_of_call()));
+    return {};
   }
 }
 
@@ -39,7 +37,7 @@ struct Function {
   Napi::Value (*call)(const Napi::CallbackInfo&);
 };
 inline void export_functions(Napi::Env env, Napi::Object exports, std::span<const Function> functions) {
-  for (const auto& [name, call] : functions) exports.Set(name, Napi::Function::New(env, call, name));
+  for (const auto& [name, call] : functions) define(exports, name, Napi::Function::New(env, call, name));
 }
 
 }  // namespace caracal::node

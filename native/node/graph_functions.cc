@@ -5,13 +5,14 @@ namespace caracal::node {
 namespace {
 
 // Frees the graph in a job of the device, after the queued replays.
-void drop_graph(GraphHandle& h) {
+void drop_graph(GraphHandle& h) noexcept {
   if (!h.graph) return;
-  try {
-    h.device->submit([graph = std::move(h.graph)] {});
-  } catch (const Error&) {  // the queue has been shut down
-  }
   h.graph.reset();
+  try {
+    h.device->submit(std::move(h.drop));
+  } catch (...) {  // the queue has been shut down, whether or not there is memory to say so
+  }
+  h.drop.clear();
   h.device.reset();
 }
 
@@ -31,8 +32,9 @@ Napi::Value end_recording(const Napi::CallbackInfo& info) {
     const std::shared_ptr<Device> device = open_device(info[0]);
     const std::unique_ptr<Recording> recording = std::move(device->recording);
     if (!recording) throw Error(code::kInvalidArgument, "the device is not capturing a graph");
-    return wrap(info.Env(), GraphHandle{device, device->make_graph(std::move(*recording))},
-                [](Napi::Env, GraphHandle& h) { drop_graph(h); });
+    GraphHandle h{device, device->make_graph(std::move(*recording)), {}};
+    h.drop.push_back([graph = h.graph] {});
+    return wrap(info.Env(), std::move(h), [](Napi::Env, GraphHandle& dropped) { drop_graph(dropped); });
   });
 }
 

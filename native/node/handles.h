@@ -41,6 +41,7 @@ struct GraphHandle {
   static constexpr napi_type_tag kTag{0x6361726163616c03, 0x9d4f1c7a52e84b03};
   std::shared_ptr<Device> device;
   std::shared_ptr<Graph> graph;
+  Jobs drop;  // the job that frees the graph, made in advance: a finalizer can report no lack of memory
 };
 
 struct FileHandle {
@@ -52,10 +53,12 @@ struct FileHandle {
 // Hands a handle to JavaScript. When it is garbage-collected, drop(env, handle) runs before the handle is deleted.
 template <class H, class Drop>
 Napi::External<H> wrap(Napi::Env env, H handle, Drop drop) {
-  auto external = Napi::External<H>::New(env, new H(std::move(handle)), [drop](Napi::Env e, H* h) {
+  auto owned = std::make_unique<H>(std::move(handle));
+  auto external = Napi::External<H>::New(env, owned.get(), [drop](Napi::Env e, H* h) {
     drop(e, *h);
     delete h;
   });
+  owned.release();
   external.TypeTag(&H::kTag);
   return external;
 }

@@ -15,33 +15,33 @@ Napi::Value call(const Napi::CallbackInfo& info) {
     const std::vector<Tensor> out = submit(std::move(op));
     if (out.size() == 1) return handle_of(info.Env(), out[0]);
     Napi::Array handles = Napi::Array::New(info.Env(), out.size());
-    for (uint32_t i = 0; i < out.size(); i++) handles[i] = handle_of(info.Env(), out[i]);
+    for (uint32_t i = 0; i < out.size(); i++) define(handles, i, handle_of(info.Env(), out[i]));
     return handles;
   });
 }
 
 Napi::Array strings(Napi::Env env, std::span<const char* const> names) {
   Napi::Array array = Napi::Array::New(env, names.size());
-  for (uint32_t i = 0; i < names.size(); i++) array[i] = names[i];
+  for (uint32_t i = 0; i < names.size(); i++) define(array, i, names[i]);
   return array;
 }
 
 // Writes the kind of an argument, which scripts/lib/contracts.mjs reads.
 struct KindOf {
   Napi::Object& field;
-  void operator()(Tensor*) const { field.Set("kind", "tensor"); }
-  void operator()(std::optional<Tensor>*) const { field.Set("kind", "tensor"); }
-  void operator()(std::vector<Tensor>*) const { field.Set("kind", "tensor[]"); }
-  void operator()(bool*) const { field.Set("kind", "boolean"); }
-  void operator()(int64_t*) const { field.Set("kind", "integer"); }
-  void operator()(double*) const { field.Set("kind", "number"); }
-  void operator()(std::optional<int64_t>*) const { field.Set("kind", "integer"); }
-  void operator()(std::optional<double>*) const { field.Set("kind", "number"); }
-  void operator()(std::vector<int64_t>*) const { field.Set("kind", "integer[]"); }
-  void operator()(std::vector<double>*) const { field.Set("kind", "number[]"); }
+  void operator()(Tensor*) const { define(field, "kind", "tensor"); }
+  void operator()(std::optional<Tensor>*) const { define(field, "kind", "tensor"); }
+  void operator()(std::vector<Tensor>*) const { define(field, "kind", "tensor[]"); }
+  void operator()(bool*) const { define(field, "kind", "boolean"); }
+  void operator()(int64_t*) const { define(field, "kind", "integer"); }
+  void operator()(double*) const { define(field, "kind", "number"); }
+  void operator()(std::optional<int64_t>*) const { define(field, "kind", "integer"); }
+  void operator()(std::optional<double>*) const { define(field, "kind", "number"); }
+  void operator()(std::vector<int64_t>*) const { define(field, "kind", "integer[]"); }
+  void operator()(std::vector<double>*) const { define(field, "kind", "number[]"); }
   void operator()(const Choice& choice) const {
-    field.Set("kind", "choice");
-    field.Set("choices", strings(field.Env(), choice.names));
+    define(field, "kind", "choice");
+    define(field, "choices", strings(field.Env(), choice.names));
   }
 };
 
@@ -49,44 +49,48 @@ Napi::Array describe_fields(Napi::Env env, Operation& op) {
   Napi::Array fields = Napi::Array::New(env);
   for (const Operation::FieldInfo& info : op.fields()) {
     Napi::Object field = Napi::Object::New(env);
-    field.Set("name", info.name);
-    field.Set("inout", info.access == Access::inout);
-    field.Set("layout", EnumNames<Layout>::names[static_cast<int>(info.layout)]);
-    field.Set("required", info.required || std::holds_alternative<Tensor*>(info.locate(op)));
+    define(field, "name", info.name);
+    define(field, "inout", info.access == Access::inout);
+    define(field, "layout", EnumNames<Layout>::names[static_cast<int>(info.layout)]);
+    define(field, "required", info.required || std::holds_alternative<Tensor*>(info.locate(op)));
     std::visit(KindOf{field}, info.locate(op));
-    fields[fields.Length()] = field;
+    define(fields, fields.Length(), field);
   }
   return fields;
 }
 
-// contracts(): { dtypes, codeDtypes, layouts, activations, errorCodes, operations: [{ name, fields }] } with, for each field, its
-// name, kind, choices of an enum, whether it is required or written in place (inout), and the packed layout that it may
+// { dtypes, codeDtypes, layouts, activations, errorCodes, operations: [{ name, fields }] } with, for each field, its name,
+// kind, choices of an enum, whether it is required or written in place (inout), and the packed layout that it may
 // have
-Napi::Value contracts(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
+Napi::Object contracts_in(Napi::Env env) {
   Napi::Array operations = Napi::Array::New(env);
   for (const OperationType& type : operation_types()) {
     Napi::Object operation = Napi::Object::New(env);
-    operation.Set("name", type.name);
-    operation.Set("fields", describe_fields(env, *type.make()));
-    operations[operations.Length()] = operation;
+    define(operation, "name", type.name);
+    define(operation, "fields", describe_fields(env, *type.make()));
+    define(operations, operations.Length(), operation);
   }
   Napi::Object o = Napi::Object::New(env);
-  o.Set("dtypes", strings(env, EnumNames<DType>::names));
-  o.Set("codeDtypes", strings(env, std::span(kDTypeNames).subspan<kTensorDTypes>()));
-  o.Set("layouts", strings(env, EnumNames<Layout>::names));
-  o.Set("activations", strings(env, kActivationNames));
-  o.Set("errorCodes", strings(env, code::kAll));
-  o.Set("operations", operations);
+  define(o, "dtypes", strings(env, EnumNames<DType>::names));
+  define(o, "codeDtypes", strings(env, std::span(kDTypeNames).subspan<kTensorDTypes>()));
+  define(o, "layouts", strings(env, EnumNames<Layout>::names));
+  define(o, "activations", strings(env, kActivationNames));
+  define(o, "errorCodes", strings(env, code::kAll));
+  define(o, "operations", operations);
   return o;
+}
+
+// contracts()
+Napi::Value contracts(const Napi::CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value { return contracts_in(info.Env()); });
 }
 
 }  // namespace
 
 void export_operations(Napi::Env env, Napi::Object exports) {
   for (const OperationType& type : operation_types())
-    exports.Set(type.name, Napi::Function::New(env, call, type.name, reinterpret_cast<void*>(type.make)));
-  exports.Set("contracts", Napi::Function::New(env, contracts, "contracts"));
+    define(exports, type.name, Napi::Function::New(env, call, type.name, reinterpret_cast<void*>(type.make)));
+  define(exports, "contracts", Napi::Function::New(env, contracts, "contracts"));
 }
 
 }  // namespace caracal::node

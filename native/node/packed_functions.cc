@@ -1,5 +1,10 @@
 // Packed weights in files (engine/packed_file.h). What the files hold and which of them to trust is decided in
 // lib/model/packed.
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstring>
+
 #include "cpu/gemm_panels.h"
 #include "engine/packed_file.h"
 #include "node/functions.h"
@@ -51,10 +56,10 @@ Napi::Value packed_info(const Napi::CallbackInfo& info) {
       throw Error(code::kUnsupported, "a packed weight has " + std::to_string(t.storage->bytes) + " bytes instead of " +
                                           std::to_string(bytes) + ", so no file can hold it");
     Napi::Object o = Napi::Object::New(info.Env());
-    o.Set("bytes", static_cast<double>(bytes));
-    o.Set("groups", static_cast<double>(t.groups));
-    o.Set("scaleGroup", static_cast<double>(t.scales.group));
-    o.Set("scaleDtype", dtype_name(t.scales.dtype));
+    define(o, "bytes", static_cast<double>(bytes));
+    define(o, "groups", static_cast<double>(t.groups));
+    define(o, "scaleGroup", static_cast<double>(t.scales.group));
+    define(o, "scaleDtype", dtype_name(t.scales.dtype));
     return o;
   });
 }
@@ -62,12 +67,15 @@ Napi::Value packed_info(const Napi::CallbackInfo& info) {
 // writePacked(tensor, fd, offset): Promise<void>
 Napi::Value write_packed(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
-    int64_t fd = 0, offset = 0;
-    read(info[1], "fd", fd);
+    int64_t offset = 0;
     read(info[2], "offset", offset);
     const Tensor t = open_tensor(info[0], "tensor");
-    return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, [t, fd, offset] {
-      caracal::write_packed(t, static_cast<int>(fd), offset);
+    auto file = std::make_shared<Descriptor>(fcntl(read_descriptor(info[1]), F_DUPFD_CLOEXEC, 0));
+    if (*file < 0)
+      throw Error(code::kIoError, std::string("packed weights cannot be written: ") + std::strerror(errno));
+    return Environment::of(info.Env()).run_async(info.Env(), *t.storage->device, [t, file, offset] {
+      const Descriptor own = std::move(*file);  // closed before the promise is settled: it holds the lock of the file
+      caracal::write_packed(t, own, offset);
     });
   });
 }
@@ -81,7 +89,7 @@ void export_packed_functions(Napi::Env env, Napi::Object exports) {
       {"writePacked", write_packed},
   };
   export_functions(env, exports, functions);
-  exports.Set("packedLayoutVersion", static_cast<double>(kPackedLayoutVersion));
+  define(exports, "packedLayoutVersion", static_cast<double>(kPackedLayoutVersion));
 }
 
 }  // namespace caracal::node

@@ -23,8 +23,10 @@ static void drop_tensor(Napi::Env env, TensorHandle& handle) {
 }
 
 Napi::Value handle_of(Napi::Env env, Tensor tensor) {
-  account(env, *tensor.storage, 1);
-  return wrap(env, TensorHandle{std::move(tensor)}, drop_tensor);
+  const std::shared_ptr<Storage> storage = tensor.storage;
+  const Napi::Value handle = wrap(env, TensorHandle{std::move(tensor)}, drop_tensor);
+  account(env, *storage, 1);
+  return handle;
 }
 
 namespace {
@@ -219,8 +221,9 @@ Napi::ArrayBuffer result_buffer(const Napi::Value& v, size_t bytes) {
               {{"argument", "result"}, {"expected", expected}, {"actual", actual}});
 }
 
-// read(tensor, asFloat32, result): Promise<ArrayBuffer>
-// Fills `result`, which nobody else may know until the promise is settled: another thread writes to its memory.
+// read(tensor, asFloat32, result): Promise<void>
+// Fills `result`, which nobody else may know until the promise is settled: another thread writes to its memory. The
+// promise is not fulfilled with it, since that would look for a method `then` on its prototypes.
 Napi::Value read_tensor(const Napi::CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const Tensor t = open_tensor(info[0], "tensor");

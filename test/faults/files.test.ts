@@ -2,9 +2,11 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
+  closeSync,
   cpSync,
   linkSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -22,15 +24,18 @@ import { afterAll, describe, expect, test } from "vitest";
 import { openSafetensors } from "../../lib/checkpoint/formats/safetensors.js";
 import { OmniModel } from "../../lib/model/omni.js";
 import { Weights } from "../../lib/model/weights.js";
-import { add, concatRows, copyRows, embedding } from "../../lib/ops/index.js";
+import { addon } from "../../lib/native/addon.js";
+import { add, concatRows, copyRows, embedding, layerNorm, packWeight } from "../../lib/ops/index.js";
 import { Graph } from "../../lib/tensor/graph.js";
-import type { Device } from "../../lib/tensor/tensor.js";
+import { movePacked } from "../../lib/tensor/packedFile.js";
+import { Device } from "../../lib/tensor/tensor.js";
 import { saveTensors } from "../../lib/tensorFiles.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 import { backends, devices } from "../support/devices.js";
 import { code } from "../support/errors.js";
 import { settledMemory } from "../support/garbage.js";
 
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "caracal-files-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -214,7 +219,6 @@ describe("a bus error that concerns no mapped file", () => {
       ${after}
       console.log("alive");
     `;
-    const root = fileURLToPath(new URL("../..", import.meta.url));
     return spawnSync(process.execPath, ["--input-type=module", "-e", body], { encoding: "utf8", cwd: root });
   };
 
@@ -226,6 +230,64 @@ describe("a bus error that concerns no mapped file", () => {
     const { signal, stdout } = run(`process.on("SIGBUS", () => console.log("handled"));`);
     expect([signal, stdout]).toEqual([null, "handled\nalive\n"]);
   });
+});
+
+describe("a handler of bus errors that the program sets after a file is mapped", () => {
+  /** Maps a file, runs `body`, cuts the file short, and reads it. */
+  const run = (body: string) => {
+    const script = `
+      import { truncateSync } from "node:fs";
+      import { Device } from "caracal";
+      const device = await Device.open({ backend: "cpu", threads: 1 });
+      const x = device.mapped(device.mapFile(process.argv[1]), 0, [${rows * width}], "f32");
+      const listener = () => console.log("listener");
+      ${body}
+      truncateSync(process.argv[1], 5000);
+      console.log(await x.read().catch(({ code }) => code));
+      process.kill(process.pid, "SIGBUS");
+      setTimeout(() => console.log("alive"), 200);`;
+    const args = ["--input-type=module", "-e", script, numbers()];
+    return spawnSync(process.execPath, args, { encoding: "utf8", cwd: root, timeout: 30_000 });
+  };
+
+  test("does not take the guard away, and gets the signals that others send", () => {
+    const { signal, stdout } = run(`process.on("SIGBUS", listener);`);
+    expect([signal, stdout]).toEqual([null, "IO_ERROR\nlistener\nalive\n"]);
+  });
+
+  test("does not take the guard away when it is removed", () => {
+    const { signal, stdout } = run(`process.on("SIGBUS", listener).off("SIGBUS", listener);`);
+    expect([signal, stdout]).toEqual(["SIGBUS", "IO_ERROR\n"]);
+  });
+});
+
+test("a weight is written to the file that was open at the call, even if it is closed before its turn", async () => {
+  const device = await Device.open({ backend: "cpu", threads: 1 });
+  const [target, victim] = [join(folder, "target"), join(folder, "victim")];
+  writeFileSync(victim, "precious");
+  const scale = device.tensor(new Float32Array(4096).fill(1), [4096]);
+  for (let i = 0, y = device.zeros([1024, 4096]); i < 5; i++) y = layerNorm(y, scale); // holds the queue
+  const weight = packWeight(device.tensor(new Float32Array(4096).fill(1), [16, 256]));
+  const file = openSync(target, "w");
+  const moved = movePacked(weight, file, 0);
+  closeSync(file);
+  const others = Array.from({ length: 8 }, () => openSync(victim, "r+"));
+  expect(others).toContain(file); // the number is given out again
+  await moved;
+  expect(readFileSync(victim, "utf8")).toBe("precious");
+  expect(readFileSync(target)).toEqual(Buffer.from(new Float32Array(4096).fill(1).buffer));
+  for (const other of others) closeSync(other);
+
+  // The library keeps the file, and so its lock, no longer than that.
+  const locked = openSync(target, "r+");
+  const again = packWeight(device.zeros([16, 256]));
+  expect(addon().lockFile(locked)).toBe("taken");
+  await movePacked(again, locked, 0);
+  closeSync(locked);
+  const next = openSync(target, "r");
+  expect(addon().lockFile(next)).toBe("taken");
+  closeSync(next);
+  await device.dispose();
 });
 
 test("the handler of bus errors goes with the last mapped file, here that of a worker thread", () => {

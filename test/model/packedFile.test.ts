@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { TensorEntry } from "../../lib/checkpoint/entry.js";
 import type { PackedCacheNote } from "../../lib/model/packed/cache.js";
+import { VisionEncoder } from "../../lib/model/vision/encoder.js";
 import { loadModule } from "../../lib/model/weights.js";
 import { Device } from "../../lib/tensor/tensor.js";
 import { code } from "../support/errors.js";
@@ -97,6 +98,30 @@ describe("a file of packed weights", () => {
     const other = join(directory, "..", "versions");
     expect(await packRows(4, other)).toMatchObject({ outcome: "written" });
     await expect(packRows(4, other, "another")).rejects.toThrowError(code("IO_ERROR"));
+  });
+
+  test("leaves no memory behind when the listener of the load throws", async () => {
+    await using own = await Device.open({ backend: "cpu", threads: 1 });
+    const folder = join(directory, "..", "throwing");
+    const load = async (packedCache: string, mayThrow: boolean) => {
+      const outcomes: string[] = [];
+      const onPackedCache = ({ outcome }: PackedCacheNote) => {
+        outcomes.push(outcome);
+        if (mayThrow) throw new RangeError("of the listener");
+      };
+      const options = { device: own, packedCache, onPackedCache };
+      const loaded = VisionEncoder.open(directory, options).then((encoder) => encoder.dispose());
+      if (mayThrow) await expect(loaded).rejects.toThrowError(RangeError);
+      else await loaded;
+      await own.synchronize(); // a job releases its tensors just after it has answered
+      return { outcomes, bytes: own.memory.inUse };
+    };
+    writeFileSync(join(directory, "..", "no folder"), "");
+    const nowhere = join(directory, "..", "no folder", "packed");
+    const { bytes } = await load(nowhere, false);
+    expect(await load(nowhere, true)).toEqual({ outcomes: ["packed"], bytes });
+    expect(await load(folder, true)).toEqual({ outcomes: ["written"], bytes });
+    expect(await load(folder, true)).toEqual({ outcomes: ["mapped"], bytes });
   });
 
   test("is as secret as the checkpoint", async () => {

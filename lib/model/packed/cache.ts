@@ -241,28 +241,28 @@ export async function withPackedCache<T extends Disposable>(
     const found = { ...(reason !== undefined && { reason }), ...(bytes !== undefined && { bytes }) };
     options.onPackedCache?.({ file, outcome, ...found });
   };
-  const opened = await reasonOr(() => cache.open());
-  if (typeof opened !== "string") {
-    const module = await load(opened);
-    note("mapped");
+  const loadNoting = async (store: PackedStore | undefined, outcome: PackedCacheNote["outcome"], reason?: string) => {
+    const module = await load(store);
+    try {
+      note(outcome, reason);
+    } catch (error) {
+      module[Symbol.dispose](); // nobody gets it, since the listener threw
+      throw error;
+    }
     return module;
-  }
+  };
+  const opened = await reasonOr(() => cache.open());
+  if (typeof opened !== "string") return await loadNoting(opened, "mapped");
   let reason = opened;
   if (cache.mayWrite) {
     const written = await reasonOr(async () => {
       await cache.write(async (store) => (await load(store))[Symbol.dispose]());
       return await cache.open();
     });
-    if (typeof written !== "string") {
-      const module = await load(written);
-      note("written", opened);
-      return module;
-    }
+    if (typeof written !== "string") return await loadNoting(written, "written", opened);
     reason = written;
   }
-  const module = await load();
-  note("packed", reason);
-  return module;
+  return await loadNoting(undefined, "packed", reason);
 }
 
 /** What `get` gives, or why it cannot. */

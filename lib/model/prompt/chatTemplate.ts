@@ -134,6 +134,7 @@ async function runProgram(
     );
     timer = setTimeout(() => fail("its process does not answer"), Math.min(timeLimit + patience, 2 ** 31 - 1));
   });
+  pieces.catch(() => {}); // nobody waits for it if sending throws
   try {
     if (child.connected) child.send({ ...data, timeLimit }, () => {}); // what fails here, closes the child
     return await untilAborted(pieces, signal, during);
