@@ -44,14 +44,8 @@ export {
 export { type AudioFeatureStream, AudioFeatures, type OpenFeaturesOptions } from "./model/audio/features.js";
 export type { AudioFraming } from "./model/audio/framing.js";
 export type { CacheTensors } from "./model/language/cacheTensors.js";
-export {
-  type AppendOptions,
-  type CacheRows,
-  KvCache,
-  type KvCacheOptions,
-  type KvSequence,
-  type NewRows,
-} from "./model/language/kvCache.js";
+export { type CacheRows, KvCache, type KvSequence, type NewRows } from "./model/language/kvCache.js";
+export type { AppendOptions, KvCacheOptions } from "./model/language/kvCacheOptions.js";
 export {
   type Extension,
   type ForwardOptions,

@@ -112,10 +112,13 @@ export function recipes(w) {
       append: () => ({ on: llm.cache, args: [[{ sequence: sequence(), rows: 2 }], { minWidth: 1, rowByRow: false }] }),
       place: internal,
       take: internal,
+      share: internal,
+      isShared: internal,
       give: internal,
     },
     KvSequence: {
       new: internal,
+      fork: () => ({ on: sequence(), args: [] }),
       reserve: () => ({ on: sequence(), args: [3] }),
       truncate: () => ({ on: sequence(), args: [0] }),
       grow: internal,
