@@ -118,7 +118,6 @@ export function recipes(w) {
     },
     KvSequence: {
       new: internal,
-      fork: () => ({ on: sequence(), args: [] }),
       reserve: () => ({ on: sequence(), args: [3] }),
       truncate: () => ({ on: sequence(), args: [0] }),
       grow: internal,
