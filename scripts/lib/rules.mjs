@@ -25,6 +25,7 @@ const layers = [
   ["lib/model/prompt"],
   ["lib/model/reply"],
   ["lib/model/loader.ts"],
+  ["lib/live"],
   ["lib/model/omni.ts"],
   ["lib/verify"],
   ["lib/index.ts", "lib/cli"],
