@@ -30,6 +30,10 @@ export {
 export type { SpeechConfig } from "./checkpoint/layout.js";
 export type { AffineFormat, MlxQuantization } from "./checkpoint/quantization.js";
 export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
+export type { LiveEvent } from "./live/events.js";
+export type { LiveClock, LiveOptions } from "./live/options.js";
+export { LiveSession } from "./live/session.js";
+export type { VoiceDetector, VoiceEvent } from "./live/voice.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";

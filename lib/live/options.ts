@@ -1,6 +1,6 @@
 import { type CheckedOptions, checkGenerateOptions, type GenerateOptions } from "../model/reply/options.js";
-import { checkOptions, isObject, type OptionRule, optional, positiveInteger, positiveNumber } from "../options.js";
-import type { VoiceDetector } from "./voice.js";
+import { checkOptions, type OptionRule, optional, positiveInteger, positiveNumber, refuseValue } from "../options.js";
+import { detectorRule, type VoiceDetector } from "./voice.js";
 
 /** Tells the time, in seconds from any moment on. */
 export interface LiveClock {
@@ -34,11 +34,14 @@ export interface LiveOptions extends ReplyOptions {
 const flag: OptionRule = { accepts: (value) => typeof value === "boolean", expected: "true or false" };
 const liveOptions = {
   system: optional({ accepts: (value) => typeof value === "string", expected: "text" }),
-  detector: { accepts: isObject, expected: "a detector of voice activity" },
+  detector: detectorRule,
   speculate: optional(flag),
   maxTurnSeconds: optional(positiveNumber),
   maxWaitingFrames: optional(positiveInteger),
-  clock: optional({ accepts: isObject, expected: "{ now() }" }),
+  clock: optional({
+    accepts: (value) => typeof (Object(value) as Partial<LiveClock>).now === "function",
+    expected: "an object with a function now",
+  }),
 } satisfies Record<Exclude<keyof LiveOptions, keyof ReplyOptions>, OptionRule>;
 
 const replyOptions = ["speech", "maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "seed"] as const;
@@ -63,8 +66,14 @@ export function checkLiveOptions(options: LiveOptions, canSpeak: boolean): Check
   const ofReplies = Object.fromEntries(replyOptions.map((name) => [name, true])) as Record<keyof ReplyOptions, true>;
   checkOptions("live", options, { ...liveOptions, ...ofReplies });
   const { system, detector, speculate = true, maxTurnSeconds = 120, maxWaitingFrames = 16, ...rest } = options;
-  const { clock = { now: () => performance.now() / 1000 } } = rest;
-  const given = Object.fromEntries(replyOptions.map((name) => [name, options[name]])) as ReplyOptions;
-  const reply = checkGenerateOptions({ ...given, speech: given.speech ?? canSpeak });
+  const { clock: given = { now: () => performance.now() / 1000 } } = rest;
+  const clock = { now: () => checkedTime(given.now()) };
+  const ofReply = Object.fromEntries(replyOptions.map((name) => [name, options[name]])) as ReplyOptions;
+  const reply = checkGenerateOptions({ ...ofReply, speech: ofReply.speech ?? canSpeak });
   return { reply, system, detector, speculate, maxTurnSeconds, maxWaitingFrames, clock };
+}
+
+function checkedTime(seconds: number): number {
+  if (!Number.isFinite(seconds)) refuseValue("live", "clock.now()", "a number of seconds", seconds);
+  return seconds;
 }

@@ -15,7 +15,7 @@ import { PreparedReply } from "./preparedReply.js";
 import { Recording } from "./recording.js";
 import { Turn } from "./turn.js";
 import { TurnInput } from "./turnInput.js";
-import type { VoiceEvent } from "./voice.js";
+import { checkedEvents, type VoiceEvent } from "./voice.js";
 
 /** Events buffered for the consumer before a reply waits. */
 const maxBufferedEvents = 64;
@@ -213,7 +213,8 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
 
   async #hear(samples: Float32Array): Promise<void> {
     this.#recording.push(samples);
-    for (const event of await this.#options.detector.push(samples)) {
+    const found = await this.#options.detector.push(samples);
+    for (const event of checkedEvents(found, this.#recording.end)) {
       this.#feed(event.sample);
       this.#onVoice(event);
     }

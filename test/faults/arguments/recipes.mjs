@@ -9,6 +9,8 @@ export const internal = "internal";
 export function recipes(w) {
   const { device, dir, llm } = w;
   const rows = (n) => device.zeros([n, llm.config.hidden_size]);
+  const detector = () => ({ push: async () => [], [Symbol.dispose]() {} });
+  const session = () => w.temporary(w.model.live({ detector: detector() }));
   const sequence = (length = 0) => {
     const made = w.temporary(llm.cache.sequence());
     if (length > 0) w.temporary(llm.cache.append([{ sequence: made, rows: length }]));
@@ -294,6 +296,16 @@ export function recipes(w) {
           },
         ],
       }),
+      live: () => ({
+        on: w.model,
+        args: [
+          {
+            ...{ detector: detector(), clock: { now: () => 0 }, system: "Be brief.", speculate: true, speech: true },
+            ...{ maxTurnSeconds: 60, maxWaitingFrames: 4, maxTokens: 4 },
+            ...{ temperature: 1, topK: 5, topP: 0.9, repetitionPenalty: 1.1, seed: 1 },
+          },
+        ],
+      }),
       generate: () => ({
         on: w.model,
         args: [
@@ -334,6 +346,14 @@ export function recipes(w) {
     },
     Generation: {
       new: internal,
+    },
+    LiveSession: {
+      new: internal,
+      push: () => ({ on: session(), args: [samples()] }),
+      look: () => ({ on: session(), args: [image()] }),
+      say: () => ({ on: session(), args: ["Hi"] }),
+      truncate: () => ({ on: session(), args: ["item_1", 0.5] }),
+      fail: internal,
     },
     ops: opsRecipes(w),
   };

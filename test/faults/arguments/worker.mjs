@@ -30,7 +30,8 @@ async function complete(call, on, args) {
   });
   const work = async () => {
     const result = await call(on, args);
-    if (typeof result?.[Symbol.asyncIterator] === "function") for await (const _ of result);
+    const ends = !(result instanceof caracal.LiveSession); // that one goes on until somebody disposes it
+    if (ends && typeof result?.[Symbol.asyncIterator] === "function") for await (const _ of result);
     if (result !== on && !world.kept.has(result)) await free(result);
   };
   try {
