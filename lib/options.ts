@@ -86,6 +86,7 @@ export const maxNumbers = 2 ** 24;
  * iterator and the methods of the list itself may be its owner's, and have no end.
  * @param expected names the list in the error: `"a list of ids"`
  * @param check sees every element before the next one is read. It may refuse it.
+ * @param last how many elements are read, from the end. Default: all.
  * @throws {CaracalError} `INVALID_ARGUMENT`
  */
 export function checkedList<T>(
@@ -95,13 +96,14 @@ export function checkedList<T>(
   expected = "a list",
   maxLength = maxListLength,
   check?: (item: T, name: string) => void,
+  last = maxLength,
 ): T[] {
   if (!Array.isArray(value)) refuseValue(where, argument, expected, value);
   const { length } = value;
   if (!(length >= 0 && length <= maxLength))
     refuseValue(where, argument, `${expected}, at most ${maxLength} long`, value);
   const copy: T[] = [];
-  for (let i = 0; i < length; i++) {
+  for (let i = Math.max(0, length - last); i < length; i++) {
     const item = value[i];
     check?.(item, `${argument}[${i}]`);
     copy.push(item);
@@ -136,12 +138,14 @@ export function checkedIntegers(
   argument: string,
   value: unknown,
   maxLength = maxNumbers,
+  last = maxLength,
 ): number[] | Int32Array {
   const view = plainView(value, Int32Array);
-  if (view && view.length <= maxLength) return view;
-  return checkedList<number>(where, argument, value, "a list of integers", maxLength, (item, name) => {
+  if (view && view.length <= maxLength) return view.subarray(-last);
+  const check = (item: number, name: string) => {
     if (!integer.accepts(item)) refuseValue(where, name, integer.expected, item);
-  });
+  };
+  return checkedList<number>(where, argument, value, "a list of integers", maxLength, check, last);
 }
 
 type TypedArrayClass = new (buffer: ArrayBufferLike, byteOffset: number, length: number) => ArrayBufferView;

@@ -9,8 +9,8 @@ import { openSafetensors } from "../lib/checkpoint/formats/safetensors.js";
 import { Device, encodeWav, OmniTokenizer, ops, upload } from "../lib/index.js";
 import { loadAudio } from "../lib/media/audio.js";
 import { loadImage } from "../lib/media/image.js";
-import { longcatTokenizerJson } from "./model/prompt/longcatVocabulary.js";
-import { longestTurn, threadTime } from "./support/loop.js";
+import { longcatTokenizerJson } from "./model/prompt/longcatVocabulary.mjs";
+import { longestTurn, threadTime } from "./support/loop.mjs";
 
 /** Milliseconds of processor time. */
 const bound = 150;

@@ -22,10 +22,10 @@ class Caracal implements Engine {
   }
 
   async load(): Promise<void> {
-    const { model, threads, int8Rows } = this.#options;
+    const { model, threads, int8Rows, packedCache } = this.#options;
     const device = await Device.open({ backend: "cpu", threads });
     const kvCacheTokens = room.sequences * room.tokens;
-    this.#llm = await Llm.open(model, { device, kvCacheTokens, int8Rows, packedCache: true });
+    this.#llm = await Llm.open(model, { device, kvCacheTokens, int8Rows, packedCache });
     this.#sequences = Array.from({ length: room.sequences }, () => this.#loaded.cache.sequence());
   }
 

@@ -48,7 +48,7 @@ export type Compared = ComparedTime | ComparedMemory;
 
 /** The number of results that `compare` gives: of loading, each work, and memory. */
 export const comparedCount = (selection: readonly Selection[]): number =>
-  selection.reduce((sum, { works, loads }) => sum + (loads ? 2 : 0) + works.length + 1, 0);
+  selection.reduce((sum, { works, loads }) => sum + (loads ? 3 : 0) + works.length + 1, 0);
 
 /** Milliseconds that a turn takes at least: short steps are repeated. */
 const shortestTurn = 200;
@@ -77,11 +77,16 @@ async function* comparePair(
   try {
     await meter.measure();
     if (loads) await rm(join(files.ours, packedFolder), { recursive: true, force: true });
-    let loaded = await engines.load();
+    const loadOften = async (packedCache: boolean) => {
+      const turns: Turn[] = [];
+      for (let i = 0; i < Math.min(rounds, mostLoads); i++) turns.push(await engines.load(packedCache));
+      return turns;
+    };
+    if (loads) yield { pair, name: loading, ...timesOf(await loadOften(false)) };
+    let loaded = await engines.load(true);
     if (loads) {
       yield { pair, name: `${loading} and pack`, ...timesOf([loaded]) };
-      const again: Turn[] = [];
-      for (let i = 0; i < Math.min(rounds, mostLoads); i++) again.push(await engines.load());
+      const again = await loadOften(true);
       yield { pair, name: `${loading}, again`, ...timesOf(again) };
       loaded = again.at(-1)!;
     }
@@ -125,12 +130,13 @@ class Engines implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Loads both models, in new processes. */
-  async load(): Promise<Turn> {
+  /** Loads both models, in new processes. @param packedCache whether ours is mapped from packed files, and writes them */
+  async load(packedCache: boolean): Promise<Turn> {
     await this[Symbol.asyncDispose]();
     const { threads, signal } = this.#options;
     signal.throwIfAborted();
-    this.#ours = new EngineProcess("caracal", { model: this.#files.ours, threads, int8Rows: this.#pair.ours.int8Rows });
+    const { int8Rows } = this.#pair.ours;
+    this.#ours = new EngineProcess("caracal", { model: this.#files.ours, threads, int8Rows, packedCache });
     this.#theirs = new EngineProcess("llamaCpp", { model: this.#files.theirs, threads });
     return await this.#ask({ load: true });
   }

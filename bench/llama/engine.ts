@@ -8,8 +8,9 @@ export interface EngineOptions {
   /** A checkpoint directory or a GGUF file. */
   readonly model: string;
   readonly threads: number;
-  /** Caracal's option. */
+  /** Options of Caracal. */
   readonly int8Rows?: boolean | undefined;
+  readonly packedCache?: boolean;
 }
 
 /** A program that runs models. */

@@ -364,5 +364,5 @@ const maxBytes = { json: 4 << 20, yaml: 4 << 10 };
  */
 export async function readConfig(file: string): Promise<unknown> {
   if (file.endsWith(".json")) return await parseJson(await readText(file, maxBytes.json), file);
-  return parseYaml(await readText(file, maxBytes.yaml), file);
+  return await parseYaml(await readText(file, maxBytes.yaml), file);
 }

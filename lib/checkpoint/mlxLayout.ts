@@ -6,8 +6,7 @@ import { affineFormatOf } from "./quantization.js";
 /** The names of a checkpoint's tensors. */
 type Names = Pick<ReadonlySet<string>, "has">;
 
-const plain = ["bf16", "f32"] as const;
-const scales = ["bf16", "f16", "f32"] as const;
+const floats = ["bf16", "f16", "f32"] as const;
 
 /** Whether a language model was saved by mlx-lm, or quantised in its format. */
 export function isMlx(config: LlmConfig, found: Names): boolean {
@@ -70,11 +69,11 @@ function addModule(
   const format = isMatrix && affineFormatOf(quantization, module, found.has(`${module}.scales`));
   const k = shape.at(-1)!;
   if (!format || k % format.group_size !== 0) {
-    layout.set(name, { shape, dtypes: plain });
+    layout.set(name, { shape, dtypes: floats });
     return;
   }
   const lead = shape.slice(0, -1);
   layout.set(name, { shape: [...lead, (k * format.bits) / 32], dtypes: ["u32"] });
   for (const part of ["scales", "biases"])
-    layout.set(`${module}.${part}`, { shape: [...lead, k / format.group_size], dtypes: scales });
+    layout.set(`${module}.${part}`, { shape: [...lead, k / format.group_size], dtypes: floats });
 }

@@ -158,8 +158,8 @@ export async function decodeAudioTrack(path: string, options: NamedOptions): Pro
   }
 }
 
-/** Samples that are read, checked and resampled at a time: a few milliseconds of work. */
-const pieceSamples = 8192;
+/** Samples that are read, checked and resampled at a time: a quarter of a millisecond of work, 6 before V8 has compiled it. */
+const pieceSamples = 1024;
 /** Beyond 40 dB above full scale, samples are not floats of [−1, 1] but integers, or noise. */
 const maxAmplitude = 100;
 

@@ -23,6 +23,7 @@ import type { Device, MappedFile, NativeArray, Shape, Tensor } from "../tensor/t
 import type { Steps } from "../turns.js";
 import type { NamedEntries } from "./packed/source.js";
 import { type PackedStore, packedName } from "./packed/store.js";
+import type { Matrix } from "./types.js";
 
 /** Loading progress, in bytes of the checkpoint. */
 export interface LoadProgress {
@@ -92,6 +93,20 @@ const partsOf = (name: string) => [
 export interface TensorPart {
   readonly index: number;
   readonly of: number;
+}
+
+/** Far more than the experts of any layer. A stack of empty matrices could be endless. */
+const maxStack = 2 ** 16;
+
+/** @internal Makes the matrices of a stack `[E, N, K]`. @throws {CaracalError} `INVALID_ARGUMENT` for what is no such shape */
+export function stack<T>(
+  where: string,
+  shapes: readonly [number, ...Matrix],
+  make: (shape: Matrix, part: TensorPart) => T,
+): T[] {
+  const [of, ...shape] = checkedShape(where, shapes);
+  if (!(of >= 0 && of <= maxStack)) refuseValue(where, "shapes[0]", `a number from 0 to ${maxStack}`, of);
+  return Array.from({ length: of }, (_, index) => make(shape, { index, of }));
 }
 
 /** What a `Weights` and its parts share: the tensors of a checkpoint by their full names, and what was made from them. */
@@ -174,6 +189,15 @@ export class WeightSource {
     checkVersion(entry.file, entry.version, version);
     this.use(entry);
     return this.device.mapped(file, entry.offset + index * bytes, viewShape, dtype) as Tensor<DType> as Tensor<D>;
+  }
+
+  /**
+   * Like `map`, but as the operations take it: f16 becomes f32, which is exact, and takes twice the memory. Call this within
+   * a scope.
+   */
+  numbers<D extends DType>(name: string, shape?: Shape, part?: TensorPart): Tensor<D> {
+    const stored = this.map<DType>(name, shape, part);
+    return (stored.dtype === "f16" ? cast(stored, "f32") : stored) as Tensor<DType> as Tensor<D>;
   }
 
   /** What is packed of a matrix or convolution: itself, or rounded to bf16. */

@@ -26,6 +26,7 @@ import {
   moduleOf,
   namedEntries,
   onlyForwards,
+  stack,
   type TensorPart,
   type WeightParts,
   WeightSource,
@@ -124,12 +125,12 @@ export class Weights implements Disposable {
   }
 
   /**
-   * The tensor as stored, mapped from its file. Meant for vectors, and for tables of which few rows are read.
+   * The tensor as stored, mapped from its file; f16 as f32. Meant for vectors, and for tables of which few rows are read.
    * @param shape another shape of the same element count; the stored shape by default
    * @throws {CaracalError} `CHECKPOINT_INVALID` when the tensor is missing or misshapen, or no operation takes its dtype
    */
   plain<D extends DType = "f32" | "bf16">(name: string, shape?: Shape): Tensor<D> {
-    return this.#source.track(this.#map<D>(name, shape));
+    return this.derive(() => this.#numbers<D>(name, shape));
   }
 
   /** `plain`, or `undefined` when the checkpoint has no such tensor. */
@@ -149,7 +150,7 @@ export class Weights implements Disposable {
         const { codes, ...format } = this.#affine(name, shape);
         return packWeight(codes, format);
       }
-      const matrix = this.#map<StoredDType>(name, shape) as Tensor<StoredDType, Matrix>;
+      const matrix = this.#numbers<StoredDType>(name, shape) as Tensor<StoredDType, Matrix>;
       return packWeight(this.#source.rounded(matrix), { scale: this.#scale(name, matrix) });
     });
   }
@@ -183,7 +184,7 @@ export class Weights implements Disposable {
     const isAffine = this.#isAffine(name);
     return stack("Weights.matrices", shapes, (shape, part) => {
       if (isAffine) return dequantized(this.#affine(name, shape, part));
-      return this.#map<"f32" | "bf16">(name, shape, part) as Tensor as Tensor<"f32" | "bf16", Matrix>;
+      return this.#numbers<"f32" | "bf16">(name, shape, part) as Tensor as Tensor<"f32" | "bf16", Matrix>;
     });
   }
 
@@ -212,7 +213,7 @@ export class Weights implements Disposable {
           list.map((name) => this.#affine(name, shape)),
           isFloat,
         );
-      const matrices = list.map((name) => this.#source.rounded(this.#map<StoredDType>(name, shape)));
+      const matrices = list.map((name) => this.#source.rounded(this.#numbers<StoredDType>(name, shape)));
       const scales = list.map((name, i) => this.#scale(name, matrices[i]!)).filter((scale) => scale !== undefined);
       return packWeights(matrices, { scales });
     });
@@ -353,23 +354,13 @@ export class Weights implements Disposable {
     return this.#prefix + name;
   }
 
+  #numbers<D extends DType>(name: string, shape?: Shape, part?: TensorPart): Tensor<D> {
+    return this.#source.numbers(this.#full(name), shape, part);
+  }
+
   #map<D extends DType>(name: string, shape?: Shape, part?: TensorPart & { readonly dtype?: D }): Tensor<D> {
     return this.#source.map(this.#full(name), shape, part);
   }
-}
-
-/** Far more than the experts of any layer. A stack of empty matrices could be endless. */
-const maxStack = 2 ** 16;
-
-/** Makes the matrices of a stack `[E, N, K]`. @throws {CaracalError} `INVALID_ARGUMENT` for what is no such shape */
-function stack<T>(
-  where: string,
-  shapes: readonly [number, ...Matrix],
-  make: (shape: Matrix, part: TensorPart) => T,
-): T[] {
-  const [of, ...shape] = checkedShape(where, shapes);
-  if (!(of >= 0 && of <= maxStack)) refuseValue(where, "shapes[0]", `a number from 0 to ${maxStack}`, of);
-  return Array.from({ length: of }, (_, index) => make(shape, { index, of }));
 }
 
 /** @internal Takes weights. */

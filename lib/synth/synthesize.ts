@@ -1,6 +1,5 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { stringify as toYaml } from "yaml";
 import { syntheticNote } from "../checkpoint/config.js";
 import { elementCount } from "../checkpoint/entry.js";
 import { aFunction, checkOptions, checkPath, type OptionRule, oneOf, optional, wholeNumber } from "../options.js";
@@ -73,7 +72,7 @@ interface Contents {
 }
 
 async function writeAll(directory: string, { preset, plan, tokenizer, seed }: Contents, progress: Progress) {
-  const files = { ...configFiles(preset), ...tokenizerFiles(tokenizer) };
+  const files = { ...(await configFiles(preset)), ...tokenizerFiles(tokenizer) };
   for (const [file, text] of Object.entries(files)) {
     const path = join(directory, file);
     await writing(path, mkdir(dirname(path), { recursive: true }));
@@ -89,7 +88,8 @@ function tokenizerFiles({ model, config }: TokenizerFiles) {
   return { "tokenizer.json": json(model), "tokenizer_config.json": json(config) };
 }
 
-function configFiles({ llm, vision, audio, codec }: Preset): Record<string, string> {
+async function configFiles({ llm, vision, audio, codec }: Preset): Promise<Record<string, string>> {
+  const { stringify: toYaml } = await import("yaml");
   const note = { _note: syntheticNote };
   const fixed = {
     architectures: ["LongcatFlashOmniForCausalLM"],

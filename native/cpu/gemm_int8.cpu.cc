@@ -138,22 +138,11 @@ void tile(const Tile& t) {
   }
 }
 
-template <class W, int R = kInt8TileRows, int P = int8_panels_per_pass(R)>
-void choose_tile(const Tile& t, int rows, int panels) {
-  if (rows < R) {
-    if constexpr (R > 1) choose_tile<W, R - 1>(t, rows, panels);
-  } else if (panels < P) {
-    if constexpr (P > 1) choose_tile<W, R, P - 1>(t, rows, panels);
-  } else {
-    tile<R, P, W>(t);
-  }
-}
-
 }  // namespace
 
 template <class W>
 void run_int8_tile(const Tile& t, int rows, int panels) {
-  choose_tile<W>(t, rows, panels);
+  choose_tile<int8_panels_per_pass, kInt8TileRows>(rows, panels, [&]<int R, int P>() { tile<R, P, W>(t); });
 }
 template void run_int8_tile<q8>(const Tile&, int, int);
 template void run_int8_tile<q4>(const Tile&, int, int);

@@ -129,22 +129,11 @@ void tile(const Tile& t) {
   } while (k < t.k);
 }
 
-template <class W, int R = kTileRows, int P = panels_per_pass(R)>
-void choose_tile(const Tile& t, int rows, int panels) {
-  if (rows < R) {
-    if constexpr (R > 1) choose_tile<W, R - 1>(t, rows, panels);
-  } else if (panels < P) {
-    if constexpr (P > 1) choose_tile<W, R, P - 1>(t, rows, panels);
-  } else {
-    tile<R, P, W>(t);
-  }
-}
-
 }  // namespace
 
 template <class W>
 void run_tile(const Tile& t, int rows, int panels) {
-  choose_tile<W>(t, rows, panels);
+  choose_tile<panels_per_pass, kTileRows>(rows, panels, [&]<int R, int P>() { tile<R, P, W>(t); });
 }
 template void run_tile<float>(const Tile&, int, int);
 template void run_tile<bf16>(const Tile&, int, int);

@@ -78,6 +78,19 @@ void widen_codes(const std::byte* w, const GroupScales& groups, int64_t count, s
 template <class W>
 void run_tile(const Tile& t, int rows, int panels);
 
+// Calls run.operator()<R, P>() with the numbers of rows and panels as constants; of rows, at most R, and of panels, at most
+// kPanels(rows).
+template <int (*kPanels)(int), int R, int P = kPanels(R), class Run>
+void choose_tile(int rows, int panels, const Run& run) {
+  if (rows < R) {
+    if constexpr (R > 1) choose_tile<kPanels, R - 1>(rows, panels, run);
+  } else if (panels < P) {
+    if constexpr (P > 1) choose_tile<kPanels, R, P - 1>(rows, panels, run);
+  } else {
+    run.template operator()<R, P>();
+  }
+}
+
 // Whether there are tiles of q8 and q4 weights by rows of 8-bit integers.
 #if defined(__AVX2__)
 inline constexpr bool kInt8Rows = true;

@@ -80,6 +80,10 @@ void WordEncoder::read_character(size_t end) {
 
 void WordEncoder::add_byte(uint8_t byte) {
   if (symbols_.size() >= kNone - 1) throw Error(code::kInvalidArgument, "the text has a word of 4 GiB; divide it");
+  if (symbols_.size() == kLongWord) {
+    symbols_.reserve(kLongestUnmoved);
+    pairs_.reserve(kLongestUnmoved);
+  }
   const auto at = static_cast<uint32_t>(symbols_.size());
   symbols_.push_back({table_->byte_id(byte), -1, at + 1, at == 0 ? kNone : at - 1});
   if (at > 0) find_rank(at - 1, at);

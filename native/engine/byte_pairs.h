@@ -67,8 +67,15 @@ class WordEncoder {
     int32_t rank;  // of the pair with the next symbol, or -1
     uint32_t next, previous;
   };
+  struct Pairs : std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> {
+    void reserve(size_t count) { c.reserve(count); }
+  };
   // Positions of symbols; the first symbol of a word has kNone before it.
   static constexpr uint32_t kNone = UINT32_MAX;
+
+  // A word that reaches the first size in bytes gets room for the second at once: a vector that moves because it grows would
+  // hold the event loop for 30 ms in a word of 3 MB. The system gives memory only to what is written.
+  static constexpr size_t kLongWord = 1 << 16, kLongestUnmoved = 1 << 22;
 
   void read_character(size_t end);
   void add_byte(uint8_t byte);
@@ -85,7 +92,7 @@ class WordEncoder {
   uint32_t written_ = 0;  // the symbols before it are in ids_
   // Pairs, the first in the list of merges first: the rank, and the position of the left symbol in the lower half.
   // Those whose symbols were joined to others since then are skipped.
-  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> pairs_;
+  Pairs pairs_;
   std::vector<int32_t> ids_;
 };
 

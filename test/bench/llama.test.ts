@@ -169,7 +169,7 @@ test.skipIf(!peer)("both engines run every work, in turns", async () => {
   const results = [];
   for await (const result of compare(selection, { threads: 1, rounds: 2, models, meter, signal })) results.push(result);
   expect(results).toHaveLength(comparedCount(selection));
-  const names = ["load and pack", "load, again", ...short.map(describeWork), "memory"];
+  const names = ["load", "load and pack", "load, again", ...short.map(describeWork), "memory"];
   expect(results.map(({ name }) => name)).toEqual(names);
   for (const { name, ours, theirs } of results.slice(0, -1) as ComparedTime[])
     for (const { wall, cpu } of [ours, theirs]) {

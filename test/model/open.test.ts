@@ -139,6 +139,38 @@ describe("open", () => {
     hidden.dispose();
   });
 
+  test("AudioHeads reads the last ids of a history, however long it is", async () => {
+    const { books, device } = model.audioHeads;
+    using hidden = device.tensor(randomArray(model.llm.config.hidden_size, 5), [1, model.llm.config.hidden_size]);
+    let reads = 0;
+    const counted = (ids: number[]) =>
+      new Proxy(ids, {
+        get(target, key) {
+          if (typeof key === "string" && /^[0-9]+$/.test(key)) reads++;
+          return Reflect.get(target, key);
+        },
+      });
+    const step = (histories: (readonly number[])[]) =>
+      Promise.all(
+        model.audioHeads
+          .step(
+            hidden,
+            histories.map((ids) => [ids]),
+          )
+          .map(read),
+      );
+    const first = (await step(Array(books).fill([]))).map((ids) => ids[0]!);
+    const histories = first.map((id) => Array<number>(10_000).fill(id));
+    const chosen = await step(histories.map(counted));
+    expect(reads).toBe(30 * books);
+    expect(chosen).not.toEqual(first.map((id) => [id]));
+    expect(await step(histories.map((ids) => ids.slice(-30)))).toEqual(chosen);
+    const typed = histories.map((ids) => Int32Array.from(ids) as unknown as number[]);
+    expect(await step(typed)).toEqual(chosen);
+    const older = histories.map((ids) => [...ids, ...Array<number>(30).fill(-1)]);
+    expect(await step(older)).toEqual(first.map((id) => [id]));
+  });
+
   const prompt = { textIds: [...ids, 3], codecIds: Array.from({ length: 16 }, (_, i) => 40 + i) };
   const embed = (embedding: OmniEmbedding) => read(embedding.prompt(prompt));
   test.each([

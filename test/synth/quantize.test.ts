@@ -343,7 +343,7 @@ describe("a directory of MLX that is not what it says", () => {
       /1 tensor misshapen: "model\.layers\.1\.mlps\.0\.up_proj\.weight"/,
     );
     const none = { "model.layers.1.mlps.0.up_proj": false };
-    await expectInvalid(open(quantization(none)), /up_proj\.weight" u32, expected bf16 or f32/);
+    await expectInvalid(open(quantization(none)), /up_proj\.weight" u32, expected bf16 or f16 or f32/);
     const wrong = { lm_head: { mode: "nvfp4" }, "model.embed_tokens": 3 };
     await expectInvalid(
       open(quantization(wrong)),

@@ -18,8 +18,10 @@ function byteLetters(): string[] {
 export const maxIds = 2 ** 20;
 /** The longest entry in bytes, eight times the published one: a few ids could otherwise stand for gigabytes of text. */
 const maxEntry = 1024;
-/** Entries, merges or symbols that are processed between two yields. */
+/** Entries or symbols that are processed between two yields. */
 export const stepsPerYield = 4096;
+/** Merges that are looked up between two yields, which takes longer: V8 joins and hashes two strings for each. */
+export const mergesPerYield = 1024;
 /** What text is encoded to: ids below `maxIds` by entry, spelt in letters for bytes, and the reverse. */
 export interface Vocabulary {
   readonly ids: ReadonlyMap<string, number>;
@@ -62,7 +64,7 @@ export class BytePairs {
     let list: number[] = []; // left, right and joined ids
     const add = () => guarded(() => addon().addMerges(table, Int32Array.from(list)));
     for (const [left, right] of merges) {
-      if (list.push(id(left), id(right), id(left + right)) < 3 * stepsPerYield) continue;
+      if (list.push(id(left), id(right), id(left + right)) < 3 * mergesPerYield) continue;
       add();
       list = [];
       yield;

@@ -99,12 +99,15 @@ export async function renderTemplate(
   const { timeLimit = 5000, memoryLimit = 128 } = options;
   checkLimit("timeLimit", timeLimit);
   checkLimit("memoryLimit", memoryLimit);
-  const json = await new Turns(during, options.signal).during(plainJson(variables, memoryLimit));
+  const turns = new Turns(during, options.signal);
+  const json = await turns.during(plainJson(variables, memoryLimit));
+  await turns.next(); // to write a million characters takes milliseconds, to search them too, and so does starting a process
   const longestFirst = [...names].sort((a, b) => b.length - a.length);
   const mark = unusedCharacter(template, json, ...longestFirst, ...Object.values(tokens));
   const firsts = `[${longestFirst.map((name) => literal([...name][0]!)).join("")}]`;
   const pattern = `(${longestFirst.map(literal).join("|")})`;
   const data = { library: findJinja(), template, tokens, json, firsts, names: pattern, mark, maxCharacters };
+  await turns.next();
   return runProgram(data, file, { ...options, timeLimit, memoryLimit });
 }
 

@@ -195,19 +195,35 @@ export class OmniTokenizer {
   async encode(text: string, options: TokenizerOptions = {}): Promise<number[]> {
     checkOptions("OmniTokenizer.encode", options, tokenizerOptions);
     checkOption("OmniTokenizer.encode", "text", text, aString);
-    const ids: number[] = [];
-    await new Turns("encoding text", options.signal).during(this.#encodeSteps(text, ids));
-    return ids;
+    return new Turns("encoding text", options.signal).during(this.#listSteps(text));
   }
 
-  *#encodeSteps(text: string, ids: number[]): Steps<void> {
-    for (const step of this.encodeSteps(text, ids)) {
-      if (ids.length > maxListed) {
+  /** The ids in one list, which is made at its length: V8 takes 20 ms to move a list of two million that grows. */
+  *#listSteps(text: string): Steps<number[]> {
+    const pieces: Int32Array[] = [];
+    const piece: number[] = [];
+    let length = 0;
+    const take = () => {
+      length += piece.length;
+      if (length > maxListed) {
         const message = `OmniTokenizer.encode: the text has more than ${maxListed} ids; encode it in parts`;
         throw new CaracalError("INVALID_ARGUMENT", message, { characters: text.length, most: maxListed });
       }
+      pieces.push(Int32Array.from(piece));
+      piece.length = 0;
+    };
+    for (const step of this.encodeSteps(text, piece)) {
+      if (piece.length >= stepsPerYield) take();
       yield step;
     }
+    take();
+    const ids = new Array<number>(length);
+    let at = 0;
+    for (const found of pieces) {
+      yield;
+      for (const id of found) ids[at++] = id;
+    }
+    return ids;
   }
 
   /** @internal Encodes `text` onto the end of `ids`, and yields now and then. */

@@ -121,7 +121,8 @@ export class AudioHeads implements Disposable {
    * Queues one step of B sequences.
    *
    * @param hidden `[B, hidden size]`, after the final norm
-   * @param histories per book and sequence, the ids chosen so far, oldest first; negative ids do not count
+   * @param histories per book and sequence, the ids chosen so far, oldest first; negative ids do not count, and no more
+   *   than the last `window` are read, so that a step takes no longer because many went before
    * @param tap sees the logits of each book before the penalty, f32 `[B, ids]`
    * @returns per book, the ids: i32 `[B]`
    * @throws {CaracalError} `SHAPE_MISMATCH` when there is not one history per book and sequence, `INVALID_ARGUMENT` for
@@ -133,7 +134,7 @@ export class AudioHeads implements Disposable {
     tap?: (book: number, logits: Logits) => void,
   ): Ids[] {
     checkTensor("AudioHeads.step", "hidden", hidden);
-    const chosen = checkedHistories(histories);
+    const chosen = checkedHistories(histories, this.#window);
     checkOption("AudioHeads.step", "tap", tap, optional(aFunction));
     const input = hidden as Rows;
     const rows = input.shape[0];
@@ -163,20 +164,20 @@ export class AudioHeads implements Disposable {
   }
 
   #history(histories: readonly (number[] | Int32Array)[]): Tensor<"i32", Matrix> {
-    const values = histories.flatMap((ids) => {
-      const last = ids.slice(-this.#window);
-      return [...last, ...new Array<number>(this.#window - last.length).fill(-1)];
-    });
+    const values = histories.flatMap((ids) => [...ids, ...new Array<number>(this.#window - ids.length).fill(-1)]);
     return this.device.tensor(values, [histories.length, this.#window], "i32");
   }
 }
 
-/** Returns a copy of the histories. @throws {CaracalError} `INVALID_ARGUMENT` */
-function checkedHistories(histories: readonly (readonly (readonly number[])[])[]): (number[] | Int32Array)[][] {
+/** Returns a copy of the histories' last ids. @throws {CaracalError} `INVALID_ARGUMENT` */
+function checkedHistories(
+  histories: readonly (readonly (readonly number[])[])[],
+  last: number,
+): (number[] | Int32Array)[][] {
   const where = "AudioHeads.step";
   return checkedList(where, "histories", histories, "a list of books", maxBooks).map((book, i) =>
     checkedList(where, `histories[${i}]`, book, "a list of sequences").map((ids, j) =>
-      checkedIntegers(where, `histories[${i}][${j}]`, ids),
+      checkedIntegers(where, `histories[${i}][${j}]`, ids, undefined, last),
     ),
   );
 }

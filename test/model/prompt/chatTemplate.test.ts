@@ -2,6 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { OmniTokenizer } from "../../../lib/model/prompt/tokenizer.js";
 import { makeTokenizer } from "../../../lib/synth/tokenizer.js";
+import { turnsDuring } from "../../support/turns.js";
 import { tinyTokenizer, tokenizerConfig, tokenizerJson } from "./tinyTokenizer.js";
 
 const withTemplate = (chat_template: unknown) => tinyTokenizer({ ...tokenizerConfig, chat_template });
@@ -65,6 +66,11 @@ describe("the checkpoint's chat template", () => {
   });
 });
 
+it("a chat template takes turns with the event loop before it is searched, and before its process starts", async () => {
+  const tokenizer = await withTemplate(template);
+  expect(await turnsDuring(() => tokenizer.renderChat(messages))).toBe(2);
+});
+
 describe("a chat template that", () => {
   const slow = "{% for i in range(3000) %}{% for j in range(3000) %}{% endfor %}{% endfor %}";
   const large =
@@ -107,7 +113,7 @@ describe("a chat template that", () => {
     const processes = () => process.getActiveResourcesInfo().filter((name) => name === "ProcessWrap").length;
     await vi.waitFor(() => expect(processes()).toBe(0)); // those of other tests end
     const rendered = texts.map((content) => tokenizer.renderChat([{ role: "user", content }]));
-    await setImmediate();
+    for (let turn = 0; turn < 5; turn++) await setImmediate(); // two pass before a process starts
     expect(processes()).toBe(4);
     expect(await Promise.all(rendered)).toEqual(texts.map((text) => [text]));
   });

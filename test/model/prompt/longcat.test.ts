@@ -1,7 +1,8 @@
 import { createRequire } from "node:module";
 import { describe, expect, it } from "vitest";
+import { OmniTokenizer } from "../../../lib/model/prompt/tokenizer.js";
 import { uniform } from "../../support/numbers.js";
-import { longcatTokenizer, longcatTokenizerJson } from "./longcatVocabulary.js";
+import { longcatTokenizerJson } from "./longcatVocabulary.mjs";
 import { randomText } from "./randomText.js";
 
 interface Library {
@@ -12,7 +13,7 @@ const { Tokenizer } = createRequire(import.meta.url)("@huggingface/tokenizers") 
 };
 
 const json = longcatTokenizerJson();
-const tokenizer = await longcatTokenizer(json);
+const tokenizer = await OmniTokenizer.from({ tokenizer: json, config: { eos_token: "</longcat_s>" } });
 const library = new Tokenizer(json, {});
 
 /** Checks the ids of a text, and that they become the text again. */
