@@ -30,6 +30,12 @@ export {
 export type { SpeechConfig } from "./checkpoint/layout.js";
 export type { AffineFormat, MlxQuantization } from "./checkpoint/quantization.js";
 export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
+export { TurnDetector, type TurnDetectorOptions, type TurnEvent, type TurnSnapshot } from "./live/turnDetector.js";
+export {
+  type OpenVoiceActivityOptions,
+  VoiceActivityDetector,
+  type VoiceActivityStream,
+} from "./live/voiceActivity.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";
