@@ -33,7 +33,13 @@ export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
 export type { LiveEvent } from "./live/events.js";
 export type { LiveClock, LiveOptions } from "./live/options.js";
 export { LiveSession } from "./live/session.js";
-export type { VoiceDetector, VoiceEvent } from "./live/voice.js";
+export { TurnDetector, type TurnDetectorOptions, type TurnEvent, type TurnSnapshot } from "./live/turnDetector.js";
+export {
+  type OpenVoiceActivityOptions,
+  VoiceActivityDetector,
+  type VoiceActivityStream,
+} from "./live/voiceActivity.js";
+export type { VoiceDetector } from "./live/voiceDetector.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";

@@ -4,6 +4,7 @@ import type { CheckedOptions } from "../model/reply/options.js";
 import type { Reply } from "../model/reply/reply.js";
 import type { Rows } from "../model/types.js";
 import type { TurnEncoders } from "./turnInput.js";
+import type { VoiceActivityDetector } from "./voiceActivity.js";
 
 /** What a session needs of a model. */
 export interface LiveHost {
@@ -12,6 +13,8 @@ export interface LiveHost {
   readonly sampleRate: number;
   /** Seconds of a frame of speech; undefined for a model without. */
   readonly frameSeconds: number | undefined;
+  /** The network that finds speech, which the model shares among its sessions. */
+  voice(): Promise<VoiceActivityDetector>;
   /** A new sequence in the KV cache. */
   sequence(): KvSequence;
   /** Appends embeddings, which it takes, to a sequence. */

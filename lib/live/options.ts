@@ -1,6 +1,7 @@
 import { type CheckedOptions, checkGenerateOptions, type GenerateOptions } from "../model/reply/options.js";
 import { checkOptions, type OptionRule, optional, positiveInteger, positiveNumber, refuseValue } from "../options.js";
-import { detectorRule, type VoiceDetector } from "./voice.js";
+import { TurnDetector, type TurnDetectorOptions } from "./turnDetector.js";
+import { detectorRule, type VoiceDetector } from "./voiceDetector.js";
 
 /** Tells the time, in seconds from any moment on. */
 export interface LiveClock {
@@ -17,8 +18,10 @@ type ReplyOptions = Pick<
 export interface LiveOptions extends ReplyOptions {
   /** What the model is told before the conversation. Default: nothing. */
   readonly system?: string | undefined;
-  /** Finds the turns in what is pushed; the session disposes it. */
-  readonly detector: VoiceDetector;
+  /** When a turn begins and ends, for the default detector. */
+  readonly turns?: TurnDetectorOptions | undefined;
+  /** Finds the turns in what is pushed; the session disposes it. Default: the Silero network that comes with the library. */
+  readonly detector?: VoiceDetector | undefined;
   /**
    * Whether a reply is prepared as soon as the user falls silent, and dropped if the user goes on: it is ready earlier,
    * for the price of work that is sometimes in vain. Nothing of it is delivered before the turn has ended. Default true.
@@ -34,7 +37,8 @@ export interface LiveOptions extends ReplyOptions {
 const flag: OptionRule = { accepts: (value) => typeof value === "boolean", expected: "true or false" };
 const liveOptions = {
   system: optional({ accepts: (value) => typeof value === "string", expected: "text" }),
-  detector: detectorRule,
+  turns: true,
+  detector: optional(detectorRule),
   speculate: optional(flag),
   maxTurnSeconds: optional(positiveNumber),
   maxWaitingFrames: optional(positiveInteger),
@@ -42,7 +46,7 @@ const liveOptions = {
     accepts: (value) => typeof (Object(value) as Partial<LiveClock>).now === "function",
     expected: "an object with a function now",
   }),
-} satisfies Record<Exclude<keyof LiveOptions, keyof ReplyOptions>, OptionRule>;
+} satisfies Record<Exclude<keyof LiveOptions, keyof ReplyOptions>, OptionRule | true>;
 
 const replyOptions = ["speech", "maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "seed"] as const;
 
@@ -50,7 +54,8 @@ const replyOptions = ["speech", "maxTokens", "temperature", "topK", "topP", "rep
 export interface CheckedLiveOptions {
   readonly reply: CheckedOptions;
   readonly system: string | undefined;
-  readonly detector: VoiceDetector;
+  readonly turns: TurnDetectorOptions;
+  readonly detector: VoiceDetector | undefined;
   readonly speculate: boolean;
   readonly maxTurnSeconds: number;
   readonly maxWaitingFrames: number;
@@ -65,12 +70,21 @@ export interface CheckedLiveOptions {
 export function checkLiveOptions(options: LiveOptions, canSpeak: boolean): CheckedLiveOptions {
   const ofReplies = Object.fromEntries(replyOptions.map((name) => [name, true])) as Record<keyof ReplyOptions, true>;
   checkOptions("live", options, { ...liveOptions, ...ofReplies });
-  const { system, detector, speculate = true, maxTurnSeconds = 120, maxWaitingFrames = 16, ...rest } = options;
+  const {
+    system,
+    detector,
+    turns = {},
+    speculate = true,
+    maxTurnSeconds = 120,
+    maxWaitingFrames = 16,
+    ...rest
+  } = options;
   const { clock: given = { now: () => performance.now() / 1000 } } = rest;
   const clock = { now: () => checkedTime(given.now()) };
   const ofReply = Object.fromEntries(replyOptions.map((name) => [name, options[name]])) as ReplyOptions;
   const reply = checkGenerateOptions({ ...ofReply, speech: ofReply.speech ?? canSpeak });
-  return { reply, system, detector, speculate, maxTurnSeconds, maxWaitingFrames, clock };
+  new TurnDetector(turns); // checks them
+  return { reply, system, turns, detector, speculate, maxTurnSeconds, maxWaitingFrames, clock };
 }
 
 function checkedTime(seconds: number): number {

@@ -14,11 +14,14 @@ import { Playback } from "./playback.js";
 import { PreparedReply } from "./preparedReply.js";
 import { Recording } from "./recording.js";
 import { Turn } from "./turn.js";
+import type { TurnEvent } from "./turnDetector.js";
 import { TurnInput } from "./turnInput.js";
-import { checkedEvents, type VoiceEvent } from "./voice.js";
+import { checkedEvents, SpeechTurns, type VoiceDetector } from "./voiceDetector.js";
 
 /** Events buffered for the consumer before a reply waits. */
 const maxBufferedEvents = 64;
+/** The sample rate of the default detector. */
+const detectorRate = 16000;
 /** Seconds before the start of a turn that are remembered, in which a detector may place it. */
 const rememberedSeconds = 3;
 
@@ -35,6 +38,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
   readonly #events: EventBuffer<LiveEvent>;
   readonly #ended = new AbortController();
   readonly #startTime: number;
+  #detector: VoiceDetector | undefined;
   readonly #recording = new Recording();
   readonly #frames: FrameSampler;
   readonly #conversation: Conversation;
@@ -51,6 +55,10 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
   constructor(host: LiveHost, options: LiveOptions) {
     this.#options = checkLiveOptions(options, host.frameSeconds !== undefined);
     this.#host = host;
+    if (!this.#options.detector && host.sampleRate !== detectorRate) {
+      const message = `live: voice is found at ${detectorRate} Hz, the model hears ${host.sampleRate}: give a detector`;
+      throw new CaracalError("UNSUPPORTED", message, { sampleRate: host.sampleRate });
+    }
     this.#events = new EventBuffer(() => this.#onTake());
     this.#startTime = this.#options.clock.now();
     this.#frames = new FrameSampler(this.#options.maxWaitingFrames);
@@ -105,7 +113,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     this.#interrupt();
     const turn = this.#begin(this.#recording.end);
     turn.texts.push(text);
-    this.#endTurn(turn, this.#recording.end);
+    this.#answer(turn, this.#recording.end);
   }
 
   /** Stops the reply that is being spoken, as the user's speech does; nothing happens if there is none. */
@@ -180,7 +188,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     for (const turn of [this.#turn, this.#reply?.turn]) turn?.dispose();
     [this.#turn, this.#reply] = [undefined, undefined];
     this.#conversation.dispose();
-    this.#options.detector[Symbol.dispose]();
+    (this.#detector ?? this.#options.detector)?.[Symbol.dispose]();
     this.#taken?.();
   }
 
@@ -213,9 +221,9 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
 
   async #hear(samples: Float32Array): Promise<void> {
     this.#recording.push(samples);
-    const found = await this.#options.detector.push(samples);
-    for (const event of checkedEvents(found, this.#recording.end)) {
-      this.#feed(event.sample);
+    this.#detector ??= this.#options.detector ?? new SpeechTurns(await this.#host.voice(), this.#options.turns);
+    for (const event of checkedEvents(await this.#detector.push(samples), this.#recording.end)) {
+      this.#feed(event.position);
       this.#onVoice(event);
     }
     this.#feed(this.#recording.end);
@@ -224,27 +232,25 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     this.#recording.forget(Math.min(this.#turn?.taken ?? remembered, remembered));
   }
 
-  #onVoice({ type, sample }: VoiceEvent): void {
+  #onVoice(event: TurnEvent): void {
     const turn = this.#turn;
-    if (type === "start") {
+    if (event.type === "speechStarted") {
       this.#interrupt();
-      if (!turn) this.#begin(sample);
-      this.#events.push({ type: "speechStart", sample });
+      if (!turn) this.#begin(event.start);
+      this.#events.push({ type: "speechStart", sample: event.start });
     } else if (!turn)
       return; // it was ended for its length
-    else if (type === "pause") {
-      turn.paused = true;
+    else if (event.type === "speculativeEnd") {
+      const sample = event.position;
+      turn.pausedAt = sample;
       if (this.#options.speculate) this.#prepare(turn, sample);
       this.#events.push({ type: "speechPause", sample });
-    } else if (type === "resume") {
-      turn.paused = false;
+    } else if (event.type === "speechResumed") {
+      turn.pausedAt = undefined;
       turn.prepared?.drop();
       turn.prepared = undefined;
-      this.#events.push({ type: "speechResume", sample });
-    } else {
-      this.#events.push({ type: "speechEnd", sample });
-      this.#endTurn(turn, sample);
-    }
+      this.#events.push({ type: "speechResume", sample: event.position });
+    } else this.#endTurn(turn, turn.pausedAt ?? event.position);
   }
 
   #begin(sample: number): Turn {
@@ -260,12 +266,13 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
   #feed(until: number): void {
     const { sampleRate } = this.#host;
     const packet = chunkSeconds * sampleRate;
-    for (let turn = this.#turn; turn && !turn.paused && until - turn.taken >= packet; turn = this.#turn) {
+    for (
+      let turn = this.#turn;
+      turn && turn.pausedAt === undefined && until - turn.taken >= packet;
+      turn = this.#turn
+    ) {
       this.#packet(turn, packet);
-      if (turn.packets * chunkSeconds >= this.#options.maxTurnSeconds) {
-        this.#events.push({ type: "speechEnd", sample: turn.taken });
-        this.#endTurn(turn, turn.taken);
-      }
+      if (turn.packets * chunkSeconds >= this.#options.maxTurnSeconds) this.#endTurn(turn, turn.taken);
     }
   }
 
@@ -299,6 +306,11 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
   }
 
   #endTurn(turn: Turn, sample: number): void {
+    this.#events.push({ type: "speechEnd", sample });
+    this.#answer(turn, sample);
+  }
+
+  #answer(turn: Turn, sample: number): void {
     const stale = turn.texts.length > 0 ? turn.prepared : undefined; // it did not know the text
     stale?.drop();
     const prepared = (stale ? undefined : turn.prepared) ?? this.#prepare(turn, sample);

@@ -16,7 +16,8 @@ export class Turn implements Disposable {
   /** The sample after the last one that the encoder was given, and the packets that it was given. */
   taken: number;
   packets = 0;
-  paused = false;
+  /** The sample before which the user has fallen silent, if so: what comes later is not part of the turn yet. */
+  pausedAt: number | undefined;
   /** Typed text, after what was said. */
   readonly texts: string[] = [];
   /** The rows so far, for a conversation that must be written again. */

@@ -9,6 +9,7 @@ import { CaracalError, throwIfAborted } from "../errors.js";
 import type { ReplyRequest } from "../live/host.js";
 import type { LiveOptions } from "../live/options.js";
 import { LiveSession } from "../live/session.js";
+import { VoiceActivityDetector } from "../live/voiceActivity.js";
 import { aFunction, checkOptions, type OptionRule, oneOf, optional } from "../options.js";
 import { deviceRule } from "../tensor/check.js";
 import { Device } from "../tensor/tensor.js";
@@ -105,6 +106,7 @@ export class OmniModel implements AsyncDisposable {
   /** The replies that have not ended, also those whose speech alone is unfinished. */
   readonly #replies = new Set<Reply>();
   readonly #sessions = new Set<LiveSession>();
+  #voice: Promise<VoiceActivityDetector> | undefined;
   #preparing = 0;
   #disposed = false;
 
@@ -235,7 +237,7 @@ export class OmniModel implements AsyncDisposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` for an option that is unknown, missing or out of range, or a model that
    *   lacks a part; `DISPOSED`
    */
-  live(options: LiveOptions): LiveSession {
+  live(options: LiveOptions = {}): LiveSession {
     if (this.#disposed) throw disposedError();
     const { audioEncoder, tokenizer, embedding, llm } = this;
     const { vision, speechDecoder } = this.#modules;
@@ -244,6 +246,7 @@ export class OmniModel implements AsyncDisposable {
         encoders: { tokenizer, embedding, audioEncoder, vision },
         sampleRate: this.framing.sampleRate,
         frameSeconds: speechDecoder ? speechDecoder.samplesPerFrame / speechDecoder.sampleRate : undefined,
+        voice: () => this.#voiceActivity(),
         sequence: () => llm.cache.sequence(),
         append: (sequence, rows, signal) => this.#scheduler.append(sequence, rows, signal),
         reply: (request) => this.#start({ ...request, usage: new UsageMeter() }),
@@ -266,6 +269,10 @@ export class OmniModel implements AsyncDisposable {
     if (this.#disposed) return;
     this.#disposed = true;
     for (const work of [...this.#sessions, ...this.#replies]) work.fail(disposedError());
+    this.#voice?.then(
+      (detector) => detector.dispose(),
+      () => {}, // it was not opened
+    );
     this.#free();
   }
 
@@ -330,6 +337,11 @@ export class OmniModel implements AsyncDisposable {
     reply.ended.addEventListener("abort", () => this.#replies.delete(reply), { once: true });
     this.#scheduler.add(reply);
     return reply;
+  }
+
+  #voiceActivity(): Promise<VoiceActivityDetector> {
+    this.#voice ??= VoiceActivityDetector.open({ device: this.device });
+    return this.#voice;
   }
 
   #speechStream() {

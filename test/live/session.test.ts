@@ -2,11 +2,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import type { LiveEvent } from "../../lib/live/events.js";
 import type { LiveOptions } from "../../lib/live/options.js";
 import type { LiveSession } from "../../lib/live/session.js";
-import type { VoiceDetector, VoiceEvent } from "../../lib/live/voice.js";
+import type { TurnEvent } from "../../lib/live/turnDetector.js";
+import type { VoiceDetector } from "../../lib/live/voiceDetector.js";
 import { OmniModel } from "../../lib/model/omni.js";
 import { Device } from "../../lib/tensor/tensor.js";
 import { tinyDirectory } from "../model/tinyModel.js";
 import { randomArray } from "../support/numbers.js";
+import { speech as spoken } from "./speech.js";
 
 const directory = await tinyDirectory();
 const rate = 16000;
@@ -29,25 +31,30 @@ afterAll(() => {
   device.dispose();
 });
 
+/** When something is known, what it is, and the second when it was, if that was earlier. */
+type Cue = readonly [when: number, type: "start" | "pause" | "resume" | "end", second?: number];
+
+function eventOf([when, type, second = when]: Cue): TurnEvent {
+  const position = at(when);
+  if (type === "start") return { type: "speechStarted", position, start: at(second) };
+  if (type === "pause") return { type: "speculativeEnd", position, end: at(second) };
+  return type === "resume" ? { type: "speechResumed", position } : { type: "speechEnded", position, end: at(second) };
+}
+
 /** Says what it was told to say, once the samples up to there have been pushed. */
 class Script implements VoiceDetector {
-  readonly #script: { readonly when: number; readonly event: VoiceEvent }[];
+  readonly #events: TurnEvent[];
   #pushed = 0;
   disposed = false;
 
-  /** @param script seconds when something is known, what it is, and the second when it was, if that was earlier */
-  constructor(script: readonly (readonly [when: number, type: VoiceEvent["type"], second?: number])[]) {
-    this.#script = script.map(([when, type, second = when]) => ({
-      when: at(when),
-      event: { type, sample: at(second) },
-    }));
+  constructor(script: readonly Cue[]) {
+    this.#events = script.map(eventOf);
   }
 
-  async push(samples: Float32Array): Promise<VoiceEvent[]> {
+  async push(samples: Float32Array): Promise<TurnEvent[]> {
     this.#pushed += samples.length;
-    const due = this.#script.filter(({ when }) => when <= this.#pushed);
-    this.#script.splice(0, due.length);
-    return due.map(({ event }) => event);
+    const due = this.#events.filter(({ position }) => position <= this.#pushed);
+    return this.#events.splice(0, due.length);
   }
 
   [Symbol.dispose](): void {
@@ -199,6 +206,30 @@ describe("a turn", () => {
     await listener.until("replyEnd");
     expect(listener.reply("item_1")).toEqual(await answer(speech.subarray(0, at(2))));
     listener.session.dispose();
+  });
+});
+
+describe("a session without a detector of its own", () => {
+  test("finds speech by the network that comes with the library", async () => {
+    const session = model.live({ maxTokens: 4 });
+    open.add(session);
+    const types: string[] = [];
+    const listening = (async () => {
+      for await (const { type } of session) {
+        types.push(type);
+        if (type === "replyEnd") break;
+      }
+    })();
+    await push(session, spoken());
+    await push(session, new Float32Array(at(1)));
+    await listening;
+    expect([types[0], types.filter((type) => type === "reply").length]).toEqual(["speechStart", 1]);
+  });
+
+  test("refuses to be told when turns end in a wrong way", () => {
+    expect(() => model.live({ turns: { threshold: 2 } })).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+    );
   });
 });
 

@@ -300,7 +300,14 @@ export function recipes(w) {
         on: w.model,
         args: [
           {
-            ...{ detector: detector(), clock: { now: () => 0 }, system: "Be brief.", speculate: true, speech: true },
+            ...{
+              detector: detector(),
+              turns: { threshold: 0.5 },
+              clock: { now: () => 0 },
+              system: "Be brief.",
+              speculate: true,
+              speech: true,
+            },
             ...{ maxTurnSeconds: 60, maxWaitingFrames: 4, maxTokens: 4 },
             ...{ temperature: 1, topK: 5, topP: 0.9, repetitionPenalty: 1.1, seed: 1 },
           },
