@@ -78,8 +78,9 @@ class Listener {
   readonly #done: Promise<void>;
   #changed: () => void = () => {};
 
-  constructor(script: ConstructorParameters<typeof Script>[0], options: Partial<LiveOptions> = {}) {
-    this.session = model.live({ detector: new Script(script), clock: this.clock, maxTokens: 20, ...options });
+  /** @param script without, the session finds the turns by itself */
+  constructor(script: readonly Cue[] | undefined, options: LiveOptions = {}) {
+    this.session = model.live({ detector: script && new Script(script), clock: this.clock, maxTokens: 20, ...options });
     open.add(this.session);
     this.#done = this.#listen();
     this.#done.catch(() => {});
@@ -211,19 +212,13 @@ describe("a turn", () => {
 
 describe("a session without a detector of its own", () => {
   test("finds speech by the network that comes with the library", async () => {
-    const session = model.live({ maxTokens: 4 });
-    open.add(session);
-    const types: string[] = [];
-    const listening = (async () => {
-      for await (const { type } of session) {
-        types.push(type);
-        if (type === "replyEnd") break;
-      }
-    })();
-    await push(session, spoken());
-    await push(session, new Float32Array(at(1)));
-    await listening;
-    expect([types[0], types.filter((type) => type === "reply").length]).toEqual(["speechStart", 1]);
+    const listener = new Listener(undefined, { maxTokens: 4 });
+    await push(listener.session, spoken());
+    await push(listener.session, new Float32Array(at(1)));
+    await listener.until("replyEnd");
+    expect(listener.types().slice(0, 2)).toEqual(["speechStart", "speechPause"]);
+    expect(listener.types()).toContain("speechEnd");
+    listener.session.dispose();
   });
 
   test("refuses to be told when turns end in a wrong way", () => {
@@ -289,7 +284,7 @@ const interruption = [...oneTurn, [5, "start", 4.8], [7, "pause"], [7.5, "end", 
 
 describe("a reply", () => {
   /** @param heard seconds of the first reply's speech, by the clock @param told seconds that the listener reports */
-  async function interrupted(heard: number, told?: number, options: Partial<LiveOptions> = {}): Promise<Listener> {
+  async function interrupted(heard: number, told?: number, options: LiveOptions = {}): Promise<Listener> {
     const listener = new Listener(interruption, { maxTokens: 400, ...options });
     await push(listener.session, speech.subarray(0, at(4)));
     const frames = () => listener.events.filter(({ type }) => type === "audio").length;
