@@ -234,6 +234,33 @@ export function recipes(w) {
         args: [{ ...state().snapshot(), textHistory: [1], codecHistory: [[40, 41, 42, 43]] }],
       }),
     },
+    VoiceActivityDetector: {
+      new: internal,
+      open: () => ({ args: [{ device, weights: undefined, signal }] }),
+    },
+    VoiceActivityStream: {
+      new: internal,
+      push: () => ({ on: w.voices.stream(), args: [samples()] }),
+    },
+    TurnDetector: {
+      new: () => ({
+        args: [
+          {
+            threshold: 0.5,
+            negativeThreshold: 0.35,
+            minSpeechMs: 50,
+            prefixPaddingMs: 300,
+            speculativeSilenceMs: 250,
+            silenceDurationMs: 600,
+          },
+        ],
+      }),
+      push: () => ({ on: new w.caracal.TurnDetector(), args: [Float32Array.of(0.1, 0.9)] }),
+      restore: () => ({
+        on: new w.caracal.TurnDetector(),
+        args: [{ ...new w.caracal.TurnDetector().snapshot(), speechStart: 512, silenceStart: 1024 }],
+      }),
+    },
     OmniEmbedding: {
       new: internal,
       load: () => ({
