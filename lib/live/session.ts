@@ -151,6 +151,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     return { done: true, value: undefined };
   }
 
+  /** The events themselves, for `for await`. */
   [Symbol.asyncIterator](): this {
     return this;
   }
