@@ -26,7 +26,7 @@ const layers = [
   ["lib/model/reply"],
   ["lib/model/loader.ts"],
   ["lib/model/omni.ts"],
-  ["lib/verify"],
+  ["lib/verify", "lib/server"],
   ["lib/index.ts", "lib/cli"],
   ["bench"],
   ["lib/cli/main.ts"], // loads all commands, including those of bench

@@ -264,6 +264,7 @@ export function recipes(w) {
       encode: () => ({ on: w.tokenizer, args: ["a text", { signal }] }),
       decode: () => ({ on: w.tokenizer, args: [[40, 41], { signal }] }),
       encodeSteps: internal,
+      tokenOf: internal,
       leastIds: internal,
       renderChat: () => ({
         on: w.tokenizer,
