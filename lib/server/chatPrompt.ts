@@ -1,8 +1,10 @@
 import { TemporaryFile } from "../media/input.js";
 import type { Message, Part } from "../model/prompt/messages.js";
+import { Turns } from "../turns.js";
 import type { ChatMessage, ChatRequest, UserPart } from "./chatSchema.js";
 import { invalid } from "./errors.js";
 import type { Limits } from "./limits.js";
+import { LongString } from "./longString.js";
 import type { SpokenReplies } from "./spokenReplies.js";
 
 export interface PromptContext {
@@ -55,16 +57,22 @@ class PromptReader {
   }
 
   async #part(part: UserPart, param: string): Promise<Part> {
-    const { imagePixels: maxPixels, videoSeconds: maxSeconds } = this.#context.limits;
+    const { limits, signal } = this.#context;
+    const { imagePixels: maxPixels, videoSeconds: maxSeconds } = limits;
     switch (part.type) {
       case "text":
         return part;
       case "image_url":
-        return { type: "image", image: ofDataUri(part.image_url.url, `${param}.image_url.url`), maxPixels };
+        return {
+          type: "image",
+          image: await ofDataUri(part.image_url.url, `${param}.image_url.url`, signal),
+          maxPixels,
+        };
       case "input_audio":
-        return { type: "audio", audio: ofBase64(part.input_audio.data, `${param}.input_audio.data`) };
+        return { type: "audio", audio: await ofBase64(part.input_audio.data, `${param}.input_audio.data`, signal) };
       case "video_url": {
-        const video = await this.#file(ofDataUri(part.video_url.url, `${param}.video_url.url`), param);
+        const bytes = await ofDataUri(part.video_url.url, `${param}.video_url.url`, signal);
+        const video = await this.#file(bytes, param);
         return { type: "video", video, interleaveAudio: this.#interleaveAudio, maxPixels, maxSeconds };
       }
     }
@@ -82,19 +90,24 @@ class PromptReader {
   }
 }
 
-/** The bytes of a data URI, whose media type may be wrong: the library looks at the bytes. */
-function ofDataUri(uri: string, param: string): Uint8Array<ArrayBuffer> {
-  const comma = uri.indexOf(",");
-  if (comma < 0 || !/;base64$/i.test(uri.slice(0, Math.min(comma, 256))))
-    throw invalid("it must be a data: URI with base64, such as data:image/png;base64,…", param, "invalid_base64");
-  return ofBase64(uri.slice(comma + 1), param);
+/** @throws {Refusal} */
+async function ofBase64(
+  text: string | LongString,
+  param: string,
+  signal: AbortSignal,
+  skipped = 0,
+): Promise<Buffer<ArrayBuffer>> {
+  const string = typeof text === "string" ? new LongString([Buffer.from(text)]) : text;
+  const bytes = await new Turns("reading media", signal).during(string.decode(skipped));
+  if (bytes) return bytes;
+  throw invalid("it is no base64", param, "invalid_base64");
 }
 
-function ofBase64(text: string, param: string): Uint8Array<ArrayBuffer> {
-  const bytes = Buffer.from(text, "base64");
-  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
-  // Node.js skips what is not base64, so that there are fewer bytes than the length of the text promises.
-  if (bytes.length !== Math.floor(((text.length - padding) * 3) / 4))
-    throw invalid("it is no base64", param, "invalid_base64");
-  return bytes;
+/** The bytes of a data URI, whose media type may be wrong: the library looks at the bytes. @throws {Refusal} */
+async function ofDataUri(uri: string | LongString, param: string, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
+  const head = typeof uri === "string" ? uri : uri.head;
+  const comma = head.indexOf(",");
+  if (comma < 0 || !/;base64$/i.test(head.slice(0, comma)))
+    throw invalid("it must be a data: URI with base64, such as data:image/png;base64,…", param, "invalid_base64");
+  return ofBase64(uri, param, signal, comma + 1);
 }

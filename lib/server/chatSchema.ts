@@ -3,6 +3,7 @@ import { shown } from "../errors.js";
 import { refuseName } from "../options.js";
 import { invalid, Refusal } from "./errors.js";
 import type { Limits } from "./limits.js";
+import { LongString } from "./longString.js";
 
 // The fields of a request for a chat completion. Fields that are null count as absent, as OpenAI's do. Every object is
 // strict: what is not listed is refused by name, rather than ignored silently.
@@ -40,26 +41,37 @@ const refused = {
     .nullish(),
   frequency_penalty: z.literal(0, { error: noPenalty }).nullish(),
   presence_penalty: z.literal(0, { error: noPenalty }).nullish(),
-  logit_bias: z.strictObject({}, { error: "it is not supported" }).nullish(),
+  logit_bias: z.record(z.string(), z.never({ error: "it is not supported" })).nullish(),
   web_search_options: z.null({ error: "it is not supported" }).optional(),
 };
 
+const mediaText = z.union([z.string(), z.instanceof(LongString)], { error: "it must be a string" });
+
 /** The data URI of a medium; its bytes are decoded later. */
-const dataUri = z.string().startsWith("data:", {
+const dataUri = mediaText.refine((uri) => headOf(uri).startsWith("data:"), {
   error: ({ input }) =>
-    /^https?:/i.test(String(input))
+    /^https?:/i.test(headOf(input as string | LongString))
       ? "remote URLs are not fetched: send the bytes, as data:image/png;base64,…"
       : "it must be a data: URI, such as data:image/png;base64,…",
 });
+const headOf = (text: string | LongString) => (typeof text === "string" ? text.slice(0, 256) : text.head);
+
+/** Bytes of a text: more than any prompt takes. */
+const mostText = 2 ** 20;
+const tooLong = `it has more than ${mostText} bytes`;
+const text = z.preprocess(
+  (value) => (value instanceof LongString && value.length <= mostText ? value.text : value),
+  z.string({ error: ({ input }) => (input instanceof LongString ? tooLong : "it must be text") }),
+);
 
 /** Text, or a list of parts; text becomes a list of one. */
 const content = <P extends z.ZodType>(part: P) =>
   z.preprocess(
-    (value) => (typeof value === "string" ? [{ type: "text", text: value }] : value),
+    (value) => (typeof value === "string" || value instanceof LongString ? [{ type: "text", text: value }] : value),
     z.array(part, { error: "it must be text or a list of parts" }).min(1),
   );
 
-const textPart = z.strictObject({ type: z.literal("text", { error: "only text is taken here" }), text: z.string() });
+const textPart = z.strictObject({ type: z.literal("text", { error: "only text is taken here" }), text });
 const userPart = z.discriminatedUnion(
   "type",
   [
@@ -70,7 +82,7 @@ const userPart = z.discriminatedUnion(
     }),
     z.strictObject({
       type: z.literal("input_audio"),
-      input_audio: z.strictObject({ data: z.string(), format: z.enum(["wav", "mp3"]) }),
+      input_audio: z.strictObject({ data: mediaText, format: z.enum(["wav", "mp3"]) }),
     }),
     z.strictObject({ type: z.literal("video_url"), video_url: z.strictObject({ url: dataUri }) }),
   ],
@@ -143,7 +155,7 @@ export class ChatSchema {
   readonly #limits: Limits;
 
   constructor(limits: Limits) {
-    this.#schema = schema(limits);
+    this.#schema = schema({ ...limits, choices: Math.min(limits.choices, limits.replies) });
     this.#limits = limits;
   }
 
