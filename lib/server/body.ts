@@ -1,7 +1,7 @@
 import { invalid, Refusal } from "./errors.js";
 import { LongString } from "./longString.js";
 
-/** More brackets, commas and colons than any conversation needs; each may stand for an object of a hundred bytes. */
+/** More brackets, commas, colons and strings than any conversation has; each may stand for an object of a hundred bytes. */
 const maxMarks = 2 ** 18;
 /** Strings of more bytes become a `LongString`. */
 const longBytes = 2 ** 14;
@@ -73,7 +73,7 @@ class BodyScanner {
     this.#block = Buffer.allocUnsafe(blockBytes);
     this.#filled = 0;
     for (let at = 0; at < block.length; ) at = this.#string ? this.#inString(block, at) : this.#between(block, at);
-    if (this.#marks > maxMarks) throw invalid(`the body has more than ${maxMarks} brackets, commas and colons`);
+    if (this.#marks > maxMarks) throw invalid(`the body has more than ${maxMarks} brackets, commas, colons and strings`);
   }
 
   #between(block: Buffer, at: number): number {
@@ -82,6 +82,7 @@ class BodyScanner {
     this.#text.push(block.subarray(at, end));
     if (end === block.length) return end;
     this.#string = [];
+    this.#marks++;
     return end + 1;
   }
 

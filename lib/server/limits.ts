@@ -35,6 +35,12 @@ export interface ServerLimits {
 /** The limits with their defaults. */
 export type Limits = { readonly [Name in keyof ServerLimits]-?: NonNullable<ServerLimits[Name]> };
 
+/** Seconds that a timer of Node.js can wait for. */
+const waiting: OptionRule = {
+  accepts: (value) => positiveNumber.accepts(value) && (value as number) <= 2_000_000,
+  expected: "a positive number of seconds up to 2000000",
+};
+
 /** The values that the limits take. */
 export const serverLimitRules = {
   bodyBytes: optional(positiveInteger),
@@ -47,10 +53,10 @@ export const serverLimitRules = {
   maxTokens: optional(positiveInteger),
   replies: optional(positiveInteger),
   connections: optional(positiveInteger),
-  readSeconds: optional(positiveNumber),
-  drainSeconds: optional(positiveNumber),
+  readSeconds: optional(waiting),
+  drainSeconds: optional(waiting),
   spokenReplies: optional(positiveInteger),
-  spokenSeconds: optional(positiveNumber),
+  spokenSeconds: optional(waiting),
 } satisfies Record<keyof ServerLimits, OptionRule>;
 
 export const defaultLimits: Limits = {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { createServer as createSecureServer } from "node:https";
+import { isIP } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import { CaracalError } from "../errors.js";
 import { OmniModel } from "../model/omni.js";
@@ -13,7 +14,7 @@ import { Service } from "./service.js";
 
 /** Options of `serve`. */
 export interface ServeOptions {
-  /** The address to listen on. Default 127.0.0.1: only programs of this machine can ask. */
+  /** The IP address to listen on, or `localhost`. Default 127.0.0.1: only programs of this machine can ask. */
   readonly host?: string | undefined;
   /** Default 8000; 0 takes a free one. */
   readonly port?: number | undefined;
@@ -27,12 +28,16 @@ export interface ServeOptions {
   readonly tls?: { readonly cert: string; readonly key: string } | undefined;
   /** Bounds on what clients may ask. */
   readonly limits?: ServerLimits | undefined;
-  /** Called with errors that clients get as status 500 without an explanation, and when the model cannot be loaded. */
+  /** Called with errors that clients get as status 500 without an explanation, and with that of a model's load. */
   readonly onError?: ((error: unknown) => void) | undefined;
 }
+const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text;
 const filled: OptionRule = { accepts: (value) => typeof value === "string" && value !== "", expected: "text" };
 const serveOptions = {
-  host: optional(filled),
+  host: optional({
+    accepts: (value) => value === "localhost" || (typeof value === "string" && isIP(value) !== 0),
+    expected: "an IP address, or localhost",
+  }),
   port: optional({
     accepts: (value) => Number.isInteger(value) && (value as number) >= 0 && (value as number) < 65536,
     expected: "a whole number from 0 to 65535",
@@ -42,7 +47,10 @@ const serveOptions = {
     accepts: (value) => typeof value === "string" && /^[\x21-\x7e]+$/.test(value),
     expected: "text of visible ASCII characters, without spaces",
   }),
-  cors: optional(filled),
+  cors: optional({
+    accepts: (value) => value === "*" || (typeof value === "string" && isOrigin(value)),
+    expected: "an origin, such as https://chat.example, or *",
+  }),
   tls: optional({ accepts: isObject, expected: "{ cert, key }" }),
   limits: true,
   onError: optional(aFunction),

@@ -26,8 +26,9 @@ const layers = [
   ["lib/model/reply"],
   ["lib/model/loader.ts"],
   ["lib/model/omni.ts"],
-  ["lib/verify", "lib/server"],
-  ["lib/index.ts", "lib/cli"],
+  ["lib/verify"],
+  ["lib/index.ts", "lib/server"], // a program that imports the index does not load the server
+  ["lib/cli"],
   ["bench"],
   ["lib/cli/main.ts"], // loads all commands, including those of bench
 ];

@@ -151,8 +151,10 @@ test("a body that is no JSON, too long, or too many objects is refused", async (
   const stream = { method: "POST", body: unannounced, duplex: "half" } as RequestInit;
   const endless = await fetch(`${server.url}/v1/chat/completions`, stream);
   expect(endless.status).toBe(413);
-  const many = await post(server, `[${"[],".repeat(2 ** 18)}[]]`);
-  expect([many.status, await many.text()]).toEqual([400, expect.stringContaining("more than 262144 brackets")]);
+  for (const body of [`[${"[],".repeat(2 ** 18)}[]]`, '""'.repeat(2 ** 18 + 1)]) {
+    const many = await post(server, body);
+    expect([many.status, await many.text()]).toEqual([400, expect.stringContaining("more than 262144 brackets")]);
+  }
 });
 
 test("other routes are unknown", async () => {

@@ -334,6 +334,23 @@ export function recipes(w) {
     Generation: {
       new: internal,
     },
+    OmniServer: {
+      new: internal,
+    },
+    serve: () => ({
+      args: [
+        w.model,
+        {
+          host: "127.0.0.1",
+          port: 0,
+          modelName: "model",
+          apiKey: "key",
+          cors: "https://chat.example",
+          limits: { replies: 2, readSeconds: 1, drainSeconds: 0.01 },
+          onError: () => {},
+        },
+      ],
+    }),
     ops: opsRecipes(w),
   };
   return table;
