@@ -45,7 +45,7 @@ export function serverApp(
   });
   app.post("/v1/chat/completions", (c) => {
     void service.model; // a model that is not there is found before the body is read
-    return chat.answer(c.req.raw, service.requests.begin(c.env.outgoing));
+    return chat.answer(c.env.incoming, service.requests.begin(c.env.outgoing));
   });
 
   app.notFound((c) => {

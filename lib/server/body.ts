@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { invalid, Refusal } from "./errors.js";
 import { LongString } from "./longString.js";
 
@@ -16,21 +17,27 @@ for (const char of "{[,:") isMark[char.charCodeAt(0)] = 1;
 /**
  * The JSON in the body of a request. It is scanned while it arrives: one that is too long, or that would become too many
  * objects, is refused before it is in memory, and long strings, which are media, are not read at a stretch.
+ *
+ * The body is taken from Node.js's stream, which joins what has arrived: of a body in one-byte chunks, as a client may send
+ * it, a web stream would give them one by one.
  * @throws {Refusal}
  */
-export async function readJson(request: Request, maxBytes: number): Promise<unknown> {
+export async function readJson(incoming: IncomingMessage, maxBytes: number): Promise<unknown> {
   const tooLong = () =>
     new Refusal({ status: 413, message: `a request has at most ${maxBytes} bytes`, code: "request_too_large" });
-  if (Number(request.headers.get("content-length")) > maxBytes) throw tooLong();
-  const reader = request.body?.getReader();
+  if (Number(incoming.headers["content-length"]) > maxBytes) throw tooLong();
   const scanner = new BodyScanner();
-  for (let bytes = 0; ; ) {
-    const { value, done } = (await reader?.read()) ?? { done: true };
-    if (done) return scanner.end();
-    bytes += value.length;
-    if (bytes > maxBytes) throw tooLong();
-    scanner.push(value);
+  let bytes = 0;
+  try {
+    for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) throw tooLong();
+      scanner.push(chunk);
+    }
+  } catch (error) {
+    throw error instanceof Refusal ? error : invalid("the body was cut off", null, "invalid_json");
   }
+  return scanner.end();
 }
 
 /** Takes a body apart: short text, which is JSON with marks in the place of long strings, and these. */
@@ -73,7 +80,8 @@ class BodyScanner {
     this.#block = Buffer.allocUnsafe(blockBytes);
     this.#filled = 0;
     for (let at = 0; at < block.length; ) at = this.#string ? this.#inString(block, at) : this.#between(block, at);
-    if (this.#marks > maxMarks) throw invalid(`the body has more than ${maxMarks} brackets, commas, colons and strings`);
+    if (this.#marks > maxMarks)
+      throw invalid(`the body has more than ${maxMarks} brackets, commas, colons and strings`);
   }
 
   #between(block: Buffer, at: number): number {

@@ -1,4 +1,5 @@
 import { randomInt, randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import { ReadableStream } from "node:stream/web";
 import { promptStages } from "../model/prompt/progress.js";
 import type { GenerateEvent } from "../model/reply/events.js";
@@ -23,10 +24,10 @@ export class ChatRoute {
   }
 
   /** @throws {Refusal}, and the errors of `OmniModel.generate` for what fails before the reply begins */
-  async answer(http: Request, running: RunningRequest): Promise<Response> {
+  async answer(incoming: IncomingMessage, running: RunningRequest): Promise<Response> {
     const start = performance.now();
     const { limits, spoken } = this.#service;
-    const request = this.#schema.parse(await readJson(http, limits.bodyBytes));
+    const request = this.#schema.parse(await readJson(incoming, limits.bodyBytes));
     const model = this.#service.named(request.model);
     running.want(request.n ?? 1);
     const { signal } = running;
