@@ -19,8 +19,8 @@ export function serverApp(
   app.use(async (c, next) => {
     measure(c.env.outgoing, service, () => routePath(c, -1));
     limitPatience(c.env, service.limits.readSeconds);
-    if (service.requests.draining) c.header("Connection", "close");
     await next();
+    if (service.requests.draining) c.header("Connection", "close");
   });
   if (origin !== undefined) app.use(cors({ origin, exposeHeaders: ["Caracal-Ignored", "Retry-After"], maxAge: 600 }));
   app.use(async (c, next) => {

@@ -217,6 +217,11 @@ function unknownField(key: string, fields: readonly string[]): Refusal {
   try {
     refuseName("the request", key, fields, "field");
   } catch (error) {
-    return new Refusal({ status: 400, message: (error as Error).message, param: shown(key), code: "unknown_field" });
+    return new Refusal({
+      status: 400,
+      message: (error as Error).message,
+      param: key.slice(0, 64),
+      code: "unknown_field",
+    });
   }
 }

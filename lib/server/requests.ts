@@ -1,5 +1,4 @@
-import { once } from "node:events";
-import type { ServerResponse } from "node:http";
+import { type EventEmitter, once } from "node:events";
 import { Refusal } from "./errors.js";
 
 /** A request that takes the model's time, or the room of other requests. */
@@ -30,8 +29,12 @@ export class Requests {
     return this.#draining;
   }
 
-  /** Begins a request, which ends with its response. @throws {Refusal} 429, or 503 after `drain` */
-  begin(response: ServerResponse): RunningRequest {
+  /**
+   * Begins a request.
+   * @param response what it ends with, by the event `close`
+   * @throws {Refusal} 429, or 503 after `drain`
+   */
+  begin(response: EventEmitter): RunningRequest {
     if (this.#draining)
       throw new Refusal({ status: 503, message: "the server is shutting down", code: "shutting_down" });
     const request = new AbortController();

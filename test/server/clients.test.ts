@@ -114,6 +114,7 @@ describe("a server that is closed", () => {
     expect(server.state).toBe("draining");
     const refused = await post(server, hello);
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "1"]);
+    expect(refused.headers.get("connection")).toBe("close");
     expect(await refused.json()).toMatchObject({ error: { code: "shutting_down", type: "server_error" } });
     const health = await fetch(`${server.url}/health`);
     expect([health.status, await health.json()]).toEqual([503, { status: "draining" }]);

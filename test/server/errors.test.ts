@@ -15,7 +15,7 @@ const spoken = (audio: unknown, more = {}) => ({ modalities: ["text", "audio"], 
 const refused: Readonly<
   Record<string, readonly [fields: object, param: string | null, message: RegExp, code?: string]>
 > = {
-  "an unknown field": [{ max_tokem: 5 }, '"max_tokem"', /did you mean "max_tokens"\?/, "unknown_field"],
+  "an unknown field": [{ max_tokem: 5 }, "max_tokem", /did you mean "max_tokens"\?/, "unknown_field"],
   "an unknown field of a message": [
     { messages: [{ role: "user", content: "a", rol: 1 }] },
     "messages[0]",
