@@ -3,8 +3,9 @@ import { checkOptions, type OptionRule, optional, positiveInteger, positiveNumbe
 import { TurnDetector, type TurnDetectorOptions } from "./turnDetector.js";
 import { detectorRule, type VoiceDetector } from "./voiceDetector.js";
 
-/** Tells the time, in seconds from any moment on. */
+/** Tells the time from any moment on. */
 export interface LiveClock {
+  /** The time in seconds. */
   now(): number;
 }
 

@@ -1,16 +1,13 @@
 // A valid call of every function, constructor and method of the public API that takes arguments: `() => ({ on, args })`,
 // where `on` is the object of a method. Every call gets objects of its own where it changes or disposes them.
+import { internal } from "./internal.mjs";
 import { opsRecipes } from "./recipesOps.mjs";
-
-/** What TypeScript does not let a program call, and the error class, whose objects the library makes. */
-export const internal = "internal";
+import { serviceRecipes } from "./recipesService.mjs";
 
 /** @param w what the calls use: devices, modules, a model directory */
 export function recipes(w) {
   const { device, dir, llm } = w;
   const rows = (n) => device.zeros([n, llm.config.hidden_size]);
-  const detector = () => ({ push: async () => [], [Symbol.dispose]() {} });
-  const session = () => w.temporary(w.model.live({ detector: detector() }));
   const sequence = (length = 0) => {
     const made = w.temporary(llm.cache.sequence());
     if (length > 0) w.temporary(llm.cache.append([{ sequence: made, rows: length }]));
@@ -26,6 +23,7 @@ export function recipes(w) {
     [4, 3, 2, 1],
   ];
   const image = () => ({ width: 40, height: 30, data: new Uint8Array(3600) });
+  const service = serviceRecipes(w, { signal, samples, image });
   const state = () => new w.caracal.SpeechState({ pauseId: 137, endId: 2, historySteps: 30 });
 
   const table = {
@@ -234,33 +232,6 @@ export function recipes(w) {
         args: [{ ...state().snapshot(), textHistory: [1], codecHistory: [[40, 41, 42, 43]] }],
       }),
     },
-    VoiceActivityDetector: {
-      new: internal,
-      open: () => ({ args: [{ device, weights: undefined, signal }] }),
-    },
-    VoiceActivityStream: {
-      new: internal,
-      push: () => ({ on: w.voices.stream(), args: [samples()] }),
-    },
-    TurnDetector: {
-      new: () => ({
-        args: [
-          {
-            threshold: 0.5,
-            negativeThreshold: 0.35,
-            minSpeechMs: 50,
-            prefixPaddingMs: 300,
-            speculativeSilenceMs: 250,
-            silenceDurationMs: 600,
-          },
-        ],
-      }),
-      push: () => ({ on: new w.caracal.TurnDetector(), args: [Float32Array.of(0.1, 0.9)] }),
-      restore: () => ({
-        on: new w.caracal.TurnDetector(),
-        args: [{ ...new w.caracal.TurnDetector().snapshot(), speechStart: 512, silenceStart: 1024 }],
-      }),
-    },
     OmniEmbedding: {
       new: internal,
       load: () => ({
@@ -295,6 +266,7 @@ export function recipes(w) {
       encode: () => ({ on: w.tokenizer, args: ["a text", { signal }] }),
       decode: () => ({ on: w.tokenizer, args: [[40, 41], { signal }] }),
       encodeSteps: internal,
+      tokenOf: internal,
       leastIds: internal,
       renderChat: () => ({
         on: w.tokenizer,
@@ -323,23 +295,7 @@ export function recipes(w) {
           },
         ],
       }),
-      live: () => ({
-        on: w.model,
-        args: [
-          {
-            ...{
-              detector: detector(),
-              turns: { threshold: 0.5 },
-              clock: { now: () => 0 },
-              system: "Be brief.",
-              speculate: true,
-              speech: true,
-            },
-            ...{ maxTurnSeconds: 60, maxWaitingFrames: 4, maxTokens: 4 },
-            ...{ temperature: 1, topK: 5, topP: 0.9, repetitionPenalty: 1.1, seed: 1 },
-          },
-        ],
-      }),
+      live: service.live,
       generate: () => ({
         on: w.model,
         args: [
@@ -381,14 +337,7 @@ export function recipes(w) {
     Generation: {
       new: internal,
     },
-    LiveSession: {
-      new: internal,
-      push: () => ({ on: session(), args: [samples()] }),
-      look: () => ({ on: session(), args: [image()] }),
-      say: () => ({ on: session(), args: ["Hi"] }),
-      truncate: () => ({ on: session(), args: ["item_1", 0.5] }),
-      fail: internal,
-    },
+    ...service.classes,
     ops: opsRecipes(w),
   };
   return table;
