@@ -30,6 +30,16 @@ export {
 export type { SpeechConfig } from "./checkpoint/layout.js";
 export type { AffineFormat, MlxQuantization } from "./checkpoint/quantization.js";
 export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
+export type { LiveEvent } from "./live/events.js";
+export type { LiveClock, LiveOptions } from "./live/options.js";
+export { LiveSession } from "./live/session.js";
+export { TurnDetector, type TurnDetectorOptions, type TurnEvent, type TurnSnapshot } from "./live/turnDetector.js";
+export {
+  type OpenVoiceActivityOptions,
+  VoiceActivityDetector,
+  type VoiceActivityStream,
+} from "./live/voiceActivity.js";
+export type { VoiceDetector } from "./live/voiceDetector.js";
 export type { AudioClip, AudioInput } from "./media/audio.js";
 export type { ImageInput, RgbImage } from "./media/image.js";
 export type { VideoClip, VideoInput } from "./media/video.js";
@@ -44,14 +54,8 @@ export {
 export { type AudioFeatureStream, AudioFeatures, type OpenFeaturesOptions } from "./model/audio/features.js";
 export type { AudioFraming } from "./model/audio/framing.js";
 export type { CacheTensors } from "./model/language/cacheTensors.js";
-export {
-  type AppendOptions,
-  type CacheRows,
-  KvCache,
-  type KvCacheOptions,
-  type KvSequence,
-  type NewRows,
-} from "./model/language/kvCache.js";
+export { type CacheRows, KvCache, type KvSequence, type NewRows } from "./model/language/kvCache.js";
+export type { AppendOptions, KvCacheOptions } from "./model/language/kvCacheOptions.js";
 export {
   type Extension,
   type ForwardOptions,

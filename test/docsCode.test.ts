@@ -49,7 +49,7 @@ function blocksOf(path: string): Block[] {
 /** What the compiler says of each block, in the order of the blocks. */
 function faultsOf(blocks: readonly Block[]): string[][] {
   const { config } = ts.readConfigFile(join(root, "tsconfig.test.json"), ts.sys.readFile);
-  const paths = { caracal: [join(root, "lib/index.ts")] };
+  const paths = { caracal: [join(root, "lib/index.ts")], "caracal/server": [join(root, "lib/server/index.ts")] };
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root, { paths, verbatimModuleSyntax: false });
   const modules = new Map(blocks.map(({ text }, i) => [join(root, "docs", `block${i}.ts`), text]));
   const host = ts.createCompilerHost(options);

@@ -2,13 +2,18 @@
 // of work. Here, the longest turn is taken in this thread's processor time, which other processes do not lengthen, and
 // the bound is far above the 5 ms that work may take at a stretch, but far below what each of these takes as a whole.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openSafetensors } from "../lib/checkpoint/formats/safetensors.js";
 import { Device, encodeWav, OmniTokenizer, ops, upload } from "../lib/index.js";
 import { loadAudio } from "../lib/media/audio.js";
 import { loadImage } from "../lib/media/image.js";
+import { readJson } from "../lib/server/body.js";
+import type { LongString } from "../lib/server/longString.js";
+import { Turns } from "../lib/turns.js";
 import { longcatTokenizerJson } from "./model/prompt/longcatVocabulary.mjs";
 import { longestTurn, threadTime } from "./support/loop.mjs";
 
@@ -74,6 +79,22 @@ test("values are copied to a device and back", async () => {
 test("sound is decoded and resampled", async () => {
   const file = encodeWav(new Float32Array(44100 * 240).fill(0.25), 44100);
   expect((await watch(() => loadAudio(file, { sampleRate: 16000 }))).length).toBe(16000 * 240);
+});
+
+test("a request of 32 MiB is read, and its media decoded", async () => {
+  const media = Buffer.alloc(2 ** 24, 7);
+  const body = Buffer.from(JSON.stringify({ a: media.toString("base64"), b: "x".repeat(2 ** 23) }));
+  let at = 0;
+  const incoming = new Readable({
+    read() {
+      const piece = at < body.length ? body.subarray(at, at + 2 ** 16) : null;
+      at += 2 ** 16;
+      setImmediate(() => this.push(piece)); // as a socket does
+    },
+  });
+  const request = Object.assign(incoming, { headers: {} }) as unknown as IncomingMessage;
+  const { a } = (await watch(() => readJson(request, 2 ** 25))) as { a: LongString };
+  expect((await watch(() => new Turns("decoding").during(a.decode())))!.equals(media)).toBe(true);
 });
 
 test("pictures are decoded", async () => {

@@ -96,6 +96,21 @@ const tests: Readonly<Record<string, () => void | Promise<void>>> = {
     expect(out).toContain("The weights are random");
     expect(out.match(/^> ./gm)).toHaveLength(2); // two answers
   },
+  "chat-client.mjs": async () => {
+    const command = [join(root, "bin/caracal.mjs"), "serve", "--model", model, "--port", "0"];
+    const server = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      let out = "";
+      for await (const text of server.stdout) {
+        out += text;
+        if (out.includes("ready")) break;
+      }
+      const [url] = out.match(/http:\S+/)!;
+      expect(run("chat-client.mjs", [url], "Hello!\nHow are you?\n").match(/^> ./gm)).toHaveLength(2); // two answers
+    } finally {
+      server.kill("SIGKILL");
+    }
+  },
   "workers.mjs": () => {
     const lines = run("workers.mjs").trim().split("\n");
     const bands = lines.map((line) =>

@@ -9,6 +9,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
     summary: "answer a question of text, speech, images and videos",
     load: async () => (await import("./run.js")).runCommand(),
   },
+  serve: {
+    summary: "answer requests in the form of OpenAI's chat completions, over HTTP",
+    load: async () => (await import("./serve.js")).serveCommand(),
+  },
   synth: {
     summary: "write a complete model directory with random weights",
     load: async () => (await import("./synth.js")).synthCommand(),

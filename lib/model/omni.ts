@@ -6,6 +6,10 @@ import {
 } from "../checkpoint/directory.js";
 import { openCheckpointOptions } from "../checkpoint/survey.js";
 import { CaracalError, throwIfAborted } from "../errors.js";
+import type { ReplyRequest } from "../live/host.js";
+import type { LiveOptions } from "../live/options.js";
+import { LiveSession } from "../live/session.js";
+import { VoiceActivityDetector } from "../live/voiceActivity.js";
 import { aFunction, checkOptions, type OptionRule, oneOf, optional } from "../options.js";
 import { deviceRule } from "../tensor/check.js";
 import { Device } from "../tensor/tensor.js";
@@ -101,6 +105,8 @@ export class OmniModel implements AsyncDisposable {
   readonly #free: () => void;
   /** The replies that have not ended, also those whose speech alone is unfinished. */
   readonly #replies = new Set<Reply>();
+  readonly #sessions = new Set<LiveSession>();
+  #voice: Promise<VoiceActivityDetector> | undefined;
   #preparing = 0;
   #disposed = false;
 
@@ -225,6 +231,34 @@ export class OmniModel implements AsyncDisposable {
     });
   }
 
+  /**
+   * Opens a conversation in real time, which shares the model's steps with all others. The model must have been loaded with
+   * audio; with vision, it can look; with speech, it can speak.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for an option that is unknown, missing or out of range, or a model that
+   *   lacks a part; `DISPOSED`
+   */
+  live(options: LiveOptions = {}): LiveSession {
+    if (this.#disposed) throw disposedError();
+    const { audioEncoder, tokenizer, embedding, llm } = this;
+    const { vision, speechDecoder } = this.#modules;
+    const session = new LiveSession(
+      {
+        encoders: { tokenizer, embedding, audioEncoder, vision },
+        sampleRate: this.framing.sampleRate,
+        frameSeconds: speechDecoder ? speechDecoder.samplesPerFrame / speechDecoder.sampleRate : undefined,
+        voice: () => this.#voiceActivity(),
+        sequence: () => llm.cache.sequence(),
+        append: (sequence, rows, signal) => this.#scheduler.append(sequence, rows, signal),
+        reply: (request) => this.#start({ ...request, usage: new UsageMeter() }),
+        wake: () => this.#scheduler.wake(),
+      },
+      options,
+    );
+    this.#sessions.add(session);
+    session.ended.addEventListener("abort", () => this.#sessions.delete(session), { once: true });
+    return session;
+  }
+
   /** The replies in progress, and the use of the KV cache. */
   stats(): OmniStats {
     return { preparing: this.#preparing, ...this.#scheduler.stats() };
@@ -234,7 +268,11 @@ export class OmniModel implements AsyncDisposable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const reply of this.#replies) reply.fail(disposedError());
+    for (const work of [...this.#sessions, ...this.#replies]) work.fail(disposedError());
+    this.#voice?.then(
+      (detector) => detector.dispose(),
+      () => {}, // it was not opened
+    );
     this.#free();
   }
 
@@ -254,7 +292,7 @@ export class OmniModel implements AsyncDisposable {
       ...options,
       speech: options.speech === undefined ? canSpeak : options.speech,
     });
-    const { speech, maxTokens, stops, logProbabilities, ...sampling } = checked;
+    const { speech } = checked;
     if (speech && !canSpeak) throw notLoaded("generate: speech", "speech");
     const usage = new UsageMeter();
     const progress: PromptProgress = {
@@ -276,8 +314,14 @@ export class OmniModel implements AsyncDisposable {
       prompt.dispose();
       throw disposedError();
     }
-    usage.promptTokens = prompt.shape[0];
-    const reply = new Reply(events, prompt, this.llm.cache.sequence(), {
+    return this.#start({ events, prompt, sequence: this.llm.cache.sequence(), options: checked, usage });
+  }
+
+  /** Starts a reply whose prompt follows what its sequence holds. It takes both. */
+  #start({ events, prompt, sequence, options, usage, onLastRow }: ReplyRequest & { usage: UsageMeter }): Reply {
+    const { speech, maxTokens, stops, logProbabilities, ...sampling } = options;
+    usage.promptTokens = sequence.length + prompt.shape[0];
+    const reply = new Reply(events, prompt, sequence, {
       tokenizer: this.tokenizer,
       speech: speech ? { stream: this.#speechStream(), sampleRate: this.speechDecoder.sampleRate } : null,
       sampling,
@@ -287,11 +331,17 @@ export class OmniModel implements AsyncDisposable {
       maxPositions: this.llm.config.max_position_embeddings,
       books: this.embedding.books,
       usage,
+      onLastRow,
     });
     this.#replies.add(reply);
     reply.ended.addEventListener("abort", () => this.#replies.delete(reply), { once: true });
     this.#scheduler.add(reply);
     return reply;
+  }
+
+  #voiceActivity(): Promise<VoiceActivityDetector> {
+    this.#voice ??= VoiceActivityDetector.open({ device: this.device });
+    return this.#voice;
   }
 
   #speechStream() {

@@ -17,6 +17,7 @@ import {
   spliceOptions,
 } from "./audioOptions.js";
 import { type Activations, call } from "./call.js";
+import { copyRows } from "./rows.js";
 
 /** Options of a stream's `push`. */
 export interface PushOptions {
@@ -86,6 +87,14 @@ export class FbankStream {
     this.#skip += Math.max(0, used - wave.length);
     return frames;
   }
+
+  /** A stream that has got the same pieces; both then go on by themselves. */
+  fork(): FbankStream {
+    const fork = new FbankStream(this.#device, this.#options);
+    fork.#waiting = this.#waiting; // replaced, never written
+    fork.#skip = this.#skip;
+    return fork;
+  }
 }
 
 /** `splice` of frames that arrive in pieces: together, the rows of all pieces are those of the whole. */
@@ -130,6 +139,16 @@ export class SpliceStream<D extends Activations = "f32"> implements Disposable {
     this.#frames = total;
     this.#rows += rows;
     return out;
+  }
+
+  /** A stream that has got the same pieces; both then go on by themselves. */
+  fork(): SpliceStream<D> {
+    const { device, shape, dtype } = this.#state;
+    const fork = new SpliceStream<D>(device, shape[1]!, { ...this.#options, dtype });
+    copyRows(fork.#state as Tensor, this.#state as Tensor);
+    fork.#frames = this.#frames;
+    fork.#rows = this.#rows;
+    return fork;
   }
 
   /** Frees the stream's state. Safe to call twice. */
@@ -191,6 +210,16 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
     const skip = Math.min(this.#skip, rows.shape[0]!);
     this.#skip -= skip;
     return dropRows(rows, skip);
+  }
+
+  /** A stream that has got the same pieces; both then go on by themselves. */
+  fork(): FsmnMemoryStream<D> {
+    const residual = this.#pending !== undefined;
+    const fork = new FsmnMemoryStream<D>(this.#weight, { ...this.#options, dtype: this.#state.dtype, residual });
+    copyRows(fork.#state as Tensor, this.#state as Tensor);
+    if (this.#pending) copyRows(fork.#pending as Tensor, this.#pending as Tensor);
+    fork.#skip = this.#skip;
+    return fork;
   }
 
   /** Frees the stream's state. Safe to call twice. */

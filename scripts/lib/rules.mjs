@@ -25,9 +25,11 @@ const layers = [
   ["lib/model/prompt"],
   ["lib/model/reply"],
   ["lib/model/loader.ts"],
+  ["lib/live"],
   ["lib/model/omni.ts"],
   ["lib/verify"],
-  ["lib/index.ts", "lib/cli"],
+  ["lib/index.ts", "lib/server"], // a program that imports the index does not load the server
+  ["lib/cli"],
   ["bench"],
   ["lib/cli/main.ts"], // loads all commands, including those of bench
 ];

@@ -9,7 +9,7 @@ const inDocs = (...names) => names.map((name) => `docs/${name}.md`);
 /** The pages by group, in the order of the site's navigation. */
 export const pages = {
   Guides: inDocs(
-    ...["getting-started", "tensors", "service", "loading", "speech", "images-and-video"],
+    ...["getting-started", "tensors", "serving", "service", "loading", "speech", "realtime", "images-and-video"],
     ...["quantised-weights", "slices", "worker-threads", "installing", "bundlers", "containers"],
   ),
   Reference: inDocs("errors", "debugging", "reliability", "benchmarks"),

@@ -296,11 +296,11 @@ export class AudioEncoderStream implements Disposable {
   #memories: ops.FsmnMemoryStream<Activations>[];
 
   /** @internal Use `AudioEncoder.stream`. */
-  constructor(encoder: AudioEncoder, frontEnd: AudioFeatures) {
+  constructor(encoder: AudioEncoder, frontEnd: AudioFeatures, from?: AudioEncoderStream) {
     this.#encoder = encoder;
     this.#frontEnd = frontEnd;
-    this.#features = frontEnd.stream();
-    this.#memories = encoder.newMemories();
+    this.#features = from ? from.#features.fork() : frontEnd.stream();
+    this.#memories = from ? from.#memories.map((memory) => memory.fork()) : encoder.newMemories();
   }
 
   /**
@@ -318,6 +318,14 @@ export class AudioEncoderStream implements Disposable {
     this.#features = this.#frontEnd.stream();
     this.#memories = this.#encoder.newMemories();
     return tokens;
+  }
+
+  /**
+   * A stream that has got the same samples; both then go on by themselves. `flush` of one gives the tokens of a recording
+   * that ends here, while the other waits for more of it.
+   */
+  fork(): AudioEncoderStream {
+    return new AudioEncoderStream(this.#encoder, this.#frontEnd, this);
   }
 
   /** Frees the stream's state. Safe to call twice. */

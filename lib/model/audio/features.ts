@@ -118,11 +118,11 @@ export class AudioFeatureStream implements Disposable {
   readonly #splice: ops.SpliceStream;
 
   /** @internal Use `AudioFeatures.stream`. */
-  constructor(features: AudioFeatures) {
+  constructor(features: AudioFeatures, from?: AudioFeatureStream) {
     const { device, config } = features;
     this.#features = features;
-    this.#fbank = new ops.FbankStream(device, features.fbank);
-    this.#splice = new ops.SpliceStream(device, config.fbank.num_mel_bins, config.splice);
+    this.#fbank = from ? from.#fbank.fork() : new ops.FbankStream(device, features.fbank);
+    this.#splice = from ? from.#splice.fork() : new ops.SpliceStream(device, config.fbank.num_mel_bins, config.splice);
   }
 
   /** Returns the steps whose right context has arrived, `[n, C]`, n may be 0; with `last`, all remaining steps. */
@@ -132,6 +132,11 @@ export class AudioFeatureStream implements Disposable {
       const frames = this.#fbank.push(toInt16Range(values));
       return this.#splice.push(this.#features.normalise(frames), options) as Rows<"f32">;
     });
+  }
+
+  /** A stream that has got the same samples; both then go on by themselves. */
+  fork(): AudioFeatureStream {
+    return new AudioFeatureStream(this.#features, this);
   }
 
   /** Frees the stream's state. Safe to call twice. */

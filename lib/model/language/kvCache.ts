@@ -1,41 +1,20 @@
 import { CaracalError } from "../../errors.js";
-import { type Activations, activationsRule } from "../../ops/call.js";
+import type { Activations } from "../../ops/call.js";
+import { copyRows } from "../../ops/rows.js";
 import {
   checkedObjects,
   checkOption,
   checkOptions,
   isObject,
   type OptionRule,
-  oneOf,
-  optional,
-  positiveInteger,
   refuseValue,
   wholeNumber,
 } from "../../options.js";
 import { deviceRule } from "../../tensor/check.js";
 import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
+import { BlockPool } from "./blockPool.js";
 import { type CacheNumbers, type CacheTensors, cacheNumbers, cacheTensors, singleRows } from "./cacheTensors.js";
-
-/** The size of a cache. */
-export interface KvCacheOptions {
-  /** Attention modules; each stores one row per token. */
-  readonly modules: number;
-  /** Values per row: the compressed key-value vector, then the rotated key. */
-  readonly width: number;
-  /** Capacity in tokens, over all sequences; rounded up to whole blocks. */
-  readonly tokens: number;
-  /** Tokens per block. Default 64. */
-  readonly blockSize?: number;
-  /** Default f32. */
-  readonly dtype?: Activations;
-}
-const kvCacheOptions = {
-  modules: { accepts: (n) => positiveInteger.accepts(n) && (n as number) <= 4096, expected: "an integer in [1, 4096]" },
-  width: positiveInteger,
-  tokens: positiveInteger,
-  blockSize: optional(positiveInteger),
-  dtype: activationsRule,
-} satisfies Record<keyof KvCacheOptions, OptionRule>;
+import { type AppendOptions, appendOptions, type KvCacheOptions, kvCacheOptions } from "./kvCacheOptions.js";
 
 /** The entries of a block table, which is made on the event loop: 256 MiB. */
 const maxTable = 2 ** 26;
@@ -48,24 +27,6 @@ export interface NewRows {
   readonly sequence: KvSequence;
   readonly rows: number;
 }
-
-/** Options of `KvCache.append`. */
-export interface AppendOptions {
-  /** Minimum width of the block table; unused entries are 0. Default 1. */
-  readonly minWidth?: number | undefined;
-  /**
-   * Describes each new row as a sequence of its own that ends with it, so that `mlaDecode` can compute all rows at once:
-   * B is then T. Default false.
-   */
-  readonly rowByRow?: boolean | undefined;
-}
-const appendOptions = {
-  minWidth: optional({
-    accepts: (n) => positiveInteger.accepts(n) && (n as number) <= 2 ** 20,
-    expected: "an integer in [1, 2^20]",
-  }),
-  rowByRow: optional(oneOf(true, false)),
-} satisfies Record<keyof AppendOptions, OptionRule>;
 
 /** `CacheTensors` that hold their sequences until disposed. Dispose after queuing the last operation that uses them. */
 export interface CacheRows extends CacheTensors, Disposable {}
@@ -86,9 +47,7 @@ export class KvCache implements Disposable {
   readonly modules: readonly Tensor<Activations>[];
   /** @internal Called when blocks became free. */
   onFreed: (() => void) | undefined;
-  /** Blocks that sequences have returned. Those from `#nextBlock` on were never taken. */
-  readonly #returnedBlocks: number[] = [];
-  #nextBlock = 0;
+  readonly #pool: BlockPool;
 
   /**
    * The memory is allocated by queued operations; `ready` waits for them.
@@ -106,6 +65,7 @@ export class KvCache implements Disposable {
     this.device = device;
     this.blockSize = blockSize;
     this.tokens = blocks * blockSize;
+    this.#pool = new BlockPool(blocks);
     this.modules = device.scope(() =>
       Array.from({ length: modules }, () => device.zeros([blocks, blockSize, width], dtype)),
     );
@@ -118,11 +78,7 @@ export class KvCache implements Disposable {
 
   /** Tokens in blocks that no sequence has taken. */
   get freeTokens(): number {
-    return this.#freeBlocks * this.blockSize;
-  }
-
-  get #freeBlocks(): number {
-    return this.#returnedBlocks.length + this.tokens / this.blockSize - this.#nextBlock;
+    return this.#pool.free * this.blockSize;
   }
 
   /** Returns a new, empty sequence. */
@@ -135,7 +91,7 @@ export class KvCache implements Disposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` for rows that are not a whole number from 0
    */
   fits(batch: readonly NewRows[]): boolean {
-    return this.#blocksFor(checkedBatch("KvCache.fits", batch)) <= this.#freeBlocks;
+    return this.#blocksFor(checkedBatch("KvCache.fits", batch)) <= this.#pool.free;
   }
 
   /**
@@ -202,7 +158,11 @@ export class KvCache implements Disposable {
 
   #blocksFor(batch: readonly NewRows[]): number {
     let blocks = 0;
-    for (const added of batch) blocks += this.#blocksWith(added) - added.sequence.blocks.length;
+    for (const added of batch) {
+      const { sequence, rows } = added;
+      blocks += this.#blocksWith(added) - sequence.blocks.length;
+      if (rows > 0 && sequence.sharesTail) blocks++; // for the copy
+    }
     return blocks;
   }
 
@@ -228,7 +188,7 @@ export class KvCache implements Disposable {
       if (this.#blocksWith(added) > most)
         refuseValue("KvCache", "rows", `so few that ${most} blocks of ${this.blockSize} tokens suffice`, added.rows);
     const wantedBlocks = this.#blocksFor(batch);
-    const freeBlocks = this.#freeBlocks;
+    const freeBlocks = this.#pool.free;
     if (wantedBlocks <= freeBlocks) return;
     throw new CaracalError(
       "OUT_OF_MEMORY",
@@ -242,13 +202,22 @@ export class KvCache implements Disposable {
   take(sequence: KvSequence, rows: number): number[] {
     const batch = [{ sequence, rows }];
     this.#checkRoom(batch);
-    return Array.from({ length: this.#blocksFor(batch) }, () => this.#returnedBlocks.pop() ?? this.#nextBlock++);
+    return Array.from({ length: this.#blocksFor(batch) }, () => this.#pool.take());
   }
 
-  /** @internal Returns blocks to the free list. */
+  /** @internal Adds a sequence that holds the blocks. */
+  share(blocks: readonly number[]): void {
+    this.#pool.share(blocks);
+  }
+
+  /** @internal Whether several sequences hold a block. */
+  isShared(block: number): boolean {
+    return this.#pool.isShared(block);
+  }
+
+  /** @internal Returns blocks, which become free if no other sequence holds them. */
   give(blocks: readonly number[]): void {
-    for (const block of blocks) this.#returnedBlocks.push(block);
-    if (blocks.length > 0) this.onFreed?.();
+    if (this.#pool.give(blocks)) this.onFreed?.();
   }
 
   /** Frees the cache's memory. Safe to call twice. */
@@ -315,8 +284,52 @@ export class KvSequence implements Disposable {
   }
 
   #reserve(rows: number): void {
-    if (this.#length + rows <= this.#blocks.length * this.cache.blockSize) return; // as in most steps
-    for (const block of this.cache.take(this, rows)) this.#blocks.push(block); // too many for arguments of one call
+    const copies = rows > 0 && this.sharesTail;
+    if (this.#length + rows <= this.#blocks.length * this.cache.blockSize && !copies) return; // as in most steps
+    const taken = this.cache.take(this, rows);
+    try {
+      if (copies) this.#copyTail(taken.at(-1)!);
+    } catch (error) {
+      this.cache.give(taken);
+      throw error;
+    }
+    if (copies) taken.pop();
+    for (const block of taken) this.#blocks.push(block); // too many for arguments of one call
+  }
+
+  /** @internal Whether the block of the next token holds tokens of other sequences, too. */
+  get sharesTail(): boolean {
+    const { blockSize } = this.cache;
+    return this.#length % blockSize > 0 && this.cache.isShared(this.#blocks[Math.floor(this.#length / blockSize)]!);
+  }
+
+  /** Puts a copy in the place of the block of the next token, which other sequences go on holding. */
+  #copyTail(copy: number): void {
+    const { blockSize, modules, device } = this.cache;
+    const [index, rows] = [Math.floor(this.#length / blockSize), this.#length % blockSize];
+    const shared = this.#blocks[index]!;
+    device.scope(() => {
+      for (const module of modules) {
+        const rowsOf = (block: number) => module.slice(block, block + 1).reshape(module.shape.slice(1));
+        copyRows(rowsOf(copy), rowsOf(shared).slice(0, rows));
+      }
+    });
+    this.#blocks[index] = copy;
+    this.cache.give([shared]);
+  }
+
+  /**
+   * A sequence of the same tokens, which grows on its own: both may be extended, truncated and disposed as if there were
+   * no other. They share the blocks of these tokens; the first to write into the last one takes a copy.
+   * @throws {CaracalError} `DISPOSED`
+   */
+  fork(): KvSequence {
+    if (this.#disposed) throw new CaracalError("DISPOSED", "the sequence was disposed");
+    const fork = new KvSequence(this.cache);
+    fork.#blocks = this.#blocks.slice(0, Math.ceil(this.#length / this.cache.blockSize));
+    fork.#length = this.#length;
+    this.cache.share(fork.#blocks);
+    return fork;
   }
 
   /** @internal Adds rows, with blocks as needed; returns the position of the first. */

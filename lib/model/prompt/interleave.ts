@@ -65,7 +65,7 @@ function unitPieces(from: number, to: number): InterleavedPiece[] {
 }
 
 /** Audio tokens of an inner chunk: the whole part, plus one whenever the fractions have added up to a token. */
-function chunkTokens(chunk: number, intervalSeconds: number): number {
+export function chunkTokens(chunk: number, intervalSeconds: number): number {
   const exact = intervalSeconds / audioTokenSeconds;
   let period = 1; // denominator of the exact binary fraction, as Python's as_integer_ratio
   while (!Number.isInteger(exact * period)) period *= 2;

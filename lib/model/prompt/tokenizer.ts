@@ -283,7 +283,12 @@ export class OmniTokenizer {
 
   /** Decodes ids that arrive one by one. */
   stream(): TokenStream {
-    return new TokenStream((id): Token => this.#names.get(id) ?? this.#file.pairs.bytes(id));
+    return new TokenStream((id) => this.tokenOf(id));
+  }
+
+  /** @internal The bytes of an id, or the name of a control token. */
+  tokenOf(id: number): Token {
+    return this.#names.get(id) ?? this.#file.pairs.bytes(id);
   }
 
   /**

@@ -1,5 +1,5 @@
 import { CaracalError } from "../../errors.js";
-import type { KvCache } from "../language/kvCache.js";
+import type { KvCache, KvSequence } from "../language/kvCache.js";
 import type { Reply } from "./reply.js";
 
 /** The load of a model at one moment, as a service would export it. */
@@ -64,8 +64,9 @@ export class ReplyQueue {
     this.#forgetEnded();
     this.#wanting = false;
     for (const reply of this.#queued()) {
-      if (!this.#makeRoom(reply, reply.rows + 1, [])) break;
-      reply.sequence.reserve(reply.rows + 1);
+      const rows = reply.rows + 1 - reply.sequence.length;
+      if (!this.#makeRoom(reply, rows, [])) break;
+      if (!reserved(reply, rows)) continue;
       reply.usage.wait(false);
       this.#admitted.add(reply);
     }
@@ -82,8 +83,7 @@ export class ReplyQueue {
     for (const [age, reply] of byAge.entries()) {
       const ready = this.#admitted.has(reply) && !reply.paused && reply.sequence.length === reply.rows;
       if (!ready || !this.#makeRoom(reply, 1, byAge.slice(age + 1))) continue;
-      reply.sequence.reserve(1);
-      able.add(reply);
+      if (reserved(reply, 1)) able.add(reply);
     }
     const batch = this.active.filter((reply) => able.has(reply)).slice(0, maxBatch);
     for (const reply of batch) {
@@ -91,6 +91,15 @@ export class ReplyQueue {
       this.#admitted.add(reply);
     }
     return batch;
+  }
+
+  /**
+   * Takes room for rows of a sequence that is no reply's, in that of any reply.
+   * @throws {CaracalError} `OUT_OF_MEMORY`
+   */
+  reserve(sequence: KvSequence, rows: number): void {
+    this.#freeFor(sequence, rows, this.#replies);
+    sequence.reserve(rows);
   }
 
   /** Milliseconds until an unread reply will give way to one that wants room; undefined when none will. */
@@ -140,12 +149,16 @@ export class ReplyQueue {
       reply.fail(tooLong(sequence.length + rows, this.#cache.tokens));
       return false;
     }
+    if (this.#freeFor(sequence, rows, younger)) return true;
+    this.#wanting = true;
+    return false;
+  }
+
+  /** Frees blocks until the rows fit, those of unread replies and of `givingWay` from the end. @returns whether they do */
+  #freeFor(sequence: KvSequence, rows: number, givingWay: readonly Reply[]): boolean {
     while (!this.#cache.fits([{ sequence, rows }])) {
-      const other = this.#unread(reply) ?? younger.findLast((candidate) => this.#admitted.has(candidate));
-      if (!other) {
-        this.#wanting = true;
-        return false;
-      }
+      const other = this.#unread(sequence) ?? givingWay.findLast((candidate) => this.#admitted.has(candidate));
+      if (!other) return false;
       other.preempt();
       this.#admitted.delete(other);
       this.#preemptions++;
@@ -153,12 +166,23 @@ export class ReplyQueue {
     return true;
   }
 
-  /** The reply that has been unread longest, and long enough to give way to `reply`. */
-  #unread(reply: Reply): Reply | undefined {
+  /** The reply that has been unread longest, and long enough to give way to another sequence. */
+  #unread(sequence: KvSequence): Reply | undefined {
     const unread = this.active.filter(
-      (other) => other !== reply && other.paused && unreadFor(other) >= this.#unreadMilliseconds,
+      (other) => other.sequence !== sequence && other.paused && unreadFor(other) >= this.#unreadMilliseconds,
     );
     return unread.sort((a, b) => unreadFor(b) - unreadFor(a))[0];
+  }
+}
+
+/** Takes room for rows of a reply. One that cannot have them, because a sequence has a limit of its own, fails. */
+function reserved(reply: Reply, rows: number): boolean {
+  try {
+    reply.sequence.reserve(rows);
+    return true;
+  } catch (error) {
+    reply.fail(error);
+    return false;
   }
 }
 

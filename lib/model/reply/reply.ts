@@ -5,6 +5,7 @@ import type { TokenStream } from "../prompt/tokenStream.js";
 import type { SpeechFrame } from "../speech/decoder.js";
 import { maskedId, type SpeechInput, SpeechState } from "../speech/state.js";
 import type { Rows } from "../types.js";
+import type { PrefillTask } from "./continuation.js";
 import type { Events, GenerateEvent } from "./events.js";
 import { SpokenHistory } from "./history.js";
 import type { TokenLogProbability } from "./logProbabilities.js";
@@ -33,6 +34,8 @@ export interface ReplyParts {
   /** Codec books. */
   readonly books: number;
   readonly usage: UsageMeter;
+  /** Receives the sequence once no rows will follow, before it is disposed, unless the reply failed. */
+  readonly onLastRow?: (sequence: KvSequence) => void;
 }
 
 /** Events buffered for the consumer before the reply pauses. */
@@ -44,10 +47,11 @@ export const textWindow = 30;
  * One reply in progress: the state that the scheduler reads, and the conversion of its tokens to events. It ends by
  * itself (`take`), by `fail`, or by `cancel`; its sequence, speech decoder and prompt are then freed at once.
  */
-export class Reply {
+export class Reply implements PrefillTask {
   readonly events: Events;
   readonly prompt: Rows;
   readonly sequence: KvSequence;
+  readonly base: number;
   readonly sampling: Sampling;
   readonly usage: UsageMeter;
   /** Prompt rows that have been in the cache, even if a preemption removed them. */
@@ -73,11 +77,13 @@ export class Reply {
   /**
    * @param events receives the reply's events
    * @param prompt embeddings `[T, hidden size]`; the reply owns them and `sequence`
+   * @param sequence empty, or a conversation's that the prompt continues
    */
   constructor(events: Events, prompt: Rows, sequence: KvSequence, parts: ReplyParts) {
     this.events = events;
     this.prompt = prompt;
     this.sequence = sequence;
+    this.base = sequence.length;
     this.sampling = parts.sampling;
     this.usage = parts.usage;
     this.#parts = parts;
@@ -129,7 +135,7 @@ export class Reply {
 
   /** Rows that the cache must hold before the next step. */
   get rows(): number {
-    return this.prompt.shape[0] + this.#steps.length;
+    return this.base + this.prompt.shape[0] + this.#steps.length;
   }
 
   /** The last text ids, oldest first. */
@@ -158,12 +164,12 @@ export class Reply {
   }
 
   /**
-   * Removes the reply's rows from the cache, so that others may have the room. Computed again from `prompt` and `steps`,
+   * Removes the reply's own rows from the cache, so that others may have the room. Computed again from `prompt` and `steps`,
    * the reply goes on as if nothing had happened: all its other state is kept.
    */
   preempt(): void {
     this.usage.preemptions++;
-    this.sequence.truncate(0);
+    this.sequence.truncate(this.base);
   }
 
   /** Takes the ids sampled after a step of the language model, and the text id's log-probability if it is wanted. */
@@ -242,6 +248,7 @@ export class Reply {
     const { stopString } = this.#text;
     const reason = stopString === null ? end : "stop";
     if (this.speaks) this.#speak((stream) => stream.flush(), 0);
+    this.#parts.onLastRow?.(this.sequence);
     this.#free();
     const report = async () => {
       await this.#speaking;

@@ -4,14 +4,16 @@ import { type OptionRule, optional, positiveInteger } from "../../options.js";
 import type { DType } from "../../tensor/dtype.js";
 import { disposeAll, type Tensor } from "../../tensor/tensor.js";
 import { Turns } from "../../turns.js";
+import type { KvSequence } from "../language/kvCache.js";
 import type { Llm } from "../language/llm.js";
 import { nextPass, type Slice } from "../language/passes.js";
 import type { OmniEmbedding } from "../prompt/embedding.js";
 import type { AudioHeads } from "../speech/heads.js";
 import type { Ids, Logits, Rows } from "../types.js";
+import { Continuation, type PrefillTask } from "./continuation.js";
 import { logProbabilitySteps, type TokenLogProbability } from "./logProbabilities.js";
 import { type QueueStats, ReplyQueue } from "./queue.js";
-import { type Reply, textWindow } from "./reply.js";
+import { Reply, textWindow } from "./reply.js";
 
 /** How the replies of a model share its steps. */
 export interface SchedulerOptions {
@@ -40,9 +42,9 @@ const maxRecomputedRows = 64;
 /** The longest time that `setTimeout` takes, in milliseconds. */
 const maxTimeout = 2 ** 31 - 1;
 
-/** A reply with its part of a pass over rows. */
-interface ReplySlice extends Slice {
-  readonly reply: Reply;
+/** A task with its part of a pass over rows. */
+interface TaskSlice<T extends PrefillTask = PrefillTask> extends Slice {
+  readonly task: T;
 }
 
 /**
@@ -58,6 +60,7 @@ export class Scheduler {
   readonly #prefillChunk: number;
   readonly #maxBatch: number;
   readonly #queue: ReplyQueue;
+  #continuations: Continuation[] = [];
   #running = false;
   /** Whether something may have become runnable since the last decisions. */
   #woken = false;
@@ -81,6 +84,19 @@ export class Scheduler {
     this.wake();
   }
 
+  /**
+   * Appends embeddings `[T, hidden size]`, which it disposes, to the sequence of a conversation. They go before the prompts
+   * of replies, and may take the room of any reply. One call at a time for each sequence.
+   * @throws {CaracalError} `OUT_OF_MEMORY` when the cache is full of conversations, `ABORTED`
+   */
+  append(sequence: KvSequence, embeddings: Rows, signal: AbortSignal): Promise<void> {
+    const continuation = new Continuation(embeddings, sequence, signal);
+    this.#continuations.push(continuation);
+    continuation.settled.addEventListener("abort", () => this.wake());
+    this.wake();
+    return continuation.done;
+  }
+
   /** Resumes the loop. Call whenever a reply may have become runnable. */
   wake(): void {
     this.#woken = true;
@@ -97,11 +113,12 @@ export class Scheduler {
     await Promise.resolve(); // lets the caller of wake() finish first
     while (this.#woken) {
       this.#woken = false;
+      const continuations = this.#continue();
       this.#queue.admit();
-      const prompts = promptPass(this.#queue.active, this.#prefillChunk);
-      if (prompts.length > 0) await failing(repliesOf(prompts), () => this.#prefill(prompts));
+      const prompts = promptPass([...continuations, ...this.#queue.active], this.#prefillChunk);
+      if (prompts.length > 0) await failing(tasksOf(prompts), () => this.#prefill(prompts));
       const lost = recomputingPass(this.#queue.active, Math.min(this.#prefillChunk, maxRecomputedRows));
-      if (lost.length > 0) await failing(repliesOf(lost), () => this.#recompute(lost));
+      if (lost.length > 0) await failing(tasksOf(lost), () => this.#recompute(lost));
       const batch = this.#queue.nextBatch(this.#maxBatch);
       if (batch.length > 0) await failing(batch, () => this.#step(batch));
       if (prompts.length + lost.length + batch.length > 0) this.#woken = true;
@@ -111,31 +128,49 @@ export class Scheduler {
     if (delay !== undefined) this.#timer = setTimeout(() => this.wake(), Math.min(Math.ceil(delay), maxTimeout));
   }
 
-  async #prefill(pass: readonly ReplySlice[]): Promise<void> {
+  /** The conversations that go on, each with room for its new rows. */
+  #continue(): readonly Continuation[] {
+    this.#continuations = this.#continuations.filter(({ settled }) => !settled.aborted);
+    for (const task of this.#continuations) {
+      const missing = task.base + task.prompt.shape[0] - task.sequence.length;
+      try {
+        this.#queue.reserve(task.sequence, missing);
+      } catch (error) {
+        task.fail(error);
+      }
+    }
+    return this.#continuations.filter(({ settled }) => !settled.aborted);
+  }
+
+  async #prefill(pass: readonly TaskSlice[]): Promise<void> {
     const start = performance.now();
-    const embeddings = pass.map(({ reply: { prompt }, from, to }) => prompt.slice(from, to));
+    const embeddings = pass.map(({ task: { prompt }, from, to }) => prompt.slice(from, to));
     using hidden = await this.#forward(pass, embeddings, "prefill");
-    for (const { reply, from, to } of pass) reply.prefill(from, to, performance.now() - start);
-    const ending = [...pass.entries()].filter(
-      ([, { reply, last }]) => last && reply.next === null && !reply.settled.aborted,
+    for (const { task, from, to } of pass) task.prefill(from, to, performance.now() - start);
+    const ending = pass.flatMap(({ task, last }, row) =>
+      last && task instanceof Reply && task.next === null && !task.settled.aborted ? [{ reply: task, row }] : [],
     );
     if (ending.length === 0) return;
-    using rows = this.#llm.device.scope(() => concatRows(ending.map(([row]) => hidden.slice(row, row + 1))));
-    await this.#choose(rows, repliesOf(ending.map(([, slice]) => slice)), performance.now());
+    using rows = this.#llm.device.scope(() => concatRows(ending.map(({ row }) => hidden.slice(row, row + 1))));
+    await this.#choose(
+      rows,
+      ending.map(({ reply }) => reply),
+      performance.now(),
+    );
   }
 
   /** Computes generated rows that were lost; what followed from them is known. */
-  async #recompute(pass: readonly ReplySlice[]): Promise<void> {
+  async #recompute(pass: readonly TaskSlice<Reply>[]): Promise<void> {
     const start = performance.now();
-    const embeddings = pass.map(({ reply: { steps }, from, to }) => this.#embedding.step(steps.slice(from, to)));
+    const embeddings = pass.map(({ task: { steps }, from, to }) => this.#embedding.step(steps.slice(from, to)));
     using _ = await this.#forward(pass, embeddings, "decode");
-    for (const { reply, from, to } of pass) reply.recompute(to - from, performance.now() - start);
+    for (const { task, from, to } of pass) task.recompute(to - from, performance.now() - start);
   }
 
   /** Appends rows to sequences, and disposes their embeddings. */
-  async #forward(pass: readonly ReplySlice[], embeddings: readonly Rows[], mode: "prefill" | "decode"): Promise<Rows> {
-    const abort = allAborted(pass.map(({ reply }) => reply.settled));
-    const extensions = pass.map(({ reply: { sequence } }, i) => ({ sequence, embeddings: embeddings[i]! }));
+  async #forward(pass: readonly TaskSlice[], embeddings: readonly Rows[], mode: "prefill" | "decode"): Promise<Rows> {
+    const abort = allAborted(pass.map(({ task }) => task.settled));
+    const extensions = pass.map(({ task: { sequence } }, i) => ({ sequence, embeddings: embeddings[i]! }));
     let hidden: Rows | undefined;
     try {
       hidden = await this.#llm.forward(extensions, { signal: abort.signal, mode });
@@ -206,23 +241,24 @@ export class Scheduler {
 }
 
 /** The next rows of prompts. */
-function promptPass(replies: readonly Reply[], maxRows: number): ReplySlice[] {
-  const prompts = replies.map(({ prompt: { shape }, sequence }) => {
-    return { length: shape[0], done: Math.min(sequence.length, shape[0]) };
+function promptPass(tasks: readonly PrefillTask[], maxRows: number): TaskSlice[] {
+  const prompts = tasks.map(({ prompt: { shape }, sequence, base }) => {
+    return { length: shape[0], done: Math.min(sequence.length - base, shape[0]) };
   });
-  return nextPass(prompts, maxRows).map((slice) => ({ ...slice, reply: replies[slice.index]! }));
+  return nextPass(prompts, maxRows).map((slice) => ({ ...slice, task: tasks[slice.index]! }));
 }
 
 /** The next generated rows that preempted replies have lost; `from` and `to` count steps. */
-function recomputingPass(replies: readonly Reply[], maxRows: number): ReplySlice[] {
-  const behind = replies.filter(({ prompt, sequence }) => sequence.length >= prompt.shape[0]);
+function recomputingPass(replies: readonly Reply[], maxRows: number): TaskSlice<Reply>[] {
+  const promptEnd = ({ base, prompt }: Reply) => base + prompt.shape[0];
+  const behind = replies.filter((reply) => reply.sequence.length >= promptEnd(reply));
   const steps = behind.map((reply) => {
-    return { length: reply.steps.length, done: reply.sequence.length - reply.prompt.shape[0] };
+    return { length: reply.steps.length, done: reply.sequence.length - promptEnd(reply) };
   });
-  return nextPass(steps, maxRows).map((slice) => ({ ...slice, reply: behind[slice.index]! }));
+  return nextPass(steps, maxRows).map((slice) => ({ ...slice, task: behind[slice.index]! }));
 }
 
-const repliesOf = (pass: readonly ReplySlice[]) => pass.map(({ reply }) => reply);
+const tasksOf = (pass: readonly TaskSlice[]) => pass.map(({ task }) => task);
 
 const readAll = <D extends DType>(tensors: readonly Tensor<D>[]) => Promise.all(tensors.map((tensor) => tensor.read()));
 
@@ -281,12 +317,12 @@ function chooseText(logits: Logits, replies: readonly Reply[]): Ids {
   });
 }
 
-/** Runs `work`; an error ends only the replies it was for. */
-async function failing(replies: readonly Reply[], work: () => Promise<void>): Promise<void> {
+/** Runs `work`; an error ends only the tasks it was for. */
+async function failing(tasks: readonly PrefillTask[], work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    for (const reply of replies) reply.fail(error);
+    for (const task of tasks) task.fail(error);
   }
 }
 

@@ -1,21 +1,24 @@
 // The functions, constructors and methods of the public API that take arguments, as the built package exports them: also
 // those of classes that it exports as types only, whose objects a program gets from other functions.
 import { readFileSync } from "node:fs";
-import { internal } from "./recipes.mjs";
+import { internal } from "./internal.mjs";
 
-const index = new URL("../../../dist/lib/index.d.ts", import.meta.url);
+const indices = ["index.d.ts", "server/index.d.ts"].map(
+  (file) => new URL(`../../../dist/lib/${file}`, import.meta.url),
+);
 
 const source = (fn) => Function.prototype.toString.call(fn);
 const isClass = (value) => typeof value === "function" && /^class\b/.test(source(value));
 
-/** All that the index names and that exists when a program runs, by name. */
+/** All that the indices name and that exists when a program runs, by name. */
 async function exported(caracal) {
   const found = new Map(Object.entries(caracal));
-  for (const [, list, file] of readFileSync(index, "utf8").matchAll(/export (?:type )?\{([^}]*)\} from "([^"]+)"/g)) {
-    const module = await import(new URL(file, index).href);
-    for (const name of list.split(",").map((item) => item.replace(/\btype\b/, "").trim()))
-      if (isClass(module[name])) found.set(name, module[name]);
-  }
+  for (const index of indices)
+    for (const [, list, file] of readFileSync(index, "utf8").matchAll(/export (?:type )?\{([^}]*)\} from "([^"]+)"/g)) {
+      const module = await import(new URL(file, index).href);
+      for (const name of list.split(",").map((item) => item.replace(/\btype\b/, "").trim()))
+        if (isClass(module[name])) found.set(name, module[name]);
+    }
   return found;
 }
 

@@ -1,9 +1,8 @@
 // A valid call of every function, constructor and method of the public API that takes arguments: `() => ({ on, args })`,
 // where `on` is the object of a method. Every call gets objects of its own where it changes or disposes them.
+import { internal } from "./internal.mjs";
 import { opsRecipes } from "./recipesOps.mjs";
-
-/** What TypeScript does not let a program call, and the error class, whose objects the library makes. */
-export const internal = "internal";
+import { serviceRecipes } from "./recipesService.mjs";
 
 /** @param w what the calls use: devices, modules, a model directory */
 export function recipes(w) {
@@ -24,6 +23,7 @@ export function recipes(w) {
     [4, 3, 2, 1],
   ];
   const image = () => ({ width: 40, height: 30, data: new Uint8Array(3600) });
+  const service = serviceRecipes(w, { signal, samples, image });
   const state = () => new w.caracal.SpeechState({ pauseId: 137, endId: 2, historySteps: 30 });
 
   const table = {
@@ -112,6 +112,8 @@ export function recipes(w) {
       append: () => ({ on: llm.cache, args: [[{ sequence: sequence(), rows: 2 }], { minWidth: 1, rowByRow: false }] }),
       place: internal,
       take: internal,
+      share: internal,
+      isShared: internal,
       give: internal,
     },
     KvSequence: {
@@ -264,6 +266,7 @@ export function recipes(w) {
       encode: () => ({ on: w.tokenizer, args: ["a text", { signal }] }),
       decode: () => ({ on: w.tokenizer, args: [[40, 41], { signal }] }),
       encodeSteps: internal,
+      tokenOf: internal,
       leastIds: internal,
       renderChat: () => ({
         on: w.tokenizer,
@@ -292,6 +295,7 @@ export function recipes(w) {
           },
         ],
       }),
+      live: service.live,
       generate: () => ({
         on: w.model,
         args: [
@@ -333,6 +337,7 @@ export function recipes(w) {
     Generation: {
       new: internal,
     },
+    ...service.classes,
     ops: opsRecipes(w),
   };
   return table;

@@ -6,6 +6,7 @@
 import { openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import * as caracal from "caracal";
+import * as server from "caracal/server";
 import { api } from "./api.mjs";
 import { recipes } from "./recipes.mjs";
 import { at, derived, hostile, paths, replaced, thrown } from "./values.mjs";
@@ -16,7 +17,7 @@ const [folder, only = ""] = process.argv.slice(2);
 const limit = 20_000;
 
 const world = await openWorld(folder);
-const { functions, missing } = await api(caracal, recipes(world));
+const { functions, missing } = await api({ ...caracal, ...server }, recipes(world));
 const values = Object.entries(hostile(world));
 const current = openSync(join(folder, "call"), "w");
 const findings = missing.map((name) => `${name} has no recipe in test/faults/arguments/recipes.mjs`);
@@ -30,7 +31,8 @@ async function complete(call, on, args) {
   });
   const work = async () => {
     const result = await call(on, args);
-    if (typeof result?.[Symbol.asyncIterator] === "function") for await (const _ of result);
+    const ends = !(result instanceof caracal.LiveSession); // that one goes on until somebody disposes it
+    if (ends && typeof result?.[Symbol.asyncIterator] === "function") for await (const _ of result);
     if (result !== on && !world.kept.has(result)) await free(result);
   };
   try {

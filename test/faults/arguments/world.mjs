@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import * as caracal from "caracal";
 import { synthesize } from "../../../dist/lib/synth/synthesize.js";
 
-const { Device, OmniModel, Weights, ops } = caracal;
+const { Device, OmniModel, VoiceActivityDetector, Weights, ops } = caracal;
 
 /** @param folder where the model's directory is made */
 export async function openWorld(folder) {
@@ -17,6 +17,7 @@ export async function openWorld(folder) {
   const disposed = device.zeros([2, 2]);
   disposed.dispose();
   const model = await OmniModel.load(dir, { device, kvCacheTokens: 4096 });
+  const voices = await VoiceActivityDetector.open({ device });
   const { llm, vision, audio, speech, codec } = model.checkpoint;
   const json = (name) => JSON.parse(readFileSync(join(dir, name), "utf8"));
   const [tokenizerJson, tokenizerConfig] = [json("tokenizer.json"), json("tokenizer_config.json")];
@@ -35,6 +36,7 @@ export async function openWorld(folder) {
     speech: model.speechDecoder,
     tokenizer: model.tokenizer,
     heads: model.audioHeads,
+    voices,
     embedding: model.embedding,
     checkpoint: model.checkpoint,
     entry: llm.tensors.get("lm_head.weight"),
@@ -46,7 +48,7 @@ export async function openWorld(folder) {
     headWeights: () => weights({ "": speech.heads.values() }),
     embeddingWeights: () => weights({ "": speech.embeddings.values() }),
     /** What outlives the calls that are given it. */
-    kept: new Set([device, other, closed, model]),
+    kept: new Set([device, other, closed, model, voices]),
     /** Disposes an object after the call. */
     temporary(object) {
       temporary.push(object);

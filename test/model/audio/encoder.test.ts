@@ -22,14 +22,14 @@ describe.each(backends)("on $name", (device) => {
     return AudioEncoder.load(await goldenWeights(device, name), config, { features, cmvn, activations });
   }
 
-  async function collect(stream: AudioEncoderStream, parts: Iterable<Float32Array>): Promise<Float32Array[]> {
+  async function collect(stream: AudioEncoderStream, parts: Iterable<Float32Array>, end = "flush") {
     const rows: Float32Array[] = [];
     const take = async (tokens: Tensor | undefined) => {
       if (tokens) rows.push(await tokens.toFloat32Array());
       tokens?.dispose();
     };
     for (const part of parts) await take(stream.push(part));
-    await take(stream.flush());
+    if (end === "flush") await take(stream.flush());
     return rows;
   }
 
@@ -71,6 +71,25 @@ describe.each(backends)("on $name", (device) => {
       using whole = encoder.encodeSamples(samples);
       using first = whole.slice(0, early!.shape[0]!);
       expect(relativeError(await early!.toFloat32Array(), await first.toFloat32Array())).toBeLessThan(1e-6);
+    });
+
+    it("forks: one recording ends, the other goes on, and each is as if there were no other", async () => {
+      const samples = randomArray(device.virtual ? 8001 : 20001, 6, 0.3);
+      const collected = async (parts: readonly Float32Array[], fork = false) => {
+        const stream = encoder.stream();
+        const before = await collect(stream, parts.slice(0, 1), "go on");
+        using forked = fork ? stream.fork() : undefined;
+        const ended = forked ? [...before, ...(await collect(forked, []))] : [];
+        const whole = [...before, ...(await collect(stream, parts.slice(1)))];
+        stream.dispose();
+        return { ended: flat(ended), whole: flat(whole) };
+      };
+      for (const at of [1, 500, 3000, 7999]) {
+        const [first, rest] = [samples.subarray(0, at), samples.subarray(at)];
+        const { ended, whole } = await collected([first, rest], true);
+        expect(whole).toEqual((await collected([first, rest])).whole);
+        expect(ended).toEqual((await collected([first])).whole);
+      }
     });
 
     it("gives no tokens for no samples", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { KvCache, type KvCacheOptions, type NewRows } from "../../../lib/model/language/kvCache.js";
+import { KvCache, type NewRows } from "../../../lib/model/language/kvCache.js";
+import type { KvCacheOptions } from "../../../lib/model/language/kvCacheOptions.js";
 import { Device } from "../../../lib/tensor/tensor.js";
 import { devices } from "../../support/devices.js";
 import { code } from "../../support/errors.js";

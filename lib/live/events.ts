@@ -1,0 +1,41 @@
+import type { ReplyUsage } from "../model/reply/usage.js";
+
+/** What a live session tells. Samples are counted from the first one that was pushed. */
+export type LiveEvent =
+  /** The user began to speak, at this sample. */
+  | { readonly type: "speechStart"; readonly sample: number }
+  /** The user fell silent: a reply is being prepared. */
+  | { readonly type: "speechPause"; readonly sample: number }
+  /** The user goes on: what was prepared was dropped without a trace. */
+  | { readonly type: "speechResume"; readonly sample: number }
+  /** The user's turn has ended, where it paused. */
+  | { readonly type: "speechEnd"; readonly sample: number }
+  /** A reply begins; its text and audio follow. */
+  | { readonly type: "reply"; readonly item: string }
+  | { readonly type: "text"; readonly item: string; readonly text: string; readonly ids: readonly number[] }
+  | {
+      readonly type: "audio";
+      readonly item: string;
+      /** In [−1, 1]. */
+      readonly samples: Float32Array;
+      readonly sampleRate: number;
+    }
+  /** The model has finished a reply, or was stopped by `maxTokens`. */
+  | {
+      readonly type: "replyEnd";
+      readonly item: string;
+      readonly reason: "stop" | "length";
+      readonly text: string;
+      readonly ids: readonly number[];
+      readonly usage: ReplyUsage;
+    }
+  /**
+   * A reply was interrupted. The conversation goes on as if it had ended after `text`: at a natural break before what
+   * the listener has heard, `heardSeconds` of its speech.
+   */
+  | {
+      readonly type: "interrupted";
+      readonly item: string;
+      readonly text: string;
+      readonly heardSeconds: number;
+    };

@@ -1,0 +1,400 @@
+import { CaracalError } from "../errors.js";
+import { checkImage, type RgbImage } from "../media/image.js";
+import { EventBuffer } from "../model/reply/events.js";
+import type { Rows } from "../model/types.js";
+import { checkedFloats, checkOption, positiveNumber } from "../options.js";
+import { Chain } from "./chain.js";
+import { Conversation, heardSteps } from "./conversation.js";
+import type { LiveEvent } from "./events.js";
+import { FrameSampler } from "./frames.js";
+import type { LiveHost } from "./host.js";
+import { chunkSeconds } from "./layout.js";
+import { type CheckedLiveOptions, checkLiveOptions, type LiveOptions } from "./options.js";
+import { Playback } from "./playback.js";
+import { PreparedReply } from "./preparedReply.js";
+import { Recording } from "./recording.js";
+import { Turn } from "./turn.js";
+import type { TurnEvent } from "./turnDetector.js";
+import { TurnInput } from "./turnInput.js";
+import { checkedEvents, SpeechTurns, type VoiceDetector } from "./voiceDetector.js";
+
+/** Events buffered for the consumer before a reply waits. */
+const maxBufferedEvents = 64;
+/** The sample rate of the default detector. */
+const detectorRate = 16000;
+/** Seconds before the start of a turn that are remembered, in which a detector may place it. */
+const rememberedSeconds = 3;
+
+/**
+ * A conversation in real time: samples and frames go in as they arrive, and what the model says comes out. A turn is
+ * encoded and prefilled while the user speaks; a reply is prepared as soon as the user falls silent, on a fork of the
+ * conversation, and delivered once the turn has ended. Speech of the user interrupts a reply.
+ *
+ * The session holds its rows of the KV cache until it is disposed.
+ */
+export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable {
+  readonly #host: LiveHost;
+  readonly #options: CheckedLiveOptions;
+  readonly #events: EventBuffer<LiveEvent>;
+  readonly #ended = new AbortController();
+  readonly #startTime: number;
+  #detector: VoiceDetector | undefined;
+  readonly #recording = new Recording();
+  readonly #frames: FrameSampler;
+  readonly #conversation: Conversation;
+  /** Voice activity. */
+  readonly #hearing = new Chain();
+  /** What changes the conversation, in order. */
+  readonly #writing = new Chain();
+  #turn: Turn | undefined;
+  #reply: { readonly turn: Turn; readonly prepared: PreparedReply; readonly playback: Playback } | undefined;
+  #items = 0;
+  #taken: (() => void) | undefined;
+
+  /** @internal Use `OmniModel.live`. */
+  constructor(host: LiveHost, options: LiveOptions) {
+    this.#options = checkLiveOptions(options, host.frameSeconds !== undefined);
+    this.#host = host;
+    if (!this.#options.detector && host.sampleRate !== detectorRate) {
+      const message = `live: voice is found at ${detectorRate} Hz, the model hears ${host.sampleRate}: give a detector`;
+      throw new CaracalError("UNSUPPORTED", message, { sampleRate: host.sampleRate });
+    }
+    this.#events = new EventBuffer(() => this.#onTake());
+    this.#startTime = this.#options.clock.now();
+    this.#frames = new FrameSampler(this.#options.maxWaitingFrames);
+    this.#conversation = new Conversation(host.sequence(), host.encoders.tokenizer);
+    const { system } = this.#options;
+    if (system !== undefined) this.#write(async () => this.#append(await TurnInput.system(host.encoders, system)));
+  }
+
+  /** Aborted when the session has ended. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /**
+   * Takes what the microphone hears, speech or not, in pieces of any length.
+   * @param samples mono, in [−1, 1], at the rate of the audio encoder, 16 kHz as published
+   * @returns when the samples were looked at for voice activity
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is no Float32Array, `DISPOSED`
+   */
+  async push(samples: Float32Array): Promise<void> {
+    const values = checkedFloats("LiveSession.push", "samples", samples).slice();
+    this.#checkOpen();
+    await this.#run(this.#hearing, () => this.#hear(values));
+  }
+
+  /**
+   * Takes a frame of the camera; of those it gets, the session keeps two a second while the user speaks, and one in two
+   * seconds otherwise.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for what is no image, or for a model without vision, `MEDIA_INVALID`, `DISPOSED`
+   */
+  look(frame: RgbImage): void {
+    const image = checkImage(frame, "LiveSession.look: frame");
+    this.#checkOpen();
+    if (!this.#host.encoders.vision)
+      throw new CaracalError("INVALID_ARGUMENT", "LiveSession.look needs a model that was loaded with vision: true");
+    const turn = this.#turn;
+    const spoken = turn && (this.#recording.end - turn.first) / this.#host.sampleRate;
+    this.#frames.look({ ...image, data: image.data.slice() }, this.#now, spoken);
+  }
+
+  /**
+   * Takes typed text: as a turn of its own, which is answered at once, or at the end of what the user is saying.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for no text, `DISPOSED`
+   */
+  say(text: string): void {
+    checkOption("LiveSession.say", "text", text, { accepts: (value) => typeof value === "string", expected: "text" });
+    this.#checkOpen();
+    if (this.#turn) {
+      this.#turn.texts.push(text);
+      return;
+    }
+    this.#interrupt();
+    const turn = this.#begin(this.#recording.end);
+    turn.texts.push(text);
+    this.#answer(turn, this.#recording.end);
+  }
+
+  /** Stops the reply that is being spoken, as the user's speech does; nothing happens if there is none. */
+  interrupt(): void {
+    this.#checkOpen();
+    this.#interrupt();
+  }
+
+  /**
+   * Says how much of the last reply was played: the conversation goes on as if the reply had ended at a natural break
+   * before that. To be called when a reply was interrupted, if the listener knows better than the session.
+   * @param item as its `reply` event names it
+   * @param seconds of its speech
+   * @returns false if the item is not the last reply, or has been answered
+   * @throws {CaracalError} `INVALID_ARGUMENT`, `DISPOSED`
+   */
+  async truncate(item: string, seconds: number): Promise<boolean> {
+    checkOption("LiveSession.truncate", "seconds", seconds, {
+      accepts: (value) => value === 0 || positiveNumber.accepts(value),
+      expected: "a number of seconds from 0",
+    });
+    this.#checkOpen();
+    if (this.#reply?.playback.item === item) this.#interrupt(seconds);
+    return await this.#run(this.#writing, () => this.#truncate(item, seconds));
+  }
+
+  /** The next event. @throws {CaracalError} the error that ended the session */
+  next(): Promise<IteratorResult<LiveEvent>> {
+    return this.#events.next();
+  }
+
+  /** Ends the session, as leaving a `for await` loop does. */
+  async return(): Promise<IteratorResult<LiveEvent>> {
+    this.dispose();
+    return { done: true, value: undefined };
+  }
+
+  /** The events themselves, for `for await`. */
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Ends the session and frees its rows of the KV cache. Safe to call twice. */
+  dispose(): void {
+    this.#events.close();
+    this.#end();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal Ends the session with an error. */
+  fail(error: unknown): void {
+    if (this.#ended.signal.aborted) return;
+    this.#events.fail(error);
+    this.#end();
+  }
+
+  get #now(): number {
+    return this.#options.clock.now() - this.#startTime;
+  }
+
+  #checkOpen(): void {
+    if (this.#ended.signal.aborted) throw new CaracalError("DISPOSED", "the live session has ended: open another");
+  }
+
+  #end(): void {
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort();
+    this.#turn?.prepared?.drop();
+    this.#reply?.prepared.drop();
+    for (const turn of [this.#turn, this.#reply?.turn]) turn?.dispose();
+    [this.#turn, this.#reply] = [undefined, undefined];
+    this.#conversation.dispose();
+    (this.#detector ?? this.#options.detector)?.[Symbol.dispose]();
+    this.#taken?.();
+  }
+
+  #onTake(): void {
+    this.#taken?.();
+    this.#host.wake();
+  }
+
+  /** Runs work on a chain; what goes wrong ends the session. */
+  async #run<T>(chain: Chain, work: () => Promise<T> | T): Promise<T> {
+    try {
+      return await chain.run(() => {
+        this.#checkOpen();
+        return work();
+      });
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
+  }
+
+  /** Lets work change the conversation, after what was asked before. */
+  #write(work: () => Promise<void>): void {
+    this.#run(this.#writing, work).catch(() => {}); // the session has failed
+  }
+
+  #append(rows: Rows): Promise<void> {
+    return this.#host.append(this.#conversation.sequence, rows, this.#ended.signal);
+  }
+
+  async #hear(samples: Float32Array): Promise<void> {
+    this.#recording.push(samples);
+    this.#detector ??= this.#options.detector ?? new SpeechTurns(await this.#host.voice(), this.#options.turns);
+    for (const event of checkedEvents(await this.#detector.push(samples), this.#recording.end)) {
+      this.#feed(event.position);
+      this.#onVoice(event);
+    }
+    this.#feed(this.#recording.end);
+    const { sampleRate } = this.#host;
+    const remembered = this.#recording.end - rememberedSeconds * sampleRate;
+    this.#recording.forget(Math.min(this.#turn?.taken ?? remembered, remembered));
+  }
+
+  #onVoice(event: TurnEvent): void {
+    const turn = this.#turn;
+    if (event.type === "speechStarted") {
+      this.#interrupt();
+      if (!turn) this.#begin(event.start);
+      this.#events.push({ type: "speechStart", sample: event.start });
+    } else if (!turn)
+      return; // it was ended for its length
+    else if (event.type === "speculativeEnd") {
+      const sample = event.position;
+      turn.pausedAt = sample;
+      if (this.#options.speculate) this.#prepare(turn, sample);
+      this.#events.push({ type: "speechPause", sample });
+    } else if (event.type === "speechResumed") {
+      turn.pausedAt = undefined;
+      turn.prepared?.drop();
+      turn.prepared = undefined;
+      this.#events.push({ type: "speechResume", sample: event.position });
+    } else this.#endTurn(turn, turn.pausedAt ?? event.position);
+  }
+
+  #begin(sample: number): Turn {
+    const { encoders, sampleRate } = this.#host;
+    const start = Math.max(0, this.#now - (this.#recording.end - sample) / sampleRate);
+    const turn = new Turn(encoders, sample, start, this.#frames.startTurn());
+    this.#turn = turn;
+    this.#write(async () => this.#append(await turn.input.open(this.#conversation.ended, turn.seen)));
+    return turn;
+  }
+
+  /** Gives the turn's encoder all whole packets before a sample. */
+  #feed(until: number): void {
+    const { sampleRate } = this.#host;
+    const packet = chunkSeconds * sampleRate;
+    for (
+      let turn = this.#turn;
+      turn && turn.pausedAt === undefined && until - turn.taken >= packet;
+      turn = this.#turn
+    ) {
+      this.#packet(turn, packet);
+      if (turn.packets * chunkSeconds >= this.#options.maxTurnSeconds) this.#endTurn(turn, turn.taken);
+    }
+  }
+
+  #packet(turn: Turn, samples: number): void {
+    const packet = this.#recording.slice(turn.taken, turn.taken + samples);
+    turn.taken += samples;
+    const second = turn.packets++;
+    const unit = this.#frames.unit(second, turn.start);
+    this.#write(async () => {
+      const rows = await turn.input.hear(packet, second, unit);
+      if (!rows) return;
+      turn.rows.push(rows.slice(0, rows.shape[0]));
+      await this.#append(rows);
+    });
+  }
+
+  /** Begins a reply to the turn as it is at a sample. */
+  #prepare(turn: Turn, sample: number): PreparedReply {
+    const prepared = new PreparedReply(() => this.#host.wake());
+    turn.prepared = prepared;
+    turn.rest = this.#recording.slice(turn.taken, sample);
+    const { reply: options } = this.#options;
+    this.#write(() =>
+      prepared.start(async (events, onLastRow) => {
+        const prompt = await turn.input.close(turn.rest, turn.texts, options.speech);
+        if (prepared.dropped) return void prompt.dispose();
+        return this.#host.reply({ events, prompt, sequence: this.#conversation.sequence.fork(), options, onLastRow });
+      }),
+    );
+    return prepared;
+  }
+
+  #endTurn(turn: Turn, sample: number): void {
+    this.#events.push({ type: "speechEnd", sample });
+    this.#answer(turn, sample);
+  }
+
+  #answer(turn: Turn, sample: number): void {
+    const stale = turn.texts.length > 0 ? turn.prepared : undefined; // it did not know the text
+    stale?.drop();
+    const prepared = (stale ? undefined : turn.prepared) ?? this.#prepare(turn, sample);
+    this.#frames.endTurn();
+    this.#turn = undefined;
+    const { clock } = this.#options;
+    const playback = new Playback(`item_${++this.#items}`, clock);
+    this.#reply = { turn, prepared, playback };
+    this.#events.push({ type: "reply", item: playback.item });
+    this.#deliver(prepared, playback).catch((error) => this.fail(error));
+  }
+
+  /** Passes the events of a reply on, until it ends or is interrupted. */
+  async #deliver(prepared: PreparedReply, playback: Playback): Promise<void> {
+    const { item } = playback;
+    for (;;) {
+      while (this.#events.length >= maxBufferedEvents && !prepared.dropped)
+        await new Promise<void>((resolve) => {
+          this.#taken = resolve;
+        });
+      const { done, value: event } = await prepared.events.next();
+      if (done || prepared.dropped) return;
+      if (event.type === "text") this.#events.push({ type: "text", item, text: event.text, ids: event.ids });
+      if (event.type === "audio") {
+        playback.add(event.samples.length / event.sampleRate);
+        this.#events.push({ type: "audio", item, samples: event.samples, sampleRate: event.sampleRate });
+      }
+      if (event.type === "end") {
+        const { reason, text, ids, usage } = event;
+        playback.end();
+        this.#events.push({ type: "replyEnd", item, reason, text, ids, usage });
+      }
+    }
+  }
+
+  /** Ends the reply that is being spoken. @param seconds of it that were heard, if that is known */
+  #interrupt(seconds?: number): void {
+    const reply = this.#reply;
+    if (!reply) return;
+    this.#reply = undefined;
+    const { turn, prepared, playback } = reply;
+    const heardSeconds = seconds ?? playback.heard;
+    const wasCut = seconds !== undefined || !playback.finished;
+    const rows = prepared.rows();
+    prepared.drop();
+    this.#taken?.();
+    const { speech: spoken } = this.#options.reply;
+    const { item } = playback;
+    this.#write(async () => {
+      const { tokenizer } = this.#host.encoders;
+      if (rows) this.#conversation.adopt(rows.sequence, { item, spoken, from: rows.from, steps: rows.steps });
+      else {
+        // The reply had not begun: the conversation has not got the end of the turn yet.
+        await this.#append(await turn.input.close(turn.rest, turn.texts, spoken));
+        const { sequence } = this.#conversation;
+        this.#conversation.adopt(sequence.fork(), { item, spoken, from: sequence.length, steps: [] });
+      }
+      turn.dispose();
+      if (!wasCut) return;
+      const { steps } = this.#conversation.reply!;
+      const kept = spoken ? heardSteps(steps, this.#framesIn(heardSeconds), tokenizer) : steps.length;
+      const text = this.#conversation.cut(kept);
+      this.#events.push({ type: "interrupted", item, text, heardSeconds });
+    });
+  }
+
+  async #truncate(item: string, seconds: number): Promise<boolean> {
+    const { reply } = this.#conversation;
+    const turn = this.#turn;
+    if (!reply || reply.item !== item || !reply.spoken || this.#reply) return false;
+    const steps = heardSteps(reply.steps, this.#framesIn(seconds), this.#host.encoders.tokenizer);
+    if (steps >= reply.steps.length) return true;
+    turn?.prepared?.drop();
+    const text = this.#conversation.cut(steps);
+    this.#events.push({ type: "interrupted", item, text, heardSeconds: seconds });
+    if (!turn) return true;
+    // The turn that follows was written after rows that are no more.
+    await this.#append(await turn.input.open(this.#conversation.ended, turn.seen));
+    for (const rows of turn.rows) await this.#append(rows.slice(0, rows.shape[0]));
+    return true;
+  }
+
+  #framesIn(seconds: number): number {
+    return Math.floor(seconds / (this.#host.frameSeconds ?? 1) + 1e-6);
+  }
+}

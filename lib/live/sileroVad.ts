@@ -1,0 +1,136 @@
+import { CaracalError } from "../errors.js";
+import * as ops from "../ops/index.js";
+import { Graph } from "../tensor/graph.js";
+import { type Device, disposeAll, type Tensor } from "../tensor/tensor.js";
+import {
+  bins,
+  chunkSamples,
+  contextSamples,
+  frameSamples,
+  frameShift,
+  frames,
+  loadLayers,
+  type SileroLayers,
+  units,
+} from "./sileroWeights.js";
+
+// Silero VAD version 6 at 16 kHz: the magnitudes of a short-time Fourier transform, four convolutions over time, an LSTM
+// and a sigmoid. A chunk of 512 samples is heard with the 64 samples before it and, mirrored, 64 after it: four frames of
+// 256 samples, 128 apart.
+
+/** Floats of a stream's state: h and c of the LSTM. */
+export const stateSize = 2 * units;
+/** Floats of a stream in a step's memory: its frames, its state and its probability. */
+const floats = frames * frameSamples + stateSize + 1;
+
+/** A chunk of a stream. */
+export interface Chunk {
+  /** The context, then the new samples. */
+  readonly samples: Float32Array;
+  /** Changed by the step. */
+  readonly state: Float32Array;
+}
+
+/** A step of n streams, captured once. */
+interface Step {
+  readonly graph: Graph;
+  /** All frames, all h, all c, all probabilities. */
+  readonly memory: Tensor<"f32", readonly [number]>;
+  /** Of the memory, what changes: from h on. */
+  readonly results: Tensor<"f32", readonly [number]>;
+}
+
+/** The network. Its steps follow one another; each takes a chunk of every stream that has one. */
+export class SileroVad {
+  readonly device: Device;
+  readonly #layers: SileroLayers;
+  readonly #steps = new Map<number, Step>();
+  #disposed = false;
+
+  private constructor(device: Device, layers: SileroLayers) {
+    this.device = device;
+    this.#layers = layers;
+  }
+
+  /** @throws {CaracalError} as `VoiceActivityDetector.open` */
+  static async load(device: Device, path?: string, signal?: AbortSignal): Promise<SileroVad> {
+    return new SileroVad(device, await loadLayers(device, path, signal));
+  }
+
+  /**
+   * Computes one chunk of each stream: bits depend on the stream alone.
+   * @returns the probability of each
+   */
+  async step(chunks: readonly Chunk[]): Promise<Float32Array> {
+    if (this.#disposed) throw new CaracalError("DISPOSED", "the VoiceActivityDetector was disposed");
+    const count = chunks.length;
+    const { graph, memory, results } = this.#stepOf(count);
+    const values = new Float32Array(count * floats);
+    const [h, c] = [count * frames * frameSamples, count * (frames * frameSamples + units)];
+    chunks.forEach(({ samples, state }, i) => {
+      frame(samples, values.subarray(i * frames * frameSamples));
+      values.set(state.subarray(0, units), h + i * units);
+      values.set(state.subarray(units), c + i * units);
+    });
+    memory.write(values);
+    graph.replay();
+    const found = await results.toFloat32Array();
+    chunks.forEach(({ state }, i) => {
+      state.set(found.subarray(i * units, (i + 1) * units));
+      state.set(found.subarray((count + i) * units, (count + i + 1) * units), units);
+    });
+    return found.subarray(count * stateSize);
+  }
+
+  #stepOf(count: number): Step {
+    const known = this.#steps.get(count);
+    if (known) return known;
+    const memory = this.device.outOfScope(() => this.device.zeros([count * floats]));
+    const graph = Graph.capture(this.device, () => compute(this.#layers, memory, count));
+    const results = this.device.outOfScope(() => memory.slice(count * frames * frameSamples));
+    const step = { graph, memory, results };
+    this.#steps.set(count, step);
+    return step;
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    for (const { graph, ...memory } of this.#steps.values()) {
+      graph.dispose();
+      disposeAll(memory);
+    }
+    disposeAll(this.#layers);
+    this.#steps.clear();
+  }
+}
+
+/** The four overlapping frames of a chunk, whose last 64 samples but one are mirrored at its end. */
+function frame(samples: Float32Array, out: Float32Array): void {
+  const [heard, last] = [contextSamples + chunkSamples, frames - 1];
+  for (let i = 0; i < frames; i++)
+    out.set(samples.subarray(i * frameShift, i * frameShift + frameSamples), i * frameSamples);
+  const mirrored = last * frameShift + frameSamples - heard;
+  for (let i = 0; i < mirrored; i++) out[frames * frameSamples - mirrored + i] = samples[heard - 2 - i]!;
+}
+
+/** Queues a step on its memory. */
+function compute(
+  { basis, encoder, lstm, output, direction, sum }: SileroLayers,
+  memory: Step["memory"],
+  count: number,
+): void {
+  const [hAt, cAt] = [count * frames * frameSamples, count * (frames * frameSamples + units)];
+  const pairs = ops
+    .linear(memory.slice(0, hAt).reshape([count * frames, frameSamples]), basis)
+    .reshape([count * frames * bins, 2]);
+  // There is no square root among the operations, but |z| = z · z/|z|.
+  const magnitudes = ops.linear(ops.mul(pairs, ops.rmsNorm(pairs, direction, { eps: 1e-30 })), sum);
+  let x: Tensor<"f32", readonly [number, number]> = magnitudes.reshape([count, frames * bins]);
+  for (const { weight, bias } of encoder) x = ops.linear(x, weight, { bias, activation: "relu" });
+  const stateOf = (at: number) => memory.slice(at, at + units);
+  for (let i = 0; i < count; i++)
+    ops.lstm(x.slice(i, i + 1), { ...lstm, h: stateOf(hAt + i * units), c: stateOf(cAt + i * units) });
+  const hidden = ops.activation(memory.slice(hAt, cAt).reshape([count, units]), "relu");
+  const probabilities = ops.linear(hidden, output.weight, { bias: output.bias, activation: "sigmoid" });
+  ops.copyRows(memory, probabilities.reshape([count]), count * (floats - 1));
+}

@@ -1,0 +1,227 @@
+import type { AudioEncoder, AudioEncoderStream } from "../model/audio/encoder.js";
+import type { OmniEmbedding } from "../model/prompt/embedding.js";
+import type { InterleavedPiece } from "../model/prompt/interleave.js";
+import { type OmniTokenizer, textPadId } from "../model/prompt/tokenizer.js";
+import { codecPadId, semanticEndId } from "../model/speech/state.js";
+import type { Rows } from "../model/types.js";
+import type { VisionEncoder } from "../model/vision/encoder.js";
+import { timestampText } from "../model/vision/frames.js";
+import { visionInputSize } from "../model/vision/resize.js";
+import { concatRows } from "../ops/rows.js";
+import { disposeAll } from "../tensor/tensor.js";
+import { Turns } from "../turns.js";
+import type { SeenUnit } from "./frames.js";
+import { TurnLayout } from "./layout.js";
+
+/** The modules that turn what a session hears, sees and reads into rows. */
+export interface TurnEncoders {
+  readonly tokenizer: OmniTokenizer;
+  readonly embedding: OmniEmbedding;
+  readonly audioEncoder: AudioEncoder;
+  readonly vision: VisionEncoder | null;
+}
+
+/** Units that share a video's budget of visual tokens: half a minute of speech. */
+const unitsOfBudget = 32;
+
+/** The ids of rows that are not yet embedded, and the tensors that fill the rows of media. */
+class PendingRows {
+  readonly #encoders: TurnEncoders;
+  readonly #textIds: number[] = [];
+  readonly #codecIds: number[] = [];
+  readonly #audio: Rows[] = [];
+  readonly #vision: Rows[] = [];
+  readonly #turns = new Turns("encoding a turn");
+
+  constructor(encoders: TurnEncoders) {
+    this.#encoders = encoders;
+  }
+
+  /** A piece of text of its own, as published: pieces are encoded separately. */
+  async text(text: string): Promise<void> {
+    const ids: number[] = [];
+    await this.#turns.during(this.#encoders.tokenizer.encodeSteps(text, ids));
+    for (const id of ids) this.id(id);
+  }
+
+  control(name: string): void {
+    this.id(this.#encoders.tokenizer.specialId(name));
+  }
+
+  /** @param semantic the id of the semantic book; without, the row has no speech */
+  id(textId: number, semantic: number = codecPadId): void {
+    const { books } = this.#encoders.embedding;
+    this.#textIds.push(textId);
+    for (let book = 0; book < books; book++) this.#codecIds.push(book === 0 ? semantic : codecPadId);
+  }
+
+  audio(rows: Rows): void {
+    this.#media("<|audio_pad|>", rows, this.#audio);
+  }
+
+  vision(rows: Rows): void {
+    this.#media("<|image_pad|>", rows, this.#vision);
+  }
+
+  /** The embeddings of these rows; undefined if there are none. */
+  embed(): Rows | undefined {
+    const { embedding, audioEncoder } = this.#encoders;
+    if (this.#textIds.length === 0) return undefined;
+    const codecIds = embedding.books > 0 ? this.#codecIds : undefined;
+    const join = (rows: readonly Rows[]) => (rows.length > 0 ? concatRows(rows) : undefined);
+    return audioEncoder.device.scope(() =>
+      embedding.prompt({ textIds: this.#textIds, codecIds }, join(this.#audio), join(this.#vision)),
+    );
+  }
+
+  /** Frees the rows of media. */
+  dispose(): void {
+    disposeAll([this.#audio.splice(0), this.#vision.splice(0)]);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #media(pad: string, rows: Rows, all: Rows[]): void {
+    for (let i = 0; i < rows.shape[0]; i++) this.control(pad);
+    all.push(rows);
+  }
+}
+
+/** How the reply before a turn ended, of which rows are missing. */
+export interface ReplyEnd {
+  readonly spoken: boolean;
+  /** Whether the rows include that of the id that ends the text. */
+  readonly textEnded: boolean;
+}
+
+/**
+ * Encodes one turn of a user while it arrives. The rows that it returns, one after another, are those of the prompt that
+ * has the whole turn: their bits do not depend on when it arrived.
+ */
+export class TurnInput {
+  readonly #encoders: TurnEncoders;
+  readonly #stream: AudioEncoderStream;
+  readonly #units: Rows[];
+  readonly #seconds: number[];
+  #layout: TurnLayout;
+  #heard = false;
+
+  private constructor(encoders: TurnEncoders, stream: AudioEncoderStream, layout: TurnLayout) {
+    this.#encoders = encoders;
+    this.#stream = stream;
+    this.#layout = layout;
+    this.#units = [];
+    this.#seconds = [];
+  }
+
+  static begin(encoders: TurnEncoders): TurnInput {
+    return new TurnInput(encoders, encoders.audioEncoder.stream(), new TurnLayout());
+  }
+
+  /** The rows of what the model is told before the conversation. */
+  static async system(encoders: TurnEncoders, text: string): Promise<Rows> {
+    using rows = new PendingRows(encoders);
+    for (const piece of ["SYSTEM:", text]) await rows.text(piece);
+    rows.id(encoders.tokenizer.endId);
+    await rows.text("\n");
+    return rows.embed()!;
+  }
+
+  /**
+   * The rows before what is heard: the end of the reply before, who speaks, and what was seen since.
+   * @param ended undefined if nothing, or no reply, came before
+   */
+  async open(ended: ReplyEnd | undefined, seen: readonly SeenUnit[]): Promise<Rows> {
+    using rows = new PendingRows(this.#encoders);
+    if (ended) await this.#endReply(rows, ended);
+    await rows.text("USER:");
+    for (const unit of seen) {
+      await rows.text(timestampText(unit.seconds));
+      rows.vision(await this.#encodeUnit(unit));
+    }
+    return rows.embed()!;
+  }
+
+  /**
+   * The rows of the audio tokens that have become final.
+   * @param unit what was seen meanwhile
+   */
+  async hear(samples: Float32Array, second: number, unit: SeenUnit | undefined): Promise<Rows | undefined> {
+    if (unit) {
+      this.#units.push(await this.#encodeUnit(unit));
+      this.#seconds.push(unit.seconds);
+      this.#layout.addUnit(second);
+    }
+    this.#heard ||= samples.length > 0;
+    return await this.#place(this.#stream.push(samples), this.#layout, false);
+  }
+
+  /**
+   * The rows of the rest of the turn, if it ends after these samples, and of the beginning of a reply. The turn stays as it
+   * was, and may go on.
+   */
+  async close(samples: Float32Array, texts: readonly string[], speech: boolean): Promise<Rows> {
+    const layout = this.#layout.fork();
+    using stream = this.#stream.fork();
+    const tokens: Rows[] = [];
+    const heard = this.#heard || samples.length > 0;
+    for (const rows of heard ? [stream.push(samples), stream.flush()] : []) if (rows) tokens.push(rows);
+    const all = tokens.length > 0 ? this.#encoders.audioEncoder.device.scope(() => concatRows(tokens)) : undefined;
+    disposeAll(tokens);
+    return (await this.#place(all, layout, true, [...texts, "\n", speech ? "VOICE ASSISTANT:" : "ASSISTANT:"]))!;
+  }
+
+  dispose(): void {
+    this.#stream.dispose();
+    disposeAll(this.#units.splice(0));
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Embeds audio tokens, which it takes, where the layout puts them; at the end with what follows them. */
+  async #place(
+    tokens: Rows | undefined,
+    layout: TurnLayout,
+    last: boolean,
+    texts: readonly string[] = [],
+  ): Promise<Rows | undefined> {
+    using rows = new PendingRows(this.#encoders);
+    let used = 0;
+    const place = async (piece: InterleavedPiece) => {
+      if (piece.type === "audio") {
+        rows.audio(tokens!.slice(used, used + piece.tokens));
+        used += piece.tokens;
+      } else if (piece.type === "unit") {
+        await rows.text(timestampText(this.#seconds[piece.unit]!));
+        const unit = this.#units[piece.unit]!;
+        rows.vision(unit.slice(0, unit.shape[0]));
+      } else rows.control(piece.type === "audioStart" ? "<|audio|>" : "<|/audio|>");
+    };
+    try {
+      for (const piece of tokens ? layout.addAudio(tokens.shape[0]) : []) await place(piece);
+      if (last) for (const piece of layout.end()) await place(piece);
+      for (const text of texts) await rows.text(text);
+      return rows.embed();
+    } finally {
+      tokens?.dispose();
+    }
+  }
+
+  async #endReply(rows: PendingRows, { spoken, textEnded }: ReplyEnd): Promise<void> {
+    const { endId } = this.#encoders.tokenizer;
+    if (spoken) rows.id(textEnded ? textPadId : endId, semanticEndId);
+    else if (!textEnded) rows.id(endId);
+    await rows.text("\n");
+  }
+
+  async #encodeUnit({ frames }: SeenUnit): Promise<Rows> {
+    const vision = this.#encoders.vision!;
+    const size = visionInputSize(frames[0], vision.limits, { units: unitsOfBudget });
+    const [encoded] = await vision.encodeUnits([{ frames, size }]);
+    return encoded!.tokens;
+  }
+}

@@ -1,0 +1,38 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { Refusal } from "./errors.js";
+
+const digest = (text: string) => createHash("sha256").update(text).digest();
+
+/** Decides who may ask: whoever has the key, if there is one, and no web page but those of the allowed origin. */
+export class Access {
+  readonly #key: Buffer | undefined;
+  readonly #origin: string | undefined;
+
+  constructor(key: string | undefined, origin: string | undefined) {
+    this.#key = key === undefined ? undefined : digest(key);
+    this.#origin = origin;
+  }
+
+  /**
+   * Browsers send the origin of the page with what they post, also to a server on the user's own machine. Programs send
+   * none.
+   * @throws {Refusal} 403 for a page of another origin
+   */
+  checkOrigin(origin: string | undefined): void {
+    if (origin === undefined || this.#origin === "*" || origin === this.#origin) return;
+    const message = "web pages of this origin may not use this server (--cors ORIGIN allows one)";
+    throw new Refusal({ status: 403, message, code: "origin_not_allowed" });
+  }
+
+  /** @throws {Refusal} 401 for a wrong key. The comparison takes the same time wherever the keys differ. */
+  checkKey(authorization: string | undefined): void {
+    if (!this.#key) return;
+    const given = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+    if (given === undefined) {
+      const message = "there is no API key: send it as Authorization: Bearer KEY";
+      throw new Refusal({ status: 401, message, code: "invalid_api_key" });
+    }
+    if (!timingSafeEqual(digest(given), this.#key))
+      throw new Refusal({ status: 401, message: "the API key is wrong", code: "invalid_api_key" });
+  }
+}

@@ -1,0 +1,82 @@
+// The recipes of live conversations and of the server.
+import { internal } from "./internal.mjs";
+
+/** @param w what the calls use @param make arguments that other recipes have as well */
+export function serviceRecipes(w, { signal, samples, image }) {
+  const { device } = w;
+  const detector = () => ({ push: async () => [], [Symbol.dispose]() {} });
+  const session = () => w.temporary(w.model.live({ detector: detector() }));
+  return {
+    live: () => ({
+      on: w.model,
+      args: [
+        {
+          ...{
+            detector: detector(),
+            turns: { threshold: 0.5 },
+            clock: { now: () => 0 },
+            system: "Be brief.",
+            speculate: true,
+            speech: true,
+          },
+          ...{ maxTurnSeconds: 60, maxWaitingFrames: 4, maxTokens: 4 },
+          ...{ temperature: 1, topK: 5, topP: 0.9, repetitionPenalty: 1.1, seed: 1 },
+        },
+      ],
+    }),
+    classes: {
+      VoiceActivityDetector: {
+        new: internal,
+        open: () => ({ args: [{ device, weights: undefined, signal }] }),
+      },
+      VoiceActivityStream: {
+        new: internal,
+        push: () => ({ on: w.voices.stream(), args: [samples()] }),
+      },
+      TurnDetector: {
+        new: () => ({
+          args: [
+            {
+              threshold: 0.5,
+              negativeThreshold: 0.35,
+              minSpeechMs: 50,
+              prefixPaddingMs: 300,
+              speculativeSilenceMs: 250,
+              silenceDurationMs: 600,
+            },
+          ],
+        }),
+        push: () => ({ on: new w.caracal.TurnDetector(), args: [Float32Array.of(0.1, 0.9)] }),
+        restore: () => ({
+          on: new w.caracal.TurnDetector(),
+          args: [{ ...new w.caracal.TurnDetector().snapshot(), speechStart: 512, silenceStart: 1024 }],
+        }),
+      },
+      LiveSession: {
+        new: internal,
+        push: () => ({ on: session(), args: [samples()] }),
+        look: () => ({ on: session(), args: [image()] }),
+        say: () => ({ on: session(), args: ["Hi"] }),
+        truncate: () => ({ on: session(), args: ["item_1", 0.5] }),
+        fail: internal,
+      },
+      OmniServer: {
+        new: internal,
+      },
+      serve: () => ({
+        args: [
+          w.model,
+          {
+            host: "127.0.0.1",
+            port: 0,
+            modelName: "model",
+            apiKey: "key",
+            cors: "https://chat.example",
+            limits: { replies: 2, readSeconds: 1, drainSeconds: 0.01 },
+            onError: () => {},
+          },
+        ],
+      }),
+    },
+  };
+}
