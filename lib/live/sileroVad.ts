@@ -21,7 +21,7 @@ import {
 /** Floats of a stream's state: h and c of the LSTM. */
 export const stateSize = 2 * units;
 /** Floats of a stream in a step's memory: its frames, its state and its probability. */
-const floats = frames * frameSamples + stateSize + 1;
+export const stepFloats = frames * frameSamples + stateSize + 1;
 
 /** A chunk of a stream. */
 export interface Chunk {
@@ -65,7 +65,7 @@ export class SileroVad {
     if (this.#disposed) throw new CaracalError("DISPOSED", "the VoiceActivityDetector was disposed");
     const count = chunks.length;
     const { graph, memory, results } = this.#stepOf(count);
-    const values = new Float32Array(count * floats);
+    const values = new Float32Array(count * stepFloats);
     const [h, c] = [count * frames * frameSamples, count * (frames * frameSamples + units)];
     chunks.forEach(({ samples, state }, i) => {
       frame(samples, values.subarray(i * frames * frameSamples));
@@ -85,8 +85,8 @@ export class SileroVad {
   #stepOf(count: number): Step {
     const known = this.#steps.get(count);
     if (known) return known;
-    const memory = this.device.outOfScope(() => this.device.zeros([count * floats]));
-    const graph = Graph.capture(this.device, () => compute(this.#layers, memory, count));
+    const memory = this.device.outOfScope(() => this.device.zeros([count * stepFloats]));
+    const graph = Graph.capture(this.device, () => queueStep(this.#layers, memory, count));
     const results = this.device.outOfScope(() => memory.slice(count * frames * frameSamples));
     const step = { graph, memory, results };
     this.#steps.set(count, step);
@@ -113,8 +113,8 @@ function frame(samples: Float32Array, out: Float32Array): void {
   for (let i = 0; i < mirrored; i++) out[frames * frameSamples - mirrored + i] = samples[heard - 2 - i]!;
 }
 
-/** Queues a step on its memory. */
-function compute(
+/** Queues a step of `count` streams on its memory, of `stepFloats` for each of them. */
+export function queueStep(
   { basis, encoder, lstm, output, direction, sum }: SileroLayers,
   memory: Step["memory"],
   count: number,
@@ -132,5 +132,5 @@ function compute(
     ops.lstm(x.slice(i, i + 1), { ...lstm, h: stateOf(hAt + i * units), c: stateOf(cAt + i * units) });
   const hidden = ops.activation(memory.slice(hAt, cAt).reshape([count, units]), "relu");
   const probabilities = ops.linear(hidden, output.weight, { bias: output.bias, activation: "sigmoid" });
-  ops.copyRows(memory, probabilities.reshape([count]), count * (floats - 1));
+  ops.copyRows(memory, probabilities.reshape([count]), count * (stepFloats - 1));
 }

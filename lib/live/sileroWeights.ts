@@ -18,13 +18,13 @@ export const [frames, frameSamples, frameShift, bins] = [4, 256, 128, 129];
 export const units = 128;
 
 /** Output channels and stride of each convolution; all have three taps and a padding of one frame at both ends. */
-const convolutions = [
+export const convolutions = [
   { outputs: 128, stride: 1 },
   { outputs: 64, stride: 2 },
   { outputs: 64, stride: 2 },
   { outputs: 128, stride: 1 },
 ];
-const taps = 3;
+export const taps = 3;
 
 type Matrix = readonly [number, number];
 
@@ -77,7 +77,8 @@ function shippedWeights(): string {
   throw new CaracalError("IO_ERROR", `there is no ${file} above ${module}: ${advice}`, { path: file });
 }
 
-function makeLayers(device: Device, values: (name: string, size: number) => Float32Array): SileroLayers {
+/** @param values gives a tensor of the file, of so many values */
+export function makeLayers(device: Device, values: (name: string, size: number) => Float32Array): SileroLayers {
   const packed = (matrix: Float32Array, shape: Matrix) => {
     using plain = device.tensor(matrix, shape);
     return ops.packWeight(plain);
