@@ -104,7 +104,7 @@ export class SileroVad {
   }
 }
 
-/** The four overlapping frames of a chunk, whose last 64 samples but one are mirrored at its end. */
+/** The four overlapping frames of a chunk, mirrored about its last sample (PyTorch's reflect padding). */
 function frame(samples: Float32Array, out: Float32Array): void {
   const [heard, last] = [contextSamples + chunkSamples, frames - 1];
   for (let i = 0; i < frames; i++)
@@ -114,18 +114,10 @@ function frame(samples: Float32Array, out: Float32Array): void {
 }
 
 /** Queues a step of `count` streams on its memory, of `stepFloats` for each of them. */
-export function queueStep(
-  { basis, encoder, lstm, output, direction, sum }: SileroLayers,
-  memory: Step["memory"],
-  count: number,
-): void {
+export function queueStep({ basis, encoder, lstm, output }: SileroLayers, memory: Step["memory"], count: number): void {
   const [hAt, cAt] = [count * frames * frameSamples, count * (frames * frameSamples + units)];
-  const pairs = ops
-    .linear(memory.slice(0, hAt).reshape([count * frames, frameSamples]), basis)
-    .reshape([count * frames * bins, 2]);
-  // There is no square root among the operations, but |z| = z · z/|z|.
-  const magnitudes = ops.linear(ops.mul(pairs, ops.rmsNorm(pairs, direction, { eps: 1e-30 })), sum);
-  let x: Tensor<"f32", readonly [number, number]> = magnitudes.reshape([count, frames * bins]);
+  const spectra = ops.linear(memory.slice(0, hAt).reshape([count * frames, frameSamples]), basis);
+  let x: Tensor<"f32", readonly [number, number]> = ops.magnitude(spectra).reshape([count, frames * bins]);
   for (const { weight, bias } of encoder) x = ops.linear(x, weight, { bias, activation: "relu" });
   const stateOf = (at: number) => memory.slice(at, at + units);
   for (let i = 0; i < count; i++)

@@ -52,6 +52,7 @@ const withoutCase: Readonly<Record<string, string>> = {
   foldWeightNorm: "runs while a model loads",
   gatherRows: "gathers rows as `embedding` does",
   machinePeaks: "measures the machine",
+  magnitude: "moves bytes as `add` does",
   maskRows: "clears rows",
   mul: "moves bytes as `add` does",
   packConv1d: "runs while a model loads",
