@@ -37,7 +37,7 @@ export type Unit = "matrix" | "fma" | "scalar";
  * (timed on a CPU) or bf16 ones (timed on a GPU, counted on the virtual one).
  */
 export interface Case<Operands = unknown> extends Sized<Operands> {
-  /** The operation's name in `ops`. */
+  /** The operation's name in `ops`, or `sileroVad`, a whole network. */
   readonly op: string;
   readonly unit: Unit;
   /**

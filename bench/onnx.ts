@@ -1,4 +1,4 @@
-// Writes ONNX models of one node, for the peer. By hand, since they need little of the format (onnx.proto3): tags, lengths
+// Writes ONNX models of a few nodes, for the peer. By hand, since they need little of the format (onnx.proto3): tags, lengths
 // and varints.
 
 type Attribute = number | string | readonly number[] | { readonly float: number };
@@ -34,6 +34,12 @@ export function initializer(name: string, dims: readonly number[], values: Float
   return Buffer.concat([...dims.map((d) => int(1, d)), int(2, elementType.float), text(8, name), bytes(9, raw)]);
 }
 
+/** A constant list of integers, such as the pads of `Pad`. */
+export function integerInitializer(name: string, values: readonly number[]): Buffer {
+  const raw = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+  return Buffer.concat([int(1, values.length), int(2, elementType.int64), text(8, name), bytes(9, raw)]);
+}
+
 /** A named input or output. A dimension given as a string is dynamic. */
 export function value(name: string, dims: readonly (number | string)[], type: OnnxType = "float"): Buffer {
   const shape = Buffer.concat(dims.map((d) => bytes(1, typeof d === "number" ? int(1, d) : text(2, d))));
@@ -57,23 +63,25 @@ export interface OnnxNode {
   readonly attributes?: Readonly<Record<string, Attribute>>;
 }
 
-/** A model of one node. */
-export function onnxModel(
-  node: OnnxNode,
-  initializers: readonly Buffer[],
-  inputs: readonly Buffer[],
-  outputs: readonly Buffer[],
-): Uint8Array {
-  const body = Buffer.concat([
+const body = (node: OnnxNode, name: string): Buffer =>
+  Buffer.concat([
     ...node.inputs.map((i) => text(1, i)),
     ...node.outputs.map((o) => text(2, o)),
-    text(3, "node"),
+    text(3, name),
     text(4, node.op),
     ...Object.entries(node.attributes ?? {}).map(([k, v]) => bytes(5, attribute(k, v))),
     ...(node.domain ? [text(7, node.domain)] : []),
   ]);
+
+/** A model of nodes in the order of their execution. */
+export function onnxModel(
+  nodes: readonly OnnxNode[],
+  initializers: readonly Buffer[],
+  inputs: readonly Buffer[],
+  outputs: readonly Buffer[],
+): Uint8Array {
   const graph = Buffer.concat([
-    bytes(1, body),
+    ...nodes.map((node, i) => bytes(1, body(node, `node${i}`))),
     text(2, "graph"),
     ...initializers.map((t) => bytes(5, t)),
     ...inputs.map((i) => bytes(11, i)),

@@ -1,4 +1,4 @@
-import { initializer, type OnnxNode, onnxModel, value } from "./onnx.js";
+import { initializer, integerInitializer, type OnnxNode, onnxModel, value } from "./onnx.js";
 
 /** What operations are compared with: onnxruntime's CPU kernels, with as many threads, in the same run. */
 export interface Peer {
@@ -9,8 +9,10 @@ export interface Peer {
 }
 
 export interface PeerModel {
-  readonly node: OnnxNode;
+  /** One node, or several in the order of their execution. */
+  readonly node: OnnxNode | readonly OnnxNode[];
   readonly constants: Readonly<Record<string, { dims: readonly number[]; values: Float32Array }>>;
+  readonly integers?: Readonly<Record<string, readonly number[]>>;
   readonly inputs: Readonly<Record<string, { dims: readonly number[]; values: Float32Array }>>;
   /** Output dimensions; strings are dynamic. */
   readonly outputs: Readonly<Record<string, readonly (number | string)[]>>;
@@ -31,10 +33,13 @@ export async function openPeer(threads: number): Promise<{ readonly peer?: Peer;
 function onnxRuntime(ort: typeof import("onnxruntime-node"), threads: number): Peer {
   return {
     name: `onnxruntime-node ${ort.env.versions.node}`,
-    async prepare({ node, constants, inputs, outputs }) {
+    async prepare({ node, constants, integers = {}, inputs, outputs }) {
       const bytes = onnxModel(
-        node,
-        Object.entries(constants).map(([name, t]) => initializer(name, t.dims, t.values)),
+        [node].flat(),
+        [
+          ...Object.entries(constants).map(([name, t]) => initializer(name, t.dims, t.values)),
+          ...Object.entries(integers).map(([name, list]) => integerInitializer(name, list)),
+        ],
         Object.entries(inputs).map(([name, t]) => value(name, t.dims)),
         Object.entries(outputs).map(([name, dims]) => value(name, dims)),
       );

@@ -8,6 +8,7 @@ import { linearCases } from "./linear.js";
 import { moeCases } from "./moe.js";
 import { normCases } from "./norm.js";
 import { samplingCases } from "./sampling.js";
+import { voiceCases } from "./voice.js";
 
 /** Every case, with activations of this dtype. */
 export const catalogue = (activations: Activations): Case[] => [
@@ -19,4 +20,5 @@ export const catalogue = (activations: Activations): Case[] => [
   ...audioCases(activations),
   ...imageCases(activations),
   ...samplingCases(),
+  ...voiceCases(),
 ];

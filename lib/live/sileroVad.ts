@@ -21,7 +21,7 @@ import {
 /** Floats of a stream's state: h and c of the LSTM. */
 export const stateSize = 2 * units;
 /** Floats of a stream in a step's memory: its frames, its state and its probability. */
-const floats = frames * frameSamples + stateSize + 1;
+export const stepFloats = frames * frameSamples + stateSize + 1;
 
 /** A chunk of a stream. */
 export interface Chunk {
@@ -65,7 +65,7 @@ export class SileroVad {
     if (this.#disposed) throw new CaracalError("DISPOSED", "the VoiceActivityDetector was disposed");
     const count = chunks.length;
     const { graph, memory, results } = this.#stepOf(count);
-    const values = new Float32Array(count * floats);
+    const values = new Float32Array(count * stepFloats);
     const [h, c] = [count * frames * frameSamples, count * (frames * frameSamples + units)];
     chunks.forEach(({ samples, state }, i) => {
       frame(samples, values.subarray(i * frames * frameSamples));
@@ -85,8 +85,8 @@ export class SileroVad {
   #stepOf(count: number): Step {
     const known = this.#steps.get(count);
     if (known) return known;
-    const memory = this.device.outOfScope(() => this.device.zeros([count * floats]));
-    const graph = Graph.capture(this.device, () => compute(this.#layers, memory, count));
+    const memory = this.device.outOfScope(() => this.device.zeros([count * stepFloats]));
+    const graph = Graph.capture(this.device, () => queueStep(this.#layers, memory, count));
     const results = this.device.outOfScope(() => memory.slice(count * frames * frameSamples));
     const step = { graph, memory, results };
     this.#steps.set(count, step);
@@ -104,7 +104,7 @@ export class SileroVad {
   }
 }
 
-/** The four overlapping frames of a chunk, whose last 64 samples but one are mirrored at its end. */
+/** The four overlapping frames of a chunk, mirrored about its last sample (PyTorch's reflect padding). */
 function frame(samples: Float32Array, out: Float32Array): void {
   const [heard, last] = [contextSamples + chunkSamples, frames - 1];
   for (let i = 0; i < frames; i++)
@@ -113,24 +113,16 @@ function frame(samples: Float32Array, out: Float32Array): void {
   for (let i = 0; i < mirrored; i++) out[frames * frameSamples - mirrored + i] = samples[heard - 2 - i]!;
 }
 
-/** Queues a step on its memory. */
-function compute(
-  { basis, encoder, lstm, output, direction, sum }: SileroLayers,
-  memory: Step["memory"],
-  count: number,
-): void {
+/** Queues a step of `count` streams on its memory, of `stepFloats` for each of them. */
+export function queueStep({ basis, encoder, lstm, output }: SileroLayers, memory: Step["memory"], count: number): void {
   const [hAt, cAt] = [count * frames * frameSamples, count * (frames * frameSamples + units)];
-  const pairs = ops
-    .linear(memory.slice(0, hAt).reshape([count * frames, frameSamples]), basis)
-    .reshape([count * frames * bins, 2]);
-  // There is no square root among the operations, but |z| = z · z/|z|.
-  const magnitudes = ops.linear(ops.mul(pairs, ops.rmsNorm(pairs, direction, { eps: 1e-30 })), sum);
-  let x: Tensor<"f32", readonly [number, number]> = magnitudes.reshape([count, frames * bins]);
+  const spectra = ops.linear(memory.slice(0, hAt).reshape([count * frames, frameSamples]), basis);
+  let x: Tensor<"f32", readonly [number, number]> = ops.magnitude(spectra).reshape([count, frames * bins]);
   for (const { weight, bias } of encoder) x = ops.linear(x, weight, { bias, activation: "relu" });
   const stateOf = (at: number) => memory.slice(at, at + units);
   for (let i = 0; i < count; i++)
     ops.lstm(x.slice(i, i + 1), { ...lstm, h: stateOf(hAt + i * units), c: stateOf(cAt + i * units) });
   const hidden = ops.activation(memory.slice(hAt, cAt).reshape([count, units]), "relu");
   const probabilities = ops.linear(hidden, output.weight, { bias: output.bias, activation: "sigmoid" });
-  ops.copyRows(memory, probabilities.reshape([count]), count * (floats - 1));
+  ops.copyRows(memory, probabilities.reshape([count]), count * (stepFloats - 1));
 }

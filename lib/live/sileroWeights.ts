@@ -18,19 +18,19 @@ export const [frames, frameSamples, frameShift, bins] = [4, 256, 128, 129];
 export const units = 128;
 
 /** Output channels and stride of each convolution; all have three taps and a padding of one frame at both ends. */
-const convolutions = [
+export const convolutions = [
   { outputs: 128, stride: 1 },
   { outputs: 64, stride: 2 },
   { outputs: 64, stride: 2 },
   { outputs: 128, stride: 1 },
 ];
-const taps = 3;
+export const taps = 3;
 
 type Matrix = readonly [number, number];
 
 /** What the network multiplies with. */
 export interface SileroLayers {
-  /** `[2·bins, frameSamples]`: the cosines and sines of each frequency are neighbours, so that their products are. */
+  /** `[2·bins, frameSamples]`: the cosines of all frequencies, then the sines. */
   readonly basis: PackedWeight<"f32", Matrix>;
   /** The convolutions, each as one matrix from all frames before it to all frames after it. */
   readonly encoder: readonly {
@@ -39,10 +39,6 @@ export interface SileroLayers {
   }[];
   readonly lstm: Pick<ops.LstmParameters, "bIh" | "bHh"> & Readonly<Record<"wIh" | "wHh", PackedWeight<"f32", Matrix>>>;
   readonly output: { readonly weight: Tensor<"f32", Matrix>; readonly bias: Tensor<"f32", readonly [1]> };
-  /** The weight for which `rmsNorm` divides a pair by its length. */
-  readonly direction: Tensor<"f32", readonly [2]>;
-  /** Ones, to add a pair. */
-  readonly sum: Tensor<"f32", readonly [1, 2]>;
 }
 
 /** @throws {CaracalError} as `VoiceActivityDetector.open` */
@@ -77,7 +73,8 @@ function shippedWeights(): string {
   throw new CaracalError("IO_ERROR", `there is no ${file} above ${module}: ${advice}`, { path: file });
 }
 
-function makeLayers(device: Device, values: (name: string, size: number) => Float32Array): SileroLayers {
+/** @param values gives a tensor of the file, of so many values */
+export function makeLayers(device: Device, values: (name: string, size: number) => Float32Array): SileroLayers {
   const packed = (matrix: Float32Array, shape: Matrix) => {
     using plain = device.tensor(matrix, shape);
     return ops.packWeight(plain);
@@ -97,7 +94,7 @@ function makeLayers(device: Device, values: (name: string, size: number) => Floa
     };
   });
   return {
-    basis: packed(interleaved(values("stft.basis", 2 * bins * frameSamples)), [2 * bins, frameSamples]),
+    basis: packed(values("stft.basis", 2 * bins * frameSamples), [2 * bins, frameSamples]),
     encoder,
     lstm: {
       wIh: square("lstm.weight_ih"),
@@ -109,19 +106,7 @@ function makeLayers(device: Device, values: (name: string, size: number) => Floa
       weight: device.tensor(values("output.weight", units), [1, units]),
       bias: device.tensor(values("output.bias", 1), [1]),
     },
-    direction: device.tensor([Math.SQRT1_2, Math.SQRT1_2], [2]),
-    sum: device.tensor([1, 1], [1, 2]),
   };
-}
-
-/** Rows 0, bins, 1, bins + 1, … of the basis, whose second half are the sines. */
-function interleaved(basis: Float32Array): Float32Array {
-  const out = new Float32Array(basis.length);
-  for (let row = 0; row < 2 * bins; row++) {
-    const from = (row >> 1) + (row % 2) * bins;
-    out.set(basis.subarray(from * frameSamples, (from + 1) * frameSamples), row * frameSamples);
-  }
-  return out;
 }
 
 interface Convolution {

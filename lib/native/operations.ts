@@ -225,6 +225,9 @@ export interface Operations<Handle> {
   machinePeaks: {
     buffer: Handle;
   };
+  magnitude: {
+    x: Handle;
+  };
   maskRows: {
     x: Handle;
     lengths: readonly number[];
@@ -434,6 +437,7 @@ export const operationFields = {
   linear: ["x", "w", "bias", "residual", "layerScale", "activation", "outDtype", "int8Rows"],
   lstm: ["x", "wIh", "wHh", "bIh", "bHh", "h", "c"],
   machinePeaks: ["buffer"],
+  magnitude: ["x"],
   maskRows: ["x", "lengths"],
   mlaCacheWrite: ["kv", "normWeight", "positions", "slots", "cache", "eps", "scale", "theta"],
   mlaDecode: ["q", "wKvB", "cache", "blockTable", "seqLens", "heads", "nopeDim", "ropeDim", "vDim", "scale"],

@@ -1,7 +1,7 @@
 import type { Shape, Tensor } from "../tensor/tensor.js";
 import { type Activations, call } from "./call.js";
 import type { Activation } from "./linear.js";
-import type { If, Last, Matches, ShapeText } from "./shapes.js";
+import type { If, Last, Matches, ShapeText, WithLast } from "./shapes.js";
 
 /** The second operand: it has the first one's shape, or is `[C]` for an `a` of `[..., C]`. */
 export type BinaryOperand<B extends Shape, S extends Shape> = Tensor<Activations, B> &
@@ -73,4 +73,18 @@ export function clamp<D extends Activations, S extends Shape>(
   options: ClampOptions = {},
 ): Tensor<D, S> {
   return call("clamp", { x }, options)[0] as Tensor<D, S>;
+}
+
+/**
+ * The magnitudes of complex numbers, `y[c] = sqrt(x[c]² + x[C + c]²)` in f32: the first half of the last dimension holds
+ * their real parts, the second half the imaginary ones, as a Fourier transform by products gives them. Numbers above 10¹⁹
+ * overflow to infinity.
+ *
+ * @param x `[..., 2C]`, f32 or bf16
+ * @returns `[..., C]` of x's dtype
+ * @throws {CaracalError} `SHAPE_MISMATCH` for an odd number of columns, or a scalar, `DTYPE_MISMATCH` or `DISPOSED` for an
+ *   unsuitable tensor
+ */
+export function magnitude<D extends Activations, S extends Shape>(x: Tensor<D, S>): Tensor<D, WithLast<S, number>> {
+  return call("magnitude", { x })[0] as Tensor<D, WithLast<S, number>>;
 }

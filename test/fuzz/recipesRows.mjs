@@ -33,6 +33,15 @@ export function clamp(r) {
   };
 }
 
+export function magnitude(r) {
+  const [dtype, before, columns] = [rows(r), r.shape(0, 2), r.dim()];
+  return {
+    args: { x: tensor(r, dtype, [...before, 2 * columns]) },
+    outputs: [[dtype, [...before, columns]]],
+    run: (ops, { x }) => ops.magnitude(x),
+  };
+}
+
 export function cast(r) {
   const [dtype, shape] = [r.pick("f32", "f16", "bf16", "f8e4m3"), r.shape(0, 3)];
   return {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { activation, add, type ClampOptions, clamp, mul } from "../../lib/ops/elementwise.js";
+import { activation, add, type ClampOptions, clamp, magnitude, mul } from "../../lib/ops/elementwise.js";
 import { linear } from "../../lib/ops/linear.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
@@ -54,6 +54,33 @@ describe.each(allDevices)("elementwise operations on $name", (device) => {
     // x·Φ(x) from tables of the normal distribution function
     const y = await activation(device.tensor([-3, -1, 0, 0.5, 2], [5]), "gelu").toFloat32Array();
     expect(relativeError(y, [-0.0040496941, -0.1586552539, 0, 0.3457312307, 1.9544997361])).toBeLessThan(1e-6);
+  });
+
+  test.each([
+    [1, 1],
+    [4, 129],
+    [3, 16],
+    [2, 70],
+    [700, 3],
+  ])("magnitude [%i, 2 × %i]", async (rows, columns) => {
+    const x = randomArray(rows * 2 * columns, 16, 5);
+    const reference = (from: Float32Array) =>
+      Float64Array.from({ length: rows * columns }, (_, i) => {
+        const real = i + Math.floor(i / columns) * columns;
+        return Math.hypot(from[real]!, from[real + columns]!);
+      });
+    const y = magnitude(device.tensor(x, [rows, 2 * columns]));
+    expect(y.shape).toEqual([rows, columns]);
+    expect(relativeError(await y.toFloat32Array(), reference(x))).toBeLessThan(1e-7);
+    const z = await magnitude(device.tensor(x, [rows, 2 * columns], "bf16")).toFloat32Array();
+    expect(relativeError(z, reference(x.map(bf16)))).toBeLessThan(4e-3);
+  });
+
+  test("magnitude of zeros, infinities and NaN, and of an odd number of columns", async () => {
+    const x = device.tensor([0, 3, -Infinity, Number.NaN, 0, -4, 1, 1], [1, 8]);
+    expect([...(await magnitude(x).toFloat32Array())]).toEqual([0, 5, Infinity, Number.NaN]);
+    expect(() => magnitude(device.zeros([2, 3]))).toThrow(code("SHAPE_MISMATCH"));
+    expect(() => magnitude(device.zeros([4], "i32") as never)).toThrow(code("DTYPE_MISMATCH"));
   });
 
   const clamped = (low: number, high: number) => (x: number) => (x < low ? low : Math.min(x, high)); // NaN stays NaN

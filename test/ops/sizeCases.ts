@@ -32,6 +32,7 @@ export const cases = [
   of({ operation: "add", sizes: { t: 2, c: 8 }, run: (m, { t, c }) => ops.add(m.ones([t, c]), m.ones([t, c])) }),
   of({ operation: "mul", sizes: { t: 2, c: 8 }, run: (m, { t, c }) => ops.mul(m.ones([t, c]), m.ones([c])) }),
   of({ operation: "clamp", sizes: { t: 2, c: 8 }, run: (m, { t, c }) => ops.clamp(m.ones([t, c]), { low: 0 }) }),
+  of({ operation: "magnitude", sizes: { t: 2, c: 8 }, run: (m, { t, c }) => ops.magnitude(m.ones([t, 2 * c])) }),
   of({ operation: "cast", sizes: { t: 2, c: 8 }, run: (m, { t, c }) => ops.cast(m.ones([t, c]), "bf16") }),
   of({
     operation: "argmax",

@@ -78,6 +78,12 @@ test("clamp keeps dtype and shape", () => {
   ops.clamp(x, { hihg: 1 });
 });
 
+test("magnitude keeps dtype and rank", () => {
+  expectTypeOf(ops.magnitude(x).dtype).toEqualTypeOf(x.dtype);
+  // @ts-expect-error integers are not activations
+  ops.magnitude(integers);
+});
+
 test("rows are looked up, stacked, cut and cast", () => {
   const table = device.zeros([100, 8], "bf16");
   expectTypeOf(ops.embedding(table, ids)).toEqualTypeOf<Tensor<"bf16", readonly [5, 8]>>();

@@ -14,9 +14,9 @@ test("no argument makes a function of the public API throw another error than it
   const { status, signal, stdout, stderr } = spawnSync(process.execPath, [worker, folder], {
     cwd: folder, // "x" is the name of a file that can be written
     encoding: "utf8",
-    timeout: 300_000,
+    timeout: 600_000,
     maxBuffer: 2 ** 28,
   });
   const last = signal && `ended by ${signal} in ${readFileSync(join(folder, "call"), "utf8").trim()}`;
   expect({ status, last }, `${stdout.slice(0, 10_000)}\n${stderr}`).toEqual({ status: 0, last: null });
-}, 330_000);
+}, 630_000);

@@ -96,6 +96,7 @@ export function opsRecipes({ device, ops, temporary }) {
         outDtype: "f32",
       }),
     lstm: () => of(f32(2, 4), { wIh: f32(8, 4), wHh: f32(8, 2), bIh: f32(8), bHh: f32(8), h: f32(2), c: f32(2) }),
+    magnitude: () => of(f32(2, 4)),
     maskRows: () => of(f32(4, 2), [1, 2]),
     mlaCacheWrite: () =>
       of({
