@@ -31,6 +31,7 @@ import { movePacked } from "../../lib/tensor/packedFile.js";
 import { Device } from "../../lib/tensor/tensor.js";
 import { saveTensors } from "../../lib/tensorFiles.js";
 import { tinyDirectory } from "../model/tinyModel.js";
+import { loadCompiled } from "../support/compiled.js";
 import { backends, devices } from "../support/devices.js";
 import { code } from "../support/errors.js";
 import { settledMemory } from "../support/garbage.js";
@@ -258,6 +259,17 @@ describe("a handler of bus errors that the program sets after a file is mapped",
   test("does not take the guard away when it is removed", () => {
     const { signal, stdout } = run(`process.on("SIGBUS", listener).off("SIGBUS", listener);`);
     expect([signal, stdout]).toEqual(["SIGBUS", "IO_ERROR\n"]);
+  });
+
+  test("may call the one that it found: each then gets a signal once", () => {
+    const { signal, stdout } = loadCompiled(new URL("./busHandlers.cc", import.meta.url), (handlers) => {
+      const script = `
+        import koffi from "koffi";
+        console.log(koffi.load(process.argv[1]).func("int calls_of_handlers()")());`;
+      const args = ["--input-type=module", "-e", script, handlers];
+      return spawnSync(process.execPath, args, { encoding: "utf8", cwd: root });
+    });
+    expect([signal, stdout]).toEqual([null, "22\n"]);
   });
 });
 
