@@ -14,7 +14,7 @@ const model = await tinyDirectory(3);
 const folder = mkdtempSync(join(tmpdir(), "caracal-examples-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function run(name: string, args: string[] = [], input = "", programs = examples): string {
+function run(name: string, args: string[] = [], input: string | Buffer = "", programs = examples): string {
   const options = { encoding: "utf8", input, cwd: folder, timeout: 100_000 } as const;
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(programs, name), ...args], options);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
@@ -52,6 +52,14 @@ const tests: Readonly<Record<string, () => void | Promise<void>>> = {
     const [, seconds] = out.match(/^(\d+\.\d+) s of speech, ended by (?:stop|length)$/m)!;
     expect(Number(seconds)).toBeGreaterThan(0.1);
     expect(readFileSync(file).length / 2 / 24000).toBeCloseTo(Number(seconds), 2);
+  },
+  "live.mjs": () => {
+    const file = join(folder, "answers.wav");
+    const pcm = readFileSync(join(samples, "speech.wav")).subarray(44);
+    const floats = Float32Array.from({ length: pcm.length >> 1 }, (_, i) => pcm.readInt16LE(2 * i) / 32768);
+    const out = run("live.mjs", [model, file], Buffer.from(floats.buffer));
+    expect(out).toMatch(/^speech from 0\.\d\d s on\na turn until \d+\.\d\d s\nitem_1: .* \(\d+\.\d\d s\)$/m);
+    expect(readFileSync(file).toString("latin1", 8, 12)).toBe("WAVE");
   },
   "service.mjs": async () => {
     const service = spawn(process.execPath, [join(examples, "service.mjs"), model, "0"], { stdio: "pipe" });
