@@ -1,13 +1,14 @@
 import { CaracalError } from "../errors.js";
-import { checkImage, type RgbImage } from "../media/image.js";
+import type { RgbImage } from "../media/image.js";
 import { EventBuffer } from "../model/reply/events.js";
 import type { Rows } from "../model/types.js";
-import { checkedFloats, checkOption, positiveNumber } from "../options.js";
+import { checkOption, positiveNumber } from "../options.js";
 import { Chain } from "./chain.js";
 import { Conversation, heardSteps } from "./conversation.js";
 import type { LiveEvent } from "./events.js";
 import { FrameSampler } from "./frames.js";
 import type { LiveHost } from "./host.js";
+import { checkedFrame, checkedSamples, checkText } from "./inputs.js";
 import { chunkSeconds } from "./layout.js";
 import { type CheckedLiveOptions, checkLiveOptions, type LiveOptions } from "./options.js";
 import { Playback } from "./playback.js";
@@ -79,7 +80,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
    * @throws {CaracalError} `INVALID_ARGUMENT` for what is no Float32Array, `DISPOSED`
    */
   async push(samples: Float32Array): Promise<void> {
-    const values = checkedFloats("LiveSession.push", "samples", samples).slice();
+    const values = checkedSamples(samples);
     this.#checkOpen();
     await this.#run(this.#hearing, () => this.#hear(values));
   }
@@ -90,13 +91,13 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
    * @throws {CaracalError} `INVALID_ARGUMENT` for what is no image, or for a model without vision, `MEDIA_INVALID`, `DISPOSED`
    */
   look(frame: RgbImage): void {
-    const image = checkImage(frame, "LiveSession.look: frame");
+    const image = checkedFrame(frame);
     this.#checkOpen();
     if (!this.#host.encoders.vision)
       throw new CaracalError("INVALID_ARGUMENT", "LiveSession.look needs a model that was loaded with vision: true");
     const turn = this.#turn;
     const spoken = turn && (this.#recording.end - turn.first) / this.#host.sampleRate;
-    this.#frames.look({ ...image, data: image.data.slice() }, this.#now, spoken);
+    this.#frames.look(image, this.#now, spoken);
   }
 
   /**
@@ -104,7 +105,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
    * @throws {CaracalError} `INVALID_ARGUMENT` for no text, `DISPOSED`
    */
   say(text: string): void {
-    checkOption("LiveSession.say", "text", text, { accepts: (value) => typeof value === "string", expected: "text" });
+    checkText(text, this.#host.encoders.maxTokens);
     this.#checkOpen();
     if (this.#turn) {
       this.#turn.texts.push(text);
@@ -228,8 +229,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
       this.#onVoice(event);
     }
     this.#feed(this.#recording.end);
-    const { sampleRate } = this.#host;
-    const remembered = this.#recording.end - rememberedSeconds * sampleRate;
+    const remembered = this.#recording.end - rememberedSeconds * this.#host.sampleRate;
     this.#recording.forget(Math.min(this.#turn?.taken ?? remembered, remembered));
   }
 
@@ -358,8 +358,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     const rows = prepared.rows();
     prepared.drop();
     this.#taken?.();
-    const { speech: spoken } = this.#options.reply;
-    const { item } = playback;
+    const [spoken, { item }] = [this.#options.reply.speech, playback];
     this.#write(async () => {
       const { tokenizer } = this.#host.encoders;
       if (rows) this.#conversation.adopt(rows.sequence, { item, spoken, from: rows.from, steps: rows.steps });

@@ -1,3 +1,4 @@
+import { CaracalError } from "../errors.js";
 import type { AudioEncoder, AudioEncoderStream } from "../model/audio/encoder.js";
 import type { OmniEmbedding } from "../model/prompt/embedding.js";
 import type { InterleavedPiece } from "../model/prompt/interleave.js";
@@ -19,7 +20,13 @@ export interface TurnEncoders {
   readonly embedding: OmniEmbedding;
   readonly audioEncoder: AudioEncoder;
   readonly vision: VisionEncoder | null;
+  /** No conversation has more. */
+  readonly maxTokens: number;
 }
+
+/** The error of text that no conversation can hold. */
+export const tooMuchText = (tokens: number): CaracalError =>
+  new CaracalError("INVALID_ARGUMENT", `live: the text has more tokens than the KV cache holds, ${tokens}`, { tokens });
 
 /** Units that share a video's budget of visual tokens: half a minute of speech. */
 const unitsOfBudget = 32;
@@ -37,8 +44,16 @@ class PendingRows {
     this.#encoders = encoders;
   }
 
-  /** A piece of text of its own, as published: pieces are encoded separately. */
+  /**
+   * A piece of text of its own, as published: pieces are encoded separately.
+   * @throws {CaracalError} `INVALID_ARGUMENT` for more than any conversation has
+   */
   async text(text: string): Promise<void> {
+    const { maxTokens } = this.#encoders;
+    for (const tokens of this.#encoders.tokenizer.leastIds(text)) {
+      if (this.#textIds.length + tokens > maxTokens) throw tooMuchText(maxTokens);
+      if (this.#turns.due) await this.#turns.next();
+    }
     const ids: number[] = [];
     await this.#turns.during(this.#encoders.tokenizer.encodeSteps(text, ids));
     for (const id of ids) this.id(id);

@@ -243,7 +243,7 @@ export class OmniModel implements AsyncDisposable {
     const { vision, speechDecoder } = this.#modules;
     const session = new LiveSession(
       {
-        encoders: { tokenizer, embedding, audioEncoder, vision },
+        encoders: { tokenizer, embedding, audioEncoder, vision, maxTokens: llm.cache.tokens },
         sampleRate: this.framing.sampleRate,
         frameSeconds: speechDecoder ? speechDecoder.samplesPerFrame / speechDecoder.sampleRate : undefined,
         voice: () => this.#voiceActivity(),

@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { OmniModel } from "../../lib/model/omni.js";
+import { Device } from "../../lib/tensor/tensor.js";
+import { tinyDirectory } from "../model/tinyModel.js";
+import { at, interruption, Listener, oneTurn, push, Script, speech } from "./listener.js";
+
+const directory = await tinyDirectory();
+let device: Device;
+let model: OmniModel;
+beforeAll(async () => {
+  device = await Device.open({ threads: 2 });
+  model = await OmniModel.load(directory, { device });
+});
+afterAll(() => {
+  model.dispose(); // ends the sessions of tests that failed
+  device.dispose();
+});
+
+/** A session of the model whose events are kept. */
+const listen = (...how: ConstructorParameters<typeof Listener> extends [unknown, ...infer R] ? R : never) =>
+  new Listener(model, ...how);
+
+describe("a session", () => {
+  test("has ended once it is disposed, and then takes nothing", async () => {
+    const script = new Script(oneTurn);
+    const session = model.live({ detector: script });
+    const next = session.next();
+    session.dispose();
+    session.dispose();
+    expect(await next).toEqual({ done: true, value: undefined });
+    expect([script.disposed, session.ended.aborted]).toEqual([true, true]);
+    await expect(session.push(new Float32Array(1))).rejects.toMatchObject({ code: "DISPOSED" });
+    expect(() => session.say("x")).toThrow(expect.objectContaining({ code: "DISPOSED" }));
+  });
+
+  test("ends at any moment, and gives its memory back", async () => {
+    for (let end = 0; end < 40; end++) {
+      const listener = listen(interruption, { maxTokens: 60 });
+      for (let piece = 0; piece < 2 * end; piece++) {
+        await listener.session.push(speech.subarray(at(piece / 10), at((piece + 1) / 10)));
+        if (piece % 7 === end % 7) await model.device.synchronize();
+      }
+      listener.session.dispose();
+    }
+    await vi.waitFor(() => expect(model.stats()).toMatchObject({ active: 0, waiting: 0, cache: { used: 0 } }), 20_000);
+  });
+
+  test("ends with the error of its detector, and no other session does", async () => {
+    const other = listen(oneTurn);
+    const detector = new Script([]);
+    detector.push = () => Promise.reject(new Error("deaf"));
+    const session = model.live({ detector });
+    const next = session.next();
+    await expect(session.push(new Float32Array(1))).rejects.toThrow("deaf");
+    await expect(next).rejects.toThrow("deaf");
+    expect(session.ended.aborted).toBe(true);
+    await push(other.session, speech.subarray(0, at(4)));
+    await other.until("replyEnd");
+    other.session.dispose();
+  });
+
+  test("refuses what is too much for any conversation, and goes on", async () => {
+    const listener = listen(oneTurn, { speech: false });
+    const { session } = listener;
+    await expect(session.push(new Float32Array(2 ** 24 + 1))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const data = new Uint8Array(3 * 2 ** 25 + 3);
+    expect(() => session.look({ width: 1, height: data.length / 3, data })).toThrow(/at most 33554432 pixels/);
+    expect(() => session.say("a".repeat(2 ** 22))).toThrow(/more tokens than the KV cache holds, 8192/);
+    session.say("Hi");
+    await listener.until("replyEnd");
+  });
+
+  test("ends with the error of text that turns out to be too much", async () => {
+    const session = model.live({ detector: new Script([]), system: "a b ".repeat(2 ** 16) });
+    await expect(session.next()).rejects.toThrow(/more tokens than the KV cache holds, 8192/);
+    expect(session.ended.aborted).toBe(true);
+  });
+
+  test("ends when its model is disposed", async () => {
+    const own = await OmniModel.load(directory, { device });
+    const session = own.live({ detector: new Script(oneTurn) });
+    const events = (async () => {
+      for await (const _ of session);
+    })();
+    await session.push(speech.subarray(0, at(2)));
+    own.dispose();
+    await expect(events).rejects.toMatchObject({ code: "DISPOSED" });
+  });
+});
