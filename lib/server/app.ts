@@ -5,7 +5,7 @@ import { cors } from "hono/cors";
 import { routePath } from "hono/route";
 import type { Access } from "./access.js";
 import { ChatRoute } from "./chat.js";
-import { errorResponse } from "./errors.js";
+import { errorResponse, Refusal } from "./errors.js";
 import type { Service } from "./service.js";
 
 /** The routes of a server. */
@@ -17,6 +17,7 @@ export function serverApp(
   const app = new Hono<{ Bindings: HttpBindings }>();
   const chat = new ChatRoute(service);
   app.use(async (c, next) => {
+    refusePipelining(c.env);
     measure(c.env.outgoing, service, () => routePath(c, -1));
     limitPatience(c.env, service.limits.readSeconds);
     await next();
@@ -54,6 +55,17 @@ export function serverApp(
   });
   app.onError((error) => errorResponse(service.problemOf(error)));
   return app;
+}
+
+/**
+ * Ends a connection whose client sends a request before it has the response to the one before. No client of the API does:
+ * and Node.js does not say when the client of a response leaves that waits for another one, so its reply would never end.
+ * @throws {Refusal} which nobody reads any more
+ */
+function refusePipelining({ incoming, outgoing }: HttpBindings): void {
+  if (outgoing.socket) return;
+  incoming.socket.destroy();
+  throw new Refusal({ status: 400, message: "requests must not be pipelined", code: "pipelined" });
 }
 
 /** Counts a request when its response ends. */

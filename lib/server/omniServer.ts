@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { ServerState, Service } from "./service.js";
 
 /** Milliseconds for what is left when all replies have ended, before the connections are cut. */
@@ -12,6 +12,8 @@ export class OmniServer implements AsyncDisposable {
   readonly url: string;
   readonly #server: Server;
   readonly #service: Service;
+  /** All connections: the server itself forgets those that have not agreed on TLS yet. */
+  readonly #sockets = new Set<Socket>();
   #closed: Promise<void> | undefined;
 
   /** @internal Use `serve`. */
@@ -20,6 +22,10 @@ export class OmniServer implements AsyncDisposable {
     this.url = `${scheme}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
     this.#server = server;
     this.#service = service;
+    server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
   }
 
   /** Whether it answers, as `/health` says it. */
@@ -45,7 +51,9 @@ export class OmniServer implements AsyncDisposable {
     await requests.drain(limits.drainSeconds);
     const closed = once(this.#server, "close");
     this.#server.close(); // this also closes the connections that are idle
-    const cut = setTimeout(() => this.#server.closeAllConnections(), lastWords);
+    const cut = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, lastWords);
     await closed;
     clearTimeout(cut);
     metrics.stop();

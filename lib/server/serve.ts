@@ -79,7 +79,7 @@ export async function serve(
     refuseValue("serve", "model", "an OmniModel, or a promise of one", model);
   const service = new Service(withDefaults(options.limits), modelName, onError);
   const app = serverApp(service, new Access(apiKey, cors), cors);
-  const server = makeServer(app.fetch, tls);
+  const server = makeServer(app.fetch, tls, service.limits.readSeconds);
   server.maxConnections = service.limits.connections;
   try {
     server.listen(port, host);
@@ -96,12 +96,13 @@ export async function serve(
 type Fetch = Parameters<typeof createAdaptorServer>[0]["fetch"];
 
 /** A server that does not listen yet. A connection whose other end has gone without a word is noticed within minutes. */
-function makeServer(fetch: Fetch, tls: ServeOptions["tls"]): Server {
+function makeServer(fetch: Fetch, tls: ServeOptions["tls"], readSeconds: number): Server {
   const common = { keepAlive: true, keepAliveInitialDelay: 30_000 };
   const adaptor = { fetch, overrideGlobalObjects: false }; // the Response of this process stays what it is
   if (!tls) return createAdaptorServer({ ...adaptor, createServer, serverOptions: common }) as Server;
   try {
-    const serverOptions = { ...common, cert: tls.cert, key: tls.key };
+    const handshakeTimeout = 1000 * readSeconds;
+    const serverOptions = { ...common, cert: tls.cert, key: tls.key, handshakeTimeout };
     return createAdaptorServer({ ...adaptor, createServer: createSecureServer, serverOptions }) as Server;
   } catch (cause) {
     const message = `serve: tls must be a certificate and its key in PEM: ${(cause as Error).message}`;

@@ -1,6 +1,8 @@
 import { execFileSync, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer, request } from "node:https";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { OmniModel } from "../../lib/model/omni.js";
@@ -82,13 +84,19 @@ test.skipIf(spawnSync("openssl", ["version"]).status !== 0)("a certificate makes
     },
   );
   const tls = { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") };
-  const { server } = await served(model, { tls });
+  const { server } = await served(model, { tls, limits: { drainSeconds: 0.1 } });
   expect(server.url).toMatch(/^https:/);
   const status = await new Promise((resolve, reject) => {
     const asked = request(`${server.url}/health`, { ca: tls.cert }, (response) => resolve(response.statusCode));
     asked.on("error", reject).end();
   });
   expect(status).toBe(200);
+  const silent = connect(Number(new URL(server.url).port), "127.0.0.1").resume(); // it never agrees on TLS
+  silent.on("error", () => {});
+  await once(silent, "connect");
+  const closed = once(silent, "close");
+  await server.close();
+  await closed;
   await expect(serve(model, { port: 0, tls: { ...tls, key: "no key" } })).rejects.toThrow(code("INVALID_ARGUMENT"));
 });
 

@@ -58,6 +58,18 @@ describe("a client that leaves ends its reply", () => {
   });
 });
 
+test("a client that sends requests before it has the responses is left, and its replies end", async () => {
+  const { server } = await served(model);
+  const body = JSON.stringify({ ...endless, stream: true });
+  const request = `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+  const socket = connect(portOf(server), "127.0.0.1");
+  const closed = once(socket, "close");
+  socket.on("error", () => {}); // it is reset
+  socket.resume().write(request.repeat(8));
+  await closed;
+  await untilIdle();
+});
+
 test("a client that does not read pauses its reply, not those of others, and is left after a time", async () => {
   const request = JSON.stringify({ ...endless, stream: true, logprobs: true, top_logprobs: 20 });
   const { server: patient, client } = await served(model);
