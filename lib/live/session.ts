@@ -5,6 +5,7 @@ import type { Rows } from "../model/types.js";
 import { checkOption, positiveNumber } from "../options.js";
 import { Chain } from "./chain.js";
 import { Conversation, heardSteps } from "./conversation.js";
+import { deliver } from "./delivery.js";
 import type { LiveEvent } from "./events.js";
 import { FrameSampler } from "./frames.js";
 import type { LiveHost } from "./host.js";
@@ -160,7 +161,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
   /** Ends the session and frees its rows of the KV cache. Safe to call twice. */
   dispose(): void {
     this.#events.close();
-    this.#end();
+    if (this.#end()) this.#disposeDetector();
   }
 
   [Symbol.dispose](): void {
@@ -172,6 +173,9 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     if (this.#ended.signal.aborted) return;
     this.#events.fail(error);
     this.#end();
+    try {
+      this.#disposeDetector();
+    } catch {} // the first error counts
   }
 
   get #now(): number {
@@ -182,16 +186,21 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     if (this.#ended.signal.aborted) throw new CaracalError("DISPOSED", "the live session has ended: open another");
   }
 
-  #end(): void {
-    if (this.#ended.signal.aborted) return;
+  /** @returns whether the session had not ended */
+  #end(): boolean {
+    if (this.#ended.signal.aborted) return false;
     this.#ended.abort();
     this.#turn?.prepared?.drop();
     this.#reply?.prepared.drop();
     for (const turn of [this.#turn, this.#reply?.turn]) turn?.dispose();
     [this.#turn, this.#reply] = [undefined, undefined];
     this.#conversation.dispose();
-    (this.#detector ?? this.#options.detector)?.[Symbol.dispose]();
     this.#taken?.();
+    return true;
+  }
+
+  #disposeDetector(): void {
+    (this.#detector ?? this.#options.detector)?.[Symbol.dispose]();
   }
 
   #onTake(): void {
@@ -212,9 +221,9 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     }
   }
 
-  /** Lets work change the conversation, after what was asked before. */
-  #write(work: () => Promise<void>): void {
-    this.#run(this.#writing, work).catch(() => {}); // the session has failed
+  /** Lets work change the conversation, after what was asked before. @param free what is left if the session ends first */
+  #write(work: () => Promise<void>, free = () => {}): void {
+    this.#run(this.#writing, work).catch(free);
   }
 
   #append(rows: Rows): Promise<void> {
@@ -321,45 +330,31 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     const playback = new Playback(`item_${++this.#items}`, clock);
     this.#reply = { turn, prepared, playback };
     this.#events.push({ type: "reply", item: playback.item });
-    this.#deliver(prepared, playback).catch((error) => this.fail(error));
+    const push = (event: LiveEvent) => this.#events.push(event);
+    deliver(prepared, playback, push, () => this.#room(prepared)).catch((error) => this.fail(error));
   }
 
-  /** Passes the events of a reply on, until it ends or is interrupted. */
-  async #deliver(prepared: PreparedReply, playback: Playback): Promise<void> {
-    const { item } = playback;
-    for (;;) {
-      while (this.#events.length >= maxBufferedEvents && !prepared.dropped)
-        await new Promise<void>((resolve) => {
-          this.#taken = resolve;
-        });
-      const { done, value: event } = await prepared.events.next();
-      if (done || prepared.dropped) return;
-      if (event.type === "text") this.#events.push({ type: "text", item, text: event.text, ids: event.ids });
-      if (event.type === "audio") {
-        playback.add(event.samples.length / event.sampleRate);
-        this.#events.push({ type: "audio", item, samples: event.samples, sampleRate: event.sampleRate });
-      }
-      if (event.type === "end") {
-        const { reason, text, ids, usage } = event;
-        playback.end();
-        this.#events.push({ type: "replyEnd", item, reason, text, ids, usage });
-      }
-    }
+  /** Waits until the consumer has taken enough events, or nobody wants those of this reply any more. */
+  async #room(prepared: PreparedReply): Promise<void> {
+    while (this.#events.length >= maxBufferedEvents && !prepared.dropped)
+      await new Promise<void>((resolve) => {
+        this.#taken = resolve;
+      });
   }
 
   /** Ends the reply that is being spoken. @param seconds of it that were heard, if that is known */
   #interrupt(seconds?: number): void {
     const reply = this.#reply;
     if (!reply) return;
-    this.#reply = undefined;
     const { turn, prepared, playback } = reply;
-    const heardSeconds = seconds ?? playback.heard;
+    const heardSeconds = seconds ?? playback.heard; // asks a clock that may throw: nothing has changed yet
     const wasCut = seconds !== undefined || !playback.finished;
+    this.#reply = undefined;
     const rows = prepared.rows();
     prepared.drop();
     this.#taken?.();
     const [spoken, { item }] = [this.#options.reply.speech, playback];
-    this.#write(async () => {
+    const write = async () => {
       const { tokenizer } = this.#host.encoders;
       if (rows) this.#conversation.adopt(rows.sequence, { item, spoken, from: rows.from, steps: rows.steps });
       else {
@@ -374,6 +369,10 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
       const kept = spoken ? heardSteps(steps, this.#framesIn(heardSeconds), tokenizer) : steps.length;
       const text = this.#conversation.cut(kept);
       this.#events.push({ type: "interrupted", item, text, heardSeconds });
+    };
+    this.#write(write, () => {
+      rows?.sequence.dispose();
+      turn.dispose();
     });
   }
 

@@ -28,7 +28,7 @@ export interface ServeOptions {
   readonly tls?: { readonly cert: string; readonly key: string } | undefined;
   /** Bounds on what clients may ask. */
   readonly limits?: ServerLimits | undefined;
-  /** Called with errors that clients get as status 500 without an explanation, and with that of a model's load. */
+  /** Called with errors that clients get as status 500 without an explanation, and with that of a model's load. What it throws is ignored. */
   readonly onError?: ((error: unknown) => void) | undefined;
 }
 const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text;
@@ -77,6 +77,8 @@ export async function serve(
   const isPromise = isObject(model) && typeof (model as { then?: unknown }).then === "function";
   if (!(model instanceof OmniModel) && !isPromise)
     refuseValue("serve", "model", "an OmniModel, or a promise of one", model);
+  const loading = Promise.resolve(model);
+  loading.catch(() => {}); // it may fail before the server listens, or although it cannot
   const service = new Service(withDefaults(options.limits), modelName, onError);
   const app = serverApp(service, new Access(apiKey, cors), cors);
   const server = makeServer(app.fetch, tls, service.limits.readSeconds);
@@ -89,7 +91,7 @@ export async function serve(
     const message = `cannot listen on ${host}, port ${port}: ${(cause as Error).message}`;
     throw new CaracalError("IO_ERROR", message, { host, port }, { cause });
   }
-  void service.load(Promise.resolve(model));
+  void service.load(loading);
   return new OmniServer(server, service, tls ? "https" : "http");
 }
 

@@ -29,7 +29,11 @@ export class Service {
     this.spoken = new SpokenReplies(limits.spokenReplies, limits.spokenSeconds);
     this.metrics = new Metrics(() => this.#model);
     this.#givenName = givenName;
-    this.#onError = onError;
+    this.#onError = (error) => {
+      try {
+        onError(error);
+      } catch {} // it has nobody to tell
+    };
   }
 
   /** Takes the model when it is loaded. */

@@ -57,7 +57,8 @@ function outcomeOf(error) {
 
 const bytesOf = async (tensor) => {
   const result = new ArrayBuffer(tensor.byteLength);
-  return new Uint8Array(await guardedAsync(guarded(() => addon().read(tensor.handle, false, result))));
+  await guardedAsync(guarded(() => addon().read(tensor.handle, false, result)));
+  return new Uint8Array(result);
 };
 
 /** Waits for outputs. Their code is "ok", or that of the first that failed. */

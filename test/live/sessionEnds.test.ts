@@ -68,12 +68,50 @@ describe("a session", () => {
     expect(() => session.say("a".repeat(2 ** 22))).toThrow(/more tokens than the KV cache holds, 8192/);
     session.say("Hi");
     await listener.until("replyEnd");
+    session.dispose();
   });
 
   test("ends with the error of text that turns out to be too much", async () => {
     const session = model.live({ detector: new Script([]), system: "a b ".repeat(2 ** 16) });
     await expect(session.next()).rejects.toThrow(/more tokens than the KV cache holds, 8192/);
     expect(session.ended.aborted).toBe(true);
+  });
+
+  test("ends with its first error, also if the detector's end fails", async () => {
+    const detector = new Script(oneTurn);
+    detector[Symbol.dispose] = () => {
+      throw new Error("stuck");
+    };
+    let now = 0;
+    const clock = { now: () => now };
+    const session = model.live({ detector, clock, maxTokens: 4 });
+    const listening = (async () => {
+      for await (const _ of session);
+    })();
+    await push(session, speech.subarray(0, at(3.4)));
+    now = Number.NaN; // the next event of the reply asks for the time
+    session.push(speech.subarray(0, at(1))).catch(() => {});
+    await expect(listening).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(() => model.live({ detector }).dispose()).toThrow("stuck");
+  });
+
+  test("goes on when its clock fails in a call, and gives its memory back", async () => {
+    let fails = false;
+    const clock = {
+      now: () => {
+        if (fails) throw new Error("stopped");
+        return 1;
+      },
+    };
+    const listener = listen(oneTurn, { clock, maxTokens: 60 });
+    await push(listener.session, speech.subarray(0, at(4)));
+    await listener.until("audio");
+    fails = true;
+    expect(() => listener.session.interrupt()).toThrow("stopped");
+    fails = false;
+    listener.session.interrupt();
+    listener.session.dispose(); // before the conversation has got what was said
+    await vi.waitFor(() => expect(model.stats().cache.used).toBe(0), 20_000);
   });
 
   test("ends when its model is disposed", async () => {

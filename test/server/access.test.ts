@@ -126,6 +126,16 @@ describe("serve", () => {
     expect(await (await post(server, hello)).json()).toMatchObject({ error: { code: "model_failed" } });
   });
 
+  test("survives a load that fails before it listens, and an owner who fails to hear of it", async () => {
+    const onError = () => {
+      throw new Error("deaf");
+    };
+    const { server } = await served(Promise.reject(new Error("no model")), { host: "localhost", onError });
+    await vi.waitFor(() => expect(server.state).toBe("failed"));
+    const taken = Number(new URL(server.url).port);
+    await expect(serve(Promise.reject(new Error("no model")), { port: taken })).rejects.toThrow(code("IO_ERROR"));
+  });
+
   test("refuses wrong options, and an address that it cannot have", async () => {
     for (const options of [
       { prot: 80 },
