@@ -9,10 +9,10 @@ export type StartReply = (
   onLastRow: (sequence: KvSequence) => void,
 ) => Promise<Reply | undefined>;
 
-/** The state of a reply's rows. */
+/** What a reply has said so far. */
 export interface ReplyRows {
-  /** A sequence of the conversation and the reply, which the caller takes. */
-  readonly sequence: KvSequence;
+  /** A sequence of the conversation and the reply, which the caller takes; undefined if the reply lost its room to others. */
+  readonly sequence: KvSequence | undefined;
   readonly from: number;
   readonly steps: readonly SpeechInput[];
 }
@@ -53,11 +53,16 @@ export class PreparedReply {
   rows(): ReplyRows | undefined {
     const reply = this.#reply;
     if (!reply?.next && !this.#kept) return undefined;
+    const steps = [...reply!.steps];
+    const [from, length] = [this.#from, this.#from + steps.length];
     const sequence = this.#kept ?? reply!.sequence.fork();
     this.#kept = undefined;
-    const steps = [...reply!.steps];
-    sequence.truncate(this.#from + steps.length); // a step may be under way
-    return { sequence, from: this.#from, steps };
+    if (sequence.length < length) {
+      sequence.dispose();
+      return { sequence: undefined, from, steps };
+    }
+    sequence.truncate(length); // a step may be under way
+    return { sequence, from, steps };
   }
 
   /** Ends the reply, and frees what it holds. */

@@ -1,7 +1,6 @@
 import { CaracalError } from "../errors.js";
 import type { RgbImage } from "../media/image.js";
 import { EventBuffer } from "../model/reply/events.js";
-import type { Rows } from "../model/types.js";
 import { checkOption, positiveNumber } from "../options.js";
 import { Chain } from "./chain.js";
 import { Conversation, heardSteps } from "./conversation.js";
@@ -18,6 +17,7 @@ import { Recording } from "./recording.js";
 import { Turn } from "./turn.js";
 import type { TurnEvent } from "./turnDetector.js";
 import { TurnInput } from "./turnInput.js";
+import { TurnWriter } from "./turnWriter.js";
 import { checkedEvents, SpeechTurns, type VoiceDetector } from "./voiceDetector.js";
 
 /** Events buffered for the consumer before a reply waits. */
@@ -44,6 +44,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
   readonly #recording = new Recording();
   readonly #frames: FrameSampler;
   readonly #conversation: Conversation;
+  readonly #writer: TurnWriter;
   /** Voice activity. */
   readonly #hearing = new Chain();
   /** What changes the conversation, in order. */
@@ -65,8 +66,10 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     this.#startTime = this.#options.clock.now();
     this.#frames = new FrameSampler(this.#options.maxWaitingFrames);
     this.#conversation = new Conversation(host.sequence(), host.encoders.tokenizer);
+    this.#writer = new TurnWriter(host, this.#conversation, this.#ended.signal);
     const { system } = this.#options;
-    if (system !== undefined) this.#write(async () => this.#append(await TurnInput.system(host.encoders, system)));
+    if (system !== undefined)
+      this.#write(async () => this.#writer.append(await TurnInput.system(host.encoders, system)));
   }
 
   /** Aborted when the session has ended. */
@@ -226,10 +229,6 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     this.#run(this.#writing, work).catch(free);
   }
 
-  #append(rows: Rows): Promise<void> {
-    return this.#host.append(this.#conversation.sequence, rows, this.#ended.signal);
-  }
-
   async #hear(samples: Float32Array): Promise<void> {
     this.#recording.push(samples);
     this.#detector ??= this.#options.detector ?? new SpeechTurns(await this.#host.voice(), this.#options.turns);
@@ -268,14 +267,13 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     const start = Math.max(0, this.#now - (this.#recording.end - sample) / sampleRate);
     const turn = new Turn(encoders, sample, start, this.#frames.startTurn());
     this.#turn = turn;
-    this.#write(async () => this.#append(await turn.input.open(this.#conversation.ended, turn.seen)));
+    this.#write(() => this.#writer.open(turn));
     return turn;
   }
 
   /** Gives the turn's encoder all whole packets before a sample. */
   #feed(until: number): void {
-    const { sampleRate } = this.#host;
-    const packet = chunkSeconds * sampleRate;
+    const packet = chunkSeconds * this.#host.sampleRate;
     for (
       let turn = this.#turn;
       turn && turn.pausedAt === undefined && until - turn.taken >= packet;
@@ -291,12 +289,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     turn.taken += samples;
     const second = turn.packets++;
     const unit = this.#frames.unit(second, turn.start);
-    this.#write(async () => {
-      const rows = await turn.input.hear(packet, second, unit);
-      if (!rows) return;
-      turn.rows.push(rows.slice(0, rows.shape[0]));
-      await this.#append(rows);
-    });
+    this.#write(() => this.#writer.hear(turn, packet, second, unit));
   }
 
   /** Begins a reply to the turn as it is at a sample. */
@@ -326,8 +319,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     const prepared = (stale ? undefined : turn.prepared) ?? this.#prepare(turn, sample);
     this.#frames.endTurn();
     this.#turn = undefined;
-    const { clock } = this.#options;
-    const playback = new Playback(`item_${++this.#items}`, clock);
+    const playback = new Playback(`item_${++this.#items}`, this.#options.clock);
     this.#reply = { turn, prepared, playback };
     this.#events.push({ type: "reply", item: playback.item });
     const push = (event: LiveEvent) => this.#events.push(event);
@@ -356,13 +348,8 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     const [spoken, { item }] = [this.#options.reply.speech, playback];
     const write = async () => {
       const { tokenizer } = this.#host.encoders;
-      if (rows) this.#conversation.adopt(rows.sequence, { item, spoken, from: rows.from, steps: rows.steps });
-      else {
-        // The reply had not begun: the conversation has not got the end of the turn yet.
-        await this.#append(await turn.input.close(turn.rest, turn.texts, spoken));
-        const { sequence } = this.#conversation;
-        this.#conversation.adopt(sequence.fork(), { item, spoken, from: sequence.length, steps: [] });
-      }
+      if (rows?.sequence) this.#conversation.adopt(rows.sequence, { item, spoken, from: rows.from, steps: rows.steps });
+      else await this.#writer.restore(turn, { item, spoken, steps: rows?.steps ?? [] });
       turn.dispose();
       if (!wasCut) return;
       const { steps } = this.#conversation.reply!;
@@ -371,7 +358,7 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
       this.#events.push({ type: "interrupted", item, text, heardSeconds });
     };
     this.#write(write, () => {
-      rows?.sequence.dispose();
+      rows?.sequence?.dispose();
       turn.dispose();
     });
   }
@@ -383,12 +370,9 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     const steps = heardSteps(reply.steps, this.#framesIn(seconds), this.#host.encoders.tokenizer);
     if (steps >= reply.steps.length) return true;
     turn?.prepared?.drop();
-    const text = this.#conversation.cut(steps);
+    if (turn) turn.prepared = undefined;
+    const text = await this.#writer.cut(steps, turn);
     this.#events.push({ type: "interrupted", item, text, heardSeconds: seconds });
-    if (!turn) return true;
-    // The turn that follows was written after rows that are no more.
-    await this.#append(await turn.input.open(this.#conversation.ended, turn.seen));
-    for (const rows of turn.rows) await this.#append(rows.slice(0, rows.shape[0]));
     return true;
   }
 

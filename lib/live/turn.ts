@@ -13,6 +13,8 @@ export class Turn implements Disposable {
   readonly start: number;
   /** What was seen before it. */
   readonly seen: readonly SeenUnit[];
+  /** Whether its beginning is a part of the conversation. */
+  opened = false;
   /** The sample after the last one that the encoder was given, and the packets that it was given. */
   taken: number;
   packets = 0;

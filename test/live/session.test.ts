@@ -204,6 +204,30 @@ describe("a reply", () => {
     expect(await second(0.6)).not.toEqual(heard);
   });
 
+  test("is cut once, whenever the listener says how much was heard", async () => {
+    const answers = [];
+    for (const when of ["before", "amid", "after"] as const) {
+      const listener = listen(interruption, { maxTokens: 60 });
+      const { session } = listener;
+      await push(session, speech.subarray(0, at(4)));
+      await listener.until("audio");
+      const hearing = push(session, speech.subarray(at(4), at(4.9)));
+      session.interrupt();
+      const told = when === "after" ? undefined : session.truncate("item_1", 0);
+      if (when === "before") await told;
+      await hearing;
+      await push(session, speech.subarray(at(4.9), at(7.2)), at(2.3)); // the turn begins, and pauses
+      if (when === "after") expect(await session.truncate("item_1", 0)).toBe(true);
+      await told;
+      await push(session, speech.subarray(at(7.2), at(8)));
+      await listener.until("replyEnd", "item_2");
+      answers.push(listener.reply("item_2"));
+      session.dispose();
+    }
+    expect(answers[1]).toEqual(answers[0]);
+    expect(answers[2]).toEqual(answers[0]);
+  });
+
   test("can be stopped without speech, and truncated only while it is the last", async () => {
     const listener = listen(oneTurn, { maxTokens: 400 });
     listener.session.interrupt(); // there is none

@@ -114,6 +114,27 @@ describe("a session", () => {
     await vi.waitFor(() => expect(model.stats().cache.used).toBe(0), 20_000);
   });
 
+  test("goes on after an interruption of a reply that has lost its room to others", async () => {
+    await using own = await OmniModel.load(directory, { device, kvCacheTokens: 256, unreadSeconds: 0 });
+    const session = own.live({ detector: new Script([]), maxTokens: 400, temperature: 2, seed: 5 });
+    session.say("hello there");
+    await vi.waitFor(() => expect(own.stats().unread).toBe(1), 20_000); // nobody takes its events
+    const long = [{ role: "user", content: "hello ".repeat(40) }] as const;
+    const other = own.generate(long, { maxTokens: 20, speech: false });
+    await other.next();
+    await vi.waitFor(() => expect(own.stats().preemptions).toBe(1), 20_000);
+    session.interrupt();
+    await other.return();
+    session.say("And now?");
+    const items: string[] = [];
+    for await (const event of session) {
+      if (event.type === "interrupted" || event.type === "replyEnd") items.push(`${event.type} ${event.item}`);
+      if (event.type === "replyEnd") break;
+    }
+    expect(items).toEqual(["interrupted item_1", "replyEnd item_2"]);
+    await vi.waitFor(() => expect(own.stats().cache.used).toBe(0), 20_000);
+  });
+
   test("ends when its model is disposed", async () => {
     const own = await OmniModel.load(directory, { device });
     const session = own.live({ detector: new Script(oneTurn) });

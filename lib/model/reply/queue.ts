@@ -150,7 +150,9 @@ export class ReplyQueue {
       return false;
     }
     if (this.#freeFor(sequence, rows, younger)) return true;
-    this.#wanting = true;
+    const waits = reply.base === 0 || this.active.some((other) => other !== reply);
+    if (waits) this.#wanting = true;
+    else reply.endFull(full(this.#cache.tokens)); // only conversations hold the room, its own among them: nobody will give way
     return false;
   }
 
@@ -187,6 +189,13 @@ function reserved(reply: Reply, rows: number): boolean {
 }
 
 const unreadFor = ({ events }: Reply) => performance.now() - events.changed;
+
+const full = (tokens: number) =>
+  new CaracalError(
+    "OUT_OF_MEMORY",
+    `the KV cache of ${tokens} tokens is full of conversations: end one, or load the model with a larger kvCacheTokens`,
+    { tokens },
+  );
 
 function tooLong(wanted: number, tokens: number): CaracalError {
   return new CaracalError(

@@ -1,3 +1,4 @@
+import type { CaracalError } from "../../errors.js";
 import { Turns } from "../../turns.js";
 import type { KvSequence } from "../language/kvCache.js";
 import type { OmniTokenizer } from "../prompt/tokenizer.js";
@@ -194,6 +195,12 @@ export class Reply implements PrefillTask {
     }
     if (done || this.#text.stopString !== null) this.#finish("stop");
     else if (this.usage.steps >= maxTokens || this.sequence.length >= maxPositions) this.#finish("length");
+  }
+
+  /** Ends for want of room: with what it has said so far, or with the error if it has said nothing. */
+  endFull(error: CaracalError): void {
+    if (this.#next) this.#finish("length");
+    else this.fail(error);
   }
 
   /** Ends with an error, unless it has already ended. */
