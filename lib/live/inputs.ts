@@ -14,7 +14,11 @@ export function checkedSamples(samples: Float32Array): Float32Array {
   const where = "LiveSession.push";
   const values = checkedFloats(where, "samples", samples);
   if (values.length > maxPushed) refuseValue(where, "samples", `at most ${maxPushed} at a time`, values);
-  return values.slice();
+  const copy = values.slice();
+  // One sample that is no number would stay in the state of every stream, and end the session where it is found.
+  const wrong = copy.find((value) => !(Math.abs(value) <= 1000));
+  if (wrong !== undefined) refuseValue(where, "samples", "of values in [-1, 1]", wrong);
+  return copy;
 }
 
 /** Returns a copy of what a camera saw. @throws {CaracalError} `INVALID_ARGUMENT`, `MEDIA_INVALID` */

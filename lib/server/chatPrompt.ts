@@ -82,7 +82,7 @@ class PromptReader {
   async #file(bytes: Uint8Array, name: string): Promise<string> {
     const { signal } = this.#context;
     const file = await TemporaryFile.write(bytes, signal);
-    const remove = () => void file[Symbol.asyncDispose]();
+    const remove = () => void file[Symbol.asyncDispose]().catch(() => {}); // the system empties its folder, too
     if (signal.aborted) remove();
     else signal.addEventListener("abort", remove, { once: true });
     this.clientNames.set(file.path, name);

@@ -63,6 +63,8 @@ describe("a session", () => {
     const listener = listen(oneTurn, { speech: false });
     const { session } = listener;
     await expect(session.push(new Float32Array(2 ** 24 + 1))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    for (const value of [Number.NaN, 1e9])
+      await expect(session.push(Float32Array.of(0, value))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     const data = new Uint8Array(3 * 2 ** 25 + 3);
     expect(() => session.look({ width: 1, height: data.length / 3, data })).toThrow(/at most 33554432 pixels/);
     expect(() => session.say("a".repeat(2 ** 22))).toThrow(/more tokens than the KV cache holds, 8192/);
