@@ -4,7 +4,7 @@ import type { OmniTokenizer } from "../model/prompt/tokenizer.js";
 import type { SpeechInput } from "../model/speech/state.js";
 import type { ReplyEnd } from "./turnInput.js";
 
-/** A reply whose rows end the conversation. */
+/** A reply that is a part of the conversation. */
 export interface SpokenReply {
   readonly item: string;
   readonly spoken: boolean;
@@ -33,7 +33,7 @@ export class Conversation implements Disposable {
     return this.#sequence;
   }
 
-  /** The reply that ends the conversation, if a turn has not followed it. */
+  /** The last reply, which rows of the turn after it may follow. */
   get reply(): SpokenReply | undefined {
     return this.#reply;
   }

@@ -51,13 +51,13 @@ export class FrameSampler {
   }
 
   /**
-   * The unit of a second of the user's speech, if anything was seen then.
+   * The unit of a second of the user's speech, if anything was seen then. What was seen in earlier ones is forgotten.
    * @param start when the turn began, in seconds from the start of the session
    */
   unit(second: number, start: number): SeenUnit | undefined {
     const slots = Array.from({ length: denseFps }, (_, i) => second * denseFps + i);
     const [first, other] = slots.flatMap((slot) => this.#spoken?.get(slot) ?? []);
-    for (const slot of slots) this.#spoken?.delete(slot);
+    for (const slot of this.#spoken?.keys() ?? []) if (slot < slots[0]!) this.#spoken!.delete(slot);
     return first && { frames: other ? [first, other] : [first], seconds: start + second };
   }
 

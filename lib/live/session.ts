@@ -16,7 +16,7 @@ import { PreparedReply } from "./preparedReply.js";
 import { Recording } from "./recording.js";
 import { Turn } from "./turn.js";
 import type { TurnEvent } from "./turnDetector.js";
-import { TurnInput } from "./turnInput.js";
+import { type Packet, TurnInput } from "./turnInput.js";
 import { TurnWriter } from "./turnWriter.js";
 import { checkedEvents, SpeechTurns, type VoiceDetector } from "./voiceDetector.js";
 
@@ -193,7 +193,6 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
   #end(): boolean {
     if (this.#ended.signal.aborted) return false;
     this.#ended.abort();
-    this.#turn?.prepared?.drop();
     this.#reply?.prepared.drop();
     for (const turn of [this.#turn, this.#reply?.turn]) turn?.dispose();
     [this.#turn, this.#reply] = [undefined, undefined];
@@ -256,7 +255,6 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
       this.#events.push({ type: "speechPause", sample });
     } else if (event.type === "speechResumed") {
       turn.pausedAt = undefined;
-      turn.prepared?.drop();
       turn.prepared = undefined;
       this.#events.push({ type: "speechResume", sample: event.position });
     } else this.#endTurn(turn, turn.pausedAt ?? event.position);
@@ -285,18 +283,23 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
   }
 
   #packet(turn: Turn, samples: number): void {
-    const packet = this.#recording.slice(turn.taken, turn.taken + samples);
+    const packet = this.#packetOf(turn, turn.taken + samples);
     turn.taken += samples;
-    const second = turn.packets++;
-    const unit = this.#frames.unit(second, turn.start);
-    this.#write(() => this.#writer.hear(turn, packet, second, unit));
+    turn.packets++;
+    this.#write(() => this.#writer.hear(turn, packet));
+  }
+
+  /** What came after a turn's last packet, up to a sample. */
+  #packetOf(turn: Turn, end: number): Packet {
+    const unit = this.#frames.unit(turn.packets, turn.start);
+    return { samples: this.#recording.slice(turn.taken, end), unit };
   }
 
   /** Begins a reply to the turn as it is at a sample. */
   #prepare(turn: Turn, sample: number): PreparedReply {
     const prepared = new PreparedReply(() => this.#host.wake());
     turn.prepared = prepared;
-    turn.rest = this.#recording.slice(turn.taken, sample);
+    turn.rest = this.#packetOf(turn, sample);
     const { reply: options } = this.#options;
     this.#write(() =>
       prepared.start(async (events, onLastRow) => {
@@ -314,9 +317,8 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
   }
 
   #answer(turn: Turn, sample: number): void {
-    const stale = turn.texts.length > 0 ? turn.prepared : undefined; // it did not know the text
-    stale?.drop();
-    const prepared = (stale ? undefined : turn.prepared) ?? this.#prepare(turn, sample);
+    if (turn.texts.length > 0) turn.prepared = undefined; // it may not have known the text
+    const prepared = turn.prepared ?? this.#prepare(turn, sample);
     this.#frames.endTurn();
     this.#turn = undefined;
     const playback = new Playback(`item_${++this.#items}`, this.#options.clock);
@@ -369,7 +371,6 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
     if (!reply || reply.item !== item || !reply.spoken || this.#reply) return false;
     const steps = heardSteps(reply.steps, this.#framesIn(seconds), this.#host.encoders.tokenizer);
     if (steps >= reply.steps.length) return true;
-    turn?.prepared?.drop();
     if (turn) turn.prepared = undefined;
     const text = await this.#writer.cut(steps, turn);
     this.#events.push({ type: "interrupted", item, text, heardSeconds: seconds });

@@ -2,7 +2,7 @@ import type { Rows } from "../model/types.js";
 import { disposeAll } from "../tensor/tensor.js";
 import type { SeenUnit } from "./frames.js";
 import type { PreparedReply } from "./preparedReply.js";
-import { type TurnEncoders, TurnInput } from "./turnInput.js";
+import { type Packet, type TurnEncoders, TurnInput } from "./turnInput.js";
 
 /** A turn of the user, and what was made of it. */
 export class Turn implements Disposable {
@@ -15,7 +15,7 @@ export class Turn implements Disposable {
   readonly seen: readonly SeenUnit[];
   /** Whether its beginning is a part of the conversation. */
   opened = false;
-  /** The sample after the last one that the encoder was given, and the packets that it was given. */
+  /** The sample after the last packet, and the number of packets. */
   taken: number;
   packets = 0;
   /** The sample before which the user has fallen silent, if so: what comes later is not part of the turn yet. */
@@ -24,19 +24,30 @@ export class Turn implements Disposable {
   readonly texts: string[] = [];
   /** The rows so far, for a conversation that must be written again. */
   readonly rows: Rows[] = [];
-  /** The reply that is being prepared, and the samples after the last packet that it answers. */
-  prepared: PreparedReply | undefined;
-  rest: Float32Array = new Float32Array(0);
+  #prepared: PreparedReply | undefined;
+  /** What came after the last packet, of the turn that the prepared reply answers. */
+  rest: Packet = { samples: new Float32Array(0), unit: undefined };
 
   constructor(encoders: TurnEncoders, first: number, start: number, seen: readonly SeenUnit[]) {
-    this.input = TurnInput.begin(encoders);
+    this.input = new TurnInput(encoders);
     this.first = first;
     this.taken = first;
     this.start = start;
     this.seen = seen;
   }
 
+  /** The reply that is being prepared. Another one takes its place, and drops it. */
+  get prepared(): PreparedReply | undefined {
+    return this.#prepared;
+  }
+
+  set prepared(prepared: PreparedReply | undefined) {
+    this.#prepared?.drop();
+    this.#prepared = prepared;
+  }
+
   dispose(): void {
+    this.prepared = undefined;
     this.input.dispose();
     disposeAll(this.rows.splice(0));
   }

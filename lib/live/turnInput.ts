@@ -1,7 +1,6 @@
 import { CaracalError } from "../errors.js";
 import type { AudioEncoder, AudioEncoderStream } from "../model/audio/encoder.js";
 import type { OmniEmbedding } from "../model/prompt/embedding.js";
-import type { InterleavedPiece } from "../model/prompt/interleave.js";
 import { type OmniTokenizer, textPadId } from "../model/prompt/tokenizer.js";
 import { codecPadId, semanticEndId } from "../model/speech/state.js";
 import type { Rows } from "../model/types.js";
@@ -104,6 +103,19 @@ class PendingRows {
   }
 }
 
+/** A second of a turn, or what there is of its last one. */
+export interface Packet {
+  readonly samples: Float32Array;
+  /** What was seen meanwhile. */
+  readonly unit: SeenUnit | undefined;
+}
+
+interface EncodedUnit {
+  readonly tokens: Rows;
+  /** Its time stamp. */
+  readonly seconds: number;
+}
+
 /** How the reply before a turn ended, of which rows are missing. */
 export interface ReplyEnd {
   readonly spoken: boolean;
@@ -118,21 +130,14 @@ export interface ReplyEnd {
 export class TurnInput {
   readonly #encoders: TurnEncoders;
   readonly #stream: AudioEncoderStream;
-  readonly #units: Rows[];
-  readonly #seconds: number[];
-  #layout: TurnLayout;
-  #heard = false;
+  readonly #layout = new TurnLayout();
+  /** Those of whole packets. */
+  readonly #units: EncodedUnit[] = [];
+  #packets = 0;
 
-  private constructor(encoders: TurnEncoders, stream: AudioEncoderStream, layout: TurnLayout) {
+  constructor(encoders: TurnEncoders) {
     this.#encoders = encoders;
-    this.#stream = stream;
-    this.#layout = layout;
-    this.#units = [];
-    this.#seconds = [];
-  }
-
-  static begin(encoders: TurnEncoders): TurnInput {
-    return new TurnInput(encoders, encoders.audioEncoder.stream(), new TurnLayout());
+    this.#stream = encoders.audioEncoder.stream();
   }
 
   /** The rows of what the model is told before the conversation. */
@@ -154,38 +159,36 @@ export class TurnInput {
     await rows.text("USER:");
     for (const unit of seen) {
       await rows.text(timestampText(unit.seconds));
-      rows.vision(await this.#encodeUnit(unit));
+      rows.vision((await this.#encodeUnit(unit)).tokens);
     }
     return rows.embed()!;
   }
 
-  /**
-   * The rows of the audio tokens that have become final.
-   * @param unit what was seen meanwhile
-   */
-  async hear(samples: Float32Array, second: number, unit: SeenUnit | undefined): Promise<Rows | undefined> {
+  /** The rows of the audio tokens that the next packet makes final. */
+  async hear({ samples, unit }: Packet): Promise<Rows | undefined> {
     if (unit) {
       this.#units.push(await this.#encodeUnit(unit));
-      this.#seconds.push(unit.seconds);
-      this.#layout.addUnit(second);
+      this.#layout.addUnit(this.#packets);
     }
-    this.#heard ||= samples.length > 0;
-    return await this.#place(this.#stream.push(samples), this.#layout, false);
+    this.#packets++;
+    return await this.#place(this.#stream.push(samples), this.#layout, this.#units);
   }
 
   /**
-   * The rows of the rest of the turn, if it ends after these samples, and of the beginning of a reply. The turn stays as it
-   * was, and may go on.
+   * The rows of the rest of the turn, if it ends with a part of a packet, and of the beginning of a reply. The turn stays as
+   * it was, and may go on.
    */
-  async close(samples: Float32Array, texts: readonly string[], speech: boolean): Promise<Rows> {
+  async close({ samples, unit }: Packet, texts: readonly string[], speech: boolean): Promise<Rows> {
     const layout = this.#layout.fork();
-    using stream = this.#stream.fork();
-    const tokens: Rows[] = [];
-    const heard = this.#heard || samples.length > 0;
-    for (const rows of heard ? [stream.push(samples), stream.flush()] : []) if (rows) tokens.push(rows);
-    const all = tokens.length > 0 ? this.#encoders.audioEncoder.device.scope(() => concatRows(tokens)) : undefined;
-    disposeAll(tokens);
-    return (await this.#place(all, layout, true, [...texts, "\n", speech ? "VOICE ASSISTANT:" : "ASSISTANT:"]))!;
+    const last = unit && (await this.#encodeUnit(unit));
+    if (last) layout.addUnit(this.#packets);
+    try {
+      const tokens = this.#packets > 0 || samples.length > 0 ? this.#lastTokens(samples) : undefined;
+      const after = [...texts, "\n", speech ? "VOICE ASSISTANT:" : "ASSISTANT:"];
+      return (await this.#place(tokens, layout, last ? [...this.#units, last] : this.#units, after))!;
+    } finally {
+      last?.tokens.dispose();
+    }
   }
 
   dispose(): void {
@@ -197,29 +200,40 @@ export class TurnInput {
     this.dispose();
   }
 
-  /** Embeds audio tokens, which it takes, where the layout puts them; at the end with what follows them. */
+  /** The tokens that are not final yet, if the sound ends after these samples. */
+  #lastTokens(samples: Float32Array): Rows | undefined {
+    using stream = this.#stream.fork();
+    const parts = [stream.push(samples), stream.flush()].flatMap((rows) => rows ?? []);
+    try {
+      return parts.length > 0 ? this.#encoders.audioEncoder.device.scope(() => concatRows(parts)) : undefined;
+    } finally {
+      disposeAll(parts);
+    }
+  }
+
+  /**
+   * Embeds audio tokens, which it takes, where the layout puts them among the units.
+   * @param after what follows the turn's last token; absent if it goes on
+   */
   async #place(
     tokens: Rows | undefined,
     layout: TurnLayout,
-    last: boolean,
-    texts: readonly string[] = [],
+    units: readonly EncodedUnit[],
+    after?: readonly string[],
   ): Promise<Rows | undefined> {
     using rows = new PendingRows(this.#encoders);
     let used = 0;
-    const place = async (piece: InterleavedPiece) => {
-      if (piece.type === "audio") {
-        rows.audio(tokens!.slice(used, used + piece.tokens));
-        used += piece.tokens;
-      } else if (piece.type === "unit") {
-        await rows.text(timestampText(this.#seconds[piece.unit]!));
-        const unit = this.#units[piece.unit]!;
-        rows.vision(unit.slice(0, unit.shape[0]));
-      } else rows.control(piece.type === "audioStart" ? "<|audio|>" : "<|/audio|>");
-    };
     try {
-      for (const piece of tokens ? layout.addAudio(tokens.shape[0]) : []) await place(piece);
-      if (last) for (const piece of layout.end()) await place(piece);
-      for (const text of texts) await rows.text(text);
+      for (const piece of [...(tokens ? layout.addAudio(tokens.shape[0]) : []), ...(after ? layout.end() : [])])
+        if (piece.type === "audio") {
+          rows.audio(tokens!.slice(used, used + piece.tokens));
+          used += piece.tokens;
+        } else if (piece.type === "unit") {
+          const unit = units[piece.unit]!;
+          await rows.text(timestampText(unit.seconds));
+          rows.vision(unit.tokens.slice(0, unit.tokens.shape[0]));
+        } else rows.control(piece.type === "audioStart" ? "<|audio|>" : "<|/audio|>");
+      for (const text of after ?? []) await rows.text(text);
       return rows.embed();
     } finally {
       tokens?.dispose();
@@ -233,10 +247,10 @@ export class TurnInput {
     await rows.text("\n");
   }
 
-  async #encodeUnit({ frames }: SeenUnit): Promise<Rows> {
+  async #encodeUnit({ frames, seconds }: SeenUnit): Promise<EncodedUnit> {
     const vision = this.#encoders.vision!;
     const size = visionInputSize(frames[0], vision.limits, { units: unitsOfBudget });
     const [encoded] = await vision.encodeUnits([{ frames, size }]);
-    return encoded!.tokens;
+    return { tokens: encoded!.tokens, seconds };
   }
 }

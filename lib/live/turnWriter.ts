@@ -1,8 +1,8 @@
 import type { Rows } from "../model/types.js";
 import type { Conversation, SpokenReply } from "./conversation.js";
-import type { SeenUnit } from "./frames.js";
 import type { LiveHost } from "./host.js";
 import type { Turn } from "./turn.js";
+import type { Packet } from "./turnInput.js";
 
 /** Writes turns into a conversation: one call at a time. */
 export class TurnWriter {
@@ -28,9 +28,9 @@ export class TurnWriter {
     await this.append(await turn.input.open(this.#conversation.ended, turn.seen));
   }
 
-  /** A packet of a turn, number `second`, with what was seen meanwhile. */
-  async hear(turn: Turn, packet: Float32Array, second: number, unit: SeenUnit | undefined): Promise<void> {
-    const rows = await turn.input.hear(packet, second, unit);
+  /** The next packet of a turn. */
+  async hear(turn: Turn, packet: Packet): Promise<void> {
+    const rows = await turn.input.hear(packet);
     if (!rows) return;
     turn.rows.push(rows.slice(0, rows.shape[0]));
     await this.append(rows);

@@ -1,9 +1,12 @@
+import { afterAll, beforeAll } from "vitest";
 import type { LiveEvent } from "../../lib/live/events.js";
 import type { LiveOptions } from "../../lib/live/options.js";
 import type { LiveSession } from "../../lib/live/session.js";
 import type { TurnEvent } from "../../lib/live/turnDetector.js";
 import type { VoiceDetector } from "../../lib/live/voiceDetector.js";
-import type { OmniModel } from "../../lib/model/omni.js";
+import { OmniModel } from "../../lib/model/omni.js";
+import { Device } from "../../lib/tensor/tensor.js";
+import { tinyDirectory } from "../model/tinyModel.js";
 import { randomArray } from "../support/numbers.js";
 
 export const rate = 16000;
@@ -112,4 +115,27 @@ export class Listener {
     const ids = of.flatMap((event) => (event.type === "text" ? [...event.ids] : []));
     return { ids, samples };
   }
+}
+
+/** A model for a file's tests, on two threads. */
+export async function liveModel() {
+  const directory = await tinyDirectory();
+  let device!: Device;
+  let model!: OmniModel;
+  beforeAll(async () => {
+    device = await Device.open({ threads: 2 });
+    model = await OmniModel.load(directory, { device });
+  });
+  afterAll(() => {
+    model.dispose(); // ends the sessions of tests that failed
+    device.dispose();
+  });
+  return {
+    directory,
+    get model() {
+      return model;
+    },
+    /** A session of the model whose events are kept. */
+    listen: (script: readonly Cue[] | undefined, options?: LiveOptions) => new Listener(model, script, options),
+  };
 }

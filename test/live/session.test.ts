@@ -1,32 +1,16 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { LiveOptions } from "../../lib/live/options.js";
-import { OmniModel } from "../../lib/model/omni.js";
-import { Device } from "../../lib/tensor/tensor.js";
-import { tinyDirectory } from "../model/tinyModel.js";
-import { at, interruption, Listener, oneTurn, push, rate, speech } from "./listener.js";
+import { at, interruption, liveModel, oneTurn, push, rate, speech } from "./listener.js";
 import { speech as spoken } from "./speech.js";
 
-const directory = await tinyDirectory();
-let device: Device;
-let model: OmniModel;
-beforeAll(async () => {
-  device = await Device.open({ threads: 2 });
-  model = await OmniModel.load(directory, { device });
-});
-afterAll(() => {
-  model.dispose(); // ends the sessions of tests that failed
-  device.dispose();
-});
-
-/** A session of the model whose events are kept. */
-const listen = (...how: ConstructorParameters<typeof Listener> extends [unknown, ...infer R] ? R : never) =>
-  new Listener(model, ...how);
+const live = await liveModel();
+const { listen } = live;
 
 /** What `generate` answers to a recording. */
 async function answer(samples: Float32Array) {
   const [ids, audio]: [number[], number[]] = [[], []];
   const content = [{ type: "audio" as const, audio: { samples, sampleRate: rate } }];
-  for await (const event of model.generate([{ role: "user", content }], { maxTokens: 20 })) {
+  for await (const event of live.model.generate([{ role: "user", content }], { maxTokens: 20 })) {
     if (event.type === "text") ids.push(...event.ids);
     if (event.type === "audio") audio.push(...event.samples);
   }
@@ -63,7 +47,7 @@ describe("a turn", () => {
       const listener = listen(script, { speculate });
       for (let from = 0; from < at(5); from += at(0.1)) {
         await listener.session.push(speech.subarray(from, from + at(0.1)));
-        await model.device.synchronize(); // so that a reply has begun when it is dropped
+        await live.model.device.synchronize(); // so that a reply has begun when it is dropped
         for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
       }
       await listener.until("replyEnd");
@@ -78,10 +62,10 @@ describe("a turn", () => {
   test("that has not ended is not answered, however long it pauses", async () => {
     const listener = listen([...oneTurn.slice(0, 2), [7, "end", 3.3]]);
     await push(listener.session, speech.subarray(0, at(6)));
-    for (let { used } = model.stats().cache; ; used = model.stats().cache.used) {
-      await model.device.synchronize();
+    for (let { used } = live.model.stats().cache; ; used = live.model.stats().cache.used) {
+      await live.model.device.synchronize();
       await new Promise((resolve) => setTimeout(resolve, 50));
-      if (used === model.stats().cache.used && model.stats().active === 0) break; // the reply is complete
+      if (used === live.model.stats().cache.used && live.model.stats().active === 0) break; // the reply is complete
     }
     expect(listener.types()).toEqual(["speechStart", "speechPause"]);
     await push(listener.session, speech.subarray(at(6), at(7)));
@@ -111,7 +95,7 @@ describe("a session without a detector of its own", () => {
   });
 
   test("refuses to be told when turns end in a wrong way", () => {
-    expect(() => model.live({ turns: { threshold: 2 } })).toThrow(
+    expect(() => live.model.live({ turns: { threshold: 2 } })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
     );
   });
@@ -143,9 +127,9 @@ describe("a conversation", () => {
       await listener.until("replyEnd");
       expect(listener.reply("item_1")).toEqual(await answer(speech.subarray(at(i + 0.2), at(i + 3.3))));
     }
-    expect(model.stats().cache.used).toBeGreaterThan(0);
+    expect(live.model.stats().cache.used).toBeGreaterThan(0);
     for (const { session } of listeners) session.dispose();
-    await vi.waitFor(() => expect(model.stats().cache.used).toBe(0), 20_000);
+    await vi.waitFor(() => expect(live.model.stats().cache.used).toBe(0), 20_000);
   });
 
   test("takes typed text as a turn, and at the end of a spoken one", async () => {
@@ -153,7 +137,7 @@ describe("a conversation", () => {
     listener.session.say("What do you see?");
     await listener.until("replyEnd");
     let text = "";
-    for await (const event of model.generate([{ role: "user", content: "What do you see?" }], {
+    for await (const event of live.model.generate([{ role: "user", content: "What do you see?" }], {
       maxTokens: 20,
       speech: false,
     }))
@@ -170,7 +154,7 @@ describe("a conversation", () => {
 
 describe("a reply", () => {
   /** @param heard seconds of the first reply's speech, by the clock @param told seconds that the listener reports */
-  async function interrupted(heard: number, told?: number, options: LiveOptions = {}): Promise<Listener> {
+  async function interrupted(heard: number, told?: number, options: LiveOptions = {}) {
     const listener = listen(interruption, { maxTokens: 400, ...options });
     await push(listener.session, speech.subarray(0, at(4)));
     const frames = () => listener.events.filter(({ type }) => type === "audio").length;
@@ -236,7 +220,7 @@ describe("a reply", () => {
     expect(await listener.session.truncate("item_7", 0)).toBe(false);
     listener.session.interrupt();
     expect(await listener.until("interrupted")).toMatchObject({ item: "item_1", heardSeconds: 0 });
-    expect(model.stats().active).toBe(0);
+    expect(live.model.stats().active).toBe(0);
     listener.session.say("Go on.");
     await listener.until("reply", "item_2");
     expect(await listener.session.truncate("item_1", 0)).toBe(false);

@@ -1,29 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { OmniModel } from "../../lib/model/omni.js";
-import { Device } from "../../lib/tensor/tensor.js";
-import { tinyDirectory } from "../model/tinyModel.js";
-import { at, interruption, Listener, oneTurn, push, Script, speech } from "./listener.js";
+import { at, interruption, liveModel, oneTurn, push, Script, speech } from "./listener.js";
 
-const directory = await tinyDirectory();
-let device: Device;
-let model: OmniModel;
-beforeAll(async () => {
-  device = await Device.open({ threads: 2 });
-  model = await OmniModel.load(directory, { device });
-});
-afterAll(() => {
-  model.dispose(); // ends the sessions of tests that failed
-  device.dispose();
-});
-
-/** A session of the model whose events are kept. */
-const listen = (...how: ConstructorParameters<typeof Listener> extends [unknown, ...infer R] ? R : never) =>
-  new Listener(model, ...how);
+const live = await liveModel();
+const { listen } = live;
 
 describe("a session", () => {
   test("has ended once it is disposed, and then takes nothing", async () => {
     const script = new Script(oneTurn);
-    const session = model.live({ detector: script });
+    const session = live.model.live({ detector: script });
     const next = session.next();
     session.dispose();
     session.dispose();
@@ -38,18 +23,21 @@ describe("a session", () => {
       const listener = listen(interruption, { maxTokens: 60 });
       for (let piece = 0; piece < 2 * end; piece++) {
         await listener.session.push(speech.subarray(at(piece / 10), at((piece + 1) / 10)));
-        if (piece % 7 === end % 7) await model.device.synchronize();
+        if (piece % 7 === end % 7) await live.model.device.synchronize();
       }
       listener.session.dispose();
     }
-    await vi.waitFor(() => expect(model.stats()).toMatchObject({ active: 0, waiting: 0, cache: { used: 0 } }), 20_000);
+    await vi.waitFor(
+      () => expect(live.model.stats()).toMatchObject({ active: 0, waiting: 0, cache: { used: 0 } }),
+      20_000,
+    );
   });
 
   test("ends with the error of its detector, and no other session does", async () => {
     const other = listen(oneTurn);
     const detector = new Script([]);
     detector.push = () => Promise.reject(new Error("deaf"));
-    const session = model.live({ detector });
+    const session = live.model.live({ detector });
     const next = session.next();
     await expect(session.push(new Float32Array(1))).rejects.toThrow("deaf");
     await expect(next).rejects.toThrow("deaf");
@@ -74,7 +62,7 @@ describe("a session", () => {
   });
 
   test("ends with the error of text that turns out to be too much", async () => {
-    const session = model.live({ detector: new Script([]), system: "a b ".repeat(2 ** 16) });
+    const session = live.model.live({ detector: new Script([]), system: "a b ".repeat(2 ** 16) });
     await expect(session.next()).rejects.toThrow(/more tokens than the KV cache holds, 8192/);
     expect(session.ended.aborted).toBe(true);
   });
@@ -86,7 +74,7 @@ describe("a session", () => {
     };
     let now = 0;
     const clock = { now: () => now };
-    const session = model.live({ detector, clock, maxTokens: 4 });
+    const session = live.model.live({ detector, clock, maxTokens: 4 });
     const listening = (async () => {
       for await (const _ of session);
     })();
@@ -94,7 +82,7 @@ describe("a session", () => {
     now = Number.NaN; // the next event of the reply asks for the time
     session.push(speech.subarray(0, at(1))).catch(() => {});
     await expect(listening).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
-    expect(() => model.live({ detector }).dispose()).toThrow("stuck");
+    expect(() => live.model.live({ detector }).dispose()).toThrow("stuck");
   });
 
   test("goes on when its clock fails in a call, and gives its memory back", async () => {
@@ -113,11 +101,15 @@ describe("a session", () => {
     fails = false;
     listener.session.interrupt();
     listener.session.dispose(); // before the conversation has got what was said
-    await vi.waitFor(() => expect(model.stats().cache.used).toBe(0), 20_000);
+    await vi.waitFor(() => expect(live.model.stats().cache.used).toBe(0), 20_000);
   });
 
   test("goes on after an interruption of a reply that has lost its room to others", async () => {
-    await using own = await OmniModel.load(directory, { device, kvCacheTokens: 256, unreadSeconds: 0 });
+    await using own = await OmniModel.load(live.directory, {
+      device: live.model.device,
+      kvCacheTokens: 256,
+      unreadSeconds: 0,
+    });
     const session = own.live({ detector: new Script([]), maxTokens: 400, temperature: 2, seed: 5 });
     session.say("hello there");
     await vi.waitFor(() => expect(own.stats().unread).toBe(1), 20_000); // nobody takes its events
@@ -137,8 +129,18 @@ describe("a session", () => {
     await vi.waitFor(() => expect(own.stats().cache.used).toBe(0), 20_000);
   });
 
+  test("drops a reply for which its detector has another one prepared", async () => {
+    const again = [...oneTurn.slice(0, 2), [3.4, "pause"], [3.5, "pause"], oneTurn[2]] as const;
+    const listener = listen(again, { maxTokens: 60 });
+    await push(listener.session, speech.subarray(0, at(4)));
+    await listener.until("replyEnd");
+    expect(live.model.stats()).toMatchObject({ active: 0, unread: 0 });
+    listener.session.dispose();
+    await vi.waitFor(() => expect(live.model.stats().cache.used).toBe(0), 20_000);
+  });
+
   test("ends when its model is disposed", async () => {
-    const own = await OmniModel.load(directory, { device });
+    const own = await OmniModel.load(live.directory, { device: live.model.device });
     const session = own.live({ detector: new Script(oneTurn) });
     const events = (async () => {
       for await (const _ of session);

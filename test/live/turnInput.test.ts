@@ -29,15 +29,22 @@ describe.each(backends)("a turn on $name", (device) => {
       { frames: [image(250), image(1)], seconds: 9.5 },
     ];
 
-    using input = TurnInput.begin(encoders);
+    using input = new TurnInput(encoders);
     const streamed: Rows[] = [await input.open(undefined, seen)];
-    for (let second = 0; second < 3; second++) {
-      const packet = samples.subarray(second * rate, (second + 1) * rate);
-      for (let i = 0; i < 3; i++) (await input.close(packet.subarray(0, 7000 * i), [], true)).dispose(); // in vain
-      const rows = await input.hear(packet, second, units[second]);
+    const packets = units.map((unit, second) => ({
+      unit,
+      samples: samples.subarray(second * rate, (second + 1) * rate),
+    }));
+    const rest = packets.pop()!; // 0.7 s
+    for (const packet of packets) {
+      for (let i = 0; i < 3; i++) {
+        const part = { ...packet, samples: packet.samples.subarray(0, 7000 * i) };
+        (await input.close(part, [], true)).dispose(); // in vain
+      }
+      const rows = await input.hear(packet);
       if (rows) streamed.push(rows);
     }
-    streamed.push(await input.close(new Float32Array(0), ["And?"], true));
+    streamed.push(await input.close(rest, ["And?"], true));
     using all = concatRows(streamed);
 
     const ids: number[] = [];
