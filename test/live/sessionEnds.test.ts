@@ -1,5 +1,9 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
+import type { LiveSession } from "../../lib/live/session.js";
 import { OmniModel } from "../../lib/model/omni.js";
+import { tinyDirectory } from "../model/tinyModel.js";
 import { at, interruption, liveModel, oneTurn, push, Script, speech } from "./listener.js";
 
 const live = await liveModel();
@@ -137,6 +141,32 @@ describe("a session", () => {
     expect(live.model.stats()).toMatchObject({ active: 0, unread: 0 });
     listener.session.dispose();
     await vi.waitFor(() => expect(live.model.stats().cache.used).toBe(0), 20_000);
+  });
+
+  test("ends alone when its conversation is longer than the model's positions", async () => {
+    const short = await tinyDirectory();
+    const config = JSON.parse(readFileSync(join(short, "config.json"), "utf8"));
+    writeFileSync(join(short, "config.json"), JSON.stringify({ ...config, max_position_embeddings: 48 }));
+    await using own = await OmniModel.load(short, { device: live.model.device, kvCacheTokens: 512 });
+    const ask = async () => {
+      const events = own.generate([{ role: "user", content: "Hello!" }], { maxTokens: 8, speech: false });
+      for await (const event of events) if (event.type === "end") return event.ids;
+    };
+    const alone = await ask();
+    const before = own.live({ detector: new Script([]), system: "a b c d ".repeat(20) });
+    const amid = own.live({ detector: new Script([]) });
+    amid.say("a b c d ".repeat(20)); // the end of the turn is the reply's prompt
+    const drain = async (session: LiveSession) => {
+      for await (const _ of session);
+    };
+    const ends = Promise.allSettled([drain(before), drain(amid)]);
+    expect(await ask()).toEqual(alone);
+    const message = expect.stringMatching(/^the conversation has \d+ tokens, the model 48 positions/);
+    const reason = expect.objectContaining({ code: "INVALID_ARGUMENT", message });
+    expect(await ends).toEqual([
+      { status: "rejected", reason },
+      { status: "rejected", reason },
+    ]);
   });
 
   test("ends when its model is disposed", async () => {

@@ -1,3 +1,4 @@
+import { CaracalError } from "../../errors.js";
 import { concatRows } from "../../ops/rows.js";
 import { repetitionPenalty, sample } from "../../ops/sampling.js";
 import { type OptionRule, optional, positiveInteger } from "../../options.js";
@@ -79,6 +80,7 @@ export class Scheduler {
   }
 
   add(reply: Reply): void {
+    this.#checkPositions(reply);
     this.#queue.add(reply);
     reply.settled.addEventListener("abort", () => this.wake());
     this.wake();
@@ -87,10 +89,12 @@ export class Scheduler {
   /**
    * Appends embeddings `[T, hidden size]`, which it disposes, to the sequence of a conversation. They go before the prompts
    * of replies, and may take the room of any reply. One call at a time for each sequence.
-   * @throws {CaracalError} `OUT_OF_MEMORY` when the cache is full of conversations, `ABORTED`
+   * @throws {CaracalError} `OUT_OF_MEMORY` when the cache is full of conversations, `INVALID_ARGUMENT` when the sequence
+   *   becomes longer than the model's positions, `ABORTED`
    */
   append(sequence: KvSequence, embeddings: Rows, signal: AbortSignal): Promise<void> {
     const continuation = new Continuation(embeddings, sequence, signal);
+    this.#checkPositions(continuation);
     this.#continuations.push(continuation);
     continuation.settled.addEventListener("abort", () => this.wake());
     this.wake();
@@ -126,6 +130,15 @@ export class Scheduler {
     this.#running = false; // in the same turn as the last decisions, so no wake is lost
     const delay = this.#queue.untilRoom;
     if (delay !== undefined) this.#timer = setTimeout(() => this.wake(), Math.min(Math.ceil(delay), maxTimeout));
+  }
+
+  /** Fails a task that is longer than the model's positions, before a pass does for all of its tasks. */
+  #checkPositions(task: PrefillTask): void {
+    const { max_position_embeddings: limit } = this.#llm.config;
+    const tokens = task.base + task.prompt.shape[0];
+    if (tokens <= limit) return;
+    const message = `the conversation has ${tokens} tokens, the model ${limit} positions: begin another one`;
+    task.fail(new CaracalError("INVALID_ARGUMENT", message, { tokens, limit }));
   }
 
   /** The conversations that go on, each with room for its new rows. */
