@@ -76,7 +76,7 @@ export class Scheduler {
     this.#prefillChunk = prefillChunk;
     this.#maxBatch = maxBatch;
     this.#queue = new ReplyQueue(llm.cache, unreadSeconds);
-    llm.cache.onFreed = () => this.wake(); // sequences of other code make room, too
+    llm.cache.blocks.onFreed = () => this.wake(); // sequences of other code make room, too
   }
 
   add(reply: Reply): void {
