@@ -55,7 +55,14 @@ test("its key comes from the environment, and without one it warns those whom ot
   const { ask } = await started([], { CARACAL_API_KEY: "sk-right" });
   expect((await ask({ max_tokens: 1 })).status).toBe(401);
   expect((await ask({ max_tokens: 1 }, { authorization: "Bearer sk-right" })).status).toBe(200);
-  const { stderr } = await started(["--host", "0.0.0.0", "--no-vision", "--no-audio", "--no-speech"]);
+  const { stderr } = await started([
+    "--host",
+    "0.0.0.0",
+    "--no-vision",
+    "--no-audio",
+    "--no-speech",
+    "--no-prefix-cache",
+  ]);
   expect(stderr()).toBe("warning: everybody who reaches 0.0.0.0 can use the model: pass --api-key\n");
 });
 
