@@ -29,20 +29,18 @@ export class MediaCache implements Disposable {
   }
 
   /**
-   * Keeps a copy of rows, one tensor after another. Waits until it was computed, so that no error is ever kept.
-   * @throws {CaracalError} the error of the operation that failed
+   * Keeps a copy of rows, one tensor after another, once it was computed. Rows with an error are not kept, nor are those for
+   * which there is no memory: whoever reads them learns of the error.
    */
   async keep(digest: string, rows: readonly Rows[]): Promise<void> {
     const bytes = rows.reduce((sum, { byteLength }) => sum + byteLength, 0);
     if (bytes > this.#maxBytes || this.#rows.has(digest)) return;
     const copy = concatRows([...rows]); // slices would keep the memory of what they are cut from
-    try {
-      await copy.ready();
-    } catch (error) {
-      copy.dispose();
-      throw error;
-    }
-    if (this.#disposed || this.#rows.has(digest)) return copy.dispose();
+    const failed = await copy.ready().then(
+      () => false,
+      () => true,
+    );
+    if (failed || this.#disposed || this.#rows.has(digest)) return copy.dispose();
     this.#rows.set(digest, copy);
     this.#bytes += bytes;
     for (const [oldest, { byteLength }] of this.#rows) {
