@@ -33,6 +33,7 @@ import { Scheduler, type SchedulerOptions, schedulerOptions } from "./reply/sche
 import { UsageMeter } from "./reply/usage.js";
 import type { SpeechDecoder } from "./speech/decoder.js";
 import type { AudioHeads } from "./speech/heads.js";
+import type { Rows } from "./types.js";
 import type { VisionEncoder } from "./vision/encoder.js";
 
 /** Options of `OmniModel.load`. */
@@ -247,6 +248,7 @@ export class OmniModel implements AsyncDisposable {
         sampleRate: this.framing.sampleRate,
         frameSeconds: speechDecoder ? speechDecoder.samplesPerFrame / speechDecoder.sampleRate : undefined,
         voice: () => this.#voiceActivity(),
+        encode: (message, signal) => this.#encode(message, signal),
         sequence: () => llm.cache.sequence(),
         append: (sequence, rows, signal) => this.#scheduler.append(sequence, rows, signal),
         reply: (request) => this.#start({ ...request, usage: new UsageMeter() }),
@@ -337,6 +339,12 @@ export class OmniModel implements AsyncDisposable {
     reply.ended.addEventListener("abort", () => this.#replies.delete(reply), { once: true });
     this.#scheduler.add(reply);
     return reply;
+  }
+
+  /** The rows of a message in a live conversation. */
+  #encode(message: Message, signal: AbortSignal): Promise<Rows> {
+    const encoders = { ...this.#modules, framing: this.framing };
+    return encodePrompt([message], encoders, { speech: null, signal, progress: { stage() {}, add() {} } });
   }
 
   #voiceActivity(): Promise<VoiceActivityDetector> {
