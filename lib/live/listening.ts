@@ -185,7 +185,9 @@ export class Listening {
       turn = this.#turn
     ) {
       this.#packet(turn, packet);
-      if (turn.packets * chunkSeconds >= this.#core.options.maxTurnSeconds) this.#endTurn(turn, turn.taken);
+      if (turn.packets * chunkSeconds < this.#core.options.maxTurnSeconds) continue;
+      this.#endTurn(turn, turn.taken);
+      this.resetDetector(); // who speaks on is in another turn
     }
   }
 

@@ -266,6 +266,11 @@ export class OmniModel implements AsyncDisposable {
     return { preparing: this.#preparing, ...this.#scheduler.stats() };
   }
 
+  /** Whether the model was disposed. */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
   /** Ends all replies and frees the model, and its device if it was opened for the model. Safe to call twice. */
   dispose(): void {
     if (this.#disposed) return;

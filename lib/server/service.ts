@@ -51,7 +51,7 @@ export class Service {
 
   get state(): ServerState {
     if (this.requests.draining) return "draining";
-    if (this.#failed) return "failed";
+    if (this.#failed || this.#model?.disposed) return "failed";
     return this.#model ? "ready" : "loading";
   }
 
@@ -62,7 +62,8 @@ export class Service {
 
   /** @throws {Refusal} 503 while there is none */
   get model(): OmniModel {
-    if (this.#model) return this.#model;
+    if (this.#model && !this.#model.disposed) return this.#model;
+    if (this.#model) throw new Refusal({ status: 503, message: "the model was disposed", code: "model_failed" });
     const message = this.#failed ? "the model could not be loaded" : "the model is being loaded";
     throw new Refusal({ status: 503, message, code: this.#failed ? "model_failed" : "model_loading" });
   }

@@ -5,7 +5,7 @@ import { createServer, request } from "node:https";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import type { OmniModel } from "../../lib/model/omni.js";
+import { OmniModel } from "../../lib/model/omni.js";
 import { serve } from "../../lib/server/serve.js";
 import { scratch } from "../checkpoint/files.js";
 import { code } from "../support/errors.js";
@@ -124,6 +124,17 @@ describe("serve", () => {
     await vi.waitFor(() => expect(server.state).toBe("failed"));
     expect(onError.mock.calls).toEqual([[failure]]);
     expect(await (await post(server, hello)).json()).toMatchObject({ error: { code: "model_failed" } });
+  });
+
+  test("says that its model was disposed", async () => {
+    const own = await OmniModel.load(model.checkpoint.directory, { device: model.device, kvCacheTokens: 64 });
+    const { server } = await served(own);
+    await vi.waitFor(() => expect(server.state).toBe("ready"));
+    own.dispose();
+    expect(await (await fetch(`${server.url}/health`)).json()).toEqual({ status: "failed" });
+    for (const answer of [post(server, hello), fetch(`${server.url}/v1/models`)])
+      expect(await (await answer).json()).toMatchObject({ error: { code: "model_failed" } });
+    expect((await fetch(`${server.url}/metrics`)).status).toBe(200);
   });
 
   test("survives a load that fails before it listens, and an owner who fails to hear of it", async () => {
