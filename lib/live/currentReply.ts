@@ -58,6 +58,8 @@ export class CurrentReply implements Disposable {
   }
 
   dispose(): void {
+    this.#stopped ??= { rows: undefined };
+    this.prepared.drop();
     const rows = this.takeRows();
     rows?.sequence?.dispose();
     rows?.parts.tail?.dispose();

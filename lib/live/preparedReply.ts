@@ -77,11 +77,11 @@ export class PreparedReply {
     if (!reply || !parts || (!reply.next && !this.#kept)) return undefined;
     const steps = [...reply.steps];
     const length = this.#from + steps.length;
-    const sequence = this.#kept ?? reply.sequence.fork();
+    const sequence = this.#kept ?? (reply.sequence.disposed ? undefined : reply.sequence.fork()); // it may have failed
     this.#kept = undefined;
     this.#parts = undefined;
-    if (sequence.length < length) {
-      sequence.dispose();
+    if (!sequence || sequence.length < length) {
+      sequence?.dispose();
       return { sequence: undefined, parts, steps };
     }
     sequence.truncate(length); // a step may be under way

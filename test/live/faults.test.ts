@@ -109,6 +109,14 @@ test("a model that never ends its speech ends at the limit, with its reason, and
   listener.session.dispose();
 });
 
+test("a reply that is longer than the cache ends the session with its error", async () => {
+  await using own = await OmniModel.load(live.directory, { device: live.model.device, kvCacheTokens: 64 });
+  const talker = new Listener(own, [], { maxTokens: 400, temperature: 2, seed: 5 });
+  talker.session.say("Hello!");
+  await expect(talker.until("replyEnd")).rejects.toMatchObject({ code: "OUT_OF_MEMORY" });
+  await vi.waitFor(() => expect(own.stats().cache.used).toBe(0), 20_000);
+});
+
 test("a thousand sessions opened and closed leave nothing", async () => {
   const grow = async (sessions: number) => {
     for (let i = 0; i < sessions; i++) {
@@ -125,6 +133,19 @@ test("a thousand sessions opened and closed leave nothing", async () => {
   const after = await grow(1000);
   expect(after.inUse).toBe(warm.inUse);
   expect((after.rss - warm.rss) / 2 ** 20).toBeLessThan(64);
+});
+
+test("a device that goes away amid a reply ends the session with an error", async () => {
+  for (let after = 1; after < 6; after++) {
+    const device = await Device.open({ threads: 1 });
+    const own = await OmniModel.load(live.directory, { device });
+    const talker = new Listener(own, [], { maxTokens: 400, temperature: 2, seed: 5 });
+    talker.session.say("Hello!");
+    await vi.waitFor(() => expect(talker.events.length).toBeGreaterThan(after), 20_000);
+    device.dispose();
+    await expect(talker.until("replyEnd")).rejects.toMatchObject({ code: "DISPOSED" });
+    own.dispose();
+  }
 });
 
 test("a device that goes away ends the session with an error, at whatever moment", async () => {

@@ -1,8 +1,9 @@
 import { describe, expect, test, vi } from "vitest";
 import type { LiveEvent } from "../../lib/live/events.js";
 import type { LiveOptions } from "../../lib/live/options.js";
+import { OmniModel } from "../../lib/model/omni.js";
 import type { Message } from "../../lib/model/prompt/messages.js";
-import { at, type Cue, type Listener, liveModel, oneTurn, push, rate, speech } from "./listener.js";
+import { at, type Cue, Listener, liveModel, oneTurn, push, rate, speech } from "./listener.js";
 
 const live = await liveModel();
 const { listen } = live;
@@ -252,68 +253,70 @@ describe("options", () => {
   });
 });
 
-test("whatever is asked in whatever order, a session goes on or ends, and gives its memory back", async () => {
-  let seed = 7;
-  const random = (below: number) => {
-    seed = (seed * 1103515245 + 12345) % 2 ** 31;
-    return Math.floor((seed / 2 ** 31) * below);
-  };
-  for (let round = 0; round < 25; round++) {
-    const options = {
-      answer: random(2) === 0,
-      bargeIn: random(2) === 0,
-      maxTokens: 1 + random(60),
-      speech: random(3) > 0,
+test.each([8192, 96])(
+  "whatever is asked in whatever order, a session goes on or ends, and gives its memory back, of %d rows",
+  async (rows) => {
+    await using own = await OmniModel.load(live.directory, { device: live.model.device, kvCacheTokens: rows });
+    let seed = 7;
+    const random = (below: number) => {
+      seed = (seed * 1103515245 + 12345) % 2 ** 31;
+      return Math.floor((seed / 2 ** 31) * below);
     };
-    const listener = listen(undefined, { detector: null, ...options });
-    const { session } = listener;
-    const items: string[] = [];
-    for (let call = 0; call < 30; call++) {
-      const item = items[random(items.length)] ?? "none";
-      const pending: Promise<unknown>[] = [];
-      switch (random(11)) {
-        case 0:
-          items.push(session.commit() ?? "none");
-          break;
-        case 1:
-          session.clear();
-          break;
-        case 2:
-          items.push(session.add(history[1 + random(4)]!).item);
-          break;
-        case 3:
-          pending.push(session.remove(item));
-          break;
-        case 4:
-          session.interrupt();
-          break;
-        case 5:
-          pending.push(session.truncate(item, random(3) / 4));
-          break;
-        case 6:
-          session.say("And?");
-          break;
-        case 7:
-          session.update({ system: ["a", "b", undefined][random(3)], answer: random(2) === 0 });
-          break;
-        case 8:
-          try {
-            items.push(session.respond());
-          } catch {} // it is not the time
-          break;
-        default:
-          await session.push(speech.subarray(0, at(random(14) / 10)));
+    for (let round = 0; round < 25; round++) {
+      const options = {
+        answer: random(2) === 0,
+        bargeIn: random(2) === 0,
+        maxTokens: 1 + random(60),
+        speech: random(3) > 0,
+      };
+      const listener = new Listener(own, undefined, { detector: null, ...options });
+      const { session } = listener;
+      const items: string[] = [];
+      for (let call = 0; call < 30 && !session.ended.aborted; call++) {
+        const item = items[random(items.length)] ?? "none";
+        const pending: Promise<unknown>[] = [];
+        switch (random(11)) {
+          case 0:
+            items.push(session.commit() ?? "none");
+            break;
+          case 1:
+            session.clear();
+            break;
+          case 2:
+            items.push(session.add(history[1 + random(4)]!).item);
+            break;
+          case 3:
+            pending.push(session.remove(item));
+            break;
+          case 4:
+            session.interrupt();
+            break;
+          case 5:
+            pending.push(session.truncate(item, random(3) / 4));
+            break;
+          case 6:
+            session.say("And?");
+            break;
+          case 7:
+            session.update({ system: ["a", "b", undefined][random(3)], answer: random(2) === 0 });
+            break;
+          case 8:
+            try {
+              items.push(session.respond());
+            } catch {} // it is not the time
+            break;
+          default:
+            await session.push(speech.subarray(0, at(random(14) / 10))).catch(() => {}); // as it may here
+        }
+        for (const { type, ...event } of listener.events)
+          if (type === "reply" && "item" in event) items.push(event.item);
+        for (const promise of pending) promise.catch(() => {}); // the session may end before
+        if (random(4) === 0) await Promise.allSettled(pending);
+        if (random(6) === 0) await own.device.synchronize();
       }
-      for (const { type, ...event } of listener.events) if (type === "reply" && "item" in event) items.push(event.item);
-      for (const promise of pending) promise.catch(() => {}); // the session may end before
-      if (random(4) === 0) await Promise.all(pending);
-      if (random(6) === 0) await live.model.device.synchronize();
+      if (rows === 8192) expect(session.ended.aborted).toBe(false);
+      session.dispose();
     }
-    expect(session.ended.aborted).toBe(false);
-    session.dispose();
-  }
-  await vi.waitFor(
-    () => expect(live.model.stats()).toMatchObject({ active: 0, waiting: 0, cache: { used: 0 } }),
-    20_000,
-  );
-});
+    await vi.waitFor(() => expect(own.stats()).toMatchObject({ active: 0, waiting: 0, cache: { used: 0 } }), 20_000);
+  },
+);
