@@ -199,6 +199,11 @@ export class OmniModel implements AsyncDisposable {
     return loaded(this.#modules.audioHeads, "audioHeads", "speech");
   }
 
+  /** Whether the model was loaded with speech. */
+  get canSpeak(): boolean {
+    return this.#modules.speechDecoder !== null;
+  }
+
   /** @throws {CaracalError} `INVALID_ARGUMENT` when the model was loaded with `speech: false` */
   get speechDecoder(): SpeechDecoder {
     return loaded(this.#modules.speechDecoder, "speechDecoder", "speech");

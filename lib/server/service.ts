@@ -14,6 +14,8 @@ export type ServerState = "loading" | "ready" | "draining" | "failed";
 export class Service {
   readonly limits: Limits;
   readonly requests: Requests;
+  /** Real-time sessions. */
+  readonly sessions: Requests;
   readonly spoken: SpokenReplies;
   readonly metrics: Metrics;
   /** Unix seconds. */
@@ -26,6 +28,7 @@ export class Service {
   constructor(limits: Limits, givenName: string | undefined, onError: (error: unknown) => void) {
     this.limits = limits;
     this.requests = new Requests(limits.replies);
+    this.sessions = new Requests(limits.sessions, "sessions");
     this.spoken = new SpokenReplies(limits.spokenReplies, limits.spokenSeconds);
     this.metrics = new Metrics(() => this.#model);
     this.#givenName = givenName;

@@ -109,7 +109,10 @@ export function serviceRecipes(w, { signal, samples, image }) {
             modelName: "model",
             apiKey: "key",
             cors: "https://chat.example",
-            limits: { replies: 2, readSeconds: 1, drainSeconds: 0.01 },
+            limits: {
+              ...{ replies: 2, readSeconds: 1, drainSeconds: 0.01, sessions: 2, sessionSeconds: 1 },
+              ...{ messageBytes: 1000, waitingSeconds: 1, unreadBytes: 1000 },
+            },
             onError: () => {},
           },
         ],
