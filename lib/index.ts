@@ -31,8 +31,8 @@ export type { SpeechConfig } from "./checkpoint/layout.js";
 export type { AffineFormat, MlxQuantization } from "./checkpoint/quantization.js";
 export { CaracalError, type ErrorCode, errorCodes } from "./errors.js";
 export type { LiveEvent } from "./live/events.js";
-export type { LiveClock, LiveOptions } from "./live/options.js";
-export { LiveSession } from "./live/session.js";
+export type { LiveClock, LiveOptions, LiveReplyOptions, LiveUpdate } from "./live/options.js";
+export { type AddedMessage, LiveSession } from "./live/session.js";
 export { TurnDetector, type TurnDetectorOptions, type TurnEvent, type TurnSnapshot } from "./live/turnDetector.js";
 export {
   type OpenVoiceActivityOptions,

@@ -58,7 +58,7 @@ const tests: Readonly<Record<string, () => void | Promise<void>>> = {
     const pcm = readFileSync(join(samples, "speech.wav")).subarray(44);
     const floats = Float32Array.from({ length: pcm.length >> 1 }, (_, i) => pcm.readInt16LE(2 * i) / 32768);
     const out = run("live.mjs", [model, file], Buffer.from(floats.buffer));
-    expect(out).toMatch(/^speech from 0\.\d\d s on\na turn until \d+\.\d\d s\nitem_1: .* \(\d+\.\d\d s\)$/m);
+    expect(out).toMatch(/^speech from 0\.\d\d s on\na turn until \d+\.\d\d s\nitem_2: .* \(\d+\.\d\d s\)$/m);
     expect(readFileSync(file).toString("latin1", 8, 12)).toBe("WAVE");
   },
   "service.mjs": async () => {

@@ -49,17 +49,22 @@ interface Options {
   readonly maxTokens: number;
   readonly maxReplies: number;
   readonly maxConnections: number;
+  readonly maxSessions: number;
+  readonly sessionSeconds: number;
+  readonly maxMessage: number;
+  readonly waitingSeconds: number;
+  readonly unreadBytes: number;
   readonly readSeconds: number;
   readonly drainSeconds: number;
   readonly spokenReplies: number;
   readonly spokenSeconds: number;
 }
 
-/** `caracal serve`: answers HTTP requests in the forms of OpenAI's API. */
+/** `caracal serve`: answers requests in the forms of OpenAI's API. */
 export function serveCommand(): Command {
   const limits = defaultLimits;
-  return new Command("serve")
-    .description("answer requests in the form of OpenAI's chat completions, over HTTP")
+  const command = new Command("serve")
+    .description("answer clients of OpenAI's chat completions and real-time protocol")
     .addOption(modelOption())
     .option("--host <address>", "where to listen; 0.0.0.0: on all networks", "127.0.0.1")
     .option("--port <n>", "0: a free one", integerIn({ min: 0, max: 65535 }), 8000)
@@ -100,12 +105,33 @@ export function serveCommand(): Command {
       parsePositive,
       limits.spokenReplies,
     )
-    .option("--spoken-seconds <s>", "how long they can be named", parseAboveZero, limits.spokenSeconds)
+    .option("--spoken-seconds <s>", "how long they can be named", parseAboveZero, limits.spokenSeconds);
+  return realtimeOptions(command)
     .addHelpText(
       "after",
       "\nCtrl-C or SIGTERM lets the replies in progress end; a second one does not. See docs/serving.md.",
     )
     .action(run);
+}
+
+function realtimeOptions(command: Command): Command {
+  const limits = defaultLimits;
+  return command
+    .option("--max-sessions <n>", "most real-time sessions; beyond, clients get 429", parsePositive, limits.sessions)
+    .option("--session-seconds <s>", "longest real-time session", parseAboveZero, limits.sessionSeconds)
+    .option("--max-message <bytes>", "most bytes of a real-time message", parsePositive, limits.messageBytes)
+    .option(
+      "--waiting-seconds <s>",
+      "most real-time sound that waits to be heard",
+      parseAboveZero,
+      limits.waitingSeconds,
+    )
+    .option(
+      "--unread-bytes <bytes>",
+      "real-time events that wait before a reply does",
+      parsePositive,
+      limits.unreadBytes,
+    );
 }
 
 async function run(options: Options): Promise<void> {
@@ -162,7 +188,9 @@ async function serveOptionsOf(options: Options): Promise<ServeOptions> {
   const { maxBody: bodyBytes, maxMessages: messages, maxImages: images, maxChoices: choices } = options;
   const { maxReplies: replies, maxConnections: connections, maxTokens, imagePixels, audioSeconds } = options;
   const { videoSeconds, readSeconds, drainSeconds, spokenReplies, spokenSeconds } = options;
+  const { maxSessions: sessions, sessionSeconds, maxMessage: messageBytes, waitingSeconds, unreadBytes } = options;
   const limits = {
+    ...{ sessions, sessionSeconds, messageBytes, waitingSeconds, unreadBytes },
     ...{ bodyBytes, messages, images, imagePixels, audioSeconds, videoSeconds, choices, maxTokens },
     ...{ replies, connections, readSeconds, drainSeconds, spokenReplies, spokenSeconds },
   };

@@ -1,15 +1,18 @@
 import type { ReplyUsage } from "../model/reply/usage.js";
 
-/** What a live session tells. Samples are counted from the first one that was pushed. */
+/**
+ * What a live session tells. Samples are counted from the first one that was pushed; `item` names the turn or the reply in
+ * the conversation.
+ */
 export type LiveEvent =
   /** The user began to speak, at this sample. */
-  | { readonly type: "speechStart"; readonly sample: number }
+  | { readonly type: "speechStart"; readonly item: string; readonly sample: number }
   /** The user fell silent: a reply is being prepared. */
-  | { readonly type: "speechPause"; readonly sample: number }
+  | { readonly type: "speechPause"; readonly item: string; readonly sample: number }
   /** The user goes on: what was prepared was dropped without a trace. */
-  | { readonly type: "speechResume"; readonly sample: number }
+  | { readonly type: "speechResume"; readonly item: string; readonly sample: number }
   /** The user's turn has ended, where it paused. */
-  | { readonly type: "speechEnd"; readonly sample: number }
+  | { readonly type: "speechEnd"; readonly item: string; readonly sample: number }
   /** A reply begins; its text and audio follow. */
   | { readonly type: "reply"; readonly item: string }
   | { readonly type: "text"; readonly item: string; readonly text: string; readonly ids: readonly number[] }
@@ -38,4 +41,6 @@ export type LiveEvent =
       readonly item: string;
       readonly text: string;
       readonly heardSeconds: number;
+      /** What it took until it was stopped; null if it had not begun, or was complete and is cut later. */
+      readonly usage: ReplyUsage | null;
     };

@@ -1,4 +1,5 @@
 import type { KvSequence } from "../model/language/kvCache.js";
+import type { Message } from "../model/prompt/messages.js";
 import type { EventBuffer, GenerateEvent } from "../model/reply/events.js";
 import type { CheckedOptions } from "../model/reply/options.js";
 import type { Reply } from "../model/reply/reply.js";
@@ -15,6 +16,8 @@ export interface LiveHost {
   readonly frameSeconds: number | undefined;
   /** The network that finds speech, which the model shares among its sessions. */
   voice(): Promise<VoiceActivityDetector>;
+  /** The rows of a message. @throws {CaracalError} as `OmniModel.generate`, for what cannot be one */
+  encode(message: Message, signal: AbortSignal): Promise<Rows>;
   /** A new sequence in the KV cache. */
   sequence(): KvSequence;
   /** Appends embeddings, which it takes, to a sequence. */

@@ -1,3 +1,4 @@
+import { notLoaded } from "../model/prompt/encode.js";
 import { type CheckedOptions, checkGenerateOptions, type GenerateOptions } from "../model/reply/options.js";
 import { checkOptions, type OptionRule, optional, positiveInteger, positiveNumber, refuseValue } from "../options.js";
 import { TurnDetector, type TurnDetectorOptions } from "./turnDetector.js";
@@ -10,19 +11,26 @@ export interface LiveClock {
 }
 
 /** The options of `OmniModel.generate` that replies in a live session take. */
-type ReplyOptions = Pick<
+export type LiveReplyOptions = Pick<
   GenerateOptions,
   "speech" | "maxTokens" | "temperature" | "topK" | "topP" | "repetitionPenalty" | "seed"
 >;
 
 /** Options of `OmniModel.live`. */
-export interface LiveOptions extends ReplyOptions {
+export interface LiveOptions extends LiveReplyOptions {
   /** What the model is told before the conversation. Default: nothing. */
   readonly system?: string | undefined;
   /** When a turn begins and ends, for the default detector. */
   readonly turns?: TurnDetectorOptions | undefined;
-  /** Finds the turns in what is pushed; the session disposes it. Default: the Silero network that comes with the library. */
-  readonly detector?: VoiceDetector | undefined;
+  /**
+   * Finds the turns in what is pushed; the session disposes it. Default: the Silero network that comes with the library.
+   * null: a turn begins with the first sample that is pushed, and ends by `commit`.
+   */
+  readonly detector?: VoiceDetector | null | undefined;
+  /** Whether a turn that has ended is answered by itself, and not by `respond` alone. Default true. */
+  readonly answer?: boolean | undefined;
+  /** Whether a turn of the user interrupts the reply. A turn that ends during a reply is not answered by itself. Default true. */
+  readonly bargeIn?: boolean | undefined;
   /**
    * Whether a reply is prepared as soon as the user falls silent, and dropped if the user goes on: it is ready earlier,
    * for the price of work that is sometimes in vain. Nothing of it is delivered before the turn has ended. Default true.
@@ -39,7 +47,9 @@ const flag: OptionRule = { accepts: (value) => typeof value === "boolean", expec
 const liveOptions = {
   system: optional({ accepts: (value) => typeof value === "string", expected: "text" }),
   turns: true,
-  detector: optional(detectorRule),
+  detector: optional({ ...detectorRule, accepts: (value) => value === null || detectorRule.accepts(value) }),
+  answer: optional(flag),
+  bargeIn: optional(flag),
   speculate: optional(flag),
   maxTurnSeconds: optional(positiveNumber),
   maxWaitingFrames: optional(positiveInteger),
@@ -47,7 +57,7 @@ const liveOptions = {
     accepts: (value) => typeof (Object(value) as Partial<LiveClock>).now === "function",
     expected: "an object with a function now",
   }),
-} satisfies Record<Exclude<keyof LiveOptions, keyof ReplyOptions>, OptionRule | true>;
+} satisfies Record<Exclude<keyof LiveOptions, keyof LiveReplyOptions>, OptionRule | true>;
 
 const replyOptions = ["speech", "maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "seed"] as const;
 
@@ -57,6 +67,10 @@ export interface CheckedLiveOptions {
   readonly system: string | undefined;
   readonly turns: TurnDetectorOptions;
   readonly detector: VoiceDetector | undefined;
+  /** Whether turns are found in what is heard. */
+  readonly detects: boolean;
+  readonly answer: boolean;
+  readonly bargeIn: boolean;
   readonly speculate: boolean;
   readonly maxTurnSeconds: number;
   readonly maxWaitingFrames: number;
@@ -69,12 +83,17 @@ export interface CheckedLiveOptions {
  * @throws {CaracalError} `INVALID_ARGUMENT`, naming the option, when one is unknown or out of range
  */
 export function checkLiveOptions(options: LiveOptions, canSpeak: boolean): CheckedLiveOptions {
-  const ofReplies = Object.fromEntries(replyOptions.map((name) => [name, true])) as Record<keyof ReplyOptions, true>;
+  const ofReplies = Object.fromEntries(replyOptions.map((name) => [name, true])) as Record<
+    keyof LiveReplyOptions,
+    true
+  >;
   checkOptions("live", options, { ...liveOptions, ...ofReplies });
   const {
     system,
     detector,
     turns = {},
+    answer = true,
+    bargeIn = true,
     speculate = true,
     maxTurnSeconds = 120,
     maxWaitingFrames = 16,
@@ -82,10 +101,53 @@ export function checkLiveOptions(options: LiveOptions, canSpeak: boolean): Check
   } = options;
   const { clock: given = { now: () => performance.now() / 1000 } } = rest;
   const clock = { now: () => checkedTime(given.now()) };
-  const ofReply = Object.fromEntries(replyOptions.map((name) => [name, options[name]])) as ReplyOptions;
-  const reply = checkGenerateOptions({ ...ofReply, speech: ofReply.speech ?? canSpeak });
+  const reply = checkReplyOptions("live", {}, options, canSpeak);
   new TurnDetector(turns); // checks them
-  return { reply, system, turns, detector, speculate, maxTurnSeconds, maxWaitingFrames, clock };
+  const rules = { reply, system, turns, answer, bargeIn, speculate, maxTurnSeconds, maxWaitingFrames, clock };
+  return { ...rules, detector: detector ?? undefined, detects: detector !== null };
+}
+
+/** The options that `LiveSession.update` takes; what is left out stays as it is. */
+export type LiveUpdate = Pick<LiveOptions, keyof LiveReplyOptions | "system" | "turns" | "answer" | "bargeIn"> & {
+  /** null: turns end by `commit` alone; undefined: they are found as when the session was opened. */
+  readonly detector?: null | undefined;
+};
+const updates = [...replyOptions, "system", "turns", "answer", "bargeIn", "detector"] as const;
+
+/**
+ * Returns options with changes, none of which are checked.
+ * @throws {CaracalError} `INVALID_ARGUMENT` for what cannot be changed
+ */
+export function updatedOptions(options: LiveOptions, update: LiveUpdate): LiveOptions {
+  const rules = Object.fromEntries(updates.map((name) => [name, true])) as Record<keyof LiveUpdate, true>;
+  checkOptions("LiveSession.update", update, rules);
+  const { detector } = update;
+  if (detector !== null && detector !== undefined)
+    refuseValue("LiveSession.update", "detector", "null or undefined: it is chosen when a session is opened", detector);
+  const own = updates.filter((name) => name !== "detector" && Object.hasOwn(update, name));
+  return { ...options, ...Object.fromEntries(own.map((name) => [name, update[name]])) };
+}
+
+/**
+ * Returns the options of one reply, with their defaults.
+ * @param defaults may have other options as well
+ * @throws {CaracalError} `INVALID_ARGUMENT`
+ */
+export function checkReplyOptions(
+  where: string,
+  options: LiveReplyOptions,
+  defaults: LiveReplyOptions,
+  canSpeak: boolean,
+): CheckedOptions {
+  const ofReplies = Object.fromEntries(replyOptions.map((name) => [name, true])) as Record<
+    keyof LiveReplyOptions,
+    true
+  >;
+  checkOptions(where, options, ofReplies);
+  const given = replyOptions.map((name) => [name, options[name] ?? defaults[name]]);
+  const reply = Object.fromEntries(given) as LiveReplyOptions;
+  if (reply.speech && !canSpeak) throw notLoaded(`${where}: speech`, "speech");
+  return checkGenerateOptions({ ...reply, speech: reply.speech ?? canSpeak });
 }
 
 function checkedTime(seconds: number): number {

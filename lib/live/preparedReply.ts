@@ -1,19 +1,30 @@
 import type { KvSequence } from "../model/language/kvCache.js";
 import { EventBuffer, type GenerateEvent } from "../model/reply/events.js";
 import type { Reply } from "../model/reply/reply.js";
+import type { ReplyUsage } from "../model/reply/usage.js";
 import type { SpeechInput } from "../model/speech/state.js";
+import type { Rows } from "../model/types.js";
+import { disposeAll } from "../tensor/tensor.js";
 
-/** Starts a reply to what its prompt ends with. */
+/** The rows that a reply's prompt adds to the conversation. */
+export interface PromptParts {
+  /** The end of the turn that it answers, if there is one. */
+  readonly tail: Rows | undefined;
+  /** What a reply begins with. */
+  readonly start: Rows;
+}
+
+/** Starts a reply to what its prompt ends with; undefined if nobody wants it any more. */
 export type StartReply = (
   events: EventBuffer<GenerateEvent>,
   onLastRow: (sequence: KvSequence) => void,
-) => Promise<Reply | undefined>;
+) => Promise<{ readonly reply: Reply; readonly parts: PromptParts } | undefined>;
 
-/** What a reply has said so far. */
+/** What a reply has said so far. The caller owns the parts, and the sequence. */
 export interface ReplyRows {
-  /** A sequence of the conversation and the reply, which the caller takes; undefined if the reply lost its room to others. */
+  /** The conversation with the parts and the steps; undefined if the reply lost its room to others. */
   readonly sequence: KvSequence | undefined;
-  readonly from: number;
+  readonly parts: PromptParts;
   readonly steps: readonly SpeechInput[];
 }
 
@@ -23,7 +34,11 @@ export interface ReplyRows {
  */
 export class PreparedReply {
   readonly events: EventBuffer<GenerateEvent>;
+  /** Whether all that it answers is part of the conversation. */
+  isDue = false;
   #reply: Reply | undefined;
+  #parts: PromptParts | undefined;
+  /** Rows before its steps. */
   #from = 0;
   #kept: KvSequence | undefined;
   #dropped = false;
@@ -37,32 +52,40 @@ export class PreparedReply {
     return this.#dropped;
   }
 
+  /** What the reply took so far; null if it has not begun. */
+  get usage(): ReplyUsage | null {
+    return this.#reply?.usage.report() ?? null;
+  }
+
   /** Starts the reply, unless it was dropped meanwhile. */
   async start(start: StartReply): Promise<void> {
     if (this.#dropped) return;
-    const reply = await start(this.events, (sequence) => {
+    const started = await start(this.events, (sequence) => {
       if (!this.#dropped) this.#kept = sequence.fork();
     });
-    if (!reply) return;
+    if (!started) return;
+    const { reply } = started;
     this.#reply = reply;
     this.#from = reply.base + reply.prompt.shape[0];
-    if (this.#dropped) reply.cancel();
+    this.#parts = started.parts;
+    if (this.#dropped) this.drop();
   }
 
   /** The rows that the reply has so far, for a conversation that goes on after them; undefined if it has none. */
-  rows(): ReplyRows | undefined {
-    const reply = this.#reply;
-    if (!reply?.next && !this.#kept) return undefined;
-    const steps = [...reply!.steps];
-    const [from, length] = [this.#from, this.#from + steps.length];
-    const sequence = this.#kept ?? reply!.sequence.fork();
+  takeRows(): ReplyRows | undefined {
+    const [reply, parts] = [this.#reply, this.#parts];
+    if (!reply || !parts || (!reply.next && !this.#kept)) return undefined;
+    const steps = [...reply.steps];
+    const length = this.#from + steps.length;
+    const sequence = this.#kept ?? (reply.sequence.disposed ? undefined : reply.sequence.fork()); // it may have failed
     this.#kept = undefined;
-    if (sequence.length < length) {
-      sequence.dispose();
-      return { sequence: undefined, from, steps };
+    this.#parts = undefined;
+    if (!sequence || sequence.length < length) {
+      sequence?.dispose();
+      return { sequence: undefined, parts, steps };
     }
     sequence.truncate(length); // a step may be under way
-    return { sequence, from, steps };
+    return { sequence, parts, steps };
   }
 
   /** Ends the reply, and frees what it holds. */
@@ -72,5 +95,7 @@ export class PreparedReply {
     this.events.close();
     this.#kept?.dispose();
     this.#kept = undefined;
+    disposeAll([this.#parts?.tail, this.#parts?.start]);
+    this.#parts = undefined;
   }
 }

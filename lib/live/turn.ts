@@ -1,11 +1,11 @@
-import type { Rows } from "../model/types.js";
-import { disposeAll } from "../tensor/tensor.js";
 import type { SeenUnit } from "./frames.js";
 import type { PreparedReply } from "./preparedReply.js";
 import { type Packet, type TurnEncoders, TurnInput } from "./turnInput.js";
 
 /** A turn of the user, and what was made of it. */
 export class Turn implements Disposable {
+  /** Its name in the conversation. */
+  readonly item: string;
   readonly input: TurnInput;
   /** The sample that it begins with. */
   readonly first: number;
@@ -13,8 +13,6 @@ export class Turn implements Disposable {
   readonly start: number;
   /** What was seen before it. */
   readonly seen: readonly SeenUnit[];
-  /** Whether its beginning is a part of the conversation. */
-  opened = false;
   /** The sample after the last packet, and the number of packets. */
   taken: number;
   packets = 0;
@@ -22,13 +20,12 @@ export class Turn implements Disposable {
   pausedAt: number | undefined;
   /** Typed text, after what was said. */
   readonly texts: string[] = [];
-  /** The rows so far, for a conversation that must be written again. */
-  readonly rows: Rows[] = [];
   #prepared: PreparedReply | undefined;
   /** What came after the last packet, of the turn that the prepared reply answers. */
   rest: Packet = { samples: new Float32Array(0), unit: undefined };
 
-  constructor(encoders: TurnEncoders, first: number, start: number, seen: readonly SeenUnit[]) {
+  constructor(encoders: TurnEncoders, item: string, first: number, start: number, seen: readonly SeenUnit[]) {
+    this.item = item;
     this.input = new TurnInput(encoders);
     this.first = first;
     this.taken = first;
@@ -49,7 +46,6 @@ export class Turn implements Disposable {
   dispose(): void {
     this.prepared = undefined;
     this.input.dispose();
-    disposeAll(this.rows.splice(0));
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,6 @@
 import { CaracalError } from "../errors.js";
 import type { AudioEncoder, AudioEncoderStream } from "../model/audio/encoder.js";
+import { replyHeader } from "../model/prompt/build.js";
 import type { OmniEmbedding } from "../model/prompt/embedding.js";
 import { type OmniTokenizer, textPadId } from "../model/prompt/tokenizer.js";
 import { codecPadId, semanticEndId } from "../model/speech/state.js";
@@ -116,11 +117,24 @@ interface EncodedUnit {
   readonly seconds: number;
 }
 
-/** How the reply before a turn ended, of which rows are missing. */
-export interface ReplyEnd {
-  readonly spoken: boolean;
-  /** Whether the rows include that of the id that ends the text. */
-  readonly textEnded: boolean;
+/** The rows that a reply begins with. */
+export async function replyStart(encoders: TurnEncoders, spoken: boolean): Promise<Rows> {
+  using rows = new PendingRows(encoders);
+  await rows.text(replyHeader(spoken));
+  return rows.embed()!;
+}
+
+/**
+ * The rows that are missing after the last step of a reply.
+ * @param textEnded whether one of its steps is the id that ends the text
+ */
+export async function replyEnd(encoders: TurnEncoders, spoken: boolean, textEnded: boolean): Promise<Rows> {
+  using rows = new PendingRows(encoders);
+  const { endId } = encoders.tokenizer;
+  if (spoken) rows.id(textEnded ? textPadId : endId, semanticEndId);
+  else if (!textEnded) rows.id(endId);
+  await rows.text("\n");
+  return rows.embed()!;
 }
 
 /**
@@ -140,22 +154,9 @@ export class TurnInput {
     this.#stream = encoders.audioEncoder.stream();
   }
 
-  /** The rows of what the model is told before the conversation. */
-  static async system(encoders: TurnEncoders, text: string): Promise<Rows> {
-    using rows = new PendingRows(encoders);
-    for (const piece of ["SYSTEM:", text]) await rows.text(piece);
-    rows.id(encoders.tokenizer.endId);
-    await rows.text("\n");
-    return rows.embed()!;
-  }
-
-  /**
-   * The rows before what is heard: the end of the reply before, who speaks, and what was seen since.
-   * @param ended undefined if nothing, or no reply, came before
-   */
-  async open(ended: ReplyEnd | undefined, seen: readonly SeenUnit[]): Promise<Rows> {
+  /** The rows before what is heard: who speaks, and what was seen since the turn before. */
+  async open(seen: readonly SeenUnit[]): Promise<Rows> {
     using rows = new PendingRows(this.#encoders);
-    if (ended) await this.#endReply(rows, ended);
     await rows.text("USER:");
     for (const unit of seen) {
       await rows.text(timestampText(unit.seconds));
@@ -174,18 +175,14 @@ export class TurnInput {
     return await this.#place(this.#stream.push(samples), this.#layout, this.#units);
   }
 
-  /**
-   * The rows of the rest of the turn, if it ends with a part of a packet, and of the beginning of a reply. The turn stays as
-   * it was, and may go on.
-   */
-  async close({ samples, unit }: Packet, texts: readonly string[], speech: boolean): Promise<Rows> {
+  /** The rows of the rest of the turn, if it ends with a part of a packet. The turn stays as it was, and may go on. */
+  async close({ samples, unit }: Packet, texts: readonly string[]): Promise<Rows> {
     const layout = this.#layout.fork();
     const last = unit && (await this.#encodeUnit(unit));
     if (last) layout.addUnit(this.#packets);
     try {
       const tokens = this.#packets > 0 || samples.length > 0 ? this.#lastTokens(samples) : undefined;
-      const after = [...texts, "\n", speech ? "VOICE ASSISTANT:" : "ASSISTANT:"];
-      return (await this.#place(tokens, layout, last ? [...this.#units, last] : this.#units, after))!;
+      return (await this.#place(tokens, layout, last ? [...this.#units, last] : this.#units, [...texts, "\n"]))!;
     } finally {
       last?.tokens.dispose();
     }
@@ -238,13 +235,6 @@ export class TurnInput {
     } finally {
       tokens?.dispose();
     }
-  }
-
-  async #endReply(rows: PendingRows, { spoken, textEnded }: ReplyEnd): Promise<void> {
-    const { endId } = this.#encoders.tokenizer;
-    if (spoken) rows.id(textEnded ? textPadId : endId, semanticEndId);
-    else if (!textEnded) rows.id(endId);
-    await rows.text("\n");
   }
 
   async #encodeUnit({ frames, seconds }: SeenUnit): Promise<EncodedUnit> {

@@ -15,17 +15,28 @@ export interface VoiceDetector extends Disposable {
 export class SpeechTurns implements VoiceDetector {
   readonly #activity: VoiceActivityStream;
   readonly #turns: TurnDetector;
+  readonly #first: number;
 
-  constructor(detector: VoiceActivityDetector, options: TurnDetectorOptions) {
+  /** @param first the session's number of the first sample that is pushed */
+  constructor(detector: VoiceActivityDetector, options: TurnDetectorOptions, first: number) {
     this.#activity = detector.stream();
     this.#turns = new TurnDetector(options);
+    this.#first = first;
   }
 
   async push(samples: Float32Array): Promise<TurnEvent[]> {
-    return this.#turns.push(await this.#activity.push(samples));
+    const events = this.#turns.push(await this.#activity.push(samples));
+    return events.map((event) => later(event, this.#first));
   }
 
   [Symbol.dispose](): void {} // the network belongs to the model
+}
+
+/** An event that happens so many samples later. */
+function later(event: TurnEvent, samples: number): TurnEvent {
+  const position = event.position + samples;
+  if (event.type === "speechStarted") return { ...event, position, start: event.start + samples };
+  return "end" in event ? { ...event, position, end: event.end + samples } : { ...event, position };
 }
 
 /** @internal */

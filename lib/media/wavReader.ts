@@ -1,4 +1,5 @@
 import type { ByteReader } from "./byteReader.js";
+import { aLaw, muLaw } from "./g711.js";
 import { mediaError } from "./input.js";
 
 // Written here because the libraries for it trust the header: they take its sizes for true, and codings that they do not
@@ -190,22 +191,6 @@ const codings: Readonly<Record<string, Decode>> = {
   "6/1": (view, at) => aLaw[view.getUint8(at)]!,
   "7/1": (view, at) => muLaw[view.getUint8(at)]!,
 };
-
-/** The values of A-law (ITU-T G.711): sign, 3 bits of exponent, 4 of mantissa, every other bit inverted. */
-const aLaw = Float32Array.from({ length: 256 }, (_, code) => {
-  const bits = code ^ 0x55;
-  const exponent = (bits >> 4) & 7;
-  const mantissa = ((bits & 15) << 4) + 8;
-  const magnitude = exponent === 0 ? mantissa : (mantissa + 256) << (exponent - 1);
-  return (bits & 128 ? magnitude : -magnitude) / 2 ** 15;
-});
-
-/** The values of µ-law (ITU-T G.711): as A-law, with a bias of 33 steps, and all bits inverted. */
-const muLaw = Float32Array.from({ length: 256 }, (_, code) => {
-  const bits = ~code;
-  const magnitude = ((((bits & 15) << 3) + 132) << ((bits >> 4) & 7)) - 132;
-  return (bits & 128 ? -magnitude : magnitude) / 2 ** 15;
-});
 
 /** The loudspeakers of 5.1 and 7.1 files that do not name them. */
 const defaultSpeakers: Readonly<Record<number, number>> = { 6: 0x3f, 8: 0x63f };

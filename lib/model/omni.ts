@@ -35,6 +35,7 @@ import { Scheduler, type SchedulerOptions, schedulerOptions } from "./reply/sche
 import { UsageMeter } from "./reply/usage.js";
 import type { SpeechDecoder } from "./speech/decoder.js";
 import type { AudioHeads } from "./speech/heads.js";
+import type { Rows } from "./types.js";
 import type { VisionEncoder } from "./vision/encoder.js";
 
 /** Options of `OmniModel.load`. */
@@ -211,6 +212,11 @@ export class OmniModel implements AsyncDisposable {
     return loaded(this.#modules.audioHeads, "audioHeads", "speech");
   }
 
+  /** Whether the model was loaded with speech. */
+  get canSpeak(): boolean {
+    return this.#modules.speechDecoder !== null;
+  }
+
   /** @throws {CaracalError} `INVALID_ARGUMENT` when the model was loaded with `speech: false` */
   get speechDecoder(): SpeechDecoder {
     return loaded(this.#modules.speechDecoder, "speechDecoder", "speech");
@@ -260,6 +266,7 @@ export class OmniModel implements AsyncDisposable {
         sampleRate: this.framing.sampleRate,
         frameSeconds: speechDecoder ? speechDecoder.samplesPerFrame / speechDecoder.sampleRate : undefined,
         voice: () => this.#voiceActivity(),
+        encode: (message, signal) => this.#encode(message, signal),
         sequence: () => llm.cache.sequence(),
         append: (sequence, rows, signal) => this.#scheduler.append(sequence, rows, signal),
         reply: (request) => this.#start({ ...request, usage: new UsageMeter(), keys: null }),
@@ -275,6 +282,11 @@ export class OmniModel implements AsyncDisposable {
   /** The replies in progress, and the use of the KV cache. */
   stats(): OmniStats {
     return { preparing: this.#preparing, ...this.#scheduler.stats() };
+  }
+
+  /** Whether the model was disposed. */
+  get disposed(): boolean {
+    return this.#disposed;
   }
 
   /** Ends all replies and frees the model, and its device if it was opened for the model. Safe to call twice. */
@@ -353,6 +365,13 @@ export class OmniModel implements AsyncDisposable {
     reply.ended.addEventListener("abort", () => this.#replies.delete(reply), { once: true });
     this.#scheduler.add(reply);
     return reply;
+  }
+
+  /** The rows of a message in a live conversation. */
+  async #encode(message: Message, signal: AbortSignal): Promise<Rows> {
+    const encoders = { ...this.#modules, framing: this.framing, media: this.#media };
+    const options = { speech: null, signal, progress: { stage() {}, add() {} } };
+    return (await encodePrompt([message], encoders, options)).embeddings;
   }
 
   #voiceActivity(): Promise<VoiceActivityDetector> {

@@ -49,6 +49,11 @@ export function serverApp(
     return chat.answer(c.env.incoming, service.requests.begin(c.env.outgoing));
   });
 
+  app.get("/v1/realtime", () => {
+    const message = "this route is a WebSocket: connect to it as one";
+    return errorResponse({ status: 426, message, code: "upgrade_required" });
+  });
+
   app.notFound((c) => {
     const message = `there is no ${c.req.method} ${c.req.path.slice(0, 64)}`;
     return errorResponse({ status: 404, message, code: "unknown_route" });

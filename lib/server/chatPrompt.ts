@@ -1,10 +1,9 @@
 import { TemporaryFile } from "../media/input.js";
 import type { Message, Part } from "../model/prompt/messages.js";
-import { Turns } from "../turns.js";
+import { ofBase64, ofDataUri } from "./base64.js";
 import type { ChatMessage, ChatRequest, UserPart } from "./chatSchema.js";
 import { invalid } from "./errors.js";
 import type { Limits } from "./limits.js";
-import { LongString } from "./longString.js";
 import type { SpokenReplies } from "./spokenReplies.js";
 
 export interface PromptContext {
@@ -88,26 +87,4 @@ class PromptReader {
     this.clientNames.set(file.path, name);
     return file.path;
   }
-}
-
-/** @throws {Refusal} */
-async function ofBase64(
-  text: string | LongString,
-  param: string,
-  signal: AbortSignal,
-  skipped = 0,
-): Promise<Buffer<ArrayBuffer>> {
-  const string = typeof text === "string" ? new LongString([Buffer.from(text)]) : text;
-  const bytes = await new Turns("reading media", signal).during(string.decode(skipped));
-  if (bytes) return bytes;
-  throw invalid("it is no base64", param, "invalid_base64");
-}
-
-/** The bytes of a data URI, whose media type may be wrong: the library looks at the bytes. @throws {Refusal} */
-async function ofDataUri(uri: string | LongString, param: string, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
-  const head = typeof uri === "string" ? uri : uri.head;
-  const comma = head.indexOf(",");
-  if (comma < 0 || !/;base64$/i.test(head.slice(0, comma)))
-    throw invalid("it must be a data: URI with base64, such as data:image/png;base64,…", param, "invalid_base64");
-  return ofBase64(uri, param, signal, comma + 1);
 }

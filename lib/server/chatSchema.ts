@@ -1,14 +1,11 @@
 import { z } from "zod";
-import { shown } from "../errors.js";
-import { refuseName } from "../options.js";
-import { invalid, Refusal } from "./errors.js";
+import { invalid } from "./errors.js";
+import { anything, dataUri, mediaText, refusalOf, text } from "./fields.js";
 import type { Limits } from "./limits.js";
 import { LongString } from "./longString.js";
 
 // The fields of a request for a chat completion. Fields that are null count as absent, as OpenAI's do. Every object is
 // strict: what is not listed is refused by name, rather than ignored silently.
-
-const anything = z.unknown().optional();
 
 /** Fields that are taken and have no effect on the reply. A response names them in its header. */
 const ignored = {
@@ -44,25 +41,6 @@ const refused = {
   logit_bias: z.record(z.string(), z.never({ error: "it is not supported" })).nullish(),
   web_search_options: z.null({ error: "it is not supported" }).optional(),
 };
-
-const mediaText = z.union([z.string(), z.instanceof(LongString)], { error: "it must be a string" });
-
-/** The data URI of a medium; its bytes are decoded later. */
-const dataUri = mediaText.refine((uri) => headOf(uri).startsWith("data:"), {
-  error: ({ input }) =>
-    /^https?:/i.test(headOf(input as string | LongString))
-      ? "remote URLs are not fetched: send the bytes, as data:image/png;base64,…"
-      : "it must be a data: URI, such as data:image/png;base64,…",
-});
-const headOf = (text: string | LongString) => (typeof text === "string" ? text.slice(0, 256) : text.head);
-
-/** Bytes of a text: more than any prompt takes. */
-const mostText = 2 ** 20;
-const tooLong = `it has more than ${mostText} bytes`;
-const text = z.preprocess(
-  (value) => (value instanceof LongString && value.length <= mostText ? value.text : value),
-  z.string({ error: ({ input }) => (input instanceof LongString ? tooLong : "it must be text") }),
-);
 
 /** Text, or a list of parts; text becomes a list of one. */
 const content = <P extends z.ZodType>(part: P) =>
@@ -162,7 +140,7 @@ export class ChatSchema {
   /** @throws {Refusal} 400, which names the first field that is wrong */
   parse(body: unknown): ChatRequest {
     const { data, error } = this.#schema.safeParse(body);
-    if (error) throw refusalOf(error.issues[0]!, Object.keys(this.#schema.shape));
+    if (error) throw refusalOf(error.issues[0]!, Object.keys(this.#schema.shape), "the request");
     const images = data.messages.flatMap(({ role, content }) =>
       role === "user" ? content.filter(({ type }) => type === "image_url" || type === "video_url") : [],
     );
@@ -198,30 +176,4 @@ function checkTogether(request: ChatRequest): void {
     throw invalid("only with logprobs: true", "top_logprobs");
   if ((max_tokens ?? max_completion_tokens) !== (max_completion_tokens ?? max_tokens))
     throw invalid("max_completion_tokens has another value", "max_tokens");
-}
-
-type Issue = z.core.$ZodIssue;
-
-function refusalOf(issue: Issue, fields: readonly string[]): Refusal {
-  const param = issue.path.reduce<string>((path, key) => {
-    return typeof key === "number" ? `${path}[${key}]` : path === "" ? String(key) : `${path}.${String(key)}`;
-  }, "");
-  if (issue.code !== "unrecognized_keys") return invalid(issue.message, param || null);
-  const [key] = issue.keys as [string];
-  if (param === "") return unknownField(key, fields);
-  return invalid(`it has no field ${shown(key)}`, param, "unknown_field");
-}
-
-/** Names the field that may be meant. */
-function unknownField(key: string, fields: readonly string[]): Refusal {
-  try {
-    refuseName("the request", key, fields, "field");
-  } catch (error) {
-    return new Refusal({
-      status: 400,
-      message: (error as Error).message,
-      param: key.slice(0, 64),
-      code: "unknown_field",
-    });
-  }
 }

@@ -2,7 +2,7 @@ import { CaracalError, type ErrorCode } from "../errors.js";
 
 /** The fields of OpenAI's errors, and the status of the response that carries one. */
 export interface Problem {
-  readonly status: 400 | 401 | 403 | 404 | 413 | 429 | 500 | 501 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 413 | 426 | 429 | 500 | 501 | 503;
   readonly message: string;
   /** The field of the request that is refused. */
   readonly param?: string | null;

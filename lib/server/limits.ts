@@ -22,6 +22,16 @@ export interface ServerLimits {
   readonly replies?: number | undefined;
   /** Connections at once. Default 1024. */
   readonly connections?: number | undefined;
+  /** Real-time sessions at once. Default 64. */
+  readonly sessions?: number | undefined;
+  /** Seconds of a real-time session. Default 3600. */
+  readonly sessionSeconds?: number | undefined;
+  /** Bytes of a message in a real-time session. Default 2^22. */
+  readonly messageBytes?: number | undefined;
+  /** Seconds of sound of a real-time session that may wait to be heard. Default 60. */
+  readonly waitingSeconds?: number | undefined;
+  /** Bytes of events that wait for a slow client before its real-time session waits for it. Default 2^20. */
+  readonly unreadBytes?: number | undefined;
   /** Seconds for which a client may take nothing of what waits for it, or send nothing of its request. Default 60. */
   readonly readSeconds?: number | undefined;
   /** Seconds for which `close` lets replies go on. Default 30. */
@@ -53,6 +63,11 @@ export const serverLimitRules = {
   maxTokens: optional(positiveInteger),
   replies: optional(positiveInteger),
   connections: optional(positiveInteger),
+  sessions: optional(positiveInteger),
+  sessionSeconds: optional(waiting),
+  messageBytes: optional(positiveInteger),
+  waitingSeconds: optional(positiveNumber),
+  unreadBytes: optional(positiveInteger),
   readSeconds: optional(waiting),
   drainSeconds: optional(waiting),
   spokenReplies: optional(positiveInteger),
@@ -70,6 +85,11 @@ export const defaultLimits: Limits = {
   maxTokens: 4096,
   replies: 64,
   connections: 1024,
+  sessions: 64,
+  sessionSeconds: 3600,
+  messageBytes: 2 ** 22,
+  waitingSeconds: 60,
+  unreadBytes: 2 ** 20,
   readSeconds: 60,
   drainSeconds: 30,
   spokenReplies: 256,

@@ -2,6 +2,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { OmniModel } from "../model/omni.js";
 import type { ReplyUsage } from "../model/reply/usage.js";
+import { RealtimeMetrics } from "./realtime/realtimeMetrics.js";
 
 /** Seconds, from a cached answer to a long reply. */
 const buckets = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
@@ -15,6 +16,7 @@ type Values = Readonly<Record<string, number>>;
 /** What a monitoring system collects of a server, in a registry of its own. */
 export class Metrics {
   readonly registry = new Registry();
+  readonly realtime = new RealtimeMetrics(this.registry);
   readonly #delay = monitorEventLoopDelay({ resolution });
   readonly #registers = [this.registry];
 

@@ -47,8 +47,8 @@ export class OmniServer implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const { requests, limits, metrics } = this.#service;
-    await requests.drain(limits.drainSeconds);
+    const { requests, sessions, limits, metrics } = this.#service;
+    await Promise.all([requests.drain(limits.drainSeconds), sessions.drain(limits.drainSeconds)]);
     const closed = once(this.#server, "close");
     this.#server.close(); // this also closes the connections that are idle
     const cut = setTimeout(() => {

@@ -1,10 +1,12 @@
-import { type EventEmitter, once } from "node:events";
+import { type EventEmitter, once, setMaxListeners } from "node:events";
 import { Refusal } from "./errors.js";
 
 /** A request that takes the model's time, or the room of other requests. */
 export interface RunningRequest {
   /** Aborted when the request ends: when its response is complete, its client has left, or the server stops. */
   readonly signal: AbortSignal;
+  /** Aborted when the server begins to stop. */
+  readonly draining: AbortSignal;
   /** Counts the replies that the request turns out to want, instead of one. @throws {Refusal} 429 */
   want(replies: number): void;
 }
@@ -12,12 +14,15 @@ export interface RunningRequest {
 /** The requests in progress. They are bounded, so that what a client gets is an answer or a refusal, but no endless wait. */
 export class Requests {
   readonly #most: number;
+  readonly #things: string;
   readonly #running = new Map<AbortController, number>();
-  #draining = false;
+  readonly #draining = new AbortController();
 
-  /** @param most the most replies at once */
-  constructor(most: number) {
+  /** @param most at once @param things that are wanted, for messages */
+  constructor(most: number, things = "replies") {
     this.#most = most;
+    this.#things = things;
+    setMaxListeners(0, this.#draining.signal);
   }
 
   /** The replies that the requests in progress want. */
@@ -26,7 +31,7 @@ export class Requests {
   }
 
   get draining(): boolean {
-    return this.#draining;
+    return this.#draining.signal.aborted;
   }
 
   /**
@@ -35,14 +40,14 @@ export class Requests {
    * @throws {Refusal} 429, or 503 after `drain`
    */
   begin(response: EventEmitter): RunningRequest {
-    if (this.#draining)
+    if (this.draining)
       throw new Refusal({ status: 503, message: "the server is shutting down", code: "shutting_down" });
     const request = new AbortController();
     const want = (replies: number) => {
       if (this.replies - (this.#running.get(request) ?? 0) + replies > this.#most)
         throw new Refusal({
           status: 429,
-          message: `the server has ${this.#most} replies at most at once, and ${this.replies} are in progress: try again`,
+          message: `the server has ${this.#most} ${this.#things} at most at once, and ${this.replies} are in progress: try again`,
           code: "queue_full",
         });
       this.#running.set(request, replies);
@@ -52,13 +57,13 @@ export class Requests {
       this.#running.delete(request);
       request.abort();
     });
-    return { signal: request.signal, want };
+    return { signal: request.signal, draining: this.#draining.signal, want };
   }
 
   /** Refuses further requests, and waits for those in progress; after `seconds`, they are aborted. */
   async drain(seconds: number): Promise<void> {
-    this.#draining = true;
     const ends = [...this.#running.keys()].map(({ signal }) => once(signal, "abort"));
+    this.#draining.abort();
     const deadline = setTimeout(() => {
       for (const request of this.#running.keys()) request.abort();
     }, 1000 * seconds);

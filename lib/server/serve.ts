@@ -10,6 +10,7 @@ import { Access } from "./access.js";
 import { serverApp } from "./app.js";
 import { type ServerLimits, serverLimitRules, withDefaults } from "./limits.js";
 import { OmniServer } from "./omniServer.js";
+import { serveRealtime } from "./realtime/upgrade.js";
 import { Service } from "./service.js";
 
 /** Options of `serve`. */
@@ -58,8 +59,8 @@ const serveOptions = {
 const tlsFields = { cert: aString, key: aString };
 
 /**
- * Answers HTTP requests in the forms of OpenAI's API: `POST /v1/chat/completions`, `GET /v1/models`, and `/health` and
- * `/metrics` besides (docs/serving.md). The model stays the caller's, who disposes it after `close`.
+ * Answers requests in the forms of OpenAI's API: `POST /v1/chat/completions`, `WS /v1/realtime`, `GET /v1/models`, and
+ * `/health` and `/metrics` besides (docs/serving.md). The model stays the caller's, who disposes it after `close`.
  *
  * @param model a model, or the promise of one: the server then listens at once, and says that it is loading
  * @returns the server, when it listens
@@ -80,8 +81,10 @@ export async function serve(
   const loading = Promise.resolve(model);
   loading.catch(() => {}); // it may fail before the server listens, or although it cannot
   const service = new Service(withDefaults(options.limits), modelName, onError);
-  const app = serverApp(service, new Access(apiKey, cors), cors);
+  const access = new Access(apiKey, cors);
+  const app = serverApp(service, access, cors);
   const server = makeServer(app.fetch, tls, service.limits.readSeconds);
+  serveRealtime(server, service, access);
   server.maxConnections = service.limits.connections;
   try {
     server.listen(port, host);

@@ -14,6 +14,8 @@ export type ServerState = "loading" | "ready" | "draining" | "failed";
 export class Service {
   readonly limits: Limits;
   readonly requests: Requests;
+  /** Real-time sessions. */
+  readonly sessions: Requests;
   readonly spoken: SpokenReplies;
   readonly metrics: Metrics;
   /** Unix seconds. */
@@ -26,6 +28,7 @@ export class Service {
   constructor(limits: Limits, givenName: string | undefined, onError: (error: unknown) => void) {
     this.limits = limits;
     this.requests = new Requests(limits.replies);
+    this.sessions = new Requests(limits.sessions, "sessions");
     this.spoken = new SpokenReplies(limits.spokenReplies, limits.spokenSeconds);
     this.metrics = new Metrics(() => this.#model);
     this.#givenName = givenName;
@@ -51,7 +54,7 @@ export class Service {
 
   get state(): ServerState {
     if (this.requests.draining) return "draining";
-    if (this.#failed) return "failed";
+    if (this.#failed || this.#model?.disposed) return "failed";
     return this.#model ? "ready" : "loading";
   }
 
@@ -62,7 +65,8 @@ export class Service {
 
   /** @throws {Refusal} 503 while there is none */
   get model(): OmniModel {
-    if (this.#model) return this.#model;
+    if (this.#model && !this.#model.disposed) return this.#model;
+    if (this.#model) throw new Refusal({ status: 503, message: "the model was disposed", code: "model_failed" });
     const message = this.#failed ? "the model could not be loaded" : "the model is being loaded";
     throw new Refusal({ status: 503, message, code: this.#failed ? "model_failed" : "model_loading" });
   }

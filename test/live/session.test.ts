@@ -26,7 +26,7 @@ describe("a turn", () => {
       await listener.until("replyEnd");
       expect(listener.types().slice(0, 4)).toEqual(["speechStart", "speechPause", "speechEnd", "reply"]);
       const whole = await answer(speech.subarray(at(0.2), at(3.3)));
-      expect(listener.reply("item_1")).toEqual(whole);
+      expect(listener.reply("item_2")).toEqual(whole);
       expect(Math.min(whole.ids.length, whole.samples.length)).toBeGreaterThan(0);
       listener.session.dispose();
     },
@@ -51,7 +51,7 @@ describe("a turn", () => {
         for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
       }
       await listener.until("replyEnd");
-      replies.push(listener.reply("item_1"));
+      replies.push(listener.reply("item_2"));
       expect(listener.types().filter((type) => type === "speechResume").length).toBe(2);
       listener.session.dispose();
     }
@@ -70,7 +70,7 @@ describe("a turn", () => {
     expect(listener.types()).toEqual(["speechStart", "speechPause"]);
     await push(listener.session, speech.subarray(at(6), at(7)));
     await listener.until("replyEnd");
-    expect(listener.reply("item_1")).toEqual(await answer(speech.subarray(at(0.2), at(3.3))));
+    expect(listener.reply("item_2")).toEqual(await answer(speech.subarray(at(0.2), at(3.3))));
     listener.session.dispose();
   });
 
@@ -78,7 +78,7 @@ describe("a turn", () => {
     const listener = listen([[0.1, "start", 0]], { maxTurnSeconds: 2 });
     await push(listener.session, speech.subarray(0, at(3)));
     await listener.until("replyEnd");
-    expect(listener.reply("item_1")).toEqual(await answer(speech.subarray(0, at(2))));
+    expect(listener.reply("item_2")).toEqual(await answer(speech.subarray(0, at(2))));
     listener.session.dispose();
   });
 });
@@ -111,9 +111,9 @@ describe("a conversation", () => {
       await listener.until("replyEnd");
       listener.clock.seconds += 60; // it was heard
       await push(listener.session, speech.subarray(at(5), at(9)));
-      await listener.until("replyEnd", "item_2");
+      await listener.until("replyEnd", "item_4");
       expect(listener.types()).not.toContain("interrupted");
-      replies.push([listener.reply("item_1"), listener.reply("item_2")]);
+      replies.push([listener.reply("item_2"), listener.reply("item_4")]);
       listener.session.dispose();
     }
     expect(replies[0]).toEqual(replies[1]);
@@ -125,7 +125,7 @@ describe("a conversation", () => {
     await Promise.all(listeners.map(({ session }, i) => push(session, speech.subarray(at(i), at(i + 4)), at(0.2))));
     for (const [i, listener] of listeners.entries()) {
       await listener.until("replyEnd");
-      expect(listener.reply("item_1")).toEqual(await answer(speech.subarray(at(i + 0.2), at(i + 3.3))));
+      expect(listener.reply("item_2")).toEqual(await answer(speech.subarray(at(i + 0.2), at(i + 3.3))));
     }
     expect(live.model.stats().cache.used).toBeGreaterThan(0);
     for (const { session } of listeners) session.dispose();
@@ -142,11 +142,11 @@ describe("a conversation", () => {
       speech: false,
     }))
       if (event.type === "end") text = event.text;
-    expect((await listener.until("replyEnd")) as object).toMatchObject({ item: "item_1", text });
+    expect((await listener.until("replyEnd")) as object).toMatchObject({ item: "item_2", text });
     await push(listener.session, speech.subarray(0, at(2)));
     listener.session.say("And now?");
     await push(listener.session, speech.subarray(at(2), at(4)));
-    await listener.until("replyEnd", "item_2");
+    await listener.until("replyEnd", "item_4");
     expect(listener.types().filter((type) => type === "reply").length).toBe(2);
     listener.session.dispose();
   });
@@ -161,18 +161,18 @@ describe("a reply", () => {
     await vi.waitFor(() => expect(frames()).toBeGreaterThan(10), 20_000);
     listener.clock.seconds += heard;
     await push(listener.session, speech.subarray(at(4), at(6.5)));
-    if (told !== undefined) expect(await listener.session.truncate("item_1", told)).toBe(true);
+    if (told !== undefined) expect(await listener.session.truncate("item_2", told)).toBe(true);
     await push(listener.session, speech.subarray(at(6.5), at(8)));
-    await listener.until("replyEnd", "item_2");
+    await listener.until("replyEnd", "item_4");
     return listener;
   }
 
   test("that speech interrupts stops, and is kept as far as it was heard", async () => {
     const listener = await interrupted(0.31);
     const cut = listener.events.findIndex(({ type }) => type === "interrupted");
-    expect(listener.events[cut]).toMatchObject({ item: "item_1", heardSeconds: expect.closeTo(0.31, 5) });
+    expect(listener.events[cut]).toMatchObject({ item: "item_2", heardSeconds: expect.closeTo(0.31, 5) });
     const later = listener.events.slice(cut + 1);
-    expect(later.filter((event) => "item" in event && event.item === "item_1")).toEqual([]);
+    expect(later.filter((event) => "item" in event && event.item === "item_2")).toEqual([]);
     listener.session.dispose();
   });
 
@@ -180,7 +180,7 @@ describe("a reply", () => {
     const second = async (...how: Parameters<typeof interrupted>) => {
       const listener = await interrupted(...how);
       listener.session.dispose();
-      return listener.reply("item_2");
+      return listener.reply("item_4");
     };
     const heard = await second(0.31);
     expect(await second(0.31, undefined, { speculate: false })).toEqual(heard);
@@ -197,15 +197,15 @@ describe("a reply", () => {
       await listener.until("audio");
       const hearing = push(session, speech.subarray(at(4), at(4.9)));
       session.interrupt();
-      const told = when === "after" ? undefined : session.truncate("item_1", 0);
+      const told = when === "after" ? undefined : session.truncate("item_2", 0);
       if (when === "before") await told;
       await hearing;
       await push(session, speech.subarray(at(4.9), at(7.2)), at(2.3)); // the turn begins, and pauses
-      if (when === "after") expect(await session.truncate("item_1", 0)).toBe(true);
+      if (when === "after") expect(await session.truncate("item_2", 0)).toBe(true);
       await told;
       await push(session, speech.subarray(at(7.2), at(8)));
-      await listener.until("replyEnd", "item_2");
-      answers.push(listener.reply("item_2"));
+      await listener.until("replyEnd", "item_4");
+      answers.push(listener.reply("item_4"));
       session.dispose();
     }
     expect(answers[1]).toEqual(answers[0]);
@@ -217,13 +217,13 @@ describe("a reply", () => {
     listener.session.interrupt(); // there is none
     await push(listener.session, speech.subarray(0, at(4)));
     await listener.until("audio");
-    expect(await listener.session.truncate("item_7", 0)).toBe(false);
+    expect(await listener.session.truncate("item_70", 0)).toBe(false);
     listener.session.interrupt();
-    expect(await listener.until("interrupted")).toMatchObject({ item: "item_1", heardSeconds: 0 });
+    expect(await listener.until("interrupted")).toMatchObject({ item: "item_2", heardSeconds: 0 });
     expect(live.model.stats().active).toBe(0);
     listener.session.say("Go on.");
-    await listener.until("reply", "item_2");
-    expect(await listener.session.truncate("item_1", 0)).toBe(false);
+    await listener.until("reply", "item_4");
+    expect(await listener.session.truncate("item_2", 0)).toBe(false);
     listener.session.dispose();
   });
 });

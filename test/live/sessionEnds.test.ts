@@ -67,7 +67,7 @@ describe("a session", () => {
 
   test("ends with the error of text that turns out to be too much", async () => {
     const session = live.model.live({ detector: new Script([]), system: "a b ".repeat(2 ** 16) });
-    await expect(session.next()).rejects.toThrow(/more tokens than the KV cache holds, 8192/);
+    await expect(session.next()).rejects.toThrow(/at least \d+ tokens .*, the model has 8192 positions/);
     expect(session.ended.aborted).toBe(true);
   });
 
@@ -129,7 +129,7 @@ describe("a session", () => {
       if (event.type === "interrupted" || event.type === "replyEnd") items.push(`${event.type} ${event.item}`);
       if (event.type === "replyEnd") break;
     }
-    expect(items).toEqual(["interrupted item_1", "replyEnd item_2"]);
+    expect(items).toEqual(["interrupted item_2", "replyEnd item_4"]);
     await vi.waitFor(() => expect(own.stats().cache.used).toBe(0), 20_000);
   });
 
@@ -161,7 +161,7 @@ describe("a session", () => {
     };
     const ends = Promise.allSettled([drain(before), drain(amid)]);
     expect(await ask()).toEqual(alone);
-    const message = expect.stringMatching(/^the conversation has \d+ tokens, the model 48 positions/);
+    const message = expect.stringMatching(/has .*\d+ tokens.*, the model (has )?48 positions/);
     const reason = expect.objectContaining({ code: "INVALID_ARGUMENT", message });
     expect(await ends).toEqual([
       { status: "rejected", reason },

@@ -30,7 +30,7 @@ describe.each(backends)("a turn on $name", (device) => {
     ];
 
     using input = new TurnInput(encoders);
-    const streamed: Rows[] = [await input.open(undefined, seen)];
+    const streamed: Rows[] = [await input.open(seen)];
     const packets = units.map((unit, second) => ({
       unit,
       samples: samples.subarray(second * rate, (second + 1) * rate),
@@ -39,12 +39,12 @@ describe.each(backends)("a turn on $name", (device) => {
     for (const packet of packets) {
       for (let i = 0; i < 3; i++) {
         const part = { ...packet, samples: packet.samples.subarray(0, 7000 * i) };
-        (await input.close(part, [], true)).dispose(); // in vain
+        (await input.close(part, [])).dispose(); // in vain
       }
       const rows = await input.hear(packet);
       if (rows) streamed.push(rows);
     }
-    streamed.push(await input.close(rest, ["And?"], true));
+    streamed.push(await input.close(rest, ["And?"]));
     using all = concatRows(streamed);
 
     const ids: number[] = [];
@@ -67,7 +67,7 @@ describe.each(backends)("a turn on $name", (device) => {
         for (let i = 0; i < piece.tokens; i++) ids.push(tokenizer.specialId("<|audio_pad|>"));
       else ids.push(tokenizer.specialId(piece.type === "audioStart" ? "<|audio|>" : "<|/audio|>"));
     }
-    for (const text of ["And?", "\n", "VOICE ASSISTANT:"]) await write(text);
+    for (const text of ["And?", "\n"]) await write(text);
     using whole = embedding.prompt({ textIds: ids }, audio, concatRows(encoded));
     expect(all.shape).toEqual(whole.shape);
     expect(await all.toFloat32Array()).toEqual(await whole.toFloat32Array());

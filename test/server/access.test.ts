@@ -1,14 +1,12 @@
-import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { createServer, request } from "node:https";
 import { connect } from "node:net";
-import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import type { OmniModel } from "../../lib/model/omni.js";
+import { OmniModel } from "../../lib/model/omni.js";
 import { serve } from "../../lib/server/serve.js";
 import { scratch } from "../checkpoint/files.js";
 import { code } from "../support/errors.js";
+import { canCertify, certificate } from "./certificate.js";
 import { clientOf, hello, post, served, tinyModel } from "./served.js";
 
 const model = await tinyModel();
@@ -72,18 +70,8 @@ describe("web pages", () => {
   });
 });
 
-test.skipIf(spawnSync("openssl", ["version"]).status !== 0)("a certificate makes it HTTPS", async () => {
-  const [keyFile, certFile] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"];
-  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
-  execFileSync(
-    "openssl",
-    ["req", "-x509", ...curve, "-nodes", "-days", "2", "-keyout", keyFile, "-out", certFile, ...subject],
-    {
-      stdio: "pipe",
-    },
-  );
-  const tls = { cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") };
+test.skipIf(!canCertify)("a certificate makes it HTTPS", async () => {
+  const tls = certificate(folder);
   const { server } = await served(model, { tls, limits: { drainSeconds: 0.1 } });
   expect(server.url).toMatch(/^https:/);
   const status = await new Promise((resolve, reject) => {
@@ -124,6 +112,17 @@ describe("serve", () => {
     await vi.waitFor(() => expect(server.state).toBe("failed"));
     expect(onError.mock.calls).toEqual([[failure]]);
     expect(await (await post(server, hello)).json()).toMatchObject({ error: { code: "model_failed" } });
+  });
+
+  test("says that its model was disposed", async () => {
+    const own = await OmniModel.load(model.checkpoint.directory, { device: model.device, kvCacheTokens: 64 });
+    const { server } = await served(own);
+    await vi.waitFor(() => expect(server.state).toBe("ready"));
+    own.dispose();
+    expect(await (await fetch(`${server.url}/health`)).json()).toEqual({ status: "failed" });
+    for (const answer of [post(server, hello), fetch(`${server.url}/v1/models`)])
+      expect(await (await answer).json()).toMatchObject({ error: { code: "model_failed" } });
+    expect((await fetch(`${server.url}/metrics`)).status).toBe(200);
   });
 
   test("survives a load that fails before it listens, and an owner who fails to hear of it", async () => {

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { describe, expect, test, vi } from "vitest";
 import type { OmniServer } from "../../lib/server/omniServer.js";
 import { endless, hello, libraryText, metricsOf, post, served, tinyModel } from "./served.js";
-import { slowReader } from "./slowReader.js";
+import { postOf, slowReader } from "./slowReader.js";
 
 const model = await tinyModel();
 const idle = { preparing: 0, waiting: 0, active: 0, preempted: 0, unread: 0 };
@@ -71,11 +71,12 @@ test("a client that sends requests before it has the responses is left, and its 
 });
 
 test("a client that does not read pauses its reply, not those of others, and is left after a time", async () => {
-  const request = JSON.stringify({ ...endless, stream: true, logprobs: true, top_logprobs: 20 });
+  const asked = { ...endless, stream: true, logprobs: true, top_logprobs: 20 };
+  const request = postOf("/v1/chat/completions", JSON.stringify(asked));
   const { server: patient, client } = await served(model);
   const expected = await libraryText(model, "Hello!");
   {
-    using _ = slowReader(portOf(patient), "/v1/chat/completions", request);
+    using _ = slowReader(portOf(patient), request);
     await vi.waitFor(() => expect(model.stats().unread).toBeGreaterThan(0), { timeout: 60_000 });
     const { choices } = await client.chat.completions.create({ ...hello });
     expect(choices[0]!.message.content).toBe(expected);
@@ -84,7 +85,7 @@ test("a client that does not read pauses its reply, not those of others, and is 
   await untilIdle(); // it has closed its connection
 
   const { server: hasty } = await served(model, { limits: { readSeconds: 0.3 } });
-  using _ = slowReader(portOf(hasty), "/v1/chat/completions", request);
+  using _ = slowReader(portOf(hasty), request);
   await vi.waitFor(() => expect(model.stats().active).toBeGreaterThan(0), { timeout: 60_000 });
   await untilIdle();
 });

@@ -12,11 +12,15 @@ const stream = 1;
 const socketLevel = 1;
 const receiveBuffer = 8;
 
+/** A request with a body. */
+export const postOf = (path: string, body: string) =>
+  `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+
 /**
  * Sends a request to a port of this machine, and never reads the response. Its socket takes a few kilobytes only, which
  * Node.js cannot set; others take megabytes before the sender notices.
  */
-export function slowReader(port: number, path: string, body: string): Disposable {
+export function slowReader(port: number, sent: string | Uint8Array): Disposable {
   const descriptor = socket(inet, stream, 0);
   setsockopt(descriptor, socketLevel, receiveBuffer, [2048], 4);
   const address = Buffer.alloc(16);
@@ -24,9 +28,7 @@ export function slowReader(port: number, path: string, body: string): Disposable
   address.writeUInt16BE(port, 2);
   address.set([127, 0, 0, 1], 4);
   if (connect(descriptor, address, address.length) !== 0) throw new Error(`cannot connect to port ${port}`);
-  const request = Buffer.from(
-    `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
+  const request = Buffer.from(sent);
   if (write(descriptor, request, request.length) !== request.length) throw new Error("cannot send the request");
   return { [Symbol.dispose]: () => void close(descriptor) };
 }

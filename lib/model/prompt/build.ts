@@ -14,8 +14,8 @@ import type { LoadedMessage, LoadedPart } from "./messages.js";
 import { type ChatMessage, type OmniTokenizer, type TextPiece, textPadId } from "./tokenizer.js";
 
 export interface PromptOptions {
-  /** Whether the reply is spoken: the prompt then ends with `VOICE ASSISTANT:` instead of `ASSISTANT:`. */
-  readonly speech: boolean;
+  /** Whether the reply is spoken: the prompt then ends with `VOICE ASSISTANT:` instead of `ASSISTANT:`. null: none follows. */
+  readonly speech: boolean | null;
   /** Absent only where no message has an image or video. */
   readonly vision?: VisionLimits | undefined;
   readonly audio?: AudioFraming;
@@ -51,6 +51,9 @@ export interface Prompt {
   /** The prompt in readable form, with runs of placeholders written as `<|audio_pad|>*38`. */
   readonly text: string;
 }
+
+/** What a reply begins with. */
+export const replyHeader = (speech: boolean): string => (speech ? "VOICE ASSISTANT:" : "ASSISTANT:");
 
 /** As many as `renderChat` takes by default. */
 const maxChatCharacters = 2 ** 27;
@@ -148,7 +151,8 @@ class PromptBuilder {
         await this.#addSpokenReply(message, `message ${i}`);
       else await this.#addText(message);
     }
-    await this.#addPieces([this.#options.speech ? "VOICE ASSISTANT:" : "ASSISTANT:"]);
+    const { speech } = this.#options;
+    if (speech !== null) await this.#addPieces([replyHeader(speech)]);
   }
 
   async #addUser(content: readonly LoadedPart[]): Promise<void> {
@@ -185,7 +189,7 @@ class PromptBuilder {
   /** Adds an earlier spoken reply: text and codec ids in the same rows, the acoustic books one row late. */
   async #addSpokenReply({ role, content }: LoadedMessage, name: string): Promise<void> {
     if (role !== "assistant") misplaced({ type: "speech" }, `a message of role ${role}`);
-    await this.#addPieces(["VOICE ASSISTANT:"]);
+    await this.#addPieces([replyHeader(true)]);
     const segments = content.flatMap((part, j) => {
       if (part.type !== "speech") return misplaced(part, "a spoken reply");
       return part.segments.map((segment, k) => ({ ...segment, name: `${name}, part ${j}, segment ${k}` }));

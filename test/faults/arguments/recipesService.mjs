@@ -6,6 +6,15 @@ export function serviceRecipes(w, { signal, samples, image }) {
   const { device } = w;
   const detector = () => ({ push: async () => [], [Symbol.dispose]() {} });
   const session = () => w.temporary(w.model.live({ detector: detector() }));
+  const replyOptions = {
+    speech: true,
+    maxTokens: 4,
+    temperature: 1,
+    topK: 5,
+    topP: 0.9,
+    repetitionPenalty: 1.1,
+    seed: 1,
+  };
   return {
     live: () => ({
       on: w.model,
@@ -17,10 +26,11 @@ export function serviceRecipes(w, { signal, samples, image }) {
             clock: { now: () => 0 },
             system: "Be brief.",
             speculate: true,
-            speech: true,
+            answer: true,
+            bargeIn: true,
           },
-          ...{ maxTurnSeconds: 60, maxWaitingFrames: 4, maxTokens: 4 },
-          ...{ temperature: 1, topK: 5, topP: 0.9, repetitionPenalty: 1.1, seed: 1 },
+          ...{ maxTurnSeconds: 60, maxWaitingFrames: 4 },
+          ...replyOptions,
         },
       ],
     }),
@@ -58,6 +68,33 @@ export function serviceRecipes(w, { signal, samples, image }) {
         look: () => ({ on: session(), args: [image()] }),
         say: () => ({ on: session(), args: ["Hi"] }),
         truncate: () => ({ on: session(), args: ["item_1", 0.5] }),
+        respond: () => ({ on: session(), args: [replyOptions] }),
+        add: () => ({
+          on: session(),
+          args: [
+            {
+              role: "user",
+              content: [
+                { type: "text", text: "Hi" },
+                { type: "image", image: image() },
+              ],
+            },
+          ],
+        }),
+        remove: () => ({ on: session(), args: ["item_1"] }),
+        update: () => ({
+          on: session(),
+          args: [
+            {
+              ...replyOptions,
+              system: "Be brief.",
+              turns: { threshold: 0.5 },
+              answer: true,
+              bargeIn: true,
+              detector: null,
+            },
+          ],
+        }),
         fail: internal,
       },
       OmniServer: {
@@ -72,7 +109,10 @@ export function serviceRecipes(w, { signal, samples, image }) {
             modelName: "model",
             apiKey: "key",
             cors: "https://chat.example",
-            limits: { replies: 2, readSeconds: 1, drainSeconds: 0.01 },
+            limits: {
+              ...{ replies: 2, readSeconds: 1, drainSeconds: 0.01, sessions: 2, sessionSeconds: 1 },
+              ...{ messageBytes: 1000, waitingSeconds: 1, unreadBytes: 1000 },
+            },
             onError: () => {},
           },
         ],
