@@ -38,6 +38,7 @@ interface Options {
   readonly speechDtype: "stored" | "bf16";
   readonly kvTokens?: number;
   readonly maxBatch?: number;
+  readonly prefixCache: boolean;
   readonly maxBody: number;
   readonly maxMessages: number;
   readonly maxImages: number;
@@ -84,6 +85,7 @@ export function serveCommand(): Command {
     .addOption(activationsOption())
     .addOption(speechDtypeOption())
     .option("--kv-tokens <n>", "tokens that the KV cache can hold, for all replies together", parsePositive)
+    .option("--no-prefix-cache", "compute every prompt anew, also if it begins like an earlier one")
     .option("--max-batch <n>", "most replies per step of the language model (default: 16)", parsePositive)
     .option("--max-body <bytes>", "most bytes of a request", parsePositive, limits.bodyBytes)
     .option("--max-messages <n>", "most messages of a conversation", parsePositive, limits.messages)
@@ -166,9 +168,9 @@ async function run(options: Options): Promise<void> {
 }
 
 function loadModel(directory: string, options: Options, device: Device, signal: AbortSignal, progress: ProgressBar) {
-  const { vision, audio, speech, activations, speechDtype, kvTokens, maxBatch } = options;
+  const { vision, audio, speech, activations, speechDtype, kvTokens, maxBatch, prefixCache } = options;
   return OmniModel.load(directory, {
-    ...{ vision, audio, speech, activations, speechDtype, maxBatch, device, signal },
+    ...{ vision, audio, speech, activations, speechDtype, maxBatch, prefixCache, device, signal },
     kvCacheTokens: kvTokens,
     onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
     onProgress: ({ module, loaded, total }) => progress.show(`loading ${module}`, loaded, total),

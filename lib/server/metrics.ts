@@ -40,6 +40,7 @@ export class Metrics {
     registers: this.#registers,
   });
   readonly #promptTokens = this.#sum("caracal_prompt_tokens_total", "Tokens of prompts, once for each choice");
+  readonly #cachedTokens = this.#sum("caracal_cached_prompt_tokens_total", "Those of prompts that were not computed");
   readonly #completionTokens = this.#sum("caracal_completion_tokens_total", "Steps of the language model in replies");
   readonly #audioIn = this.#sum("caracal_audio_input_seconds_total", "Seconds of sound in prompts");
   readonly #audioOut = this.#sum("caracal_audio_output_seconds_total", "Seconds of speech in replies");
@@ -63,9 +64,9 @@ export class Metrics {
       const { preparing, waiting, active, preempted, unread } = loaded.stats();
       return { preparing, waiting, active, preempted, unread };
     });
-    ofModel("caracal_kv_cache_tokens", "Tokens of the KV cache", "state", (loaded) => {
-      const { used, free } = loaded.stats().cache;
-      return { used, free };
+    ofModel("caracal_kv_cache_tokens", "Tokens of the KV cache; cached ones are free, too", "state", (loaded) => {
+      const { used, free, cached } = loaded.stats().cache;
+      return { used, free, cached };
     });
     const wait = "Seconds that a reply has waited longest for room in the KV cache";
     ofModel("caracal_longest_wait_seconds", wait, null, (loaded) => ({ all: loaded.stats().longestWait }));
@@ -87,8 +88,9 @@ export class Metrics {
   }
 
   /** Adds what a reply took. */
-  reply({ promptTokens, steps, audioSeconds, stages }: ReplyUsage): void {
+  reply({ promptTokens, cachedTokens, steps, audioSeconds, stages }: ReplyUsage): void {
     this.#promptTokens.inc(promptTokens);
+    this.#cachedTokens.inc(cachedTokens);
     this.#completionTokens.inc(steps);
     this.#audioIn.inc(stages["audio encoder"].audioSeconds);
     this.#audioOut.inc(audioSeconds);

@@ -9,7 +9,7 @@ const sum = (values: readonly number[]) => values.reduce((total, value) => total
  */
 export function completionUsage(choices: readonly ReplyUsage[]) {
   const [first] = choices as [ReplyUsage];
-  const { promptTokens: prompt_tokens, stages } = first;
+  const { promptTokens: prompt_tokens, cachedTokens: cached_tokens, stages } = first;
   const [audio_tokens, image_tokens] = [stages["audio encoder"].tokens, stages.vision.tokens];
   const completion_tokens = sum(choices.map(({ steps }) => steps));
   return {
@@ -20,7 +20,7 @@ export function completionUsage(choices: readonly ReplyUsage[]) {
       audio_tokens,
       image_tokens,
       text_tokens: prompt_tokens - audio_tokens - image_tokens,
-      cached_tokens: 0,
+      cached_tokens,
     },
     completion_tokens_details: {
       text_tokens: sum(choices.map(({ textTokens }) => textTokens)),

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import type OpenAI from "openai";
 import { expect, onTestFinished, test } from "vitest";
 import { tinyDirectory } from "../model/tinyModel.js";
 
@@ -57,6 +58,17 @@ test("its key comes from the environment, and without one it warns those whom ot
   expect((await ask({ max_tokens: 1 }, { authorization: "Bearer sk-right" })).status).toBe(200);
   const { stderr } = await started(["--host", "0.0.0.0", "--no-vision", "--no-audio", "--no-speech"]);
   expect(stderr()).toBe("warning: everybody who reaches 0.0.0.0 can use the model: pass --api-key\n");
+});
+
+test.each([
+  [[], 64],
+  [["--no-prefix-cache"], 0],
+])("with %j it finds these tokens of a prompt in the cache the second time", async (args, tokens) => {
+  const { ask } = await started(args);
+  const fields = { messages: [{ role: "user", content: "a ".repeat(90) }], max_tokens: 1 };
+  await (await ask(fields)).text();
+  const { usage } = (await (await ask(fields)).json()) as OpenAI.ChatCompletion;
+  expect(usage!.prompt_tokens_details!.cached_tokens).toBe(tokens);
 });
 
 test.each([

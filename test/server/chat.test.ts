@@ -99,6 +99,20 @@ describe("a text", () => {
     expect(chunks.every((chunk) => chunk.usage === null)).toBe(true);
   });
 
+  test("has the tokens of the prompt that were cached", async () => {
+    const { client } = await served(model);
+    const messages = [{ role: "user", content: "Say this again, please. ".repeat(30) }] as const;
+    const request = { ...hello, messages: [...messages] };
+    const create = async () => (await client.chat.completions.create(request)).usage!;
+    const [first, second] = [await create(), await create()];
+    expect(first.prompt_tokens_details!.cached_tokens).toBe(0);
+    const { cached_tokens } = second.prompt_tokens_details!;
+    expect(cached_tokens).toBe(Math.floor((first.prompt_tokens - 1) / 64) * 64);
+    expect(cached_tokens).toBeGreaterThan(0);
+    const without = { ...second, prompt_tokens_details: { ...second.prompt_tokens_details, cached_tokens: 0 } };
+    expect(without).toEqual(first);
+  });
+
   test("has log-probabilities, the same in a stream", async () => {
     const { client } = await served(model);
     const request = { ...hello, logprobs: true, top_logprobs: 2 } as const;

@@ -173,6 +173,8 @@ test("a server has metrics of its requests, replies and queue", async () => {
     caracal_audio_output_seconds_total: 0,
     'caracal_replies{state="active"}': 0,
     'caracal_kv_cache_tokens{state="free"}': model.llm.cache.tokens,
+    'caracal_kv_cache_tokens{state="cached"}': model.llm.cache.cachedTokens,
+    caracal_cached_prompt_tokens_total: expect.any(Number),
     caracal_longest_wait_seconds: 0,
     caracal_preemptions: expect.any(Number),
     'caracal_event_loop_delay_seconds{quantile="0.99"}': expect.any(Number),

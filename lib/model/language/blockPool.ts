@@ -14,6 +14,7 @@ export class BlockPool {
     this.#count = count;
   }
 
+  /** The number of blocks without a holder, except those that `give` returned and `put` has not got. */
   get free(): number {
     return this.#returned.length + this.#count - this.#next;
   }
@@ -32,15 +33,20 @@ export class BlockPool {
     return this.#holders.size > 0 && this.#holders.has(block);
   }
 
-  /** Removes a holder from each block. @returns whether any became free */
-  give(blocks: readonly number[]): boolean {
-    const before = this.#returned.length;
+  /** Removes a holder from each block. @returns those that nobody holds any more, which the caller may `put` back */
+  give(blocks: readonly number[]): number[] {
+    const released: number[] = [];
     for (const block of blocks) {
       const holders = this.#holders.get(block) ?? 1;
-      if (holders === 1) this.#returned.push(block);
+      if (holders === 1) released.push(block);
       else if (holders === 2) this.#holders.delete(block);
       else this.#holders.set(block, holders - 1);
     }
-    return this.#returned.length > before;
+    return released;
+  }
+
+  /** Lets blocks be taken again. */
+  put(blocks: readonly number[]): void {
+    for (const block of blocks) this.#returned.push(block);
   }
 }

@@ -12,15 +12,10 @@ import {
 } from "../../options.js";
 import { deviceRule } from "../../tensor/check.js";
 import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
-import { BlockPool } from "./blockPool.js";
+import { CacheBlocks } from "./cacheBlocks.js";
+import { cacheFull, checkBlockTable, maxBlocks } from "./cacheLimits.js";
 import { type CacheNumbers, type CacheTensors, cacheNumbers, cacheTensors, singleRows } from "./cacheTensors.js";
 import { type AppendOptions, appendOptions, type KvCacheOptions, kvCacheOptions } from "./kvCacheOptions.js";
-
-/** The entries of a block table, which is made on the event loop: 256 MiB. */
-const maxTable = 2 ** 26;
-
-/** The blocks of a cache, and of one sequence, which are listed on the event loop. V8 ends the process for 2^27. */
-const maxBlocks = { cache: 2 ** 26, sequence: 2 ** 22 };
 
 /** New tokens of one sequence. */
 export interface NewRows {
@@ -45,9 +40,8 @@ export class KvCache implements Disposable {
   readonly tokens: number;
   /** One tensor `[blocks, blockSize, width]` per attention module. */
   readonly modules: readonly Tensor<Activations>[];
-  /** @internal Called when blocks became free. */
-  onFreed: (() => void) | undefined;
-  readonly #pool: BlockPool;
+  /** @internal */
+  readonly blocks: CacheBlocks;
 
   /**
    * The memory is allocated by queued operations; `ready` waits for them.
@@ -65,7 +59,7 @@ export class KvCache implements Disposable {
     this.device = device;
     this.blockSize = blockSize;
     this.tokens = blocks * blockSize;
-    this.#pool = new BlockPool(blocks);
+    this.blocks = new CacheBlocks(blocks);
     this.modules = device.scope(() =>
       Array.from({ length: modules }, () => device.zeros([blocks, blockSize, width], dtype)),
     );
@@ -76,9 +70,14 @@ export class KvCache implements Disposable {
     await Promise.all(this.modules.map((module) => module.ready()));
   }
 
-  /** Tokens in blocks that no sequence has taken. */
+  /** Tokens in blocks that no sequence holds, the cached ones included. */
   get freeTokens(): number {
-    return this.#pool.free * this.blockSize;
+    return this.blocks.free * this.blockSize;
+  }
+
+  /** Tokens in free blocks whose rows are kept, for sequences that begin with the same rows, until the room is needed. */
+  get cachedTokens(): number {
+    return this.blocks.cached * this.blockSize;
   }
 
   /** Returns a new, empty sequence. */
@@ -91,7 +90,7 @@ export class KvCache implements Disposable {
    * @throws {CaracalError} `INVALID_ARGUMENT` for rows that are not a whole number from 0
    */
   fits(batch: readonly NewRows[]): boolean {
-    return this.#blocksFor(checkedBatch("KvCache.fits", batch)) <= this.#pool.free;
+    return this.#blocksFor(checkedBatch("KvCache.fits", batch)) <= this.blocks.free;
   }
 
   /**
@@ -174,12 +173,7 @@ export class KvCache implements Disposable {
   #checkTable(batch: readonly NewRows[], minWidth: number, rowByRow: boolean): void {
     let width = minWidth;
     for (const added of batch) width = Math.max(width, this.#blocksWith(added));
-    const sequences = rowByRow ? batch.reduce((sum, { rows }) => sum + rows, 0) : batch.length;
-    if (sequences * width <= maxTable) return;
-    const message =
-      `KvCache.append: the block table [${sequences}, ${width}] is too large, at most ${maxTable} entries are possible: ` +
-      "append fewer sequences or rows at a time, or make the blocks larger";
-    throw new CaracalError("INVALID_ARGUMENT", message, { sequences, width, limit: maxTable });
+    checkBlockTable(rowByRow ? batch.reduce((sum, { rows }) => sum + rows, 0) : batch.length, width);
   }
 
   #checkRoom(batch: readonly NewRows[]): void {
@@ -188,36 +182,14 @@ export class KvCache implements Disposable {
       if (this.#blocksWith(added) > most)
         refuseValue("KvCache", "rows", `so few that ${most} blocks of ${this.blockSize} tokens suffice`, added.rows);
     const wantedBlocks = this.#blocksFor(batch);
-    const freeBlocks = this.#pool.free;
-    if (wantedBlocks <= freeBlocks) return;
-    throw new CaracalError(
-      "OUT_OF_MEMORY",
-      `the KV cache of ${this.tokens} tokens is full: ${wantedBlocks} more blocks of ${this.blockSize} tokens are ` +
-        `needed, ${freeBlocks} are free; end a reply or load the model with a larger kvCacheTokens`,
-      { tokens: this.tokens, wantedBlocks, freeBlocks },
-    );
+    if (wantedBlocks > this.blocks.free) throw cacheFull(this, wantedBlocks, this.blocks.free);
   }
 
   /** @internal Takes the blocks that a sequence needs for more rows. @throws {CaracalError} as `KvSequence.reserve` */
   take(sequence: KvSequence, rows: number): number[] {
     const batch = [{ sequence, rows }];
     this.#checkRoom(batch);
-    return Array.from({ length: this.#blocksFor(batch) }, () => this.#pool.take());
-  }
-
-  /** @internal Adds a sequence that holds the blocks. */
-  share(blocks: readonly number[]): void {
-    this.#pool.share(blocks);
-  }
-
-  /** @internal Whether several sequences hold a block. */
-  isShared(block: number): boolean {
-    return this.#pool.isShared(block);
-  }
-
-  /** @internal Returns blocks, which become free if no other sequence holds them. */
-  give(blocks: readonly number[]): void {
-    if (this.#pool.give(blocks)) this.onFreed?.();
+    return Array.from({ length: this.#blocksFor(batch) }, () => this.blocks.take());
   }
 
   /** Frees the cache's memory. Safe to call twice. */
@@ -290,7 +262,7 @@ export class KvSequence implements Disposable {
     try {
       if (copies) this.#copyTail(taken.at(-1)!);
     } catch (error) {
-      this.cache.give(taken);
+      this.cache.blocks.give(taken);
       throw error;
     }
     if (copies) taken.pop();
@@ -300,7 +272,9 @@ export class KvSequence implements Disposable {
   /** @internal Whether the block of the next token holds tokens of other sequences, too. */
   get sharesTail(): boolean {
     const { blockSize } = this.cache;
-    return this.#length % blockSize > 0 && this.cache.isShared(this.#blocks[Math.floor(this.#length / blockSize)]!);
+    return (
+      this.#length % blockSize > 0 && this.cache.blocks.isShared(this.#blocks[Math.floor(this.#length / blockSize)]!)
+    );
   }
 
   /** Puts a copy in the place of the block of the next token, which other sequences go on holding. */
@@ -315,7 +289,7 @@ export class KvSequence implements Disposable {
       }
     });
     this.#blocks[index] = copy;
-    this.cache.give([shared]);
+    this.cache.blocks.give([shared]);
   }
 
   /**
@@ -328,8 +302,23 @@ export class KvSequence implements Disposable {
     const fork = new KvSequence(this.cache);
     fork.#blocks = this.#blocks.slice(0, Math.ceil(this.#length / this.cache.blockSize));
     fork.#length = this.#length;
-    this.cache.share(fork.#blocks);
+    this.cache.blocks.share(fork.#blocks);
     return fork;
+  }
+
+  /** @internal Goes on with the whole block of a key, in which the next row lies. @returns whether the cache has it */
+  adopt(key: string): boolean {
+    const block = this.cache.blocks.find(key);
+    if (block === undefined) return false;
+    const index = Math.floor(this.#length / this.cache.blockSize);
+    this.cache.blocks.give(this.#blocks.splice(index, 1, block)); // one that was reserved, or has some of the rows
+    this.#length = (index + 1) * this.cache.blockSize;
+    return true;
+  }
+
+  /** @internal Lets others adopt a whole block of this sequence. */
+  keep(index: number, key: string): void {
+    this.#blocks[index] = this.cache.blocks.keep(key, this.#blocks[index]!);
   }
 
   /** @internal Adds rows, with blocks as needed; returns the position of the first. */
@@ -368,7 +357,7 @@ export class KvSequence implements Disposable {
 
   #cut(length: number): void {
     this.#length = length;
-    this.cache.give(this.#blocks.splice(Math.ceil(length / this.cache.blockSize)));
+    this.cache.blocks.give(this.#blocks.splice(Math.ceil(length / this.cache.blockSize)));
   }
 
   /** Returns the blocks, at the end of the batch if one is being queued. Safe to call twice. */

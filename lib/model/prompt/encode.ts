@@ -1,18 +1,19 @@
 import { CaracalError, throwIfAborted } from "../../errors.js";
-import type { RgbImage } from "../../media/image.js";
 import { concatRows } from "../../ops/rows.js";
 import { disposeAll } from "../../tensor/tensor.js";
+import { type Steps, Turns } from "../../turns.js";
 import type { AudioEncoder } from "../audio/encoder.js";
 import type { AudioFraming } from "../audio/framing.js";
 import type { Llm } from "../language/llm.js";
+import { codecBooks } from "../speech/state.js";
 import type { Rows } from "../types.js";
 import type { VisionEncoder } from "../vision/encoder.js";
-import type { VisionUnit } from "../vision/plan.js";
-import { mapUnitFrames } from "../vision/unitFrames.js";
-import type { ResizedFrame, VisualUnit } from "../vision/units.js";
-import { buildPrompt, type PromptAudio, type PromptOptions } from "./build.js";
+import { BlockKeys } from "./blockKeys.js";
+import { buildPrompt, type Prompt, type PromptOptions } from "./build.js";
 import type { OmniEmbedding } from "./embedding.js";
+import { type EncodedMedia, encodeAudios, encodeUnits } from "./encodeMedia.js";
 import { MediaBudget, withDefaults } from "./limits.js";
+import type { MediaCache } from "./mediaCache.js";
 import { loadMessages, type Message, type Part } from "./messages.js";
 import type { PromptProgress } from "./progress.js";
 import type { OmniTokenizer } from "./tokenizer.js";
@@ -26,6 +27,8 @@ export interface PromptEncoders {
   readonly embedding: OmniEmbedding;
   readonly llm: Llm;
   readonly framing: AudioFraming;
+  /** The media of earlier prompts; null to keep nothing of this one. */
+  readonly media: MediaCache | null;
 }
 
 export interface EncodePromptOptions extends Pick<PromptOptions, "speech" | "limits" | "template"> {
@@ -39,15 +42,17 @@ export function notLoaded(what: string, option: "vision" | "audio" | "speech"): 
   return new CaracalError("INVALID_ARGUMENT", message, { option });
 }
 
-/** Seconds of audio encoded at a time, so that an abort takes effect soon. */
-const audioPieceSeconds = 8;
-/** Visual units decoded and encoded at a time. */
-const unitsAtATime = 8;
+/** A prompt as the language model takes it. */
+export interface EncodedPrompt {
+  /** `[T, hidden size]` */
+  readonly embeddings: Rows;
+  /** The keys of its rows in the KV cache; null where nothing shall be kept. */
+  readonly keys: BlockKeys | null;
+}
 
 /**
  * Loads the media of a conversation, encodes them, and embeds the prompt.
  *
- * @returns `[T, hidden size]`
  * @throws {CaracalError} `INVALID_ARGUMENT` for an invalid or too long conversation, or one that needs a module that was
  *   not loaded, `MEDIA_INVALID`, `OUT_OF_MEMORY`
  *   for a prompt longer than the cache, `UNSUPPORTED` for more visual tokens than a limit when the vision encoder merges
@@ -57,7 +62,7 @@ export async function encodePrompt(
   messages: readonly Message[],
   encoders: PromptEncoders,
   options: EncodePromptOptions,
-): Promise<Rows> {
+): Promise<EncodedPrompt> {
   const { framing, tokenizer, vision, llm } = encoders;
   const { signal, progress } = options;
   const start = performance.now();
@@ -82,20 +87,47 @@ export async function encodePrompt(
   progress.stage("preprocess", loaded.length, loaded.length);
   checkCache(prompt.textIds.length, llm);
 
-  const rows: Rows[] = [];
+  const media: EncodedMedia[] = [];
   try {
     const audio = await encodeAudios(prompt.audios, encoders, options);
-    rows.push(...audio);
+    media.push(audio);
     const visual = await encodeUnits(prompt.vision, encoders, options);
-    rows.push(...visual);
+    media.push(visual);
     throwIfAborted(signal, "encoding the prompt");
-    const join = (parts: Rows[]) => (parts.length > 0 ? concatRows(parts) : undefined);
+    const turns = new Turns("naming the prompt's rows", signal);
+    const keys = encoders.media && (await turns.during(keySteps(prompt, audio, visual, llm.cache.blockSize)));
+    const join = ({ rows }: EncodedMedia) => (rows.length > 0 ? concatRows([...rows]) : undefined);
     const { embedding } = encoders;
     const ids = embedding.books > 0 ? prompt : { textIds: prompt.textIds };
-    return llm.device.scope(() => embedding.prompt(ids, join(audio), join(visual)));
+    return { embeddings: llm.device.scope(() => embedding.prompt(ids, join(audio), join(visual))), keys };
   } finally {
-    for (const tensor of rows) tensor.dispose();
+    disposeAll(media.map(({ rows }) => rows));
   }
+}
+
+/** Names the rows of a prompt. */
+function* keySteps(
+  { textIds, codecIds, audioRows, visionRows, audios, vision }: Prompt,
+  audio: EncodedMedia,
+  visual: EncodedMedia,
+  blockSize: number,
+): Steps<BlockKeys> {
+  const mediaRows = new Map<number, readonly [digest: string, index: number]>();
+  const place = (items: readonly { readonly tokens: number }[], { digests }: EncodedMedia, rows: Int32Array) => {
+    let next = 0;
+    for (const [i, { tokens }] of items.entries())
+      for (let index = 0; index < tokens; index++) mediaRows.set(rows[next++]!, [digests[i]!, index]);
+  };
+  place(audios, audio, audioRows);
+  place(vision, visual, visionRows);
+  const keys = new BlockKeys(blockSize);
+  for (let row = 0; row < textIds.length; row++) {
+    const media = mediaRows.get(row);
+    if (media) keys.addMedia(...media);
+    else keys.addTokens(textIds[row]!, codecIds.subarray(row * codecBooks, (row + 1) * codecBooks));
+    yield;
+  }
+  return keys;
 }
 
 function checkModules(part: Part, name: string, { vision, audioEncoder, embedding }: PromptEncoders): void {
@@ -114,101 +146,4 @@ function checkCache(tokens: number, { cache }: Llm): void {
     `the request has ${tokens} tokens, the KV cache holds ${cache.tokens}; load the model with a larger kvCacheTokens`,
     { tokens, cache: cache.tokens },
   );
-}
-
-async function encodeAudios(
-  audios: readonly PromptAudio[],
-  { audioEncoder, framing, llm }: PromptEncoders,
-  { signal, progress }: EncodePromptOptions,
-): Promise<Rows[]> {
-  const total = audios.reduce((sum, { tokens }) => sum + tokens, 0);
-  const rows: Rows[] = [];
-  let done = 0;
-  const collect = (tokens: Rows | undefined) => {
-    if (!tokens) return;
-    rows.push(tokens);
-    done += tokens.shape[0];
-    progress.stage("audio encoder", done, total);
-  };
-  try {
-    for (const { samples } of audios) {
-      const start = performance.now();
-      const doneBefore = done;
-      using stream = audioEncoder!.stream();
-      const piece = audioPieceSeconds * framing.sampleRate;
-      for (let at = 0; at < samples.length; at += piece) {
-        throwIfAborted(signal, "encoding audio");
-        collect(stream.push(samples.subarray(at, at + piece)));
-        await llm.device.synchronize();
-      }
-      collect(stream.flush());
-      await llm.device.synchronize();
-      const seconds = samples.length / framing.sampleRate;
-      progress.add("audio encoder", performance.now() - start, done - doneBefore, seconds);
-    }
-    return rows;
-  } catch (error) {
-    for (const tensor of rows) tensor.dispose();
-    throw error;
-  }
-}
-
-async function encodeUnits(
-  units: readonly VisionUnit[],
-  { vision, llm }: PromptEncoders,
-  { signal, progress }: EncodePromptOptions,
-): Promise<Rows[]> {
-  const total = units.reduce((sum, { tokens }) => sum + tokens, 0);
-  const rows: Rows[] = [];
-  const resized: ResizedFrame[] = [];
-  const resize = async (frame: RgbImage, { inputSize }: VisionUnit) => {
-    resized.push(await vision!.resize(frame, inputSize, { signal }));
-    await llm.device.synchronize(); // the frame's pixels are no longer needed, on the device either
-    return resized.at(-1)!;
-  };
-  let done = 0;
-  try {
-    let decodeStart = performance.now();
-    const frames = mapUnitFrames(units, resize, { signal, reuse: true });
-    for await (const group of groups(visualUnits(units, frames), unitsAtATime)) {
-      const encodeStart = performance.now();
-      progress.add("preprocess", encodeStart - decodeStart, 0);
-      const encoded = await vision!.encodeUnits(group, { signal });
-      disposeAll(resized.splice(0));
-      rows.push(...encoded.map(({ tokens }) => tokens));
-      decodeStart = performance.now();
-      const tokens = encoded.reduce((sum, unit) => sum + unit.tokens.shape[0], 0);
-      done += tokens;
-      progress.add("vision", decodeStart - encodeStart, tokens);
-      progress.stage("vision", done, total);
-    }
-    return rows;
-  } catch (error) {
-    for (const tensor of rows) tensor.dispose();
-    throw error;
-  } finally {
-    disposeAll(resized);
-  }
-}
-
-async function* visualUnits(
-  units: readonly VisionUnit[],
-  pairs: AsyncIterable<readonly [ResizedFrame, ResizedFrame]>,
-): AsyncGenerator<VisualUnit> {
-  let next = 0;
-  for await (const pair of pairs) {
-    const { frames, inputSize: size, tokenGrid } = units[next++]!;
-    yield { frames: frames ? pair : [pair[0]], size, tokenGrid };
-  }
-}
-
-async function* groups<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
-  let group: T[] = [];
-  for await (const item of items) {
-    group.push(item);
-    if (group.length < size) continue;
-    yield group;
-    group = [];
-  }
-  if (group.length > 0) yield group;
 }

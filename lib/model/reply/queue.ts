@@ -16,8 +16,11 @@ export interface QueueStats {
   readonly preemptions: number;
   /** Seconds that the reply that has waited longest for room has waited so far; 0 when none waits. */
   readonly longestWait: number;
-  /** Tokens of the KV cache, in whole blocks; `used` includes sequences that are not those of replies. */
-  readonly cache: { readonly tokens: number; readonly used: number; readonly free: number };
+  /**
+   * Tokens of the KV cache, in whole blocks; `used` includes sequences that are not those of replies. `cached` tokens are
+   * `free`, too: what ended replies have left, which later ones can reuse until the room is needed.
+   */
+  readonly cache: { readonly tokens: number; readonly used: number; readonly free: number; readonly cached: number };
 }
 
 /**
@@ -64,9 +67,9 @@ export class ReplyQueue {
     this.#forgetEnded();
     this.#wanting = false;
     for (const reply of this.#queued()) {
-      const rows = reply.rows + 1 - reply.sequence.length;
-      if (!this.#makeRoom(reply, rows, [])) break;
-      if (!reserved(reply, rows)) continue;
+      if (!this.#makeRoom(reply, reply.rows + 1 - reply.sequence.length, [])) break;
+      reply.reuse();
+      if (!reserved(reply, reply.rows + 1 - reply.sequence.length)) continue;
       reply.usage.wait(false);
       this.#admitted.add(reply);
     }
@@ -98,7 +101,7 @@ export class ReplyQueue {
    * @throws {CaracalError} `OUT_OF_MEMORY`
    */
   reserve(sequence: KvSequence, rows: number): void {
-    this.#freeFor(sequence, rows, this.#replies);
+    this.#freeFor(sequence, () => rows, this.#replies);
     sequence.reserve(rows);
   }
 
@@ -111,7 +114,7 @@ export class ReplyQueue {
   }
 
   stats(): QueueStats {
-    const { tokens, freeTokens: free } = this.#cache;
+    const { tokens, freeTokens: free, cachedTokens: cached } = this.#cache;
     const { replies } = this;
     const count = (counts: (reply: Reply) => boolean) => replies.filter(counts).length;
     const begun = (reply: Reply) => this.#admitted.has(reply) || reply.usage.preemptions > 0;
@@ -122,7 +125,7 @@ export class ReplyQueue {
       unread: count((reply) => begun(reply) && reply.paused),
       preemptions: this.#preemptions,
       longestWait: Math.max(0, ...replies.map(({ usage }) => usage.waiting)),
-      cache: { tokens, used: tokens - free, free },
+      cache: { tokens, used: tokens - free, free, cached },
     };
   }
 
@@ -149,7 +152,7 @@ export class ReplyQueue {
       reply.fail(tooLong(sequence.length + rows, this.#cache.tokens));
       return false;
     }
-    if (this.#freeFor(sequence, rows, younger)) return true;
+    if (this.#freeFor(sequence, () => rows - reply.heldRows, younger)) return true;
     const waits = reply.base === 0 || this.active.some((other) => other !== reply);
     if (waits) this.#wanting = true;
     else reply.endFull(full(this.#cache.tokens)); // only conversations hold the room, its own among them: nobody will give way
@@ -157,8 +160,8 @@ export class ReplyQueue {
   }
 
   /** Frees blocks until the rows fit, those of unread replies and of `givingWay` from the end. @returns whether they do */
-  #freeFor(sequence: KvSequence, rows: number, givingWay: readonly Reply[]): boolean {
-    while (!this.#cache.fits([{ sequence, rows }])) {
+  #freeFor(sequence: KvSequence, rows: () => number, givingWay: readonly Reply[]): boolean {
+    while (!this.#cache.fits([{ sequence, rows: rows() }])) {
       const other = this.#unread(sequence) ?? givingWay.findLast((candidate) => this.#admitted.has(candidate));
       if (!other) return false;
       other.preempt();

@@ -1,6 +1,7 @@
 import type { CaracalError } from "../../errors.js";
 import { Turns } from "../../turns.js";
 import type { KvSequence } from "../language/kvCache.js";
+import type { BlockKeys } from "../prompt/blockKeys.js";
 import type { OmniTokenizer } from "../prompt/tokenizer.js";
 import type { TokenStream } from "../prompt/tokenStream.js";
 import type { SpeechFrame } from "../speech/decoder.js";
@@ -11,6 +12,7 @@ import type { Events, GenerateEvent } from "./events.js";
 import { SpokenHistory } from "./history.js";
 import type { TokenLogProbability } from "./logProbabilities.js";
 import type { Sampling } from "./options.js";
+import { ReplyPrefix } from "./prefix.js";
 import { ReplyText } from "./text.js";
 import type { UsageMeter } from "./usage.js";
 
@@ -35,6 +37,8 @@ export interface ReplyParts {
   /** Codec books. */
   readonly books: number;
   readonly usage: UsageMeter;
+  /** The keys of the prompt's rows; null: they are shared with nobody. Only for an empty sequence. */
+  readonly keys: BlockKeys | null;
   /** Receives the sequence once no rows will follow, before it is disposed, unless the reply failed. */
   readonly onLastRow?: (sequence: KvSequence) => void;
 }
@@ -55,6 +59,7 @@ export class Reply implements PrefillTask {
   readonly base: number;
   readonly sampling: Sampling;
   readonly usage: UsageMeter;
+  readonly #prefix: ReplyPrefix | undefined;
   /** Prompt rows that have been in the cache, even if a preemption removed them. */
   #prefilled = 0;
   readonly #steps: SpeechInput[] = [];
@@ -88,7 +93,8 @@ export class Reply implements PrefillTask {
     this.sampling = parts.sampling;
     this.usage = parts.usage;
     this.#parts = parts;
-    const { tokenizer, speech, stops } = parts;
+    const { tokenizer, speech, stops, keys } = parts;
+    if (keys) this.#prefix = new ReplyPrefix(sequence, keys);
     this.#tokens = tokenizer.stream();
     this.#text = new ReplyText(stops);
     this.#history = new SpokenHistory(tokenizer);
@@ -148,8 +154,29 @@ export class Reply implements PrefillTask {
     return this.#state?.codecHistory(book) ?? [];
   }
 
+  /** The number of rows that come next and that other sequences hold: they take no room. */
+  get heldRows(): number {
+    return this.#prefix?.heldRows(this.#reusable) ?? 0;
+  }
+
+  /** Goes on with the next rows as far as the cache has them already. */
+  reuse(): void {
+    const before = Math.max(this.sequence.length, this.#prefilled);
+    this.#prefix?.reuse(this.#reusable);
+    const reused = Math.min(this.sequence.length, this.prompt.shape[0]);
+    if (reused <= before) return;
+    this.usage.cachedTokens += reused - before;
+    this.#prefilled = reused;
+  }
+
+  /** The rows that the cache may have: but for the prompt's last one, whose hidden state is needed once. */
+  get #reusable(): number {
+    return this.#next ? this.rows : this.prompt.shape[0] - 1;
+  }
+
   /** Notes that rows `[from, to)` of the prompt are in the cache. */
   prefill(from: number, to: number, milliseconds: number): void {
+    this.#prefix?.keep();
     const added = Math.max(0, to - Math.max(from, this.#prefilled));
     this.recompute(to - from - added, 0);
     this.usage.add("prefill", milliseconds, added);
@@ -165,11 +192,12 @@ export class Reply implements PrefillTask {
   }
 
   /**
-   * Removes the reply's own rows from the cache, so that others may have the room. Computed again from `prompt` and `steps`,
-   * the reply goes on as if nothing had happened: all its other state is kept.
+   * Gives up the reply's own rows in the cache, so that others may have the room. With those that are left then, and the
+   * rest computed again from `prompt` and `steps`, the reply goes on as if nothing had happened: all its other state is kept.
    */
   preempt(): void {
     this.usage.preemptions++;
+    this.#prefix?.leave(this.#steps);
     this.sequence.truncate(this.base);
   }
 

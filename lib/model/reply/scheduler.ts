@@ -76,7 +76,7 @@ export class Scheduler {
     this.#prefillChunk = prefillChunk;
     this.#maxBatch = maxBatch;
     this.#queue = new ReplyQueue(llm.cache, unreadSeconds);
-    llm.cache.onFreed = () => this.wake(); // sequences of other code make room, too
+    llm.cache.blocks.onFreed = () => this.wake(); // sequences of other code make room, too
   }
 
   add(reply: Reply): void {
@@ -119,6 +119,7 @@ export class Scheduler {
       this.#woken = false;
       const continuations = this.#continue();
       this.#queue.admit();
+      for (const reply of this.#queue.active) reply.reuse(); // what was computed for others since it was admitted
       const prompts = promptPass([...continuations, ...this.#queue.active], this.#prefillChunk);
       if (prompts.length > 0) await failing(tasksOf(prompts), () => this.#prefill(prompts));
       const lost = recomputingPass(this.#queue.active, Math.min(this.#prefillChunk, maxRecomputedRows));

@@ -17,6 +17,8 @@ export interface StageUsage {
 /** What a reply took: tokens, and seconds by stage. */
 export interface ReplyUsage {
   readonly promptTokens: number;
+  /** Rows of the prompt that were in the KV cache already, of a prompt that begins alike; the others were computed. */
+  readonly cachedTokens: number;
   readonly textTokens: number;
   /** Steps of the language model. */
   readonly steps: number;
@@ -40,6 +42,7 @@ export interface ReplyUsage {
 /** Measures a reply. All times are values of `performance.now()`. */
 export class UsageMeter {
   promptTokens = 0;
+  cachedTokens = 0;
   textTokens = 0;
   steps = 0;
   audioSeconds = 0;
@@ -103,9 +106,10 @@ export class UsageMeter {
   }
 
   report(): ReplyUsage {
-    const { promptTokens, textTokens, steps, audioSeconds } = this;
+    const { promptTokens, cachedTokens, textTokens, steps, audioSeconds } = this;
     return {
       promptTokens,
+      cachedTokens,
       textTokens,
       steps,
       audioSeconds,

@@ -24,7 +24,13 @@ async function encodersOf(name: string): Promise<PromptEncoders> {
   const vision = await VisionEncoder.load(await goldenWeights(device, name), config);
   const embedding = { prompt: (_ids: unknown, _audio: Rows | undefined, visual: Rows) => visual.slice(0) };
   const llm = { device, config: { max_position_embeddings: 1000 }, cache: { tokens: 1000 } };
-  const stubs = { embedding, llm, audioEncoder: {}, framing: defaultAudioFraming } as unknown as PromptEncoders;
+  const stubs = {
+    embedding,
+    llm,
+    audioEncoder: {},
+    framing: defaultAudioFraming,
+    media: null,
+  } as unknown as PromptEncoders;
   return { ...stubs, tokenizer: await tinyTokenizer(), vision };
 }
 
@@ -43,7 +49,7 @@ async function encode(encoders: PromptEncoders) {
   };
   const limits = { visionTokens: undefined }; // takes its default
   const options = { speech: false, signal: new AbortController().signal, progress, limits };
-  const rows = await encodePrompt([{ role: "user", content }], encoders, options);
+  const { embeddings: rows } = await encodePrompt([{ role: "user", content }], encoders, options);
   return { rows, seen };
 }
 
