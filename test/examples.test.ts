@@ -21,6 +21,18 @@ function run(name: string, args: string[] = [], input: string | Buffer = "", pro
   return stdout;
 }
 
+/** A server of the model, on a port of its own. */
+async function served() {
+  const command = [join(root, "bin/caracal.mjs"), "serve", "--model", model, "--port", "0"];
+  const server = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "inherit"] });
+  let out = "";
+  for await (const text of server.stdout) {
+    out += text;
+    if (out.includes("ready")) break;
+  }
+  return { url: out.match(/http:\S+/)![0], [Symbol.asyncDispose]: async () => void server.kill("SIGKILL") };
+}
+
 const samples = fileURLToPath(new URL("../samples", import.meta.url));
 
 const tests: Readonly<Record<string, () => void | Promise<void>>> = {
@@ -105,19 +117,20 @@ const tests: Readonly<Record<string, () => void | Promise<void>>> = {
     expect(out.match(/^> ./gm)).toHaveLength(2); // two answers
   },
   "chat-client.mjs": async () => {
-    const command = [join(root, "bin/caracal.mjs"), "serve", "--model", model, "--port", "0"];
-    const server = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "inherit"] });
-    try {
-      let out = "";
-      for await (const text of server.stdout) {
-        out += text;
-        if (out.includes("ready")) break;
-      }
-      const [url] = out.match(/http:\S+/)!;
-      expect(run("chat-client.mjs", [url], "Hello!\nHow are you?\n").match(/^> ./gm)).toHaveLength(2); // two answers
-    } finally {
-      server.kill("SIGKILL");
-    }
+    await using server = await served();
+    expect(run("chat-client.mjs", [server.url], "Hello!\nHow are you?\n").match(/^> ./gm)).toHaveLength(2); // two answers
+  },
+  "voice-client.mjs": async () => {
+    await using server = await served();
+    const pcm = readFileSync(join(samples, "speech.wav")).subarray(44);
+    const at24kHz = Buffer.alloc(3 * (pcm.length >> 2) * 2);
+    for (let i = 0; i < at24kHz.length / 2; i++)
+      at24kHz.writeInt16LE(pcm.readInt16LE(2 * Math.floor((i * 2) / 3)), 2 * i);
+    const program = [join(examples, "voice-client.mjs"), server.url.replace("http", "ws")];
+    const { status, stdout, stderr } = spawnSync(process.execPath, program, { input: at24kHz, timeout: 100_000 });
+    expect(String(stderr)).toMatch(/^\(you speak\)\n> .+\n/);
+    expect(status).toBe(0);
+    expect(stdout.length / 2 / 24000).toBeGreaterThan(0.5);
   },
   "workers.mjs": () => {
     const lines = run("workers.mjs").trim().split("\n");
