@@ -60,6 +60,8 @@ const liveOptions = {
 } satisfies Record<Exclude<keyof LiveOptions, keyof LiveReplyOptions>, OptionRule | true>;
 
 const replyOptions = ["speech", "maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "seed"] as const;
+/** What they are is checked as those of `generate`. */
+const replyRules = Object.fromEntries(replyOptions.map((name) => [name, true])) as Record<keyof LiveReplyOptions, true>;
 
 /** The options of a session, with their defaults. */
 export interface CheckedLiveOptions {
@@ -83,11 +85,7 @@ export interface CheckedLiveOptions {
  * @throws {CaracalError} `INVALID_ARGUMENT`, naming the option, when one is unknown or out of range
  */
 export function checkLiveOptions(options: LiveOptions, canSpeak: boolean): CheckedLiveOptions {
-  const ofReplies = Object.fromEntries(replyOptions.map((name) => [name, true])) as Record<
-    keyof LiveReplyOptions,
-    true
-  >;
-  checkOptions("live", options, { ...liveOptions, ...ofReplies });
+  checkOptions("live", options, { ...liveOptions, ...replyRules });
   const {
     system,
     detector,
@@ -112,20 +110,19 @@ export type LiveUpdate = Pick<LiveOptions, keyof LiveReplyOptions | "system" | "
   /** null: turns end by `commit` alone; undefined: they are found as when the session was opened. */
   readonly detector?: null | undefined;
 };
-const updates = [...replyOptions, "system", "turns", "answer", "bargeIn", "detector"] as const;
+const updateRules = { ...replyRules, system: true, turns: true, answer: true, bargeIn: true, detector: true } as const;
 
 /**
  * Returns options with changes, none of which are checked.
  * @throws {CaracalError} `INVALID_ARGUMENT` for what cannot be changed
  */
 export function updatedOptions(options: LiveOptions, update: LiveUpdate): LiveOptions {
-  const rules = Object.fromEntries(updates.map((name) => [name, true])) as Record<keyof LiveUpdate, true>;
-  checkOptions("LiveSession.update", update, rules);
+  checkOptions("LiveSession.update", update, updateRules);
   const { detector } = update;
   if (detector !== null && detector !== undefined)
     refuseValue("LiveSession.update", "detector", "null or undefined: it is chosen when a session is opened", detector);
-  const own = updates.filter((name) => name !== "detector" && Object.hasOwn(update, name));
-  return { ...options, ...Object.fromEntries(own.map((name) => [name, update[name]])) };
+  const { detector: _, ...changes } = update;
+  return { ...options, ...changes };
 }
 
 /**
@@ -139,11 +136,7 @@ export function checkReplyOptions(
   defaults: LiveReplyOptions,
   canSpeak: boolean,
 ): CheckedOptions {
-  const ofReplies = Object.fromEntries(replyOptions.map((name) => [name, true])) as Record<
-    keyof LiveReplyOptions,
-    true
-  >;
-  checkOptions(where, options, ofReplies);
+  checkOptions(where, options, replyRules);
   const given = replyOptions.map((name) => [name, options[name] ?? defaults[name]]);
   const reply = Object.fromEntries(given) as LiveReplyOptions;
   if (reply.speech && !canSpeak) throw notLoaded(`${where}: speech`, "speech");

@@ -12,8 +12,8 @@ import { InputBuffer } from "./inputBuffer.js";
 import { type Item, Items, itemObject, newId } from "./items.js";
 import { imagesIn, messageOf, partsOf, type ReadItem } from "./messages.js";
 import { messagesOf, OutOfBand } from "./outOfBand.js";
-import { alreadyActive, Replies } from "./replies.js";
 import type { ResponseContext } from "./response.js";
+import { alreadyActive, Responses } from "./responses.js";
 import type { ServerEvent } from "./serverEvents.js";
 import {
   defaultConfig,
@@ -47,7 +47,7 @@ export class Conversation {
   readonly #sessionId = newId("sess");
   readonly #canSpeak: boolean;
   readonly #items: Items;
-  readonly #replies: Replies;
+  readonly #responses: Responses;
   readonly #outOfBand: OutOfBand;
   readonly #input: InputBuffer;
   #config: SessionConfig;
@@ -69,7 +69,7 @@ export class Conversation {
     this.#config = defaultConfig(this.#canSpeak);
     this.live = model.live(liveOptions(this.#config, service.limits.maxTokens));
     this.#items = new Items(service.limits.messages);
-    this.#replies = new Replies(this.#items, send, () => this.#context(this.#config, null));
+    this.#responses = new Responses(this.#items, send, () => this.#context(this.#config, null));
     this.#outOfBand = new OutOfBand(model, service, send, room);
     this.#input = new InputBuffer(this.live, {
       format: this.#config.input,
@@ -82,12 +82,12 @@ export class Conversation {
 
   /** Whether a response is in progress. */
   get busy(): boolean {
-    return this.#replies.busy || this.#outOfBand.size > 0;
+    return this.#responses.busy || this.#outOfBand.size > 0;
   }
 
   /** Ends the conversation. @param problem why a response in progress does not end */
   close(problem: Problem): void {
-    this.#replies.close(problem);
+    this.#responses.close(problem);
     this.#outOfBand.close();
     for (const resolve of this.#untold.values()) resolve();
     this.live.dispose();
@@ -132,7 +132,7 @@ export class Conversation {
     if (event.type === "speechStart") this.#onSpeechStart(event);
     else if (event.type === "speechEnd") this.#onSpeechEnd(event);
     else if (event.type !== "speechPause" && event.type !== "speechResume") {
-      this.#replies.on(event);
+      this.#responses.on(event);
       if (event.type === "replyEnd") metrics.reply(event.usage);
       if (event.type === "audio") {
         metrics.realtime.spoke(event.samples.length / event.sampleRate);
@@ -145,8 +145,6 @@ export class Conversation {
     this.#untold.get(told)?.();
     this.#untold.delete(told);
   }
-
-  // --- events of the session -----------------------------------------------------------------------------------------
 
   #onSpeechStart({ item, sample }: LiveEvent & { readonly type: "speechStart" }): void {
     const id = newId("item");
@@ -193,8 +191,6 @@ export class Conversation {
       this.#untold.set(`${type} ${item}`, resolve);
     });
   }
-
-  // --- events of the client ------------------------------------------------------------------------------------------
 
   async #update({ session }: ClientEventOf<"session.update">): Promise<void> {
     const [before, { service }] = [this.#config, this.#host];
@@ -276,7 +272,7 @@ export class Conversation {
   async #delete(id: string): Promise<void> {
     const code = "item_delete_invalid_item_id";
     const item = this.#items.get(id, code);
-    if (this.#replies.active?.item === item) await this.#replies.stop(() => this.live.interrupt());
+    if (this.#responses.active?.item === item) await this.#responses.stop(() => this.live.interrupt());
     if (!(await this.live.remove(item.live))) throw invalid("the item is no longer there", "item_id", code);
     this.#removed(item);
   }
@@ -287,7 +283,7 @@ export class Conversation {
     if (item.spokenSeconds === undefined) throw invalid("only speech of the model can be cut", "item_id", code);
     const most = Math.ceil(1000 * item.spokenSeconds);
     if (audio_end_ms > most) throw invalid(`the item's audio has ${most} ms so far`, "audio_end_ms");
-    const done = await this.#replies.cut(item, () => this.live.truncate(item.live, audio_end_ms / 1000));
+    const done = await this.#responses.cut(item, () => this.live.truncate(item.live, audio_end_ms / 1000));
     if (!done) throw invalid("the item was answered, and can no longer be cut", "item_id", code);
     await setImmediate(); // what stays of it is told first
     this.#host.send({ type: "conversation.item.truncated", item_id, content_index: 0, audio_end_ms });
@@ -306,7 +302,7 @@ export class Conversation {
         "unsupported_value",
       );
     await setImmediate(); // what has happened in the session is told first
-    if (this.#replies.active) throw alreadyActive();
+    if (this.#responses.active) throw alreadyActive();
     const { instructions } = request;
     const told = instructions ? this.live.add({ role: "system", content: instructions }) : undefined;
     told?.added.catch((error) => this.#host.fail(error, eventId));
@@ -318,20 +314,18 @@ export class Conversation {
       // A reply may be in progress whose beginning the client has not taken yet.
       throw error instanceof CaracalError && error.details.item !== undefined ? alreadyActive() : error;
     }
-    this.#replies.ask(item, context);
+    this.#responses.ask(item, context);
     await this.#told("reply", item);
   }
 
   async #cancel(id: string | null): Promise<void> {
     if (id !== null && this.#outOfBand.cancel(id)) return;
-    const { active } = this.#replies;
+    const { active } = this.#responses;
     // Clients know this beginning of the message.
     if (!active || (id !== null && id !== active.id))
       throw invalid("Cancellation failed: no such response is in progress", null, "response_cancel_not_active");
-    await this.#replies.stop(() => this.live.interrupt());
+    await this.#responses.stop(() => this.live.interrupt());
   }
-
-  // --- both ----------------------------------------------------------------------------------------------------------
 
   #added(item: Item, previous_item_id: string | null): void {
     this.#host.send({ type: "conversation.item.added", previous_item_id, item: itemObject(item) });

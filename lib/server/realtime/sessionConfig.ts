@@ -1,4 +1,4 @@
-import type { LiveOptions } from "../../live/options.js";
+import type { LiveOptions, LiveReplyOptions } from "../../live/options.js";
 import type { TurnDetectorOptions } from "../../live/turnDetector.js";
 import { invalid } from "../errors.js";
 import type { AudioFormat } from "./audioFormat.js";
@@ -122,13 +122,8 @@ function turnDetection(present: TurnDetection | null, given: AudioUpdate["turn_d
   };
 }
 
-type ReplyOptions = Pick<
-  LiveOptions,
-  "speech" | "maxTokens" | "temperature" | "topK" | "topP" | "repetitionPenalty" | "seed"
->;
-
 /** The options of a reply. @param maxTokens what "inf" means */
-export function replyOptions(config: ReplyConfig, maxTokens: number): ReplyOptions {
+export function replyOptions(config: ReplyConfig, maxTokens: number): LiveReplyOptions {
   const { temperature, top_k, top_p, repetition_penalty, seed } = config.sampling;
   return {
     speech: config.modality === "audio",
@@ -151,7 +146,7 @@ export const turnOptions = ({ turnDetection: turns }: SessionConfig): TurnDetect
       }
     : {};
 
-/** What a configuration is for the library. */
+/** The options that a session of the library gets for a configuration. */
 export function liveOptions(config: SessionConfig, maxTokens: number) {
   const { turnDetection: turns, instructions } = config;
   return {

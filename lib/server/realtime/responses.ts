@@ -12,12 +12,12 @@ interface Active {
   readonly previous: string | null;
   readonly ended: Promise<void>;
   readonly end: () => void;
-  /** Why it is being stopped, if the client asked for it. */
+  /** Whether the client asked for its end. */
   stopped: boolean;
 }
 
 /** The responses of a conversation, one at a time: what a session tells of its replies, as events. */
-export class Replies {
+export class Responses {
   readonly #items: Items;
   readonly #send: (event: ServerEvent) => void;
   readonly #automatic: () => ResponseContext;
