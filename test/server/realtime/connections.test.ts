@@ -124,14 +124,22 @@ test("a client that does not read pauses its reply, not those of others, and is 
   const headers = `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}`;
   const handshake = Buffer.from(`GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n\r\n`);
   const sent = Buffer.concat([handshake, frame(hello), frame({ type: "response.create", response: endless })]);
-  const { server } = await served(model, { limits: { unreadBytes: 20_000, readSeconds: 1.5 } });
-  using _ = slowReader(Number(new URL(server.url).port), sent);
-  await vi.waitFor(() => expect(model.stats().unread).toBe(1), { timeout: 60_000 });
-  const client = await RealtimeClient.open(server);
-  await client.say("Hello!");
-  expect((await client.respond({ max_output_tokens: 3 })).status).toBe("incomplete");
-  await client.close();
-  await untilIdle(server);
+  const { server: patient } = await served(model, { limits: { unreadBytes: 20_000 } });
+  {
+    using _ = slowReader(Number(new URL(patient.url).port), sent);
+    await vi.waitFor(() => expect(model.stats().unread).toBe(1), { timeout: 60_000 });
+    const client = await RealtimeClient.open(patient);
+    await client.say("Hello!");
+    expect((await client.respond({ max_output_tokens: 3 })).status).toBe("incomplete");
+    expect(model.stats().unread).toBe(1);
+    await client.close();
+  }
+  await untilIdle(patient); // it has closed its connection
+
+  const { server: hasty } = await served(model, { limits: { unreadBytes: 20_000, readSeconds: 0.3 } });
+  using _ = slowReader(Number(new URL(hasty.url).port), sent);
+  await vi.waitFor(() => expect(model.stats().active).toBeGreaterThan(0), { timeout: 60_000 });
+  await untilIdle(hasty);
 });
 
 describe("a client", () => {
