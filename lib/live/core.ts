@@ -57,7 +57,7 @@ export class SessionCore {
     this.conversation.dispose();
   }
 
-  /** Runs work on a chain; what goes wrong ends the session. */
+  /** Runs work on a chain; what goes wrong ends the session. @throws {CaracalError} `DISPOSED` if it ends before */
   async run<T>(chain: Chain, work: () => Promise<T> | T): Promise<T> {
     try {
       return await chain.run(() => {
@@ -65,6 +65,7 @@ export class SessionCore {
         return work();
       });
     } catch (error) {
+      this.checkOpen(); // what was under way when the session ended has failed for that
       this.end({ error });
       throw error;
     }

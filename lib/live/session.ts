@@ -185,7 +185,8 @@ export class LiveSession implements AsyncIterableIterator<LiveEvent>, Disposable
 
   /**
    * Changes options of the session from now on; those that are left out stay as they are. A new `system` text takes the
-   * place of the one before; all that was said since is computed again.
+   * place of the one before; all that was said since is computed again. One that the conversation has no room for ends the
+   * session, as any turn would.
    * @throws {CaracalError} `INVALID_ARGUMENT`, naming the option, when one is unknown or out of range, and nothing changes;
    *   `DISPOSED`
    */
