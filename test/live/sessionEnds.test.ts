@@ -22,6 +22,16 @@ describe("a session", () => {
     expect(() => session.say("x")).toThrow(expect.objectContaining({ code: "DISPOSED" }));
   });
 
+  test("that ends takes what is under way with it, which says so", async () => {
+    const { session } = listen([], { system: "a b c d ".repeat(400) });
+    const under = [session.remove("item_1"), session.truncate("item_1", 0)];
+    const ends = Promise.allSettled(under);
+    await vi.waitFor(() => expect(live.model.stats().cache.used).toBeGreaterThan(0), { interval: 1 });
+    session.dispose();
+    const reason = expect.objectContaining({ code: "DISPOSED" });
+    expect(await ends).toEqual(under.map(() => ({ status: "rejected", reason })));
+  });
+
   test("ends at any moment, and gives its memory back", async () => {
     for (let end = 0; end < 40; end++) {
       const listener = listen(interruption, { maxTokens: 60 });
