@@ -91,7 +91,7 @@ export interface Operations<Handle> {
     snake?: Handle | undefined;
     residual?: Handle | undefined;
     /** Written in place. */
-    state?: Handle | undefined;
+    state?: readonly Handle[] | undefined;
     dilation?: number | undefined;
     groups?: number | undefined;
     stride?: number | undefined;
@@ -218,9 +218,9 @@ export interface Operations<Handle> {
     bIh?: Handle | undefined;
     bHh?: Handle | undefined;
     /** Written in place. */
-    h: Handle;
+    h?: readonly Handle[] | undefined;
     /** Written in place. */
-    c: Handle;
+    c?: readonly Handle[] | undefined;
   };
   machinePeaks: {
     buffer: Handle;

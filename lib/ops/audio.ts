@@ -197,9 +197,10 @@ export interface Conv1dOptions<D extends Activations = Activations> extends Conv
   readonly residual?: Tensor<D> | undefined;
   /**
    * Streaming: the last `(k-1)·dilation` rows of x, `[…, Cin]` of x's dtype, zeros at the start, updated in place. It
-   * replaces the left padding; a right padding ends the stream. `Conv1dStream` also handles look-ahead and strides.
+   * replaces the left padding; a right padding ends the stream. A list of up to 64 states advances as many streams: x's rows
+   * are then as many equal pieces, in the same order. `Conv1dStream` also handles look-ahead and strides.
    */
-  readonly state?: Tensor<D> | undefined;
+  readonly state?: Tensor<D> | readonly Tensor<D>[] | undefined;
 }
 const conv1dOptions = { ...conv1dGeometry, residual: true, state: true } satisfies Record<
   keyof Conv1dOptions,
@@ -247,14 +248,18 @@ export function conv1d<D extends Activations, S extends Shape, W extends Shape, 
 ): Tensor<D, readonly [number, W[0]]> {
   checkTensor("ops.conv1d", "w", w);
   checkOptions("ops.conv1d", options, conv1dOptions);
-  const { padding = "causal", ...rest } = options;
+  const { padding = "causal", state, ...rest } = options;
   const span = ((w.shape[2] ?? 1) - 1) * (options.dilation ?? 1);
   const [left, padRight] = paddingRows("ops.conv1d", padding, span);
-  return call("conv1d", { x, w, padLeft: options.state ? 0 : left, padRight }, rest)[0] as Tensor<
+  return call("conv1d", { x, w, state: listOf(state), padLeft: state ? 0 : left, padRight }, rest)[0] as Tensor<
     D,
     readonly [number, W[0]]
   >;
 }
+
+/** The states of one stream or several. */
+const listOf = <T>(state: T | readonly T[] | undefined): readonly T[] | undefined =>
+  state === undefined || state === null || Array.isArray(state) ? (state as readonly T[] | undefined) : [state as T];
 
 /** Cin/groups, where the compiler knows it. */
 export type InputsPerGroup<C extends number, G extends number> = G extends 1 ? (number extends G ? number : C) : number;
@@ -310,15 +315,16 @@ export interface LstmParameters {
   /** `[4H]` */
   readonly bIh?: Tensor<Activations> | undefined;
   readonly bHh?: Tensor<Activations> | undefined;
-  /** `[H]` f32: the state, zeros at the start, updated in place. */
-  readonly h: Tensor<"f32">;
-  readonly c: Tensor<"f32">;
+  /** `[H]` f32: the state, zeros at the start, updated in place; or lists of those of up to 64 streams. */
+  readonly h: Tensor<"f32"> | readonly Tensor<"f32">[];
+  readonly c: Tensor<"f32"> | readonly Tensor<"f32">[];
 }
 
 /**
  * One LSTM layer: `[i f g o] = x·wIhᵀ + bIh + bHh + h·wHhᵀ`, `c = σ(f)·c + σ(i)·tanh(g)`, `y = h = σ(o)·tanh(c)`, with
  * the gates in PyTorch's order. Gates and state are f32. A sequence may be cut anywhere: h and c carry the state over, so
- * the bits are those of the whole.
+ * the bits are those of the whole. With lists of states, as many streams advance: x's rows are equal pieces, in the same
+ * order, and the bits of each are those of a call by itself.
  *
  * @param x `[T, I]` f32 or bf16
  * @returns `[T, H]` of x's dtype
@@ -333,7 +339,9 @@ export function lstm<D extends Activations, S extends Shape, I extends Shape, H 
     readonly wHh: Weight<Activations, H> & Ranked<H, 2>;
   },
 ): Tensor<D, readonly [S[0], Last<H>]> {
-  return call("lstm", { x }, parameters)[0] as Tensor<D, readonly [S[0], Last<H>]>;
+  checkObject("ops.lstm", "parameters", parameters);
+  const { h, c, ...rest } = parameters;
+  return call("lstm", { x, h: listOf(h), c: listOf(c) }, rest)[0] as Tensor<D, readonly [S[0], Last<H>]>;
 }
 
 /**

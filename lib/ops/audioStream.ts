@@ -2,17 +2,12 @@ import { CaracalError } from "../errors.js";
 import { checkedFloats, checkObject, checkOption, checkOptionNames, checkOptions } from "../options.js";
 import { checkTensor, deviceRule } from "../tensor/check.js";
 import type { Device, Tensor } from "../tensor/tensor.js";
-import { type Conv1dWeight, type ConvTranspose1dWeight, convTranspose1d, fbank, fsmnMemory } from "./audio.js";
+import { fbank, fsmnMemory } from "./audio.js";
 import {
-  type Conv1dGeometry,
-  type ConvTranspose1dGeometry,
-  conv1dGeometry,
-  convTranspose1dGeometry,
   type FbankOptions,
   type FsmnParameters,
   fbankOptionNames,
   fsmnParameters,
-  paddingRows,
   type SpliceOptions,
   spliceOptions,
 } from "./audioOptions.js";
@@ -24,10 +19,10 @@ export interface PushOptions {
   /** Whether these are the last rows of the stream. Default false. */
   readonly last?: boolean;
 }
-const pushOptions = { last: true } satisfies Record<keyof PushOptions, true>;
+export const pushOptions = { last: true } satisfies Record<keyof PushOptions, true>;
 
 /** Refuses what is not rows `[T, columns]`. */
-function checkRows(where: string, argument: string, x: unknown): void {
+export function checkRows(where: string, argument: string, x: unknown): void {
   checkTensor(where, argument, x);
   const { shape } = x as Tensor;
   if (shape.length !== 2)
@@ -43,7 +38,7 @@ function checkRows(where: string, argument: string, x: unknown): void {
 }
 
 /** The rows of x from `skip` on. Disposes x if it is not returned. */
-function dropRows<D extends Activations>(x: Tensor<D>, skip: number): Tensor<D> {
+export function dropRows<D extends Activations>(x: Tensor<D>, skip: number): Tensor<D> {
   if (skip === 0) return x;
   const kept = x.slice(skip);
   x.dispose();
@@ -226,118 +221,6 @@ export class FsmnMemoryStream<D extends Activations = "f32"> implements Disposab
   dispose(): void {
     this.#state.dispose();
     this.#pending?.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-}
-
-/**
- * `conv1d` of rows that arrive in pieces, with any padding and stride. Together, all rows are bit-identical to those of the
- * whole. With right padding, the output lags behind until the end.
- */
-export class Conv1dStream<D extends Activations = "f32"> implements Disposable {
-  readonly #weight: Conv1dWeight;
-  readonly #options: Omit<Conv1dGeometry, "padding">;
-  readonly #state: Tensor<D>;
-  readonly #padRight: number;
-  #position: number; // the row of the stream that the last tap of the next output row reads
-  #rows = 0;
-
-  /**
-   * @param weight as for `conv1d`; the stream disposes neither it nor the vectors
-   * @param options `dtype` is that of the rows, f32 by default
-   * @throws {CaracalError} `INVALID_ARGUMENT` when the left padding exceeds the reach of the taps, `(k-1)·dilation`, or an
-   *   option is unknown
-   */
-  constructor(weight: Conv1dWeight, options: Conv1dGeometry & { dtype?: D } = {}) {
-    checkTensor("Conv1dStream", "weight", weight);
-    checkOptions("Conv1dStream", options, { ...conv1dGeometry, dtype: true });
-    const { padding = "causal", dtype = "f32" as D, ...geometry } = options;
-    const [, channels, taps] = weight.shape;
-    const span = (taps - 1) * (geometry.dilation ?? 1);
-    const [left, right] = paddingRows("Conv1dStream", padding, span);
-    if (left > span)
-      throw new CaracalError("INVALID_ARGUMENT", `Conv1dStream: left padding must be at most ${span}, got ${left}`);
-    this.#weight = weight;
-    this.#options = geometry;
-    this.#state = weight.device.zeros([span, channels * (geometry.groups ?? 1)], dtype);
-    this.#padRight = right;
-    this.#position = span - left;
-  }
-
-  /**
-   * @param x `[T, Cin]`; T may be 0
-   * @returns the rows whose inputs are known; with `last`, all remaining rows
-   * @throws {CaracalError} as `conv1d`
-   */
-  push(x: Tensor<D>, options: PushOptions = {}): Tensor<D> {
-    checkRows("Conv1dStream.push", "x", x);
-    checkOptionNames("Conv1dStream.push", options, pushOptions);
-    const y = call("conv1d", {
-      ...this.#options,
-      x,
-      w: this.#weight,
-      state: this.#state,
-      first: this.#position - this.#rows,
-      padRight: options.last ? this.#padRight : 0,
-    })[0] as Tensor<D>;
-    this.#position += y.shape[0]! * (this.#options.stride ?? 1);
-    this.#rows += x.shape[0]!;
-    return y;
-  }
-
-  /** Frees the stream's state. Safe to call twice. */
-  dispose(): void {
-    this.#state.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-}
-
-/** `convTranspose1d` of rows that arrive in pieces: together, all rows are bit-identical to those of the whole. */
-export class ConvTranspose1dStream implements Disposable {
-  readonly #weight: ConvTranspose1dWeight;
-  readonly #options: ConvTranspose1dGeometry;
-  readonly #state: Tensor<"f32">;
-  #skip: number;
-
-  /**
-   * @param weight as for `convTranspose1d`; the stream disposes neither it nor the bias
-   * @throws {CaracalError} `INVALID_ARGUMENT` when an option is unknown
-   */
-  constructor(weight: ConvTranspose1dWeight, options: ConvTranspose1dGeometry) {
-    checkTensor("ConvTranspose1dStream", "weight", weight);
-    checkObject("ConvTranspose1dStream", "options", options);
-    checkOptions("ConvTranspose1dStream", options, convTranspose1dGeometry);
-    const [, outputs, taps] = weight.shape;
-    this.#weight = weight;
-    this.#options = options;
-    this.#state = weight.device.zeros([Math.max(0, taps - options.stride), outputs]);
-    this.#skip = options.padding ?? 0;
-  }
-
-  /**
-   * @param x `[T, Cin]`; T may be 0
-   * @returns the rows that no later row of x adds to; with `last`, all remaining rows
-   * @throws {CaracalError} as `convTranspose1d`
-   */
-  push<D extends Activations>(x: Tensor<D>, options: PushOptions = {}): Tensor<D> {
-    checkRows("ConvTranspose1dStream.push", "x", x);
-    checkOptionNames("ConvTranspose1dStream.push", options, pushOptions);
-    const { last = false } = options;
-    const y = convTranspose1d(x, this.#weight, { ...this.#options, state: this.#state, last });
-    const skip = Math.min(this.#skip, y.shape[0]!);
-    this.#skip -= skip;
-    return dropRows(y, skip);
-  }
-
-  /** Frees the stream's state. Safe to call twice. */
-  dispose(): void {
-    this.#state.dispose();
   }
 
   [Symbol.dispose](): void {

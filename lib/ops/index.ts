@@ -1,6 +1,7 @@
 export * from "./attention.js";
 export * from "./audio.js";
-export * from "./audioStream.js";
+export { FbankStream, FsmnMemoryStream, type PushOptions, SpliceStream } from "./audioStream.js";
+export { Conv1dStream, ConvTranspose1dStream } from "./convStream.js";
 export * from "./elementwise.js";
 export * from "./embedding.js";
 export * from "./image.js";

@@ -80,7 +80,7 @@ const equal = (a, b) => Buffer.compare(a, b) === 0;
 /** Reads the inputs again: the bytes of those written in place, and a line for each other that changed. */
 async function reread(call, contract, args, maker, wrong) {
   const written = [];
-  const inout = new Set(contract.fields.filter((field) => field.inout).map(({ name }) => args[name]));
+  const inout = new Set(contract.fields.filter((field) => field.inout).flatMap(({ name }) => args[name]));
   const mixed = call.aliased && inout.size > 0; // inputs may be written: whether they can be read is all that is known
   const open = maker.inputs.filter(({ tensor, base }) => !tensor.disposed && !base.disposed);
   await Promise.all(

@@ -78,7 +78,7 @@ const functions = {
     }),
   ],
   lockFile: [
-    { fd: "integer" },
+    { fd: "descriptor" },
     (r) => ({ args: { fd: r.pick(-1, 2 ** 31, 2 ** 31 - 1) }, allowed: ["INVALID_ARGUMENT"] }),
   ],
   deviceInfo: [{ device: "handle" }, () => ({ args: { device } })],

@@ -104,13 +104,16 @@ const mutations = {
     ),
   readOnly: (r, call, contract) => {
     const inout = contract.fields
-      .filter(({ name, inout }) => inout && isPlain(call.args[name]))
+      .filter(({ name, inout }) => inout && [call.args[name]].flat().every(isPlain))
       .map(({ name }) => name);
     if (call.aliased || inout.length === 0) return undefined;
     const name = r.pick(...inout);
-    const { fill, ...value } = call.args[name];
+    const all = [call.args[name]].flat();
+    const at = r.int(0, all.length - 1);
+    const { fill, ...value } = all[at];
     if (product(value.shape) === 0) return undefined;
-    call.args[name] = { ...value, storage: "mapped" };
+    all[at] = { ...value, storage: "mapped" };
+    call.args[name] = Array.isArray(call.args[name]) ? all : all[0];
     return { what: `${name}: of a mapped file`, allowed: call.cuda ? any : ["INVALID_ARGUMENT"] };
   },
   odd: (r, call) =>

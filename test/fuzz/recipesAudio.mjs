@@ -125,16 +125,17 @@ export function conv1d(r) {
   const [taps, dilation, stride, t] = [r.int(1, 5), r.int(1, 3), r.int(1, 3), r.dim(60)];
   const span = (taps - 1) * dilation;
   const streaming = r.chance(0.3);
+  const streams = streaming ? r.pick(1, 1, 2, 5) : 1;
   const [padLeft, padRight, first] = [streaming ? 0 : r.int(0, 5), r.int(0, 5), streaming ? r.int(0, 3) : 0];
   const room = t + padRight + (streaming ? -first : padLeft - span);
-  const shape = [room > 0 ? Math.floor((room - 1) / stride) + 1 : 0, outputs];
+  const shape = [room > 0 ? streams * (Math.floor((room - 1) / stride) + 1) : 0, outputs];
   return {
     args: {
-      x: tensor(r, dtype, [t, inputs]),
+      x: tensor(r, dtype, [streams * t, inputs]),
       w: convWeight(r, [outputs, inputs / groups, taps], groups, groups > 1 && inputs === groups && outputs === groups),
       bias: r.maybe(() => tensor(r, rows(r), [outputs])),
       residual: r.maybe(() => tensor(r, dtype, shape)),
-      state: streaming ? state(r, dtype, [span, inputs]) : undefined,
+      state: streaming ? Array.from({ length: streams }, () => state(r, dtype, [span, inputs])) : undefined,
       ...r.pick({}, { activation: r.pick("none", "gelu", "relu", "tanh") }, { snake: tensor(r, rows(r), [outputs]) }),
       ...{ dilation, groups, stride, padLeft, padRight, first },
     },
@@ -198,21 +199,21 @@ export function packConvTranspose1d(r) {
 }
 
 export function lstm(r) {
-  const [dtype, t, inputs] = [rows(r), r.dim(9), r.dim(40)];
+  const [dtype, streams, t, inputs] = [rows(r), r.pick(1, 1, 2, 7), r.dim(9), r.dim(40)];
   const packed = r.chance(0.5);
   const hidden = packed ? 16 * r.int(0, 4) : r.dim(40);
   const matrix = (n, k) => weight(r, n, k, { dtype: rows(r), packed });
   return {
     args: {
-      x: tensor(r, dtype, [t, inputs]),
+      x: tensor(r, dtype, [streams * t, inputs]),
       wIh: matrix(4 * hidden, inputs),
       wHh: matrix(4 * hidden, hidden),
       bIh: r.maybe(() => tensor(r, rows(r), [4 * hidden])),
       bHh: r.maybe(() => tensor(r, rows(r), [4 * hidden])),
-      h: state(r, "f32", [hidden]),
-      c: state(r, "f32", [hidden]),
+      h: Array.from({ length: streams }, () => state(r, "f32", [hidden])),
+      c: Array.from({ length: streams }, () => state(r, "f32", [hidden])),
     },
-    outputs: [[dtype, [t, hidden]]],
+    outputs: [[dtype, [streams * t, hidden]]],
     run: (ops, { x, ...parameters }) => ops.lstm(x, parameters),
   };
 }

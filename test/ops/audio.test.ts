@@ -13,13 +13,8 @@ import {
   snake,
   splice,
 } from "../../lib/ops/audio.js";
-import {
-  Conv1dStream,
-  ConvTranspose1dStream,
-  FbankStream,
-  FsmnMemoryStream,
-  SpliceStream,
-} from "../../lib/ops/audioStream.js";
+import { FbankStream, FsmnMemoryStream, SpliceStream } from "../../lib/ops/audioStream.js";
+import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/convStream.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices, devices } from "../support/devices.js";
 import { code } from "../support/errors.js";

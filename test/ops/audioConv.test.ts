@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { type Conv1dGeometry, conv1d, packConv1d, snake } from "../../lib/ops/audio.js";
-import { Conv1dStream } from "../../lib/ops/audioStream.js";
+import { Conv1dStream } from "../../lib/ops/convStream.js";
 import { add } from "../../lib/ops/elementwise.js";
+import { concatRows } from "../../lib/ops/rows.js";
 import type { Tensor } from "../../lib/tensor/tensor.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
@@ -179,6 +180,92 @@ describe.each(allDevices)("conv1d on $name", (device) => {
       got.push(...(await y.toFloat32Array()));
     }
     expect(Float32Array.from(got)).toEqual(await whole.toFloat32Array());
+  });
+
+  test.each(convCases)("%o with %o of several streams gives the bits of each by itself", async (shape, geometry) => {
+    const { rows, inputs, outputs, taps } = shape;
+    const streams = 3;
+    const span = (taps - 1) * (geometry.dilation ?? 1);
+    const w = device.tensor(randomArray((outputs * inputs * taps) / (geometry.groups ?? 1), 2), [
+      outputs,
+      inputs / (geometry.groups ?? 1),
+      taps,
+    ]);
+    for (const dtype of ["f32", "bf16"] as const) {
+      const x = device.tensor(randomArray(streams * rows * inputs, 1), [streams * rows, inputs], dtype);
+      const states = () =>
+        [4, 5, 6].map((seed) => device.tensor(randomArray(span * inputs, seed), [span, inputs], dtype));
+      const [together, alone] = [states(), states()];
+      using y = conv1d(x, w, { ...geometry, state: together });
+      const [got, count] = [await y.toFloat32Array(), y.shape[0] / streams];
+      using again = conv1d(x, w, { ...geometry, state: states(), residual: y });
+      const added = await again.toFloat32Array();
+      for (const [i, state] of alone.entries()) {
+        const piece = x.slice(i * rows, (i + 1) * rows);
+        using one = conv1d(piece, w, { ...geometry, state });
+        const values = await one.toFloat32Array();
+        const own = (all: Float32Array) => all.subarray(i * count * outputs, (i + 1) * count * outputs);
+        expect(own(got)).toEqual(values);
+        using summed = add(one, y.slice(i * count, (i + 1) * count));
+        if (dtype === "f32") expect(own(added)).toEqual(await summed.toFloat32Array());
+        expect(await together[i]!.toFloat32Array()).toEqual(await state.toFloat32Array());
+      }
+    }
+  });
+
+  test("streams that advance together must have as many rows and states of their own", () => {
+    const [x, w] = [device.zeros([6, 8]), device.zeros([4, 8, 3])];
+    const states = (count: number) => Array.from({ length: count }, () => device.zeros([2, 8]));
+    const run = (state: readonly Tensor<"f32">[]) => conv1d(x, w, { state });
+    expect(() => run(states(4))).toThrowError(/x must have as many rows for each of the 4 states, got \[6, 8\]/);
+    const state = device.zeros([2, 8]);
+    expect(() => run([state, state])).toThrowError(/state is written in place and must not share memory/);
+    expect(() => run([state, device.zeros([3, 8])])).toThrowError(code("SHAPE_MISMATCH"));
+    expect(() => run([state, x.slice(0, 2) as Tensor<"f32">])).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => conv1d(device.zeros([65, 8]), w, { state: states(65) })).toThrowError(/at most 64 states, got 65/);
+    expect(() => run([state, null as never])).toThrowError(code("INVALID_ARGUMENT"));
+    expect(conv1d(x, w, { state: states(6) }).shape).toEqual([6, 4]);
+  });
+
+  test("streams that have got as many rows are pushed together, up to the end", async () => {
+    const [streams, rows, channels] = [3, 11, 6];
+    const weight = device.tensor(randomArray(5 * channels * 5, 2), [5, channels, 5]);
+    const options = { padding: "symmetric", dilation: 2, activation: "gelu" } as const;
+    const x = Array.from({ length: streams }, (_, i) =>
+      device.tensor(randomArray(rows * channels, i + 3), [rows, channels]),
+    );
+    const all = x.map(() => new Conv1dStream(weight, options));
+    const parts: number[][] = x.map(() => []);
+    for (let at = 0; at <= rows; at += 3) {
+      const pieces = x.map((one) => one.slice(at, Math.min(at + 3, rows)));
+      const y = Conv1dStream.pushAll(all, concatRows(pieces) as Tensor<"f32">, { last: at + 3 > rows });
+      const values = [...(await y.toFloat32Array())];
+      for (const part of parts) part.push(...values.splice(0, (5 * y.shape[0]!) / streams));
+    }
+    for (const [i, one] of x.entries()) {
+      using whole = conv1d(one, weight, options);
+      expect(Float32Array.from(parts[i]!)).toEqual(await whole.toFloat32Array());
+    }
+  });
+
+  test("streams that differ are not pushed together", () => {
+    const weight = device.zeros([4, 8, 3]);
+    const pushed = new Conv1dStream(weight, { padding: "symmetric" });
+    pushed.push(device.zeros([1, 8]));
+    const stream = () => new Conv1dStream(weight, { padding: "symmetric" });
+    const x = device.zeros([2, 8]);
+    for (const streams of [
+      [],
+      null,
+      [stream(), pushed],
+      [stream(), new Conv1dStream(device.zeros([4, 8, 3]), { padding: "symmetric" })],
+      [stream(), new Conv1dStream(weight)],
+      [stream(), new Conv1dStream(weight, { padding: "symmetric", activation: "relu" })],
+      [stream(), {}],
+      new Array(65).fill(stream()),
+    ])
+      expect(() => Conv1dStream.pushAll(streams as Conv1dStream[], x)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(Conv1dStream.pushAll([stream(), stream()], x).shape).toEqual([0, 4]);
   });
 
   test("bad input is refused before anything runs", () => {

@@ -10,7 +10,7 @@ import {
   packConvTranspose1d,
   snake,
 } from "../../lib/ops/audio.js";
-import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
+import { Conv1dStream, ConvTranspose1dStream } from "../../lib/ops/convStream.js";
 import type { Device, Tensor } from "../../lib/tensor/tensor.js";
 import { cuda, devices } from "../support/devices.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";

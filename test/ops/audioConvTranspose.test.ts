@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type ConvTranspose1dGeometry, convTranspose1d, packConv1d, packConvTranspose1d } from "../../lib/ops/audio.js";
-import { ConvTranspose1dStream } from "../../lib/ops/audioStream.js";
+import { ConvTranspose1dStream } from "../../lib/ops/convStream.js";
 import { allDevices } from "../support/devices.js";
 import { code } from "../support/errors.js";
 import { bf16, randomArray, relativeError } from "../support/numbers.js";

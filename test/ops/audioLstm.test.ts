@@ -110,6 +110,50 @@ describe.each(allDevices)("lstm on $name", (device) => {
     expect(Float32Array.from(got)).toEqual(await whole.toFloat32Array());
   });
 
+  test.each([
+    [1, 2, 1, 8, 16],
+    [9, 1, 5, 24, 48],
+    [3, 4, 1, 6, 10],
+    [2, 0, 1, 8, 16],
+  ])("%i streams of %i steps give the bits of each by itself", async (streams, steps, packs, inputs, hidden) => {
+    const cell = randomCell(inputs, hidden);
+    for (const dtype of ["f32", "bf16"] as const) {
+      const parameters = tensors(cell, dtype);
+      if (packs > 1) Object.assign(parameters, { wHh: packWeight(parameters.wHh) });
+      const x = device.tensor(randomArray(streams * steps * inputs, 1), [streams * steps, inputs], dtype);
+      const states = (seed: number) =>
+        Array.from({ length: streams }, (_, i) => device.tensor(randomArray(hidden, seed + i), [hidden]));
+      const [h, c] = [states(20), states(40)];
+      using y = lstm(x, { ...parameters, h, c });
+      const got = await y.toFloat32Array();
+      const alone = { h: states(20), c: states(40) };
+      for (let i = 0; i < streams; i++) {
+        using one = lstm(x.slice(i * steps, (i + 1) * steps) as Tensor<typeof dtype>, {
+          ...parameters,
+          h: alone.h[i]!,
+          c: alone.c[i]!,
+        });
+        expect(got.subarray(i * steps * hidden, (i + 1) * steps * hidden)).toEqual(await one.toFloat32Array());
+        expect(await h[i]!.toFloat32Array()).toEqual(await alone.h[i]!.toFloat32Array());
+        expect(await c[i]!.toFloat32Array()).toEqual(await alone.c[i]!.toFloat32Array());
+      }
+    }
+  });
+
+  test("streams that advance together must have as many rows and states of their own", () => {
+    const parameters = tensors(randomCell(4, 16));
+    const zeros = (count: number) => Array.from({ length: count }, () => device.zeros([16]));
+    const run = (h: readonly Tensor<"f32">[], c: readonly Tensor<"f32">[]) =>
+      lstm(device.zeros([6, 4]), { ...parameters, h, c });
+    expect(() => run(zeros(4), zeros(4))).toThrowError(/x must have as many rows for each of the 4 states/);
+    expect(() => run(zeros(2), zeros(3))).toThrowError(/c must hold as many states as h, 2, got 3/);
+    expect(() => run([], [])).toThrowError(/h must hold at least one state/);
+    const [h, c] = [zeros(2), zeros(2)];
+    expect(() => run([h[0]!, h[0]!], c)).toThrowError(code("INVALID_ARGUMENT"));
+    expect(() => run(h, [c[0]!, h[1]!])).toThrowError(code("INVALID_ARGUMENT"));
+    expect(run(h, c).shape).toEqual([6, 16]);
+  });
+
   test("missing biases are zero", async () => {
     const cell = randomCell(6, 16);
     const x = randomArray(12, 1);

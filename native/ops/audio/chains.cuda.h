@@ -29,8 +29,9 @@ inline void launch_rows(Cuda& cuda, DType x_dtype, DType w_dtype, const GemmOper
                         const LinearEpilogue& epilogue) {
   if (p.m == 0 || p.n == 0) return;
   if (uses_tensor_cores(x_dtype, w_dtype)) return launch_gemm(cuda, kLinear, p, x_dtype, w_dtype, 1, epilogue);
-  const ConvRows<void> x{{p.x, p.m, int(p.k), nullptr, 0},
-                         {.origin = 0, .stride = 1, .dilation = 1, .channels = int(p.k), .groups = 1}};
+  const ConvRows<void> x{
+      {p.x, p.m, int(p.k), nullptr, 0},
+      {.origin = 0, .stride = 1, .dilation = 1, .channels = int(p.k), .groups = 1, .stream_rows = 0, .stream_skip = 0}};
   launch_chains(cuda, x, x_dtype, w_dtype, p, {epilogue, {}});
 }
 

@@ -44,17 +44,29 @@ ConvEpilogue<T> epilogue_of(const Conv1d& op, Tensor& out, int64_t first = 0) {
           .activation = op.activation};
 }
 
+template <class T>
+std::vector<TimeRows<T>> streams_of(const Conv1d& op) {
+  std::vector<TimeRows<T>> all;
+  for (int64_t i = 0; i < op.streams(); i++) {
+    const Conv1d one = op.stream(i);
+    all.push_back(time_rows<T>(one.x, one.first_state()));
+  }
+  return all;
+}
+
 // One product per group, whose rows are read through the taps (an implicit im2col).
 template <class T>
 void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
   const int64_t channels = op.w.shape[1], taps = op.w.shape[2], n = op.w.shape[0] / op.groups;
   const PackedConv panels(cpu, op.w, packed_conv_bytes(op.w.shape, op.groups, op.w.dtype),
                           [&](std::byte* to) { pack_conv1d(cpu, op.w, op.groups, to); });
-  const TimeRows<T> x = time_rows<T>(op.x, op.state);
+  const std::vector<TimeRows<T>> streams = streams_of<T>(op);
   const int64_t origin = op.origin(), stride = op.stride, dilation = op.dilation;
   run_gemms(cpu, op.groups, [&](int64_t group) {
-    auto tap_row = [x, origin, stride, dilation, offset = group * channels](int64_t t, int64_t tap) {
-      const T* row = x.at(origin + t * stride + tap * dilation);
+    auto tap_row = [x = streams.data(), rows = streams.size() > 1 ? op.stream_rows_out() : 0, origin, stride, dilation,
+                    offset = group * channels](int64_t t, int64_t tap) {
+      const int64_t i = rows > 0 ? t / rows : 0;
+      const T* row = x[i].at(origin + (t - i * rows) * stride + tap * dilation);
       return row ? row + offset : nullptr;
     };
     const Panels w = panels.matrix(op.w.dtype, n, channels * taps, group);
@@ -64,13 +76,13 @@ void run_dense(const Conv1d& op, Tensor& out, Cpu& cpu) {
 }
 
 template <class T>
-void run_depthwise(const Conv1d& op, Tensor& out, Cpu& cpu) {
+void run_depthwise(const Conv1d& op, Tensor out, Cpu& cpu) {
   Taps taps;
   taps.stride = op.stride;
   for (int64_t tap = 0; tap < op.w.shape[2]; tap++) taps.offsets.push_back(op.origin() + tap * op.dilation);
   by_activation_type(op.w.dtype, [&](auto w_type) {
     using W = typename decltype(w_type)::type;
-    depthwise(cpu, time_rows<T>(op.x, op.state), op.w.data<W>(), taps, out.shape[0], epilogue_of<T>(op, out));
+    depthwise(cpu, time_rows<T>(op.x, op.first_state()), op.w.data<W>(), taps, out.shape[0], epilogue_of<T>(op, out));
   });
 }
 
@@ -79,12 +91,11 @@ void run_depthwise(const Conv1d& op, Tensor& out, Cpu& cpu) {
 void run(const Conv1d& op, std::span<Tensor> out, Cpu& cpu) {
   by_activation_type(op.x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    if (op.depthwise() && !op.w.packed())
-      run_depthwise<T>(op, out[0], cpu);
-    else
-      run_dense<T>(op, out[0], cpu);
+    if (!op.depthwise() || op.w.packed()) return run_dense<T>(op, out[0], cpu);
+    const int64_t rows = op.stream_rows_out();
+    for (int64_t i = 0; i < op.streams(); i++) run_depthwise<T>(op.stream(i), rows_of(out[0], i * rows, rows), cpu);
   });
-  if (op.state) advance(*op.state, op.x);
+  for (size_t i = 0; i < op.state.size(); i++) advance(op.state[i], op.stream(static_cast<int64_t>(i)).x);
 }
 
 }  // namespace caracal::CARACAL_ISA

@@ -7,7 +7,7 @@
 //   T' = floor((T + padLeft + padRight - (k-1)·dilation - 1) / stride) + 1, or 0
 // Streaming: `state` [(k-1)·dilation, Cin] of x's dtype replaces the left padding. The first output row's last tap
 // reads row `first` of x (always 0 if causal with stride 1), so a stream may be cut anywhere. padRight zero rows follow
-// x: they end a stream with look-ahead.
+// x: they end a stream with look-ahead. Of several streams, all this holds for each piece.
 #include "core/activation.h"
 #include "core/packed_weight.h"
 #include "ops/audio/streaming.h"
@@ -17,7 +17,8 @@ namespace caracal {
 struct Conv1d {
   static constexpr const char* kName = "conv1d";
   Tensor x, w;
-  std::optional<Tensor> bias, snake, residual, state;
+  std::optional<Tensor> bias, snake, residual;
+  std::vector<Tensor> state;
   int64_t dilation = 1, groups = 1, stride = 1, pad_left = 0, pad_right = 0, first = 0;
   Activation activation = Activation::none;
   static constexpr auto kFields = std::tuple{field("x", &Conv1d::x),
@@ -35,11 +36,23 @@ struct Conv1d {
                                              field("activation", &Conv1d::activation)};
 
   int64_t span() const { return (w.shape[2] - 1) * dilation; }
-  // Row of x that the first tap of output row 0 reads.
-  int64_t origin() const { return state ? first - span() : -pad_left; }
-  int64_t rows_out() const {
-    const int64_t room = x.shape[0] + pad_right + (state ? -first : pad_left - span());
+  int64_t streams() const { return stream_count(state); }
+  // Rows of x and of the output that belong to a stream.
+  int64_t stream_rows() const { return x.shape[0] / streams(); }
+  int64_t stream_rows_out() const {
+    const int64_t room = stream_rows() + pad_right + (state.empty() ? pad_left - span() : -first);
     return room > 0 ? (room - 1) / stride + 1 : 0;
+  }
+  // Row of a stream's x that the first tap of its output row 0 reads.
+  int64_t origin() const { return state.empty() ? -pad_left : first - span(); }
+  std::optional<Tensor> first_state() const { return state.empty() ? std::nullopt : std::optional(state[0]); }
+  // The call by itself that gives the i-th stream's rows of the output.
+  Conv1d stream(int64_t i) const {
+    Conv1d one = *this;
+    one.x = rows_of(x, i * stream_rows(), stream_rows());
+    if (residual) one.residual = rows_of(*residual, i * stream_rows_out(), stream_rows_out());
+    if (!state.empty()) one.state = {state[static_cast<size_t>(i)]};
+    return one;
   }
   bool depthwise() const { return groups == x.shape[1] && groups == w.shape[0]; }
 
@@ -64,9 +77,9 @@ inline void Conv1d::check_options(const Checker& c) const {
   c.range(pad_left, "padLeft", 0, max);
   c.range(pad_right, "padRight", 0, max);
   c.range(first, "first", 0, max);
-  if (state && pad_left != 0)
+  if (!state.empty() && pad_left != 0)
     c.bad(code::kInvalidArgument, "padLeft", "must be 0 with a state, which replaces the padding");
-  if (!state && first != 0) c.bad(code::kInvalidArgument, "first", "must be 0 without a state");
+  if (state.empty() && first != 0) c.bad(code::kInvalidArgument, "first", "must be 0 without a state");
 }
 
 inline void Conv1d::check_weight(const Checker& c) const {
@@ -92,7 +105,8 @@ inline Outputs Conv1d::check() const {
   c.rank(x, "x", 2);
   c.activations(x, "x");
   check_options(c);
-  const Shape shape{rows_out(), w.shape[0]};
+  check_streams(c, x, state, "state");
+  const Shape shape{streams() * stream_rows_out(), w.shape[0]};
   c.shape(bias, "bias", {w.shape[0]});
   c.dtype(bias, "bias", {DType::f32, DType::bf16});
   c.shape(snake, "snake", {w.shape[0]});
@@ -101,9 +115,9 @@ inline Outputs Conv1d::check() const {
     c.bad(code::kInvalidArgument, "snake", "is an activation itself: omit `activation`");
   c.shape(residual, "residual", shape);
   c.dtype(residual, "residual", {x.dtype});
-  if (state) check_state(c, *state, "state", x.dtype, {span(), x.shape[1]}, {&x, &w});
-  if (state && residual && overlap(*state, *residual))
-    c.bad(code::kInvalidArgument, "state", "is written in place and must not share memory with residual");
+  std::vector<const Tensor*> others{&x, &w};
+  if (residual) others.push_back(&*residual);
+  check_states(c, state, "state", x.dtype, {span(), x.shape[1]}, others);
   return {{x.dtype, shape}};
 }
 

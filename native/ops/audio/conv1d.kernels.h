@@ -5,12 +5,15 @@
 namespace caracal {
 
 // Element tap · channels + c of row t of a group's product is x[origin + t · stride + tap · dilation, group · channels
-// + c]. The group's columns of the output begin at group · N; there are `groups` times N of them.
+// + c]. The group's columns of the output begin at group · N; there are `groups` times N of them. If the rows are those of
+// several streams, each reads `stream_skip` rows further on than the one before.
 struct ConvGeometry {
   long long origin;
   long long stride, dilation;
   int channels;  // per group
   int groups;
+  int stream_rows;  // of the product; 0: there is one stream
+  long long stream_skip;
 };
 
 template <class T>
@@ -21,7 +24,9 @@ struct ConvRows {
   // Element k of row t, or null where it is zero.
   CARACAL_HOST_DEVICE const T* at(long long t, long long k, int group) const {
     const int tap = static_cast<int>(static_cast<uint32_t>(k) / static_cast<uint32_t>(g.channels));
-    const T* row = x.at(g.origin + t * g.stride + tap * g.dilation);
+    long long time = g.origin + t * g.stride + tap * g.dilation;
+    if (g.stream_rows > 0) time += static_cast<uint32_t>(t) / static_cast<uint32_t>(g.stream_rows) * g.stream_skip;
+    const T* row = x.at(time);
     return row ? row + static_cast<long long>(group) * g.channels + (k - tap * g.channels) : nullptr;
   }
 };

@@ -26,33 +26,34 @@ class GatePanels {
                   made_.data() + gate * gate_bytes_);
   }
 
-  // Computes h·wᵀ for the units [16·group, 16·group + 16) into sums [4 gates][16].
-  void product(int64_t group, const float* h, float* sums) const {
+  // Computes h·wᵀ for the units [16·group, 16·group + 16) of at most kTileRows rows of h into sums [4 gates][rows][16].
+  void product(int64_t group, const float* h, int rows, float* sums) const {
     if (dtype_ == DType::bf16)
-      product<bf16>(group, h, sums);
+      product<bf16>(group, h, rows, sums);
     else
-      product<float>(group, h, sums);
+      product<float>(group, h, rows, sums);
   }
 
  private:
   template <class W>
-  void product(int64_t group, const float* h, float* sums) const {
+  void product(int64_t group, const float* h, int rows, float* sums) const {
     constexpr int64_t prefetch_bytes = 2048;
-    constexpr int together = std::min(4, panels_per_pass(1));
     Tile tile{};
     tile.a = h;
+    tile.a_stride = hidden_;
     tile.k = hidden_;
     tile.chain = kShortChain;
-    tile.c_panel_stride = 16;
+    tile.c_panel_stride = rows * 16;
     tile.ahead_step = 64;
-    for (int gate = 0; gate < 4; gate += together) {
+    for (int gate = 0, together = 0; gate < 4; gate += together) {
+      together = std::min(4 - gate, panels_per_pass(rows));
       for (int p = 0; p < together; p++) {
         const std::byte* panels = data_ + static_cast<size_t>(gate + p) * gate_bytes_;
         tile.w[p] = panels + static_cast<size_t>(group) * panels_bytes(kPanelColumns, hidden_, dtype_);
         tile.ahead[p] = reinterpret_cast<const char*>(tile.w[p]) + prefetch_bytes;
       }
-      tile.c = sums + gate * 16;
-      run_tile<W>(tile, 1, together);
+      tile.c = sums + gate * tile.c_panel_stride;
+      run_tile<W>(tile, rows, together);
     }
   }
 
@@ -83,28 +84,39 @@ void input_half(const Lstm& op, Cpu& cpu, float* gates) {
 
 template <class T>
 void run_typed(const Lstm& op, Tensor& out, Cpu& cpu) {
-  const int64_t steps = op.x.shape[0], hidden = op.w_hh.shape[1], groups = divide_up(hidden, 16);
+  const int64_t streams = op.streams(), steps = op.stream_rows(), hidden = op.w_hh.shape[1];
+  const int64_t groups = divide_up(hidden, 16);
   if (steps == 0 || hidden == 0) return;
-  Temporary<float> gates(cpu, static_cast<size_t>(steps * 4 * hidden));
+  Temporary<float> gates(cpu, static_cast<size_t>(streams * steps * 4 * hidden));
   input_half<T>(op, cpu, gates.data());
   const GatePanels w(cpu, op.w_hh);
-  Temporary<float> h_next(cpu, static_cast<size_t>(hidden));
-  float *h = op.h.data<float>(), *c = op.c.data<float>(), *next = h_next.data();
+  // h of all streams, before and after a step.
+  Temporary<float> both(cpu, static_cast<size_t>(2 * streams * hidden));
+  float *h = both.data(), *next = h + streams * hidden;
+  for (int64_t i = 0; i < streams; i++) std::copy_n(op.h[i].template data<float>(), hidden, h + i * hidden);
 
   for (int64_t t = 0; t < steps; t++) {
-    const float* input = gates.data() + t * 4 * hidden;
-    T* y = out.data<T>() + t * hidden;
-    auto group_step = [&](int64_t group) {
+    // Computes 16 units of some streams, from the i-th on.
+    auto streams_step = [&](int64_t group, int64_t i, int rows) {
       const int64_t unit = group * 16;
       const int lanes = static_cast<int>(std::min<int64_t>(16, hidden - unit));
-      alignas(64) float sums[4][16];
-      w.product(group, h, sums[0]);
-      auto gate = [&](int i) { return load16(sums[i]) + load(input + i * hidden + unit, lanes); };
-      const F32x16 cell = fma(sigmoid(gate(1)), load(c + unit, lanes), sigmoid(gate(0)) * tanh(gate(2)));
-      const F32x16 value = sigmoid(gate(3)) * tanh(cell);
-      store(c + unit, cell, lanes);
-      store(next + unit, value, lanes);
-      store(y + unit, value, lanes);
+      alignas(64) float sums[4 * kTileRows * 16];
+      w.product(group, h + i * hidden, rows, sums);
+      for (int r = 0; r < rows; r++) {
+        const int64_t row = (i + r) * steps + t;
+        const float* input = gates.data() + row * 4 * hidden;
+        auto gate = [&](int g) { return load16(sums + (g * rows + r) * 16) + load(input + g * hidden + unit, lanes); };
+        float* c = op.c[i + r].template data<float>() + unit;
+        const F32x16 cell = fma(sigmoid(gate(1)), load(c, lanes), sigmoid(gate(0)) * tanh(gate(2)));
+        const F32x16 value = sigmoid(gate(3)) * tanh(cell);
+        store(c, cell, lanes);
+        store(next + (i + r) * hidden + unit, value, lanes);
+        store(out.data<T>() + row * hidden + unit, value, lanes);
+      }
+    };
+    auto group_step = [&](int64_t group) {
+      for (int64_t i = 0; i < streams; i += kTileRows)
+        streams_step(group, i, static_cast<int>(std::min<int64_t>(kTileRows, streams - i)));
     };
     // Every other step runs backwards, so that it starts with the weights that the last step left in the caches.
     cpu.parallel_for(divide_up(groups, kGroupsPerItem), [&](int64_t item, int) {
@@ -113,7 +125,7 @@ void run_typed(const Lstm& op, Tensor& out, Cpu& cpu) {
     });
     std::swap(h, next);
   }
-  if (h != op.h.data<float>()) memcpy(op.h.data<float>(), h, static_cast<size_t>(hidden) * sizeof(float));
+  for (int64_t i = 0; i < streams; i++) std::copy_n(h + i * hidden, hidden, op.h[i].template data<float>());
 }
 
 }  // namespace

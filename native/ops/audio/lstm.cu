@@ -4,7 +4,8 @@
 //
 // At the model's size (H = 2304), wHh is 85 MB of f32 or 42 MB of bf16. The shared memory of 108 multiprocessors with
 // 163 KiB each holds 18 MB of it, so a launch reads those rows once and the others once per step, from L2 if they fit
-// there. A single step reads everything once: it is memory-bound at 4 or 2 bytes per product.
+// there. A single step reads everything once: it is memory-bound at 4 or 2 bytes per product. So is a step of several
+// streams: a block goes through them while its rows of wHh are in its multiprocessor's L1 cache.
 #include "cuda/device/index.cuh"
 #include "cuda/device/reduce.cuh"
 #include "cuda/gemm/epilogue.cuh"
@@ -112,7 +113,7 @@ struct LstmBlock {
 
 // Computes c and h of one unit. A block has at least as many threads as units.
 template <class T>
-__device__ inline void lstm_cell(const LstmSteps& p, int step, int unit, const float* sums, float* h_next) {
+__device__ inline void lstm_cell(const LstmSteps& p, int step, int unit, const float* sums, float* c, float* h_next) {
   float gate[4];
 #pragma unroll
   for (int g = 0; g < 4; g++) {
@@ -120,9 +121,9 @@ __device__ inline void lstm_cell(const LstmSteps& p, int step, int unit, const f
     add<1>(p.b_hh, g * p.hidden + unit, bias);
     gate[g] = sums[g * p.units] + (p.input[(static_cast<long long>(step) * 4 + g) * p.hidden + unit] + bias[0]);
   }
-  const float cell = fmaf(sigmoid(gate[1]), p.c[unit], sigmoid(gate[0]) * tanhf(gate[2]));
+  const float cell = fmaf(sigmoid(gate[1]), c[unit], sigmoid(gate[0]) * tanhf(gate[2]));
   const float value = sigmoid(gate[3]) * tanhf(cell);
-  p.c[unit] = cell;
+  c[unit] = cell;
   h_next[unit] = value;
   static_cast<T*>(p.y)[static_cast<long long>(step) * p.hidden + unit] = from_float<T>(value);
 }
@@ -137,19 +138,38 @@ __device__ inline void lstm(const LstmSteps& p) {
     block.multiply(p, p.h[step % 2]);
     const int unit = thread_index();
     if (unit < block.units)
-      lstm_cell<T>(p, step, block.first + unit, block.sums + unit, step + 1 < p.steps ? p.h[(step + 1) % 2] : p.h_end);
+      lstm_cell<T>(p, step, block.first + unit, block.sums + unit, p.c,
+                   step + 1 < p.steps ? p.h[(step + 1) % 2] : p.h_end);
     if (step + 1 < p.steps) wait_for_all_blocks(p.arrived, step + 1);
   }
 }
 
-#define CARACAL_LSTM(T, W)                                                                                         \
-  CARACAL_KERNEL(kLstm, lstm_##T##_##W, __launch_bounds__(kLstmMaxThreads), const __grid_constant__ LstmSteps p) { \
-    lstm<T, W>(p);                                                                                                 \
+// A step of each stream. They wait for nothing: each has its own h and c.
+template <class T, class W>
+__device__ inline void lstm_streams(const LstmSteps& p) {
+  extern __shared__ __align__(16) float shared[];
+  const LstmBlock<W> block(p, shared);
+  for (int stream = 0; stream < p.steps; stream++) {
+    const int own = stream * p.hidden;
+    block.multiply(p, p.h[0] + own);
+    const int unit = thread_index();
+    if (unit < block.units) lstm_cell<T>(p, stream, block.first + unit, block.sums + unit, p.c + own, p.h_end + own);
   }
-CARACAL_LSTM(f32, f32)
-CARACAL_LSTM(f32, bf16)
-CARACAL_LSTM(bf16, f32)
-CARACAL_LSTM(bf16, bf16)
+}
+
+#define CARACAL_LSTM(kernel, function, T, W)                                       \
+  CARACAL_KERNEL(kernel, function##_##T##_##W, __launch_bounds__(kLstmMaxThreads), \
+                 const __grid_constant__ LstmSteps p) {                            \
+    function<T, W>(p);                                                             \
+  }
+#define CARACAL_LSTM_ENTRIES(T, W) \
+  CARACAL_LSTM(kLstm, lstm, T, W)  \
+  CARACAL_LSTM(kLstmStreams, lstm_streams, T, W)
+CARACAL_LSTM_ENTRIES(f32, f32)
+CARACAL_LSTM_ENTRIES(f32, bf16)
+CARACAL_LSTM_ENTRIES(bf16, f32)
+CARACAL_LSTM_ENTRIES(bf16, bf16)
+#undef CARACAL_LSTM_ENTRIES
 #undef CARACAL_LSTM
 
 }  // namespace caracal

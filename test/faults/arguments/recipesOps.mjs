@@ -184,6 +184,12 @@ export function opsRecipes({ device, ops, temporary }) {
     Conv1dStream: {
       new: () => ({ args: [f32(3, 2, 3), { ...conv(), dtype: "f32" }] }),
       push: () => ({ on: temporary(new ops.Conv1dStream(f32(3, 2, 3), conv())), args: [f32(4, 2), last] }),
+      pushAll: () => {
+        const w = f32(3, 2, 3);
+        const { bias: _, ...shared } = conv();
+        const both = [0, 1].map(() => temporary(new ops.Conv1dStream(w, shared)));
+        return { on: ops.Conv1dStream, args: [both, f32(4, 2), last] };
+      },
     },
     ConvTranspose1dStream: {
       new: () => ({ args: [f32(2, 3, 4), transposed()] }),
