@@ -19,18 +19,21 @@ export interface ModelResult {
   readonly work: string;
   readonly seconds: number;
   readonly tokensPerSecond?: number;
-  /** Compute time ÷ duration of the audio: below 1 keeps up with real time. */
+  /** Compute time ÷ duration of the audio, of all streams together: below 1 keeps up with real time. */
   readonly realTimeFactor?: number;
 }
 
 const parts = [languageModel, audioEncoder, vision, speechDecoder];
 
+/** Streams of speech in the decoder, which advance together. */
+const speechStreams = [1, 8];
+
 /** The number of results of `benchModel`: loading and the parts, of which the language model gives prefill and decoding. */
-export const modelResults = parts.length + 2;
+export const modelResults = parts.length + 1 + speechStreams.length;
 
 /**
  * Times the parts of a model one by one: prefill and decoding of the language model, the audio encoder and the speech
- * decoder as they stream, the vision encoder on one image.
+ * decoder as they stream, one stream and several, the vision encoder on one image.
  * @throws {CaracalError} whatever `OmniModel.load` throws
  */
 export async function* benchModel(
@@ -132,18 +135,26 @@ async function* speechDecoder(model: OmniModel, { seconds }: ModelBenchOptions):
   const { semantic_token_nums: semantic, codec_codebook_size: book, codec_codebooks: books } = decoder.config;
   const frames = Math.round((seconds * decoder.sampleRate) / decoder.samplesPerFrame);
   const code = (t: number, n: number) => (t * 7919 + 13) % n;
-  const spent = await secondsOf(async () => {
-    using stream = decoder.stream();
-    for (let t = 0; t < frames; t++)
-      await stream.push([[code(t, semantic), ...Array.from({ length: books }, (_, q) => code(t + q, book * book))]]);
-    await stream.flush();
-  });
-  yield {
-    part: "speech decoder",
-    work: `${seconds} s, one ${(1000 * decoder.samplesPerFrame) / decoder.sampleRate} ms frame at a time`,
-    seconds: spent,
-    realTimeFactor: spent / seconds,
-  };
+  const frameAt = (t: number) => [
+    code(t, semantic),
+    ...Array.from({ length: books }, (_, q) => code(t + q, book * book)),
+  ];
+  for (const count of speechStreams) {
+    const spent = await secondsOf(async () => {
+      const streams = Array.from({ length: count }, () => decoder.stream());
+      for (let t = 0; t < frames; t++)
+        await Promise.all(streams.map((stream, i) => stream.push([frameAt(t * count + i)])));
+      await Promise.all(streams.map((stream) => stream.flush()));
+      for (const stream of streams) stream.dispose();
+    });
+    const each = `${seconds} s, one ${(1000 * decoder.samplesPerFrame) / decoder.sampleRate} ms frame at a time`;
+    yield {
+      part: "speech decoder",
+      work: count === 1 ? each : `${count} streams of ${each}`,
+      seconds: spent,
+      realTimeFactor: spent / (count * seconds),
+    };
+  }
 }
 
 export const modelHeader = ["part", "work", "s", "tokens/s", "real-time factor"];

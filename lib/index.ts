@@ -99,14 +99,10 @@ export type { GenerateOptions } from "./model/reply/options.js";
 export type { QueueStats } from "./model/reply/queue.js";
 export type { SchedulerOptions } from "./model/reply/scheduler.js";
 export { type ReplyUsage, type Stage, type StageUsage, stages } from "./model/reply/usage.js";
-export {
-  type SpeechDecodeOptions,
-  SpeechDecoder,
-  type SpeechDecoderStream,
-  type SpeechFrame,
-} from "./model/speech/decoder.js";
+export { type SpeechDecodeOptions, SpeechDecoder } from "./model/speech/decoder.js";
 export { AudioHeads, type AudioHeadsOptions } from "./model/speech/heads.js";
 export {
+  type SpeechFrame,
   type SpeechInput,
   type SpeechPhase,
   type SpeechSnapshot,
@@ -114,6 +110,7 @@ export {
   type SpeechStateOptions,
   type SpeechStep,
 } from "./model/speech/state.js";
+export type { SpeechDecoderStream } from "./model/speech/stream.js";
 export type { Ids, Logits, Matrix, PackedMatrix, Rows, Tap, Vector } from "./model/types.js";
 export {
   type EncodeUnitsOptions,

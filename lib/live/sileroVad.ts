@@ -119,9 +119,9 @@ export function queueStep({ basis, encoder, lstm, output }: SileroLayers, memory
   const spectra = ops.linear(memory.slice(0, hAt).reshape([count * frames, frameSamples]), basis);
   let x: Tensor<"f32", readonly [number, number]> = ops.magnitude(spectra).reshape([count, frames * bins]);
   for (const { weight, bias } of encoder) x = ops.linear(x, weight, { bias, activation: "relu" });
-  const stateOf = (at: number) => memory.slice(at, at + units);
-  for (let i = 0; i < count; i++)
-    ops.lstm(x.slice(i, i + 1), { ...lstm, h: stateOf(hAt + i * units), c: stateOf(cAt + i * units) });
+  const statesAt = (at: number) =>
+    Array.from({ length: count }, (_, i) => memory.slice(at + i * units, at + (i + 1) * units));
+  ops.lstm(x, { ...lstm, h: statesAt(hAt), c: statesAt(cAt) });
   const hidden = ops.activation(memory.slice(hAt, cAt).reshape([count, units]), "relu");
   const probabilities = ops.linear(hidden, output.weight, { bias: output.bias, activation: "sigmoid" });
   ops.copyRows(memory, probabilities.reshape([count]), count * (stepFloats - 1));

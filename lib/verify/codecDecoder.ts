@@ -1,6 +1,7 @@
 import { parseCodecConfig } from "../checkpoint/config.js";
 import { codecDecoderLayout } from "../checkpoint/layout.js";
-import { SpeechDecoder, type SpeechFrame } from "../model/speech/decoder.js";
+import { SpeechDecoder } from "../model/speech/decoder.js";
+import type { SpeechFrame } from "../model/speech/state.js";
 import type { Tensor } from "../tensor/tensor.js";
 import type { Golden } from "./golden.js";
 import { Pieces } from "./values.js";

@@ -5,7 +5,7 @@ import type { OmniLoadProgress } from "../../lib/model/loader.js";
 import { type OmniLoadOptions, OmniModel } from "../../lib/model/omni.js";
 import type { Message, Part } from "../../lib/model/prompt/messages.js";
 import type { GenerateEvent } from "../../lib/model/reply/events.js";
-import { SpeechDecoderStream } from "../../lib/model/speech/decoder.js";
+import { SpeechDecoderStream } from "../../lib/model/speech/stream.js";
 import { Device } from "../../lib/tensor/tensor.js";
 import { safetensors } from "../checkpoint/files.js";
 import { code } from "../support/errors.js";

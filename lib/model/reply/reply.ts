@@ -4,8 +4,8 @@ import type { KvSequence } from "../language/kvCache.js";
 import type { BlockKeys } from "../prompt/blockKeys.js";
 import type { OmniTokenizer } from "../prompt/tokenizer.js";
 import type { TokenStream } from "../prompt/tokenStream.js";
-import type { SpeechFrame } from "../speech/decoder.js";
-import { maskedId, type SpeechInput, SpeechState } from "../speech/state.js";
+
+import { maskedId, type SpeechFrame, type SpeechInput, SpeechState } from "../speech/state.js";
 import type { Rows } from "../types.js";
 import type { PrefillTask } from "./continuation.js";
 import type { Events, GenerateEvent } from "./events.js";

@@ -3,16 +3,20 @@ import type { Checkpoint } from "../../checkpoint/directory.js";
 import { openCodec } from "../../checkpoint/parts.js";
 import { CaracalError, shown } from "../../errors.js";
 import * as ops from "../../ops/index.js";
-import { aFunction, checkedList, checkOption, checkOptions, type OptionRule, optional } from "../../options.js";
-import { type Device, disposeAll, type Tensor } from "../../tensor/tensor.js";
+import { aFunction, checkOption, checkOptions, type OptionRule, optional } from "../../options.js";
+import type { Device, Tensor } from "../../tensor/tensor.js";
 import type { Tap } from "../types.js";
 import { loadModule, type OpenModuleOptions, openModuleOptions, type Weights, weightsRule } from "../weights.js";
-import { maxBooks } from "./heads.js";
-import { maxFrames } from "./state.js";
+import type { SpeechFrame } from "./state.js";
+import {
+  checkedFrames,
+  type DecoderState,
+  type LstmState,
+  newLstmStates,
+  SpeechDecoderStream,
+  StreamBatcher,
+} from "./stream.js";
 import { type Conv, loadSpeechWeights, type ResidualUnit, type SpeechWeights } from "./weights.js";
-
-/** The codes of one frame: one semantic code, then the acoustic codes. */
-export type SpeechFrame = readonly number[];
 
 /** Options of `SpeechDecoder.decode`. */
 export interface SpeechDecodeOptions {
@@ -20,14 +24,6 @@ export interface SpeechDecodeOptions {
   readonly tap?: Tap | undefined;
 }
 const decodeOptions = { tap: optional(aFunction) } satisfies Record<keyof SpeechDecodeOptions, OptionRule>;
-
-type LstmState = Pick<ops.LstmParameters, "h" | "c">;
-
-/** The state of a stream. */
-interface DecoderState {
-  readonly lstms: readonly LstmState[];
-  readonly convs: ReadonlyMap<Conv, ops.Conv1dStream>;
-}
 
 /** Runs a convolution on a whole sequence, or on the next rows of a stream. */
 type Convolve = (x: Tensor<"f32">, conv: Conv) => Tensor<"f32">;
@@ -43,6 +39,7 @@ export class SpeechDecoder implements Disposable {
   readonly samplesPerFrame: number;
   readonly #source: Weights;
   readonly #weights: SpeechWeights;
+  readonly #streams: StreamBatcher;
 
   private constructor(source: Weights, weights: SpeechWeights, config: CodecConfig) {
     this.config = config;
@@ -50,6 +47,11 @@ export class SpeechDecoder implements Disposable {
     this.samplesPerFrame = config.codec_dec_ratios.reduce((product, ratio) => product * ratio, 1);
     this.#source = source;
     this.#weights = weights;
+    this.#streams = new StreamBatcher({
+      newState: () => this.#newState(),
+      check: (frames) => this.#check(frames),
+      advance: (states, frames) => this.#advance(states, frames),
+    });
   }
 
   /**
@@ -94,11 +96,12 @@ export class SpeechDecoder implements Disposable {
     checkOptions("SpeechDecoder.decode", options, decodeOptions);
     const list = checkedFrames("SpeechDecoder.decode", frames);
     const { tap } = options;
+    this.#check(list);
     if (list.length === 0) return new Float32Array(0);
     using wave = this.device.scope(() => {
       const latents = this.#latents(list);
       tap?.("latents", latents);
-      const hidden = this.#remember(latents, newLstmStates(this.device, this.#latentSize));
+      const hidden = this.#remember(latents, [{ lstms: newLstmStates(this.device, this.#latentSize) }]);
       tap?.("glstm", hidden);
       const convolve: Convolve = (x, { weight, ...geometry }) => ops.conv1d(x, weight, geometry);
       return this.#synthesise(convolve(hidden, this.#weights.first), convolve, tap);
@@ -107,11 +110,11 @@ export class SpeechDecoder implements Disposable {
   }
 
   /**
-   * Decodes frames as they arrive.
+   * Decodes frames as they arrive. What streams push in the same turn of the event loop is computed together.
    * @throws {CaracalError} `UNSUPPORTED` for a 16 kHz decoder, which needs the whole utterance
    */
   stream(): SpeechDecoderStream {
-    if (this.config.decoder_type === "24k") return new SpeechDecoderStream(this);
+    if (this.config.decoder_type === "24k") return new SpeechDecoderStream(this.#streams);
     throw new CaracalError(
       "UNSUPPORTED",
       `the ${this.config.decoder_type} speech decoder is not causal and cannot stream: decode whole utterances`,
@@ -131,22 +134,30 @@ export class SpeechDecoder implements Disposable {
     return this.config.semantic_dim + this.config.codec_dimension;
   }
 
-  /** @internal */
-  newState(): DecoderState {
+  #newState(): DecoderState {
     const { first, blocks, last } = this.#weights;
     const convs = [first, ...blocks.flatMap(({ units }) => units.map(({ conv }) => conv)), last];
     return {
       lstms: newLstmStates(this.device, this.#latentSize),
-      convs: new Map(convs.map((conv) => [conv, streamOf(conv)])),
+      convs: convs.map(({ weight, ...geometry }) => new ops.Conv1dStream(weight, geometry)),
     };
   }
 
-  /** @internal The next samples of a stream, if any; without frames, its last samples. */
-  advance(frames: readonly SpeechFrame[] | undefined, { lstms, convs }: DecoderState): Tensor<"f32"> | undefined {
+  /** The next samples of streams, as many of each; without frames, their last ones. */
+  #advance(states: readonly DecoderState[], frames: readonly SpeechFrame[] | undefined): Tensor<"f32"> | undefined {
     const last = frames === undefined;
-    const convolve: Convolve = (x, conv) => convs.get(conv)!.push(x, { last });
+    let used = 0;
+    // Convolutions with a state are run in the order in which #newState lists them.
+    const convolve: Convolve = (x) => {
+      const index = used++;
+      return ops.Conv1dStream.pushAll(
+        states.map(({ convs }) => convs[index]!),
+        x,
+        { last },
+      );
+    };
     return this.device.scope(() => {
-      const hidden = last ? this.device.zeros([0, this.#latentSize]) : this.#remember(this.#latents(frames), lstms);
+      const hidden = last ? this.device.zeros([0, this.#latentSize]) : this.#remember(this.#latents(frames), states);
       const rows = convolve(hidden, this.#weights.first);
       return rows.shape[0] === 0 ? undefined : this.#synthesise(rows, convolve);
     });
@@ -155,7 +166,6 @@ export class SpeechDecoder implements Disposable {
   #latents(frames: readonly SpeechFrame[]): Tensor<"f32"> {
     const { semanticTable, tableA, tableB } = this.#weights;
     const books = this.config.codec_codebooks;
-    this.#check(frames);
     const semantic = Int32Array.from(frames, (frame) => frame[0]!);
     const acoustic = Int32Array.from(frames.flatMap((frame) => frame.slice(1)));
     return ops.codecEmbedding({
@@ -187,9 +197,10 @@ export class SpeechDecoder implements Disposable {
   }
 
   /** The two LSTMs, each followed by its LayerNorm. */
-  #remember(latents: Tensor<"f32">, states: readonly LstmState[]): Tensor<"f32"> {
+  #remember(latents: Tensor<"f32">, states: readonly { readonly lstms: readonly LstmState[] }[]): Tensor<"f32"> {
     return this.#weights.lstms.reduce((x, { norm, ...lstm }, i) => {
-      return ops.layerNorm(ops.lstm(x, { ...lstm, ...states[i]! }), norm.weight, norm.bias);
+      const [h, c] = [states.map(({ lstms }) => lstms[i]!.h), states.map(({ lstms }) => lstms[i]!.c)];
+      return ops.layerNorm(ops.lstm(x, { ...lstm, h, c }), norm.weight, norm.bias);
     }, latents);
   }
 
@@ -209,82 +220,8 @@ export class SpeechDecoder implements Disposable {
   }
 }
 
-/**
- * Decodes frames as they arrive: the samples of a frame follow once three more frames have arrived, or at the end.
- * However the utterance is split, the joined samples equal those of the whole.
- */
-export class SpeechDecoderStream implements Disposable {
-  readonly #decoder: SpeechDecoder;
-  #state: DecoderState;
-  #started = false;
-
-  /** @internal Use `SpeechDecoder.stream`. */
-  constructor(decoder: SpeechDecoder) {
-    this.#decoder = decoder;
-    this.#state = decoder.newState();
-  }
-
-  /**
-   * @param frames any number of frames
-   * @returns the samples that became final, in [−1, 1]; `undefined` when there are none
-   * @throws {CaracalError} as `SpeechDecoder.decode`; the stream is then unchanged
-   */
-  async push(frames: readonly SpeechFrame[]): Promise<Float32Array | undefined> {
-    const list = checkedFrames("SpeechDecoderStream.push", frames);
-    return list.length > 0 ? this.#advance(list, this.#state) : undefined;
-  }
-
-  /** Ends the utterance and returns its remaining samples. Then restarts the stream. */
-  async flush(): Promise<Float32Array | undefined> {
-    if (!this.#started) return undefined;
-    const ended = this.#state;
-    // Made before the samples are queued: if it fails, there is no promise yet that nobody would handle.
-    this.#state = this.#decoder.newState();
-    this.#started = false;
-    try {
-      return await this.#advance(undefined, ended);
-    } finally {
-      disposeState(ended);
-    }
-  }
-
-  /** Frees the stream's state. Safe to call twice. */
-  dispose(): void {
-    disposeState(this.#state);
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
-  async #advance(frames: readonly SpeechFrame[] | undefined, state: DecoderState): Promise<Float32Array | undefined> {
-    using wave = this.#decoder.advance(frames, state);
-    if (frames) this.#started = true;
-    return wave?.toFloat32Array();
-  }
-}
-
-function disposeState({ lstms, convs }: DecoderState): void {
-  disposeAll(lstms);
-  for (const conv of convs.values()) conv.dispose();
-}
-
 function residual(x: Tensor<"f32">, { snake, conv, pointwise: { weight, ...rest } }: ResidualUnit, convolve: Convolve) {
   const inner = convolve(ops.snake(x, snake), conv);
   // Not `linear`: the sums of a convolution are more accurate.
   return ops.conv1d(inner, weight, { ...rest, residual: x });
-}
-
-/** Returns a copy of the frames. @throws {CaracalError} `INVALID_ARGUMENT` */
-function checkedFrames(where: string, frames: unknown): number[][] {
-  const list = checkedList(where, "frames", frames, "a list of frames, each a list of codes", maxFrames);
-  return list.map((frame, i) => checkedList(where, `frames[${i}]`, frame, "a list of codes", maxBooks));
-}
-
-function newLstmStates(device: Device, size: number): LstmState[] {
-  return [0, 1].map(() => ({ h: device.zeros([size]), c: device.zeros([size]) }));
-}
-
-function streamOf({ weight, ...geometry }: Conv): ops.Conv1dStream {
-  return new ops.Conv1dStream(weight, geometry);
 }

@@ -16,6 +16,8 @@ import {
 
 /** Codec books of one speech frame: one semantic book, then three acoustic books. */
 export const codecBooks = 4;
+/** The codes of one frame: one semantic code, then the acoustic codes. */
+export type SpeechFrame = readonly number[];
 /** The semantic id that ends a stretch of speech. */
 export const semanticEndId = 2;
 /** The codec id that contributes nothing to an embedding. */

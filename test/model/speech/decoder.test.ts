@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseCodecConfig } from "../../../lib/checkpoint/config.js";
-import { SpeechDecoder, type SpeechFrame } from "../../../lib/model/speech/decoder.js";
+import { SpeechDecoder } from "../../../lib/model/speech/decoder.js";
+import type { SpeechFrame } from "../../../lib/model/speech/state.js";
 import type { LoadOptions } from "../../../lib/model/weightSource.js";
 import { Device } from "../../../lib/tensor/tensor.js";
 import { settledMemory } from "../../support/garbage.js";
@@ -106,6 +107,63 @@ describe.each(backends)("on $name", (device) => {
       const parts = await Promise.all([...frames.map((frame) => stream.push([frame])), stream.flush()]);
       const samples = parts.flatMap((part) => [...(part ?? [])]);
       expect(relativeError(samples, await decoder.decode(frames))).toBeLessThan(1e-6);
+    });
+
+    it("gives streams that push in one turn the samples of each by itself", async () => {
+      const count = device.virtual ? 5 : 12;
+      const utterances = [7, 8, 9, 10].map((seed) => speech(count, seed));
+      const streams = utterances.map(() => decoder.stream());
+      const samples: number[][] = utterances.map(() => []);
+      const take = (i: number, part: Float32Array | undefined) => samples[i]!.push(...(part ?? []));
+      // The second stream begins later, the third pushes two frames at a time, and the last twice in a turn.
+      const sizes = [() => 1, (turn: number) => (turn < 2 ? 0 : 1), () => 2, () => 1];
+      const done = utterances.map(() => 0);
+      for (let turn = 0; done.some((at) => at < count); turn++)
+        await Promise.all(
+          streams.flatMap((stream, i) =>
+            Array.from({ length: i === 3 ? 2 : 1 }, async () => {
+              const next = utterances[i]!.slice(done[i]!, done[i]! + sizes[i]!(turn));
+              done[i]! += next.length;
+              take(i, await stream.push(next));
+            }),
+          ),
+        );
+      for (const [i, part] of (await Promise.all(streams.map((stream) => stream.flush()))).entries()) take(i, part);
+      for (const [i, frames] of utterances.entries()) {
+        using alone = decoder.stream();
+        const parts = [await alone.push(frames.slice(0, 4)), await alone.push(frames.slice(4)), await alone.flush()];
+        expect(Float32Array.from(samples[i]!)).toEqual(Float32Array.from(parts.flatMap((part) => [...(part ?? [])])));
+      }
+      for (const stream of streams) stream.dispose();
+    });
+
+    it("keeps the failure of a stream from those that push in the same turn", async () => {
+      const frames = speech(4, 11);
+      const [good, disposed, wrong] = [decoder.stream(), decoder.stream(), decoder.stream()];
+      disposed.dispose();
+      const [samples, ...refused] = await Promise.allSettled([
+        good.push(frames),
+        disposed.push(frames),
+        wrong.push([[64, 0, 0, 0]]),
+      ]);
+      expect(refused).toEqual(
+        ["DISPOSED", "INDEX_OUT_OF_RANGE"].map((code) => ({
+          status: "rejected",
+          reason: expect.objectContaining({ code }),
+        })),
+      );
+      using alone = decoder.stream();
+      expect(samples).toEqual({ status: "fulfilled", value: await alone.push(frames) });
+      expect(await wrong.push(frames)).toEqual((samples as PromiseFulfilledResult<Float32Array>).value);
+    });
+
+    it("gives the samples that were asked for before the stream was disposed", async () => {
+      const frames = speech(4, 12);
+      const stream = decoder.stream();
+      const pushed = stream.push(frames);
+      stream.dispose();
+      using alone = decoder.stream();
+      expect(await pushed).toEqual(await alone.push(frames));
     });
 
     it("refuses bad codes and remains usable", async () => {
