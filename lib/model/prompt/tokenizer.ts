@@ -140,7 +140,8 @@ export class OmniTokenizer {
   }
 
   /**
-   * Makes a tokenizer of the contents of its files.
+   * Makes a tokenizer of the contents of its files. JavaScript lists the keys of a large object at a stretch, some 30 ms for
+   * the 131,000 of the published vocabulary; `open`, which reads the file itself, gives the event loop its turns throughout.
    * @throws {CaracalError} `CHECKPOINT_INVALID` for a broken file, a tokenizer of another kind than the published one, a
    *   missing special entry, or `</pause>` with an id other than 137; `ABORTED`; `INVALID_ARGUMENT` for an unknown option
    *   or a name or template that is no string; `NATIVE_LOAD_FAILED` when the addon cannot be loaded
