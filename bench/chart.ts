@@ -1,18 +1,18 @@
 import { CaracalError } from "../lib/errors.js";
 import type { MoeResult } from "./moe.js";
 
-export type MoeChart = (results: readonly MoeResult[], subtitle: string) => Promise<string>;
+/** Draws a Vega-Lite specification as an SVG. */
+export type Draw = (chart: object) => Promise<string>;
 
 /**
  * Loads what charts are drawn with, which an installation need not have.
- * @returns the function that draws an SVG
  * @throws {CaracalError} `UNSUPPORTED` when vega and vega-lite are not installed
  */
-export async function loadMoeChart(): Promise<MoeChart> {
+export async function loadDraw(): Promise<Draw> {
   try {
     const [vega, vegaLite] = await Promise.all([import("vega"), import("vega-lite")]);
-    return (results, subtitle) => {
-      const { spec } = vegaLite.compile(moeChart(results, subtitle) as never);
+    return (chart) => {
+      const { spec } = vegaLite.compile(chart as never);
       return new vega.View(vega.parse(spec), { renderer: "none" }).toSVG();
     };
   } catch (cause) {
@@ -25,7 +25,7 @@ export async function loadMoeChart(): Promise<MoeChart> {
 const sources = ["measured here", "report: its GPUs, full size"] as const;
 
 /** The report's Figure 10 redrawn beside the report's figures: MFU over EP, a colour per CP, a dash and shape per GEMM. */
-function moeChart(results: readonly MoeResult[], subtitle: string): object {
+export function moeChart(results: readonly MoeResult[], subtitle: string): object {
   const point = ({ cp, ep, gemm }: MoeResult, mfu: number, source: (typeof sources)[number]) => ({
     ...{ ep, cp: `CP ${cp}`, gemm, mfu, source },
   });

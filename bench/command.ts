@@ -4,7 +4,6 @@ import { writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { checkWritable } from "../lib/cli/files.js";
 import {
-  deviceOption,
   fileEndingIn,
   givenModel,
   integerIn,
@@ -13,19 +12,19 @@ import {
   parsePositive,
   parseRegExp,
   speechDtypeOption,
-  threadsOption,
 } from "../lib/cli/options.js";
 import { CaracalError } from "../lib/errors.js";
-import { Device } from "../lib/tensor/tensor.js";
 import { type Case, nameOf } from "./case.js";
-import { loadMoeChart } from "./chart.js";
+import { loadDraw, moeChart } from "./chart.js";
 import { countCases, countedCases } from "./counters/count.js";
 import { CountingDevice } from "./counters/device.js";
 import { kernelCompiler } from "./counters/kernels.js";
 import { countedHeader, countedRow, kernelHeader, kernelRows } from "./counters/tables.js";
+import { type DeviceOptions, measured, openMeasured } from "./device.js";
 import { commandsIn, readDocument } from "./document.js";
 import { routings } from "./layouts.js";
 import { peakWarnings } from "./limits.js";
+import { liveCommand } from "./live/command.js";
 import { needLlamaCpp } from "./llama/binding.js";
 import { compare, comparedCount } from "./llama/compare.js";
 import { ModelFolder } from "./llama/models.js";
@@ -61,12 +60,7 @@ import { measureOverhead, overheadHeader, overheadResults, overheadRow } from ".
 import { describePeaks, PeakMeter } from "./peaks.js";
 import { openPeer } from "./peers.js";
 
-interface DeviceOptions {
-  readonly device: "auto" | "cpu" | "cuda";
-  readonly threads?: number;
-}
-
-/** `caracal bench ops|moe|model|overhead|counters|document` */
+/** `caracal bench ops|moe|model|live|overhead|counters|document` */
 export function benchCommand(): Command {
   const bench = new Command("bench").description("measure operations, CP/EP layouts and models on this machine");
   measured(bench, "ops", "each operation beside onnxruntime and the machine's measured peaks")
@@ -97,6 +91,7 @@ export function benchCommand(): Command {
     .option("--rounds <n>", "with --peer: turns of each engine", parsePositive, 5)
     .option("--models <dir>", "with --peer: folder to keep the models in (default: a temporary one)")
     .action(runModel);
+  liveCommand(bench);
   measured(bench, "overhead", "the event loop's time for each queued operation, and for the decoding steps of a model")
     .addOption(modelOption())
     .action(runOverhead);
@@ -111,9 +106,6 @@ export function benchCommand(): Command {
     .action(runDocument);
   return bench;
 }
-
-const measured = (bench: Command, name: string, description: string): Command =>
-  outputOptions(bench.command(name).description(description).addOption(deviceOption()).addOption(threadsOption()));
 
 const sizesOption = (flags: string, description: string, sizes: readonly number[]) =>
   new Option(flags, description).argParser(listOf(parsePositive)).default(sizes, sizes.join(","));
@@ -148,7 +140,7 @@ async function runOps(
   options: DeviceOptions & { readonly filter?: RegExp; readonly peer: boolean },
   command: Command,
 ): Promise<void> {
-  await using device = await open(options);
+  await using device = await openMeasured(options);
   const cases = matching(timedCases(device), options.filter);
   const { peer, note } = options.peer ? await openPeer(device.threads ?? 1) : { note: "no peer" };
   const meter = new PeakMeter(device);
@@ -199,9 +191,9 @@ async function runMoe({ svg, ...options }: MoeOptions, command: Command): Promis
   const sweep = planSweep({ cp, ep, seq, scale, routing, seed });
   await using counting = options.device === "cuda" ? await CountingDevice.ifVirtual() : undefined;
   if (counting) return await outputCountedMoe(counting, sweep, command);
-  const draw = svg === undefined ? undefined : await loadMoeChart();
+  const draw = svg === undefined ? undefined : await loadDraw();
   if (svg !== undefined) await checkWritable(svg);
-  await using device = await open(options);
+  await using device = await openMeasured(options);
   const meter = new PeakMeter(device);
   const timings = await output(command, {
     total: sweep.gemms.length,
@@ -222,7 +214,7 @@ async function runMoe({ svg, ...options }: MoeOptions, command: Command): Promis
   });
   if (!draw || svg === undefined || !timings) return;
   const results = timings.map((timing) => moeResult(timing, sweep, meter.peaks));
-  await writeFile(svg, await draw(results, `${device.name}; ${describeSweep(sweep)}`));
+  await writeFile(svg, await draw(moeChart(results, `${device.name}; ${describeSweep(sweep)}`)));
 }
 
 async function outputCountedMoe(counting: CountingDevice, sweep: Sweep, command: Command): Promise<void> {
@@ -266,7 +258,7 @@ async function runModel(options: ModelOptions & ComparisonOptions, command: Comm
     if (command.getOptionValueSource(name) === "cli")
       throw new CaracalError("INVALID_ARGUMENT", `--${name} is for --peer llama.cpp, which is not given`);
   const model = givenModel(options);
-  await using device = await open(options);
+  await using device = await openMeasured(options);
   const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   await output(command, {
     total: modelResults,
@@ -300,7 +292,7 @@ async function runComparison(options: ComparisonOptions, command: Command): Prom
   const selection = select(options.filter);
   const { version } = needLlamaCpp();
   if (options.device === "cuda") throw new CaracalError("UNSUPPORTED", "llama.cpp is compared on the CPU only");
-  await using device = await open({ ...options, device: "cpu" });
+  await using device = await openMeasured({ ...options, device: "cpu" });
   await using models = await ModelFolder.open(options.models);
   const meter = new PeakMeter(device);
   const { rounds } = options;
@@ -328,7 +320,7 @@ async function runComparison(options: ComparisonOptions, command: Command): Prom
 }
 
 async function runOverhead(options: DeviceOptions & { readonly model?: string }, command: Command): Promise<void> {
-  await using device = await open(options);
+  await using device = await openMeasured(options);
   await output(command, {
     total: overheadResults(options),
     run: (signal) => measureOverhead(device, { ...options, signal }),
@@ -340,20 +332,6 @@ async function runOverhead(options: DeviceOptions & { readonly model?: string },
       tables: [{ header: overheadHeader, rows: results.map(overheadRow) }],
     }),
   });
-}
-
-/**
- * Opens a device to time.
- * @throws {CaracalError} `UNSUPPORTED` for a virtual GPU; whatever `Device.open` throws
- */
-async function open({ device: backend, threads }: DeviceOptions): Promise<Device> {
-  const device = await Device.open({ backend, ...(threads === undefined ? {} : { threads }) });
-  if (!device.virtual) return device;
-  device.dispose();
-  throw new CaracalError(
-    "UNSUPPORTED",
-    `${device.name} is not a GPU, so its times mean nothing: \`caracal bench counters\` counts what kernels do there`,
-  );
 }
 
 /** Runs each `caracal bench` of a document in a process of its own, since a process opens one CUDA driver. */

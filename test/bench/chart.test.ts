@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { loadMoeChart } from "../../bench/chart.js";
+import { loadDraw, moeChart } from "../../bench/chart.js";
 import type { MoeResult } from "../../bench/moe.js";
 
 const result = (ep: number, gemm: "FC1" | "FC2", reportedMfu?: number): MoeResult => ({
@@ -7,7 +7,8 @@ const result = (ep: number, gemm: "FC1" | "FC2", reportedMfu?: number): MoeResul
   ...{ time: { best: 1, median: 1, runs: 3 }, gflops: 1, mfu: 0.5, rooflineMilliseconds: 0.5, ofRoofline: 0.5 },
   ...(reportedMfu === undefined ? {} : { reported: { mfu: reportedMfu, rowsPerExpert: 8 } }),
 });
-const draw = await loadMoeChart();
+const drawSvg = await loadDraw();
+const draw = (results: readonly MoeResult[], subtitle: string) => drawSvg(moeChart(results, subtitle));
 
 test("the chart of the layouts is an SVG with our figures and, in a panel of their own, the report's", async () => {
   const svg = await draw([result(8, "FC1", 0.7), result(16, "FC1"), result(8, "FC2", 0.6)], "a subtitle");

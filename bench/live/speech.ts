@@ -1,0 +1,21 @@
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { CaracalError } from "../../lib/errors.js";
+import { loadAudio } from "../../lib/media/audio.js";
+
+/** What is quieter than this at the end of a recording is silence. */
+const quiet = 0.02;
+
+/** What the scripted speakers say, mono at 16 kHz: the package's sample, up to the end of its last word. */
+export async function loadSpeech(): Promise<Float32Array> {
+  const samples = await loadAudio(shippedSpeech());
+  const end = samples.findLastIndex((sample) => Math.abs(sample) > quiet);
+  return samples.subarray(0, end + 1);
+}
+
+function shippedSpeech(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)), up = 0; up < 4; folder = dirname(folder), up++)
+    if (existsSync(join(folder, "samples/speech.wav"))) return join(folder, "samples/speech.wav");
+  throw new CaracalError("IO_ERROR", "the package has no samples/speech.wav: install it again");
+}

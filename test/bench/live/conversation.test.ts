@@ -1,0 +1,100 @@
+import { expect, test } from "vitest";
+import { Conversation } from "../../../bench/live/conversation.js";
+import { packetSeconds } from "../../../bench/live/microphone.js";
+import type { LiveEvent } from "../../../lib/live/events.js";
+import type { LiveSession } from "../../../lib/live/session.js";
+
+const rate = 16000;
+const piece = (seconds: number): LiveEvent => {
+  return { type: "audio", item: "r", samples: new Float32Array(Math.round(24000 * seconds)), sampleRate: 24000 };
+};
+const steps = (count: number) => ({ usage: { steps: count } as never });
+
+/** A session that hears for a script, and tells what the script says at the time of each packet. */
+class ScriptedSession {
+  readonly packets: Float32Array[] = [];
+  readonly #events: LiveEvent[] = [];
+  readonly #onPacket: (packet: number, samples: Float32Array) => readonly LiveEvent[];
+  #wake = () => {};
+  #ended = false;
+
+  constructor(onPacket: (packet: number, samples: Float32Array) => readonly LiveEvent[]) {
+    this.#onPacket = onPacket;
+  }
+  async push(samples: Float32Array): Promise<void> {
+    this.packets.push(samples);
+    this.#events.push(...this.#onPacket(this.packets.length, samples));
+    this.#wake();
+  }
+  dispose(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+  async *[Symbol.asyncIterator](): AsyncGenerator<LiveEvent> {
+    for (;;) {
+      const event = this.#events.shift();
+      if (event) yield event;
+      else if (this.#ended) return;
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+    }
+  }
+}
+
+/** Runs a script in real time, which is short. */
+async function talk(session: ScriptedSession, packets: number, interruptEvery: number) {
+  const speaking: boolean[] = [];
+  const began = performance.now();
+  const now = () => (performance.now() - began) / 1000;
+  const conversation = new Conversation(session as unknown as LiveSession, {
+    ...{ speech: new Float32Array(5 * packetSeconds * rate).fill(0.5), sampleRate: rate, delay: 0, buffer: 0 },
+    ...{ interruptEvery, end: packets * packetSeconds, now, onSpeaking: (speaks: boolean) => speaking.push(speaks) },
+  });
+  return { result: await conversation.run(), speaking };
+}
+
+test("a turn has the times of its events, and the user speaks again after the reply", async () => {
+  const events = new Map<number, readonly LiveEvent[]>([
+    [8, [{ type: "speechPause", item: "t", sample: 0 }]],
+    [12, [{ type: "speechEnd", item: "t", sample: 0 }]],
+    [14, [piece(0.1)]],
+    [16, [piece(0.1), { type: "replyEnd", item: "r", reason: "stop", text: "", ids: [], ...steps(9) }]],
+  ]);
+  const session = new ScriptedSession((packet) => events.get(packet) ?? []);
+  const { result, speaking } = await talk(session, 60, 100);
+  expect(result.turns).toHaveLength(1);
+  const [{ t1, t2, t3, t4, firstAudio, pieces, playing, t5 }] = result.turns as [(typeof result.turns)[number]];
+  const times = [t1, t2, t3!, t4, firstAudio, playing[0]];
+  expect(times.toSorted((a, b) => a - b)).toEqual(times);
+  expect(t2 - t1).toBeCloseTo(4 * packetSeconds, 9);
+  expect(pieces.map(([, seconds]) => seconds)).toEqual([0.1, 0.1]);
+  expect(t5).toBeUndefined();
+  expect([result.steps, result.underruns]).toEqual([9, 0]);
+  expect(result.audioSeconds).toBeCloseTo(0.2, 9);
+  expect(speaking.slice(0, 3)).toEqual([true, false, true]);
+  // Speech is in the first packets, and in those after the reply and the pause.
+  const loud = session.packets.map((packet) => packet.some((sample) => sample !== 0));
+  expect(loud.slice(0, 6)).toEqual([true, true, true, true, true, false]);
+  expect(loud.lastIndexOf(true)).toBeGreaterThan(16 + 0.5 / packetSeconds);
+});
+
+test("a user who interrupts speaks amid the reply, which ends there", async () => {
+  const session = new ScriptedSession((packet, samples) => {
+    if (packet === 7) return [{ type: "speechEnd", item: "t", sample: 0 }];
+    if (packet === 8) return [piece(5)];
+    const isLoud = samples.some((sample) => sample !== 0);
+    return packet > 8 && isLoud ? [{ type: "interrupted", item: "r", text: "", heardSeconds: 1, ...steps(40) }] : [];
+  });
+  const { result } = await talk(session, 8 + 1.4 / packetSeconds, 1);
+  const [turn, ...others] = result.turns;
+  expect(others).toEqual([]);
+  expect(turn!.t5! - turn!.playing[0]).toBeGreaterThanOrEqual(1);
+  expect(turn!.interrupted!).toBeGreaterThanOrEqual(turn!.t5!);
+  expect(turn!.playing[1]).toBe(turn!.interrupted);
+  expect(result.steps).toBeGreaterThanOrEqual(40);
+});
