@@ -81,7 +81,8 @@ export async function serve(
   const loading = Promise.resolve(model);
   loading.catch(() => {}); // it may fail before the server listens, or although it cannot
   const service = new Service(withDefaults(options.limits), modelName, onError);
-  const access = new Access(apiKey, cors);
+  const scheme = tls ? "https" : "http";
+  const access = new Access(apiKey, cors, scheme);
   const app = serverApp(service, access, cors);
   const server = makeServer(app.fetch, tls, service.limits.readSeconds);
   serveRealtime(server, service, access);
@@ -95,7 +96,7 @@ export async function serve(
     throw new CaracalError("IO_ERROR", message, { host, port }, { cause });
   }
   void service.load(loading);
-  return new OmniServer(server, service, tls ? "https" : "http");
+  return new OmniServer(server, service, scheme);
 }
 
 type Fetch = Parameters<typeof createAdaptorServer>[0]["fetch"];

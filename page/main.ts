@@ -1,0 +1,191 @@
+import { Camera } from "./camera.js";
+import { Captions } from "./captions.js";
+import { Composer } from "./composer.js";
+import { type Activity, Conversation } from "./conversation.js";
+import { byId } from "./element.js";
+import { LatencyStrip } from "./latencyStrip.js";
+import { Microphone } from "./microphone.js";
+import { Problem, wordsOf } from "./problem.js";
+import { readyServer } from "./server.js";
+
+const status = byId("status", HTMLParagraphElement);
+const welcome = byId("welcome", HTMLDivElement);
+const problem = byId("problem", HTMLDivElement);
+const again = byId("again", HTMLButtonElement);
+const talk = byId("talk", HTMLButtonElement);
+const mute = byId("mute", HTMLButtonElement);
+const cameraButton = byId("camera", HTMLButtonElement);
+const stop = byId("stop", HTMLButtonElement);
+const viewfinder = byId("viewfinder", HTMLElement);
+const captions = new Captions(byId("log", HTMLDivElement));
+const strip = new LatencyStrip(byId("latency", HTMLOListElement), byId("underruns", HTMLParagraphElement));
+
+let key: string | undefined;
+let isReady = false;
+let conversation: Promise<Conversation> | undefined;
+/** The conversation, once it has begun. */
+let current: Conversation | undefined;
+let microphone: Microphone | undefined;
+let isMuted = false;
+let camera: Camera | undefined;
+
+const words: Record<Activity, string> = {
+  idle: "Ready",
+  hearing: "You are speaking",
+  preparing: "Preparing the reply",
+  answering: "Answering",
+};
+
+/** Shows what is happening. */
+function show(): void {
+  const activity = current?.activity ?? "idle";
+  const isListening = activity === "idle" && microphone !== undefined;
+  const listening = isMuted ? "Muted" : "Listening";
+  status.textContent = isReady ? (isListening ? listening : words[activity]) : "Connecting …";
+  status.dataset.activity = isReady ? (isListening && !isMuted ? "listening" : activity) : "off";
+  byId("talk-label", HTMLSpanElement).textContent = microphone ? "Stop talking" : "Start talking";
+  talk.setAttribute("aria-pressed", String(microphone !== undefined));
+  mute.disabled = microphone === undefined;
+  mute.setAttribute("aria-pressed", String(isMuted));
+  cameraButton.setAttribute("aria-pressed", String(camera !== undefined));
+  viewfinder.hidden = camera === undefined;
+  stop.setAttribute("aria-disabled", String(activity !== "preparing" && activity !== "answering"));
+}
+
+/** Says what went wrong. @param isOver whether a new conversation is needed */
+function complain(text: string, isOver = false): void {
+  byId("problem-text", HTMLParagraphElement).textContent = text;
+  again.hidden = !isOver;
+  problem.hidden = false;
+}
+
+/** Does what the user asked for, and says what went wrong with it. */
+async function attempt(work: () => Promise<void>): Promise<void> {
+  problem.hidden = true;
+  try {
+    await work();
+  } catch (error) {
+    complain(wordsOf(error));
+  }
+  show();
+}
+
+const setLevel = (name: string, level: number) =>
+  document.documentElement.style.setProperty(name, String(Math.min(1, level)));
+
+/** The conversation, begun if there is none. @throws {Problem} */
+function converse(): Promise<Conversation> {
+  conversation ??= begin();
+  conversation.catch(() => {
+    conversation = undefined;
+  });
+  return conversation;
+}
+
+async function begin(): Promise<Conversation> {
+  if (!isReady) throw new Problem("The server is not ready yet.");
+  captions.clear();
+  strip.clear();
+  welcome.hidden = true;
+  const begun: Conversation = await Conversation.start(key, {
+    captions,
+    strip,
+    changed: show,
+    problem: complain,
+    level: (rms) => setLevel("--spoken", 4 * rms),
+    closed: (reason) => end(reason),
+  });
+  current = begun;
+  return begun;
+}
+
+/** The server or the network has ended the conversation. */
+function end(reason: string): void {
+  conversation = current = undefined;
+  closeMicrophone();
+  complain(`The conversation has ended${reason === "" ? ": the connection was lost" : `: ${reason}`}.`, true);
+  void connect();
+}
+
+function closeMicrophone(): void {
+  microphone?.close();
+  microphone = undefined;
+  isMuted = false;
+  setLevel("--heard", 0);
+  show();
+}
+
+async function toggleTalking(): Promise<void> {
+  if (microphone) {
+    closeMicrophone();
+    current?.endHearing();
+    return;
+  }
+  const talking = await converse();
+  microphone = await Microphone.open({
+    heard: (samples) => {
+      talking.hear(samples);
+      setLevel("--heard", 4 * Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length));
+    },
+    lost: () => {
+      closeMicrophone();
+      complain("The microphone is gone: connect it again, then start talking.");
+    },
+  });
+}
+
+async function toggleCamera(): Promise<void> {
+  if (camera) {
+    camera.close();
+    camera = undefined;
+    return;
+  }
+  const lost = () => {
+    camera = undefined;
+    complain("The camera is gone: connect it again, then turn it on.");
+    show();
+  };
+  camera = await Camera.open(byId("video", HTMLVideoElement), (image) => current?.look(image), lost);
+}
+
+/** Waits until the server answers. */
+async function connect(): Promise<void> {
+  isReady = false;
+  show();
+  const server = await readyServer(key, (text) => {
+    status.textContent = text;
+  });
+  key = server.key;
+  byId("model", HTMLParagraphElement).textContent = server.model;
+  isReady = true;
+  show();
+}
+
+const composer = new Composer({
+  send: (text, attachments) => attempt(async () => (await converse()).say(text, attachments)),
+  problem: complain,
+});
+
+talk.addEventListener("click", () => attempt(toggleTalking));
+cameraButton.addEventListener("click", () => attempt(toggleCamera));
+mute.addEventListener("click", () => {
+  isMuted = !isMuted;
+  microphone!.muted = isMuted;
+  show();
+});
+stop.addEventListener("click", () => void current?.interrupt());
+again.addEventListener("click", () =>
+  attempt(async () => {
+    await converse();
+    composer.focus();
+  }),
+);
+byId("dismiss", HTMLButtonElement).addEventListener("click", () => {
+  problem.hidden = true;
+  composer.focus();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.defaultPrevented) void current?.interrupt();
+});
+
+void connect();
