@@ -9,6 +9,17 @@ interface Turn {
 
 const seconds = (value: number) => `${value.toFixed(1)} s`;
 
+function waveform(loudness: readonly number[]): HTMLElement {
+  const bars = loudness.map((level) => {
+    const bar = element("span");
+    bar.style.height = `${100 * Math.max(0.1, level)}%`;
+    return bar;
+  });
+  const wave = element("span", "wave", ...bars);
+  wave.setAttribute("aria-hidden", "true");
+  return wave;
+}
+
 /** Who said what: a log, which screen readers read out when a turn is complete. */
 export class Captions {
   readonly #log: HTMLElement;
@@ -23,9 +34,9 @@ export class Captions {
     this.#add(id, "user", "speaking …").article.classList.add("spoken");
   }
 
-  /** The user has spoken for so long. */
-  userSpoke(id: string, duration: number): void {
-    this.#turns.get(id)!.text.textContent = `spoken turn (${seconds(duration)})`;
+  /** The user has spoken for so long. @param loudness of the parts of the turn, up to 1 */
+  userSpoke(id: string, duration: number, loudness: readonly number[]): void {
+    this.#turns.get(id)!.text.replaceChildren(waveform(loudness), `spoken turn (${seconds(duration)})`);
     this.#finish(id);
   }
 

@@ -55,8 +55,4 @@ export class Connection {
   get waiting(): number {
     return this.#socket.bufferedAmount;
   }
-
-  close(): void {
-    this.#socket.close();
-  }
 }

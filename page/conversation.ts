@@ -3,7 +3,8 @@ import type { Captions } from "./captions.js";
 import { Connection, type ServerEvent } from "./connection.js";
 import { SampleClock, type TurnTimes } from "./latency.js";
 import type { LatencyStrip } from "./latencyStrip.js";
-import { inputRate, ofBase64, ofPcm16, outputRate, pcm16, toBase64 } from "./pcm.js";
+import { Loudness } from "./loudness.js";
+import { inputChunk, inputRate, ofBase64, ofPcm16, outputRate, pcm16, toBase64 } from "./pcm.js";
 import { Problem } from "./problem.js";
 import { Speaker } from "./speaker.js";
 
@@ -18,19 +19,23 @@ export interface ConversationHost {
   problem(words: string): void;
   /** It has ended, because the server or the network ended it. @param reason as the server says it, or "" */
   closed(reason: string): void;
+  /** @param rms of what is sent */
+  heard(rms: number): void;
   /** @param rms of what is played */
-  level(rms: number): void;
+  spoken(rms: number): void;
 }
 
 /** Bytes that wait to be sent, beyond which frames of the camera are left out. */
 const congested = 1 << 18;
-/** Seconds of silence by which a turn ends when the microphone is closed. */
-const lastSilence = 1;
+/** Chunks of silence by which a turn ends when the microphone is closed. */
+const lastSilence = 32;
 /**
  * Milliseconds of silence after the end of speech with which the server ends a turn's sound. It then waits for more before
  * it says that the turn has ended.
  */
 const silenceInTurn = 256;
+/** Bars that show how loud a turn was. */
+const bars = 40;
 /** Errors that tell of a reply which has ended meanwhile. */
 const late = new Set(["response_cancel_not_active", "item_truncate_invalid_item_id"]);
 
@@ -40,6 +45,7 @@ export class Conversation {
   #connection!: Connection;
   #speaker: Speaker | undefined;
   readonly #clock = new SampleClock(inputRate);
+  readonly #loudness = new Loudness();
   /** When the user's turns began, in milliseconds of what was sent. */
   readonly #starts = new Map<string, number>();
   /** The turn that is being answered. */
@@ -126,9 +132,8 @@ export class Conversation {
 
   /** The microphone was closed: a turn ends by the silence that follows. */
   endHearing(): void {
-    const silence = new Float32Array(lastSilence * inputRate);
-    this.#clock.skip(silence.length);
-    this.#append(silence);
+    this.#clock.skip(lastSilence * inputChunk);
+    for (let i = 0; i < lastSilence; i++) this.#append(new Float32Array(inputChunk));
   }
 
   /** Sends what the camera sees. */
@@ -167,11 +172,8 @@ export class Conversation {
     this.#host.changed();
   }
 
-  close(): void {
-    this.#connection.close();
-  }
-
   #append(samples: Float32Array): void {
+    this.#host.heard(this.#loudness.push(samples));
     this.#connection.send({ type: "input_audio_buffer.append", audio: toBase64(pcm16(samples)) });
   }
 
@@ -186,7 +188,7 @@ export class Conversation {
         this.#host.changed();
       },
       level: (rms: number, underruns: number) => {
-        this.#host.level(rms);
+        this.#host.spoken(rms);
         this.#host.strip.underruns = underruns;
       },
     };
@@ -205,8 +207,9 @@ export class Conversation {
     this.#isHearing = false;
     this.#isAsked = true;
     const end = audio_end_ms - silenceInTurn;
-    this.#host.captions.userSpoke(item_id, Math.max(0, end - (this.#starts.get(item_id) ?? end)) / 1000);
+    const start = this.#starts.get(item_id) ?? end;
     this.#starts.delete(item_id);
+    this.#host.captions.userSpoke(item_id, Math.max(0, end - start) / 1000, this.#loudness.parts(start, end, bars));
     const speechEnd = this.#clock.timeOf(end);
     this.#turn = speechEnd === undefined ? undefined : { speechEnd };
     this.#stamp("confirmed");

@@ -36,15 +36,20 @@ const words: Record<Activity, string> = {
   answering: "Answering",
 };
 
+/** Changes the status, which screen readers read out. */
+function say(text: string): void {
+  if (status.textContent !== text) status.textContent = text;
+}
+
 /** Shows what is happening. */
 function show(): void {
   const activity = current?.activity ?? "idle";
   const isListening = activity === "idle" && microphone !== undefined;
   const listening = isMuted ? "Muted" : "Listening";
-  status.textContent = isReady ? (isListening ? listening : words[activity]) : "Connecting …";
+  say(isReady ? (isListening ? listening : words[activity]) : "Connecting …");
   status.dataset.activity = isReady ? (isListening && !isMuted ? "listening" : activity) : "off";
   byId("talk-label", HTMLSpanElement).textContent = microphone ? "Stop talking" : "Start talking";
-  talk.setAttribute("aria-pressed", String(microphone !== undefined));
+  talk.dataset.on = String(microphone !== undefined);
   mute.disabled = microphone === undefined;
   mute.setAttribute("aria-pressed", String(isMuted));
   cameraButton.setAttribute("aria-pressed", String(camera !== undefined));
@@ -92,7 +97,8 @@ async function begin(): Promise<Conversation> {
     strip,
     changed: show,
     problem: complain,
-    level: (rms) => setLevel("--spoken", 4 * rms),
+    heard: (rms) => setLevel("--heard", 4 * rms),
+    spoken: (rms) => setLevel("--spoken", 4 * rms),
     closed: (reason) => end(reason),
   });
   current = begun;
@@ -108,25 +114,19 @@ function end(reason: string): void {
 }
 
 function closeMicrophone(): void {
-  microphone?.close();
+  if (!microphone) return;
+  microphone.close();
   microphone = undefined;
   isMuted = false;
-  setLevel("--heard", 0);
+  current?.endHearing();
   show();
 }
 
 async function toggleTalking(): Promise<void> {
-  if (microphone) {
-    closeMicrophone();
-    current?.endHearing();
-    return;
-  }
+  if (microphone) return closeMicrophone();
   const talking = await converse();
   microphone = await Microphone.open({
-    heard: (samples) => {
-      talking.hear(samples);
-      setLevel("--heard", 4 * Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length));
-    },
+    heard: (samples) => talking.hear(samples),
     lost: () => {
       closeMicrophone();
       complain("The microphone is gone: connect it again, then start talking.");
@@ -152,9 +152,7 @@ async function toggleCamera(): Promise<void> {
 async function connect(): Promise<void> {
   isReady = false;
   show();
-  const server = await readyServer(key, (text) => {
-    status.textContent = text;
-  });
+  const server = await readyServer(key, say);
   key = server.key;
   byId("model", HTMLParagraphElement).textContent = server.model;
   isReady = true;

@@ -3,6 +3,8 @@
 /** Rates of the session, in Hz: what the model hears, which is not resampled, and what it speaks. */
 export const inputRate = 16000;
 export const outputRate = 24000;
+/** Samples that are sent at once: 32 ms, which are a step of the server's detector of speech. */
+export const inputChunk = 512;
 
 export function pcm16(samples: Float32Array): Uint8Array<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(2 * samples.length));

@@ -39,8 +39,9 @@ export class Speaker {
   /** Call it where the user has clicked or typed: browsers are silent before. */
   static async open(listener: SpeakerListener): Promise<Speaker> {
     const context = new AudioContext({ sampleRate: outputRate, latencyHint: "interactive" });
+    const resumed = context.resume(); // some browsers allow it only before anything is waited for
     await context.audioWorklet.addModule(new URL("playerWorklet.js", import.meta.url));
-    await context.resume();
+    await resumed;
     return new Speaker(context, listener);
   }
 
