@@ -58,7 +58,7 @@ export interface Stage {
 
 const labels: Record<Stage["key"], string> = {
   // The server waits for silence before it believes that the user has finished.
-  confirmed: "silence",
+  confirmed: "silence heard",
   created: "reply begins",
   received: "sound arrives",
   audible: "sound plays",

@@ -22,7 +22,7 @@ export class LatencyStrip {
     this.#turns.splice(most);
     const turns = this.#turns.map(stagesOf);
     const longest = Math.max(...turns.map(totalOf));
-    this.#list.replaceChildren(...turns.map((stages) => item(stages, longest)));
+    this.#list.replaceChildren(...turns.map((stages, age) => item(stages, longest, age === 0)));
   }
 
   set underruns(count: number) {
@@ -35,12 +35,13 @@ export class LatencyStrip {
   }
 }
 
-function item(stages: readonly Stage[], longest: number): HTMLElement {
+/** @param isLatest whether its stages are written out, also for those who can see the bar */
+function item(stages: readonly Stage[], longest: number, isLatest: boolean): HTMLElement {
   const total = totalOf(stages);
   const bar = element("span", "bar");
   bar.setAttribute("aria-hidden", "true");
   bar.style.width = `${(100 * total) / Math.max(1, longest)}%`;
-  const legend = element("span", "legend");
+  const legend = element("span", isLatest ? "legend" : "visually-hidden");
   for (const { key, label, milliseconds } of stages) {
     const segment = element("span", key);
     segment.style.flexGrow = String(milliseconds);

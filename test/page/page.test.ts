@@ -1,4 +1,5 @@
 // The page of the server in a real browser: it is heard, answered and interrupted.
+import sharp from "sharp";
 import { describe, expect, test, vi } from "vitest";
 import type { OmniModel } from "../../lib/model/omni.js";
 import { scratch } from "../checkpoint/files.js";
@@ -32,7 +33,7 @@ describe.skipIf(!chromiumPath)("in a browser, the page", () => {
     await page.getByRole("button", { name: "Stop talking" }).click();
     const latency = page.getByRole("list", { name: "Latest spoken turns" }).getByRole("listitem");
     expect(await latency.last().textContent()).toMatch(
-      /^\d+ ms\s*silence \d+ reply begins \d+ sound arrives \d+ sound plays \d+ $/,
+      /^\d+ ms\s*silence heard \d+ reply begins \d+ sound arrives \d+ sound plays \d+ $/,
     );
     const [truncate] = sent.filter(({ type }) => type === "conversation.item.truncate");
     const [truncated] = received.filter(({ audio_end_ms }) => audio_end_ms === truncate!.audio_end_ms);
@@ -203,5 +204,28 @@ test.skipIf(!chromiumPath)("the page fits windows of any width", async () => {
       expect(box.x + box.width, "right").toBeLessThanOrEqual(width);
       expect(box.height).toBeGreaterThanOrEqual(44);
     }
+  }
+});
+
+const picture = process.env.CARACAL_SCREENSHOT;
+test.runIf(chromiumPath && picture)("the page has its picture taken, in the light and in the dark", async () => {
+  const { server } = await served(model, { modelName: "tiny" });
+  const { page } = await visit(server.url, folder, { viewport: { width: 1200, height: 760 } });
+  await untilStatus(page, "Ready");
+  await page.getByRole("button", { name: "Camera" }).click();
+  await page.getByRole("textbox", { name: "Message" }).fill("Hello! Tell me what you see.");
+  await page.keyboard.press("Enter");
+  await untilAudible(page);
+  await page.getByRole("button", { name: "Start talking" }).click();
+  for (const turns of [1, 2]) await expect.poll(() => page.locator(".wave").count(), { timeout: 60_000 }).toBe(turns);
+  await untilAudible(page);
+  for (const [colorScheme, name] of [
+    ["light", picture!],
+    ["dark", picture!.replace(/(?=\.png$)/, "-dark")],
+  ] as const) {
+    await page.emulateMedia({ colorScheme });
+    await sharp(await page.screenshot())
+      .png({ palette: true, effort: 10 })
+      .toFile(name);
   }
 });
