@@ -60,7 +60,7 @@ const tlsFields = { cert: aString, key: aString };
 
 /**
  * Answers requests in the forms of OpenAI's API: `POST /v1/chat/completions`, `WS /v1/realtime`, `GET /v1/models`, and
- * `/health` and `/metrics` besides (docs/serving.md). The model stays the caller's, who disposes it after `close`.
+ * `/health`, `/metrics` and a web page at `/` besides (docs/serving.md). The model stays the caller's, who disposes it after `close`.
  *
  * @param model a model, or the promise of one: the server then listens at once, and says that it is loading
  * @returns the server, when it listens
