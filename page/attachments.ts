@@ -17,6 +17,16 @@ const longSide = 1344;
 /** Seconds of a sound that a message of 4 MiB holds. */
 const mostSeconds = 90;
 
+/** Characters of media in a message, whose 4 MiB the server takes. */
+const mostCharacters = 4_100_000;
+
+/** @throws {Problem} for more than a message can hold */
+export function checkSize(attachments: readonly Attachment[]): void {
+  const sizes = attachments.map(({ part }) => (part.type === "input_image" ? part.image_url : part.audio).length);
+  if (sizes.reduce((sum, size) => sum + size, 0) > mostCharacters)
+    throw new Problem("That is more than a message can hold: send some of it first.");
+}
+
 /** Reads a file of the user. @throws {Problem} */
 export async function attachmentOf(file: File): Promise<Attachment> {
   if (file.type.startsWith("image/")) return image(file);

@@ -36,7 +36,7 @@ export class Captions {
 
   /** The user has spoken for so long. @param loudness of the parts of the turn, up to 1 */
   userSpoke(id: string, duration: number, loudness: readonly number[]): void {
-    this.#turns.get(id)!.text.replaceChildren(waveform(loudness), `spoken turn (${seconds(duration)})`);
+    this.#turns.get(id)?.text.replaceChildren(waveform(loudness), `spoken turn (${seconds(duration)})`);
     this.#finish(id);
   }
 

@@ -1,9 +1,10 @@
-import { type Attachment, attachmentOf } from "./attachments.js";
+import { type Attachment, attachmentOf, checkSize } from "./attachments.js";
 import { byId, element } from "./element.js";
 import { wordsOf } from "./problem.js";
 
 export interface ComposerListener {
-  send(text: string, attachments: readonly Attachment[]): Promise<void>;
+  /** @returns whether it was sent; otherwise the message stays where it was written */
+  send(text: string, attachments: readonly Attachment[]): Promise<boolean>;
   problem(words: string): void;
 }
 
@@ -44,11 +45,15 @@ export class Composer {
     const text = this.#message.value.trim();
     const attachments = this.#attachments;
     if (text === "" && attachments.length === 0) return;
-    this.#message.value = "";
-    this.#attachments = [];
+    this.#write("", []);
+    if (!(await this.#listener.send(text, attachments))) this.#write(text, attachments);
+  }
+
+  #write(text: string, attachments: readonly Attachment[]): void {
+    this.#message.value = text;
+    this.#attachments = [...attachments];
     this.#grow();
     this.#show();
-    await this.#listener.send(text, attachments);
   }
 
   #take(event: Event, data: DataTransfer | null): void {
@@ -60,7 +65,9 @@ export class Composer {
   async #add(files: Iterable<File>): Promise<void> {
     for (const file of files)
       try {
-        this.#attachments.push(await attachmentOf(file));
+        const attachment = await attachmentOf(file);
+        checkSize([...this.#attachments, attachment]);
+        this.#attachments.push(attachment);
       } catch (error) {
         this.#listener.problem(wordsOf(error));
       }

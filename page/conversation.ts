@@ -79,6 +79,8 @@ export class Conversation {
       this.#connection.send({ type: "conversation.item.retrieve", item_id }),
     "conversation.item.retrieved": ({ item }) => this.#host.captions.keep(item.id, item.content[0]?.transcript ?? ""),
     error: ({ error }) => {
+      this.#isAsked = false; // it may be that of a response that was refused
+      this.#host.changed();
       if (!late.has(error.code)) this.#host.problem(`The server says: ${error.message}`);
     },
   };
@@ -154,17 +156,17 @@ export class Conversation {
     this.#host.changed();
   }
 
-  /** Stops the reply, and tells the server how much of it was played. */
+  /** Stops the reply, also one that has been asked for only, and tells the server how much of it was played. */
   async interrupt(): Promise<void> {
     const active = this.#active;
     if (active !== undefined) this.#silenced.add(active); // what is still on its way is not played
     const stopped = await this.#speaker?.stop();
     const item = stopped?.id ?? active;
-    if (item === undefined) return;
-    this.#host.captions.interrupted(item);
+    if (item === undefined && !this.#isAsked) return;
+    if (item !== undefined) this.#host.captions.interrupted(item);
     if (stopped)
       this.#connection.send({
-        ...{ type: "conversation.item.truncate", item_id: item, content_index: 0 },
+        ...{ type: "conversation.item.truncate", item_id: stopped.id, content_index: 0 },
         audio_end_ms: stopped.milliseconds,
       });
     else this.#connection.send({ type: "response.cancel" });

@@ -65,18 +65,32 @@ function complain(text: string, isOver = false): void {
 }
 
 /** Does what the user asked for, and says what went wrong with it. */
-async function attempt(work: () => Promise<void>): Promise<void> {
+async function attempt(work: () => Promise<void>): Promise<boolean> {
   problem.hidden = true;
   try {
     await work();
+    return true;
   } catch (error) {
     complain(wordsOf(error));
+    return false;
+  } finally {
+    show();
   }
-  show();
 }
 
-const setLevel = (name: string, level: number) =>
-  document.documentElement.style.setProperty(name, String(Math.min(1, level)));
+/** What a button does: once at a time, however often it is pressed. */
+function press(button: HTMLButtonElement, work: () => Promise<void>): void {
+  let isBusy = false;
+  button.addEventListener("click", async () => {
+    if (isBusy) return;
+    isBusy = true;
+    await attempt(work);
+    isBusy = false;
+  });
+}
+
+const setLevel = (element: HTMLElement, level: number) =>
+  element.style.setProperty("--level", String(Math.min(1, 4 * level)));
 
 /** The conversation, begun if there is none. @throws {Problem} */
 function converse(): Promise<Conversation> {
@@ -97,8 +111,8 @@ async function begin(): Promise<Conversation> {
     strip,
     changed: show,
     problem: complain,
-    heard: (rms) => setLevel("--heard", 4 * rms),
-    spoken: (rms) => setLevel("--spoken", 4 * rms),
+    heard: (rms) => setLevel(talk, rms),
+    spoken: (rms) => setLevel(status, rms),
     closed: (reason) => end(reason),
   });
   current = begun;
@@ -125,13 +139,15 @@ function closeMicrophone(): void {
 async function toggleTalking(): Promise<void> {
   if (microphone) return closeMicrophone();
   const talking = await converse();
-  microphone = await Microphone.open({
+  const opened = await Microphone.open({
     heard: (samples) => talking.hear(samples),
     lost: () => {
       closeMicrophone();
       complain("The microphone is gone: connect it again, then start talking.");
     },
   });
+  if (current === talking) microphone = opened;
+  else opened.close(); // the conversation has ended meanwhile
 }
 
 async function toggleCamera(): Promise<void> {
@@ -164,20 +180,18 @@ const composer = new Composer({
   problem: complain,
 });
 
-talk.addEventListener("click", () => attempt(toggleTalking));
-cameraButton.addEventListener("click", () => attempt(toggleCamera));
+press(talk, toggleTalking);
+press(cameraButton, toggleCamera);
+press(again, async () => {
+  await converse();
+  composer.focus();
+});
 mute.addEventListener("click", () => {
   isMuted = !isMuted;
   microphone!.muted = isMuted;
   show();
 });
 stop.addEventListener("click", () => void current?.interrupt());
-again.addEventListener("click", () =>
-  attempt(async () => {
-    await converse();
-    composer.focus();
-  }),
-);
 byId("dismiss", HTMLButtonElement).addEventListener("click", () => {
   problem.hidden = true;
   composer.focus();

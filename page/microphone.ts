@@ -28,15 +28,25 @@ export class Microphone {
       });
     const [track] = stream.getAudioTracks() as [MediaStreamTrack];
     // The device's own rate: some browsers connect a microphone to no other.
-    const context = new AudioContext({ latencyHint: "interactive" });
+    const microphone = new Microphone(new AudioContext({ latencyHint: "interactive" }), track);
+    track.addEventListener("ended", () => listener.lost());
+    try {
+      await microphone.#listen(stream, listener);
+    } catch (error) {
+      microphone.close();
+      throw error;
+    }
+    return microphone;
+  }
+
+  async #listen(stream: MediaStream, listener: MicrophoneListener): Promise<void> {
+    const context = this.#context;
     await context.audioWorklet.addModule(new URL("microphoneWorklet.js", import.meta.url));
     const shape = { channelCount: 1, channelCountMode: "explicit", numberOfOutputs: 0 } as const;
     const node = new AudioWorkletNode(context, "microphone", shape);
     node.port.onmessage = ({ data }: MessageEvent<MicrophoneMessage>) => listener.heard(data.samples);
     context.createMediaStreamSource(stream).connect(node);
-    track.addEventListener("ended", () => listener.lost());
     await context.resume();
-    return new Microphone(context, track);
   }
 
   /** A muted microphone hears silence: time passes for the server as well. */

@@ -18,7 +18,7 @@ if (!chromiumPath)
 function writeRecording(path: string): void {
   const wav = readFileSync(samplePath("speech.wav"));
   const silence = (seconds: number) => Buffer.alloc(2 * 16_000 * seconds);
-  const samples = Buffer.concat([silence(1), wav.subarray(44), silence(4)]);
+  const samples = Buffer.concat([silence(1), wav.subarray(44), silence(1.5)]);
   const head = Buffer.from(wav.subarray(0, 44));
   head.writeUInt32LE(36 + samples.length, 4);
   head.writeUInt32LE(samples.length, 40);
@@ -80,7 +80,7 @@ export const untilStatus = (page: Page, status: string) =>
   page.getByRole("status").filter({ hasText: status }).waitFor();
 
 /** The strength of what is being played, as the player measures its own output. */
-const spoken = "Number(document.documentElement.style.getPropertyValue('--spoken'))";
+const spoken = "Number(document.getElementById('status').style.getPropertyValue('--level'))";
 const polling = { timeout: 60_000, interval: 20 };
 export const untilAudible = (page: Page) => expect.poll(() => page.evaluate(spoken), polling).toBeGreaterThan(0.01);
 export const untilSilent = (page: Page) => expect.poll(() => page.evaluate(spoken), polling).toBe(0);

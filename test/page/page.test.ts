@@ -75,6 +75,23 @@ describe.skipIf(!chromiumPath)("in a browser, the page", () => {
     expect(complaints).toEqual([]);
   });
 
+  test("sends silence while the microphone is muted", async () => {
+    const { server } = await served(model);
+    const { page, complaints, sent } = await visit(server.url, folder);
+    await untilStatus(page, "Ready");
+    await page.getByRole("button", { name: "Start talking" }).click();
+    await page.getByRole("button", { name: "Mute" }).click();
+    const sounds = () => sent.filter(({ type }) => type === "input_audio_buffer.append").map(({ audio }) => audio);
+    const isSilent = (audio: string) => /^A+=*$/.test(audio);
+    await expect.poll(() => sounds().slice(-100).filter(isSilent).length, { timeout: 60_000 }).toBe(100); // 3.2 s
+    await untilStatus(page, "Muted");
+    expect(await page.getByRole("button", { name: "Mute" }).getAttribute("aria-pressed")).toBe("true");
+    await page.getByRole("button", { name: "Mute" }).click();
+    await untilStatus(page, "You are speaking");
+    expect(sounds().every((audio) => audio.length === sounds()[0]!.length)).toBe(true);
+    expect(complaints).toEqual([]);
+  });
+
   test("takes images and sounds", async () => {
     const { server } = await served(model);
     const { page, complaints, sent, received } = await visit(server.url, folder);
@@ -128,7 +145,7 @@ describe.skipIf(!chromiumPath)("in a browser, the page", () => {
           - button "Add images or sounds"
           - text: Add images or sounds Message
           - textbox "Message":
-            - /placeholder: Write instead of speaking
+            - /placeholder: Write a message
           - button "Send""
     `);
   });
@@ -161,6 +178,11 @@ describe.skipIf(!chromiumPath)("the page says what is wrong", () => {
     await page.getByRole("button", { name: "Start talking" }).click();
     const alert = page.getByRole("alert");
     await alert.getByText("The server refuses the conversation").waitFor();
+    const message = page.getByRole("textbox", { name: "Message" });
+    await message.fill("Hello!");
+    await message.press("Enter");
+    await alert.getByText("The server refuses the conversation").waitFor();
+    await expect.poll(() => message.inputValue()).toBe("Hello!"); // it is not lost
     await other.close();
     await vi.waitFor(async () => {
       await page.getByRole("button", { name: "Start talking" }).click();
