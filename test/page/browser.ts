@@ -14,6 +14,9 @@ export const chromiumPath = paths.find((path) => spawnSync(path, ["--version"]).
 if (!chromiumPath)
   console.warn("there is no chromium on the PATH (Debian: apt install chromium): the page is not tested in a browser");
 
+/** A name of this machine for the browser, which does not trust it as it trusts localhost. */
+export const otherName = "model.test";
+
 /** Writes what the microphone hears, again and again: speech, between seconds of silence. */
 function writeRecording(path: string): void {
   const wav = readFileSync(samplePath("speech.wav"));
@@ -53,7 +56,7 @@ export async function visit(url: string, folder: string, options: VisitOptions =
   writeFileSync(picture, await sharp(samplePath("photo.jpg")).jpeg({ progressive: false }).toBuffer()); // as cameras do
   const devices = ["--use-fake-device-for-media-stream", ...(allows ? ["--use-fake-ui-for-media-stream"] : [])];
   const files = [`--use-file-for-fake-audio-capture=${sound}`, `--use-file-for-fake-video-capture=${picture}`];
-  const args = ["--no-sandbox", ...devices, ...files];
+  const args = ["--no-sandbox", `--host-resolver-rules=MAP ${otherName} 127.0.0.1`, ...devices, ...files];
   const browser = await chromium.launch({ executablePath: chromiumPath!, args });
   onTestFinished(() => browser.close());
   const page = await browser.newPage(context);

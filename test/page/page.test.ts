@@ -5,7 +5,7 @@ import type { OmniModel } from "../../lib/model/omni.js";
 import { scratch } from "../checkpoint/files.js";
 import { RealtimeClient } from "../server/realtime/client.js";
 import { samplePath, served, tinyModel } from "../server/served.js";
-import { chromiumPath, untilAudible, untilSilent, untilStatus, visit } from "./browser.js";
+import { chromiumPath, otherName, untilAudible, untilSilent, untilStatus, visit } from "./browser.js";
 
 const model = await tinyModel(11); // its replies are seconds long
 const folder = scratch();
@@ -112,6 +112,22 @@ describe.skipIf(!chromiumPath)("in a browser, the page", () => {
     await page.getByRole("alert").getByText("README.md is neither an image nor a sound").waitFor();
     expect(received.filter(({ type }) => type === "error")).toEqual([]);
     expect(complaints).toEqual([]);
+  });
+
+  test("writes and reads text where the browser does not trust it with sound", async () => {
+    const { server } = await served(model, { cors: "*" });
+    const { page, complaints, sent } = await visit(server.url.replace("127.0.0.1", otherName), folder);
+    await untilStatus(page, "Ready");
+    await page.getByRole("textbox", { name: "Message" }).fill("Hello!");
+    await page.keyboard.press("Enter");
+    const reply = page.locator("article.assistant:not([aria-busy])");
+    await reply.waitFor();
+    expect((await reply.locator(".text").textContent())!.length).toBeGreaterThan(10);
+    await untilStatus(page, "Ready");
+    expect(sent[0]!.session.output_modalities).toEqual(["text"]);
+    await page.getByRole("button", { name: "Start talking" }).click();
+    await page.getByRole("alert").getByText("Browsers give microphone and camera to secure pages only").waitFor();
+    expect(complaints).toEqual([expect.stringContaining("Cross-Origin-Opener-Policy header has been ignored")]);
   });
 
   test("tells screen readers what everything is", async () => {
