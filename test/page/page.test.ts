@@ -52,7 +52,7 @@ describe.skipIf(!chromiumPath)("in a browser, the page", () => {
     for (let i = 0; i < 7; i++) {
       await page.keyboard.press("Tab");
       order.push(await page.evaluate("document.activeElement.id"));
-      expect(await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")).toBeDefined();
+      expect(await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")).toBe("solid");
     }
     expect(order).toEqual(["log", "talk", "camera", "stop", "files", "message", "send"]);
     await page.keyboard.press("Shift+Tab");
@@ -73,6 +73,22 @@ describe.skipIf(!chromiumPath)("in a browser, the page", () => {
     await expect.poll(() => page.locator("article.assistant.interrupted").count()).toBe(2);
     expect(sent.filter(({ type }) => type === "conversation.item.truncate")).toHaveLength(2);
     expect(complaints).toEqual([]);
+  });
+
+  test("answers the last of several messages", async () => {
+    const { server } = await served(model);
+    const { page, received } = await visit(server.url, folder);
+    await untilStatus(page, "Ready");
+    const message = page.getByRole("textbox", { name: "Message" });
+    for (const text of ["One", "Two", "Three", "Four"]) {
+      await message.fill(text);
+      await message.press("Enter");
+    }
+    await expect.poll(() => page.locator("article.assistant").count(), { timeout: 60_000 }).toBe(4);
+    await untilAudible(page);
+    expect(await page.locator("article.user .text").allTextContents()).toEqual(["One", "Two", "Three", "Four"]);
+    expect(await page.locator("article.assistant.interrupted").count()).toBe(3);
+    expect(received.filter(({ type }) => type === "error")).toEqual([]);
   });
 
   test("sends silence while the microphone is muted", async () => {
