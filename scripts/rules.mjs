@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { brokenRules, readSources } from "./lib/rules.mjs";
 import { root } from "./lib/steps.mjs";
 
-const paths = ["lib", "bench", "native", "scripts", "test"].flatMap((folder) =>
+const paths = ["lib", "bench", "page", "native", "scripts", "test"].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
     .filter((name) => /\.(ts|mjs|cc|h|cu|cuh)$/.test(name))
     .map((name) => `${folder}/${name.replaceAll("\\", "/")}`),

@@ -29,7 +29,15 @@ buildTypeScript();
 function choosePackages() {
   const manifest = "build/pack/packages/manifest.json";
   const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const sources = ["lib", "bench", "native", "packages", "package.json", ...files.filter((name) => name !== "dist")];
+  const sources = [
+    "lib",
+    "bench",
+    "page",
+    "native",
+    "packages",
+    "package.json",
+    ...files.filter((name) => name !== "dist"),
+  ];
   const rows = existsSync(join(root, manifest)) ? JSON.parse(readFileSync(join(root, manifest), "utf8")).packages : [];
   const { name: own } = flavourOfThisMachine();
   if (upToDate(manifest, ...sources) && rows.some(({ flavour }) => flavour === own))

@@ -64,7 +64,7 @@ interface Options {
 export function serveCommand(): Command {
   const limits = defaultLimits;
   const command = new Command("serve")
-    .description("answer clients of OpenAI's chat completions and real-time protocol")
+    .description("answer clients of OpenAI's chat completions and real-time protocol, and show a web page to talk with")
     .addOption(modelOption())
     .option("--host <address>", "where to listen; 0.0.0.0: on all networks", "127.0.0.1")
     .option("--port <n>", "0: a free one", integerIn({ min: 0, max: 65535 }), 8000)

@@ -6,6 +6,7 @@ import { routePath } from "hono/route";
 import type { Access } from "./access.js";
 import { ChatRoute } from "./chat.js";
 import { errorResponse, Refusal } from "./errors.js";
+import { Page } from "./page.js";
 import type { Service } from "./service.js";
 
 /** The routes of a server. */
@@ -16,6 +17,7 @@ export function serverApp(
 ): Hono<{ Bindings: HttpBindings }> {
   const app = new Hono<{ Bindings: HttpBindings }>();
   const chat = new ChatRoute(service);
+  const page = new Page();
   app.use(async (c, next) => {
     refusePipelining(c.env);
     measure(c.env.outgoing, service, () => routePath(c, -1));
@@ -25,9 +27,14 @@ export function serverApp(
   });
   if (origin !== undefined) app.use(cors({ origin, exposeHeaders: ["Caracal-Ignored", "Retry-After"], maxAge: 600 }));
   app.use(async (c, next) => {
-    access.checkOrigin(c.req.header("origin"));
-    if (c.req.path !== "/health") access.checkKey(c.req.header("authorization"));
+    access.checkOrigin(c.env.incoming.headers);
+    if (!isPublic(c.req.path)) access.checkKey(c.req.header("authorization"));
     await next();
+  });
+
+  app.get("/", async (c) => (await page.file("index.html", c.req.header("if-none-match"))) ?? c.notFound());
+  app.get("/page/:file", async (c) => {
+    return (await page.file(c.req.param("file"), c.req.header("if-none-match"))) ?? c.notFound();
   });
 
   app.get("/health", (c) => {
@@ -61,6 +68,9 @@ export function serverApp(
   app.onError((error) => errorResponse(service.problemOf(error)));
   return app;
 }
+
+/** The page holds no secret: it asks its user for the key. */
+const isPublic = (path: string) => path === "/health" || path === "/" || path.startsWith("/page/");
 
 /**
  * Ends a connection whose client sends a request before it has the response to the one before. No client of the API does:

@@ -60,7 +60,7 @@ const tlsFields = { cert: aString, key: aString };
 
 /**
  * Answers requests in the forms of OpenAI's API: `POST /v1/chat/completions`, `WS /v1/realtime`, `GET /v1/models`, and
- * `/health` and `/metrics` besides (docs/serving.md). The model stays the caller's, who disposes it after `close`.
+ * `/health`, `/metrics` and a web page at `/` besides (docs/serving.md). The model stays the caller's, who disposes it after `close`.
  *
  * @param model a model, or the promise of one: the server then listens at once, and says that it is loading
  * @returns the server, when it listens
@@ -81,7 +81,8 @@ export async function serve(
   const loading = Promise.resolve(model);
   loading.catch(() => {}); // it may fail before the server listens, or although it cannot
   const service = new Service(withDefaults(options.limits), modelName, onError);
-  const access = new Access(apiKey, cors);
+  const scheme = tls ? "https" : "http";
+  const access = new Access(apiKey, cors, scheme);
   const app = serverApp(service, access, cors);
   const server = makeServer(app.fetch, tls, service.limits.readSeconds);
   serveRealtime(server, service, access);
@@ -95,7 +96,7 @@ export async function serve(
     throw new CaracalError("IO_ERROR", message, { host, port }, { cause });
   }
   void service.load(loading);
-  return new OmniServer(server, service, tls ? "https" : "http");
+  return new OmniServer(server, service, scheme);
 }
 
 type Fetch = Parameters<typeof createAdaptorServer>[0]["fetch"];

@@ -1,5 +1,5 @@
 // Installs dependencies, builds the addon and compiles the TypeScript, each only if its inputs changed.
-import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, utimesSync } from "node:fs";
+import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, utimesSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { generateContracts } from "./contracts.mjs";
@@ -66,12 +66,22 @@ export function buildVirtualGpu() {
   stamp(built, began);
 }
 
+/** Compiles the web page of the server into dist/page, beside the files that need no compiler. */
+function buildPage() {
+  const [source, output] = [join(root, "page"), join(root, "dist/page")];
+  rmSync(output, { recursive: true, force: true }); // everything in it is served
+  run("compiled the page", "npx", ["tsc", "-p", "page"]);
+  for (const name of readdirSync(source).filter((file) => /\.(html|css|svg)$/.test(file)))
+    copyFileSync(join(source, name), join(output, name));
+}
+
 /** Compiles the TypeScript. Requires the addon, from whose contracts it generates lib/native/operations.ts. */
 export function buildTypeScript() {
   generateContracts();
-  const inputs = ["lib", "bench", "tsconfig.json", "package-lock.json"];
+  const inputs = ["lib", "bench", "page", "tsconfig.json", "package-lock.json"];
   if (existsSync(join(root, "dist/lib/index.js")) && upToDate("build/.built-typescript", ...inputs)) return;
   const began = new Date();
   run("compiled TypeScript", "npx", ["tsc"]);
+  buildPage();
   stamp("build/.built-typescript", began);
 }

@@ -32,7 +32,10 @@ const layers = [
   ["lib/cli"],
   ["bench"],
   ["lib/cli/main.ts"], // loads all commands, including those of bench
+  ["page"],
 ];
+/** A room that runs in browsers: it imports no other, and no other imports it. */
+const apart = "page";
 
 /** The prefixes of paths that each part of native/ may include, relative to native/. The first matching row applies. */
 const includes = [
@@ -67,7 +70,7 @@ const longFiles = {
 
 /** Checks sources, given as a map from path to text. @returns one line for each broken rule */
 export function brokenRules(sources) {
-  const typescript = [...sources].filter(([path]) => /^(lib|bench)\/.*\.ts$/.test(path));
+  const typescript = [...sources].filter(([path]) => /^(lib|bench|page)\/.*\.ts$/.test(path));
   const native = [...sources].filter(([path]) => /^native\/.*\.(cc|h|cu|cuh)$/.test(path));
   return [
     ...importRules(typescript),
@@ -106,7 +109,10 @@ function importRules(files) {
     if (!own) return [`${path} belongs to no room: add one to scripts/lib/rules.mjs`];
     return importsOf(path, text).flatMap((target) => {
       const other = roomOf(target);
-      if (!other || other.room === own.room || other.layer < own.layer) return [];
+      if (!other || other.room === own.room) return [];
+      if (other.room === apart || own.room === apart)
+        return [`${path} imports ${target}, but ${apart} runs in browsers, and the rest does not`];
+      if (other.layer < own.layer) return [];
       return [`${path} imports ${target}, but ${own.room} is not above ${other.room}`];
     });
   });

@@ -133,6 +133,17 @@ describe("a file tracer, which Next.js and serverless platforms use,", () => {
   });
 });
 
+test("a program serves the web page", async () => {
+  const source = `
+    import { serve } from "caracal/server";
+    const server = await serve(Promise.reject(new Error("no model")), { port: 0 });
+    for (const path of ["/", "/page/main.js", "/page/playerWorklet.js"])
+      console.log(path, (await fetch(server.url + path)).status);
+    await server.close();`;
+  const out = await node([join(folderWith({ "main.mjs": source }), "main.mjs")]);
+  expect(out).toBe("/ 200\n/page/main.js 200\n/page/playerWorklet.js 200\n");
+});
+
 describe("threads and exits", () => {
   test("four threads compute at once, and two of them are ended amid work", async () => {
     const source = `

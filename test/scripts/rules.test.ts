@@ -22,6 +22,14 @@ describe("TypeScript", () => {
     expect(broken({ "lib/cli/main.ts": 'const b = await import("../../bench/command.js");\n' })).toEqual([]);
   });
 
+  test("the web page and the library do not import each other", () => {
+    expect(broken({ "page/main.ts": 'import { a } from "./camera.js";\n' })).toEqual([]);
+    expect(broken({ "page/main.ts": 'import { a } from "../lib/errors.js";\n' })).toEqual([
+      expect.stringContaining("page/main.ts imports lib/errors.ts, but page runs in browsers"),
+    ]);
+    expect(broken({ "lib/cli/main.ts": 'import { a } from "../../page/camera.js";\n' })).toHaveLength(1);
+  });
+
   test("a cycle is found, even if it only imports types", () => {
     const cycle = broken({
       "lib/ops/a.ts": 'import type { B } from "./b.js";\n',

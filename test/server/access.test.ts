@@ -3,6 +3,7 @@ import { createServer, request } from "node:https";
 import { connect } from "node:net";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { OmniModel } from "../../lib/model/omni.js";
+import { Access } from "../../lib/server/access.js";
 import { serve } from "../../lib/server/serve.js";
 import { scratch } from "../checkpoint/files.js";
 import { code } from "../support/errors.js";
@@ -31,14 +32,16 @@ describe("a server with a key", () => {
     expect([none.status, none.headers.get("www-authenticate")]).toEqual([401, "Bearer"]);
   });
 
-  test("keeps all but its health for itself", async () => {
+  test("keeps all but its health and its page for itself", async () => {
     const { server } = await served(model, { apiKey: "sk-right" });
     const statuses = await Promise.all(
-      ["/health", "/metrics", "/v1/models", "/v1/models/model", "/"].map(async (path) => {
-        return (await fetch(server.url + path)).status;
-      }),
+      ["/health", "/", "/page/main.js", "/metrics", "/v1/models", "/v1/models/model", "/pages", "/other"].map(
+        async (path) => {
+          return (await fetch(server.url + path)).status;
+        },
+      ),
     );
-    expect(statuses).toEqual([200, 401, 401, 401, 401]);
+    expect(statuses).toEqual([200, 200, 200, 401, 401, 401, 401, 401]);
   });
 });
 
@@ -47,7 +50,7 @@ describe("web pages", () => {
 
   test("are refused, unless their origin is allowed", async () => {
     const { server } = await served(model);
-    for (const origin of ["https://evil.example", "null", server.url]) {
+    for (const origin of ["https://evil.example", "null", "http://127.0.0.1:1", server.url.replace("http", "https")]) {
       const refused = await post(server, hello, { origin });
       expect([refused.status, headers(refused)]).toEqual([403, null]);
     }
@@ -56,6 +59,48 @@ describe("web pages", () => {
     expect([allowed.status, headers(allowed)]).toEqual([200, "https://chat.example"]);
     expect((await post(open, hello, { origin: "https://evil.example" })).status).toBe(403);
     expect((await post(open, hello)).status).toBe(200);
+  });
+
+  test("of the server itself may ask, where no other page can have its origin", () => {
+    const page = (scheme: "http" | "https", origin: string, host?: string, cors?: string) => {
+      try {
+        new Access(undefined, cors, scheme).checkOrigin({ origin, host });
+        return true;
+      } catch (error) {
+        expect(error).toMatchObject({ problem: { status: 403, code: "origin_not_allowed" } });
+        return false;
+      }
+    };
+    for (const host of ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "192.0.2.7", "[2001:db8::1]", "localhost"])
+      for (const scheme of ["http", "https"] as const) {
+        expect(page(scheme, `${scheme}://${host}`, host), host).toBe(true);
+        const other = scheme === "http" ? "https" : "http";
+        expect(page(scheme, `${other}://${host}`, host), "another scheme").toBe(false);
+        expect(page(scheme, `${scheme}://${host}`, undefined), "no Host").toBe(false);
+        expect(page(scheme, `${scheme}://${host}`, "127.0.0.1:8001"), "another port").toBe(false);
+      }
+    // Names may be made to mean this machine, and these are no plain addresses.
+    for (const host of [
+      "evil.example:8000",
+      "localhost.evil.example",
+      "127.0.0.1.evil.example",
+      "localhost.",
+      "127.1",
+      "",
+    ])
+      expect(page("http", `http://${host}`, host), host).toBe(false);
+    for (const host of ["user@127.0.0.1", "127.0.0.1/", "127.0.0.1#", "127.0.0.1:99999", "a b", "[::1", "LOCALHOST"])
+      expect(page("http", "http://127.0.0.1", host), host).toBe(false);
+    expect(page("http", "null", "127.0.0.1:8000")).toBe(false);
+    expect(page("http", "", "127.0.0.1:8000")).toBe(false);
+    expect(page("http", "http://model.example", "model.example", "http://model.example")).toBe(true);
+  });
+
+  test("of the server itself may post", async () => {
+    const { server } = await served(model, { apiKey: "sk-right" });
+    const own = { origin: server.url };
+    expect((await post(server, hello, { ...own, authorization: "Bearer sk-right" })).status).toBe(200);
+    expect((await post(server, hello, own)).status).toBe(401);
   });
 
   test("may ask what is allowed without the key", async () => {

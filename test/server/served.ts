@@ -15,9 +15,9 @@ export const samplePath = (name: string) => fileURLToPath(new URL(`../../samples
 export const sample = (name: string) => readFileSync(samplePath(name)).toString("base64");
 
 /** A tiny model, disposed after the file's tests. Its name in requests is "model". */
-export async function tinyModel(): Promise<OmniModel> {
+export async function tinyModel(seed = 3): Promise<OmniModel> {
   const device = await Device.open({ backend: "cpu", threads: 2 });
-  const model = await OmniModel.load(await tinyDirectory(3), { device });
+  const model = await OmniModel.load(await tinyDirectory(seed), { device });
   afterAll(() => {
     model.dispose();
     device.dispose();

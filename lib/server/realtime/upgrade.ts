@@ -50,7 +50,7 @@ export function serveRealtime(server: Server, service: Service, access: Access):
 
 /** The model that a client may talk to. @throws {Refusal} */
 function admitted(request: IncomingMessage, service: Service, access: Access) {
-  access.checkOrigin(request.headers.origin);
+  access.checkOrigin(request.headers);
   const key = protocolsOf(request)
     .find((protocol) => protocol.startsWith(keyProtocol))
     ?.slice(keyProtocol.length);

@@ -41,8 +41,15 @@ describe("a server with a key", () => {
 test("web pages are refused, unless their origin is allowed", async () => {
   const { server } = await served(model);
   const origin = "https://chat.example";
-  for (const other of [origin, "null"])
-    expect(await refusedHandshake(realtimeUrl(server), [], { origin: other })).toMatchObject({
+  await RealtimeClient.open(server, "", [], { origin: server.url }); // the server's own page
+  const refused: Record<string, string>[] = [
+    { origin },
+    { origin: "null" },
+    { origin: server.url.replace("http", "https") },
+    { origin: "http://rebound.example", host: "rebound.example" },
+  ];
+  for (const headers of refused)
+    expect(await refusedHandshake(realtimeUrl(server), [], { headers })).toMatchObject({
       ...{ status: 403, error: { code: "origin_not_allowed" } },
     });
   const { server: open } = await served(model, { cors: origin });
