@@ -82,9 +82,11 @@ export class Captions {
     const turn = this.#turns.get(id);
     if (!turn) return;
     const all = turn.text.textContent ?? "";
-    if (!all.startsWith(kept) || all === kept) return;
-    const unheard = element("del", "", all.slice(kept.length));
-    turn.text.replaceChildren(kept, unheard);
+    if (!all.startsWith(kept)) return;
+    const unheard = all.slice(kept.length);
+    turn.text.replaceChildren(kept);
+    if (unheard === "") return;
+    turn.text.append(element("del", "", unheard));
     this.interrupted(id);
   }
 

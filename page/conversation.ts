@@ -102,7 +102,9 @@ export class Conversation {
     });
     if (!connection) {
       speaker?.close();
-      throw new Problem("The server refuses the conversation: it may have as many as it takes. Try again in a while.");
+      throw new Problem(
+        "The server refuses the conversation: perhaps it is in as many as it allows. Try again in a while.",
+      );
     }
     conversation.#speaker = speaker;
     conversation.#connection = connection;

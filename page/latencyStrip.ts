@@ -26,7 +26,8 @@ export class LatencyStrip {
   }
 
   set underruns(count: number) {
-    this.#underruns.textContent = count === 0 ? "" : `The sound broke off ${count === 1 ? "once" : `${count} times`}.`;
+    const text = count === 0 ? "" : `The sound broke off ${count === 1 ? "once" : `${count} times`}.`;
+    if (this.#underruns.textContent !== text) this.#underruns.textContent = text;
   }
 
   clear(): void {

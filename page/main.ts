@@ -103,9 +103,6 @@ function converse(): Promise<Conversation> {
 
 async function begin(): Promise<Conversation> {
   if (!isReady) throw new Problem("The server is not ready yet.");
-  captions.clear();
-  strip.clear();
-  welcome.hidden = true;
   const begun: Conversation = await Conversation.start(key, {
     captions,
     strip,
@@ -115,6 +112,9 @@ async function begin(): Promise<Conversation> {
     spoken: (rms) => setLevel(status, rms),
     closed: (reason) => end(reason),
   });
+  captions.clear();
+  strip.clear();
+  welcome.hidden = true;
   current = begun;
   return begun;
 }

@@ -56,6 +56,7 @@ export async function visit(url: string, folder: string, options: VisitOptions =
   writeFileSync(picture, await sharp(samplePath("photo.jpg")).jpeg({ progressive: false }).toBuffer()); // as cameras do
   const devices = ["--use-fake-device-for-media-stream", ...(allows ? ["--use-fake-ui-for-media-stream"] : [])];
   const files = [`--use-file-for-fake-audio-capture=${sound}`, `--use-file-for-fake-video-capture=${picture}`];
+  // The sandbox does not work for root, as whom CI runs.
   const args = ["--no-sandbox", `--host-resolver-rules=MAP ${otherName} 127.0.0.1`, ...devices, ...files];
   const browser = await chromium.launch({ executablePath: chromiumPath!, args });
   onTestFinished(() => browser.close());

@@ -31,8 +31,8 @@ describe.each([8000, 16000, 22050, 44100, 48000, 96000])("a microphone of %i Hz"
     for (const frequency of [100, 1000, 3000]) {
       const output = resampled(tone(frequency, rate), rate, 128);
       const expected = tone(frequency, 16000);
-      for (let i = 400; i < output.length - 400; i++)
-        expect(Math.abs(output[i]! - expected[i]!), `${frequency} Hz, sample ${i}`).toBeLessThan(0.01);
+      const errors = output.map((sample, i) => Math.abs(sample - expected[i]!)).slice(400, -400);
+      expect(Math.max(...errors), `${frequency} Hz`).toBeLessThan(0.01);
     }
   });
 

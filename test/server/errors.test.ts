@@ -160,7 +160,8 @@ test("a body that is no JSON, too long, or too many objects is refused", async (
 test("other routes are unknown", async () => {
   const { server } = await served(model);
   for (const [method, path] of [
-    ["GET", "/"],
+    ["POST", "/"],
+    ["GET", "/index.html"],
     ["GET", "/v1/chat/completions"],
     ["POST", "/v1/models"],
     ["POST", "/v1/embeddings"],
