@@ -4,14 +4,14 @@ import { fileURLToPath } from "node:url";
 import { CaracalError } from "../../lib/errors.js";
 import { loadAudio } from "../../lib/media/audio.js";
 
-/** What is quieter than this at the end of a recording is silence. */
+/** What is quieter than this at either end of a recording is silence. */
 const quiet = 0.02;
 
-/** What the scripted speakers say, mono at 16 kHz: the package's sample, up to the end of its last word. */
+/** What the scripted speakers say, mono at 16 kHz: the package's sample, from its first word to the end of its last. */
 export async function loadSpeech(): Promise<Float32Array> {
   const samples = await loadAudio(shippedSpeech());
-  const end = samples.findLastIndex((sample) => Math.abs(sample) > quiet);
-  return samples.subarray(0, end + 1);
+  const isLoud = (sample: number) => Math.abs(sample) > quiet;
+  return samples.subarray(samples.findIndex(isLoud), samples.findLastIndex(isLoud) + 1);
 }
 
 function shippedSpeech(): string {
