@@ -1,8 +1,6 @@
-import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { invalid } from "../checkpoint/problems.js";
 import { CaracalError } from "../errors.js";
+import { packageFile } from "../native/packageFile.js";
 import * as ops from "../ops/index.js";
 import type { PackedWeight } from "../tensor/packedWeight.js";
 import { type Device, disposeAll, type Tensor } from "../tensor/tensor.js";
@@ -62,15 +60,12 @@ export async function loadLayers(
   }
 }
 
-/** The file in the package, beside the folder of the sources, or of what was compiled from them. */
 function shippedWeights(): string {
   const file = "weights/silero-vad/silero_vad_v6_16k.safetensors";
-  // A bundle of CommonJS has no import.meta.url, but __filename.
-  const module = import.meta.url ? fileURLToPath(import.meta.url) : __filename;
-  for (let folder = dirname(module), up = 0; up < 4; folder = dirname(folder), up++)
-    if (existsSync(join(folder, file))) return join(folder, file);
+  const path = packageFile(file);
+  if (path !== undefined) return path;
   const advice = "in a bundle, name a copy of this file of the package in the option `weights`";
-  throw new CaracalError("IO_ERROR", `there is no ${file} above ${module}: ${advice}`, { path: file });
+  throw new CaracalError("IO_ERROR", `there is no ${file} where the package is: ${advice}`, { path: file });
 }
 
 /** @param values gives a tensor of the file, of so many values */

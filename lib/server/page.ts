@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
-import { dirname, extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { extname, join } from "node:path";
+import { packageFile } from "../native/packageFile.js";
 
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
@@ -60,17 +59,9 @@ export class Page {
   }
 }
 
-/** What the build makes of the folder page: in the package, or beside a bundle. @throws if it is not there */
-function folder(): string {
-  // A bundle of CommonJS has no import.meta.url, but __filename.
-  const module = import.meta.url ? fileURLToPath(import.meta.url) : __filename;
-  for (let above = dirname(module), up = 0; up < 4; above = dirname(above), up++)
-    if (existsSync(join(above, "dist/page"))) return join(above, "dist/page");
-  throw new Error(`there is no dist/page above ${module}`);
-}
-
 async function filesOf(): Promise<ReadonlyMap<string, PageFile>> {
-  const directory = folder();
+  const directory = packageFile("dist/page");
+  if (directory === undefined) return new Map();
   const names = (await readdir(directory)).filter((name) => extname(name) in types);
   const files = names.map(async (name) => {
     const bytes = new Uint8Array(await readFile(join(directory, name)));
