@@ -85,10 +85,10 @@ export class Conversation {
     return this.#responses.busy || this.#outOfBand.size > 0;
   }
 
-  /** Ends the conversation. @param problem why a response in progress does not end */
+  /** Ends the conversation. @param problem why responses in progress do not end */
   close(problem: Problem): void {
     this.#responses.close(problem);
-    this.#outOfBand.close();
+    this.#outOfBand.close(problem);
     for (const resolve of this.#untold.values()) resolve();
     this.live.dispose();
   }

@@ -1,7 +1,8 @@
 import { EventEmitter } from "node:events";
 import type { OmniModel } from "../../model/omni.js";
 import type { Message } from "../../model/prompt/messages.js";
-import { invalid, Refusal } from "../errors.js";
+import type { ReplyUsage } from "../../model/reply/usage.js";
+import { invalid, type Problem, Refusal } from "../errors.js";
 import type { Service } from "../service.js";
 import type { ResponseRequest } from "./clientEvents.js";
 import type { InputItem } from "./itemSchema.js";
@@ -39,7 +40,8 @@ export class OutOfBand {
   readonly #service: Service;
   readonly #send: (event: ServerEvent) => void;
   readonly #room: () => Promise<void>;
-  readonly #running = new Map<string, AbortController>();
+  /** Responses that have not ended, and what stops them. */
+  readonly #running = new Map<string, { readonly response: Response; readonly stopping: AbortController }>();
 
   /** @param room resolves when the client has taken enough of what was sent */
   constructor(model: OmniModel, service: Service, send: (event: ServerEvent) => void, room: () => Promise<void>) {
@@ -65,55 +67,59 @@ export class OutOfBand {
     const { signal } = this.#service.requests.begin(request);
     const response = new Response("", context);
     const stopping = new AbortController();
-    this.#running.set(response.id, stopping);
+    this.#running.set(response.id, { response, stopping });
     const stop = AbortSignal.any([signal, stopping.signal]);
-    void this.#run(response, messages, stop, stopping.signal).finally(() => {
-      this.#running.delete(response.id);
-      request.emit("close");
-    });
+    void this.#run(response, messages, stop).finally(() => request.emit("close"));
   }
 
   /** Ends a response. @returns false if there is none of this name */
   cancel(id: string): boolean {
-    const stopping = this.#running.get(id);
-    stopping?.abort();
-    return stopping !== undefined;
+    return this.#stop(id, { status: "cancelled", reason: "client_cancelled" });
   }
 
-  /** Ends all responses. */
-  close(): void {
-    for (const stopping of this.#running.values()) stopping.abort();
+  /** Ends all responses. @param problem why */
+  close(problem: Problem): void {
+    for (const id of [...this.#running.keys()]) this.#stop(id, { status: "failed", problem });
   }
 
-  /** @param signal ends the reply @param stopped whether it was the client that ended it */
-  async #run(
-    response: Response,
-    messages: readonly Message[],
-    signal: AbortSignal,
-    stopped: AbortSignal,
-  ): Promise<void> {
+  /** Tells at once that a response has ended: after the last event of the connection, nobody could. */
+  #stop(id: string, ending: Ending): boolean {
+    const running = this.#running.get(id);
+    if (!running) return false;
+    this.#end(running.response, ending, null);
+    running.stopping.abort();
+    return true;
+  }
+
+  /** Tells how a response has ended, unless that was told. */
+  #end(response: Response, ending: Ending, usage: ReplyUsage | null): void {
+    if (this.#running.delete(response.id)) this.#tell(response.end(ending, usage, null));
+  }
+
+  #tell(events: Iterable<ServerEvent>): void {
+    for (const event of events) this.#send(event);
+  }
+
+  /** @param signal ends the reply */
+  async #run(response: Response, messages: readonly Message[], signal: AbortSignal): Promise<void> {
     const { limits, metrics } = this.#service;
-    const tell = (events: Iterable<ServerEvent>) => {
-      for (const event of events) this.#send(event);
-    };
-    const end = (ending: Ending, ...rest: [Parameters<Response["end"]>[1]]) =>
-      tell(response.end(ending, ...rest, null));
-    tell(response.begin(null));
+    this.#tell(response.begin(null));
     try {
       const options = { ...replyOptions(response.context.config, limits.maxTokens), signal };
       const { audioSeconds, imagePixels } = limits;
       for await (const event of this.#model.generate(messages, { ...options, limits: { audioSeconds, imagePixels } })) {
         await this.#room();
-        if (event.type === "text") tell(response.text(event.text));
-        if (event.type === "audio") tell(response.audio(event.samples, event.sampleRate));
+        if (!this.#running.has(response.id)) return;
+        if (event.type === "text") this.#tell(response.text(event.text));
+        if (event.type === "audio") this.#tell(response.audio(event.samples, event.sampleRate));
         if (event.type !== "end") continue;
         metrics.reply(event.usage);
-        const isCut = event.reason === "length";
-        end(isCut ? { status: "incomplete", reason: "max_output_tokens" } : { status: "completed" }, event.usage);
+        const ending: Ending =
+          event.reason === "length" ? { status: "incomplete", reason: "max_output_tokens" } : { status: "completed" };
+        this.#end(response, ending, event.usage);
       }
     } catch (error) {
-      if (stopped.aborted) end({ status: "cancelled", reason: "client_cancelled" }, null);
-      else end({ status: "failed", problem: this.#service.problemOf(error) }, null);
+      this.#end(response, { status: "failed", problem: this.#service.problemOf(error) }, null);
     }
   }
 }

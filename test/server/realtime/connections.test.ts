@@ -187,6 +187,23 @@ describe("a client", () => {
     expect((await client.next("error")).error.code).toBe("session_expired");
     expect(await client.closed).toEqual([1008, expect.stringMatching(/limit of time/)]);
   });
+
+  test("is told how each response has ended when its time is over, before the connection is", async () => {
+    const { server } = await served(model, { limits: { sessionSeconds: 1 } });
+    const client = await RealtimeClient.open(server);
+    client.send(hello);
+    client.send({ type: "response.create", response: endless });
+    for (let i = 0; i < 2; i++)
+      client.send({ type: "response.create", response: { ...endless, conversation: "none", input: [hello.item] } });
+    await client.closed;
+    const ids = (type: string) =>
+      client.events.filter((event) => event.type === type).map(({ response }) => response.id);
+    expect(ids("response.created")).toHaveLength(3);
+    expect(new Set(ids("response.done"))).toEqual(new Set(ids("response.created")));
+    for (const { response } of client.events.filter(({ type }) => type === "response.done"))
+      expect(response).toMatchObject({ status: "failed", status_details: { error: { code: "session_expired" } } });
+    await untilIdle(server);
+  });
 });
 
 describe("a server that is closed", () => {
