@@ -57,7 +57,7 @@ export class Connection {
     new Inbox(socket, messageBytes, running.signal, (read) => this.#handle(read));
     socket.on("pong", () => this.#hear());
     socket.once("close", () => this.#onClose());
-    running.draining.addEventListener("abort", () => this.#onDrain(), { once: true });
+    running.draining.addEventListener("abort", () => this.#onDrain(), { once: true, signal: running.signal });
     running.signal.addEventListener("abort", () => this.#shutDown(), { once: true });
     this.#timers.push(
       setTimeout(() => this.#expire(), 1000 * sessionSeconds),

@@ -5,6 +5,7 @@ import { pcm16 } from "../../../lib/media/wav.js";
 import { OmniModel } from "../../../lib/model/omni.js";
 import type { OmniServer } from "../../../lib/server/omniServer.js";
 import { speech } from "../../live/speech.js";
+import { usedHeap } from "../../support/garbage.js";
 import { metricsOf, sample, served, tinyModel } from "../served.js";
 import { slowReader } from "../slowReader.js";
 import { byHand, exact, RealtimeClient, realtimeUrl, refusedHandshake } from "./client.js";
@@ -90,6 +91,22 @@ test("a client that vanishes, whatever it was doing, leaves nothing", async () =
       await client.closed;
       await untilIdle(server);
     }
+});
+
+test("a session that has ended is not kept in memory", async () => {
+  const { server } = await served(model);
+  const openAndClose = async (sessions: number) => {
+    for (let i = 0; i < sessions; i++) {
+      const client = await RealtimeClient.open(server);
+      client.socket.close();
+      await client.closed;
+    }
+    await untilIdle(server);
+  };
+  await openAndClose(40);
+  const before = await usedHeap();
+  await openAndClose(160);
+  expect((await usedHeap()) - before).toBeLessThan(160 * 6000); // a session has 15 KB
 });
 
 test("two hundred sessions, opened and closed, leave nothing", async () => {
