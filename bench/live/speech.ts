@@ -3,19 +3,24 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CaracalError } from "../../lib/errors.js";
 import { loadAudio } from "../../lib/media/audio.js";
+import { loadImage, type RgbImage } from "../../lib/media/image.js";
 
-/** What is quieter than this at the end of a recording is silence. */
+/** What is quieter than this at the ends of a recording is silence. */
 const quiet = 0.02;
+const isLoud = (sample: number) => Math.abs(sample) > quiet;
 
-/** What the scripted speakers say, mono at 16 kHz: the package's sample, up to the end of its last word. */
-export async function loadSpeech(): Promise<Float32Array> {
-  const samples = await loadAudio(shippedSpeech());
-  const end = samples.findLastIndex((sample) => Math.abs(sample) > quiet);
-  return samples.subarray(0, end + 1);
+/** What the scripted users say, mono at 16 kHz: the package's sample without the silence around it, again and again. */
+export async function loadSpeech(seconds: number): Promise<Float32Array> {
+  const samples = await loadAudio(shipped("speech.wav"));
+  const words = samples.subarray(samples.findIndex(isLoud), samples.findLastIndex(isLoud) + 1);
+  return Float32Array.from({ length: Math.round(16000 * seconds) }, (_, i) => words[i % words.length]!);
 }
 
-function shippedSpeech(): string {
+/** What their cameras see: the package's photo. */
+export const loadFrame = (): Promise<RgbImage> => loadImage(shipped("photo.jpg"));
+
+function shipped(sample: string): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)), up = 0; up < 4; folder = dirname(folder), up++)
-    if (existsSync(join(folder, "samples/speech.wav"))) return join(folder, "samples/speech.wav");
-  throw new CaracalError("IO_ERROR", "the package has no samples/speech.wav: install it again");
+    if (existsSync(join(folder, "samples", sample))) return join(folder, "samples", sample);
+  throw new CaracalError("IO_ERROR", `the package has no samples/${sample}: install it again`);
 }

@@ -91,7 +91,7 @@ function barsOf({ t1, t2, t3, t4, firstAudio, pieces, playing, t5, interrupted }
     bar("user is silent", t2, t4),
     bar("reply is prepared", speculate ? (t3 ?? t4) : t4, firstAudio),
     ...pieces.map(([at]) => bar("pieces arrive", at, at + 0.008)),
-    bar("reply plays", ...playing),
+    ...playing.map((span) => bar("reply plays", ...span)),
   ];
 }
 
