@@ -99,7 +99,7 @@ async function runLive(options: LiveCommandOptions, command: Command): Promise<v
       return {
         device,
         note: `${conditions}; ${describeUsers(found)}; ${describeMemory(memory)}`,
-        warnings: [...latePackets(found), ...unanswered(found)],
+        warnings: [...otherPrograms(found), ...latePackets(found), ...unanswered(found)],
         json: {
           options: { model: directory, ...bench },
           modes,
@@ -116,6 +116,13 @@ async function runLive(options: LiveCommandOptions, command: Command): Promise<v
   });
   if (!draw || options.svg === undefined || !results) return;
   await writeFile(options.svg, await draw(timelineChart(results.filter(isPhase), `${device.name}; ${conditions}`)));
+}
+
+function otherPrograms(found: readonly Phase[]): string[] {
+  const most = Math.max(0, ...found.map(({ others }) => others));
+  return most > 0.05
+    ? [`other programs took up to ${Math.round(100 * most)} % of the cores during a phase: run it on an idle machine`]
+    : [];
 }
 
 /** A microphone that is late makes the figures look better or worse than they are. */

@@ -49,8 +49,8 @@ export interface Script {
   readonly delay: number;
   /** Seconds that a listener's buffer holds before it plays. */
   readonly buffer: number;
-  /** The user interrupts each reply of this number amid it: 4 is every fourth. */
-  readonly interruptEvery: number;
+  /** Whether the user interrupts a reply amid it; the first one is 1. */
+  readonly interrupts: (reply: number) => boolean;
   /** When it all ends, in seconds of `now`. */
   readonly end: number;
   /** The seconds of the run. */
@@ -193,7 +193,7 @@ export class Conversation {
     turn.pieces.push([now, seconds]);
     if (turn.firstAudio !== undefined) return;
     turn.firstAudio = now;
-    if (++this.#replies % this.#script.interruptEvery === 0) this.#speakAt = this.#playout.start + interruptAfter;
+    if (this.#script.interrupts(++this.#replies)) this.#speakAt = this.#playout.start + interruptAfter;
   }
 
   /** The reply has ended: it has played until then. */

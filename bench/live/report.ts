@@ -37,6 +37,7 @@ export function modeResult(all: readonly Phase[], speculate: boolean): ModeResul
     },
     loopBusy: sum(({ loopBusy }) => loopBusy) / phases.length,
     processor: sum(({ processor }) => processor),
+    others: sum(({ others }) => others) / phases.length,
     latestPacket: most(({ latestPacket }) => latestPacket),
     work: {
       audioSeconds: sum(({ work }) => work.audioSeconds),

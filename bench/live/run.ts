@@ -1,7 +1,9 @@
+import { cpus } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { LiveSession } from "../../lib/live/session.js";
 import type { RgbImage } from "../../lib/media/image.js";
 import type { OmniModel } from "../../lib/model/omni.js";
+import { idleTime } from "../idle.js";
 import { Conversation, type ConversationResult, type TurnMarks } from "./conversation.js";
 import { type Distribution, distribution } from "./distribution.js";
 import { loadFrame, loadSpeech } from "./speech.js";
@@ -52,6 +54,8 @@ export interface Phase {
   readonly loopBusy: number;
   /** Seconds of processor time of the process. */
   readonly processor: number;
+  /** The share of the machine's cores that other programs took. */
+  readonly others: number;
   /** The largest delay of a packet of a microphone, in milliseconds. */
   readonly latestPacket: number;
   /** Bytes over time: seconds of the phase, resident set size. */
@@ -111,7 +115,8 @@ async function runPhase(model: OmniModel, media: Media, options: PhaseOptions): 
     open.push(session);
     const delay = (i * (options.speechSeconds + answering)) / sessions;
     const sound = { ...media, sampleRate: model.framing.sampleRate, buffer: buffer / 1000 };
-    return new Conversation(session, { ...sound, delay, interruptEvery, end: length, now });
+    const interrupts = (reply: number) => (reply + i) % interruptEvery === 0; // not all users the same ones
+    return new Conversation(session, { ...sound, delay, interrupts, end: length, now });
   });
   const watch = new Watch(now, conversations);
   const talks = conversations.map((conversation) => conversation.run());
@@ -157,6 +162,8 @@ class Watch {
   readonly #delay = monitorEventLoopDelay({ resolution: 1 });
   readonly #loop = performance.eventLoopUtilization();
   readonly #processor = process.cpuUsage();
+  readonly #idle = idleTime();
+  readonly #began = performance.now();
   readonly #memory: [number, number][] = [];
   readonly #speaking: number[] = [];
   readonly #listening: number[] = [];
@@ -172,6 +179,7 @@ class Watch {
     clearInterval(this.#timer);
     this.#delay.disable();
     const { user, system } = process.cpuUsage(this.#processor);
+    const cores = (performance.now() - this.#began) * cpus().length;
     const milliseconds = (nanoseconds: number) => nanoseconds / 1e6;
     return {
       speaking: countOf(this.#speaking),
@@ -183,6 +191,7 @@ class Watch {
       },
       loopBusy: performance.eventLoopUtilization(this.#loop).utilization,
       processor: (user + system) / 1e6,
+      others: Math.max(0, (cores - (idleTime() - this.#idle) - (user + system) / 1000) / cores),
       memory: this.#memory,
     };
   }

@@ -53,12 +53,12 @@ class ScriptedSession {
 }
 
 /** Runs a script in real time, which is short. */
-async function talk(session: ScriptedSession, packets: number, interruptEvery: number, frame?: RgbImage) {
+async function talk(session: ScriptedSession, packets: number, interrupts: boolean, frame?: RgbImage) {
   const began = performance.now();
   const now = () => (performance.now() - began) / 1000;
   const conversation = new Conversation(session as unknown as LiveSession, {
     ...{ speech: new Float32Array(5 * packetSeconds * rate).fill(0.5), sampleRate: rate, delay: 0, buffer: 0 },
-    ...{ interruptEvery, end: packets * packetSeconds, now, frame },
+    ...{ interrupts: () => interrupts, end: packets * packetSeconds, now, frame },
   });
   return await conversation.run();
 }
@@ -71,7 +71,7 @@ test("a turn has the times of its events, and the user speaks again after the re
     [16, [piece(0.1), { type: "replyEnd", item: "r", reason: "stop", text: "", ids: [], ...steps(9) }]],
   ]);
   const session = new ScriptedSession((packet) => events.get(packet) ?? []);
-  const result = await talk(session, 60, 100);
+  const result = await talk(session, 60, false);
   expect(result.turns).toHaveLength(1);
   const [{ t1, t2, t3, t4, firstAudio, pieces, playing, t5 }] = result.turns as [(typeof result.turns)[number]];
   const times = [t1, t2, t3!, t4, firstAudio, ...playing.flat()];
@@ -94,7 +94,7 @@ test("a user who interrupts speaks amid the reply, which ends there", async () =
     const isLoud = samples.some((sample) => sample !== 0);
     return packet > 8 && isLoud ? [{ type: "interrupted", item: "r", text: "", heardSeconds: 1, ...steps(40) }] : [];
   });
-  const result = await talk(session, 8 + 1.4 / packetSeconds, 1);
+  const result = await talk(session, 8 + 1.4 / packetSeconds, true);
   const [turn, ...others] = result.turns;
   expect(others).toEqual([]);
   expect(turn!.t5! - turn!.playing[0]![0]).toBeGreaterThanOrEqual(1);
@@ -104,7 +104,7 @@ test("a user who interrupts speaks amid the reply, which ends there", async () =
 
 test("a turn that nobody answers is told", async () => {
   const session = new ScriptedSession((packet) => (packet === 8 ? [{ type: "speechEnd", item: "t", sample: 0 }] : []));
-  const result = await talk(session, 8 + 2.2 / packetSeconds, 100);
+  const result = await talk(session, 8 + 2.2 / packetSeconds, false);
   expect([result.turns, result.unanswered]).toEqual([[], true]);
 });
 
@@ -113,7 +113,7 @@ test("a reply that is playing at the end counts up to there", async () => {
     if (packet === 7) return [{ type: "speechEnd", item: "t", sample: 0 }];
     return packet === 8 ? [piece(5)] : [];
   });
-  const [turn, ...others] = (await talk(session, 20, 100)).turns;
+  const [turn, ...others] = (await talk(session, 20, false)).turns;
   expect(others).toEqual([]);
   const [[from, to]] = turn!.playing as [Span];
   expect(to).toBeGreaterThan(from);
@@ -122,6 +122,6 @@ test("a reply that is playing at the end counts up to there", async () => {
 
 test("a camera takes two frames a second", async () => {
   const session = new ScriptedSession(() => []);
-  await talk(session, 1.2 / packetSeconds, 100, { width: 1, height: 1, data: new Uint8Array(3) });
+  await talk(session, 1.2 / packetSeconds, false, { width: 1, height: 1, data: new Uint8Array(3) });
   expect(session.frames).toHaveLength(3); // about 0, 0.5 and 1 s
 });

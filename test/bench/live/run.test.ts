@@ -22,7 +22,8 @@ test("users talk to a model, with and without speculation, and the stages are me
   const found: Phase[] = [];
   for await (const phase of runPhases(model, options)) found.push(phase);
   expect(found.map(({ speculate }) => speculate)).toEqual(phases);
-  for (const { turns, speaking, listening, listeners, work, memory, seconds } of found) {
+  for (const phase of found) {
+    const { turns, speaking, listening, listeners, work, memory, seconds } = phase;
     expect(turns.length).toBeGreaterThan(0);
     for (const { t1, t2, t3, t4, firstAudio, playing } of turns) {
       const times = [t1, t2, t3 ?? t2, t4, firstAudio, ...playing.flat()];
@@ -34,6 +35,7 @@ test("users talk to a model, with and without speculation, and the stages are me
     expect(listeners.reduce((sum, listener) => sum + listener.turns, 0)).toBe(turns.length);
     expect(work.audioSeconds).toBeGreaterThan(0);
     expect(work.spokenSeconds).toBeGreaterThan(0);
+    expect(phase.others).toBeLessThan(1);
     expect(memory.at(-1)![0]).toBeLessThanOrEqual(seconds);
   }
   const modes = [true, false].map((speculate) => modeResult(found, speculate)!);
