@@ -22,7 +22,7 @@ export interface TurnMarks {
   readonly pieces: readonly (readonly [at: number, seconds: number])[];
   /** The user interrupts, by speaking. */
   readonly t5: number | undefined;
-  /** The session has noticed it. */
+  /** The session has noticed it, and the reply stops playing. */
   readonly interrupted: number | undefined;
 }
 
@@ -179,7 +179,8 @@ export class Conversation {
       this.#answered = spoken;
       this.#playout.begin();
     } else if (event.type === "audio") this.#play(now, event.samples.length / event.sampleRate);
-    else if (event.type === "interrupted") this.#finish(Math.min(now, this.#playout.end), now);
+    else if (event.type === "interrupted" || (event.type === "speechStart" && this.#answered?.t5 !== undefined))
+      this.#finish(Math.min(now, this.#playout.end), now);
     else if (event.type === "replyEnd" && this.#speakAt === Number.POSITIVE_INFINITY && !this.#speaks)
       this.#speakAt = Math.max(now, this.#playout.end) + pause;
   }

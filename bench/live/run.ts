@@ -72,6 +72,9 @@ export interface Count {
 /** With and without speculation alternate, so that both meet the same machine. */
 export const phases = [true, false, true, false];
 
+/** Of the text of replies: so hot that a model hardly ever ends one by itself, and all have their whole length. */
+export const temperature = 3;
+
 /** Seconds of a reply and the pauses around it: users who begin together must not go on together. */
 const answering = 5;
 
@@ -111,7 +114,7 @@ async function runPhase(model: OmniModel, media: Media, options: PhaseOptions): 
   };
   signal?.addEventListener("abort", endAll);
   const conversations = Array.from({ length: sessions }, (_, i) => {
-    const session = model.live({ speculate, maxTokens: steps, seed: i });
+    const session = model.live({ speculate, maxTokens: steps, temperature, seed: i });
     open.push(session);
     const delay = (i * (options.speechSeconds + answering)) / sessions;
     const sound = { ...media, sampleRate: model.framing.sampleRate, buffer: buffer / 1000 };

@@ -3,7 +3,7 @@
 import { VoiceActivityDetector } from "../../lib/live/voiceActivity.js";
 import type { OmniModel } from "../../lib/model/omni.js";
 import { random, values } from "../case.js";
-import type { Phase } from "./run.js";
+import { type Phase, temperature } from "./run.js";
 
 /** The share that a stage has in the processor time of all processors. */
 export interface StageShare {
@@ -110,7 +110,11 @@ async function replySteps(model: OmniModel, replies: number): Promise<number> {
   const length = 50;
   const cost = await costOf(async () => {
     const reply = async (seed: number) => {
-      for await (const _ of model.generate([{ role: "user", content: "Hello!" }], { maxTokens: length, seed }));
+      for await (const _ of model.generate([{ role: "user", content: "Hello!" }], {
+        maxTokens: length,
+        temperature,
+        seed,
+      }));
     };
     await Promise.all(Array.from({ length: replies }, (_, i) => reply(i)));
   });

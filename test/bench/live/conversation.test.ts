@@ -92,7 +92,7 @@ test("a user who interrupts speaks amid the reply, which ends there", async () =
     if (packet === 7) return [{ type: "speechEnd", item: "t", sample: 0 }];
     if (packet === 8) return [piece(5)];
     const isLoud = samples.some((sample) => sample !== 0);
-    return packet > 8 && isLoud ? [{ type: "interrupted", item: "r", text: "", heardSeconds: 1, ...steps(40) }] : [];
+    return packet > 8 && isLoud ? [{ type: "speechStart", item: "u", sample: 0 }] : [];
   });
   const result = await talk(session, 8 + 1.4 / packetSeconds, true);
   const [turn, ...others] = result.turns;
