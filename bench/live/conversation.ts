@@ -1,7 +1,8 @@
 import type { LiveEvent } from "../../lib/live/events.js";
 import type { LiveSession } from "../../lib/live/session.js";
+import type { RgbImage } from "../../lib/media/image.js";
 import { everyPacket, packetSeconds } from "./microphone.js";
-import { Playout } from "./playout.js";
+import { Playout, type Span } from "./playout.js";
 
 /** A turn and its reply, in seconds of the run. */
 export interface TurnMarks {
@@ -15,24 +16,25 @@ export interface TurnMarks {
   readonly t4: number;
   /** The first piece of the reply arrives. */
   readonly firstAudio: number;
-  /** When the reply begins to play, and when it ends or is interrupted. */
-  readonly playing: readonly [from: number, to: number];
+  /** When the reply plays, until it ends or is interrupted: a span more for each gap. */
+  readonly playing: readonly Span[];
   /** Each piece: when it arrived, and its seconds. */
   readonly pieces: readonly (readonly [at: number, seconds: number])[];
   /** The user interrupts, by speaking. */
   readonly t5: number | undefined;
-  /** The session has noticed it. */
+  /** The session has noticed it, and the reply stops playing. */
   readonly interrupted: number | undefined;
 }
 
 export interface ConversationResult {
+  /** Those whose reply was heard, if only in part. */
   readonly turns: readonly TurnMarks[];
+  /** Whether the last turn was still waiting for its reply, after so long that nobody would. */
+  readonly unanswered: boolean;
   readonly underruns: number;
   readonly missingSeconds: number;
   /** The largest delay of a packet of the microphone. */
   readonly latestPacket: number;
-  /** Steps of the language model, in replies that have ended. */
-  readonly steps: number;
   /** Seconds of speech that arrived. */
   readonly audioSeconds: number;
   /** Seconds that the user spoke. */
@@ -47,18 +49,21 @@ export interface Script {
   readonly delay: number;
   /** Seconds that a listener's buffer holds before it plays. */
   readonly buffer: number;
-  /** The user interrupts each reply of this number amid it: 4 is every fourth. */
-  readonly interruptEvery: number;
+  /** Whether the user interrupts a reply amid it; the first one is 1. */
+  readonly interrupts: (reply: number) => boolean;
   /** When it all ends, in seconds of `now`. */
   readonly end: number;
   /** The seconds of the run. */
   readonly now: () => number;
-  /** Called as the user begins and ends to speak. */
-  readonly onSpeaking: (speaks: boolean) => void;
+  /** What the user's camera sees, twice a second. */
+  readonly frame?: RgbImage | undefined;
 }
 
 /** Seconds from the end of a reply to the user's next turn. */
 const pause = 0.5;
+/** Seconds from the end of a turn after which it counts as unanswered. */
+const patience = 2;
+const secondsPerFrame = 0.5;
 /** Seconds of a reply that a user who interrupts has heard. */
 const interruptAfter = 1;
 
@@ -89,7 +94,7 @@ export class Conversation {
   /** When the user speaks next. */
   #speakAt: number;
   #replies = 0;
-  #steps = 0;
+  #frames = 0;
   #audioSeconds = 0;
   #spokenSeconds = 0;
 
@@ -102,24 +107,36 @@ export class Conversation {
 
   /** @throws whatever ends the session */
   async run(): Promise<ConversationResult> {
-    const { now, end, onSpeaking } = this.#script;
+    const { now, end } = this.#script;
     using session = this.#session;
     const speaking = everyPacket(now, (time) => {
       this.#hear(time);
       return time < end;
     }).finally(() => session.dispose());
     const [latestPacket] = await Promise.all([speaking, this.#listen(session)]);
-    if (this.#speaks) onSpeaking(false);
+    const { t2, firstAudio } = this.#spoken ?? {};
+    const unanswered = t2 !== undefined && firstAudio === undefined && end - t2 > patience;
+    this.#finish(Math.min(now(), this.#playout.end));
     const { underruns, missing } = this.#playout;
     return {
-      ...{ turns: this.#turns, underruns, missingSeconds: missing, latestPacket },
-      ...{ steps: this.#steps, audioSeconds: this.#audioSeconds, spokenSeconds: this.#spokenSeconds },
+      ...{ turns: this.#turns, unanswered, underruns, missingSeconds: missing, latestPacket },
+      ...{ audioSeconds: this.#audioSeconds, spokenSeconds: this.#spokenSeconds },
     };
+  }
+
+  /** Whether the user speaks now. */
+  get speaks(): boolean {
+    return this.#speaks;
+  }
+
+  /** Whether the user hears a reply now. */
+  get listens(): boolean {
+    return this.#answered !== undefined && this.#script.now() < this.#playout.end;
   }
 
   /** The microphone hears a packet: speech or silence. */
   #hear(time: number): void {
-    const { speech, sampleRate } = this.#script;
+    const { speech, sampleRate, frame } = this.#script;
     const packet = new Float32Array(Math.round(packetSeconds * sampleRate));
     if (!this.#speaks && time >= this.#speakAt) this.#begin(time);
     if (this.#speaks) {
@@ -127,6 +144,10 @@ export class Conversation {
       this.#at += packet.length;
       this.#spokenSeconds += packetSeconds;
       if (this.#at >= speech.length) this.#fallSilent(time);
+    }
+    if (frame && time >= this.#frames * secondsPerFrame) {
+      this.#session.look(frame);
+      this.#frames = Math.floor(time / secondsPerFrame) + 1;
     }
     this.#session.push(packet).catch(() => {}); // the iteration of the events tells what ended the session
   }
@@ -137,14 +158,12 @@ export class Conversation {
     this.#spoken = { t1: time, pieces: [] };
     this.#at = 0;
     this.#speaks = true;
-    this.#script.onSpeaking(true);
   }
 
   #fallSilent(time: number): void {
     this.#spoken!.t2 = time;
     this.#speaks = false;
     this.#speakAt = Number.POSITIVE_INFINITY;
-    this.#script.onSpeaking(false);
   }
 
   async #listen(session: LiveSession): Promise<void> {
@@ -160,13 +179,10 @@ export class Conversation {
       this.#answered = spoken;
       this.#playout.begin();
     } else if (event.type === "audio") this.#play(now, event.samples.length / event.sampleRate);
-    else if (event.type === "interrupted") {
-      this.#steps += event.usage?.steps ?? 0;
+    else if (event.type === "interrupted" || (event.type === "speechStart" && this.#answered?.t5 !== undefined))
       this.#finish(Math.min(now, this.#playout.end), now);
-    } else if (event.type === "replyEnd") {
-      this.#steps += event.usage.steps;
-      if (this.#speakAt === Number.POSITIVE_INFINITY && !this.#speaks) this.#speakAt = this.#playout.end + pause;
-    }
+    else if (event.type === "replyEnd" && this.#speakAt === Number.POSITIVE_INFINITY && !this.#speaks)
+      this.#speakAt = Math.max(now, this.#playout.end) + pause;
   }
 
   /** A piece of the reply arrives. */
@@ -178,7 +194,7 @@ export class Conversation {
     turn.pieces.push([now, seconds]);
     if (turn.firstAudio !== undefined) return;
     turn.firstAudio = now;
-    if (++this.#replies % this.#script.interruptEvery === 0) this.#speakAt = this.#playout.start + interruptAfter;
+    if (this.#script.interrupts(++this.#replies)) this.#speakAt = this.#playout.start + interruptAfter;
   }
 
   /** The reply has ended: it has played until then. */
@@ -186,7 +202,7 @@ export class Conversation {
     const { t1, t2, t3, t4, t5, firstAudio, pieces } = this.#answered ?? {};
     this.#answered = undefined;
     if (t1 === undefined || t2 === undefined || t4 === undefined || firstAudio === undefined) return;
-    const playing = [this.#playout.start, playedTo] as const;
+    const playing = this.#playout.playing(playedTo);
     this.#turns.push({ t1, t2, t3, t4, firstAudio, playing, pieces: pieces!, t5, interrupted });
   }
 }

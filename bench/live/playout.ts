@@ -1,8 +1,11 @@
+/** From when to when something lasts, in seconds. */
+export type Span = readonly [from: number, to: number];
+
 /** The loudspeaker of a listener: it begins to play a reply a while after its first piece has arrived. Times in seconds. */
 export class Playout {
   readonly #buffer: number;
-  #start = 0;
-  #received = 0;
+  /** When the reply plays: a span more for each gap. */
+  #spans: [from: number, to: number][] = [];
   #underruns = 0;
   #missing = 0;
 
@@ -13,29 +16,37 @@ export class Playout {
 
   /** Begins another reply. */
   begin(): void {
-    this.#received = 0;
+    this.#spans = [];
   }
 
   /** A piece of the reply arrives, of so many seconds. If it should be playing already, there is a gap before it. */
   receive(now: number, seconds: number): void {
-    if (this.#received === 0) this.#start = now + this.#buffer;
-    const late = now - this.end;
-    if (late > 0) {
-      this.#underruns++;
-      this.#missing += late;
-      this.#start += late;
+    const last = this.#spans.at(-1);
+    const late = last ? now - last[1] : 0;
+    if (last && late <= 0) {
+      last[1] += seconds;
+      return;
     }
-    this.#received += seconds;
+    const from = last ? now : now + this.#buffer;
+    this.#spans.push([from, from + seconds]);
+    if (!last) return;
+    this.#underruns++;
+    this.#missing += late;
   }
 
-  /** When the reply begins to play; of one with gaps, when it would have begun if there were none. */
+  /** When the reply begins to play; 0 if nothing of it has arrived. */
   get start(): number {
-    return this.#start;
+    return this.#spans[0]?.[0] ?? 0;
   }
 
-  /** When all that has arrived is played. */
+  /** When all that has arrived is played; 0 if nothing has. */
   get end(): number {
-    return this.#start + this.#received;
+    return this.#spans.at(-1)?.[1] ?? 0;
+  }
+
+  /** When the reply plays, if it is stopped then. */
+  playing(until: number): Span[] {
+    return this.#spans.filter(([from]) => from < until).map(([from, to]) => [from, Math.min(to, until)]);
   }
 
   /** Gaps amid replies. */

@@ -1,10 +1,10 @@
 import type { Cell } from "../../lib/cli/table.js";
 import { type Distribution, distribution, slope } from "./distribution.js";
-import type { Phase } from "./run.js";
+import type { Count, Phase } from "./run.js";
 import type { StageShare } from "./stages.js";
 
 /** All phases with speculation, or all without. */
-export interface ModeResult extends Omit<Phase, "turns" | "memory"> {
+export interface ModeResult extends Omit<Phase, "turns" | "memory" | "listeners"> {
   readonly turns: number;
 }
 
@@ -14,19 +14,22 @@ export function modeResult(all: readonly Phase[], speculate: boolean): ModeResul
   const turns = phases.flatMap((phase) => phase.turns);
   const sum = (of: (phase: Phase) => number) => phases.reduce((total, phase) => total + of(phase), 0);
   const most = (of: (phase: Phase) => number) => Math.max(...phases.map(of));
+  const count = (of: (phase: Phase) => Count) => ({
+    mean: sum((phase) => of(phase).mean) / phases.length,
+    most: most((phase) => of(phase).most),
+  });
   return {
     speculate,
     seconds: sum(({ seconds }) => seconds),
     turns: turns.length,
     afterT4: distribution(turns.map(({ t4, firstAudio }) => firstAudio - t4)),
     afterT2: distribution(turns.map(({ t2, firstAudio }) => firstAudio - t2)),
+    unanswered: sum(({ unanswered }) => unanswered),
     underruns: sum(({ underruns }) => underruns),
     disturbed: most(({ disturbed }) => disturbed),
     missingSeconds: sum(({ missingSeconds }) => missingSeconds),
-    speaking: {
-      mean: sum(({ speaking }) => speaking.mean) / phases.length,
-      most: most(({ speaking }) => speaking.most),
-    },
+    speaking: count(({ speaking }) => speaking),
+    listening: count(({ listening }) => listening),
     loopDelay: {
       p50: most(({ loopDelay }) => loopDelay.p50),
       p99: most(({ loopDelay }) => loopDelay.p99),
@@ -34,9 +37,9 @@ export function modeResult(all: readonly Phase[], speculate: boolean): ModeResul
     },
     loopBusy: sum(({ loopBusy }) => loopBusy) / phases.length,
     processor: sum(({ processor }) => processor),
+    others: sum(({ others }) => others) / phases.length,
     latestPacket: most(({ latestPacket }) => latestPacket),
     work: {
-      steps: sum(({ work }) => work.steps),
       audioSeconds: sum(({ work }) => work.audioSeconds),
       spokenSeconds: sum(({ work }) => work.spokenSeconds),
     },
@@ -68,7 +71,7 @@ export const modeHeader = [
   "turns",
   ...["t4 → audio p50 ms", "p95", "p99"],
   ...["t2 → audio p50 ms", "p95", "p99"],
-  ...["gaps", "their s", "loop delay p99 ms", "most", "loop busy", "processors"],
+  ...["gaps", "their s", "listeners with gaps", "loop delay p99 ms", "most", "loop busy", "processors"],
 ];
 
 /** @param processors which the process could use */
@@ -79,6 +82,7 @@ export const modeRow = (r: ModeResult, processors: number): Cell[] => [
   ...inMilliseconds(r.afterT2),
   r.underruns,
   r.missingSeconds,
+  r.disturbed,
   r.loopDelay.p99,
   r.loopDelay.most,
   percent(r.loopBusy),

@@ -3,7 +3,7 @@
 import { VoiceActivityDetector } from "../../lib/live/voiceActivity.js";
 import type { OmniModel } from "../../lib/model/omni.js";
 import { random, values } from "../case.js";
-import type { Phase } from "./run.js";
+import { type Phase, temperature } from "./run.js";
 
 /** The share that a stage has in the processor time of all processors. */
 export interface StageShare {
@@ -16,7 +16,7 @@ export interface StageShare {
 }
 
 /** The number of results of `measureStages`. */
-export const stageResults = 5;
+export const stageResults = 6;
 
 /** Seconds of sound of each measurement. */
 const seconds = 6;
@@ -32,14 +32,13 @@ export async function* measureStages(
 ): AsyncGenerator<StageShare> {
   const total = (of: (phase: Phase) => number) => phases.reduce((sum, phase) => sum + of(phase), 0);
   const available = processors * total((phase) => phase.seconds);
-  const { steps, audioSeconds, spokenSeconds } = {
-    steps: total(({ work }) => work.steps),
-    audioSeconds: total(({ work }) => work.audioSeconds),
-    spokenSeconds: total(({ work }) => work.spokenSeconds),
-  };
+  const audioSeconds = total(({ work }) => work.audioSeconds);
+  const spokenSeconds = total(({ work }) => work.spokenSeconds);
   const replies = Math.max(1, Math.round(audioSeconds / total((phase) => phase.seconds)));
+  let rest = total(({ processor }) => processor);
   const share = (stage: string, work: string, cost: number, count: number): StageShare => {
     signal?.throwIfAborted();
+    rest -= cost * count;
     return { stage, work, milliseconds: 1000 * cost, share: (cost * count) / available };
   };
   const heard = sessions * total((phase) => phase.seconds);
@@ -54,8 +53,14 @@ export async function* measureStages(
   const speech = await speechDecoder(model, replies);
   const frames = audioSeconds / (model.speechDecoder.samplesPerFrame / model.speechDecoder.sampleRate);
   const step = await replySteps(model, replies);
-  yield share("decoding", `a step, ${replies} replies at a time`, Math.max(0, step - speech), steps);
+  yield share("decoding", `a step, ${replies} replies at a time`, Math.max(0, step - speech), frames);
   yield share("speech decoder", `a frame, ${replies} replies at a time`, speech, frames);
+  yield share(
+    "the rest",
+    "1 s of all sessions",
+    rest / total((phase) => phase.seconds),
+    total((phase) => phase.seconds),
+  );
 }
 
 /** Seconds of processor time that a second run takes: the first one compiles and maps. */
@@ -105,7 +110,11 @@ async function replySteps(model: OmniModel, replies: number): Promise<number> {
   const length = 50;
   const cost = await costOf(async () => {
     const reply = async (seed: number) => {
-      for await (const _ of model.generate([{ role: "user", content: "Hello!" }], { maxTokens: length, seed }));
+      for await (const _ of model.generate([{ role: "user", content: "Hello!" }], {
+        maxTokens: length,
+        temperature,
+        seed,
+      }));
     };
     await Promise.all(Array.from({ length: replies }, (_, i) => reply(i)));
   });

@@ -32,8 +32,6 @@ export function timelineChart(phases: readonly Phase[], subtitle: string): objec
   }));
   const bars = rows.flatMap(({ mode, speculate, turn }) => barsOf(turn, speculate).map((bar) => ({ mode, ...bar })));
   const marks = rows.flatMap(({ mode, turn }) => marksOf(turn).map((mark) => ({ mode, ...mark })));
-  const x = { type: "quantitative", title: "seconds from the beginning of the turn" };
-  const y = { field: "lane", type: "nominal", sort: lanes, title: null, scale: { domain: lanes } };
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     title: { text: "A spoken turn and its reply, as measured", subtitle },
@@ -49,38 +47,46 @@ export function timelineChart(phases: readonly Phase[], subtitle: string): objec
     spec: {
       width: 760,
       height: 150,
-      layer: [
-        {
-          transform: [{ filter: "isValid(datum.lane)" }],
-          mark: { type: "bar", height: 14, cornerRadius: 2 },
-          encoding: {
-            x: { ...x, field: "from" },
-            x2: { field: "to" },
-            y,
-            color: { field: "lane", type: "nominal", legend: null, scale: { domain: lanes, range: colours } },
-          },
-        },
-        {
-          transform: [{ filter: "isValid(datum.mark)" }],
-          mark: { type: "rule", strokeDash: [3, 3], color: "#555555" },
-          encoding: { x: { ...x, field: "at" } },
-        },
-        {
-          transform: [{ filter: "isValid(datum.mark)" }],
-          mark: { type: "text", align: "left", baseline: "bottom", dx: 2, fontSize: 11 },
-          encoding: {
-            x: { ...x, field: "at" },
-            y: { field: "height", type: "quantitative", scale: null },
-            text: { field: "mark" },
-          },
-        },
-      ],
+      layer: layers,
     },
     config: { view: { stroke: "#dddddd" }, axis: { grid: false } },
   };
 }
 
+const x = { type: "quantitative", title: "seconds from the beginning of the turn" };
 const colours = ["#1b6ca8", "#b9c6d3", "#c77700", "#2e8540", "#2e8540"];
+
+/** The bars of the lanes, the lines of the marks, and their names. */
+const layers = [
+  {
+    transform: [{ filter: "isValid(datum.lane)" }],
+    mark: { type: "bar", height: 14, cornerRadius: 2 },
+    encoding: {
+      x: { ...x, field: "from" },
+      x2: { field: "to" },
+      y: { field: "lane", type: "nominal", sort: lanes, title: null, scale: { domain: lanes } },
+      color: { field: "lane", type: "nominal", legend: null, scale: { domain: lanes, range: colours } },
+    },
+  },
+  {
+    transform: [{ filter: "isValid(datum.mark)" }],
+    mark: { type: "rule", strokeDash: [3, 3], color: "#555555" },
+    encoding: { x: { ...x, field: "at" } },
+  },
+  {
+    transform: [{ filter: "isValid(datum.mark)" }],
+    mark: {
+      ...{ type: "text", baseline: "bottom", fontSize: 11 },
+      // t4 may come right after t3, and the first audio right after t4.
+      ...{ align: { expr: "datum.mark === 't3' ? 'right' : 'left'" }, dx: { expr: "datum.mark === 't3' ? -2 : 2" } },
+    },
+    encoding: {
+      x: { ...x, field: "at" },
+      y: { field: "height", type: "quantitative", scale: null },
+      text: { field: "mark" },
+    },
+  },
+];
 
 function barsOf({ t1, t2, t3, t4, firstAudio, pieces, playing, t5, interrupted }: TurnMarks, speculate: boolean) {
   const bar = (lane: Lane, from: number, to: number) => ({ lane, from: from - t1, to: to - t1 });
@@ -91,7 +97,7 @@ function barsOf({ t1, t2, t3, t4, firstAudio, pieces, playing, t5, interrupted }
     bar("user is silent", t2, t4),
     bar("reply is prepared", speculate ? (t3 ?? t4) : t4, firstAudio),
     ...pieces.map(([at]) => bar("pieces arrive", at, at + 0.008)),
-    bar("reply plays", ...playing),
+    ...playing.map((span) => bar("reply plays", ...span)),
   ];
 }
 

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
+import { idleTime } from "../idle.js";
 import type { Command, EngineOptions, Message, Reply } from "./engine.js";
 
 const engineNames = { caracal: "Caracal", llamaCpp: "llama.cpp" };
@@ -64,6 +65,3 @@ export class EngineProcess implements AsyncDisposable {
     await ended;
   }
 }
-
-/** Milliseconds that the machine's cores were idle, together, since it started. */
-const idleTime = (): number => cpus().reduce((sum, { times }) => sum + times.idle, 0);

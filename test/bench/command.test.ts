@@ -53,7 +53,7 @@ describe("caracal bench refuses", () => {
     ["model --model x --rounds 3", /^--rounds is for --peer llama\.cpp, which is not given/],
     ["live", /--model/],
     ["live --model x --sessions 0", /'--sessions <n>' argument '0' is invalid\. Expected a whole number/],
-    ["live --model x --seconds 3", /'--seconds <s>' argument '3' is invalid\. Expected a whole number of at least 16/],
+    ["live --model x --seconds 3", /'--seconds <s>' argument '3' is invalid\. Expected a whole number of at least 60/],
     ["live --model x --svg x.png", /'--svg <file>' argument 'x\.png' is invalid/],
     ["live --model nowhere", /nowhere/],
     ["document nowhere.md", /nowhere\.md cannot be read/],
