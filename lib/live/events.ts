@@ -23,7 +23,7 @@ export type LiveEvent =
       readonly samples: Float32Array;
       readonly sampleRate: number;
     }
-  /** The model has finished a reply, or was stopped by `maxTokens`. */
+  /** The model has finished a reply, or was stopped (`length`): by `maxTokens`, or since conversations fill the KV cache. */
   | {
       readonly type: "replyEnd";
       readonly item: string;

@@ -103,11 +103,17 @@ type Fetch = Parameters<typeof createAdaptorServer>[0]["fetch"];
 
 /** A server that does not listen yet. A connection whose other end has gone without a word is noticed within minutes. */
 function makeServer(fetch: Fetch, tls: ServeOptions["tls"], readSeconds: number): Server {
-  const common = { keepAlive: true, keepAliveInitialDelay: 30_000 };
+  const patience = 1000 * readSeconds;
+  const common = {
+    ...{ keepAlive: true, keepAliveInitialDelay: 30_000 },
+    // For the head of a request, and the time until another one may be late: Node.js looks only now and then.
+    ...{ headersTimeout: patience, requestTimeout: Math.max(300_000, patience) },
+    connectionsCheckingInterval: Math.min(30_000, patience),
+  };
   const adaptor = { fetch, overrideGlobalObjects: false }; // the Response of this process stays what it is
   if (!tls) return createAdaptorServer({ ...adaptor, createServer, serverOptions: common }) as Server;
   try {
-    const handshakeTimeout = 1000 * readSeconds;
+    const handshakeTimeout = patience;
     const serverOptions = { ...common, cert: tls.cert, key: tls.key, handshakeTimeout };
     return createAdaptorServer({ ...adaptor, createServer: createSecureServer, serverOptions }) as Server;
   } catch (cause) {

@@ -22,6 +22,23 @@ test.each([
   listener.session.dispose();
 });
 
+test("of two replies that fill the cache, one ends where there is no more room, and the other whole", async () => {
+  await using own = await OmniModel.load(live.directory, { device: live.model.device, kvCacheTokens: 256 });
+  const replies = [70, 71].map(async (seed) => {
+    const session = own.live({ detector: null, answer: false, temperature: 2, seed, maxTokens: 200 });
+    session.respond(); // to nothing: the conversation is empty
+    for await (const event of session) if (event.type === "replyEnd") return { session, event };
+    throw new Error("the session ended before its reply");
+  });
+  const ended = await Promise.all(replies); // both sessions stay, with their room
+  const lengths = ended.map(({ event }) => event.usage.steps).sort((a, b) => a - b);
+  expect(ended.map(({ event }) => event.reason)).toEqual(["length", "length"]);
+  expect(lengths[1]).toBe(200);
+  expect(lengths[0]).toBeLessThan(128);
+  for (const { session } of ended) session.dispose();
+  await vi.waitFor(() => expect(own.stats().cache.used).toBe(0), 20_000);
+});
+
 test("speech without end is many turns, until the conversation is full: that session ends alone", async () => {
   await using own = await OmniModel.load(live.directory, { device: live.model.device, kvCacheTokens: 512 });
   const turns = Array.from({ length: 60 }, (_, i): Cue => [10.5 * i + 0.2, "start", 10.5 * i]);

@@ -153,7 +153,7 @@ export class ReplyQueue {
       return false;
     }
     if (this.#freeFor(sequence, () => rows - reply.heldRows, younger)) return true;
-    const waits = reply.base === 0 || this.active.some((other) => other !== reply);
+    const waits = !reply.inConversation || this.active.some((other) => other !== reply);
     if (waits) this.#wanting = true;
     else reply.endFull(full(this.#cache.tokens)); // only conversations hold the room, its own among them: nobody will give way
     return false;

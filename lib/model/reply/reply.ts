@@ -116,6 +116,11 @@ export class Reply implements PrefillTask {
     return this.events.length >= maxBufferedEvents;
   }
 
+  /** Whether its sequence is a live conversation's, which keeps its room. */
+  get inConversation(): boolean {
+    return this.#parts.onLastRow !== undefined;
+  }
+
   get speaks(): boolean {
     return this.#state !== undefined;
   }
