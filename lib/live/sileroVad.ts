@@ -23,11 +23,11 @@ export const stateSize = 2 * units;
 /** Floats of a stream in a step's memory: its frames, its state and its probability. */
 export const stepFloats = frames * frameSamples + stateSize + 1;
 
-/** A chunk of a stream. */
-export interface Chunk {
-  /** The context, then the new samples. */
+/** Chunks of a stream. */
+export interface Chunks {
+  /** The context of the first one, then the new samples of all. */
   readonly samples: Float32Array;
-  /** Changed by the step. */
+  /** Changed by the steps. */
   readonly state: Float32Array;
 }
 
@@ -36,7 +36,9 @@ interface Step {
   readonly graph: Graph;
   /** All frames, all h, all c, all probabilities. */
   readonly memory: Tensor<"f32", readonly [number]>;
-  /** Of the memory, what changes: from h on. */
+  /** Parts of it: all but the probabilities, the frames alone, and what changes, from h on. */
+  readonly inputs: Tensor<"f32", readonly [number]>;
+  readonly frames: Tensor<"f32", readonly [number]>;
   readonly results: Tensor<"f32", readonly [number]>;
 }
 
@@ -58,28 +60,36 @@ export class SileroVad {
   }
 
   /**
-   * Computes one chunk of each stream: bits depend on the stream alone.
-   * @returns the probability of each
+   * Computes the next chunks of each stream, as many of each, one step after another: bits depend on the stream alone.
+   * @param steps the number of chunks
+   * @returns the probabilities of the streams for each chunk
    */
-  async step(chunks: readonly Chunk[]): Promise<Float32Array> {
+  async run(streams: readonly Chunks[], steps: number): Promise<Float32Array[]> {
     if (this.#disposed) throw new CaracalError("DISPOSED", "the VoiceActivityDetector was disposed");
-    const count = chunks.length;
-    const { graph, memory, results } = this.#stepOf(count);
-    const values = new Float32Array(count * stepFloats);
+    const count = streams.length;
+    const step = this.#stepOf(count);
     const [h, c] = [count * frames * frameSamples, count * (frames * frameSamples + units)];
-    chunks.forEach(({ samples, state }, i) => {
-      frame(samples, values.subarray(i * frames * frameSamples));
-      values.set(state.subarray(0, units), h + i * units);
-      values.set(state.subarray(units), c + i * units);
+    const found: Promise<Float32Array>[] = [];
+    for (let chunk = 0; chunk < steps; chunk++) {
+      // After the first step, the states of the step before are there already.
+      const values = new Float32Array(chunk === 0 ? count * (frames * frameSamples + stateSize) : h);
+      streams.forEach(({ samples, state }, i) => {
+        frame(samples.subarray(chunk * chunkSamples), values.subarray(i * frames * frameSamples));
+        if (chunk > 0) return;
+        values.set(state.subarray(0, units), h + i * units);
+        values.set(state.subarray(units), c + i * units);
+      });
+      (chunk === 0 ? step.inputs : step.frames).write(values);
+      step.graph.replay();
+      found.push(step.results.toFloat32Array());
+    }
+    const results = await Promise.all(found);
+    streams.forEach(({ state }, i) => {
+      const last = results.at(-1)!;
+      state.set(last.subarray(i * units, (i + 1) * units));
+      state.set(last.subarray((count + i) * units, (count + i + 1) * units), units);
     });
-    memory.write(values);
-    graph.replay();
-    const found = await results.toFloat32Array();
-    chunks.forEach(({ state }, i) => {
-      state.set(found.subarray(i * units, (i + 1) * units));
-      state.set(found.subarray((count + i) * units, (count + i + 1) * units), units);
-    });
-    return found.subarray(count * stateSize);
+    return results.map((result) => result.subarray(count * stateSize));
   }
 
   #stepOf(count: number): Step {
@@ -87,8 +97,12 @@ export class SileroVad {
     if (known) return known;
     const memory = this.device.outOfScope(() => this.device.zeros([count * stepFloats]));
     const graph = Graph.capture(this.device, () => queueStep(this.#layers, memory, count));
-    const results = this.device.outOfScope(() => memory.slice(count * frames * frameSamples));
-    const step = { graph, memory, results };
+    const step = this.device.outOfScope(() => ({
+      ...{ graph, memory },
+      inputs: memory.slice(0, count * (frames * frameSamples + stateSize)),
+      frames: memory.slice(0, count * frames * frameSamples),
+      results: memory.slice(count * frames * frameSamples),
+    }));
     this.#steps.set(count, step);
     return step;
   }

@@ -45,6 +45,8 @@ interface StreamState {
 
 /** Streams of a step. A graph is kept for each number of streams, with 5 KB of memory for each of them. */
 const maxStreams = 32;
+/** Chunks that are computed before streams that have pushed meanwhile get their turn. */
+const maxSteps = 8;
 
 /**
  * Tells speech from silence and noise: Silero VAD, version 6 (MIT, the Silero Team), whose weights come with this package. It
@@ -122,16 +124,17 @@ export class VoiceActivityDetector implements Disposable {
     this.#running = false;
   }
 
-  /** Computes the next chunk of each of these streams. */
+  /** Computes the next chunks of each of these streams, as many as all of them have. */
   async #step(streams: readonly StreamState[]): Promise<void> {
     const jobs = streams.map((stream) => stream.jobs[0]!);
+    const steps = Math.min(maxSteps, ...jobs.map(({ probabilities, done }) => probabilities.length - done));
     try {
       const chunks = jobs.map(({ samples, done }, i) => {
         return { state: streams[i]!.lstm, samples: samples.subarray(done * chunkSamples) };
       });
-      const probabilities = await this.#network.step(chunks);
+      const probabilities = await this.#network.run(chunks, steps);
       jobs.forEach((job, i) => {
-        job.probabilities[job.done++] = probabilities[i]!;
+        for (const found of probabilities) job.probabilities[job.done++] = found[i]!;
         if (job.done < job.probabilities.length) return;
         streams[i]!.jobs.shift();
         job.resolve(job.probabilities);

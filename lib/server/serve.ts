@@ -105,10 +105,11 @@ type Fetch = Parameters<typeof createAdaptorServer>[0]["fetch"];
 function makeServer(fetch: Fetch, tls: ServeOptions["tls"], readSeconds: number): Server {
   const patience = 1000 * readSeconds;
   const common = {
-    ...{ keepAlive: true, keepAliveInitialDelay: 30_000 },
-    // For the head of a request, and the time until another one may be late: Node.js looks only now and then.
-    ...{ headersTimeout: patience, requestTimeout: Math.max(300_000, patience) },
-    connectionsCheckingInterval: Math.min(30_000, patience),
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+    headersTimeout: patience,
+    requestTimeout: Math.max(300_000, patience), // not below the one above
+    connectionsCheckingInterval: Math.min(30_000, patience), // for both: they may be so late
   };
   const adaptor = { fetch, overrideGlobalObjects: false }; // the Response of this process stays what it is
   if (!tls) return createAdaptorServer({ ...adaptor, createServer, serverOptions: common }) as Server;

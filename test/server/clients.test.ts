@@ -100,6 +100,23 @@ test("a client that does not send its request is left after a time", async () =>
   expect(onError).not.toHaveBeenCalled(); // it is no fault of the server
 });
 
+test.each([
+  ["nothing", ""],
+  ["half a line", "POST /v1/chat"],
+  ["half of the head", "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-"],
+])(
+  "a client that sends %s is left after a time",
+  async (_, sent) => {
+    const { server } = await served(model, { limits: { readSeconds: 0.3 } });
+    const socket = connect(portOf(server), "127.0.0.1");
+    socket.on("error", () => {}); // it may be reset
+    if (sent !== "") socket.write(sent);
+    socket.resume(); // what it is told
+    await once(socket, "close");
+  },
+  20_000,
+);
+
 test("requests beyond the limit are told to come back, and those in progress go on", async () => {
   const { server, client } = await served(model, { limits: { replies: 2 } });
   const leaving = new AbortController();
@@ -158,8 +175,9 @@ describe("a server that is closed", () => {
 
 test("a server has metrics of its requests, replies and queue", async () => {
   const { server, client } = await served(model);
-  await client.chat.completions.create({ ...hello });
-  await client.chat.completions.create({ ...hello, n: 2, temperature: 1 });
+  const one = await client.chat.completions.create({ ...hello });
+  const two = await client.chat.completions.create({ ...hello, n: 2, temperature: 1 });
+  const steps = one.usage!.completion_tokens + two.usage!.completion_tokens;
   expect((await post(server, "{")).status).toBe(400);
   await fetch(`${server.url}/nowhere`).then((response) => response.text());
   const values = await metricsOf(server);
@@ -169,7 +187,7 @@ test("a server has metrics of its requests, replies and queue", async () => {
     [requests("/v1/chat/completions", 200)]: 2,
     [requests("/v1/chat/completions", 400)]: 1,
     caracal_time_to_first_token_seconds_count: 2,
-    caracal_completion_tokens_total: 24,
+    caracal_completion_tokens_total: steps,
     caracal_audio_output_seconds_total: 0,
     'caracal_replies{state="active"}': 0,
     'caracal_kv_cache_tokens{state="free"}': model.llm.cache.tokens,
