@@ -117,8 +117,13 @@ describe.each(allDevices)("lstm on $name", (device) => {
     [2, 0, 1, 8, 16],
   ])("%i streams of %i steps give the bits of each by itself", async (streams, steps, packs, inputs, hidden) => {
     const cell = randomCell(inputs, hidden);
-    for (const dtype of ["f32", "bf16"] as const) {
-      const parameters = tensors(cell, dtype);
+    for (const [dtype, weightDtype] of [
+      ["f32", "f32"],
+      ["f32", "bf16"],
+      ["bf16", "f32"],
+      ["bf16", "bf16"],
+    ] as const) {
+      const parameters = tensors(cell, weightDtype);
       if (packs > 1) Object.assign(parameters, { wHh: packWeight(parameters.wHh) });
       const x = device.tensor(randomArray(streams * steps * inputs, 1), [streams * steps, inputs], dtype);
       const states = (seed: number) =>
